@@ -1,0 +1,202 @@
+"""The only reader and writer of files.
+
+Every job owns one folder. It writes its files one after the other, each to a temporary name that is
+renamed when complete, and last of all ``manifest.json``, which lists every file with its SHA-256 and
+says how it was made. A reader therefore never meets a half-written artifact: what is not in a manifest
+does not exist, and what differs from its manifest is refused by name.
+
+Tensors are safetensors with a ``kind`` in their header; a reader states the kind it expects, so that a
+sealed truth can never be taken for an observation. Tables are Parquet, everything else is JSON.
+Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradsiege.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+FORMAT = "1"
+MANIFEST = "manifest.json"
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; rename it to `path` only if the block succeeds.
+
+    The data reach the disk before the name does, so a power cut or a full disk leaves the old file
+    (or none), never a torn one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise ArtifactError(f"could not write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write(path: Path, fill: Callable[[Path], object]) -> None:
+    with atomic(path) as temporary:
+        fill(temporary)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as indented JSON with sorted keys and a final newline."""
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    _write(path, lambda temporary: temporary.write_text(text))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8."""
+    _write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as Parquet."""
+    _write(path, lambda temporary: table.to_parquet(temporary, index=False))
+
+
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, torch.Tensor],
+    kind: str,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Write tensors as safetensors; `metadata` is any JSON value and comes back from `read_header`."""
+    from safetensors.torch import save_file
+
+    header = {"kind": kind, "format": FORMAT, "metadata": json.dumps(metadata or {})}
+    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    _write(path, lambda temporary: save_file(ready, temporary, metadata=header))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file whose checksum its manifest confirms."""
+    check(path)
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ArtifactError(f"{path} is not valid JSON: {error}") from error
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a Parquet table whose checksum its manifest confirms."""
+    import pandas as pd
+
+    check(path)
+    return pd.read_parquet(path)
+
+
+def read_header(path: Path, kind: str, sealed: bool = True) -> dict[str, Any]:
+    """Return the metadata of a tensor file, refusing any other kind or format.
+
+    `sealed` files are confirmed by their manifest; only checkpoints and files from outside are not.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if sealed:
+        check(path)
+    try:
+        with safe_open(path, framework="np") as file:
+            header = file.metadata() or {}
+    except SafetensorError as error:
+        raise ArtifactError(
+            f"{path} is damaged: {error}. Delete it and rerun its stage."
+        ) from error
+    if header.get("kind") != kind:
+        found = header.get("kind", "no kind at all")
+        raise ArtifactError(f"{path} holds {found!r}, but {kind!r} is needed here.")
+    if header.get("format") != FORMAT:
+        raise ArtifactError(
+            f"{path} has format {header.get('format')!r}; this version reads {FORMAT!r}. Rerun its stage."
+        )
+    metadata: dict[str, Any] = json.loads(header["metadata"])
+    return metadata
+
+
+def read_tensors(
+    path: Path, kind: str, sealed: bool = True
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return (tensors, metadata) of a file of the given kind, after its checksum was confirmed."""
+    from safetensors.torch import load_file
+
+    metadata = read_header(path, kind, sealed)
+    return load_file(path), metadata
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal text."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, body: Mapping[str, Any], outputs: list[str]) -> None:
+    """Seal a folder: list `outputs` with size and SHA-256 beside `body` in ``manifest.json``."""
+    files = {
+        name: {"sha256": file_digest(folder / name), "bytes": (folder / name).stat().st_size}
+        for name in sorted(outputs)
+    }
+    write_json(folder / MANIFEST, {**body, "files": files})
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a finished job's folder."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ArtifactError(
+            f"{folder} holds no {MANIFEST}: its job has not finished. Run its stage."
+        )
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ArtifactError(
+            f"{path} is damaged ({error}). Delete it and rerun its stage."
+        ) from error
+    return manifest
+
+
+def check(path: Path) -> None:
+    """Refuse a file that is missing, unfinished, or different from what its manifest recorded."""
+    if not path.is_file():
+        raise ArtifactError(f"{path} does not exist. Run the stage that makes it.")
+    recorded = read_manifest(path.parent).get("files", {}).get(path.name)
+    if recorded is None:
+        raise ArtifactError(f"{path} is not in its folder's {MANIFEST}: its job has not finished.")
+    if recorded["bytes"] != path.stat().st_size or recorded["sha256"] != file_digest(path):
+        raise ArtifactError(
+            f"{path} differs from its {MANIFEST} (truncated, corrupted or edited). "
+            "Delete its folder and run its stage again."
+        )
+
+
+def verify_folder(folder: Path) -> list[str]:
+    """Return one sentence for every recorded file of `folder` that is missing or different."""
+    problems = []
+    for name in read_manifest(folder).get("files", {}):
+        if Path(name).name != name:
+            problems.append(f"{folder / MANIFEST} names a path outside its folder: {name!r}")
+            continue
+        try:
+            check(folder / name)
+        except ArtifactError as error:
+            problems.append(str(error))
+    return problems

@@ -1,0 +1,1 @@
+"""The hot loop and the parts that recipes are made of."""

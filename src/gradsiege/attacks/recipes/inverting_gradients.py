@@ -1,0 +1,34 @@
+"""Inverting Gradients: cosine matching with total variation, signed Adam on pixels (Geiping et al., NeurIPS 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradsiege.attacks.engine.distances import cosine
+from gradsiege.attacks.engine.optimizer import Adam
+from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
+from gradsiege.attacks.engine.regularizers import total_variation
+
+VERSION = 1
+REQUIRES = ("protocol",)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The authors' constants for one CIFAR-sized image; `signed: false` is the variant that later forks run."""
+
+    total_variation: float = 1e-6
+    learning_rate: float = 0.1
+    signed: bool = True
+
+
+def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:
+    """Return: minimise 1 - cos(grad(x), g) + alpha TV(x) over the box of valid images (equation 4)."""
+    stage = Stage(
+        space=knowledge.pixels(),
+        distance=cosine,
+        regularizers=((parameters.total_variation, total_variation),),
+        optimizer=Adam(parameters.learning_rate, signed=parameters.signed),
+        iterations=iterations,
+    )
+    return Recipe((stage,))

@@ -1,0 +1,146 @@
+"""What can stand in a study file, read from the sources of the methods themselves.
+
+A method is one module in the folder of its kind. It declares, as plain literals, ``VERSION`` (raised when
+its science changes), optionally ``ARMS`` and ``REQUIRES``, and a dataclass ``Parameters``. The
+catalogue reads these with `ast` instead of importing the module, so that checking a study file or planning
+ten thousand cells costs milliseconds and loads no torch.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, ValidationError, create_model
+
+from gradsiege.errors import StudyError, nearest
+
+KINDS = {
+    "datasets": "datasets",
+    "models": "models",
+    "priors": "priors",
+    "defenses": "defenses",
+    "attacks": "attacks/recipes",
+    "counters": "attacks/counters",
+    "figures": "figures",
+}
+SCALARS: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
+REQUIRED = object()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method: where it lives, its version, and the parameters a study file may set."""
+
+    kind: str
+    name: str
+    version: int
+    summary: str
+    arms: tuple[str, ...] = ("faithful",)
+    requires: tuple[str, ...] = ()
+    parameters: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    @property
+    def module(self) -> str:
+        """Dotted name of the module that implements the method."""
+        return "gradsiege." + KINDS[self.kind].replace("/", ".") + "." + self.name
+
+    def validate(self, given: dict[str, Any], place: str) -> dict[str, Any]:
+        """Return all parameters with defaults filled in, or say which key or value is wrong."""
+        for key in given:
+            if key not in self.parameters:
+                raise StudyError(
+                    f"{place}: {self.name} has no parameter {key!r}; "
+                    + nearest(key, list(self.parameters))
+                )
+        fields: dict[str, Any] = {
+            key: (kind, ...) if default is REQUIRED else (kind, default)
+            for key, (kind, default) in self.parameters.items()
+        }
+        model = create_model(self.name, __config__=ConfigDict(extra="forbid"), **fields)
+        try:
+            return model.model_validate(given).model_dump()
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise StudyError(
+                f"{place}: parameter {key!r} of {self.name}: {first['msg']}"
+            ) from error
+
+
+def _annotation(node: ast.expr) -> Any:
+    """Turn the annotation of a parameter into a type: scalars, unions with None, Literal, tuples."""
+    if isinstance(node, ast.Constant) and node.value is None:
+        return type(None)
+    if isinstance(node, ast.Name):
+        return SCALARS[node.id]
+    if isinstance(node, ast.BinOp):
+        return _annotation(node.left) | _annotation(node.right)
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+        if node.value.id == "Literal":
+            return Literal.__getitem__(ast.literal_eval(node.slice))
+        if node.value.id == "tuple" and isinstance(node.slice, ast.Tuple):
+            return tuple[_annotation(node.slice.elts[0]), ...]  # type: ignore[misc]
+    raise TypeError(f"unsupported parameter annotation: {ast.unparse(node)}")
+
+
+def _parameters(body: list[ast.stmt]) -> dict[str, tuple[Any, Any]]:
+    for statement in body:
+        if isinstance(statement, ast.ClassDef) and statement.name == "Parameters":
+            return {
+                item.target.id: (
+                    _annotation(item.annotation),
+                    REQUIRED if item.value is None else ast.literal_eval(item.value),
+                )
+                for item in statement.body
+                if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+            }
+    return {}
+
+
+def _literals(body: list[ast.stmt]) -> dict[str, Any]:
+    found = {}
+    for statement in body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            name = statement.targets[0].id
+            if name in ("VERSION", "ARMS", "REQUIRES"):
+                found[name] = ast.literal_eval(statement.value)
+    return found
+
+
+def _read(kind: str, path: Path) -> Entry | None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    literals = _literals(tree.body)
+    if "VERSION" not in literals:
+        return None
+    summary = (ast.get_docstring(tree) or "").split("\n")[0]
+    return Entry(
+        kind=kind,
+        name=path.stem,
+        version=literals["VERSION"],
+        summary=summary,
+        arms=tuple(literals.get("ARMS", ("faithful",))),
+        requires=tuple(literals.get("REQUIRES", ())),
+        parameters=_parameters(tree.body),
+    )
+
+
+@cache
+def entries(kind: str) -> dict[str, Entry]:
+    """Return every method of a kind by name, in alphabetical order."""
+    if kind not in KINDS:
+        raise StudyError(f"unknown kind {kind!r}; {nearest(kind, list(KINDS))}")
+    folder = Path(__file__).parent / KINDS[kind]
+    read = (_read(kind, path) for path in sorted(folder.glob("*.py")))
+    return {entry.name: entry for entry in read if entry is not None}
+
+
+def lookup(kind: str, name: str, place: str) -> Entry:
+    """Return one entry, or an error that names `place` and the nearest known name."""
+    known = entries(kind)
+    if name not in known:
+        raise StudyError(f"{place}: unknown name {name!r} in {kind}; {nearest(name, list(known))}")
+    return known[name]

@@ -1,0 +1,263 @@
+"""The cells of a study: what each stage runs on, where its files lie, and what they depend on.
+
+A cell is a stage and a handful of ids. Its folder spells them out, its digest is a hash of everything that
+decides its content: the resolved settings, the versions of the methods, and the digests of the cells it
+reads. Two cells with one digest hold the same science.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from gradsiege import catalogue
+from gradsiege.artifacts import MANIFEST
+from gradsiege.errors import StudyError, nearest
+from gradsiege.study import ROLES, STAGES, Study
+
+OBSERVED = ("dataset", "model", "defense", "training_stage", "protocol", "seed")
+FIELDS: dict[str, tuple[str, ...]] = {
+    "fetch": ("dataset",),
+    "prior": ("dataset", "prior", "seed"),
+    "shadow": ("dataset", "seed"),
+    "federate": ("dataset", "model", "defense", "seed"),
+    "observe": OBSERVED,
+    "attack": (*OBSERVED, "threat_model", "attack"),
+    "score": OBSERVED,
+}
+OUTPUTS: dict[str, tuple[str, ...]] = {
+    "fetch": (*(f"{role}.safetensors" for role in ROLES), "card.json"),
+    "prior": ("prior.safetensors", "card.json"),
+    "shadow": ("shadow.safetensors", "card.json"),
+    "federate": (*(f"{stage}.safetensors" for stage in STAGES), "utility.parquet"),
+    "observe": ("observation.safetensors", "truth.safetensors"),
+    "attack": ("reconstructions.safetensors", "trace.parquet"),
+    "score": ("scores.parquet", "pictures.safetensors"),
+}
+# Raised when the stage's own code changes its science; the methods have versions of their own.
+STAGE_VERSIONS = {
+    "fetch": 1,
+    "prior": 1,
+    "shadow": 1,
+    "federate": 1,
+    "observe": 1,
+    "attack": 1,
+    "score": 1,
+}
+SECTIONS = {
+    "dataset": "datasets",
+    "model": "models",
+    "defense": "defenses",
+    "protocol": "protocols",
+    "threat_model": "threat_models",
+    "attack": "attacks",
+    "prior": "priors",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One unit of work: a stage and the ids that it runs on (unused ones stay empty)."""
+
+    stage: str
+    dataset: str = ""
+    model: str = ""
+    defense: str = ""
+    training_stage: str = ""
+    protocol: str = ""
+    seed: int = 0
+    threat_model: str = ""
+    attack: str = ""
+    prior: str = ""
+
+    @property
+    def key(self) -> str:
+        """Ids joined by slashes.
+
+        >>> Cell("federate", dataset="photos", model="lenet", defense="none", seed=1).key
+        'photos/lenet/none/seed1'
+        """
+        parts = [(name, getattr(self, name)) for name in FIELDS[self.stage]]
+        return "/".join(f"seed{value}" if name == "seed" else value for name, value in parts)
+
+    def folder(self, study: Study, root: Path = Path()) -> Path:
+        """Folder of the cell's files, relative to the root of the repository."""
+        return root / "results" / study.study / self.stage / self.key
+
+    def files(self, study: Study, root: Path = Path()) -> list[Path]:
+        """Every file that the finished cell holds, its manifest last."""
+        return [self.folder(study, root) / name for name in (*OUTPUTS[self.stage], MANIFEST)]
+
+    def at(self, stage: str, **changes: Any) -> Cell:
+        """The cell of another stage that shares this one's ids."""
+        own = {name: getattr(self, name) for name in FIELDS[stage]}
+        return Cell(stage, **{**own, **changes})
+
+
+def parse_key(stage: str, key: str, study: Study) -> Cell:
+    """Return the cell of a key, refusing ids that the study does not have."""
+    if stage not in FIELDS:
+        raise StudyError(f"unknown stage {stage!r}; {nearest(stage, list(FIELDS))}")
+    parts, names = key.strip("/").split("/"), FIELDS[stage]
+    if len(parts) != len(names):
+        raise StudyError(f"{stage} cells look like {'/'.join(names)}, not {key!r}")
+    values: dict[str, Any] = {}
+    for name, part in zip(names, parts, strict=True):
+        if name == "seed":
+            if not part.removeprefix("seed").isdigit():
+                raise StudyError(f"{key}: {part!r} should read seed0, seed1, ...")
+            values[name] = int(part.removeprefix("seed"))
+            continue
+        if name == "training_stage":
+            if part not in STAGES:
+                raise StudyError(f"{key}: unknown training stage; {nearest(part, STAGES)}")
+        else:
+            study.one(SECTIONS[name], part)
+        values[name] = part
+    return Cell(stage, **values)
+
+
+def _matches(cell: Cell, rule: dict[str, Any]) -> bool:
+    for name, wanted in rule.items():
+        if name not in FIELDS["attack"]:
+            raise StudyError(
+                f"include/exclude: unknown field {name!r}; {nearest(name, FIELDS['attack'])}"
+            )
+        if getattr(cell, name) not in (wanted if isinstance(wanted, list) else [wanted]):
+            return False
+    return True
+
+
+def attack_cells(study: Study) -> Iterator[Cell]:
+    """Every attack cell of the study, in the order of its lists."""
+    lists: tuple[list[Any], ...] = (
+        [dataset.id for dataset in study.datasets],
+        [model.id for model in study.models],
+        [defense.id for defense in study.defenses],
+        list(study.training_stages),
+        [protocol.id for protocol in study.protocols],
+        list(study.seeds),
+        [threat.id for threat in study.threat_models],
+        [attack.id for attack in study.attacks],
+    )
+    for ids in itertools.product(*lists):
+        cell = Cell("attack", **dict(zip(FIELDS["attack"], ids, strict=True)))
+        if study.include and not any(_matches(cell, rule) for rule in study.include):
+            continue
+        if not any(_matches(cell, rule) for rule in study.exclude):
+            yield cell
+
+
+def cells(study: Study) -> dict[str, list[Cell]]:
+    """Every cell of the study by stage, each once."""
+    attacks = list(attack_cells(study))
+    found: dict[str, dict[Cell, None]] = {stage: {} for stage in FIELDS}
+    for dataset in study.datasets:
+        found["fetch"][Cell("fetch", dataset=dataset.id)] = None
+        for seed in study.seeds:
+            found["shadow"][Cell("shadow", dataset=dataset.id, seed=seed)] = None
+            for prior in study.priors:
+                cell = Cell("prior", dataset=dataset.id, prior=prior.id, seed=seed)
+                found["prior"][cell] = None
+            for model in study.models:
+                for defense in study.defenses:
+                    cell = Cell(
+                        "federate",
+                        dataset=dataset.id,
+                        model=model.id,
+                        defense=defense.id,
+                        seed=seed,
+                    )
+                    found["federate"][cell] = None
+    for cell in attacks:
+        found["attack"][cell] = None
+        found["observe"][cell.at("observe")] = None
+        found["score"][cell.at("score")] = None
+    return {stage: list(of_stage) for stage, of_stage in found.items()}
+
+
+@lru_cache(maxsize=8)
+def _attacks_by_observation(study_text: str) -> dict[Cell, list[Cell]]:
+    study = Study.model_validate_json(study_text)
+    grouped: dict[Cell, list[Cell]] = {}
+    for cell in attack_cells(study):
+        grouped.setdefault(cell.at("score"), []).append(cell)
+    return grouped
+
+
+def attacks_on(cell: Cell, study: Study) -> list[Cell]:
+    """The attack cells that meet one observation."""
+    return _attacks_by_observation(study.model_dump_json()).get(cell.at("score"), [])
+
+
+def upstream(cell: Cell, study: Study) -> list[Cell]:
+    """The cells whose files this one reads."""
+    fetch = Cell("fetch", dataset=cell.dataset)
+    if cell.stage == "fetch":
+        return []
+    if cell.stage in ("prior", "shadow", "federate"):
+        return [fetch]
+    if cell.stage == "observe":
+        return [fetch, cell.at("federate")]
+    if cell.stage == "attack":
+        prior = study.one("attacks", cell.attack).prior
+        priors = [cell.at("prior", prior=prior)] if prior else []
+        return [cell.at("observe"), *priors]
+    return [fetch, cell.at("observe"), *attacks_on(cell, study)]
+
+
+def settings(cell: Cell, study: Study) -> dict[str, Any]:
+    """The resolved settings that decide the cell's own work, with the versions of its methods."""
+    chosen: dict[str, Any] = {"stage_version": STAGE_VERSIONS[cell.stage], "study_seed": study.seed}
+    for name in FIELDS[cell.stage]:
+        if name in SECTIONS:
+            item = study.one(SECTIONS[name], getattr(cell, name))
+            chosen[name] = item.model_dump(mode="json")
+            if SECTIONS[name] in catalogue.KINDS:
+                entry = catalogue.entries(SECTIONS[name])[item.name]
+                chosen[name]["version"] = entry.version
+    if cell.stage == "federate":
+        chosen["federation"] = study.federation.model_dump(mode="json")
+    if cell.stage == "observe":
+        chosen["victims"] = study.victims
+    return chosen
+
+
+def resolved(cell: Cell, study: Study) -> dict[str, Any]:
+    """Ids, settings and digest of a cell: what its manifest records."""
+    return {
+        "study": study.study,
+        "stage": cell.stage,
+        "key": cell.key,
+        "ids": {name: getattr(cell, name) for name in FIELDS[cell.stage]},
+        "settings": settings(cell, study),
+        "digest": digest(cell, study),
+    }
+
+
+def digest(cell: Cell, study: Study) -> str:
+    """Hash of everything that decides the cell's content, upstream cells included."""
+    return _digest(cell, study.model_dump_json())
+
+
+@lru_cache(maxsize=200_000)
+def _digest(cell: Cell, study_text: str) -> str:
+    study = _study(study_text)
+    body = {
+        "cell": asdict(cell),
+        "settings": settings(cell, study),
+        "upstream": [_digest(other, study_text) for other in upstream(cell, study)],
+    }
+    text = json.dumps(body, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=8)
+def _study(study_text: str) -> Study:
+    return Study.model_validate_json(study_text)

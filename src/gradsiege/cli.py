@@ -1,0 +1,233 @@
+"""The command line: one verb a stage, and verbs that look without changing anything."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gradsiege import __version__
+from gradsiege.errors import GradSiegeError, StoppedEarlyError
+
+if TYPE_CHECKING:
+    from gradsiege.jobs import Job
+
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 a defect of the program; 2 wrong use; 3 invalid study file; 4 missing or damaged "
+    "artifact; 5 data or weights absent; 6 threat model too narrow; 75 stopped early, run again to go on."
+)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="What gradient inversion in federated learning can and cannot do.",
+    epilog="Example: `gradsiege plan --study config/quick.yaml`.  " + EXIT_CODES,
+)
+
+StudyOption = Annotated[Path, typer.Option("--study", "-s", help="Study file.")]
+RootOption = Annotated[
+    Path, typer.Option("--root", help="Folder that holds results/ and scratch/.")
+]
+BudgetOption = Annotated[
+    float | None, typer.Option(help="Seconds after which to save progress and leave with code 75.")
+]
+ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads of the tensor library.")]
+QUICK = Path("config/quick.yaml")
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"gradsiege {__version__}")
+        raise typer.Exit
+
+
+def _run(
+    stage: str,
+    key: str,
+    study_file: Path,
+    root: Path,
+    budget: float | None,
+    threads: int,
+    work: Callable[[Job], None],
+) -> None:
+    from gradsiege.cells import parse_key
+    from gradsiege.jobs import Job
+    from gradsiege.study import load
+
+    study = load(study_file)
+    cell = parse_key(stage, key, study)
+    import torch
+
+    torch.set_num_threads(threads)
+    with Job(cell, study, root, budget).running() as job:
+        work(job)
+    typer.echo(f"{stage} {cell.key}: {'; '.join(job.failures) or 'done'}")
+
+
+def _stage(stage: str, module: str, help_text: str, example: str) -> None:
+    """Add one verb; the module of the stage is imported when the verb runs."""
+
+    def verb(
+        cell: Annotated[str, typer.Argument(help="Key of the cell: its ids joined by slashes.")],
+        study: StudyOption = QUICK,
+        root: RootOption = Path(),
+        time_budget: BudgetOption = None,
+        threads: ThreadsOption = 1,
+    ) -> None:
+        import importlib
+
+        work = getattr(importlib.import_module(module), stage)
+        _run(stage, cell, study, root, time_budget, threads, work)
+
+    app.command(stage, help=help_text, epilog=f"Example: `gradsiege {stage} {example}`")(verb)
+
+
+_stage("fetch", "gradsiege.datasets.fetch", "Prepare a data set and its role splits.", "photos")
+_stage(
+    "prior",
+    "gradsiege.priors.prior",
+    "Train an attacker's prior on `aux`.",
+    "photos/autoencoder/seed0",
+)
+_stage(
+    "shadow",
+    "gradsiege.priors.shadow",
+    "Pretrain the defender's shadow generator on `public`.",
+    "photos/seed0",
+)
+_stage(
+    "federate",
+    "gradsiege.federated.federate",
+    "Train with a defense; record utility; keep checkpoints.",
+    "photos/convnet/tip/seed0",
+)
+_stage(
+    "observe",
+    "gradsiege.federated.observe",
+    "Run victims' client updates; write observation and sealed truth.",
+    "photos/convnet/tip/untrained/fedsgd/seed0",
+)
+_stage(
+    "score",
+    "gradsiege.metrics.score",
+    "Score all attacks on one observation against the truth.",
+    "photos/convnet/tip/untrained/fedsgd/seed0",
+)
+
+
+@app.command(
+    epilog="Example: `gradsiege attack "
+    "photos/convnet/none/untrained/fedsgd/seed0/known_labels/inverting_gradients`"
+)
+def attack(
+    cell: Annotated[str, typer.Argument(help="Key of the cell: its ids joined by slashes.")],
+    study: StudyOption = QUICK,
+    root: RootOption = Path(),
+    time_budget: BudgetOption = None,
+    threads: ThreadsOption = 1,
+    observation: Annotated[
+        Path | None, typer.Option(help="Attack this observation file instead of the study's own.")
+    ] = None,
+) -> None:
+    """Reconstruct the victims of one observation. The truth is never read: no option leads to it."""
+    from gradsiege.attacks.attack import attack as work
+
+    _run("attack", cell, study, root, time_budget, threads, lambda job: work(job, observation))
+
+
+@app.command(
+    epilog="Example: `gradsiege publish results/quick/figures/gallery.pdf` or `gradsiege publish report`"
+)
+def publish(
+    names: Annotated[list[str], typer.Argument(help="Figures or tables by name, or `report`.")],
+    study: StudyOption = QUICK,
+    root: RootOption = Path(),
+) -> None:
+    """Draw figures and tables, or the report, from stored scores."""
+    from gradsiege.figures.publish import publish as work
+    from gradsiege.study import load
+
+    for path in work(names, load(study), root):
+        typer.echo(str(path))
+
+
+@app.command("list", epilog="Example: `gradsiege list defenses`")
+def list_names(
+    kind: Annotated[
+        str, typer.Argument(help="datasets, models, priors, defenses, attacks, ...")
+    ] = "",
+) -> None:
+    """Print every name that may stand in a study file, with its parameters and defaults."""
+    from gradsiege import catalogue
+
+    if not kind:
+        typer.echo("\n".join(catalogue.KINDS))
+        return
+    for entry in catalogue.entries(kind).values():
+        arms = "" if entry.arms == ("faithful",) else f"  [arms: {', '.join(entry.arms)}]"
+        typer.echo(f"{entry.name}  v{entry.version}  {entry.summary}{arms}")
+        for key, (_, default) in entry.parameters.items():
+            shown = "required" if default is catalogue.REQUIRED else repr(default)
+            typer.echo(f"    {key}: {shown}")
+
+
+@app.command(epilog="Example: `gradsiege plan --study config/small.yaml`")
+def plan(study: StudyOption = QUICK, root: RootOption = Path()) -> None:
+    """Print the cells of a study by stage, and how many are finished."""
+    from gradsiege.inspection import plan as work
+    from gradsiege.study import load
+
+    typer.echo(work(load(study), root))
+
+
+@app.command(epilog="Example: `gradsiege doctor`")
+def doctor(study: StudyOption = QUICK, root: RootOption = Path()) -> None:
+    """Say what this machine can run, and what the study still lacks."""
+    from gradsiege.inspection import doctor as work
+    from gradsiege.study import load
+
+    typer.echo(work(load(study), root))
+
+
+@app.command(epilog="Example: `gradsiege verify --study config/quick.yaml`")
+def verify(study: StudyOption = QUICK, root: RootOption = Path()) -> None:
+    """Compare every finished cell with its manifest and with the study; list stale and damaged ones."""
+    from gradsiege.inspection import verify as work
+    from gradsiege.study import load
+
+    report, sound = work(load(study), root)
+    typer.echo(report)
+    if not sound:
+        raise typer.Exit(4)
+
+
+@app.command(epilog="Example: `gradsiege track --uri sqlite:///mlflow.db`")
+def track(
+    study: StudyOption = QUICK,
+    root: RootOption = Path(),
+    uri: Annotated[str, typer.Option(help="MLflow tracking URI.")] = "sqlite:///mlflow.db",
+) -> None:
+    """Replay finished cells into an MLflow tracking server; running it twice changes nothing."""
+    from gradsiege.study import load
+    from gradsiege.tracking import track as work
+
+    typer.echo(work(load(study), root, uri))
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line; expected errors become one message and a documented exit code."""
+    try:
+        return app(args=arguments, standalone_mode=True)
+    except StoppedEarlyError as error:
+        print(f"gradsiege: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except GradSiegeError as error:
+        print(f"gradsiege: error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None

@@ -1,0 +1,19 @@
+"""No defense: the update is uploaded as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradsiege.defenses.base import Defense
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """No parameters."""
+
+
+def build(parameters: Parameters, arm: str) -> Defense:
+    """Return the defense that does nothing."""
+    return Defense()

@@ -1,0 +1,69 @@
+"""Every error a user can meet, with the exit code it ends the program with.
+
+Messages name the thing, the value, and what to do. Exit codes:
+
+====  =========================================================================
+code  meaning
+====  =========================================================================
+0     done
+1     a defect of the program (a traceback is shown)
+2     wrong use of the command line
+3     the study file is invalid (`StudyError`)
+4     an artifact is missing, damaged or of the wrong kind (`ArtifactError`)
+5     data or weights that the user must supply are absent (`MissingError`)
+6     the threat model does not grant what the attack needs (`ThreatModelError`)
+75    stopped early, progress is saved; run the same command again (`StoppedEarlyError`)
+====  =========================================================================
+"""
+
+from __future__ import annotations
+
+
+class GradSiegeError(Exception):
+    """Base of all errors that are shown to the user as one message, without a traceback."""
+
+    exit_code = 1
+
+
+class StudyError(GradSiegeError):
+    """The study file names something unknown or contradicts itself."""
+
+    exit_code = 3
+
+
+class ArtifactError(GradSiegeError):
+    """A file is missing, damaged, of another format version, or of the wrong kind."""
+
+    exit_code = 4
+
+
+class MissingError(GradSiegeError):
+    """A data set or a weight file that only the user can supply is absent."""
+
+    exit_code = 5
+
+
+class ThreatModelError(GradSiegeError):
+    """An attack asks for knowledge that its threat model does not grant."""
+
+    exit_code = 6
+
+
+class StoppedEarlyError(GradSiegeError):
+    """The job stopped before its end (signal or time budget) and saved its progress."""
+
+    exit_code = 75
+
+
+def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
+    """Return a hint that names the known word closest to `word`, or lists all of them.
+
+    >>> nearest("gausian", ["gaussian", "laplace"])
+    "did you mean 'gaussian'?"
+    >>> nearest("zzz", ["a", "b"])
+    'known: a, b'
+    """
+    import difflib
+
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(sorted(known))

@@ -1,0 +1,1 @@
+"""Clients, server, and the two stages that run the same client code: `federate` and `observe`."""

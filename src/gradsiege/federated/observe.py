@@ -1,0 +1,80 @@
+"""Stage `observe`: let each victim run the client loop once, and split what happened into observation and truth."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gradsiege import defenses
+from gradsiege.defenses.base import Client
+from gradsiege.federated.client import run_client
+from gradsiege.images import load_images
+from gradsiege.jobs import Job
+from gradsiege.models import build
+from gradsiege.protocol.checkpoint import load_checkpoint
+from gradsiege.protocol.local_update import LocalTraining
+from gradsiege.protocol.observation import Observation, finite, save_observation, save_truth
+from gradsiege.seeds import torch_generator
+
+
+def observe(job: Job) -> None:
+    """Write ``observation.safetensors`` (what the server sees) and ``truth.safetensors`` (sealed)."""
+    cell, study = job.cell, job.study
+    checkpoint = load_checkpoint(
+        job.input(cell.at("federate"), f"{cell.training_stage}.safetensors")
+    )
+    entry = study.one("defenses", cell.defense)
+    defense = defenses.build(entry.name, entry.parameters, entry.arm)
+    model = defense.wrap_model(build(checkpoint.model))
+    protocol = study.one("protocols", cell.protocol)
+    training = LocalTraining(**protocol.model_dump(exclude={"id"}))
+    images, labels = _victims(job, protocol.images)
+    updates = []
+    for victim in range(study.victims):
+        # Which noise a victim meets depends on no attack, and every attack meets the same noise.
+        names = (study.seed, cell.key, "victim", victim)
+        client = Client(
+            model=model,
+            parameters=checkpoint.parameters,
+            buffers=checkpoint.buffers,
+            images=images[victim],
+            labels=labels[victim],
+            training=training,
+            generator=torch_generator(*names),
+            round=checkpoint.round,
+            rounds=max(study.federation.rounds, 1),
+        )
+        updates.append(run_client(client, defense)[0])
+    update = {name: torch.stack([one[name] for one in updates]) for name in updates[0]}
+    usable = finite(update)
+    failures = {
+        victim: checkpoint.failure or "the update is not finite"
+        for victim in range(study.victims)
+        if checkpoint.failure or not usable[victim]
+    }
+    observation = Observation(
+        model=checkpoint.model,
+        parameters=checkpoint.parameters,
+        buffers=checkpoint.buffers,
+        update=update,
+        images=protocol.images,
+        training=training,
+        disclosure=defense.disclosure(),
+        labels=labels,
+        failures=failures,
+    )
+    if failures:
+        job.fail(
+            f"{len(failures)} of {study.victims} victims: "
+            + "; ".join(sorted(set(failures.values())))
+        )
+    save_observation(job.path("observation.safetensors"), observation)
+    save_truth(job.path("truth.safetensors"), images, labels)
+
+
+def _victims(job: Job, per_victim: int) -> tuple[Tensor, Tensor]:
+    """Return images ``[victims, images, c, h, w]`` and labels ``[victims, images]``, always the first of the role."""
+    images, labels, _ = load_images(job.input(job.cell.at("fetch"), "victims.safetensors"))
+    count = job.study.victims
+    chosen = images[: count * per_victim].reshape(count, per_victim, *images.shape[1:])
+    return chosen, labels[: count * per_victim].reshape(count, per_victim)

@@ -1,0 +1,55 @@
+"""The server's part of FedAvg: average the updates and the buffers, and measure the global model."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from gradsiege.protocol.local_update import Tensors
+
+
+def weighted_mean(items: list[Tensors], weights: list[int]) -> Tensors:
+    """Return the mean of tensor dictionaries, weighted by the clients' image counts.
+
+    >>> two = [{"w": torch.tensor([1.0])}, {"w": torch.tensor([4.0])}]
+    >>> weighted_mean(two, [2, 1])["w"]
+    tensor([2.])
+    """
+    total = sum(weights)
+    mean: Tensors = {}
+    for name, first in items[0].items():
+        if not first.is_floating_point():
+            mean[name] = first
+            continue
+        parts = [item[name] * (weight / total) for item, weight in zip(items, weights, strict=True)]
+        mean[name] = torch.stack(parts).sum(0)
+    return mean
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, parameters: Tensors, buffers: Tensors, images: Tensor, labels: Tensor
+) -> dict[str, float]:
+    """Return accuracy, macro-averaged F1 and mean cross-entropy of the global model on the test images."""
+    model.eval()
+    state = {**parameters, **buffers}
+    logits = torch.cat([functional_call(model, state, (part,)) for part in images.split(250)])
+    predicted = logits.argmax(1).numpy()
+    return {
+        "accuracy": float((predicted == labels.numpy()).mean()),
+        "macro_f1": macro_f1(labels.numpy(), predicted),
+        "loss": float(nn.functional.cross_entropy(logits, labels)),
+    }
+
+
+def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the unweighted mean of the per-class F1 scores over the classes present in either array.
+
+    >>> round(macro_f1(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])), 4)
+    0.7333
+    """
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(truth, predicted, average="macro", zero_division=0.0))

@@ -1,0 +1,179 @@
+"""What every job does around its work: progress that survives, an orderly early end, and a manifest.
+
+A job that is killed leaves its finished files alone and its progress in ``scratch/<digest>``; the same command
+takes it up again and ends with the same bytes. SIGTERM and a time budget do not kill: they ask the job to
+save and leave with exit code 75, upon which a scheduler starts it again.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from gradsiege import __version__, artifacts
+from gradsiege.cells import OUTPUTS, Cell, resolved
+from gradsiege.errors import ArtifactError, StoppedEarlyError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gradsiege.study import Study
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scikit-image",
+    "scikit-learn",
+    "grad-cam",
+    "piq",
+    "lpips",
+)
+CHECKPOINT = "checkpoint"
+
+
+class Job:
+    """One cell at work: where it writes, when it must stop, what went wrong.
+
+    Args:
+        cell: what is computed.
+        study: the resolved study.
+        root: root of the results and scratch folders.
+        time_budget: seconds after which the job saves and leaves; None for no limit.
+    """
+
+    def __init__(
+        self, cell: Cell, study: Study, root: Path = Path(), time_budget: float | None = None
+    ) -> None:
+        self.cell = cell
+        self.study = study
+        self.root = root
+        self.folder = cell.folder(study, root)
+        self.record = resolved(cell, study)
+        self.scratch = root / "scratch" / self.record["digest"]
+        self.started = time.time()
+        self._clock = time.monotonic()
+        self._deadline = None if time_budget is None else self._clock + time_budget
+        self._signalled = False
+        self.failures: list[str] = []
+        self.notes: dict[str, Any] = {}
+
+    def path(self, name: str) -> Path:
+        """Path of one of the cell's own files."""
+        return self.folder / name
+
+    def input(self, cell: Cell, name: str) -> Path:
+        """Path of a file of another cell of the study."""
+        return cell.folder(self.study, self.root) / name
+
+    def fail(self, reason: str) -> None:
+        """Record that (part of) the cell failed; the study goes on and counts it."""
+        self.failures.append(reason)
+
+    def should_stop(self) -> bool:
+        """Whether a signal arrived or the time budget is spent."""
+        late = self._deadline is not None and time.monotonic() >= self._deadline
+        return self._signalled or late
+
+    def interrupt(self) -> None:
+        """Leave with exit code 75; call it after progress was saved."""
+        raise StoppedEarlyError(
+            f"{self.cell.stage} {self.cell.key}: stopped early, progress is in {self.scratch}. "
+            "Run the same command again to go on."
+        )
+
+    def save_progress(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Save a checkpoint; the previous one stays valid until this one is complete."""
+        path = self.scratch / f"{CHECKPOINT}.safetensors"
+        header = {"digest": self.record["digest"], **state}
+        artifacts.write_tensors(path, tensors, CHECKPOINT, header)
+
+    def load_progress(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return (tensors, state) of this cell's checkpoint, or None when there is none to go on from."""
+        from safetensors import SafetensorError
+
+        path = self.scratch / f"{CHECKPOINT}.safetensors"
+        if not path.is_file():
+            return None
+        try:
+            tensors, state = artifacts.read_tensors(path, CHECKPOINT, sealed=False)
+        except (ArtifactError, SafetensorError):
+            # A torn checkpoint costs time, never correctness: start over.
+            return None
+        return (tensors, state) if state["digest"] == self.record["digest"] else None
+
+    def finish(self) -> None:
+        """Write the manifest, which makes the cell's files exist for others, and drop the scratch."""
+        body = {
+            **self.record,
+            "status": "failed" if self.failures else "complete",
+            "reason": "; ".join(self.failures),
+            "started": self.started,
+            "seconds": time.monotonic() - self._clock,
+            "environment": environment(),
+            "notes": self.notes,
+        }
+        artifacts.write_manifest(self.folder, body, list(OUTPUTS[self.cell.stage]))
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    @contextmanager
+    def running(self) -> Iterator[Job]:
+        """Take signals while the block runs; write the manifest when it ends well."""
+        # An old manifest must not vouch for files that are being replaced.
+        (self.folder / artifacts.MANIFEST).unlink(missing_ok=True)
+        previous = signal.signal(signal.SIGTERM, self._on_signal)
+        try:
+            yield self
+            self.finish()
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signalled = True
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, device and commit: what a reader needs to judge where numbers came from."""
+    import torch
+
+    versions = {"python": platform.python_version(), "gradsiege": __version__}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    cuda = torch.cuda.is_available()
+    return {
+        "versions": versions,
+        "device": torch.cuda.get_device_name() if cuda else f"CPU ({platform.machine()})",
+        "cuda": torch.version.cuda if cuda else None,
+        "threads": torch.get_num_threads(),
+        "commit": commit(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+    }
+
+
+def commit() -> str:
+    """Return the commit of the source tree, with ``+changes`` if it is dirty, or ``unknown``."""
+    here = Path(__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty=+changes", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return found.stdout.strip()

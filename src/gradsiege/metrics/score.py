@@ -1,0 +1,173 @@
+"""Stage `score`: the only reader of the truth. One row per victim image, attacks and controls alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from gradsiege import artifacts
+from gradsiege.cells import Cell, attacks_on
+from gradsiege.images import load_images, to_bytes
+from gradsiege.jobs import Job
+from gradsiege.metrics.absent import Absent
+from gradsiege.metrics.assignment import assign
+from gradsiege.metrics.controls import CONTROLS
+from gradsiege.metrics.identification import retrieval_rank
+from gradsiege.metrics.labels import label_accuracy
+from gradsiege.metrics.registry import METRICS
+from gradsiege.protocol.observation import load_truth
+from gradsiege.protocol.reconstruction import load_reconstruction
+from gradsiege.seeds import torch_generator
+
+PICTURES = "pictures"
+GALLERY_DISTRACTORS = 500
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What all reconstructions of one observation are measured against.
+
+    Attributes:
+        truths: ``[victims, images, c, h, w]``; labels: ``[victims, images]``.
+        gallery: the victims, then test images as distractors, ``[g, c, h, w]``.
+    """
+
+    truths: Tensor
+    labels: Tensor
+    gallery: Tensor
+
+
+def score(job: Job) -> None:
+    """Write ``scores.parquet`` and ``pictures.safetensors``."""
+    fetch = job.cell.at("fetch")
+    truths, labels = load_truth(job.input(job.cell.at("observe"), "truth.safetensors"))
+    aux, aux_labels, _ = load_images(job.input(fetch, "aux.safetensors"))
+    test, _, _ = load_images(job.input(fetch, "test.safetensors"))
+    gallery = torch.cat([truths.flatten(0, 1), test[:GALLERY_DISTRACTORS]])
+    scene = Scene(truths, labels, gallery)
+    pictures = {"truth": to_bytes(truths.flatten(0, 1))}
+    rows: list[dict[str, Any]] = []
+    for name, control in CONTROLS.items():
+        generator = torch_generator(job.study.seed, job.cell.key, name)
+        drawn = control(truths.flatten(0, 1), labels.flatten(), aux, aux_labels, generator)
+        measured = measure(drawn.view(truths.shape), scene)
+        rows += _rows(measured, {"attack": name, "kind": "control", "threat_model": ""})
+        pictures[name] = to_bytes(measured.images)
+    for cell in attacks_on(job.cell, job.study):
+        measured, extra = _score_attack(job, cell, scene)
+        rows += _rows(measured, extra)
+        several = len(job.study.threat_models) > 1
+        name = f"{cell.threat_model}/{cell.attack}" if several else cell.attack
+        pictures[name] = to_bytes(torch.nan_to_num(measured.images))
+    table = pd.DataFrame([{**_ids(job), **row} for row in rows])
+    failed = int(((table.kind == "attack") & (table.status == "failed")).sum())
+    job.notes = {"failed_rows": failed, "absent": absent_metrics(scene)}
+    artifacts.write_table(job.path("scores.parquet"), table)
+    artifacts.write_tensors(job.path("pictures.safetensors"), pictures, PICTURES)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Reconstructions in the order of their truths, ``[victims * images, ...]``, and their numbers."""
+
+    images: Tensor
+    numbers: dict[str, Tensor]
+    ranks: Tensor
+    scene: Scene
+
+
+def measure(images: Tensor, scene: Scene) -> Measured:
+    """Assign each victim's reconstructions to its truths (least total MSE), then measure every pair."""
+    pairs = zip(images, scene.truths, strict=True)
+    ordered = torch.cat([found[assign(found, truth)] for found, truth in pairs])
+    truths = scene.truths.flatten(0, 1)
+    numbers = {}
+    for name, metric in METRICS.items():
+        values = metric.load()(ordered, truths)
+        numbers[name] = (
+            torch.full((len(ordered),), torch.nan) if isinstance(values, Absent) else values
+        )
+    ranks = retrieval_rank(ordered, torch.arange(len(truths)), scene.gallery)
+    return Measured(ordered, numbers, ranks, scene)
+
+
+def absent_metrics(scene: Scene) -> dict[str, str]:
+    """Return the metrics that could not be computed here, with the reason."""
+    truths = scene.truths.flatten(0, 1)
+    height, width = truths.shape[-2:]
+    reasons: dict[str, str] = {}
+    for name, metric in METRICS.items():
+        absence = metric.absence(height, width)
+        if absence is None:
+            found = metric.load()(truths[:1], truths[:1])
+            absence = found if isinstance(found, Absent) else None
+        if absence is not None:
+            reasons[name] = absence.reason
+    return reasons
+
+
+def _score_attack(job: Job, cell: Cell, scene: Scene) -> tuple[Measured, dict[str, Any]]:
+    found = load_reconstruction(job.input(cell, "reconstructions.safetensors"))
+    manifest = artifacts.read_manifest(cell.folder(job.study, job.root))
+    images = found.images.clone()
+    for victim in found.failures:
+        images[victim] = torch.nan
+    extra = {
+        "attack": cell.attack,
+        "kind": "attack",
+        "threat_model": cell.threat_model,
+        "iterations": manifest["notes"]["iterations"],
+        "restarts": manifest["notes"]["restarts"],
+        "evaluations": manifest["notes"]["evaluations"],
+        "seconds": manifest["seconds"],
+        "failures": found.failures,
+        "matching_loss": found.matching_loss.tolist(),
+        "label_accuracy": label_accuracy(found.labels, scene.labels).tolist(),
+    }
+    return measure(images, scene), extra
+
+
+def _rows(measured: Measured, extra: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row per victim image; per-victim lists in `extra` are spread over the rows."""
+    labels = measured.scene.labels
+    failures = extra.get("failures", {})
+    rows = []
+    for place in range(len(measured.images)):
+        victim, image = divmod(place, labels.shape[1])
+        rank = int(measured.ranks[place])
+        rows.append(
+            {
+                "threat_model": extra["threat_model"],
+                "attack": extra["attack"],
+                "kind": extra["kind"],
+                "victim": victim,
+                "image": image,
+                "label": int(labels[victim, image]),
+                "status": "failed" if victim in failures else "complete",
+                "reason": failures.get(victim, ""),
+                "matching_loss": extra["matching_loss"][victim]
+                if "matching_loss" in extra
+                else None,
+                "label_accuracy": extra["label_accuracy"][victim]
+                if "label_accuracy" in extra
+                else None,
+                **{name: float(values[place]) for name, values in measured.numbers.items()},
+                "rank": rank,
+                "gallery_size": len(measured.scene.gallery),
+                "identified": rank == 1,
+                "iterations": extra.get("iterations", 0),
+                "restarts": extra.get("restarts", 0),
+                "evaluations": extra.get("evaluations", 0),
+                "seconds": extra.get("seconds", 0.0),
+            }
+        )
+    return rows
+
+
+def _ids(job: Job) -> dict[str, Any]:
+    names = ("dataset", "model", "defense", "training_stage", "protocol", "seed")
+    return {"study": job.study.study, **{name: getattr(job.cell, name) for name in names}}

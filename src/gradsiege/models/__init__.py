@@ -1,0 +1,42 @@
+"""Victim classifiers, by name. Each module holds `Parameters` and a network built by `build`."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What is needed to rebuild an architecture: its name, parameters, classes and input."""
+
+    name: str
+    parameters: dict[str, Any]
+    classes: int
+    channels: int
+    size: int
+
+
+def build(spec: ModelSpec, generator: torch.Generator | None = None) -> nn.Module:
+    """Return the network of `spec`, its weights drawn from `generator`.
+
+    Every model maps images ``[n, channels, size, size]`` in [0, 1] to logits ``[n, classes]``; it normalises its
+    input itself, with buffers that are part of its state, so client and attacker can never disagree
+    about normalisation. The last layer is always called ``head``.
+    """
+    import torch
+
+    from gradsiege.models.layers import Classifier, initialize
+
+    module = importlib.import_module(f"gradsiege.models.{spec.name}")
+    with torch.device("meta"):
+        body = module.build(spec, module.Parameters(**spec.parameters))
+        model = Classifier(body, spec.channels)
+    model = model.to_empty(device="cpu")
+    initialize(model, generator or torch.Generator().manual_seed(0))
+    return model.eval()

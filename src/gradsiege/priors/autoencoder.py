@@ -1,0 +1,103 @@
+"""GI-PIP's autoencoder, whose reconstruction error scores how unlike the auxiliary images a candidate is (arXiv 2401.11748)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gradsiege.models.layers import initialize
+from gradsiege.progress import track
+
+VERSION = 1
+HELD_OUT = 0.1
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Training budget, and the fraction of `aux` that the attacker owns."""
+
+    fraction: float = 1.0
+    epochs: int = 100
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+
+
+class Autoencoder(nn.Module):
+    """Three 4x4 stride-2 convolutions 3-12-24-48 with ReLU and their mirror, sigmoid output; code 4:1."""
+
+    def __init__(self, channels: int = 3) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(
+            nn.Conv2d(channels, 12, 4, 2, 1),
+            nn.ReLU(),
+            nn.Conv2d(12, 24, 4, 2, 1),
+            nn.ReLU(),
+            nn.Conv2d(24, 48, 4, 2, 1),
+            nn.ReLU(),
+        )
+        self.decoder = nn.Sequential(
+            nn.ConvTranspose2d(48, 24, 4, 2, 1),
+            nn.ReLU(),
+            nn.ConvTranspose2d(24, 12, 4, 2, 1),
+            nn.ReLU(),
+            nn.ConvTranspose2d(12, channels, 4, 2, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Reconstruct images ``[n, c, h, w]`` in [0, 1]."""
+        decoded: Tensor = self.decoder(self.encoder(images))
+        return decoded
+
+
+def reconstruction_error(network: nn.Module, images: Tensor) -> Tensor:
+    """Return the mean squared reconstruction error of each image, ``[n]``."""
+    errors: Tensor = (images - network(images)).square().flatten(1).mean(1)
+    return errors
+
+
+def train(
+    images: Tensor, labels: Tensor, parameters: Parameters, generator: torch.Generator
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return (weights, card). A tenth of the images is held out; its mean error is GI-PIP's m0.
+
+    The loss is the mean squared error, since the anomaly score is one; Adam, horizontal flips.
+    """
+    kept = max(2, round(parameters.fraction * len(images)))
+    order = torch.randperm(len(images), generator=generator)[:kept]
+    held = max(1, round(HELD_OUT * kept))
+    held_out, training = images[order[:held]], images[order[held:]]
+    network = Autoencoder(images.shape[1])
+    initialize(network, generator)
+    optimizer = torch.optim.Adam(network.parameters(), lr=parameters.learning_rate)
+    for _ in track(range(parameters.epochs), parameters.epochs, "autoencoder"):
+        shuffled = training[torch.randperm(len(training), generator=generator)]
+        flips = torch.rand(len(shuffled), generator=generator) < 0.5
+        shuffled = torch.where(flips[:, None, None, None], shuffled.flip(3), shuffled)
+        for batch in shuffled.split(parameters.batch_size):
+            optimizer.zero_grad()
+            F.mse_loss(network(batch), batch).backward()
+            optimizer.step()
+    with torch.no_grad():
+        errors = reconstruction_error(network, held_out)
+    card = {
+        "prior": "autoencoder",
+        "trained_on": len(training),
+        "held_out": held,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "held_out_error_mean": float(errors.mean()),
+        "held_out_error_deviation": float(errors.std()) if held > 1 else 0.0,
+        "mean_image_error": float((held_out - training.mean(0)).square().mean()),
+    }
+    return dict(network.state_dict()), card
+
+
+def load(weights: dict[str, Tensor]) -> Autoencoder:
+    """Return the trained network, frozen."""
+    network = Autoencoder(weights["encoder.0.weight"].shape[1])
+    network.load_state_dict(weights)
+    return network.eval().requires_grad_(False)

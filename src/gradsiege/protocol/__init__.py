@@ -1,0 +1,1 @@
+"""The language that client and attacker share, and all that crosses between them."""

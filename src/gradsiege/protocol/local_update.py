@@ -1,0 +1,148 @@
+"""The one functional definition of a local update: the client runs it, the attacker differentiates it.
+
+In every protocol the update is ``(theta_t - theta_local) / learning_rate``: the sum of the gradients of the
+local steps. For FedSGD that is exactly the gradient; for FedAvg (McMahan et al., AISTATS 2017, Algorithm 1)
+the server applies ``theta_{t+1} = theta_t - learning_rate * mean(update)``. One unit for all protocols
+means that a noise level says the same thing everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, grad
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class LocalTraining:
+    """What a client does between download and upload.
+
+    Attributes:
+        name: ``fedsgd`` (one step on all images) or ``fedavg``.
+        images: number of private images.
+        batch_size: images per local step.
+        epochs: passes over the images, in a fixed order.
+        learning_rate: of plain SGD.
+        mode: ``train`` or ``eval``, of batch normalisation.
+    """
+
+    name: str
+    images: int
+    batch_size: int
+    epochs: int
+    learning_rate: float
+    mode: str
+
+    @property
+    def steps(self) -> int:
+        """Number of local steps."""
+        return self.epochs * -(-self.images // self.batch_size)
+
+
+@dataclass
+class Step:
+    """One local step as a defense sees it."""
+
+    model: nn.Module
+    parameters: Tensors
+    buffers: Tensors
+    images: Tensor
+    labels: Tensor
+
+
+BatchHook = Callable[[Tensor, Tensor, Step], tuple[Tensor, Tensor]]
+GradientHook = Callable[[Tensors, Step], Tensors]
+
+
+def split_state(model: nn.Module) -> tuple[Tensors, Tensors]:
+    """Return detached copies of a model's (parameters, buffers)."""
+    parameters = {name: value.detach().clone() for name, value in model.named_parameters()}
+    buffers = {name: value.detach().clone() for name, value in model.named_buffers()}
+    return parameters, buffers
+
+
+def loss(
+    model: nn.Module, parameters: Tensors, buffers: Tensors, images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensors]:
+    """Return (mean cross-entropy, buffers after the forward pass).
+
+    Labels are class indices ``[n]`` or, for joint optimisation, class probabilities ``[n, classes]``.
+    """
+    state = {**parameters, **buffers}
+    logits = functional_call(model, state, (images,))
+    return F.cross_entropy(logits, labels), {name: state[name] for name in buffers}
+
+
+def gradient(
+    model: nn.Module, parameters: Tensors, buffers: Tensors, images: Tensor, labels: Tensor
+) -> tuple[Tensors, Tensors]:
+    """Return (gradient of the loss with respect to every parameter, new buffers)."""
+
+    def of_parameters(values: Tensors) -> tuple[Tensor, Tensors]:
+        return loss(model, values, buffers, images, labels)
+
+    found: tuple[Tensors, Tensors] = grad(of_parameters, has_aux=True)(parameters)
+    return found
+
+
+def local_update(
+    model: nn.Module,
+    parameters: Tensors,
+    buffers: Tensors,
+    images: Tensor,
+    labels: Tensor,
+    training: LocalTraining,
+    transform_batch: BatchHook | None = None,
+    transform_gradient: GradientHook | None = None,
+) -> tuple[Tensors, Tensors]:
+    """Run the local steps and return (update, buffers after the last step).
+
+    Args:
+        model: the architecture; its own values are not used, its mode is.
+        parameters, buffers: the global state theta_t.
+        images: ``[images, c, h, w]`` in [0, 1], used in order, without shuffling.
+        labels: ``[images]``, or probabilities ``[images, classes]``.
+        transform_batch, transform_gradient: the hooks of a defense (client only).
+
+    Pure and twice differentiable in `images`; works under `torch.func.vmap`.
+    """
+    model.train(training.mode == "train")
+    total: Tensors = {}
+    current = parameters
+    for step in range(training.steps):
+        per_epoch = training.steps // training.epochs
+        first = (step % per_epoch) * training.batch_size
+        batch = images[first : first + training.batch_size]
+        batch_labels = labels[first : first + training.batch_size]
+        here = Step(model, current, buffers, batch, batch_labels)
+        if transform_batch is not None:
+            batch, batch_labels = transform_batch(batch, batch_labels, here)
+            here = Step(model, current, buffers, batch, batch_labels)
+        found, buffers = gradient(model, current, buffers, batch, batch_labels)
+        if transform_gradient is not None:
+            found = transform_gradient(found, here)
+        total = {name: total[name] + found[name] if total else found[name] for name in found}
+        if step + 1 < training.steps:
+            rate = training.learning_rate
+            current = {name: current[name] - rate * found[name] for name in current}
+    return total, buffers
+
+
+def apply_update(parameters: Tensors, update: Mapping[str, Tensor], rate: float) -> Tensors:
+    """Return ``parameters - rate * update``: the state a client ends with, or the server's step."""
+    return {name: value - rate * update[name] for name, value in parameters.items()}
+
+
+def norm(tensors: Mapping[str, Tensor]) -> Tensor:
+    """Return the l2 norm over all tensors together.
+
+    >>> norm({"a": torch.tensor([3.0]), "b": torch.tensor([[4.0]])})
+    tensor(5.)
+    """
+    return torch.stack([value.square().sum() for value in tensors.values()]).sum().sqrt()

@@ -1,0 +1,119 @@
+"""What the server sees of each victim, and the sealed truth beside it.
+
+The two live in two files of two kinds. `load_observation` refuses a file of any other kind, so an attack that is
+pointed at a truth file fails before it starts. An observation never holds an image; labels are in it only so
+that a threat model can grant them, and are stripped otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradsiege import artifacts
+from gradsiege.models import ModelSpec
+from gradsiege.protocol.local_update import LocalTraining, Tensors
+
+OBSERVATION = "observation"
+TRUTH = "truth"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One checkpoint and the updates of several victims, who all started from it.
+
+    Attributes:
+        model: architecture.
+        parameters, buffers: the global state theta_t.
+        update: for each parameter the uploaded updates ``[victims, *shape]``, in gradient units.
+        images: private images per victim.
+        training: the local protocol, if granted.
+        disclosure: public parameters of the defense, if granted.
+        labels: ``[victims, images]``, if granted.
+        failures: victims without a usable update, with the reason.
+    """
+
+    model: ModelSpec
+    parameters: Tensors
+    buffers: Tensors
+    update: Tensors
+    images: int
+    training: LocalTraining | None
+    disclosure: dict[str, Any] | None
+    labels: Tensor | None
+    failures: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def victims(self) -> int:
+        """Number of updates."""
+        return len(next(iter(self.update.values())))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one private image."""
+        return (self.model.channels, self.model.size, self.model.size)
+
+
+def save_observation(path: Path, observation: Observation) -> None:
+    """Write an observation in full; stripping is the reader's threat model's work."""
+    tensors = {f"parameters.{k}": v for k, v in observation.parameters.items()}
+    tensors |= {f"buffers.{k}": v for k, v in observation.buffers.items()}
+    tensors |= {f"update.{k}": v for k, v in observation.update.items()}
+    if observation.labels is not None:
+        tensors["labels"] = observation.labels
+    training = observation.training
+    metadata = {
+        "model": asdict(observation.model),
+        "images": observation.images,
+        "training": asdict(training) if training else None,
+        "disclosure": observation.disclosure,
+        "failures": {str(victim): reason for victim, reason in observation.failures.items()},
+    }
+    artifacts.write_tensors(path, tensors, OBSERVATION, metadata)
+
+
+def group(tensors: Tensors, prefix: str) -> Tensors:
+    """Return the tensors whose names start with `prefix`, without it."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def load_observation(path: Path) -> Observation:
+    """Read an observation; any other kind of file, the truth above all, is refused."""
+    tensors, metadata = artifacts.read_tensors(path, OBSERVATION)
+    training = metadata["training"]
+    return Observation(
+        model=ModelSpec(**metadata["model"]),
+        parameters=group(tensors, "parameters."),
+        buffers=group(tensors, "buffers."),
+        update=group(tensors, "update."),
+        images=metadata["images"],
+        training=LocalTraining(**training) if training else None,
+        disclosure=metadata["disclosure"],
+        labels=tensors.get("labels"),
+        failures={int(victim): reason for victim, reason in metadata["failures"].items()},
+    )
+
+
+def save_truth(path: Path, images: Tensor, labels: Tensor) -> None:
+    """Write the victims' images ``[victims, images, c, h, w]`` in [0, 1] and labels, for scoring alone."""
+    artifacts.write_tensors(path, {"images": images, "labels": labels}, TRUTH)
+
+
+def load_truth(path: Path) -> tuple[Tensor, Tensor]:
+    """Return (images, labels). Only the scoring stage calls this."""
+    tensors, _ = artifacts.read_tensors(path, TRUTH)
+    return tensors["images"], tensors["labels"]
+
+
+def finite(update: Tensors) -> Tensor:
+    """Return for each victim whether its whole update is finite, ``[victims]``."""
+    flags = [torch.isfinite(value.flatten(1)).all(1) for value in update.values()]
+    return torch.stack(flags).all(0)

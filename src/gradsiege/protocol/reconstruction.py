@@ -1,0 +1,61 @@
+"""What an attack hands over for scoring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from gradsiege import artifacts
+
+RECONSTRUCTIONS = "reconstructions"
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What an attack returns, per victim.
+
+    Attributes:
+        images: ``[victims, images, c, h, w]`` in [0, 1], NaN where no finite loss was ever met.
+        labels: ``[victims, images]``, given or inferred.
+        matching_loss: ``[victims]``, of the returned images.
+        restart, iteration: ``[victims]``, where the returned images come from.
+        trace: (iteration, matching losses ``[victims, restarts]``) along the way; has a table of its own.
+        failures: victims without a usable result, with the reason.
+    """
+
+    images: Tensor
+    labels: Tensor
+    matching_loss: Tensor
+    restart: Tensor
+    iteration: Tensor
+    trace: list[tuple[int, Tensor]] = field(default_factory=list)
+    failures: dict[int, str] = field(default_factory=dict)
+
+
+def save_reconstruction(path: Path, found: Reconstruction) -> None:
+    """Write everything but the trace."""
+    tensors = {
+        "images": found.images,
+        "labels": found.labels,
+        "matching_loss": found.matching_loss,
+        "restart": found.restart,
+        "iteration": found.iteration,
+    }
+    metadata = {"failures": {str(victim): reason for victim, reason in found.failures.items()}}
+    artifacts.write_tensors(path, tensors, RECONSTRUCTIONS, metadata)
+
+
+def load_reconstruction(path: Path) -> Reconstruction:
+    """Read what an attack wrote, without its trace."""
+    tensors, metadata = artifacts.read_tensors(path, RECONSTRUCTIONS)
+    failures = {int(victim): reason for victim, reason in metadata["failures"].items()}
+    return Reconstruction(
+        images=tensors["images"],
+        labels=tensors["labels"],
+        matching_loss=tensors["matching_loss"],
+        restart=tensors["restart"],
+        iteration=tensors["iteration"],
+        failures=failures,
+    )

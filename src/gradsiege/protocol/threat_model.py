@@ -1,0 +1,85 @@
+"""What the attacker knows, and the stripping of everything else.
+
+A recipe lists what it requires (``REQUIRES`` in its module); a threat model grants it or not. The check happens when
+the attack is built, before any work, and the error says what is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gradsiege.errors import ThreatModelError
+
+if TYPE_CHECKING:
+    from gradsiege.protocol.observation import Observation
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """The attacker's knowledge beyond the global model, the update, and the images' shape and count.
+
+    Attributes:
+        id: name in the study file.
+        labels: ``given``, or ``inferred`` from the update.
+        protocol: local learning rate, steps, batch-norm mode.
+        disclosure: the defense and its public parameters.
+        auxiliary: auxiliary images and the priors trained on them.
+    """
+
+    id: str
+    labels: str = "inferred"
+    protocol: bool = True
+    disclosure: bool = False
+    auxiliary: bool = True
+
+    def grants(self, requirement: str) -> bool:
+        """Whether one requirement of a recipe is granted.
+
+        >>> ThreatModel("strict").grants("labels"), ThreatModel("strict").grants("protocol")
+        (False, True)
+        """
+        if requirement == "labels":
+            return self.labels == "given"
+        if requirement.startswith("prior:") or requirement == "auxiliary":
+            return self.auxiliary
+        return bool(getattr(self, requirement))
+
+    def describe(self) -> str:
+        """Return one sentence for tables and figures.
+
+        >>> ThreatModel("strict").describe()
+        'honest-but-curious server; labels inferred; knows the protocol and auxiliary data'
+        """
+        known = [
+            name
+            for name, granted in (
+                ("the protocol", self.protocol),
+                ("the defense", self.disclosure),
+                ("auxiliary data", self.auxiliary),
+            )
+            if granted
+        ]
+        labels = "labels known" if self.labels == "given" else "labels inferred"
+        knows = "knows " + " and ".join(known) if known else "knows nothing else"
+        return f"honest-but-curious server; {labels}; {knows}"
+
+
+def require(threat: ThreatModel, requirements: tuple[str, ...], attack: str) -> None:
+    """Refuse an attack that needs more than the threat model grants."""
+    missing = [name for name in requirements if not threat.grants(name)]
+    if missing:
+        raise ThreatModelError(
+            f"{attack} needs {', '.join(missing)}, which the threat model {threat.id!r} does not grant. "
+            "Grant it in the study file, or exclude this attack under this threat model."
+        )
+
+
+def strip(observation: Observation, threat: ThreatModel) -> Observation:
+    """Return the observation without everything that the threat model does not grant."""
+    return replace(
+        observation,
+        labels=observation.labels if threat.labels == "given" else None,
+        training=observation.training if threat.protocol else None,
+        disclosure=observation.disclosure if threat.disclosure else None,
+    )

@@ -1,0 +1,315 @@
+"""The study file: what a person writes by hand, validated so that a typo is an error that names the key."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gradsiege import catalogue
+from gradsiege.errors import StudyError, nearest
+
+ROLES = ("train", "test", "aux", "public", "tune", "victims")
+STAGES = ("untrained", "early", "late")
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are refused, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Named(Section):
+    """Something with a canonical name (`gradsiege list`), its parameters, and an id used in paths."""
+
+    name: Identifier
+    id: Identifier = ""
+    parameters: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_id(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            data = {"name": data}
+        if isinstance(data, dict) and not data.get("id") and "name" in data:
+            data = {**data, "id": data["name"]}
+        return data
+
+
+class Dataset(Named):
+    """A data set at one image size, with the number of images in each role."""
+
+    size: int = Field(32, ge=16, le=512, description="side of the square images, in pixels")
+    counts: dict[Literal["train", "test", "aux", "public", "tune", "victims"], Positive]
+
+    @model_validator(mode="after")
+    def _all_roles(self) -> Dataset:
+        missing = [role for role in ROLES if role not in self.counts]
+        if missing:
+            raise ValueError(f"counts lack the roles {', '.join(missing)}")
+        return self
+
+
+class Model(Named):
+    """A victim classifier."""
+
+
+class Method(Named):
+    """A defense or an attack, in one arm; `sweep` makes one method per value of a parameter."""
+
+    arm: Literal["faithful", "as_released"] = "faithful"
+
+
+class Defense(Method):
+    """A client-side defense."""
+
+    sweep: dict[str, list[float | int | str | bool]] = {}
+
+
+class Prior(Named):
+    """A prior that is trained on a data set's `aux` role."""
+
+
+class Attack(Method):
+    """An attack recipe with its budget; `prior` is the id of one of the study's priors."""
+
+    iterations: Positive
+    restarts: Positive = 1
+    prior: Identifier | None = None
+
+
+class Federation(Section):
+    """Federated training: FedAvg over simulated clients (McMahan et al., 2017)."""
+
+    clients: Positive = 10
+    clients_per_round: Positive = 10
+    rounds: Positive = 20
+    local_epochs: Positive = 1
+    batch_size: Positive = 32
+    learning_rate: float = Field(0.05, gt=0)
+    partition: Literal["iid", "dirichlet"] = "iid"
+    alpha: float = Field(0.5, gt=0, description="concentration of the Dirichlet partition")
+    early_round: Positive = 2
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Federation:
+        if self.clients_per_round > self.clients:
+            raise ValueError("clients_per_round is larger than clients")
+        if self.early_round >= self.rounds:
+            raise ValueError("early_round must be smaller than rounds (late is the last round)")
+        return self
+
+
+class Protocol(Section):
+    """What one client does before it uploads: one gradient (fedsgd) or several local steps (fedavg)."""
+
+    id: Identifier
+    name: Literal["fedsgd", "fedavg"]
+    images: Positive = Field(1, description="private images of the client")
+    batch_size: Positive = Field(
+        1, description="images per local step; fedsgd uses all images at once"
+    )
+    epochs: Positive = Field(1, description="local passes over the images (fedavg)")
+    learning_rate: float = Field(0.01, gt=0, description="local learning rate")
+    mode: Literal["eval", "train"] = Field("eval", description="batch-norm mode of the local steps")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_id(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            data = {"name": data}
+        if isinstance(data, dict) and "name" in data:
+            data = {"id": data["name"], **data}
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Protocol:
+        if self.name == "fedsgd" and (self.epochs != 1 or self.batch_size != self.images):
+            raise ValueError(
+                "fedsgd is one step on all images: set batch_size = images and epochs = 1"
+            )
+        return self
+
+
+class Threat(Section):
+    """What the attacker knows; everything that is not granted is stripped from the observation."""
+
+    id: Identifier
+    labels: Literal["given", "inferred"] = "inferred"
+    protocol: bool = Field(True, description="local learning rate, steps and batch-norm mode")
+    disclosure: bool = Field(False, description="the defense and its public parameters")
+    auxiliary: bool = Field(True, description="auxiliary images, and priors trained on them")
+
+
+class Study(Section):
+    """One study: the product of its lists, cut by `include` and `exclude`."""
+
+    study: Identifier
+    description: str = ""
+    seed: int = 0
+    seeds: list[int] = [0]
+    victims: Positive = Field(8, description="updates attacked in every cell (the sampling unit)")
+    datasets: list[Dataset]
+    models: list[Model]
+    defenses: list[Defense]
+    federation: Federation = Federation()
+    training_stages: list[Literal["untrained", "early", "late"]] = ["untrained"]
+    protocols: list[Protocol]
+    threat_models: list[Threat]
+    priors: list[Prior] = []
+    attacks: list[Attack]
+    figures: list[Identifier] = []
+    include: list[dict[str, str | int | list[str] | list[int]]] = []
+    exclude: list[dict[str, str | int | list[str] | list[int]]] = []
+
+    def one(self, section: str, identifier: str) -> Any:
+        """Return the item of a section by id, e.g. ``study.one("defenses", "tip")``."""
+        for item in getattr(self, section):
+            if item.id == identifier:
+                return item
+        known = [item.id for item in getattr(self, section)]
+        raise StudyError(
+            f"{self.study}: no id {identifier!r} in {section}; {nearest(identifier, known)}"
+        )
+
+
+def _expand_sweep(defense: dict[str, Any]) -> list[dict[str, Any]]:
+    """One defense per combination of swept values, its id made of the values."""
+    sweep = defense.pop("sweep", None) or {}
+    if not sweep:
+        return [defense]
+    base = defense.get("id") or defense["name"]
+    expanded = []
+    for values in itertools.product(*sweep.values()):
+        chosen = dict(zip(sweep, values, strict=True))
+        suffix = "-".join(f"{key}{value}" for key, value in chosen.items())
+        parameters = {**defense.get("parameters", {}), **chosen}
+        expanded.append({**defense, "id": f"{base}-{suffix}", "parameters": parameters})
+    return expanded
+
+
+def _with_arm(item: dict[str, Any]) -> dict[str, Any]:
+    if item.get("arm", "faithful") == "as_released" and not item.get("id"):
+        return {**item, "id": f"{item['name']}-as_released"}
+    return item
+
+
+def _expand(raw: dict[str, Any]) -> dict[str, Any]:
+    out = dict(raw)
+    for section in ("defenses", "attacks"):
+        items = raw.get(section)
+        if not isinstance(items, list):
+            continue
+        dicts = [dict(item) if isinstance(item, dict) else {"name": item} for item in items]
+        if not all("name" in item for item in dicts):
+            continue
+        dicts = [_with_arm(item) for item in dicts]
+        if section == "defenses":
+            dicts = [single for item in dicts for single in _expand_sweep(item)]
+        out[section] = dicts
+    return out
+
+
+def _resolve(study: Study) -> Study:
+    """Fill in every default parameter and refuse unknown names, with the place in the file."""
+    sections = ("datasets", "models", "priors", "defenses", "attacks")
+    update: dict[str, Any] = {}
+    for section in sections:
+        resolved = []
+        for item in getattr(study, section):
+            place = f"{section}.{item.id}"
+            entry = catalogue.lookup(section, item.name, place)
+            if isinstance(item, Method) and item.arm not in entry.arms:
+                raise StudyError(f"{place}: {item.name} has no arm {item.arm!r}, only {entry.arms}")
+            parameters = entry.validate(item.parameters, place)
+            resolved.append(item.model_copy(update={"parameters": parameters}))
+        identifiers = [item.id for item in resolved]
+        for identifier in identifiers:
+            if identifiers.count(identifier) > 1:
+                raise StudyError(f"{section}: the id {identifier!r} stands twice; give one an 'id'")
+        update[section] = resolved
+    for figure in study.figures:
+        catalogue.lookup("figures", figure, "figures")
+    return study.model_copy(update=update)
+
+
+def _check(study: Study) -> None:
+    """Refuse contradictions between sections."""
+    images = max(protocol.images for protocol in study.protocols)
+    for dataset in study.datasets:
+        if dataset.counts["victims"] < study.victims * images:
+            raise StudyError(
+                f"datasets.{dataset.id}: {study.victims} victims of up to {images} images need "
+                f"{study.victims * images} images in counts.victims, not {dataset.counts['victims']}"
+            )
+    priors = {prior.id: prior.name for prior in study.priors}
+    for attack in study.attacks:
+        needed = [
+            requirement.removeprefix("prior:")
+            for requirement in catalogue.entries("attacks")[attack.name].requires
+            if requirement.startswith("prior:")
+        ]
+        if needed and priors.get(attack.prior or "") not in needed:
+            raise StudyError(
+                f"attacks.{attack.id}: {attack.name} needs 'prior:' to be the id of a prior "
+                f"of the kind {' or '.join(needed)}; the study has: {', '.join(priors) or 'none'}"
+            )
+
+
+def explain(error: ValidationError, place: str) -> str:
+    """Turn a validation error into one sentence per problem, with the nearest known key."""
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _keys_at(problem["loc"][:-1])
+            lines.append(f"unknown key {where!r}; {nearest(str(problem['loc'][-1]), known)}")
+        else:
+            lines.append(f"{where or 'study'}: {problem['msg'].removeprefix('Value error, ')}")
+    return f"{place}: " + "; ".join(lines)
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    """Known keys of the section at a location such as ``("defenses", 0)``."""
+    sections: dict[str, type[Section]] = {
+        "datasets": Dataset,
+        "models": Model,
+        "defenses": Defense,
+        "federation": Federation,
+        "protocols": Protocol,
+        "threat_models": Threat,
+        "priors": Prior,
+        "attacks": Attack,
+    }
+    model = sections.get(str(location[0]), Study) if location else Study
+    return list(model.model_fields)
+
+
+def parse(raw: object, place: str = "study") -> Study:
+    """Validate a study given as plain data; every default is filled in afterwards."""
+    if not isinstance(raw, dict):
+        raise StudyError(f"{place}: a study file is a mapping of keys, not {type(raw).__name__}")
+    try:
+        study = Study.model_validate(_expand(raw))
+    except ValidationError as error:
+        raise StudyError(explain(error, place)) from error
+    study = _resolve(study)
+    _check(study)
+    return study
+
+
+def load(path: Path | str) -> Study:
+    """Read and validate a study file (YAML)."""
+    path = Path(path)
+    if not path.is_file():
+        raise StudyError(f"study file {path} does not exist")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path} is not valid YAML: {error}") from error
+    return parse(raw, str(path))
