@@ -6,6 +6,7 @@ import torch
 
 from gradsiege import artifacts
 from gradsiege.datasets import prepare
+from gradsiege.errors import MissingError, StudyError
 from gradsiege.images import IMAGES
 from gradsiege.jobs import Job
 from gradsiege.seeds import seed_for
@@ -16,7 +17,12 @@ def fetch(job: Job) -> None:
     """Write ``<role>.safetensors`` for the six roles, and the data card."""
     dataset = job.study.one("datasets", job.cell.dataset)
     seed = seed_for(job.study.seed, dataset.id, dataset.size, "splits")
-    prepared = prepare(dataset.name, dataset.size, dataset.counts, seed)
+    try:
+        prepared = prepare(dataset.name, dataset.size, dataset.counts, seed)
+    except FileNotFoundError as error:
+        raise MissingError(str(error)) from error
+    except ValueError as error:
+        raise StudyError(f"datasets.{dataset.id}: {error}") from error
     for role in ROLES:
         split = prepared.splits[role]
         tensors = {
@@ -24,6 +30,8 @@ def fetch(job: Job) -> None:
             "labels": torch.from_numpy(split.labels),
             "groups": torch.from_numpy(split.groups),
         }
+        if split.boxes is not None:
+            tensors["boxes"] = torch.from_numpy(split.boxes)
         metadata = {"dataset": dataset.name, "role": role, "classes": list(prepared.classes)}
         artifacts.write_tensors(job.path(f"{role}.safetensors"), tensors, IMAGES, metadata)
     artifacts.write_json(job.path("card.json"), prepared.card)

@@ -62,7 +62,7 @@ def score(job: Job) -> None:
         rows += _rows(measured, extra)
         several = len(job.study.threat_models) > 1
         name = f"{cell.threat_model}/{cell.attack}" if several else cell.attack
-        pictures[name] = to_bytes(torch.nan_to_num(measured.images))
+        pictures[name] = to_bytes(torch.nan_to_num(measured.images, 0.0, 1.0, 0.0))
     table = pd.DataFrame([{**_ids(job), **row} for row in rows])
     failed = int(((table.kind == "attack") & (table.status == "failed")).sum())
     job.notes = {"failed_rows": failed, "absent": absent_metrics(scene)}

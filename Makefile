@@ -1,0 +1,57 @@
+# Two commands are all a reader needs: `make reproduce` and `make test`.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3.11
+CORES ?= 2
+STUDY ?= config/quick.yaml
+REPORT = results/$(basename $(notdir $(STUDY)))/report.html
+# The virtual environment's programs are found by Snakemake's jobs through PATH.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONHASHSEED := 0
+export OMP_NUM_THREADS := 1
+
+.PHONY: help setup reproduce test lint format lock clean
+help:
+	@echo "make reproduce   set up, run the default study, name its report"
+	@echo "make test        set up, run every test that needs no GPU and no cluster"
+	@echo "make lint        formatters, types, walls"
+	@echo "make format      let the formatters rewrite the sources"
+	@echo "make clean       remove results and the virtual environment"
+
+setup: $(VENV)/.complete
+
+# uv is bootstrapped into the environment, then installs exactly what the lock holds, hashes checked.
+$(VENV)/.complete: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is needed (or: make PYTHON=python3.12 ...)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
+	touch $@
+
+reproduce: setup
+	$(BIN)/snakemake --cores $(CORES) --config study=$(STUDY)
+	@echo "Report: $(REPORT)"
+
+test: setup
+	$(MAKE) --no-print-directory lint
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check --quiet src tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix --quiet src tests
+	$(BIN)/ruff format --quiet src tests
+	$(BIN)/snakefmt --quiet Snakefile workflow
+
+# Compile the lock anew from pyproject.toml; pinned versions stay unless `UPGRADE=--upgrade` is given.
+lock: setup
+	$(BIN)/uv pip compile pyproject.toml --extra pipeline --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-header --quiet $(UPGRADE) --output-file requirements.lock
+
+clean:
+	rm -rf results scratch .snakemake $(VENV)

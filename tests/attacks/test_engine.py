@@ -1,0 +1,287 @@
+"""The engine is exact: against a plain float64 loop, against finite differences, and at the truth."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gradsiege.attacks.engine.distances import cosine, squared_l2
+from gradsiege.attacks.engine.loop import State, begin, optimise
+from gradsiege.attacks.engine.objective import element_cost, evaluator
+from gradsiege.attacks.engine.optimizer import Adam
+from gradsiege.attacks.engine.recipe import Distance, Knowledge, Recipe, Stage
+from gradsiege.attacks.engine.regularizers import total_variation
+from gradsiege.attacks.recipes import inverting_gradients
+from gradsiege.attacks.reconstruct import reconstruct
+from gradsiege.models import ModelSpec, build
+from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
+from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.threat_model import ThreatModel
+
+torch.set_num_threads(1)
+SHAPES = {
+    "convnet": {"width": 4},
+    "lenet": {"channels": 4, "initial_range": 0.5},
+    "resnet18": {"width": 4},
+}
+
+
+def case(
+    name: str = "lenet",
+    victims: int = 2,
+    images: int = 1,
+    kind: torch.dtype = torch.float64,
+    training: LocalTraining | None = None,
+) -> tuple[nn.Module, Observation, Tensor]:
+    """A model, an observation of `victims` updates, and the true images."""
+    spec = ModelSpec(name, SHAPES[name], 10, 3, 16)
+    model = build(spec, torch.Generator().manual_seed(1)).to(kind)
+    parameters, buffers = split_state(model)
+    generator = torch.Generator().manual_seed(2)
+    truth = torch.rand(victims, images, 3, 16, 16, generator=generator).to(kind)
+    labels = torch.arange(victims * images).view(victims, images) % 10
+    training = training or LocalTraining("fedsgd", images, images, 1, 0.1, "eval")
+    updates = [
+        local_update(model, parameters, buffers, x, y, training)[0]
+        for x, y in zip(truth, labels, strict=True)
+    ]
+    update = {key: torch.stack([one[key] for one in updates]) for key in updates[0]}
+    seen = Observation(spec, parameters, buffers, update, images, training, None, labels)
+    return model, seen, truth
+
+
+def stage_of(
+    seen: Observation, distance: Distance, weight: float = 0.1, iterations: int = 5
+) -> Stage:
+    space = Knowledge(seen, ThreatModel("test")).pixels()
+    return Stage(space, distance, ((weight, total_variation),), Adam(0.1, signed=True), iterations)
+
+
+def plain_loop(
+    model: nn.Module, seen: Observation, stage: Stage, x: Tensor, distance: Callable[..., Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The textbook way, one victim at a time: autograd with create_graph, then backward."""
+    gradients, losses = [], []
+    for index in range(len(x)):
+        candidate = x[index].clone().requires_grad_()
+        assert seen.labels is not None
+        loss = F.cross_entropy(model(stage.space.images(candidate)), seen.labels[index])
+        found = torch.autograd.grad(loss, list(model.parameters()), create_graph=True)
+        observed = [seen.update[name][index] for name, _ in model.named_parameters()]
+        matching = distance(found, observed)
+        tv = candidate.diff(dim=-1).abs().mean() + candidate.diff(dim=-2).abs().mean()
+        total = matching + stage.regularizers[0][0] * tv
+        gradients.append(torch.autograd.grad(total, candidate)[0])
+        losses.append(matching.detach())
+    return torch.stack(gradients), torch.stack(losses)
+
+
+def plain_cosine(found: list[Tensor], observed: list[Tensor]) -> Tensor:
+    a = torch.cat([value.flatten() for value in found])
+    b = torch.cat([value.flatten() for value in observed])
+    return 1 - F.cosine_similarity(a, b, dim=0)
+
+
+def plain_l2(found: list[Tensor], observed: list[Tensor]) -> Tensor:
+    return sum(((a - b) ** 2).sum() for a, b in zip(found, observed, strict=True))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("name", list(SHAPES))
+@pytest.mark.parametrize(("ours", "theirs"), [(cosine, plain_cosine), (squared_l2, plain_l2)])
+def test_gradients_and_losses_equal_a_plain_float64_loop(
+    name: str, ours: Distance, theirs: Callable[..., Tensor]
+) -> None:
+    model, seen, _ = case(name, victims=3, images=2)
+    stage = stage_of(seen, ours)
+    assert seen.training is not None
+    generator = torch.Generator().manual_seed(7)
+    x = torch.stack([stage.space.start(generator).double() for _ in range(3)])
+    evaluate = evaluator(element_cost(model, seen, seen.training, stage))
+    gradients, losses = evaluate(x, seen.labels, seen.update)  # type: ignore[arg-type]
+    expected, expected_losses = plain_loop(model, seen, stage, x, theirs)
+    torch.testing.assert_close(losses, expected_losses, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(gradients, expected, rtol=1e-7, atol=1e-12)
+
+
+def test_outer_gradient_equals_finite_differences() -> None:
+    # The sigmoid network is smooth, so that central differences converge.
+    training = LocalTraining("fedavg", 2, 1, 2, 0.1, "eval")
+    model, seen, _ = case("lenet", victims=1, images=2, training=training)
+    stage = stage_of(seen, cosine, weight=0.0)
+    cost = element_cost(model, seen, training, stage)
+    observed = {name: value[0] for name, value in seen.update.items()}
+    assert seen.labels is not None
+    labels = seen.labels[0]
+    x = stage.space.start(torch.Generator().manual_seed(0)).double()
+    gradient = torch.func.grad(lambda z: cost(z, labels, observed)[0])(x)
+    direction = torch.randn(
+        x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
+    h = 1e-5
+    numeric = (
+        cost(x + h * direction, labels, observed)[0] - cost(x - h * direction, labels, observed)[0]
+    ) / (2 * h)
+    torch.testing.assert_close((gradient * direction).sum(), numeric, rtol=1e-5, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", list(SHAPES))
+@pytest.mark.parametrize("protocol", ["fedsgd", "fedavg"])
+def test_an_attack_started_at_the_truth_stays_there(name: str, protocol: str) -> None:
+    training = LocalTraining(protocol, 2, 2 if protocol == "fedsgd" else 1, 1, 0.1, "eval")
+    model, seen, truth = case(name, victims=2, images=2, training=training)
+    stage = stage_of(seen, cosine, weight=0.0)
+    evaluate = evaluator(element_cost(model, seen, training, stage))
+    space = stage.space
+    start = (truth - space.mean[:, None, None]) / space.deviation[:, None, None]
+    labels = seen.labels
+    assert labels is not None
+    state = optimise(
+        lambda x: evaluate(x, labels, seen.update),
+        space.project,
+        Adam(1e-3, signed=True),
+        3,
+        begin(start, Adam(1e-3, signed=True)),
+        lambda state: None,
+    )
+    assert (state.best_loss.abs() < 1e-10).all()
+    torch.testing.assert_close(space.images(state.best), truth, atol=1e-6, rtol=0)
+
+
+def test_the_returned_image_is_the_arg_min_image() -> None:
+    """A planted objective whose best iterate is neither the first nor the last."""
+    losses = iter([3.0, 2.0, 0.5, 1.0, 4.0])
+    visited: list[Tensor] = []
+
+    def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
+        visited.append(x.clone())
+        value = next(losses)
+        return torch.ones_like(x), torch.tensor([value, -value])
+
+    optimizer = Adam(0.1, signed=True, decay=False)
+    start = torch.zeros(2, 1)
+    state = optimise(
+        evaluate, lambda x: x, optimizer, 4, begin(start, optimizer), lambda state: None
+    )
+    assert state.best_iteration.tolist() == [2, 4]
+    assert state.best_loss.tolist() == [0.5, -4.0]
+    assert torch.equal(state.best[0], visited[2][0])
+    assert torch.equal(state.best[1], visited[4][1])
+
+
+def test_a_nan_element_neither_wins_nor_disturbs_its_neighbour() -> None:
+    _, seen, _ = case("lenet", victims=2, kind=torch.float32)
+    broken = {name: value.clone() for name, value in seen.update.items()}
+    next(iter(broken.values()))[0] = torch.nan
+    recipe = Recipe((stage_of(seen, cosine),))
+    threat = ThreatModel("test", labels="given")
+    whole = reconstruct(Knowledge(seen, threat), recipe, 1, ("s",))
+    hurt = reconstruct(
+        Knowledge(Observation(**{**seen.__dict__, "update": broken}), threat), recipe, 1, ("s",)
+    )
+    assert not torch.isfinite(hurt.matching_loss[0])
+    assert hurt.images[0].isnan().all()
+    torch.testing.assert_close(hurt.images[1], whole.images[1])
+
+
+def test_best_restart_is_chosen_by_matching_loss() -> None:
+    _, seen, _ = case("lenet", victims=2, kind=torch.float32)
+    recipe = Recipe((stage_of(seen, cosine, iterations=8),))
+    found = reconstruct(Knowledge(seen, ThreatModel("t", labels="given")), recipe, 3, ("s",))
+    finals = torch.stack([losses for _, losses in found.trace])
+    torch.testing.assert_close(found.matching_loss, finals.amin((0, 2)))
+
+
+def test_elements_do_not_depend_on_their_company() -> None:
+    """Victim 0 alone and beside others: the same start and, up to rounding, the same first step."""
+    _, seen, _ = case("lenet", victims=3, kind=torch.float32)
+    alone = Observation(
+        **{
+            **seen.__dict__,
+            "update": {name: value[:1] for name, value in seen.update.items()},
+            "labels": seen.labels[:1] if seen.labels is not None else None,
+        }
+    )
+    recipe = Recipe((stage_of(seen, cosine, iterations=1),))
+    threat = ThreatModel("t", labels="given")
+    together = reconstruct(Knowledge(seen, threat), recipe, 1, ("s",))
+    single = reconstruct(Knowledge(alone, threat), recipe, 1, ("s",))
+    torch.testing.assert_close(
+        together.matching_loss[:1], single.matching_loss, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_resuming_gives_the_same_bits() -> None:
+    _, seen, _ = case("lenet", victims=2, kind=torch.float32)
+    recipe = Recipe((stage_of(seen, cosine, iterations=10),))
+    knowledge = Knowledge(seen, ThreatModel("t", labels="given"))
+    saved: list[State] = []
+
+    class LeaveError(Exception):
+        pass
+
+    def stop_at_six(state: State) -> None:
+        if state.iteration == 6:
+            saved.append(
+                State(
+                    state.x.clone(),
+                    state.best.clone(),
+                    state.best_loss.clone(),
+                    state.best_iteration.clone(),
+                    {name: value.clone() for name, value in state.moments.items()},
+                    state.iteration,
+                    list(state.trace),
+                )
+            )
+            raise LeaveError
+
+    with pytest.raises(LeaveError):
+        reconstruct(knowledge, recipe, 2, ("s",), pause=stop_at_six)
+    resumed = reconstruct(knowledge, recipe, 2, ("s",), resume=lambda fresh: saved[0])
+    straight = reconstruct(knowledge, recipe, 2, ("s",))
+    assert torch.equal(resumed.images, straight.images)
+    assert [step for step, _ in resumed.trace] == [step for step, _ in straight.trace]
+
+
+def test_signed_adam_matches_pytorch() -> None:
+    optimizer = Adam(0.1, signed=False, decay=False)
+    x = torch.tensor([1.0, -2.0])
+    reference = x.clone().requires_grad_()
+    theirs = torch.optim.Adam([reference], lr=0.1)
+    moments = optimizer.start(x)
+    for iteration in range(5):
+        gradient = 2 * x
+        reference.grad = 2 * reference.detach()
+        theirs.step()
+        x, moments = optimizer.step(x, gradient, moments, iteration, 5)
+    torch.testing.assert_close(x, reference.detach())
+    up, _ = Adam(0.1, signed=True).step(
+        torch.zeros(2), torch.tensor([1e-3, -50.0]), Adam(0.1, True).start(torch.zeros(2)), 0, 8
+    )
+    torch.testing.assert_close(up, torch.tensor([-0.1, 0.1]))
+
+
+def test_recipe_holds_the_published_constants() -> None:
+    _, seen, _ = case()
+    recipe = inverting_gradients.build(
+        inverting_gradients.Parameters(), "faithful", 4000, Knowledge(seen, ThreatModel("t"))
+    )
+    (stage,) = recipe.stages
+    assert (stage.optimizer.learning_rate, stage.optimizer.signed, stage.optimizer.decay) == (
+        0.1,
+        True,
+        True,
+    )
+    assert stage.regularizers[0] == (1e-6, total_variation)
+    assert stage.distance is cosine
+
+
+def test_projection_is_the_box_of_valid_images() -> None:
+    _, seen, _ = case(kind=torch.float32)
+    space = Knowledge(seen, ThreatModel("t")).pixels()
+    images = space.images(space.project(torch.randn(1, 3, 16, 16) * 50))
+    assert images.min() >= -1e-6
+    assert images.max() <= 1 + 1e-6
+    inside = (torch.rand(1, 3, 16, 16) - space.mean[:, None, None]) / space.deviation[:, None, None]
+    torch.testing.assert_close(space.project(inside), inside)

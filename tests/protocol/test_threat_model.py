@@ -1,0 +1,51 @@
+"""A threat model strips what it does not grant, and refuses a recipe that needs more."""
+
+import pytest
+import torch
+
+from gradsiege.errors import ThreatModelError
+from gradsiege.models import ModelSpec
+from gradsiege.protocol.local_update import LocalTraining
+from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.threat_model import ThreatModel, require, strip
+
+
+def observation() -> Observation:
+    return Observation(
+        model=ModelSpec("lenet", {}, 10, 3, 16),
+        parameters={},
+        buffers={},
+        update={"head.weight": torch.zeros(2, 10, 4)},
+        images=1,
+        training=LocalTraining("fedsgd", 1, 1, 1, 0.1, "eval"),
+        disclosure={"defense": "gaussian", "sigma": 0.1},
+        labels=torch.tensor([[3], [4]]),
+    )
+
+
+def test_strips_everything_that_is_not_granted() -> None:
+    seen = strip(observation(), ThreatModel("weak", protocol=False))
+    assert (seen.labels, seen.training, seen.disclosure) == (None, None, None)
+
+
+def test_keeps_what_is_granted() -> None:
+    seen = strip(observation(), ThreatModel("strong", labels="given", disclosure=True))
+    assert seen.labels is not None
+    assert seen.training is not None
+    assert seen.disclosure == {"defense": "gaussian", "sigma": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("threat", "needs", "missing"),
+    [
+        (ThreatModel("a", protocol=False), ("protocol",), "protocol"),
+        (ThreatModel("b"), ("labels",), "labels"),
+        (ThreatModel("c"), ("disclosure",), "disclosure"),
+        (ThreatModel("d", auxiliary=False), ("protocol", "prior:autoencoder"), "prior:autoencoder"),
+    ],
+)
+def test_refuses_and_names_what_is_missing(
+    threat: ThreatModel, needs: tuple[str, ...], missing: str
+) -> None:
+    with pytest.raises(ThreatModelError, match=missing):
+        require(threat, needs, "some_attack")
