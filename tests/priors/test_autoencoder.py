@@ -62,6 +62,6 @@ class Brightness(torch.nn.Module):
 
 def test_easy_and_hard_images_cancel_as_released_but_not_per_image() -> None:
     images = torch.stack([torch.zeros(1, 2, 2), torch.ones(1, 2, 2)])
-    candidate = Candidate(images, images)
+    candidate = Candidate(images, images, torch.zeros(2), {})
     assert anomaly_score(Brightness(), 0.5, per_image=False)(candidate).item() == 0.0
     assert anomaly_score(Brightness(), 0.5, per_image=True)(candidate).item() == 0.5

@@ -13,10 +13,11 @@ from gradsiege import artifacts, catalogue
 from gradsiege.attacks import recipes
 from gradsiege.attacks.engine.loop import State
 from gradsiege.attacks.engine.recipe import Knowledge, TrainedPrior
+from gradsiege.attacks.engine.variables import Variables
 from gradsiege.attacks.reconstruct import reconstruct
 from gradsiege.jobs import Job
 from gradsiege.priors.prior import load_prior
-from gradsiege.protocol.observation import load_observation
+from gradsiege.protocol.observation import group, load_observation
 from gradsiege.protocol.reconstruction import Reconstruction, save_reconstruction
 from gradsiege.protocol.threat_model import ThreatModel, require, strip
 
@@ -52,7 +53,7 @@ def attack(job: Job, observation: Path | None = None) -> None:
         )
     job.notes = {
         "threat_model": threat.describe(),
-        "evaluations": (entry.iterations + 1) * entry.restarts,
+        "evaluations": sum(stage.iterations + 1 for stage in recipe.stages) * entry.restarts,
         "iterations": entry.iterations,
         "restarts": entry.restarts,
     }
@@ -72,37 +73,52 @@ class Saver:
         stop = self.job.should_stop()
         if not stop and time.monotonic() - self.last < SECONDS_BETWEEN_SAVES:
             return
-        iterations = [iteration for iteration, _ in state.trace]
-        tensors = {
-            "x": state.x,
-            "best": state.best,
-            "best_loss": state.best_loss,
-            "best_iteration": state.best_iteration,
-            **{f"moments.{name}": value for name, value in state.moments.items()},
-            **{f"trace.{iteration}": losses for iteration, losses in state.trace},
+        tensors = {"best_loss": state.best_loss, "best_iteration": state.best_iteration}
+        for prefix, part in _groups(state).items():
+            tensors |= {f"{prefix}.{name}": value.clone() for name, value in part.items()}
+        for place, (_, losses) in enumerate(state.trace):
+            tensors[f"trace.{place}"] = losses
+        header = {
+            "iteration": state.iteration,
+            "stage": state.stage,
+            "trace": [iteration for iteration, _ in state.trace],
         }
-        self.job.save_progress(tensors, {"iteration": state.iteration, "trace": iterations})
+        self.job.save_progress(tensors, header)
         self.last = time.monotonic()
         if stop:
             self.job.interrupt()
 
-    def resume(self, fresh: State) -> State:
-        """Return the saved state of this cell, or the fresh one."""
+    def resume(self) -> State | None:
+        """Return the saved state of this cell, if there is one."""
         saved = self.job.load_progress()
         if saved is None:
-            return fresh
-        tensors, state = saved
-        moments = {name: tensors[f"moments.{name}"] for name in fresh.moments}
-        trace = [(iteration, tensors[f"trace.{iteration}"]) for iteration in state["trace"]]
+            return None
+        tensors, header = saved
         return State(
-            tensors["x"],
-            tensors["best"],
-            tensors["best_loss"],
-            tensors["best_iteration"],
-            moments,
-            state["iteration"],
-            trace,
+            x=group(tensors, "x."),
+            best=group(tensors, "best."),
+            best_loss=tensors["best_loss"],
+            best_iteration=tensors["best_iteration"],
+            memory=group(tensors, "memory."),
+            iteration=header["iteration"],
+            stage=header["stage"],
+            kept=group(tensors, "kept."),
+            extra=group(tensors, "extra."),
+            trace=[
+                (iteration, tensors[f"trace.{place}"])
+                for place, iteration in enumerate(header["trace"])
+            ],
         )
+
+
+def _groups(state: State) -> dict[str, Variables]:
+    return {
+        "x": state.x,
+        "best": state.best,
+        "memory": state.memory,
+        "kept": state.kept,
+        "extra": state.extra,
+    }
 
 
 def _trace(found: Reconstruction) -> pd.DataFrame:

@@ -1,20 +1,23 @@
-"""A recipe says what is optimised: a space, a distance, weighted regularizers, an optimizer, a number of iterations."""
+"""A recipe says what is optimised: spaces, a distance, weighted regularizers, an optimizer, iterations, in stages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from gradsiege.attacks.engine.optimizer import Adam
+from gradsiege.attacks.engine.optimizer import Optimizer
 from gradsiege.attacks.engine.regularizers import Regularizer
-from gradsiege.attacks.engine.spaces import Pixels
+from gradsiege.attacks.engine.spaces import Pixels, Space
+from gradsiege.models import build
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.threat_model import ThreatModel
 
 Distance = Callable[[Tensors, Tensors], Tensor]
+UpdateModel = Literal["unroll", "gradient"]
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,18 @@ class Knowledge:
     threat: ThreatModel
     prior: TrainedPrior | None = None
 
+    def model(self) -> nn.Module:
+        """Return the architecture of the global model, its weights left at their initial values."""
+        return build(self.observation.model)
+
     def pixels(self) -> Pixels:
         """Return the pixel space of the private images."""
+        return Pixels(*self.pixel_arguments())
+
+    def pixel_arguments(self) -> tuple[tuple[int, int, int, int], Tensor, Tensor]:
+        """Return (shape of one element, channel mean, channel deviation)."""
         buffers = self.observation.buffers
-        return Pixels(
+        return (
             (self.observation.images, *self.observation.image_shape),
             buffers["normalisation.mean"],
             buffers["normalisation.deviation"],
@@ -45,18 +56,46 @@ class Knowledge:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One optimisation: ``distance(update(x), observed) + sum of weight * regularizer(x)``."""
+class GroupConsistency:
+    """Pull every restart towards the mean image of its victim's restarts (Yin et al., CVPR 2021, equation 11).
 
-    space: Pixels
+    The mean is plain, without registration, as in the ports that are public; it is taken at iteration `first`
+    and every `every` iterations from then on.
+    """
+
+    weight: float
+    first: int = 500
+    every: int = 100
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One optimisation: ``distance(update(x), observed) + sum of weight * regularizer(x)``.
+
+    Attributes:
+        noise: deviation of Langevin noise in units of the current step size; 0 for none.
+        group: group consistency between the restarts of a victim.
+        update_model: how the attacker models the client's local work: ``unroll`` the local steps, or take
+            the ``gradient`` of all images at theta_t in their place.
+    """
+
+    space: Space
     distance: Distance
     regularizers: tuple[tuple[float, Regularizer], ...]
-    optimizer: Adam
+    optimizer: Optimizer
     iterations: int
+    noise: float = 0.0
+    group: GroupConsistency | None = None
+    update_model: UpdateModel = "unroll"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A list of stages; Inverting Gradients has one."""
+    """A list of stages; each continues from the best variables of the one before.
+
+    Attributes:
+        keep: return the ``least`` matching loss over all stages, or that of the ``last`` stage.
+    """
 
     stages: tuple[Stage, ...]
+    keep: Literal["least", "last"] = "least"

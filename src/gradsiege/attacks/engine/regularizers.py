@@ -5,17 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
+from gradsiege.attacks.engine.inner import layer_inputs
 from gradsiege.priors.autoencoder import reconstruction_error
+from gradsiege.protocol.local_update import Tensors
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """The images of one element: ``normalised`` as the network sees them, ``images`` in [0, 1]; both ``[b, c, h, w]``."""
+    """The images of one element, and what they are matched against.
+
+    Attributes:
+        normalised: ``[b, c, h, w]`` as the network sees them.
+        images: the same in [0, 1].
+        labels: ``[b]`` or ``[b, classes]``.
+        observed: the victim's update.
+    """
 
     normalised: Tensor
     images: Tensor
+    labels: Tensor
+    observed: Tensors
 
 
 Regularizer = Callable[[Candidate], Tensor]
@@ -24,13 +36,33 @@ Regularizer = Callable[[Candidate], Tensor]
 def total_variation(candidate: Candidate) -> Tensor:
     """Return mean |dx| + mean |dy| of the normalised images (Geiping et al., NeurIPS 2020, section 4).
 
-    >>> import torch
     >>> stripes = torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]])
-    >>> total_variation(Candidate(stripes, stripes)).item()
+    >>> total_variation(Candidate(stripes, stripes, torch.zeros(1), {})).item()
     1.0
     """
+    return _variation(candidate.normalised)
+
+
+def double_opponent_total_variation(candidate: Candidate) -> Tensor:
+    """Return the total variation of the images and of their colour differences R-G, R-B, G-B.
+
+    The colour-opponent term is that of the stronger Inverting Gradients variant in its authors' later framework.
+    """
     x = candidate.normalised
-    return (x.diff(dim=-1)).abs().mean() + (x.diff(dim=-2)).abs().mean()
+    if x.shape[1] != 3:
+        return _variation(x)
+    red, green, blue = x[:, 0], x[:, 1], x[:, 2]
+    opponents = torch.stack([red - green, red - blue, green - blue], dim=1)
+    return _variation(torch.cat([x, opponents], dim=1))
+
+
+def _variation(x: Tensor) -> Tensor:
+    return x.diff(dim=-1).abs().mean() + x.diff(dim=-2).abs().mean()
+
+
+def l2(candidate: Candidate) -> Tensor:
+    """Return the l2 norm of the normalised images (Yin et al., CVPR 2021, equation 3)."""
+    return (candidate.normalised.square().sum() + 1e-20).sqrt()
 
 
 def anomaly_score(network: nn.Module, typical_error: float, per_image: bool) -> Regularizer:
@@ -48,3 +80,46 @@ def anomaly_score(network: nn.Module, typical_error: float, per_image: bool) -> 
         return (errors.mean() - typical_error).abs()
 
     return score
+
+
+def batch_norm_statistics(model: nn.Module, parameters: Tensors, buffers: Tensors) -> Regularizer:
+    """Return sum over batch-norm layers of |mean(x) - mean|_2 + |var(x) - var|_2 (Yin et al., CVPR 2021, equation 5).
+
+    The target statistics are the running ones of the global model, which the server holds anyway.
+    """
+    layers = [name for name, part in model.named_modules() if isinstance(part, nn.BatchNorm2d)]
+
+    def score(candidate: Candidate) -> Tensor:
+        inputs = layer_inputs(model, {**parameters, **buffers}, candidate.images, layers)
+        terms = []
+        for name, value in inputs.items():
+            mean = value.mean((0, 2, 3))
+            variance = (value - mean[:, None, None]).square().mean((0, 2, 3))
+            terms.append(_distance(mean, buffers[f"{name}.running_mean"]))
+            terms.append(_distance(variance, buffers[f"{name}.running_var"]))
+        return torch.stack(terms).sum()
+
+    return score
+
+
+def head_features(model: nn.Module, parameters: Tensors, buffers: Tensors) -> Regularizer:
+    """Return the mean squared difference between the candidate's head input and the one that the update reveals.
+
+    For a single image the head's weight gradient is (p - onehot) h^T and its bias gradient (p - onehot), so
+    that h = dW[y] / db[y] is known exactly (Geiping et al., NeurIPS 2020, proposition 3.1). For more images the
+    quotient mixes them and the term is only a hint.
+    """
+    head = next(name for name, _ in model.named_modules() if name.split(".")[-1] == "head")
+
+    def score(candidate: Candidate) -> Tensor:
+        state = {**parameters, **buffers}
+        features = layer_inputs(model, state, candidate.images, [head])[head]
+        weight = candidate.observed[f"{head}.weight"][candidate.labels]
+        bias = candidate.observed[f"{head}.bias"][candidate.labels]
+        return (features - weight / bias[:, None]).square().mean()
+
+    return score
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    return ((a - b).square().sum() + 1e-20).sqrt()

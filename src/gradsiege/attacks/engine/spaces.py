@@ -1,11 +1,41 @@
-"""Where an attack searches: a space draws starting points, decodes them to images, and projects back."""
+"""Where an attack searches: a space draws starting points, decodes them to images, and projects back.
+
+Every method but `start` works on one element as well as on a batch of elements: leading dimensions pass through.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
+
+from gradsiege.attacks.engine.variables import Variables
+
+Start = Literal["normal", "patterned"]
+
+
+class Space(Protocol):
+    """A search space; see `Pixels` for the simplest one."""
+
+    def start(self, generator: torch.Generator) -> Variables:
+        """Draw the starting point of one element."""
+
+    def follow(self, before: Variables) -> Variables:
+        """Return the starting points ``[n, ...]`` that continue an earlier stage's best variables."""
+
+    def normalised(self, x: Variables) -> Tensor:
+        """Decode one element to normalised images ``[images, c, h, w]``."""
+
+    def images(self, x: Variables) -> Tensor:
+        """Decode one element to images in [0, 1]."""
+
+    def labels(self, x: Variables, labels: Tensor) -> Tensor:
+        """Return the labels to match with: the given ones, unless the space optimises its own."""
+
+    def project(self, x: Variables) -> Variables:
+        """Return the nearest admissible points of ``[n, ...]`` elements."""
 
 
 @dataclass(frozen=True)
@@ -15,22 +45,62 @@ class Pixels:
     Attributes:
         shape: ``(images, channels, height, width)`` of one element.
         mean, deviation: ``[channels]``, the global model's own normalisation.
+        begin: ``normal`` draws N(0, 1); ``patterned`` tiles one random 4x4 patch over the image.
+        boxed: whether to project (DLG does not).
     """
 
     shape: tuple[int, int, int, int]
     mean: Tensor
     deviation: Tensor
+    begin: Start = "normal"
+    boxed: bool = True
 
-    def start(self, generator: torch.Generator) -> Tensor:
-        """Draw one element from N(0, 1), in normalised units, inside the box."""
-        return self.project(torch.randn(self.shape, generator=generator))
+    def start(self, generator: torch.Generator) -> Variables:
+        """Draw one element."""
+        if self.begin == "patterned":
+            images, channels, height, width = self.shape
+            patch = torch.randn((images, channels, 4, 4), generator=generator)
+            tiled = patch.repeat(1, 1, -(-height // 4), -(-width // 4))[..., :height, :width]
+            return self.project({"x": tiled})
+        return self.project({"x": torch.randn(self.shape, generator=generator)})
 
-    def images(self, x: Tensor) -> Tensor:
+    def follow(self, before: Variables) -> Variables:
+        """Go on from the earlier stage's pixels."""
+        return {"x": before["x"]}
+
+    def normalised(self, x: Variables) -> Tensor:
+        """Pixels are what is optimised."""
+        return x["x"]
+
+    def images(self, x: Variables) -> Tensor:
         """Return images in [0, 1] of normalised ones ``[..., c, h, w]``."""
-        return x * self.deviation[:, None, None] + self.mean[:, None, None]
+        return self.normalised(x) * self.deviation[:, None, None] + self.mean[:, None, None]
 
-    def project(self, x: Tensor) -> Tensor:
+    def labels(self, x: Variables, labels: Tensor) -> Tensor:
+        """Labels are not optimised."""
+        return labels
+
+    def project(self, x: Variables) -> Variables:
         """Clip to the normalised box of valid pixels."""
-        low = (0 - self.mean) / self.deviation
-        high = (1 - self.mean) / self.deviation
-        return torch.maximum(torch.minimum(x, high[:, None, None]), low[:, None, None])
+        if not self.boxed:
+            return x
+        low = ((0 - self.mean) / self.deviation)[:, None, None]
+        high = ((1 - self.mean) / self.deviation)[:, None, None]
+        return {**x, "x": torch.maximum(torch.minimum(x["x"], high), low)}
+
+
+@dataclass(frozen=True)
+class PixelsAndLabels(Pixels):
+    """Pixels and soft labels together (Zhu et al., NeurIPS 2019): label logits start at N(0, 1) too."""
+
+    classes: int = 10
+
+    def start(self, generator: torch.Generator) -> Variables:
+        """Draw pixels and label logits of one element."""
+        pixels = super().start(generator)
+        logits = torch.randn((self.shape[0], self.classes), generator=generator)
+        return {**pixels, "label_logits": logits}
+
+    def labels(self, x: Variables, labels: Tensor) -> Tensor:
+        """Return class probabilities ``[images, classes]``."""
+        return x["label_logits"].softmax(-1)

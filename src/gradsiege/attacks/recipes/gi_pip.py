@@ -59,7 +59,7 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
         space=knowledge.pixels(),
         distance=cosine,
         regularizers=((tv, total_variation), (score, anomaly_score(network, typical, faithful))),
-        optimizer=Adam(parameters.learning_rate, signed=False),
+        optimizer=Adam(parameters.learning_rate),
         iterations=iterations,
     )
     return Recipe((stage,))

@@ -28,7 +28,7 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
         space=knowledge.pixels(),
         distance=cosine,
         regularizers=((parameters.total_variation, total_variation),),
-        optimizer=Adam(parameters.learning_rate, signed=parameters.signed),
+        optimizer=Adam(parameters.learning_rate, sign="hard" if parameters.signed else "none"),
         iterations=iterations,
     )
     return Recipe((stage,))

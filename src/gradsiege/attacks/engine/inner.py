@@ -1,0 +1,35 @@
+"""What goes into the inner layers of the global model, for the terms that look there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from gradsiege.protocol.local_update import Tensors
+
+
+def layer_inputs(
+    model: nn.Module, state: Tensors, images: Tensor, layers: list[str]
+) -> dict[str, Tensor]:
+    """Return the inputs of the named layers in a forward pass of `images` with the weights of `state`.
+
+    Pure and differentiable; works under `torch.func` transforms, since the hooks live only during the call.
+    """
+    inputs: dict[str, Tensor] = {}
+
+    def record(name: str) -> Any:
+        def hook(module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            inputs[name] = arguments[0]
+
+        return hook
+
+    parts = dict(model.named_modules())
+    handles = [parts[name].register_forward_pre_hook(record(name)) for name in layers]
+    try:
+        functional_call(model, dict(state), (images,))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return inputs

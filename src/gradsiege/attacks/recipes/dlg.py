@@ -1,0 +1,32 @@
+"""Deep Leakage from Gradients: l2 matching of image and soft label together, L-BFGS (Zhu et al., NeurIPS 2019)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradsiege.attacks.engine.distances import squared_l2
+from gradsiege.attacks.engine.optimizer import LBFGS
+from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
+from gradsiege.attacks.engine.spaces import PixelsAndLabels
+
+VERSION = 1
+REQUIRES = ("protocol",)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The authors run 300 calls of 20 inner iterations with step 1: 6,000 iterations as counted here."""
+
+    learning_rate: float = 1.0
+    history: int = 100
+
+
+def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:
+    """Return: minimise sum |grad(x, softmax(l)) - g|^2 over x and l, without a box (equation 4).
+
+    It needs a twice differentiable network: on ReLU networks it fails, as its users report.
+    """
+    classes = knowledge.observation.model.classes
+    space = PixelsAndLabels(*knowledge.pixel_arguments(), boxed=False, classes=classes)
+    optimizer = LBFGS(parameters.learning_rate, parameters.history)
+    return Recipe((Stage(space, squared_l2, (), optimizer, iterations),))

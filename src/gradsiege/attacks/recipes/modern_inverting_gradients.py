@@ -1,0 +1,43 @@
+"""Inverting Gradients as its authors' later framework runs it: patterned start, soft sign, warm-up, features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradsiege.attacks.engine.distances import cosine
+from gradsiege.attacks.engine.optimizer import Adam
+from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
+from gradsiege.attacks.engine.regularizers import double_opponent_total_variation, head_features
+from gradsiege.attacks.engine.spaces import Pixels
+
+VERSION = 1
+REQUIRES = ("protocol",)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Constants of the "modern" configuration of the `breaching` framework."""
+
+    total_variation: float = 0.1
+    features: float = 0.1
+    learning_rate: float = 0.1
+    warm_up: int = 50
+
+
+def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:
+    """Return: 1 - cos + TV with double opponents + squared feature difference, soft-signed Adam, cosine decay."""
+    seen = knowledge.observation
+    features = head_features(knowledge.model(), seen.parameters, seen.buffers)
+    stage = Stage(
+        space=Pixels(*knowledge.pixel_arguments(), begin="patterned"),
+        distance=cosine,
+        regularizers=(
+            (parameters.total_variation, double_opponent_total_variation),
+            (parameters.features, features),
+        ),
+        optimizer=Adam(
+            parameters.learning_rate, sign="soft", schedule="cosine", warm_up=parameters.warm_up
+        ),
+        iterations=iterations,
+    )
+    return Recipe((stage,))
