@@ -35,3 +35,13 @@ def test_inferred_labels_are_sorted_not_aligned_with_the_truth() -> None:
 def test_a_broken_update_gets_a_label_without_an_error() -> None:
     broken = {name: torch.full_like(value, torch.nan) for name, value in update_of([3]).items()}
     assert labels.infer(broken, 1).shape == (1, 1)
+
+
+def test_bias_corrected_counts_find_duplicates() -> None:
+    for true in ([4, 4, 4, 1], [0, 2, 2, 9, 9, 9], [5, 5], [3, 6, 7, 8]):
+        assert labels.bias_corrected(update_of(true), len(true)).tolist() == [sorted(true)]
+
+
+def test_rules_that_assume_distinct_labels_miss_duplicates() -> None:
+    """The reason for the bias-corrected rule, kept as a fact."""
+    assert labels.row_minimum(update_of([4, 4]), 2).tolist() != [[4, 4]]

@@ -1,5 +1,7 @@
 """Victim classifiers: shapes, parameter counts, a batch norm that equals PyTorch's, explicit seeds."""
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -28,6 +30,18 @@ def test_every_model_maps_images_to_logits_and_has_a_head(name: str) -> None:
 
 def test_resnet18_has_the_published_number_of_parameters() -> None:
     assert sum(p.numel() for p in build(spec("resnet18")).parameters()) == 11_173_962
+
+
+def test_densenet121_and_vgg11_have_the_published_numbers_of_parameters() -> None:
+    # torchvision's DenseNet-121 at 10 classes holds 6,964,106; its 7x7 stem has 7,680 more than our 3x3, and its
+    # stem's own batch norm 128.
+    count = sum(p.numel() for p in build(spec("densenet121")).parameters())
+    assert count == 6_964_106 - 64 * 3 * (49 - 9) - 128
+    # Configuration A with batch norm: weights and biases, scale and shift, head.
+    convolutions = [3, 64, 128, 256, 256, 512, 512, 512, 512]
+    pairs = itertools.pairwise(convolutions)
+    expected = sum(9 * a * b + b + 2 * b for a, b in pairs) + 512 * 10 + 10
+    assert sum(p.numel() for p in build(spec("vgg11")).parameters()) == expected
 
 
 def test_weights_depend_on_the_generator_and_on_nothing_else() -> None:

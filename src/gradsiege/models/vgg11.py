@@ -1,0 +1,51 @@
+"""VGG-11 with batch norm (Simonyan and Zisserman, ICLR 2015), with one linear layer behind the convolutions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from gradsiege.models import ModelSpec
+from gradsiege.models.layers import BatchNorm2d
+
+VERSION = 1
+# Configuration A: convolutions by width in units of the first one, "pool" halves the side.
+LAYOUT: tuple[int | str, ...] = (1, "pool", 2, "pool", 4, 4, "pool", 8, 8, "pool", 8, 8, "pool")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Width of the first convolution (64 in the paper)."""
+
+    width: int = 64
+
+
+class VGG11(nn.Module):
+    """Eight 3x3 convolutions, five poolings; the usual head for small images is a single linear layer."""
+
+    def __init__(self, spec: ModelSpec, parameters: Parameters) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        inputs = spec.channels
+        for item in LAYOUT:
+            if isinstance(item, str):
+                layers.append(nn.MaxPool2d(2))
+                continue
+            outputs = item * parameters.width
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), BatchNorm2d(outputs), nn.ReLU()]
+            inputs = outputs
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Linear(inputs, spec.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits; images larger than 32 px are averaged to one position."""
+        logits: Tensor = self.head(self.features(x).mean((2, 3)))
+        return logits
+
+
+def build(spec: ModelSpec, parameters: Parameters) -> nn.Module:
+    """Return the network; images must be at least 32 px."""
+    if spec.size < 32:
+        raise ValueError(f"vgg11 halves the side five times: 32 px or more, not {spec.size}")
+    return VGG11(spec, parameters)
