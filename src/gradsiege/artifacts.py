@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-FORMAT = "1"
+FORMAT = "2"
 MANIFEST = "manifest.json"
+PART = ".part"
 
 
 @contextmanager
@@ -38,11 +39,12 @@ def atomic(path: Path) -> Iterator[Path]:
     The data reach the disk before the name does, so a power cut or a full disk leaves the old file
     (or none), never a torn one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
@@ -51,7 +53,14 @@ def atomic(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise ArtifactError(f"could not write {path}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def sweep_up(folder: Path) -> None:
+    """Remove the temporary files that a killed job left in its folder."""
+    for leftover in folder.glob(f".*{PART}"):
+        leftover.unlink(missing_ok=True)
 
 
 def _write(path: Path, fill: Callable[[Path], object]) -> None:
@@ -81,36 +90,67 @@ def write_tensors(
     kind: str,
     metadata: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write tensors as safetensors; `metadata` is any JSON value and comes back from `read_header`."""
+    """Write tensors as safetensors; `metadata` is any JSON value and comes back from `read_header`.
+
+    The file remembers the order of the tensors, which the format itself does not: who draws noise for one tensor after
+    the other must meet them in the same order before and after a file.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     header = {"kind": kind, "format": FORMAT, "metadata": json.dumps(metadata or {})}
+    header["order"] = json.dumps([*tensors])
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    _write(path, lambda temporary: save_file(ready, temporary, metadata=header))
+
+    def fill(temporary: Path) -> None:
+        save_file(ready, temporary, metadata=header)
+        _sort_metadata(temporary)
+
+    try:
+        _write(path, fill)
+    except SafetensorError as error:
+        # Safetensors reports a full disk as an error of its own.
+        raise ArtifactError(f"could not write {path}: {error}") from error
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata of a tensor file in alphabetical order, in place.
+
+    The library writes them in an order that changes from call to call; equal content shall have equal bytes.
+    """
+    with path.open("rb+") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= length, "the same header in another order has the same length"
+        stream.seek(8)
+        stream.write(text.ljust(length))
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file whose checksum its manifest confirms."""
     check(path)
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path} is not valid JSON: {error}") from error
 
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read a Parquet table whose checksum its manifest confirms."""
     import pandas as pd
+    from pyarrow import ArrowException
 
     check(path)
-    return pd.read_parquet(path)
+    try:
+        return pd.read_parquet(path)
+    except (ArrowException, OSError) as error:
+        raise ArtifactError(f"{path} is not a Parquet table: {error}") from error
 
 
-def read_header(path: Path, kind: str, sealed: bool = True) -> dict[str, Any]:
-    """Return the metadata of a tensor file, refusing any other kind or format.
-
-    `sealed` files are confirmed by their manifest; only checkpoints and files from outside are not.
-    """
+def _read_raw_header(path: Path, kind: str, sealed: bool) -> dict[str, Any]:
+    """Return ``metadata`` and ``order`` of a tensor file, refusing any other kind or format."""
     from safetensors import SafetensorError, safe_open
 
     if sealed:
@@ -118,7 +158,7 @@ def read_header(path: Path, kind: str, sealed: bool = True) -> dict[str, Any]:
     try:
         with safe_open(path, framework="np") as file:
             header = file.metadata() or {}
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise ArtifactError(
             f"{path} is damaged: {error}. Delete it and rerun its stage."
         ) from error
@@ -129,18 +169,32 @@ def read_header(path: Path, kind: str, sealed: bool = True) -> dict[str, Any]:
         raise ArtifactError(
             f"{path} has format {header.get('format')!r}; this version reads {FORMAT!r}. Rerun its stage."
         )
-    metadata: dict[str, Any] = json.loads(header["metadata"])
+    try:
+        return {name: json.loads(header[name]) for name in ("metadata", "order")}
+    except (KeyError, json.JSONDecodeError) as error:
+        raise ArtifactError(f"{path} has a damaged header: {error!r}. Rerun its stage.") from error
+
+
+def read_header(path: Path, kind: str, sealed: bool = True) -> dict[str, Any]:
+    """Return the metadata of a tensor file, refusing any other kind or format.
+
+    `sealed` files are confirmed by their manifest; only checkpoints and files from outside are not.
+    """
+    metadata: dict[str, Any] = _read_raw_header(path, kind, sealed)["metadata"]
     return metadata
 
 
 def read_tensors(
     path: Path, kind: str, sealed: bool = True
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Return (tensors, metadata) of a file of the given kind, after its checksum was confirmed."""
+    """Return (tensors in the order they were given, metadata) of a file of the given kind, its checksum confirmed."""
     from safetensors.torch import load_file
 
-    metadata = read_header(path, kind, sealed)
-    return load_file(path), metadata
+    header = _read_raw_header(path, kind, sealed)
+    tensors = load_file(path)
+    if set(header["order"]) != set(tensors):
+        raise ArtifactError(f"{path} has a damaged header: it names other tensors than it holds.")
+    return {name: tensors[name] for name in header["order"]}, header["metadata"]
 
 
 def file_digest(path: Path) -> str:
@@ -166,10 +220,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{folder} holds no {MANIFEST}: its job has not finished. Run its stage."
         )
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not all({"sha256", "bytes"} <= set(file) for file in manifest["files"].values()):
+            raise ValueError("a file without size or checksum")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(
-            f"{path} is damaged ({error}). Delete it and rerun its stage."
+            f"{path} is damaged ({error!r}). Delete it and rerun its stage."
         ) from error
     return manifest
 
@@ -178,7 +234,7 @@ def check(path: Path) -> None:
     """Refuse a file that is missing, unfinished, or different from what its manifest recorded."""
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist. Run the stage that makes it.")
-    recorded = read_manifest(path.parent).get("files", {}).get(path.name)
+    recorded = read_manifest(path.parent)["files"].get(path.name)
     if recorded is None:
         raise ArtifactError(f"{path} is not in its folder's {MANIFEST}: its job has not finished.")
     if recorded["bytes"] != path.stat().st_size or recorded["sha256"] != file_digest(path):
@@ -191,8 +247,8 @@ def check(path: Path) -> None:
 def verify_folder(folder: Path) -> list[str]:
     """Return one sentence for every recorded file of `folder` that is missing or different."""
     problems = []
-    for name in read_manifest(folder).get("files", {}):
-        if Path(name).name != name:
+    for name in read_manifest(folder)["files"]:
+        if Path(name).name != name or name in ("", ".", ".."):
             problems.append(f"{folder / MANIFEST} names a path outside its folder: {name!r}")
             continue
         try:

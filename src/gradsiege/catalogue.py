@@ -60,7 +60,8 @@ class Entry:
             key: (kind, ...) if default is REQUIRED else (kind, default)
             for key, (kind, default) in self.parameters.items()
         }
-        model = create_model(self.name, __config__=ConfigDict(extra="forbid"), **fields)
+        config = ConfigDict(extra="forbid", allow_inf_nan=False)
+        model = create_model(self.name, __config__=config, **fields)
         try:
             return model.model_validate(given).model_dump()
         except ValidationError as error:

@@ -110,13 +110,17 @@ def parse_key(stage: str, key: str, study: Study) -> Cell:
     values: dict[str, Any] = {}
     for name, part in zip(names, parts, strict=True):
         if name == "seed":
-            if not part.removeprefix("seed").isdigit():
-                raise StudyError(f"{key}: {part!r} should read seed0, seed1, ...")
-            values[name] = int(part.removeprefix("seed"))
+            known = {f"seed{seed}": seed for seed in study.seeds}
+            if part not in known:
+                raise StudyError(
+                    f"{key}: {part!r} is no seed of the study; {nearest(part, [*known])}"
+                )
+            values[name] = known[part]
             continue
         if name == "training_stage":
-            if part not in STAGES:
-                raise StudyError(f"{key}: unknown training stage; {nearest(part, STAGES)}")
+            if part not in study.training_stages:
+                hint = nearest(part, list(study.training_stages))
+                raise StudyError(f"{key}: {part!r} is no training stage of the study; {hint}")
         else:
             study.one(SECTIONS[name], part)
         values[name] = part
@@ -124,14 +128,24 @@ def parse_key(stage: str, key: str, study: Study) -> Cell:
 
 
 def _matches(cell: Cell, rule: dict[str, Any]) -> bool:
-    for name, wanted in rule.items():
-        if name not in FIELDS["attack"]:
-            raise StudyError(
-                f"include/exclude: unknown field {name!r}; {nearest(name, FIELDS['attack'])}"
-            )
-        if getattr(cell, name) not in (wanted if isinstance(wanted, list) else [wanted]):
-            return False
-    return True
+    """Whether a cell agrees with a rule in every field that both have."""
+    return all(
+        getattr(cell, name) in (wanted if isinstance(wanted, list) else [wanted])
+        for name, wanted in rule.items()
+        if name in FIELDS[cell.stage]
+    )
+
+
+def _wanted(cell: Cell, study: Study) -> bool:
+    """Whether `include` and `exclude` leave a cell in the study.
+
+    A rule that excludes is about a cell only if the cell has all of its fields: excluding one attack on a
+    defense leaves the defense's training alone, excluding the defense does not.
+    """
+    if study.include and not any(_matches(cell, rule) for rule in study.include):
+        return False
+    about = (rule for rule in study.exclude if set(rule) <= set(FIELDS[cell.stage]))
+    return not any(_matches(cell, rule) for rule in about)
 
 
 def attack_cells(study: Study) -> Iterator[Cell]:
@@ -148,34 +162,42 @@ def attack_cells(study: Study) -> Iterator[Cell]:
     )
     for ids in itertools.product(*lists):
         cell = Cell("attack", **dict(zip(FIELDS["attack"], ids, strict=True)))
-        if study.include and not any(_matches(cell, rule) for rule in study.include):
-            continue
-        if not any(_matches(cell, rule) for rule in study.exclude):
+        if _wanted(cell, study):
             yield cell
+
+
+def needs_shadow(defense: str, study: Study) -> bool:
+    """Whether a defense of the study uses the shadow generator (``REQUIRES = ("shadow",)``)."""
+    name = study.one("defenses", defense).name
+    return "shadow" in catalogue.entries("defenses")[name].requires
+
+
+def shadow_of(cell: Cell, study: Study) -> Cell | None:
+    """The pretrained shadow generator that the defense of a cell needs, or None."""
+    return cell.at("shadow") if needs_shadow(cell.defense, study) else None
+
+
+def _trained(study: Study) -> Iterator[Cell]:
+    """Everything that is prepared or trained before any attack."""
+    for dataset in study.datasets:
+        yield Cell("fetch", dataset=dataset.id)
+        for seed in study.seeds:
+            ids: dict[str, Any] = {"dataset": dataset.id, "seed": seed}
+            if any(needs_shadow(defense.id, study) for defense in study.defenses):
+                yield Cell("shadow", **ids)
+            for prior in study.priors:
+                yield Cell("prior", prior=prior.id, **ids)
+            for model, defense in itertools.product(study.models, study.defenses):
+                yield Cell("federate", model=model.id, defense=defense.id, **ids)
 
 
 def cells(study: Study) -> dict[str, list[Cell]]:
     """Every cell of the study by stage, each once."""
-    attacks = list(attack_cells(study))
     found: dict[str, dict[Cell, None]] = {stage: {} for stage in FIELDS}
-    for dataset in study.datasets:
-        found["fetch"][Cell("fetch", dataset=dataset.id)] = None
-        for seed in study.seeds:
-            found["shadow"][Cell("shadow", dataset=dataset.id, seed=seed)] = None
-            for prior in study.priors:
-                cell = Cell("prior", dataset=dataset.id, prior=prior.id, seed=seed)
-                found["prior"][cell] = None
-            for model in study.models:
-                for defense in study.defenses:
-                    cell = Cell(
-                        "federate",
-                        dataset=dataset.id,
-                        model=model.id,
-                        defense=defense.id,
-                        seed=seed,
-                    )
-                    found["federate"][cell] = None
-    for cell in attacks:
+    for cell in _trained(study):
+        if _wanted(cell, study):
+            found[cell.stage][cell] = None
+    for cell in attack_cells(study):
         found["attack"][cell] = None
         found["observe"][cell.at("observe")] = None
         found["score"][cell.at("score")] = None
@@ -201,10 +223,12 @@ def upstream(cell: Cell, study: Study) -> list[Cell]:
     fetch = Cell("fetch", dataset=cell.dataset)
     if cell.stage == "fetch":
         return []
-    if cell.stage in ("prior", "shadow", "federate"):
+    if cell.stage in ("prior", "shadow"):
         return [fetch]
-    if cell.stage == "observe":
-        return [fetch, cell.at("federate")]
+    if cell.stage in ("federate", "observe"):
+        shadow = shadow_of(cell, study)
+        trained = [cell.at("federate")] if cell.stage == "observe" else []
+        return [fetch, *trained, *([shadow] if shadow else [])]
     if cell.stage == "attack":
         prior = study.one("attacks", cell.attack).prior
         priors = [cell.at("prior", prior=prior)] if prior else []
@@ -222,6 +246,10 @@ def settings(cell: Cell, study: Study) -> dict[str, Any]:
             if SECTIONS[name] in catalogue.KINDS:
                 entry = catalogue.entries(SECTIONS[name])[item.name]
                 chosen[name]["version"] = entry.version
+    if cell.stage == "shadow":
+        generator = catalogue.entries("priors")["shadow_generator"]
+        defaults = {name: default for name, (_, default) in generator.parameters.items()}
+        chosen["generator"] = {"version": generator.version, "parameters": defaults}
     if cell.stage == "federate":
         chosen["federation"] = study.federation.model_dump(mode="json")
     if cell.stage == "observe":

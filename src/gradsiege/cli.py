@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gradsiege import __version__
-from gradsiege.errors import GradSiegeError, StoppedEarlyError
+from gradsiege.errors import GradSiegeError, MissingError, StoppedEarlyError
 
 if TYPE_CHECKING:
     from gradsiege.jobs import Job
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 a defect of the program; 2 wrong use; 3 invalid study file; 4 missing or damaged "
-    "artifact; 5 data or weights absent; 6 threat model too narrow; 75 stopped early, run again to go on."
+    "artifact; 5 data or weights absent; 6 threat model too narrow; 7 tracking server or MLflow "
+    "absent; 75 stopped early, run again to go on."
 )
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,18 +56,25 @@ def _run(
     root: Path,
     budget: float | None,
     threads: int,
-    work: Callable[[Job], None],
+    load_work: Callable[[], Callable[[Job], None]],
+    observation: Path | None = None,
 ) -> None:
+    """Run one job; what is heavy is loaded only when study and key have proved right."""
     from gradsiege.cells import parse_key
     from gradsiege.jobs import Job
     from gradsiege.study import load
 
     study = load(study_file)
     cell = parse_key(stage, key, study)
+    work = load_work()
     import torch
 
     torch.set_num_threads(threads)
-    with Job(cell, study, root, budget).running() as job:
+    job = Job(cell, study, root, budget)
+    if observation is not None:
+        own = cell.at("observe").folder(study, root) / "observation.safetensors"
+        job.read_instead(observation, own)
+    with job.running():
         work(job)
     typer.echo(f"{stage} {cell.key}: {'; '.join(job.failures) or 'done'}")
 
@@ -81,10 +89,18 @@ def _stage(stage: str, module: str, help_text: str, example: str) -> None:
         time_budget: BudgetOption = None,
         threads: ThreadsOption = 1,
     ) -> None:
-        import importlib
+        def load_work() -> Callable[[Job], None]:
+            import importlib
 
-        work = getattr(importlib.import_module(module), stage)
-        _run(stage, cell, study, root, time_budget, threads, work)
+            try:
+                work: Callable[[Job], None] = getattr(importlib.import_module(module), stage)
+            except ModuleNotFoundError as error:
+                if error.name != module:
+                    raise
+                raise MissingError(f"this version has no stage {stage!r} yet") from error
+            return work
+
+        _run(stage, cell, study, root, time_budget, threads, load_work)
 
     app.command(stage, help=help_text, epilog=f"Example: `gradsiege {stage} {example}`")(verb)
 
@@ -114,17 +130,11 @@ _stage(
     "Run victims' client updates; write observation and sealed truth.",
     "photos/convnet/tip/untrained/fedsgd/seed0",
 )
-_stage(
-    "score",
-    "gradsiege.metrics.score",
-    "Score all attacks on one observation against the truth.",
-    "photos/convnet/tip/untrained/fedsgd/seed0",
-)
 
 
 @app.command(
     epilog="Example: `gradsiege attack "
-    "photos/convnet/none/untrained/fedsgd/seed0/known_labels/inverting_gradients`"
+    "photos/convnet/none/untrained/fedsgd/seed0/labels_inferred/inverting_gradients`"
 )
 def attack(
     cell: Annotated[str, typer.Argument(help="Key of the cell: its ids joined by slashes.")],
@@ -133,13 +143,34 @@ def attack(
     time_budget: BudgetOption = None,
     threads: ThreadsOption = 1,
     observation: Annotated[
-        Path | None, typer.Option(help="Attack this observation file instead of the study's own.")
+        Path | None,
+        typer.Option(
+            help="Attack this observation file instead of the study's own. The result takes the cell's place, "
+            "marked so that no stage of the study reads it."
+        ),
     ] = None,
 ) -> None:
     """Reconstruct the victims of one observation. The truth is never read: no option leads to it."""
-    from gradsiege.attacks.attack import attack as work
 
-    _run("attack", cell, study, root, time_budget, threads, lambda job: work(job, observation))
+    def load_work() -> Callable[[Job], None]:
+        from gradsiege.artifacts import read_header
+        from gradsiege.attacks.attack import attack as work
+        from gradsiege.protocol.observation import OBSERVATION
+
+        if observation is not None:
+            # Before the job begins: a wrong file must not cost the cell its finished result.
+            read_header(observation, OBSERVATION)
+        return lambda job: work(job, observation)
+
+    _run("attack", cell, study, root, time_budget, threads, load_work, observation)
+
+
+_stage(
+    "score",
+    "gradsiege.metrics.score",
+    "Score all attacks on one observation against the truth.",
+    "photos/convnet/tip/untrained/fedsgd/seed0",
+)
 
 
 @app.command(
@@ -166,10 +197,19 @@ def list_names(
 ) -> None:
     """Print every name that may stand in a study file, with its parameters and defaults."""
     from gradsiege import catalogue
+    from gradsiege.errors import nearest
+    from gradsiege.study import FIXED
 
+    kinds = [*catalogue.KINDS, *FIXED]
     if not kind:
-        typer.echo("\n".join(catalogue.KINDS))
+        typer.echo("\n".join(kinds))
         return
+    if kind in FIXED:
+        typer.echo("\n".join(FIXED[kind]))
+        return
+    if kind not in kinds:
+        hint = nearest(kind, kinds)
+        raise typer.BadParameter(f"unknown kind {kind!r}; {hint}", param_hint="KIND")
     for entry in catalogue.entries(kind).values():
         arms = "" if entry.arms == ("faithful",) else f"  [arms: {', '.join(entry.arms)}]"
         typer.echo(f"{entry.name}  v{entry.version}  {entry.summary}{arms}")

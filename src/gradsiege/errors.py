@@ -12,6 +12,7 @@ code  meaning
 4     an artifact is missing, damaged or of the wrong kind (`ArtifactError`)
 5     data or weights that the user must supply are absent (`MissingError`)
 6     the threat model does not grant what the attack needs (`ThreatModelError`)
+7     MLflow is not installed, or its server does not answer (`TrackingError`)
 75    stopped early, progress is saved; run the same command again (`StoppedEarlyError`)
 ====  =========================================================================
 """
@@ -49,6 +50,12 @@ class ThreatModelError(GradSiegeError):
     exit_code = 6
 
 
+class TrackingError(GradSiegeError):
+    """The tracking server cannot be reached, or MLflow is not installed; no result is touched."""
+
+    exit_code = 7
+
+
 class StoppedEarlyError(GradSiegeError):
     """The job stopped before its end (signal or time budget) and saved its progress."""
 
@@ -58,6 +65,9 @@ class StoppedEarlyError(GradSiegeError):
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
     """Return a hint that names the known word closest to `word`, or lists all of them.
 
+    >>> nearest("any", [])
+    'there is none to choose from'
+
     >>> nearest("gausian", ["gaussian", "laplace"])
     "did you mean 'gaussian'?"
     >>> nearest("zzz", ["a", "b"])
@@ -65,5 +75,7 @@ def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
     """
     import difflib
 
+    if not known:
+        return "there is none to choose from"
     close = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(sorted(known))

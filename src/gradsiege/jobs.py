@@ -7,6 +7,7 @@ save and leave with exit code 75, upon which a scheduler starts it again.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shutil
@@ -21,7 +22,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from gradsiege import __version__, artifacts
-from gradsiege.cells import OUTPUTS, Cell, resolved
+from gradsiege.cells import OUTPUTS, Cell, digest, resolved
 from gradsiege.errors import ArtifactError, StoppedEarlyError
 
 if TYPE_CHECKING:
@@ -60,21 +61,54 @@ class Job:
         self.root = root
         self.folder = cell.folder(study, root)
         self.record = resolved(cell, study)
-        self.scratch = root / "scratch" / self.record["digest"]
         self.started = time.time()
         self._clock = time.monotonic()
+        self._before = 0.0
         self._deadline = None if time_budget is None else self._clock + time_budget
         self._signalled = False
         self.failures: list[str] = []
         self.notes: dict[str, Any] = {}
+
+    @property
+    def scratch(self) -> Path:
+        """Folder of the cell's progress."""
+        return self.root / "scratch" / str(self.record["digest"])
+
+    def read_instead(self, given: Path, own: Path) -> None:
+        """Record that the job reads `given` in the place of `own`, a file of the study.
+
+        Unless the two are equal, the result has another digest than the study's cell, and no stage takes it for one.
+        """
+        found = artifacts.file_digest(given)
+        if own.is_file() and artifacts.file_digest(own) == found:
+            return
+        self.record["read_instead"] = {"file": given.name, "sha256": found}
+        both = f"{self.record['digest']} {found}"
+        self.record["digest"] = hashlib.sha256(both.encode()).hexdigest()[:16]
 
     def path(self, name: str) -> Path:
         """Path of one of the cell's own files."""
         return self.folder / name
 
     def input(self, cell: Cell, name: str) -> Path:
-        """Path of a file of another cell of the study."""
-        return cell.folder(self.study, self.root) / name
+        """Path of a file of another cell of the study, refusing what other settings have made.
+
+        Whether the file is there and intact is checked by whoever reads it.
+        """
+        folder = cell.folder(self.study, self.root)
+        if (folder / artifacts.MANIFEST).is_file():
+            found = artifacts.read_manifest(folder).get("digest")
+            if found != digest(cell, self.study):
+                raise ArtifactError(
+                    f"{folder} was made under other settings than the study's. "
+                    f"Run its stage again: gradsiege {cell.stage} {cell.key}"
+                )
+        return folder / name
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of work so far, those before an interruption included."""
+        return self._before + time.monotonic() - self._clock
 
     def fail(self, reason: str) -> None:
         """Record that (part of) the cell failed; the study goes on and counts it."""
@@ -95,7 +129,8 @@ class Job:
     def save_progress(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Save a checkpoint; the previous one stays valid until this one is complete."""
         path = self.scratch / f"{CHECKPOINT}.safetensors"
-        header = {"digest": self.record["digest"], **state}
+        own = {"seconds": self.seconds, "started": self.started}
+        header = {**state, **own, "digest": self.record["digest"]}
         artifacts.write_tensors(path, tensors, CHECKPOINT, header)
 
     def load_progress(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -110,7 +145,10 @@ class Job:
         except (ArtifactError, SafetensorError):
             # A torn checkpoint costs time, never correctness: start over.
             return None
-        return (tensors, state) if state["digest"] == self.record["digest"] else None
+        if state.get("digest") != self.record["digest"]:
+            return None
+        self._before, self.started = state["seconds"], state["started"]
+        return tensors, state
 
     def finish(self) -> None:
         """Write the manifest, which makes the cell's files exist for others, and drop the scratch."""
@@ -119,7 +157,8 @@ class Job:
             "status": "failed" if self.failures else "complete",
             "reason": "; ".join(self.failures),
             "started": self.started,
-            "seconds": time.monotonic() - self._clock,
+            "ended": time.time(),
+            "seconds": self.seconds,
             "environment": environment(),
             "notes": self.notes,
         }
@@ -131,6 +170,8 @@ class Job:
         """Take signals while the block runs; write the manifest when it ends well."""
         # An old manifest must not vouch for files that are being replaced.
         (self.folder / artifacts.MANIFEST).unlink(missing_ok=True)
+        for folder in (self.folder, self.scratch):
+            artifacts.sweep_up(folder)
         previous = signal.signal(signal.SIGTERM, self._on_signal)
         try:
             yield self

@@ -14,6 +14,9 @@ from gradsiege.errors import StudyError, nearest
 
 ROLES = ("train", "test", "aux", "public", "tune", "victims")
 STAGES = ("untrained", "early", "late")
+PROTOCOLS = ("fedsgd", "fedavg")
+# Names that may stand in a study file and have no module of their own.
+FIXED = {"training_stages": STAGES, "protocols": PROTOCOLS}
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
 Positive = Annotated[int, Field(gt=0)]
 
@@ -21,7 +24,7 @@ Positive = Annotated[int, Field(gt=0)]
 class Section(BaseModel):
     """Base of all sections: unknown keys are refused, values never change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Named(Section):
@@ -68,7 +71,7 @@ class Method(Named):
 class Defense(Method):
     """A client-side defense."""
 
-    sweep: dict[str, list[float | int | str | bool]] = {}
+    sweep: dict[str, Annotated[list[float | int | str | bool], Field(min_length=1)]] = {}
 
 
 class Prior(Named):
@@ -152,15 +155,17 @@ class Study(Section):
     study: Identifier
     description: str = ""
     seed: int = 0
-    seeds: list[int] = [0]
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
     victims: Positive = Field(8, description="updates attacked in every cell (the sampling unit)")
-    datasets: list[Dataset]
-    models: list[Model]
-    defenses: list[Defense]
+    datasets: list[Dataset] = Field(min_length=1)
+    models: list[Model] = Field(min_length=1)
+    defenses: list[Defense] = Field(min_length=1)
     federation: Federation = Federation()
-    training_stages: list[Literal["untrained", "early", "late"]] = ["untrained"]
-    protocols: list[Protocol]
-    threat_models: list[Threat]
+    training_stages: list[Literal["untrained", "early", "late"]] = Field(
+        ["untrained"], min_length=1
+    )
+    protocols: list[Protocol] = Field(min_length=1)
+    threat_models: list[Threat] = Field(min_length=1)
     priors: list[Prior] = []
     attacks: list[Attack]
     figures: list[Identifier] = []
@@ -180,15 +185,18 @@ class Study(Section):
 
 def _expand_sweep(defense: dict[str, Any]) -> list[dict[str, Any]]:
     """One defense per combination of swept values, its id made of the values."""
-    sweep = defense.pop("sweep", None) or {}
-    if not sweep:
+    sweep, own = defense.get("sweep"), defense.get("parameters", {})
+    lists = isinstance(sweep, dict) and all(isinstance(v, list) and v for v in sweep.values())
+    if not sweep or not lists or not isinstance(own, dict):
+        # Not swept, or so wrong that the validation must see it.
         return [defense]
+    defense = {key: value for key, value in defense.items() if key != "sweep"}
     base = defense.get("id") or defense["name"]
     expanded = []
     for values in itertools.product(*sweep.values()):
         chosen = dict(zip(sweep, values, strict=True))
         suffix = "-".join(f"{key}{value}" for key, value in chosen.items())
-        parameters = {**defense.get("parameters", {}), **chosen}
+        parameters = {**own, **chosen}
         expanded.append({**defense, "id": f"{base}-{suffix}", "parameters": parameters})
     return expanded
 
@@ -225,21 +233,58 @@ def _resolve(study: Study) -> Study:
             place = f"{section}.{item.id}"
             entry = catalogue.lookup(section, item.name, place)
             if isinstance(item, Method) and item.arm not in entry.arms:
-                raise StudyError(f"{place}: {item.name} has no arm {item.arm!r}, only {entry.arms}")
+                arms = ", ".join(entry.arms)
+                raise StudyError(f"{place}: {item.name} has no arm {item.arm!r}, only {arms}")
             parameters = entry.validate(item.parameters, place)
             resolved.append(item.model_copy(update={"parameters": parameters}))
-        identifiers = [item.id for item in resolved]
-        for identifier in identifiers:
-            if identifiers.count(identifier) > 1:
-                raise StudyError(f"{section}: the id {identifier!r} stands twice; give one an 'id'")
         update[section] = resolved
     for figure in study.figures:
         catalogue.lookup("figures", figure, "figures")
     return study.model_copy(update=update)
 
 
+def _ids(study: Study) -> dict[str, list[Any]]:
+    """The ids that stand in every list of the study, by the field of a cell that holds one of them."""
+    return {
+        "dataset": [item.id for item in study.datasets],
+        "model": [item.id for item in study.models],
+        "defense": [item.id for item in study.defenses],
+        "training_stage": list(study.training_stages),
+        "protocol": [item.id for item in study.protocols],
+        "seed": list(study.seeds),
+        "threat_model": [item.id for item in study.threat_models],
+        "attack": [item.id for item in study.attacks],
+    }
+
+
+def _check_ids(study: Study) -> None:
+    """Refuse an id that stands twice, and a rule of include or exclude that names an unknown one."""
+    ids = _ids(study)
+    others = {"prior": [item.id for item in study.priors], "figure": list(study.figures)}
+    for field, known in {**ids, **others}.items():
+        for identifier in known:
+            if known.count(identifier) > 1:
+                raise StudyError(
+                    f"{field}s: {identifier!r} stands twice; leave one out or give it another id"
+                )
+    for section in ("include", "exclude"):
+        for rule in getattr(study, section):
+            for field, wanted in rule.items():
+                if field not in ids:
+                    raise StudyError(
+                        f"{section}: unknown key {field!r}; {nearest(field, list(ids))}"
+                    )
+                for value in wanted if isinstance(wanted, list) else [wanted]:
+                    if value not in ids[field]:
+                        hint = nearest(str(value), [str(known) for known in ids[field]])
+                        raise StudyError(
+                            f"{section}: {field} {value!r} is not in the study; {hint}"
+                        )
+
+
 def _check(study: Study) -> None:
     """Refuse contradictions between sections."""
+    _check_ids(study)
     images = max(protocol.images for protocol in study.protocols)
     for dataset in study.datasets:
         if dataset.counts["victims"] < study.victims * images:
@@ -254,6 +299,11 @@ def _check(study: Study) -> None:
             for requirement in catalogue.entries("attacks")[attack.name].requires
             if requirement.startswith("prior:")
         ]
+        if attack.prior and attack.prior not in priors:
+            raise StudyError(
+                f"attacks.{attack.id}: unknown prior {attack.prior!r}; "
+                + (nearest(attack.prior, list(priors)) if priors else "the study has none")
+            )
         if needed and priors.get(attack.prior or "") not in needed:
             raise StudyError(
                 f"attacks.{attack.id}: {attack.name} needs 'prior:' to be the id of a prior "
@@ -261,17 +311,35 @@ def _check(study: Study) -> None:
             )
 
 
-def explain(error: ValidationError, place: str) -> str:
+def explain(error: ValidationError, place: str, raw: Any = None) -> str:
     """Turn a validation error into one sentence per problem, with the nearest known key."""
     lines = []
     for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"])
+        location = problem["loc"]
+        where = ".".join(_named(location, raw))
         if problem["type"] == "extra_forbidden":
-            known = _keys_at(problem["loc"][:-1])
-            lines.append(f"unknown key {where!r}; {nearest(str(problem['loc'][-1]), known)}")
+            known = _keys_at(location[:-1])
+            lines.append(f"unknown key {where!r}; {nearest(str(location[-1]), known)}")
+        elif location[-1:] == ("[key]",) and "counts" in location:
+            key = where.removesuffix(".[key]")
+            lines.append(f"unknown key {key!r}; {nearest(str(location[-2]), ROLES)}")
         else:
             lines.append(f"{where or 'study'}: {problem['msg'].removeprefix('Value error, ')}")
     return f"{place}: " + "; ".join(lines)
+
+
+def _named(location: tuple[int | str, ...], raw: Any) -> list[str]:
+    """Parts of a location; the place in a list becomes the id or name of what stands there.
+
+    Sweeps make several defenses of one, so a number would not be the one that a person counts in the file.
+    """
+    parts = [str(part) for part in location]
+    try:
+        item = raw[location[0]][location[1]]
+        parts[1] = str(item.get("id") or item["name"])
+    except (AttributeError, IndexError, KeyError, TypeError):
+        pass
+    return parts
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:
@@ -294,12 +362,16 @@ def parse(raw: object, place: str = "study") -> Study:
     """Validate a study given as plain data; every default is filled in afterwards."""
     if not isinstance(raw, dict):
         raise StudyError(f"{place}: a study file is a mapping of keys, not {type(raw).__name__}")
+    expanded = _expand(raw)
     try:
-        study = Study.model_validate(_expand(raw))
+        study = Study.model_validate(expanded)
     except ValidationError as error:
-        raise StudyError(explain(error, place)) from error
-    study = _resolve(study)
-    _check(study)
+        raise StudyError(explain(error, place, expanded)) from error
+    try:
+        study = _resolve(study)
+        _check(study)
+    except StudyError as error:
+        raise StudyError(f"{place}: {error}") from error
     return study
 
 

@@ -6,11 +6,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gradsiege.defenses.base import Defense
 
 
-def build(name: str, parameters: dict[str, Any], arm: str = "faithful") -> Defense:
-    """Return the defense of a study file's entry, parameters already resolved."""
+def build(
+    name: str, parameters: dict[str, Any], arm: str = "faithful", shadow: Path | None = None
+) -> Defense:
+    """Return the defense of a study file's entry, parameters already resolved.
+
+    `shadow` is the pretrained generator, handed only to modules with ``REQUIRES = ("shadow",)``.
+    """
     module = importlib.import_module(f"gradsiege.defenses.{name}")
-    defense: Defense = module.build(module.Parameters(**parameters), arm)
+    wanted = {"shadow": shadow} if "shadow" in getattr(module, "REQUIRES", ()) else {}
+    defense: Defense = module.build(module.Parameters(**parameters), arm, **wanted)
     return defense

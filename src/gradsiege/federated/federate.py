@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gradsiege import artifacts, defenses
+from gradsiege.cells import shadow_of
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.federated.client import run_client
 from gradsiege.federated.partition import dirichlet, iid
@@ -48,7 +49,9 @@ def federate(job: Job) -> None:
     chosen = study.one("models", cell.model)
     spec = ModelSpec(chosen.name, chosen.parameters, len(classes), *images.shape[1:3])
     entry = study.one("defenses", cell.defense)
-    defense = defenses.build(entry.name, entry.parameters, entry.arm)
+    shadow = shadow_of(cell, study)
+    pretrained = job.input(shadow, "shadow.safetensors") if shadow else None
+    defense = defenses.build(entry.name, entry.parameters, entry.arm, pretrained)
     # The initial weights depend on no defense, so that all defenses are compared from one start.
     start = torch_generator(study.seed, cell.dataset, cell.model, cell.seed, "initial weights")
     model = defense.wrap_model(build(spec, start))

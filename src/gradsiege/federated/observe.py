@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gradsiege import defenses
+from gradsiege.cells import shadow_of
 from gradsiege.defenses.base import Client
 from gradsiege.federated.client import run_client
 from gradsiege.images import load_images
@@ -24,7 +25,9 @@ def observe(job: Job) -> None:
         job.input(cell.at("federate"), f"{cell.training_stage}.safetensors")
     )
     entry = study.one("defenses", cell.defense)
-    defense = defenses.build(entry.name, entry.parameters, entry.arm)
+    shadow = shadow_of(cell, study)
+    pretrained = job.input(shadow, "shadow.safetensors") if shadow else None
+    defense = defenses.build(entry.name, entry.parameters, entry.arm, pretrained)
     model = defense.wrap_model(build(checkpoint.model))
     protocol = study.one("protocols", cell.protocol)
     training = LocalTraining(**protocol.model_dump(exclude={"id"}))

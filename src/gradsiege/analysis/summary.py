@@ -1,0 +1,158 @@
+"""The tidy summary of a score table: one row per cell, threat model and attack.
+
+Rules, the same for every table and figure of the study:
+
+- The victim is the sampling unit: intervals resample victims, with all their images and seeds.
+- Failed rows stay in `rows` and `failed`. A failed image counts as *not identified*; it has no
+  fidelity, so means are over the `psnr_n` images that have a value, and say so by that number.
+- PSNR is capped at 100 dB for averages (a perfect copy has infinite PSNR); `psnr_capped` counts
+  the images it touched.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gradsiege.analysis.bootstrap import Method, mean_interval
+from gradsiege.analysis.rates import clustered_wilson_interval
+from gradsiege.seeds import numpy_generator
+
+CELL = ("dataset", "model", "defense", "training_stage", "protocol")
+METHOD = ("threat_model", "attack", "kind")
+FIDELITY = ("psnr", "ssim", "haarpsi")
+PSNR_CAP = 100.0
+REQUIRED = (*CELL, *METHOD, "victim", "image", "status", "psnr", "identified", "gallery_size")
+
+
+def check_scores(scores: pd.DataFrame) -> None:
+    """Refuse a table that lacks columns, has an unknown status, or a completed row without PSNR."""
+    missing = [column for column in REQUIRED if column not in scores.columns]
+    if missing:
+        raise ValueError(f"the score table lacks the columns {', '.join(missing)}")
+    unknown = sorted(set(scores["status"]) - {"complete", "failed"})
+    if unknown:
+        raise ValueError(f"unknown status in the score table: {', '.join(map(str, unknown))}")
+    blank = scores["status"].eq("complete") & scores["psnr"].isna()
+    if blank.any():
+        raise ValueError(f"{int(blank.sum())} completed rows have no psnr; they should be 'failed'")
+
+
+def capped_psnr(psnr: pd.Series[float]) -> pd.Series[float]:
+    """PSNR [dB] with infinities and values above 100 dB set to 100 dB; NaN stays NaN.
+
+    >>> capped_psnr(pd.Series([27.5, float("inf")])).tolist()
+    [27.5, 100.0]
+    """
+    return psnr.astype("float64").clip(upper=PSNR_CAP)
+
+
+def summarise(
+    scores: pd.DataFrame,
+    *,
+    by: Sequence[str] = CELL,
+    seed: int = 0,
+    level: float = 0.95,
+    resamples: int = 2000,
+    method: Method = "bca",
+) -> pd.DataFrame:
+    """Summarise scores per `by` + (threat_model, attack, kind), in order of first appearance.
+
+    Columns: rows, victims, failed; for each of psnr [dB], ssim, haarpsi: mean, `_low`, `_high`
+    (BCa over victims, small-sample tails) and `_n`; psnr_capped; identified, identified_low,
+    identified_high (Wilson), chance (mean of 1 / gallery_size); iterations and seconds (medians
+    over completed rows).
+    """
+    check_scores(scores)
+    groups = [*by, *(column for column in METHOD if column not in by)]
+    rows = []
+    for key, table in scores.groupby(groups, sort=False, dropna=False, observed=True):
+        row: dict[str, Any] = dict(zip(groups, key, strict=True))
+        row |= _counts(table)
+        for metric in FIDELITY:
+            generator = numpy_generator(seed, metric, *key)
+            row |= _fidelity(table, metric, generator, level, resamples, method)
+        row |= _identification(table, level)
+        row |= _cost(table)
+        rows.append(row)
+    if not rows:
+        return _empty(groups)
+    return pd.DataFrame(rows)
+
+
+def _counts(table: pd.DataFrame) -> dict[str, int]:
+    return {
+        "rows": len(table),
+        "victims": int(table["victim"].nunique()),
+        "failed": int(table["status"].eq("failed").sum()),
+    }
+
+
+def _fidelity(
+    table: pd.DataFrame,
+    metric: str,
+    generator: np.random.Generator,
+    level: float,
+    resamples: int,
+    method: Method,
+) -> dict[str, float]:
+    """Mean, limits and number of values of one fidelity metric over completed rows."""
+    done = table[table["status"].eq("complete")]
+    values = done[metric].astype("float64") if metric in done else pd.Series(dtype="float64")
+    known = values.notna()
+    extra: dict[str, float] = {}
+    if metric == "psnr":
+        extra["psnr_capped"] = int((values > PSNR_CAP).sum())
+        values = capped_psnr(values)
+    clusters = done["victim"][known] if len(values) else done["victim"].iloc[:0]
+    interval = mean_interval(
+        values[known].to_numpy(),
+        clusters.to_numpy(),
+        generator=generator,
+        level=level,
+        resamples=resamples,
+        method=method,
+    )
+    return {
+        metric: interval.estimate,
+        f"{metric}_low": interval.low,
+        f"{metric}_high": interval.high,
+        f"{metric}_n": int(known.sum()),
+        **extra,
+    }
+
+
+def _identification(table: pd.DataFrame, level: float) -> dict[str, float]:
+    """Rank-1 identification rate; a failed image is not identified."""
+    hits = table["status"].eq("complete") & table["identified"].eq(True)
+    rate = clustered_wilson_interval(hits.to_numpy(), table["victim"].to_numpy(), level=level)
+    galleries = table.loc[table["status"].eq("complete"), "gallery_size"].astype("float64")
+    chance = float((1.0 / galleries[galleries > 0]).mean()) if (galleries > 0).any() else math.nan
+    return {
+        "identified": rate.estimate,
+        "identified_low": rate.low,
+        "identified_high": rate.high,
+        "chance": chance,
+    }
+
+
+def _cost(table: pd.DataFrame) -> dict[str, float]:
+    done = table[table["status"].eq("complete")]
+    return {
+        column: float(done[column].astype("float64").median()) if column in done else math.nan
+        for column in ("iterations", "seconds")
+    }
+
+
+def _empty(groups: list[str]) -> pd.DataFrame:
+    """Return a summary without rows that still has every column."""
+    columns = [*groups, "rows", "victims", "failed"]
+    for metric in FIDELITY:
+        columns += [metric, f"{metric}_low", f"{metric}_high", f"{metric}_n"]
+        columns += ["psnr_capped"] if metric == "psnr" else []
+    columns += ["identified", "identified_low", "identified_high", "chance"]
+    return pd.DataFrame(columns=[*columns, "iterations", "seconds"])

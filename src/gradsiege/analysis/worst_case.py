@@ -1,0 +1,41 @@
+"""The strongest attacker on each defense, which is what a defense is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+SETTING = ("dataset", "model", "defense")
+
+
+def worst_case(
+    summary: pd.DataFrame,
+    *,
+    metric: str = "psnr",
+    by: Sequence[str] = SETTING,
+    kind: str = "attack",
+) -> pd.DataFrame:
+    """Keep, per defense setting, the summary row of the attacker with the highest mean `metric`.
+
+    summary: the table of `analysis.summary.summarise`. Rows of one setting compete over whatever
+    `by` leaves out (attacks, threat models, training stages, protocols); the row that wins tells
+    which. Controls never compete; with kind="control" only they do. Added columns: `attackers`
+    (rows that competed), `attackers_without_value` (those where every image failed), and a
+    setting where all failed keeps its first row with NaN rather than vanish.
+
+    The interval is the winner's own. As the winner was chosen by its mean, the estimate leans
+    high when attackers are close (the winner's curse), that is, against the defense.
+    """
+    rivals = summary[summary["kind"] == kind]
+    winners = []
+    for _, table in rivals.groupby(list(by), sort=False, dropna=False, observed=True):
+        known = table[metric].notna()
+        best = table[metric].astype("float64").idxmax() if known.any() else table.index[0]
+        winner = table.loc[[best]].copy()
+        winner["attackers"] = len(table)
+        winner["attackers_without_value"] = int((~known).sum())
+        winners.append(winner)
+    if not winners:
+        return rivals.assign(attackers=[], attackers_without_value=[])
+    return pd.concat(winners, ignore_index=True)

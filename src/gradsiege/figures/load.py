@@ -1,0 +1,87 @@
+"""Gather what a study has stored into the one object that figures draw from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gradsiege import artifacts
+from gradsiege.cells import Cell, cells, digest, parse_key
+from gradsiege.figures.data import LazyPictures, StudyData
+from gradsiege.study import Study
+
+
+def load_study(study: Study, root: Path = Path()) -> StudyData:
+    """Read every finished cell; what is missing, stale or failed is listed with its reason."""
+    manifests: list[dict[str, Any]] = []
+    finished: dict[str, list[Cell]] = {}
+    not_run: list[dict[str, Any]] = []
+    for stage, of_stage in cells(study).items():
+        for cell in of_stage:
+            reason = _missing(cell, study, root)
+            if reason:
+                not_run.append({"what": f"{stage} {cell.key}", "why": reason})
+                continue
+            manifest = artifacts.read_manifest(cell.folder(study, root))
+            manifests.append(_flat(manifest))
+            finished.setdefault(stage, []).append(cell)
+            if manifest["status"] == "failed":
+                not_run.append({"what": f"{stage} {cell.key} (failed)", "why": manifest["reason"]})
+    not_run += _absent_metrics(finished.get("score", []), study, root)
+    return StudyData(
+        scores=_tables(finished.get("score", []), "scores.parquet", study, root),
+        utility=_tables(finished.get("federate", []), "utility.parquet", study, root),
+        pictures=_pictures(finished.get("score", []), study, root),
+        cards={
+            cell.dataset: artifacts.read_json(cell.folder(study, root) / "card.json")
+            for cell in finished.get("fetch", [])
+        },
+        manifests=manifests,
+        study=study.model_dump(mode="json"),
+        not_run=not_run,
+        threat_models=[threat.model_dump(mode="json") for threat in study.threat_models],
+    )
+
+
+def _missing(cell: Cell, study: Study, root: Path) -> str:
+    folder = cell.folder(study, root)
+    if not (folder / artifacts.MANIFEST).is_file():
+        return "not run yet"
+    if artifacts.read_manifest(folder)["digest"] != digest(cell, study):
+        return "made under other settings; run the study again"
+    return ""
+
+
+def _flat(manifest: dict[str, Any]) -> dict[str, Any]:
+    environment = manifest["environment"]
+    return {
+        **{name: manifest[name] for name in ("stage", "status", "reason", "seconds", "started")},
+        "cell": manifest["key"],
+        **{name: environment[name] for name in ("device", "versions", "commit", "threads")},
+    }
+
+
+def _absent_metrics(scored: list[Cell], study: Study, root: Path) -> list[dict[str, Any]]:
+    """A metric that could not be computed is reported once, not once per cell."""
+    reasons: dict[str, str] = {}
+    for cell in scored:
+        reasons |= artifacts.read_manifest(cell.folder(study, root))["notes"]["absent"]
+    return [{"what": f"metric {name}", "why": reason} for name, reason in sorted(reasons.items())]
+
+
+def _tables(of_stage: list[Cell], name: str, study: Study, root: Path) -> pd.DataFrame:
+    tables = [artifacts.read_table(cell.folder(study, root) / name) for cell in of_stage]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _pictures(scored: list[Cell], study: Study, root: Path) -> LazyPictures:
+    def load(key: str) -> dict[str, NDArray[np.uint8]]:
+        folder = parse_key("score", key, study).folder(study, root)
+        tensors, _ = artifacts.read_tensors(folder / "pictures.safetensors", "pictures")
+        return {name: value.numpy() for name, value in tensors.items()}
+
+    return LazyPictures((cell.key for cell in scored), load)

@@ -1,0 +1,199 @@
+"""The report: one HTML file that a reviewer can read without the repository, or the network."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gradsiege.figures import provenance, table_compute
+from gradsiege.figures.data import Drawn, StudyData
+from gradsiege.figures.findings import findings
+from gradsiege.figures.inline import image_address, width_in_pixels
+from gradsiege.figures.labels import label
+from gradsiege.figures.overview import by_reason, coverage, facts, unlisted
+from gradsiege.figures.wording import threat_in_words
+from gradsiege.study import ROLES
+
+READING_ORDER = (
+    "gallery",
+    "table_attacks",
+    "training_stage",
+    "attack_defense_heatmap",
+    "privacy_utility",
+    "table_defenses",
+    "utility_curve",
+)
+IN_COMPUTE = "table_compute"
+MOST_DATA_ROWS = 60
+# A cell that begins like a number: sign, digits, a dash for none.
+_NUMBER = re.compile(r"^([+−<]?\s?\d|–$|baseline$|∞)")
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table ready for the page: headings, which of them are numeric, rows of text."""
+
+    headings: list[str]
+    numeric: list[bool]
+    rows: list[list[str]]
+    quiet: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One figure or table of the report."""
+
+    name: str
+    number: str
+    title: str
+    caption: str
+    alt: str
+    command: str
+    image: str
+    width: int
+    table: Cells | None
+    data: Cells | None
+    left_out: int
+
+
+def render(data: StudyData, drawn: Mapping[str, Drawn], commands: Mapping[str, str]) -> str:
+    """Return the report as one HTML document.
+
+    drawn: figures and tables by file name; commands: for each, the command that makes it again
+    ("all" and "report" are shown at the head, if given). Everything is inlined, everything that
+    comes from the study is escaped, and no date enters: the same input gives the same bytes.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["typeset"] = typeset
+    template = environment.get_template("report.html.j2")
+    return template.render(context(data, drawn, commands))
+
+
+def typeset(text: str) -> str:
+    """Keep a number, its unit and its interval on one line.
+
+    >>> typeset("27.3 dB [25.1, 29.0]").replace(chr(160), "~")
+    '27.3~dB~[25.1,~29.0]'
+    """
+    text = re.sub(r"(?<=\d) (?=(?:dB|%|s|min|h|px|victims)\b|%)", "\u00a0", text)
+    text = re.sub(r"\bn = (?=\d)", "n\u00a0=\u00a0", text)
+    text = re.sub(r"(?<=[\dB%]) (?=\[)", "\u00a0", text)
+    return re.sub(r"(\[[^\[\], ]+,) (?=[^\[\], ]+\])", "\\1\u00a0", text)
+
+
+def context(
+    data: StudyData, drawn: Mapping[str, Drawn], commands: Mapping[str, str]
+) -> dict[str, Any]:
+    """Everything that the template shows, as plain values."""
+    compute = drawn.get(IN_COMPUTE) or table_compute.draw(data)
+    said = findings(data)
+    shown = exhibits(drawn, commands)
+    tables = sum(1 for exhibit in shown if exhibit.table)
+    return {
+        "study": str(data.study.get("study", "study")),
+        "description": str(data.study.get("description", "")),
+        "coverage": coverage(data),
+        "lead": said[0].sentence,
+        "findings": said[1:],
+        "facts": facts(data),
+        "exhibits": shown,
+        "compute": _exhibit(IN_COMPUTE, f"Table {tables + 1}", compute, commands),
+        "threats": [
+            {"id": str(threat.get("id", "")), "sentences": threat_in_words(threat)}
+            for threat in data.threat_models
+        ],
+        "cards": [_card(name, card) for name, card in data.cards.items()],
+        "not_run": by_reason(data.not_run),
+        "absent": provenance.absent_metrics(data.manifests),
+        "failed_jobs": unlisted(provenance.failed_jobs(data.manifests), data.not_run),
+        "deviations": data.deviations,
+        "versions": provenance.versions(data.manifests),
+        "commits": provenance.commits(data.manifests),
+        "commands": commands,
+        "settings": json.dumps(dict(data.study), indent=2, ensure_ascii=False, default=str),
+    }
+
+
+def exhibits(drawn: Mapping[str, Drawn], commands: Mapping[str, str]) -> list[Exhibit]:
+    """Figures and tables in reading order, numbered; unknown ones follow in the order given."""
+    known = [name for name in READING_ORDER if name in drawn]
+    others = [name for name in drawn if name not in READING_ORDER and name != IN_COMPUTE]
+    counts = {"Figure": 0, "Table": 0}
+    found = []
+    for name in known + others:
+        sort = "Table" if drawn[name].figure is None else "Figure"
+        counts[sort] += 1
+        found.append(_exhibit(name, f"{sort} {counts[sort]}", drawn[name], commands))
+    return found
+
+
+def _exhibit(name: str, number: str, drawn: Drawn, commands: Mapping[str, str]) -> Exhibit:
+    is_table = drawn.figure is None
+    shown = drawn.shown if drawn.shown is not None else drawn.data
+    return Exhibit(
+        name=name,
+        number=number,
+        title=drawn.title,
+        caption=drawn.caption,
+        alt=drawn.alt or f"{drawn.title}. {drawn.caption}",
+        command=commands.get(name, ""),
+        image="" if drawn.figure is None else image_address(drawn.figure),
+        width=0 if drawn.figure is None else width_in_pixels(drawn.figure),
+        table=table_cells(shown, drawn.quiet) if is_table else None,
+        data=None if is_table else table_cells(drawn.data.head(MOST_DATA_ROWS)),
+        left_out=max(0, len(drawn.data) - MOST_DATA_ROWS),
+    )
+
+
+def table_cells(table: pd.DataFrame, quiet: Iterable[int] = ()) -> Cells:
+    """Text of a table; a column whose every cell begins like a number is numeric."""
+    rows = [[_text(value) for value in line] for line in table.itertuples(index=False)]
+    headings = [str(column).strip() for column in table.columns]
+    columns = list(zip(*rows, strict=True)) or [()] * len(headings)
+    numeric = [bool(column) and all(_NUMBER.match(text) for text in column) for column in columns]
+    return Cells(headings, numeric, rows, frozenset(quiet))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return "–" if pd.isna(value) else f"{value:.4g}"
+    return str(value)
+
+
+def _card(name: str, card: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a data card that the report shows."""
+    known = {"name": "", "origin": "", "licence": "not stated", "sha256": ""}
+    sources = [known | dict(source) for source in card.get("sources", ())]
+    licences = dict.fromkeys(str(source["licence"]) for source in sources)
+    counts = {
+        role: sum(number.values()) if isinstance(number, Mapping) else int(number)
+        for role, number in dict(card.get("counts", {})).items()
+    }
+    rank = {role: place for place, role in enumerate(ROLES)}
+    return {
+        "name": label(name),
+        "synthetic": bool(card.get("synthetic", False)),
+        "description": str(card.get("description", "")),
+        "licences": list(licences) or [str(card.get("licence", "not stated"))],
+        "sources": sources,
+        "size": card.get("size"),
+        "classes": [str(name) for name in card.get("classes", ())],
+        "counts": dict(sorted(counts.items(), key=lambda item: rank.get(item[0], len(rank)))),
+        "rule": str(card.get("splitting_rule", "")),
+        "limits": str(card.get("limits", "")),
+        "sha256": dict(card.get("sha256", {})),
+    }

@@ -1,0 +1,114 @@
+"""Every defense setting: accuracy, non-adaptive attackers, and the worst case over all."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from gradsiege.analysis.worst_case import worst_case
+from gradsiege.figures.data import Drawn, StudyData
+from gradsiege.figures.labels import label
+from gradsiege.figures.privacy_utility import SETTING, final_accuracy
+from gradsiege.figures.wording import (
+    DASH,
+    INTERVAL,
+    counts_note,
+    fold_constant,
+    number,
+    percent_interval,
+    synthetic_note,
+    with_interval,
+)
+
+VERSION = 1
+TITLE = "Defenses under their strongest attacker"
+BLIND = ["Non-adaptive PSNR [dB]", "Non-adaptive attack"]
+TOLD = ["attack", "threat_model", "training_stage", "protocol", "attackers", "victims", "rows"]
+TOLD += ["failed", "psnr_capped"]
+
+
+def draw(data: StudyData) -> Drawn:
+    """Tabulate accuracy beside the strongest attacker that does not, and that may, adapt."""
+    table = plotted(data)
+    shown = pd.DataFrame([_line(data, row, table) for _, row in table.iterrows()])
+    if len(table) and not table["adaptive_attackers"].any():
+        shown = shown.drop(columns=BLIND)
+    shown, folded = fold_constant(shown, ["Data, model", "Where", "Seeds"])
+    return Drawn(TITLE, _caption(data, table) + folded, table, shown=shown)
+
+
+def plotted(data: StudyData) -> pd.DataFrame:
+    """One row a setting: accuracy, worst case by PSNR, non-adaptive worst case, identification."""
+    summary = data.summary
+    aware = [name for name in summary["threat_model"].unique() if data.adaptive(str(name))]
+    blind = summary[~summary["threat_model"].isin(aware)]
+    table = worst_case(summary, by=SETTING)
+    table = table[[*SETTING, *TOLD, "psnr", "psnr_low", "psnr_high"]]
+    table = table.merge(_renamed(worst_case(blind, by=SETTING), "psnr", "non_adaptive"), how="left")
+    named = _renamed(worst_case(summary, metric="identified", by=SETTING), "identified", "worst")
+    controls = _renamed(worst_case(summary, by=SETTING, kind="control"), "psnr", "control")
+    for other in (named, controls, final_accuracy(data)):
+        table = table.merge(other, on=SETTING, how="left")
+    informed = summary[(summary["kind"] == "attack") & summary["threat_model"].isin(aware)]
+    adapted = informed.groupby(SETTING, sort=False).size().rename("adaptive_attackers")
+    table = table.merge(adapted.reset_index(), on=SETTING, how="left")
+    table["adaptive_attackers"] = table["adaptive_attackers"].fillna(0).astype(int)
+    return table
+
+
+def _renamed(table: pd.DataFrame, metric: str, prefix: str) -> pd.DataFrame:
+    """Keep the setting, the winner's name and its metric with limits, under a prefix."""
+    kept = table[[*SETTING, "attack", metric, f"{metric}_low", f"{metric}_high"]]
+    return kept.rename(columns={column: f"{prefix}_{column}" for column in kept.columns[3:]})
+
+
+def _line(data: StudyData, row: pd.Series, table: pd.DataFrame) -> dict[str, str]:
+    worst, blind = row["attack"], row["non_adaptive_attack"]
+    conditions = f"{row['training_stage']}, {label(row['protocol'])}, {row['threat_model']}"
+    return {
+        "Defense": label(row["defense"], data.name_of("defenses", row["defense"])),
+        "Data, model": f"{label(row['dataset'])}, {label(row['model'])}",
+        "Accuracy": percent_interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"], 1),
+        "Change [points]": _change(data, row, table),
+        "Non-adaptive PSNR [dB]": with_interval(
+            row["non_adaptive_psnr"], row["non_adaptive_psnr_low"], row["non_adaptive_psnr_high"]
+        ),
+        "Non-adaptive attack": label(blind) if isinstance(blind, str) else DASH,
+        "Worst-case PSNR [dB]": with_interval(row["psnr"], row["psnr_low"], row["psnr_high"]),
+        "Worst-case attack": label(worst, data.name_of("attacks", worst)),
+        "Where": conditions.replace("_", " "),
+        "Best control [dB]": number(row["control_psnr"]),
+        "Worst-case identified": percent_interval(
+            row["worst_identified"], row["worst_identified_low"], row["worst_identified_high"]
+        ),
+        "Attackers (adaptive)": f"{int(row['attackers'])} ({int(row['adaptive_attackers'])})",
+        "Seeds": number(row["seeds"], 0),
+    }
+
+
+def _change(data: StudyData, row: pd.Series, table: pd.DataFrame) -> str:
+    """Accuracy lost or gained against no defense, in percentage points."""
+    same = (table["dataset"] == row["dataset"]) & (table["model"] == row["model"])
+    bare = data.undefended(table[same])
+    if bare.empty or data.name_of("defenses", row["defense"]) == "none":
+        return DASH
+    change = 100 * (row["accuracy"] - bare["accuracy"].iloc[0])
+    return ("+" if change > 0 else "") + number(change)
+
+
+def _caption(data: StudyData, table: pd.DataFrame) -> str:
+    if table.empty:
+        return "No defense was attacked."
+    informed = (
+        "Non-adaptive attackers do not know the defense; the worst case is over all attackers, "
+        "adaptive ones included."
+        if (table["adaptive_attackers"] > 0).any()
+        else "No attacker here knows the defense, so the worst case is over non-adaptive attackers "
+        "only: no setting has been shown to resist an adaptive attack."
+    )
+    return (
+        f"Accuracy after training with the defense, beside its strongest attacker. {informed} The "
+        "strongest is chosen by its mean over attacks, threat models, training stages and "
+        "protocols, so the estimate leans against the defense. Best control: the highest PSNR that "
+        "needs no gradient. Accuracy with a t interval over seeds where there are several. "
+        f"{INTERVAL}{counts_note(table)}{synthetic_note(data, table['dataset'])}"
+    )

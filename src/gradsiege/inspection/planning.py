@@ -1,0 +1,189 @@
+"""`gradsiege plan`: the cells of a study, how many are finished, and what the others will cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gradsiege import artifacts, catalogue
+from gradsiege.cells import Cell, settings
+from gradsiege.errors import ArtifactError
+from gradsiege.inspection.status import DONE, STATES, Status, aligned, count, survey
+from gradsiege.protocol.threat_model import ThreatModel
+from gradsiege.study import Study
+
+UNKNOWN = "unknown"
+
+
+def plan(study: Study, root: Path) -> str:
+    """Return a table of the study's stages: cells, states, measured seconds a cell, hours still to do."""
+    surveyed = survey(study, root)
+    costs = measure(study, root, surveyed)
+    heads = ["stage", "cells", *STATES, "seconds/cell", "hours left"]
+    rows, hours, unknown = [heads], 0.0, []
+    for stage, found in surveyed.items():
+        if not found:
+            continue
+        counts = count(found)
+        left = remaining_seconds(study, [one.cell for one in found if one.state not in DONE], costs)
+        if left is None:
+            unknown.append(stage)
+        hours += (left or 0.0) / 3600
+        rows.append(
+            [
+                stage,
+                str(len(found)),
+                *(str(counts[state]) for state in STATES),
+                _mean(one.manifest["seconds"] for one in found if one.state in DONE),
+                UNKNOWN if left is None else f"{left / 3600:.2f}",
+            ]
+        )
+    cells, done = (sum(int(row[place]) for row in rows[1:]) for place in (1, 2))
+    failed = sum(int(row[3]) for row in rows[1:])
+    head = f"study {study.study}: {cells} cells, {done + failed} done ({failed} of them failed)"
+    lines = [head, "", aligned(rows), "", _estimate(hours, unknown, costs)]
+    return "\n".join([*lines, *_refused(study)])
+
+
+@dataclass
+class Costs:
+    """Measured seconds per unit of work, by stage and kind of work, and the devices they come from."""
+
+    samples: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    devices: dict[str, None] = field(default_factory=dict)
+
+    def add(self, stage: str, kind: str, units: float, manifest: dict[str, Any]) -> None:
+        """Count one finished job."""
+        self.samples.setdefault((stage, kind), []).append(manifest["seconds"] / units)
+        self.devices[manifest["environment"]["device"]] = None
+
+    def rate(self, stage: str, kind: str) -> float | None:
+        """Return mean seconds per unit: of this kind of work, else of its stage, else None."""
+        found = self.samples.get((stage, kind)) or [
+            sample
+            for (other, _), samples in self.samples.items()
+            if other == stage
+            for sample in samples
+        ]
+        return sum(found) / len(found) if found else None
+
+
+def work(stage: str, chosen: dict[str, Any], updates: int) -> tuple[str, float]:
+    """Return (kind of work, units of it) of a job with these settings.
+
+    Jobs of one kind cost the same per unit: an evaluation of one image's update for an attack, a round for a
+    federation, an epoch for a prior, and the whole job elsewhere.
+    """
+    kind: dict[str, Any] = {"size": chosen["dataset"]["size"]}
+    for section in ("model", "defense", "attack", "prior"):
+        if section in chosen:
+            kind[section] = chosen[section]["name"]
+    if "model" in chosen:
+        kind["width"] = chosen["model"]["parameters"]
+    units = 1.0
+    if stage == "attack":
+        attack, protocol = chosen["attack"], chosen["protocol"]
+        steps = protocol["epochs"] * -(-protocol["images"] // protocol["batch_size"])
+        units = (attack["iterations"] + 1.0) * attack["restarts"] * updates * steps
+        # What the client's defense was makes no difference to the cost of the loop.
+        kind.pop("defense")
+    elif stage == "federate":
+        federation = chosen["federation"]
+        images = chosen["dataset"]["counts"]["train"] * federation["local_epochs"]
+        share = federation["clients_per_round"] / federation["clients"]
+        units = federation["rounds"] * images * share
+    elif stage == "prior":
+        images = chosen["dataset"]["counts"]["aux"]
+        units = float(chosen["prior"]["parameters"].get("epochs", 1)) * images
+    return json.dumps(kind, sort_keys=True), units
+
+
+def measure(study: Study, root: Path, surveyed: dict[str, list[Status]]) -> Costs:
+    """Collect the seconds of finished jobs: of this study, and of others for stages that it has not measured."""
+    costs = Costs()
+    for stage, found in surveyed.items():
+        for one in found:
+            if one.state in DONE:
+                _add(costs, stage, one.manifest, study.study, root)
+        if found and not any(other == stage for other, _ in costs.samples):
+            for name, manifest in _elsewhere(stage, study, root):
+                _add(costs, stage, manifest, name, root)
+    return costs
+
+
+def _add(costs: Costs, stage: str, manifest: dict[str, Any], study: str, root: Path) -> None:
+    """Count one manifest; one of an older version, which lacks something, is passed over."""
+    try:
+        updates = _updates(manifest, root / "results" / study) if stage == "attack" else 1
+        if updates:
+            costs.add(stage, *work(stage, manifest["settings"], updates), manifest)
+    except (KeyError, TypeError):
+        return
+
+
+def _updates(manifest: dict[str, Any], folder: Path) -> int:
+    """Private images that an attack job met: victims times images, or 0 if its observation is gone."""
+    key = "/".join(manifest["key"].split("/")[:6])
+    try:
+        victims = artifacts.read_manifest(folder / "observe" / key)["settings"]["victims"]
+    except ArtifactError:
+        return 0
+    return int(victims) * int(manifest["settings"]["protocol"]["images"])
+
+
+def _elsewhere(stage: str, study: Study, root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Manifests of one stage in the folders of other studies."""
+    for path in sorted((root / "results").glob(f"*/{stage}/**/{artifacts.MANIFEST}")):
+        name = path.relative_to(root / "results").parts[0]
+        if name == study.study:
+            continue
+        try:
+            yield name, artifacts.read_manifest(path.parent)
+        except ArtifactError:
+            continue
+
+
+def remaining_seconds(study: Study, left: list[Cell], costs: Costs) -> float | None:
+    """Return the seconds that the cells will take, or None if nothing like them was ever measured."""
+    total = 0.0
+    for cell in left:
+        chosen = settings(cell, study)
+        images = study.one("protocols", cell.protocol).images if cell.protocol else 0
+        kind, units = work(cell.stage, chosen, study.victims * images)
+        rate = costs.rate(cell.stage, kind)
+        if rate is None:
+            return None
+        total += rate * units
+    return total
+
+
+def _mean(seconds: Iterable[float]) -> str:
+    values = list(seconds)
+    return f"{sum(values) / len(values):.1f}" if values else "-"
+
+
+def _estimate(hours: float, unknown: list[str], costs: Costs) -> str:
+    if not costs.devices:
+        return "Work left: unknown, for no job was measured yet."
+    on = ", ".join(costs.devices)
+    text = f"Work left: about {hours:.2f} hours, one job after the other, as measured on {on}"
+    return f"{text}; without {', '.join(unknown)} (never measured)." if unknown else f"{text}."
+
+
+def _refused(study: Study) -> list[str]:
+    """One line for every attack that a threat model of the study does not let run."""
+    lines = []
+    for threat in study.threat_models:
+        model = ThreatModel(**threat.model_dump())
+        for attack in study.attacks:
+            requires = catalogue.entries("attacks")[attack.name].requires
+            lacking = [name for name in requires if not model.grants(name)]
+            if lacking:
+                lines.append(
+                    f"Will be refused: {attack.id} under {threat.id}, which does not grant "
+                    f"{', '.join(lacking)}. Exclude this pair or grant it."
+                )
+    return lines

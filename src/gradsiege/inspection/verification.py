@@ -1,0 +1,106 @@
+"""`gradsiege verify`: compare what lies on disk with its manifests and with the study."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gradsiege import artifacts
+from gradsiege.cells import OUTPUTS, Cell
+from gradsiege.errors import ArtifactError
+from gradsiege.inspection.status import (
+    DAMAGED,
+    DONE,
+    FAILED,
+    FINISHED,
+    MISSING,
+    STALE,
+    Status,
+    count,
+    status,
+    survey,
+)
+from gradsiege.study import Study
+
+FOREIGN = "foreign"
+MOST = 20  # lines of one sort; the rest is counted
+
+
+def verify(study: Study, root: Path) -> tuple[str, bool]:
+    """Return (report, whether the study is complete and sound).
+
+    Missing, stale and damaged cells make a study unsound. A failed cell does not, since a failure is a result that
+    is counted; nor does a folder that no cell of the study owns, since no stage reads it.
+    """
+    surveyed = survey(study, root)
+    found = [_with_files(one, study, root) for of_stage in surveyed.values() for one in of_stage]
+    counts = count(found)
+    foreign = foreign_paths(study, root, [one.cell for one in found])
+    sound = not any(counts[state] for state in (STALE, DAMAGED, MISSING))
+    states = (FINISHED, FAILED, STALE, DAMAGED, MISSING)
+    lines = [
+        f"study {study.study}: {len(found)} cells: "
+        + ", ".join(f"{counts[state]} {state}" for state in states)
+        + f"; {len(foreign)} foreign"
+    ]
+    for state in (DAMAGED, STALE, MISSING, FAILED):
+        texts = [
+            f"{one.cell.stage} {one.cell.key}: {one.reason}" for one in found if one.state == state
+        ]
+        lines += _listed(state, texts)
+    lines += _listed(FOREIGN, [f"{path} belongs to no cell of the study" for path in foreign])
+    if sound:
+        lines.append("Every cell is there, made under the study's settings, and intact.")
+    else:
+        lines.append("Not sound: run the study again, and what is listed above is made anew.")
+    return "\n".join(lines), sound
+
+
+def verify_cell(cell: Cell, study: Study, root: Path) -> Status:
+    """Return the state of one cell, its files compared with their checksums."""
+    return _with_files(status(cell, study, root), study, root)
+
+
+def _with_files(one: Status, study: Study, root: Path) -> Status:
+    """Look at the files of a cell that is done."""
+    if one.state not in DONE:
+        return one
+    folder = one.cell.folder(study, root)
+    unlisted = [name for name in OUTPUTS[one.cell.stage] if name not in one.manifest["files"]]
+    problems = [f"{folder / artifacts.MANIFEST} does not list {name}" for name in unlisted]
+    try:
+        problems += artifacts.verify_folder(folder)
+    except ArtifactError as error:
+        problems.append(str(error))
+    if not problems:
+        return one
+    return Status(one.cell, DAMAGED, "; ".join(problems), one.manifest)
+
+
+def foreign_paths(study: Study, root: Path, owned: list[Cell]) -> list[Path]:
+    """Return folders, and files in cells' folders, that no cell of the study owns."""
+    base = root / "results" / study.study
+    folders = {cell.folder(study, root): OUTPUTS[cell.stage] for cell in owned}
+    ancestors = {parent for folder in folders for parent in folder.parents}
+    found: list[Path] = []
+    # Figures, tables and the report lie beside the stages and are no cells.
+    for stage in OUTPUTS:
+        for here, below, files in os.walk(base / stage):
+            path = Path(here)
+            expected = folders.get(path)
+            if expected is not None:
+                known = (*expected, artifacts.MANIFEST)
+                found += [
+                    path / name for name in files if name not in known and not name.startswith(".")
+                ]
+            elif path not in ancestors:
+                found.append(path)
+                below.clear()
+    return sorted(found)
+
+
+def _listed(state: str, texts: list[str]) -> list[str]:
+    lines = [f"  {state:<8}{text}" for text in texts[:MOST]]
+    if len(texts) > MOST:
+        lines.append(f"  {state:<8}... and {len(texts) - MOST} more")
+    return lines

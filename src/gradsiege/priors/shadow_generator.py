@@ -1,0 +1,208 @@
+"""Shadow's image generator, pretrained on the defender's public images by generative latent optimisation (arXiv 1707.05776)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gradsiege.models.layers import initialize
+from gradsiege.progress import track
+
+VERSION = 1
+HELD_OUT = 0.1
+SMALLEST_MAP = 4
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Latent dimension, width of the finest layer, training budget, and the search that grades the result."""
+
+    latent: int = 64
+    width: int = 16
+    epochs: int = 40
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    latent_learning_rate: float = 1e-2
+    search_steps: int = 200
+
+
+def pyramid(size: int) -> tuple[int, int]:
+    """Return (side of the coarsest map, doublings) such that side * 2 ** doublings = size.
+
+    >>> pyramid(32), pyramid(224), pyramid(28)
+    ((4, 3), (7, 5), (7, 2))
+    """
+    side, doublings = size, 0
+    while side % 2 == 0 and side > SMALLEST_MAP:
+        side, doublings = side // 2, doublings + 1
+    if doublings == 0:
+        raise ValueError(f"the shadow generator needs an even image size above 4, not {size}")
+    return side, doublings
+
+
+def double(x: Tensor) -> Tensor:
+    """Repeat every position of ``[n, c, h, w]`` twice in both directions, by reshaping alone.
+
+    >>> double(torch.tensor([[[[1.0, 2.0]]]]))
+    tensor([[[[1., 1., 2., 2.],
+              [1., 1., 2., 2.]]]])
+    """
+    n, c, h, w = x.shape
+    return x[:, :, :, None, :, None].expand(n, c, h, 2, w, 2).reshape(n, c, 2 * h, 2 * w)
+
+
+def project(latents: Tensor) -> Tensor:
+    """Return latents ``[n, d]`` moved into the unit ball, z / max(1, |z|) (GLO, section 2).
+
+    >>> project(torch.tensor([[3.0, 4.0], [0.5, 0.0]]))
+    tensor([[0.6000, 0.8000],
+            [0.5000, 0.0000]])
+    """
+    length: Tensor = latents.norm(dim=1, keepdim=True)
+    return latents / length.clamp(min=1)
+
+
+class ShadowGenerator(nn.Module):
+    """G(z): a linear layer, then doublings with a 3x3 convolution each, and a sigmoid at the image.
+
+    Leaky ReLU between the layers. No normalisation couples the images of a batch, nothing is in
+    place or random: G is a pure function of (weights, z) that can be differentiated twice.
+    """
+
+    def __init__(self, latent: int, width: int, channels: int, size: int) -> None:
+        super().__init__()
+        self.latent = latent
+        self.side, doublings = pyramid(size)
+        widths = [width * min(4, 2 ** (doublings - level)) for level in range(doublings + 1)]
+        self.start = nn.Linear(latent, widths[0] * self.side**2)
+        self.blocks = nn.ModuleList(
+            nn.Conv2d(inputs, outputs, 3, padding=1)
+            for inputs, outputs in itertools.pairwise(widths)
+        )
+        self.image = nn.Conv2d(widths[-1], channels, 3, padding=1)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Map latents ``[n, latent]`` to images ``[n, channels, size, size]`` in [0, 1]."""
+        x = self.start(latents).reshape(len(latents), -1, self.side, self.side)
+        for block in self.blocks:
+            x = block(double(F.leaky_relu(x, 0.2)))
+        return torch.sigmoid(self.image(F.leaky_relu(x, 0.2)))
+
+
+def principal_latents(images: Tensor, dimension: int) -> Tensor:
+    """Return the first principal coordinates of the images, scaled into the unit ball ``[n, dimension]``.
+
+    One of GLO's two initialisations. With fewer images than dimensions the rest is zero.
+    """
+    centred = (images - images.mean(0)).flatten(1)
+    values, vectors = torch.linalg.eigh(centred @ centred.T)
+    kept = min(dimension, len(images))
+    scores = vectors.flip(1)[:, :kept] * values.flip(0)[:kept].clamp(min=0).sqrt()
+    latents = torch.zeros(len(images), dimension)
+    latents[:, :kept] = scores / scores.norm(dim=1).max().clamp(min=1e-12)
+    return latents
+
+
+def find_latents(
+    generator: nn.Module, images: Tensor, start: Tensor, steps: int, learning_rate: float
+) -> Tensor:
+    """Return z_i = argmin MSE(G(z_i), x_i) over the unit ball, searched from `start` ``[n, d]``.
+
+    AdamW; the rate halves after 3/8, 5/8 and 7/8 of the steps. The errors are summed over the images and
+    the optimizer works per coordinate, so the latent of one image depends on no other image.
+    """
+    latents = start.clone().requires_grad_(True)
+    optimizer = torch.optim.AdamW([latents], lr=learning_rate)
+    milestones = [round(steps * share) for share in (3 / 8, 5 / 8, 7 / 8)]
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.5)
+    for _ in range(steps):
+        error = (generator(latents) - images).square().flatten(1).mean(1).sum()
+        (latents.grad,) = torch.autograd.grad(error, [latents])
+        optimizer.step()
+        schedule.step()
+        with torch.no_grad():
+            latents.copy_(project(latents))
+    return latents.detach()
+
+
+def _fit(
+    network: ShadowGenerator, images: Tensor, parameters: Parameters, generator: torch.Generator
+) -> float:
+    """Optimise weights and latents together on `images`; return the mean squared error of the last epoch."""
+    latents = principal_latents(images, parameters.latent).requires_grad_(True)
+    rates = [parameters.learning_rate, parameters.latent_learning_rate]
+    groups = [list(network.parameters()), [latents]]
+    optimizer = torch.optim.Adam(
+        [{"params": group, "lr": rate} for group, rate in zip(groups, rates, strict=True)]
+    )
+    total = parameters.epochs * math.ceil(len(images) / parameters.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=total)
+    epoch_error = 0.0
+    for _ in track(range(parameters.epochs), parameters.epochs, "shadow generator"):
+        epoch_error = 0.0
+        order = torch.randperm(len(images), generator=generator)
+        for batch in order.split(parameters.batch_size):
+            optimizer.zero_grad()
+            error = F.mse_loss(network(latents[batch]), images[batch])
+            error.backward()
+            optimizer.step()
+            schedule.step()
+            with torch.no_grad():
+                latents.copy_(project(latents))
+            epoch_error += error.item() * len(batch) / len(images)
+    return epoch_error
+
+
+def train(
+    images: Tensor, labels: Tensor, parameters: Parameters, generator: torch.Generator
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return (weights, card) of a generator that has one latent per training image.
+
+    Generative latent optimisation (Bojanowski et al., ICML 2018): minimise the mean squared error of G(z_i)
+    and x_i over the weights and all z_i in the unit ball. A tenth of the images is held out; the card
+    gives their error after a latent search, beside that of the mean image. No label is read.
+    """
+    if len(images) < 2:
+        raise ValueError("the shadow generator needs at least 2 images: one is held out")
+    order = torch.randperm(len(images), generator=generator)
+    held = max(1, round(HELD_OUT * len(images)))
+    held_out, training = images[order[:held]], images[order[held:]]
+    network = ShadowGenerator(
+        parameters.latent, parameters.width, images.shape[1], images.shape[-1]
+    )
+    initialize(network, generator)
+    training_error = _fit(network, training, parameters, generator)
+    weights = {name: value.detach() for name, value in network.state_dict().items()}
+    start = torch.zeros(held, parameters.latent)
+    rate = parameters.latent_learning_rate
+    found = find_latents(load(weights), held_out, start, parameters.search_steps, rate)
+    with torch.no_grad():
+        errors = (network(found) - held_out).square().flatten(1).mean(1)
+    card = {
+        "prior": "shadow_generator",
+        "trained_on": len(training),
+        "held_out": held,
+        "size": images.shape[-1],
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "training_error": training_error,
+        "held_out_error_mean": float(errors.mean()),
+        "held_out_error_deviation": float(errors.std()) if held > 1 else 0.0,
+        "mean_image_error": float((held_out - training.mean(0)).square().mean()),
+    }
+    return weights, card
+
+
+def load(weights: dict[str, Tensor]) -> ShadowGenerator:
+    """Return the trained generator, frozen; its shape is read from the weights."""
+    last, start = weights["image.weight"], weights["start.weight"]
+    doublings = sum(name.startswith("blocks.") and name.endswith("weight") for name in weights)
+    side = math.isqrt(len(start) // weights["blocks.0.weight"].shape[1])
+    network = ShadowGenerator(start.shape[1], last.shape[1], len(last), side * 2**doublings)
+    network.load_state_dict(weights)
+    return network.eval().requires_grad_(False)

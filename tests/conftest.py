@@ -1,0 +1,105 @@
+"""A tiny study that has really run, for every test that needs finished cells."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gradsiege.cells import cells
+from gradsiege.cli import main
+from gradsiege.study import Study, load, parse
+
+TINY: dict[str, Any] = {
+    "study": "tiny",
+    "description": "Digits at 16 px, a small network, five iterations: as little as runs all stages.",
+    "victims": 2,
+    "datasets": [
+        {
+            "name": "digits",
+            "size": 16,
+            "counts": {
+                "train": 48,
+                "test": 20,
+                "aux": 40,
+                "public": 10,
+                "tune": 2,
+                "victims": 4,
+            },
+        }
+    ],
+    "models": [{"name": "lenet", "parameters": {"channels": 4}}],
+    "defenses": ["none", {"name": "gaussian", "parameters": {"sigma": 0.01}}],
+    "federation": {
+        "clients": 4,
+        "clients_per_round": 2,
+        "rounds": 3,
+        "early_round": 1,
+        "batch_size": 8,
+    },
+    "training_stages": ["untrained", "late"],
+    "protocols": ["fedsgd"],
+    "threat_models": [{"id": "labels_inferred"}],
+    "priors": [{"name": "autoencoder", "parameters": {"epochs": 2}}],
+    "attacks": [
+        {"name": "inverting_gradients", "iterations": 5},
+        {"name": "gi_pip", "iterations": 5, "prior": "autoencoder"},
+    ],
+    "figures": ["gallery", "privacy_utility"],
+}
+FILE = "tiny.yaml"
+
+
+@pytest.fixture
+def tiny_raw() -> dict[str, Any]:
+    """The tiny study as plain data, free to be changed."""
+    return copy.deepcopy(TINY)
+
+
+@pytest.fixture
+def tiny() -> Study:
+    """The tiny study, not run."""
+    return parse(copy.deepcopy(TINY))
+
+
+def run_verb(*arguments: str | Path) -> int:
+    """Run one command in this process and return its exit code."""
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="session")
+def verb() -> Callable[..., int]:
+    """A function that runs one command of the command line in this process."""
+    return run_verb
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
+    """The tiny study after all its stages, and its root. Read it, do not change it."""
+    root = tmp_path_factory.mktemp("finished")
+    file = root / FILE
+    file.write_text(yaml.safe_dump(TINY, sort_keys=False))
+    study = load(file)
+    for stage, of_stage in cells(study).items():
+        for cell in of_stage:
+            code = run_verb(stage, cell.key, "--study", file, "--root", root)
+            assert code == 0, f"{stage} {cell.key} left with {code}"
+    return study, root
+
+
+@pytest.fixture
+def study_copy(finished_study: tuple[Study, Path], tmp_path: Path) -> tuple[Study, Path]:
+    """A copy of the finished study that a test may damage."""
+    import shutil
+
+    study, root = finished_study
+    shutil.copytree(root, tmp_path / "copy")
+    return study, tmp_path / "copy"

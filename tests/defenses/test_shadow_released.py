@@ -1,0 +1,129 @@
+"""Shadow as released: each switch alone, and all of them together."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from gradsiege.defenses import shadow as shadow_module
+from gradsiege.defenses.base import Client
+from gradsiege.defenses.shadow import Parameters, Shadow, image_keys, resolve
+from gradsiege.federated.client import run_client
+from gradsiege.models import ModelSpec, build
+from gradsiege.models.layers import initialize
+from gradsiege.priors.shadow_generator import ShadowGenerator
+from gradsiege.protocol.local_update import (
+    LocalTraining,
+    Step,
+    Tensors,
+    split_state,
+)
+
+torch.set_num_threads(1)
+CHEAP = Parameters(shadow_steps=2, latent_steps=5)
+ONE_STEP = LocalTraining("fedavg", 4, 4, 1, 0.1, "train")
+
+
+@pytest.fixture(scope="module")
+def weights() -> Tensors:
+    network = ShadowGenerator(8, 4, 3, 16)
+    initialize(network, torch.Generator().manual_seed(7))
+    return dict(network.state_dict())
+
+
+def make_client(round_number: int = 0) -> Client:
+    model = build(ModelSpec("convnet", {"width": 4}, 3, 3, 16), torch.Generator().manual_seed(0))
+    return Client(
+        model,
+        *split_state(model),
+        images=torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1)),
+        labels=torch.tensor([0, 1, 2, 1]),
+        training=ONE_STEP,
+        generator=torch.Generator().manual_seed(2),
+        round=round_number,
+        rounds=100,
+    )
+
+
+class Watched(Shadow):
+    """Keeps the batches of the true steps."""
+
+    def transform_batch(
+        self, images: Tensor, labels: Tensor, step: Step, client: Client
+    ) -> tuple[Tensor, Tensor]:
+        perturbed, same = super().transform_batch(images, labels, step, client)
+        self.batches = [*getattr(self, "batches", []), perturbed]
+        return perturbed, same
+
+
+def perturbed(client: Client, weights: Tensors, parameters: Parameters = CHEAP) -> Tensor:
+    defense = Watched(parameters, "faithful", weights)
+    run_client(client, defense)
+    return torch.cat(defense.batches)
+
+
+@pytest.mark.parametrize("switch", ["scrambled_map", "flat_cam", "signed"])
+def test_each_released_switch_of_the_pattern_changes_the_noise(
+    weights: Tensors, switch: str
+) -> None:
+    client = make_client(30)
+    clean = perturbed(client, weights, replace(CHEAP, unclamped=True))
+    changed = perturbed(make_client(30), weights, replace(CHEAP, unclamped=True, **{switch: True}))
+    assert (clean - changed).abs().max() > 1e-3
+    difference = changed - client.images
+    if switch == "scrambled_map":
+        # Grey noise becomes coloured.
+        assert ((clean - client.images).std(1) < 1e-6).all()
+        assert (difference.std(1) > 1e-3).any()
+    if switch == "signed":
+        assert difference.min() < 0
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_class_one_is_explained_whatever_the_label(
+    weights: Tensors, wrong: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+    real = shadow_module.class_activation
+
+    def watch(*arguments: Tensor) -> Tensor:
+        seen.append(arguments[-1])
+        return real(*arguments)
+
+    monkeypatch.setattr(shadow_module, "class_activation", watch)
+    perturbed(make_client(), weights, replace(CHEAP, class_one=wrong))
+    assert seen[0].tolist() == ([1, 1, 1, 1] if wrong else [0, 1, 2, 1])
+
+
+def test_released_generator_and_latents_are_random_and_the_clients_own(weights: Tensors) -> None:
+    parameters = replace(CHEAP, shadow_rate=0.0, random_generator=True, random_latents=True)
+    client = make_client()
+    perturbed(client, weights, parameters)
+    start = client.state["generator.start.weight"]
+    assert not torch.equal(start, weights["start.weight"])
+    latents = [client.state[f"latent.{key}"] for key in image_keys(client.images)]
+    assert not torch.equal(latents[0], latents[1])
+    assert torch.stack(latents).norm(dim=1).max() <= 1 + 1e-6
+    other = make_client()
+    other.generator.manual_seed(3)
+    perturbed(other, weights, parameters)
+    assert not torch.equal(other.state["generator.start.weight"], start)
+    faithful = make_client()
+    perturbed(faithful, weights, replace(CHEAP, shadow_rate=0.0))
+    assert torch.allclose(faithful.state["generator.start.weight"], weights["start.weight"])
+
+
+def test_released_arm_turns_every_open_switch_on_and_keeps_the_set_ones() -> None:
+    assert not any(getattr(resolve(CHEAP, "faithful"), name) for name in shadow_module.SWITCHES)
+    released = resolve(replace(CHEAP, random_generator=False), "as_released")
+    assert not released.random_generator
+    assert released.scrambled_map
+    assert released.unclamped
+
+
+def test_released_arm_runs_and_leaves_pixels_outside_the_range(weights: Tensors) -> None:
+    client = make_client(99)
+    defense = Watched(CHEAP, "as_released", weights)
+    run_client(client, defense)
+    assert torch.cat(defense.batches).max() > 1

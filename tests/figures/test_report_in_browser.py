@@ -1,0 +1,76 @@
+"""The report in a real headless Chromium: it fits, and its enhancements work."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from gradsiege.figures import report, table_attacks, training_stage
+from gradsiege.figures.data import StudyData
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PROBE = """<script>
+const field = document.querySelector(".filter input");
+field.value = "gi-pip late";
+field.dispatchEvent(new Event("input"));
+const wide = [...document.querySelectorAll("main *")].filter((element) =>
+  !element.closest(".scroll, .frame, pre, dialog")
+  && element.getBoundingClientRect().right > innerWidth + 1);
+const rows = [...document.querySelectorAll("table.filterable")][0].tBodies[0].rows;
+document.querySelector(".zoom-button").click();
+document.title = JSON.stringify({
+  inner: innerWidth,
+  scroll: document.documentElement.scrollWidth,
+  wide: wide.map((element) => element.tagName + "." + element.className),
+  visible: [...rows].filter((row) => !row.hidden).length,
+  zoomed: document.getElementById("zoom").open,
+  background: getComputedStyle(document.body).backgroundColor,
+});
+</script></body>"""
+
+
+@pytest.fixture(scope="module")
+def probed(made_up_study: StudyData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    drawn = {
+        "table_attacks": table_attacks.draw(made_up_study),
+        "training_stage": training_stage.draw(made_up_study),
+    }
+    html = report.render(made_up_study, drawn, {"training_stage": "snakemake figure.pdf"})
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(html.replace("</body>", PROBE))
+    return path
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(("scheme", "page"), [(0, "rgb(20, 23, 26)"), (1, "rgb(251, 250, 247)")])
+def test_the_page_fits_and_works(
+    probed: Path, tmp_path: Path, width: int, scheme: int, page: str
+) -> None:
+    assert CHROMIUM is not None
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    options += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    options += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900"]
+    options += [f"--blink-settings=preferredColorScheme={scheme}", "--dump-dom"]
+    shown = subprocess.run(
+        [CHROMIUM, *options, probed.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    title = re.search(r"<title>(\{.*?\})</title>", shown.stdout)
+    assert title is not None
+    found = json.loads(unescape(title[1]))
+    assert found["inner"] <= max(width, 500)  # some versions have a least window width
+    assert found["scroll"] <= found["inner"]
+    assert found["wide"] == []
+    assert found["visible"] == 2  # one late GI-PIP row a data set
+    assert found["zoomed"] is True
+    assert found["background"] == page

@@ -1,0 +1,143 @@
+"""`gradsiege doctor`: says what is there, what is not, and what to do about it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gradsiege.inspection import checkup, doctor
+from gradsiege.metrics import perceptual
+from gradsiege.metrics.perceptual import TRUNKS, Trunk
+from gradsiege.study import Study
+
+Finished = tuple[Study, Path]
+
+
+def section(text: str, title: str) -> dict[str, str]:
+    """Rows of one section: name -> text."""
+    block = next(block for block in text.split("\n\n") if block.startswith(title))
+    rows = [line.strip().split("  ", 1) for line in block.splitlines()[1:]]
+    return {row[0]: row[-1].strip() for row in rows}
+
+
+@pytest.fixture(scope="module")
+def checked(finished_study: Finished) -> str:
+    return doctor(*finished_study)
+
+
+def test_the_machine(checked: str) -> None:
+    import torch
+
+    found = section(checked, "Machine")
+    assert found["python"].startswith(".".join(map(str, sys.version_info[:3])))
+    assert torch.__version__ in found["torch"]
+    assert ("CUDA" in found["device"]) >= torch.cuda.is_available()
+    assert int(found["cores"]) >= 1
+    assert found["memory"].endswith("GiB")
+    assert found["free disk"].endswith("GiB")
+
+
+def test_the_tools(checked: str) -> None:
+    found = section(checked, "Tools")
+    for name in ("snakemake", "dvc", "mlflow"):
+        try:
+            assert found[name] == metadata.version(name)
+        except metadata.PackageNotFoundError:
+            assert found[name] == 'absent: pip install "gradsiege[pipeline]"'
+    assert "sbatch" in found
+
+
+def test_tools_that_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", absent)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    found = dict(checkup.tools())
+    assert set(found.values()) == {
+        'absent: pip install "gradsiege[pipeline]"',
+        "absent: no Slurm here, jobs run on this machine",
+    }
+
+
+def test_slurm_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert dict(checkup.tools())["sbatch"] == "/usr/bin/sbatch"
+
+
+def test_weights_that_are_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(perceptual.WEIGHTS_VARIABLE, str(tmp_path))
+    found = dict(checkup.weights())
+    for name, trunk in TRUNKS.items():
+        text = found[f"lpips {name}"]
+        assert text.startswith("absent: put https://")
+        assert str(tmp_path / trunk.file) in text
+        assert trunk.sha256[:8] in text
+
+
+def test_weights_that_are_wrong_or_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"not really a network"
+    digest = "39fe19ff5f9c5a6bb9d5a2b1a6f9a8f1"
+    (tmp_path / "a.pth").write_bytes(content)
+    monkeypatch.setenv(perceptual.WEIGHTS_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(perceptual, "TRUNKS", {"alex": Trunk("a.pth", digest)})
+    assert dict(checkup.weights())["lpips alex"].startswith("wrong file: ")
+    right = checkup.file_digest(tmp_path / "a.pth")
+    monkeypatch.setattr(perceptual, "TRUNKS", {"alex": Trunk("a.pth", right)})
+    assert dict(checkup.weights())["lpips alex"].startswith(f"present: {tmp_path / 'a.pth'}")
+
+
+def test_the_data(checked: str) -> None:
+    found = section(checked, "Data")
+    assert found["digits"].startswith("available (in this study): embedded, real.")
+    assert found["photos"].startswith("available: embedded, real.")
+    assert found["phantom"].startswith("available: embedded, synthetic.")
+
+
+def test_data_that_are_absent(tiny: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*arguments: Any) -> None:
+        raise FileNotFoundError("the installed package has no such file")
+
+    monkeypatch.setattr("gradsiege.datasets.prepare", absent)
+    found = dict(checkup.data(tiny))
+    assert found["digits"] == "absent (in this study): the installed package has no such file"
+
+
+def test_figures_of_a_finished_study_lack_nothing(checked: str) -> None:
+    found = section(checked, "Figures of the study tiny")
+    assert found == {
+        "gallery": "lacks nothing; not drawn yet",
+        "privacy_utility": "lacks nothing; not drawn yet",
+    }
+
+
+def test_figures_say_what_they_lack(tiny: Study, tmp_path: Path) -> None:
+    found = dict(checkup.figures(tiny, tmp_path))
+    assert "4 of 4 score cells" in found["gallery"]
+    assert "not drawn yet" in found["gallery"]
+    (tmp_path / "results" / "tiny" / "figures").mkdir(parents=True)
+    (tmp_path / "results" / "tiny" / "figures" / "gallery.csv").write_text("x")
+    assert dict(checkup.figures(tiny, tmp_path))["gallery"].endswith("; drawn")
+
+
+def test_torch_that_does_not_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert dict(checkup.machine(tmp_path))["torch"].startswith("absent: no stage can run")
+
+
+def test_torchvision_of_the_wrong_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(checkup, "import_module", fail)
+    text = dict(checkup.machine(tmp_path))["torch"]
+    assert "torchvision does not load (operator torchvision::nms does not exist)" in text
+
+
+def test_the_root_need_not_exist(tmp_path: Path) -> None:
+    assert "GiB" in dict(checkup.machine(tmp_path / "not" / "yet"))["free disk"]

@@ -1,0 +1,106 @@
+"""The catalogue reads the methods' sources without importing them, and agrees with what an import finds."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from gradsiege import catalogue
+from gradsiege.catalogue import KINDS, REQUIRED, Entry, entries, lookup
+from gradsiege.errors import StudyError
+
+EVERY = [(kind, name) for kind in KINDS for name in entries(kind)]
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_an_entry_is_what_its_module_declares(kind: str, name: str) -> None:
+    entry = entries(kind)[name]
+    module = importlib.import_module(entry.module)
+    assert entry.version == module.VERSION
+    assert entry.arms == tuple(getattr(module, "ARMS", ("faithful",)))
+    assert entry.requires == tuple(getattr(module, "REQUIRES", ()))
+    assert entry.summary
+    if hasattr(module, "Parameters"):
+        declared = {field.name: field.default for field in dataclasses.fields(module.Parameters)}
+        found = {key: default for key, (_, default) in entry.parameters.items()}
+        assert {key: value for key, value in found.items() if value is not REQUIRED} == {
+            key: value for key, value in declared.items() if value is not dataclasses.MISSING
+        }
+        assert set(found) == set(declared)
+    else:
+        assert not entry.parameters
+
+
+def entry_of(tmp_path: Path, source: str) -> Entry | None:
+    path = tmp_path / "method.py"
+    path.write_text(dedent(source))
+    return catalogue._read("defenses", path)
+
+
+def test_parameters_of_every_supported_type(tmp_path: Path) -> None:
+    entry = entry_of(
+        tmp_path,
+        '''
+        """One line.
+
+        More."""
+        VERSION = 3
+        ARMS = ("faithful", "as_released")
+        REQUIRES = ("labels",)
+
+        @dataclass
+        class Parameters:
+            must: int
+            rate: float = 0.5
+            maybe: float | None = None
+            mode: Literal["a", "b"] = "a"
+            sizes: tuple[int, ...] = (1, 2)
+        ''',
+    )
+    assert entry is not None
+    assert (entry.name, entry.version, entry.summary) == ("method", 3, "One line.")
+    good = {"must": 1, "maybe": 2, "mode": "b", "sizes": [3]}
+    assert entry.validate(good, "here") == {
+        "must": 1,
+        "rate": 0.5,
+        "maybe": 2.0,
+        "mode": "b",
+        "sizes": (3,),
+    }
+    bad: list[tuple[dict[str, Any], str]] = [
+        ({}, "here: parameter 'must' of method: Field required"),
+        ({"must": 1, "rte": 1}, "here: method has no parameter 'rte'; did you mean 'rate'?"),
+        ({"must": "x"}, "parameter 'must' of method"),
+        ({"must": 1, "mode": "c"}, "parameter 'mode' of method: Input should be 'a' or 'b'"),
+        ({"must": 1, "rate": float("nan")}, "parameter 'rate' of method: Input should be a finite"),
+        ({"must": 1, "sizes": ["x"]}, "parameter 'sizes.0' of method"),
+    ]
+    for given, message in bad:
+        with pytest.raises(StudyError, match=message.replace("?", r"\?").replace(".", r"\.")):
+            entry.validate(given, "here")
+
+
+def test_a_module_without_a_version_is_no_method(tmp_path: Path) -> None:
+    assert entry_of(tmp_path, '"""A helper."""\nx = 1\n') is None
+
+
+def test_an_unsupported_annotation_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"unsupported parameter annotation: list\[int\]"):
+        entry_of(tmp_path, '"""X."""\nVERSION = 1\nclass Parameters:\n    x: list[int] = None\n')
+
+
+def test_a_method_without_parameters_says_so() -> None:
+    with pytest.raises(StudyError, match="there is none to choose from"):
+        lookup("defenses", "none", "here").validate({"x": 1}, "here")
+
+
+def test_unknown_names_and_kinds_suggest_the_nearest() -> None:
+    with pytest.raises(StudyError, match=r"defenses\.x: unknown name 'gausian' .* 'gaussian'"):
+        lookup("defenses", "gausian", "defenses.x")
+    with pytest.raises(StudyError, match="unknown kind 'atacks'; did you mean 'attacks'"):
+        entries("atacks")

@@ -1,0 +1,295 @@
+"""MLflow is a view of the results: written once, honest about infinity, and never able to hurt them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from gradsiege import artifacts, tracking
+from gradsiege.errors import TrackingError
+from gradsiege.inspection.status import survey
+from gradsiege.study import Study
+from gradsiege.tracking import PSNR_CAP, read, shown, track
+
+pytestmark = pytest.mark.pipeline
+Finished = tuple[Study, Path]
+
+
+def prints(folder: Path) -> dict[str, str]:
+    """Checksum of every file below a folder."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One SQLite database for the module: making its tables takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="module")
+def tracked(
+    finished_study: Finished, database: str, tmp_path_factory: pytest.TempPathFactory
+) -> list[str]:
+    """What `track` said when it ran twice, in a folder of its own."""
+    study, root = finished_study
+    before = prints(root)
+    with chdir(tmp_path_factory.mktemp("elsewhere")):
+        said = [track(study, root, database), track(study, root, database)]
+        assert not list(Path.cwd().iterdir()), "track leaves nothing in the working folder"
+    assert prints(root) == before
+    return said
+
+
+def runs(database: str) -> list[Any]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=database)
+    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], max_results=1000))
+
+
+def test_twice_gives_no_duplicates(
+    finished_study: Finished, database: str, tracked: list[str]
+) -> None:
+    # One prior, two federations, four scores.
+    assert tracked[0].startswith(f"{database}: 7 runs added, 0 already there")
+    assert tracked[1].startswith(f"{database}: 0 runs added, 7 already there")
+    found = runs(database)
+    cells = [run for run in found if run.data.tags["gradsiege.role"] == "cell"]
+    parents = [run for run in found if run.data.tags["gradsiege.role"] == "study"]
+    assert len(cells) == 7
+    assert len(parents) == 1
+    assert {run.data.tags["mlflow.parentRunId"] for run in cells} == {parents[0].info.run_id}
+    assert len({run.data.tags["gradsiege.digest"] for run in cells}) == 7
+    assert {run.info.status for run in found} == {"FINISHED"}
+
+
+def test_runs_carry_the_original_times_and_identity(
+    finished_study: Finished, database: str, tracked: list[str]
+) -> None:
+    study, root = finished_study
+    by_digest = {run.data.tags.get("gradsiege.digest"): run for run in runs(database)}
+    for one in survey(study, root)["federate"]:
+        run = by_digest[one.manifest["digest"]]
+        assert run.info.start_time == round(one.manifest["started"] * 1000)
+        assert run.info.end_time == round(one.manifest["ended"] * 1000)
+        assert run.data.tags["gradsiege.cell"] == one.cell.key
+        assert run.data.tags["gradsiege.commit"] == one.manifest["environment"]["commit"]
+        assert run.data.params["defense.name"] == one.cell.defense
+
+
+def test_utility_has_one_step_per_round(
+    finished_study: Finished, database: str, tracked: list[str]
+) -> None:
+    from mlflow import MlflowClient
+
+    study, root = finished_study
+    one = survey(study, root)["federate"][0]
+    table = artifacts.read_table(one.cell.folder(study, root) / "utility.parquet")
+    run = next(
+        run
+        for run in runs(database)
+        if run.data.tags.get("gradsiege.digest") == one.manifest["digest"]
+    )
+    history = MlflowClient(tracking_uri=database).get_metric_history(run.info.run_id, "accuracy")
+    assert [(point.step, point.value) for point in history] == list(
+        zip(table["round"], table["accuracy"], strict=True)
+    )
+
+
+def test_scores_are_the_means_of_the_table(
+    finished_study: Finished, database: str, tracked: list[str]
+) -> None:
+    study, root = finished_study
+    one = survey(study, root)["score"][0]
+    table = artifacts.read_table(one.cell.folder(study, root) / "scores.parquet")
+    run = next(
+        run
+        for run in runs(database)
+        if run.data.tags.get("gradsiege.digest") == one.manifest["digest"]
+    )
+    mean = table[table.attack == "gi_pip"].psnr.mean()
+    assert run.data.metrics["psnr/gi_pip"] == pytest.approx(mean)
+    assert run.data.metrics["images/gi_pip"] == study.victims
+    assert run.data.metrics["failed/gi_pip"] == 0
+    # LPIPS is absent without its weights: an absent metric is no number.
+    assert ("lpips/gi_pip" in run.data.metrics) == bool(table["lpips"].notna().any())
+
+
+def test_a_perfect_copy_is_capped_and_flagged(study_copy: Finished) -> None:
+    study, root = study_copy
+    one = survey(study, root)["score"][0]
+    folder = one.cell.folder(study, root)
+    table = artifacts.read_table(folder / "scores.parquet")
+    chosen = table.attack == "gi_pip"
+    table.loc[chosen, "psnr"] = [math.inf, 20.0]
+    artifacts.write_table(folder / "scores.parquet", table)
+    body = {key: value for key, value in one.manifest.items() if key != "files"}
+    artifacts.write_manifest(folder, body, list(one.manifest["files"]))
+    replay = read(one.cell, one.manifest, study, root)
+    numbers = {name: value for name, value, _, _ in replay.metrics}
+    assert numbers["psnr/gi_pip"] == (PSNR_CAP + 20) / 2
+    assert numbers["perfect/gi_pip"] == 1
+    assert replay.flags == {"gradsiege.psnr_capped": "100 dB"}
+    assert all(math.isfinite(value) for value in numbers.values())
+
+
+def test_failed_images_are_counted_and_nan_is_never_sent() -> None:
+    rows = pd.DataFrame(
+        {
+            "threat_model": "t",
+            "attack": "dlg",
+            "psnr": [math.nan, math.nan],
+            "status": "failed",
+            "identified": False,
+        }
+    )
+    names = dict.fromkeys(name for name, *_ in tracking._scores(rows, True, 0.0).metrics)
+    assert list(names) == ["identified/t/dlg", "failed/t/dlg", "images/t/dlg"]
+
+
+def test_an_interrupted_replay_is_completed(
+    study_copy: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str
+) -> None:
+    study, root = study_copy
+    renamed = study.model_copy(update={"study": "interrupted"})
+    (root / "results" / "tiny").rename(root / "results" / "interrupted")
+    write, calls = tracking.Server.write, []
+
+    def torn(self: tracking.Server, *arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 2:
+            monkeypatch.setattr(self.client, "log_batch", fail)
+        write(self, *arguments)
+
+    def fail(*arguments: Any, **names: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tracking.Server, "write", torn)
+    with pytest.raises(KeyboardInterrupt):
+        track(renamed, root, database)
+    monkeypatch.setattr(tracking.Server, "write", write)
+    assert "6 runs added, 1 already there" in track(renamed, root, database)
+    own = [run for run in runs(database) if run.data.tags["gradsiege.study"] == "interrupted"]
+    digests = [run.data.tags.get("gradsiege.digest") for run in own]
+    assert len(digests) == len(set(digests)) == 8
+
+
+def test_damaged_and_stale_cells_are_left_out(study_copy: Finished, database: str) -> None:
+    study, root = study_copy
+    renamed = study.model_copy(update={"study": "damaged"})
+    (root / "results" / "tiny").rename(root / "results" / "damaged")
+    found = survey(renamed, root)
+    damaged = found["federate"][0].cell.folder(renamed, root) / "utility.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    manifest = found["prior"][0].cell.folder(renamed, root) / "manifest.json"
+    manifest.write_text(
+        manifest.read_text().replace(found["prior"][0].manifest["digest"], "0" * 16)
+    )
+    said = track(renamed, root, database)
+    assert "5 runs added, 0 already there, 1 damaged, 1 stale" in said
+    assert str(damaged) in said
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def test_a_dead_server_fails_fast_and_changes_nothing(
+    finished_study: Finished, verb: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, root = finished_study
+    before, start = prints(root), time.monotonic()
+    uri = f"http://127.0.0.1:{closed_port()}"
+    code = verb("track", "--study", root / "tiny.yaml", "--root", root, "--uri", uri)
+    assert time.monotonic() - start < 10
+    assert code == TrackingError.exit_code == 7
+    assert prints(root) == before
+    error = capsys.readouterr().err
+    assert uri in error
+    assert "No result was changed" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_server_that_never_answers_fails_within_seconds(
+    finished_study: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, root = finished_study
+    monkeypatch.setitem(tracking.ENVIRONMENT, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        stop = threading.Timer(60, silent.close)
+        stop.start()
+        start = time.monotonic()
+        with pytest.raises(TrackingError, match="cannot be used"):
+            track(study, root, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert time.monotonic() - start < 30
+        stop.cancel()
+
+
+def test_the_guards_stand_before_mlflow_is_imported(
+    finished_study: Finished, database: str, tracked: list[str]
+) -> None:
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert os.environ["DO_NOT_TRACK"] == "true"
+
+
+def test_without_mlflow_the_extra_is_named(
+    finished_study: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    study, root = finished_study
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(TrackingError, match=r'pip install "gradsiege\[pipeline\]"'):
+        track(study, root, f"sqlite:///{tmp_path / 'x.db'}")
+
+
+@pytest.mark.parametrize(
+    ("uri", "hint"),
+    [
+        ("sqlite:///nowhere/mlflow.db", "the folder nowhere does not exist"),
+        ("sqlite:///README.md", "is not an SQLite database"),
+        ("./mlruns", "use sqlite"),
+        ("file:///tmp/mlruns", "use sqlite"),
+        ("gopher://somewhere", "cannot be used"),
+        ("http://127.0.0.1:notaport", "cannot be used"),
+    ],
+)
+def test_a_wrong_uri_is_one_sentence(
+    finished_study: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str, hint: str
+) -> None:
+    study, root = finished_study
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text("not a database")
+    with pytest.raises(TrackingError, match=hint) as caught:
+        track(study, root, uri)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_password_is_never_shown() -> None:
+    assert shown("postgresql://me:secret@db:5432/x") == "postgresql://db:5432/x"
+    with pytest.raises(TrackingError) as caught:
+        tracking._probe(f"http://me:secret@127.0.0.1:{closed_port()}")
+    assert "secret" not in str(caught.value)
