@@ -243,10 +243,11 @@ def test_yaml_runs_no_code(tmp_path: Path) -> None:
 def test_quick_is_the_study_that_the_documents_describe() -> None:
     study = load(QUICK)
     assert study.study == "quick"
-    assert [dataset.id for dataset in study.datasets] == ["photos"]
-    assert [model.id for model in study.models] == ["convnet"]
-    assert [defense.name for defense in study.defenses] == ["none", "gaussian", "gaussian", "tip"]
-    assert {attack.name for attack in study.attacks} == {"inverting_gradients", "gi_pip"}
+    # It may grow; what the README and the report promise stays in it.
+    assert "photos" in {dataset.id for dataset in study.datasets}
+    assert "convnet" in {model.id for model in study.models}
+    assert {defense.name for defense in study.defenses} >= {"none", "gaussian", "tip"}
+    assert {attack.name for attack in study.attacks} >= {"inverting_gradients", "gi_pip"}
     assert "untrained" in study.training_stages
 
 

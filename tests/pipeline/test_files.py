@@ -1,0 +1,142 @@
+"""What is written about the pipeline agrees with itself: style, profiles, schema, environments, bundles."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gradsiege import cells, schema, study
+from gradsiege.catalogue import entries
+
+pytestmark = pytest.mark.pipeline
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def read(name):
+    return yaml.safe_load((ROOT / name).read_text())
+
+
+def test_snakefmt(clone):
+    clone.run("snakefmt", "--check", "Snakefile", "workflow")
+
+
+def test_lint(clone):
+    assert "in a good condition" in clone.run("snakemake", "--lint")
+
+
+def test_slurm_profile_is_found_from_the_root(clone, monkeypatch):
+    from snakemake.cli import get_profile_dir
+
+    monkeypatch.chdir(clone.folder)
+    monkeypatch.setenv("XDG_CONFIG_HOME", "nowhere")
+    found = get_profile_dir("slurm")
+    assert found is not None
+    assert found[1].resolve() == clone.folder / "profiles" / "slurm" / "config.v9+.yaml"
+
+
+def test_slurm_dry_run_from_a_clean_clone(clone):
+    said = clone.run("snakemake", "--profile", "slurm", "--dry-run")
+    # The default profile holds as well, and neither hides a key of the other.
+    assert "slurm_extra=--signal=TERM@180" in said
+    assert "Shell command: gradsiege fetch" in said
+
+
+def test_profiles_share_no_key():
+    default, slurm = (read(f"profiles/{name}/config.v9+.yaml") for name in ("default", "slurm"))
+    assert not set(default) & set(slurm)
+
+
+def test_slurm_profile_names_no_account_and_no_partition():
+    given = read("profiles/slurm/config.v9+.yaml")
+    assert set(given["default-resources"]) == {"slurm_extra"}
+    assert not any("account" in key or "partition" in key for key in given)
+
+
+def test_every_key_of_a_profile_is_explained():
+    for path in ROOT.glob("profiles/*/config.v9+.yaml"):
+        lines = path.read_text().splitlines()
+        keys = [place for place, line in enumerate(lines) if line[:1].isalpha()]
+        assert all(lines[place - 1].startswith("#") for place in keys), path
+
+
+def test_schema_is_fresh():
+    written = (ROOT / "workflow/schemas/study.schema.json").read_text()
+    assert written == schema.text(), "run: python -m gradsiege.schema > workflow/schemas/..."
+
+
+@pytest.mark.parametrize("name", ["config/quick.yaml", "tests/pipeline/tiny.yaml"])
+def test_schema_accepts_what_a_study_may_say(name):
+    from jsonschema import Draft202012Validator
+
+    validator = Draft202012Validator(schema.schema())
+    assert not list(validator.iter_errors(read(name)))
+
+
+def test_schema_marks_a_typo():
+    from jsonschema import Draft202012Validator
+
+    wrong = {**read("config/quick.yaml"), "victim": 3}
+    assert len(list(Draft202012Validator(schema.schema()).iter_errors(wrong))) == 1
+
+
+def test_each_stage_has_a_verb_and_a_rule_file():
+    from gradsiege.cli import app
+
+    verbs = {command.name or command.callback.__name__ for command in app.registered_commands}
+    rules = {path.stem for path in ROOT.glob("workflow/rules/*.smk")}
+    assert {*cells.FIELDS, "publish"} <= verbs
+    assert rules == {*cells.FIELDS, "publish", "common"}
+
+
+def test_figures_and_tables_are_told_apart_by_name():
+    assert any(name.startswith("table_") for name in entries("figures"))
+
+
+def test_bundles_hold_every_folder_of_a_published_study():
+    """Otherwise a restored study would lack a stage and run everything after it again."""
+    found: dict[str, set[str]] = {}
+    for stage in read("dvc.yaml")["stages"].values():
+        for name in stage["matrix"]["study"]:
+            outs = {next(iter(out)).split("/")[-1] for out in stage["outs"]}
+            assert all(
+                options == {"persist": True} for out in stage["outs"] for options in out.values()
+            )
+            found.setdefault(name, set()).update(outs)
+    for name, outs in found.items():
+        needed = cells.cells(study.load(ROOT / f"config/{name}.yaml"))
+        stages = {stage for stage, of_stage in needed.items() if of_stage}
+        assert outs == {*stages, "tables", "figures", "report.html"}
+
+
+def test_dvc_reports_to_nobody():
+    config = (ROOT / ".dvc/config").read_text()
+    assert "analytics = false" in config
+    assert "remote" not in config.replace("No remote", "").replace("dvc remote", "")
+
+
+def test_conda_environments_agree_with_the_lock():
+    whole, rules = read("environment.yml"), read("workflow/envs/gradsiege.yaml")
+    for environment in (whole, rules):
+        assert environment["channels"] == ["conda-forge", "bioconda", "nodefaults"]
+        assert environment["dependencies"][:2] == ["python=3.11", "pip"]
+    # Versions stand in the lock alone. An editable package has no hash, so pip refuses it in one breath with
+    # a lock that has hashes: it is a step of its own.
+    assert whole["dependencies"][2:] == [{"pip": ["-r requirements.lock"]}]
+    deploy = (ROOT / "workflow/envs/gradsiege.post-deploy.sh").read_text()
+    assert "--require-hashes --requirement requirements.lock" in deploy
+    assert "--hash=sha256:" in (ROOT / "requirements.lock").read_text()
+
+
+def test_post_deploy_script_is_valid_shell():
+    script = ROOT / "workflow/envs/gradsiege.post-deploy.sh"
+    assert subprocess.run(["bash", "-n", str(script)]).returncode == 0
+
+
+def test_schema_is_what_study_files_point_to():
+    first = (ROOT / "config/quick.yaml").read_text().splitlines()[0]
+    target = ROOT / "config" / first.split("$schema=")[1]
+    assert json.loads(target.read_text())["title"] == "Study"

@@ -1,0 +1,147 @@
+"""Snakemake runs what is missing or changed, and nothing else; nothing that is killed is half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+
+import pytest
+
+from gradsiege.artifacts import verify_folder
+
+pytestmark = pytest.mark.pipeline
+GOOD = "digits/convnet/none/untrained/fedsgd/seed0"
+DIVERGED = "digits/convnet/none/late/fedsgd/seed0"
+
+
+def manifest(workspace, stage, key):
+    return json.loads((workspace.folder / f"results/tiny/{stage}/{key}/manifest.json").read_text())
+
+
+def test_a_run_leaves_every_figure_and_sound_artifacts(finished):
+    results = finished.folder / "results/tiny"
+    for kind in ("pdf", "svg", "png", "csv"):
+        assert (results / f"figures/utility_curve.{kind}").stat().st_size
+    assert (results / "tables/table_attacks.csv").stat().st_size
+    folders = [path.parent for path in results.glob("**/manifest.json")]
+    assert len(folders) == 9
+    assert not [problem for folder in folders for problem in verify_folder(folder)]
+    assert (results / f"logs/score/{GOOD}.log").read_text() == f"score {GOOD}: done\n"
+
+
+def test_a_federation_that_diverges_is_recorded_and_the_study_completes(finished):
+    failed = manifest(finished, "observe", DIVERGED)
+    assert failed["status"] == "failed"
+    assert "not finite" in failed["reason"]
+    assert manifest(finished, "observe", GOOD)["status"] == "complete"
+    assert manifest(finished, "score", DIVERGED)["notes"]["failed_rows"] == 3
+
+
+def test_no_attack_is_given_a_truth(finished):
+    said = finished.snakemake("--detailed-summary").splitlines()
+    heads = next(line for line in said if line.startswith("output_file")).split("\t")
+    rows = [
+        dict(zip(heads, line.split("\t"), strict=True)) for line in said if line.count("\t") > 5
+    ]
+    read = {row["rule"]: row["input-file(s)"] for row in rows}
+    assert "observation.safetensors" in read["attack"]
+    assert "truth" not in read["attack"]
+    assert "truth" in read["score"]
+
+
+def test_a_second_run_does_nothing_whatever_the_times(workspace):
+    """Sources and results were touched, and the study file lies elsewhere: the content is the same."""
+    for folder in ("src", "workflow", "results/tiny/fetch"):
+        for path in (workspace.folder / folder).rglob("*"):
+            path.touch()
+    shutil.copy(workspace.folder / "config/tiny.yaml", workspace.folder / "copy.yaml")
+    assert "Nothing to be done" in workspace.snakemake(study="copy.yaml")
+
+
+def test_changed_settings_and_versions_rerun_exactly_their_cells(workspace):
+    """Iterations of the attack on the late model; the version of the other, which met the untrained one."""
+    workspace.rewrite("config/tiny.yaml", "gradients, iterations: 5", "gradients, iterations: 6")
+    drawn = {"figure": 1, "table": 1, "report": 1}
+    assert workspace.planned() == {"attack": 1, "score": 1, **drawn}
+    recipe = "src/gradsiege/attacks/recipes/gi_pip.py"
+    workspace.rewrite(recipe, "\nVERSION = ", "\nVERSION = 100")
+    assert workspace.planned(f"results/tiny/score/{GOOD}/scores.parquet") == {
+        "attack": 1,
+        "score": 1,
+    }
+
+
+def test_a_deleted_figure_is_drawn_again_and_nothing_else(workspace):
+    picture = workspace.folder / "results/tiny/figures/utility_curve.pdf"
+    before = picture.read_bytes()
+    for path in picture.parent.glob("*"):
+        path.unlink()
+    said = workspace.snakemake("results/tiny/figures/utility_curve.pdf")
+    assert "1 of 1 steps (100%) done" in said
+    assert picture.read_bytes() == before
+
+
+def test_a_killed_run_leaves_nothing_half_written_and_ends_the_same(workspace):
+    undisturbed = workspace.checksums(f"attack/{GOOD}")
+    shutil.rmtree(workspace.folder / "results/tiny/attack")
+    target = f"results/tiny/attack/{GOOD}/labels_inferred/gi_pip/manifest.json"
+    head = workspace.start("snakemake", target, "--config", "study=config/tiny.yaml")
+    wait_for(lambda: list(workspace.folder.glob("results/tiny/logs/attack/**/gi_pip.log")))
+    time.sleep(2)
+    os.killpg(head.pid, signal.SIGKILL)
+    head.wait()
+    sealed = [path.parent for path in workspace.folder.glob("results/**/manifest.json")]
+    assert not [problem for folder in sealed for problem in verify_folder(folder)]
+    # The lock of a killed run stays, lest two runs write at once; Snakemake names this remedy itself.
+    workspace.snakemake("--unlock")
+    workspace.snakemake(target)
+    again = workspace.checksums(f"attack/{GOOD}")
+    assert len(again) == 2
+    assert again.items() <= undisturbed.items()
+
+
+def wait_for(happened, seconds=60):
+    """Wait until a condition holds."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+STUB = """#!/usr/bin/env python3
+import signal, sys, time
+def leave(number, frame):
+    print("progress saved", flush=True)
+    sys.exit(75)
+signal.signal(signal.SIGTERM, leave)
+print(*sys.argv[1:], flush=True)
+time.sleep(60)
+"""
+
+
+def test_slurm_warning_reaches_the_job_and_its_last_words_the_log(workspace):
+    """Slurm sends SIGTERM to every process of a job; only `gradsiege` may end by it."""
+    programs = workspace.folder / "programs"
+    programs.mkdir()
+    (programs / "gradsiege").write_text(STUB)
+    (programs / "gradsiege").chmod(0o755)
+    workspace.environment = {
+        "PATH": f"{programs}:{workspace.variables['PATH']}",
+        "SLURM_JOB_ID": "1",
+    }
+    target, log = "results/tiny/fetch/digits/card.json", "results/tiny/logs/fetch/digits.log"
+    (workspace.folder / log).unlink()
+    head = workspace.start("snakemake", "--force", target, "--config", "study=config/tiny.yaml")
+    written = workspace.folder / log
+    wait_for(lambda: written.is_file() and written.read_text())
+    os.killpg(head.pid, signal.SIGTERM)
+    said = head.communicate(timeout=60)[0]
+    assert head.returncode != 0
+    assert "exit status 75" in said
+    # Twenty minutes, less the four that saving and leaving may take.
+    assert written.read_text() == (
+        "fetch digits --study config/tiny.yaml --threads 1 --time-budget 960\nprogress saved\n"
+    )
