@@ -52,7 +52,7 @@ class Workspace:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=900,
         )
         assert not check or done.returncode == 0, f"{' '.join(command)}\n{done.stdout}"
         return done.stdout

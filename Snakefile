@@ -1,0 +1,87 @@
+# What gradient inversion in federated learning can and cannot do: the whole study.
+#
+# Seven stages, one after the other. Each is a verb of `gradsiege`, a file in workflow/rules and a
+# folder in results/{study}; a job computes one cell of its stage.
+#
+#   fetch ──▶ prior, shadow, federate ──▶ observe ──▶ attack ──▶ score ──▶ publish
+#
+#   snakemake                                       the default study, config/quick.yaml
+#   snakemake --config study=config/small.yaml      another study (gpu=1 asks for a GPU a job)
+#   snakemake results/quick/figures/gallery.pdf     one figure, and only what it lacks
+#   snakemake priors                                one of the bundles below
+#   snakemake --profile slurm                       the same on a cluster
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/fetch.smk"
+include: "workflow/rules/prior.smk"
+include: "workflow/rules/shadow.smk"
+include: "workflow/rules/federate.smk"
+include: "workflow/rules/observe.smk"
+include: "workflow/rules/attack.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/publish.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+rule all:
+    default_target: True
+    input:
+        REPORT,
+        FIGURES,
+        TABLES,
+
+
+# The bundles that DVC stores and shares (dvc.yaml): each names every file of its folders.
+
+
+rule images:
+    input:
+        finished("fetch"),
+
+
+rule priors:
+    input:
+        finished("prior"),
+
+
+rule shadows:
+    input:
+        finished("shadow"),
+
+
+rule checkpoints:
+    input:
+        finished("federate"),
+
+
+rule reconstructions:
+    input:
+        finished("observe", "attack"),
+
+
+rule tables:
+    input:
+        finished("score"),
+        TABLES,
+
+
+rule figures:
+    input:
+        FIGURES,
+        REPORT,
+
+
+onsuccess:
+    if Path(REPORT).exists():
+        print(f"All done. Open the report in a browser: {REPORT}")
+
+
+onerror:
+    print("Something failed; its log is above. The same command goes on from here.")

@@ -1,0 +1,78 @@
+# Draw figures and tables from stored scores, and write the report. Nothing here computes a score.
+
+
+rule figure:
+    input:
+        EVIDENCE,
+    output:
+        multiext(f"{RESULTS}/figures/{{figure}}", ".pdf", ".svg", ".csv"),
+        report(
+            f"{RESULTS}/figures/{{figure}}.png",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        f"{RESULTS}/logs/figures/{{figure}}.log",
+    localrule: True
+    conda:
+        "../envs/gradsiege.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        digest=lambda wildcards: figure_digest(wildcards.figure),
+        study=study_file,
+    message:
+        "Drawing {wildcards.figure}"
+    shell:
+        "gradsiege publish {wildcards.figure} --study {params.study} 2>&1 | tee {log}"
+
+
+rule table:
+    input:
+        EVIDENCE,
+    output:
+        report(
+            f"{RESULTS}/tables/{{table}}.csv",
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
+    log:
+        f"{RESULTS}/logs/tables/{{table}}.log",
+    localrule: True
+    conda:
+        "../envs/gradsiege.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        digest=lambda wildcards: figure_digest(wildcards.table),
+        study=study_file,
+    message:
+        "Writing {wildcards.table}"
+    shell:
+        "gradsiege publish {wildcards.table} --study {params.study} 2>&1 | tee {log}"
+
+
+rule report:
+    input:
+        EVIDENCE,
+    output:
+        REPORT,
+    log:
+        f"{RESULTS}/logs/report.log",
+    localrule: True
+    conda:
+        "../envs/gradsiege.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        digest=report_digest(),
+        study=study_file,
+    message:
+        "Writing the report"
+    shell:
+        "gradsiege publish report --study {params.study} 2>&1 | tee {log}"
