@@ -149,6 +149,13 @@ class Threat(Section):
     auxiliary: bool = Field(True, description="auxiliary images, and priors trained on them")
 
 
+class Deviation(Section):
+    """Where the study departs from a paper, in words for the report."""
+
+    what: str
+    why: str
+
+
 class Study(Section):
     """One study: the product of its lists, cut by `include` and `exclude`."""
 
@@ -169,6 +176,7 @@ class Study(Section):
     priors: list[Prior] = []
     attacks: list[Attack]
     figures: list[Identifier] = []
+    deviations: list[Deviation] = []
     include: list[dict[str, str | int | list[str] | list[int]]] = []
     exclude: list[dict[str, str | int | list[str] | list[int]]] = []
 

@@ -43,6 +43,7 @@ def load_study(study: Study, root: Path = Path()) -> StudyData:
         manifests=manifests,
         study=study.model_dump(mode="json"),
         not_run=not_run,
+        deviations=[item.model_dump() for item in study.deviations],
         threat_models=[threat.model_dump(mode="json") for threat in study.threat_models],
     )
 

@@ -44,8 +44,10 @@ def _report(study: Study, data: StudyData, root: Path) -> Path:
     from gradsiege.figures.report import render
 
     drawn = {name: draw(name, data) for name in study.figures}
-    commands = {name: _command(name, study) for name in study.figures}
     path = root / "results" / study.study / "report.html"
+    commands = {name: _command(name, study) for name in study.figures}
+    commands["all"] = f"snakemake{_choice(study)}"
+    commands["report"] = f"snakemake {path.relative_to(root)}{_choice(study)}"
     artifacts.write_text(path, render(data, drawn, commands))
     return path
 
@@ -53,5 +55,8 @@ def _report(study: Study, data: StudyData, root: Path) -> Path:
 def _command(name: str, study: Study) -> str:
     """The command that makes one figure again, and only what it lacks."""
     ending = "csv" if name.startswith("table_") else "pdf"
-    choice = "" if study.study == "quick" else f" --config study=config/{study.study}.yaml"
-    return f"snakemake {folder_of(name, study) / name}.{ending}{choice}"
+    return f"snakemake {folder_of(name, study) / name}.{ending}{_choice(study)}"
+
+
+def _choice(study: Study) -> str:
+    return "" if study.study == "quick" else f" --config study=config/{study.study}.yaml"
