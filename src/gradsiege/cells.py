@@ -178,7 +178,8 @@ def shadow_of(cell: Cell, study: Study) -> Cell | None:
 
 
 def _trained(study: Study) -> Iterator[Cell]:
-    """Everything that is prepared or trained before any attack."""
+    """Everything that is prepared or trained before any attack; a prior only if an attack uses it."""
+    used = {attack.prior for attack in study.attacks}
     for dataset in study.datasets:
         yield Cell("fetch", dataset=dataset.id)
         for seed in study.seeds:
@@ -186,6 +187,8 @@ def _trained(study: Study) -> Iterator[Cell]:
             if any(needs_shadow(defense.id, study) for defense in study.defenses):
                 yield Cell("shadow", **ids)
             for prior in study.priors:
+                if prior.id not in used:
+                    continue
                 yield Cell("prior", prior=prior.id, **ids)
             for model, defense in itertools.product(study.models, study.defenses):
                 yield Cell("federate", model=model.id, defense=defense.id, **ids)

@@ -237,12 +237,19 @@ def doctor(study: StudyOption = QUICK, root: RootOption = Path()) -> None:
 
 
 @app.command(epilog="Example: `gradsiege verify --study config/quick.yaml`")
-def verify(study: StudyOption = QUICK, root: RootOption = Path()) -> None:
+def verify(
+    study: StudyOption = QUICK,
+    root: RootOption = Path(),
+    partial: Annotated[
+        bool,
+        typer.Option("--partial", help="Missing cells are no fault (one bundle was restored)."),
+    ] = False,
+) -> None:
     """Compare every finished cell with its manifest and with the study; list stale and damaged ones."""
     from gradsiege.inspection import verify as work
     from gradsiege.study import load
 
-    report, sound = work(load(study), root)
+    report, sound = work(load(study), root, partial)
     typer.echo(report)
     if not sound:
         raise typer.Exit(4)

@@ -135,3 +135,11 @@ def test_student_interval_equals_scipy() -> None:
     assert np.isnan(student_interval([0.5]).low)
     with pytest.raises(ValueError, match="failures"):
         student_interval([0.5, np.nan])
+
+
+@pytest.mark.parametrize("values", [[20.0, 30.0], [20.0, 30.0, 31.0]])
+def test_few_units_give_their_whole_range_and_no_error(values: list[float]) -> None:
+    found = mean_interval(values, generator=np.random.default_rng(0))
+    assert found.low <= found.estimate <= found.high
+    assert min(values) <= found.low
+    assert found.high <= max(values)

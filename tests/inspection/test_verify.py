@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,13 @@ def test_one_cell_can_be_verified(study_copy: Finished, folder: Path) -> None:
     assert verify_cell(cell, study, root).state == "finished"
     flip(folder / "scores.parquet")
     assert verify_cell(cell, study, root).state == "damaged"
+
+
+def test_after_a_partial_restore_missing_cells_are_no_fault(
+    study_copy: Finished, folder: Path
+) -> None:
+    shutil.rmtree(folder)
+    assert not verify(*study_copy)[1]
+    report, sound = verify(*study_copy, partial=True)
+    assert sound
+    assert "1 missing" in report

@@ -170,5 +170,8 @@ def _bca_tails(replicates: Floats, estimate: float, jackknife: Floats, tails: Fl
     spread = jackknife.mean() - jackknife
     acceleration = (spread**3).sum() / (6 * (spread**2).sum() ** 1.5)
     shifted = bias + ndtri(tails)
-    moved: Floats = ndtr(bias + shifted / (1 - acceleration * shifted))
-    return moved
+    with np.errstate(invalid="ignore"):
+        moved = ndtr(bias + shifted / (1 - acceleration * shifted))
+    # Expanded tails of two or three units reach 0 and 1: there the interval is the whole range.
+    kept: Floats = np.where(np.isfinite(shifted), moved, tails)
+    return kept

@@ -32,8 +32,9 @@ def load_study(study: Study, root: Path = Path()) -> StudyData:
             if manifest["status"] == "failed":
                 not_run.append({"what": f"{stage} {cell.key} (failed)", "why": manifest["reason"]})
     not_run += _absent_metrics(finished.get("score", []), study, root)
+    scores = _tables(finished.get("score", []), "scores.parquet", study, root)
     return StudyData(
-        scores=_tables(finished.get("score", []), "scores.parquet", study, root),
+        scores=_with_seconds(scores, manifests),
         utility=_tables(finished.get("federate", []), "utility.parquet", study, root),
         pictures=_pictures(finished.get("score", []), study, root),
         cards={
@@ -46,6 +47,17 @@ def load_study(study: Study, root: Path = Path()) -> StudyData:
         deviations=[item.model_dump() for item in study.deviations],
         threat_models=[threat.model_dump(mode="json") for threat in study.threat_models],
     )
+
+
+def _with_seconds(scores: pd.DataFrame, manifests: list[dict[str, Any]]) -> pd.DataFrame:
+    """Add the seconds of each attack's job; they stand in manifests, so that scores have the same bytes on every run."""
+    if scores.empty:
+        return scores
+    seconds = {job["cell"]: job["seconds"] for job in manifests if job["stage"] == "attack"}
+    names = ["dataset", "model", "defense", "training_stage", "protocol"]
+    keys = scores[names].agg("/".join, axis=1) + "/seed" + scores["seed"].astype(str)
+    keys = keys + "/" + scores["threat_model"] + "/" + scores["attack"]
+    return scores.assign(seconds=keys.map(seconds).fillna(0.0))
 
 
 def _missing(cell: Cell, study: Study, root: Path) -> str:

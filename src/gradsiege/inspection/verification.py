@@ -26,17 +26,19 @@ FOREIGN = "foreign"
 MOST = 20  # lines of one sort; the rest is counted
 
 
-def verify(study: Study, root: Path) -> tuple[str, bool]:
+def verify(study: Study, root: Path, partial: bool = False) -> tuple[str, bool]:
     """Return (report, whether the study is complete and sound).
 
     Missing, stale and damaged cells make a study unsound. A failed cell does not, since a failure is a result that
-    is counted; nor does a folder that no cell of the study owns, since no stage reads it.
+    is counted; nor does a folder that no cell of the study owns, since no stage reads it. With `partial`, as after
+    restoring one bundle, missing cells are no fault either.
     """
     surveyed = survey(study, root)
     found = [_with_files(one, study, root) for of_stage in surveyed.values() for one in of_stage]
     counts = count(found)
     foreign = foreign_paths(study, root, [one.cell for one in found])
-    sound = not any(counts[state] for state in (STALE, DAMAGED, MISSING))
+    faults = (STALE, DAMAGED) if partial else (STALE, DAMAGED, MISSING)
+    sound = not any(counts[state] for state in faults)
     states = (FINISHED, FAILED, STALE, DAMAGED, MISSING)
     lines = [
         f"study {study.study}: {len(found)} cells: "
@@ -50,7 +52,8 @@ def verify(study: Study, root: Path) -> tuple[str, bool]:
         lines += _listed(state, texts)
     lines += _listed(FOREIGN, [f"{path} belongs to no cell of the study" for path in foreign])
     if sound:
-        lines.append("Every cell is there, made under the study's settings, and intact.")
+        what = "What is there was" if partial else "Every cell is there,"
+        lines.append(f"{what} made under the study's settings, and intact.")
     else:
         lines.append("Not sound: run the study again, and what is listed above is made anew.")
     return "\n".join(lines), sound

@@ -123,7 +123,6 @@ def _score_attack(job: Job, cell: Cell, scene: Scene) -> tuple[Measured, dict[st
         "iterations": manifest["notes"]["iterations"],
         "restarts": manifest["notes"]["restarts"],
         "evaluations": manifest["notes"]["evaluations"],
-        "seconds": manifest["seconds"],
         "failures": found.failures,
         "matching_loss": found.matching_loss.tolist(),
         "label_accuracy": label_accuracy(found.labels, scene.labels).tolist(),
@@ -162,7 +161,6 @@ def _rows(measured: Measured, extra: dict[str, Any]) -> list[dict[str, Any]]:
                 "iterations": extra.get("iterations", 0),
                 "restarts": extra.get("restarts", 0),
                 "evaluations": extra.get("evaluations", 0),
-                "seconds": extra.get("seconds", 0.0),
             }
         )
     return rows
