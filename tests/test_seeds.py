@@ -40,10 +40,10 @@ def test_the_order_counts_and_names_never_run_together() -> None:
 
 
 def test_generators_repeat_and_leave_the_global_state_alone() -> None:
-    before_torch, before_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    before_torch, before_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()
     first = torch.rand(3, generator=torch_generator("x", 1))
     assert torch.equal(first, torch.rand(3, generator=torch_generator("x", 1)))
     assert not torch.equal(first, torch.rand(3, generator=torch_generator("x", 2)))
     assert numpy_generator("x").random() == numpy_generator("x").random()
     assert torch.equal(before_torch, torch.get_rng_state())
-    assert np.array_equal(before_numpy, np.random.get_state()[1])  # noqa: NPY002
+    assert np.array_equal(before_numpy, np.random.get_state()[1])

@@ -194,7 +194,9 @@ def read_tensors(
     tensors = load_file(path)
     if set(header["order"]) != set(tensors):
         raise ArtifactError(f"{path} has a damaged header: it names other tensors than it holds.")
-    return {name: tensors[name] for name in header["order"]}, header["metadata"]
+    # Tensors come out of a file wherever they lay in it. On memory that is not aligned as usual a convolution may
+    # round differently, and a resumed run would leave the path of an unbroken one: give each memory of its own.
+    return {name: tensors[name].clone() for name in header["order"]}, header["metadata"]
 
 
 def file_digest(path: Path) -> str:

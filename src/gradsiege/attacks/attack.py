@@ -53,7 +53,7 @@ def attack(job: Job, observation: Path | None = None) -> None:
         )
     job.notes = {
         "threat_model": threat.describe(),
-        "evaluations": sum(stage.iterations + 1 for stage in recipe.stages) * entry.restarts,
+        "evaluations": sum(stage.evaluations for stage in recipe.stages) * entry.restarts,
         "iterations": entry.iterations,
         "restarts": entry.restarts,
     }

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gradsiege.attacks import labels as label_rules
+from gradsiege.attacks.engine.evolution import CMAES, evolve, population_evaluator
 from gradsiege.attacks.engine.loop import State, begin, optimise
 from gradsiege.attacks.engine.objective import Evaluation, Target, element_cost, evaluator
 from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
@@ -101,11 +102,22 @@ def _run_stage(
     seed: Seed,
     pause: Callable[[State], None],
 ) -> State:
-    evaluate = evaluator(element_cost(model, knowledge.observation, training, stage))
+    cost = element_cost(model, knowledge.observation, training, stage)
+    if isinstance(stage.optimizer, CMAES):
+        fitness = population_evaluator(cost, stage.optimizer.population)
+        return evolve(
+            lambda candidates: fitness(candidates, target),
+            stage.optimizer,
+            stage.iterations,
+            state,
+            (*seed, "evolution", state.stage),
+            pause,
+        )
+    evaluate = evaluator(cost)
 
     def at(x: Variables, iteration: int) -> Evaluation:
         if stage.group is not None:
-            target.consensus = _consensus(stage, x, iteration, state, restarts)
+            target.consensus = _consensus(stage, x, target, iteration, state, restarts)
         return evaluate(x, target)
 
     def settle(x: Variables, iteration: int) -> Variables:
@@ -121,11 +133,13 @@ def _run_stage(
     return optimise(at, settle, stage.optimizer, stage.iterations, state, pause)
 
 
-def _consensus(stage: Stage, x: Variables, iteration: int, state: State, restarts: int) -> Tensor:
+def _consensus(
+    stage: Stage, x: Variables, target: Target, iteration: int, state: State, restarts: int
+) -> Tensor:
     """Return the mean over a victim's restarts, refreshed now and then; before, the element itself."""
     group = stage.group
     assert group is not None
-    images = torch.vmap(stage.space.normalised)(x)
+    images, _ = torch.vmap(stage.space.decode)(x, target.labels)
     if iteration < group.first:
         return images
     if (iteration - group.first) % group.every == 0:
@@ -137,8 +151,9 @@ def _consensus(stage: Stage, x: Variables, iteration: int, state: State, restart
 
 def _keep(state: State, stage: Stage, labels: Tensor, keep: str) -> Variables:
     """Decode this stage's best elements, and hold on to an earlier stage's where it matched better."""
+    _, images = torch.vmap(stage.space.decode)(state.best, labels)
     found = {
-        "images": torch.vmap(stage.space.images)(state.best).clamp(0, 1),
+        "images": images.clamp(0, 1),
         "labels": torch.vmap(stage.space.labels)(state.best, labels),
         "loss": state.best_loss,
         "iteration": state.best_iteration,

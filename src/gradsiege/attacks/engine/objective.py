@@ -47,12 +47,9 @@ def element_cost(
     def cost(
         x: Variables, labels: Tensor, observed: Tensors, consensus: Tensor
     ) -> tuple[Tensor, Tensor]:
-        candidate = Candidate(
-            stage.space.normalised(x),
-            stage.space.images(x),
-            stage.space.labels(x, labels),
-            observed,
-        )
+        normalised, images = stage.space.decode(x, labels)
+        matched = stage.space.labels(x, labels)
+        candidate = Candidate(normalised, images, matched, observed, x)
         update, _ = local_update(
             model,
             observation.parameters,

@@ -88,6 +88,12 @@ class Stage:
     group: GroupConsistency | None = None
     update_model: UpdateModel = "unroll"
 
+    @property
+    def evaluations(self) -> int:
+        """How many candidate updates one element costs: a search by populations evaluates many an iteration."""
+        population: int | None = getattr(self.optimizer, "population", None)
+        return self.iterations + 1 if population is None else self.iterations * population
+
 
 @dataclass(frozen=True)
 class Recipe:

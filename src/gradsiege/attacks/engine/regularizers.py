@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from gradsiege.attacks.engine.inner import layer_inputs
+from gradsiege.attacks.engine.variables import Variables
 from gradsiege.priors.autoencoder import reconstruction_error
 from gradsiege.protocol.local_update import Tensors
 
@@ -22,12 +23,14 @@ class Candidate:
         images: the same in [0, 1].
         labels: ``[b]`` or ``[b, classes]``.
         observed: the victim's update.
+        variables: what the images were decoded from, for terms that look at a latent.
     """
 
     normalised: Tensor
     images: Tensor
     labels: Tensor
     observed: Tensors
+    variables: Variables = field(default_factory=dict)
 
 
 Regularizer = Callable[[Candidate], Tensor]

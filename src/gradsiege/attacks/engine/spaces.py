@@ -1,6 +1,9 @@
 """Where an attack searches: a space draws starting points, decodes them to images, and projects back.
 
-Every method but `start` works on one element as well as on a batch of elements: leading dimensions pass through.
+A space decodes with the labels that the element is matched with: pixels ignore them, a conditional generator needs
+them. What a space fixes once per element, such as the latent that generator weights are tuned around, it
+keeps among its variables and detaches when it decodes: the gradient is then exactly zero, every optimizer leaves
+it alone, and it is saved, resumed and handed on with everything else.
 """
 
 from __future__ import annotations
@@ -25,11 +28,11 @@ class Space(Protocol):
     def follow(self, before: Variables) -> Variables:
         """Return the starting points ``[n, ...]`` that continue an earlier stage's best variables."""
 
-    def normalised(self, x: Variables) -> Tensor:
-        """Decode one element to normalised images ``[images, c, h, w]``."""
+    def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return one element's images ``[images, c, h, w]``, as the network sees them and in [0, 1].
 
-    def images(self, x: Variables) -> Tensor:
-        """Decode one element to images in [0, 1]."""
+        `labels` are the observed or inferred ones, ``[images]``.
+        """
 
     def labels(self, x: Variables, labels: Tensor) -> Tensor:
         """Return the labels to match with: the given ones, unless the space optimises its own."""
@@ -67,6 +70,10 @@ class Pixels:
     def follow(self, before: Variables) -> Variables:
         """Go on from the earlier stage's pixels."""
         return {"x": before["x"]}
+
+    def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (pixels as they are optimised, the same in [0, 1]); labels change nothing."""
+        return self.normalised(x), self.images(x)
 
     def normalised(self, x: Variables) -> Tensor:
         """Pixels are what is optimised."""

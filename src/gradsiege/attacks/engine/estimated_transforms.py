@@ -1,0 +1,94 @@
+"""What a defense did to the observed update, estimated from it and done to the candidate's update too (GGL, CVPR 2022).
+
+The attacker knows the kind of defense and estimates its strength; each function maps (candidate, observed) to the
+transformed candidate. Pure, differentiable almost everywhere, and fit for `vmap`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gradsiege.attacks.engine.recipe import Distance
+from gradsiege.protocol.local_update import Tensors, norm
+
+Transform = Callable[[Tensors, Tensors], Tensors]
+TINY = 1e-12
+
+
+def clipping_bound(observed: Tensors) -> Tensor:
+    """Return the bound that a clipped update betrays: its own l2 norm.
+
+    >>> clipping_bound({"a": torch.tensor([3.0]), "b": torch.tensor([[4.0]])})
+    tensor(5.)
+    """
+    return norm(observed)
+
+
+def zero_fraction(observed: Tensors) -> Tensor:
+    """Return the share of coordinates, over all tensors together, that are exactly zero.
+
+    >>> zero_fraction({"a": torch.tensor([0.0, 2.0]), "b": torch.tensor([[0.0, 0.0]])})
+    tensor(0.7500)
+    """
+    zeros = torch.stack([(value == 0).sum() for value in observed.values()]).sum()
+    return zeros / sum(value.numel() for value in observed.values())
+
+
+def clip(candidate: Tensors, observed: Tensors) -> Tensors:
+    """Scale the candidate to the estimated bound, c * min(1, bound / |c|).
+
+    >>> clip({"a": torch.tensor([6.0, 8.0])}, {"a": torch.tensor([0.0, 5.0])})
+    {'a': tensor([3., 4.])}
+    """
+    scale = (clipping_bound(observed) / norm(candidate).clamp_min(TINY)).clamp(max=1)
+    return {name: value * scale for name, value in candidate.items()}
+
+
+def sparsify(candidate: Tensors, observed: Tensors) -> Tensors:
+    """Zero the estimated share of each tensor's smallest magnitudes.
+
+    >>> sparsify({"a": torch.tensor([4.0, 1.0, 2.0, -3.0])}, {"a": torch.tensor([0.0, 0.0, 1.0, 1.0])})
+    {'a': tensor([ 4.,  0.,  0., -3.])}
+    """
+    share = zero_fraction(observed)
+    return {name: _prune(value, share) for name, value in candidate.items()}
+
+
+def _prune(value: Tensor, share: Tensor) -> Tensor:
+    magnitudes = value.abs().flatten()
+    place = (share * len(magnitudes)).round().long().clamp(max=len(magnitudes) - 1)
+    threshold = magnitudes.sort().values.gather(0, place[None])[0]
+    return value * (value.abs() >= threshold)
+
+
+def mask_head(candidate: Tensors, observed: Tensors) -> Tensors:
+    """Zero the features of the last layer's weight that the first observed row lacks (Soteria's mask).
+
+    >>> seen = {"head.weight": torch.tensor([[0.0, 2.0], [0.0, 1.0]])}
+    >>> mask_head({"head.weight": torch.ones(2, 2)}, seen)["head.weight"].tolist()
+    [[0.0, 1.0], [0.0, 1.0]]
+    """
+    name = next(name for name in reversed(list(observed)) if name.endswith("head.weight"))
+    return {**candidate, name: candidate[name] * (observed[name][0] != 0)}
+
+
+TRANSFORMS: dict[str, Transform] = {
+    "clipping": clip,
+    "sparsification": sparsify,
+    "soteria": mask_head,
+}
+
+
+def after(distance: Distance, transform: str) -> Distance:
+    """Return ``distance(T(candidate), observed)``; a kind that has no estimator leaves the candidate alone."""
+    if transform not in TRANSFORMS:
+        return distance
+    change = TRANSFORMS[transform]
+
+    def transformed(candidate: Tensors, observed: Tensors) -> Tensor:
+        return distance(change(candidate, observed), observed)
+
+    return transformed

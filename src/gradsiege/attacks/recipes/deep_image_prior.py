@@ -1,0 +1,55 @@
+"""Deep image prior: the weights of an untrained, over-parameterised network, as in CI-Net (Zhang et al., ICCV 2023)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradsiege.attacks.engine.distances import cosine
+from gradsiege.attacks.engine.generator_spaces import UntrainedNetwork
+from gradsiege.attacks.engine.optimizer import Adam
+from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
+from gradsiege.attacks.engine.regularizers import total_variation
+from gradsiege.attacks.engine.untrained_network import OverParameterisedNetwork, published_width
+
+VERSION = 1
+REQUIRES = ("protocol",)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """CI-Net's constants: z in R^128, signed Adam at a constant 1e-3, no TV; 2,000 iterations at 32 px.
+
+    `width` None takes the published rule: 32, doubled until the weights outnumber 4 * images * side^2.
+    """
+
+    latent: int = 128
+    width: int | None = None
+    learning_rate: float = 1e-3
+    signed: bool = True
+    total_variation: float = 0.0
+
+
+def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:
+    """Return: minimise 1 - cos(grad(G_theta(z)), g) + alpha TV over theta from a random one; z is fixed.
+
+    The release replaces every ReLU of the attacked model by a sigmoid and shows the iterate of the best SSIM. Here the
+    model is the client's own, whatever its activations, and the iterate is chosen by matching loss.
+    """
+    shape, mean, deviation = knowledge.pixel_arguments()
+    images, channels, size, _ = shape
+    latent = parameters.latent
+    width = parameters.width or published_width(latent, images, channels, size)
+    network = OverParameterisedNetwork(latent, width, channels, size).requires_grad_(False)
+    weight = parameters.total_variation
+    stage = Stage(
+        space=UntrainedNetwork(network, images, mean, deviation, latent=latent),
+        distance=cosine,
+        regularizers=((weight, total_variation),) if weight else (),
+        optimizer=Adam(
+            parameters.learning_rate,
+            sign="hard" if parameters.signed else "none",
+            schedule="constant",
+        ),
+        iterations=iterations,
+    )
+    return Recipe((stage,))

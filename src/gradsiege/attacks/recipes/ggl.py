@@ -1,0 +1,76 @@
+"""GGL: CMA-ES over a generator's latent space, past the estimated defense (Li et al., CVPR 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from gradsiege.attacks.engine.distances import squared_l2
+from gradsiege.attacks.engine.estimated_transforms import after
+from gradsiege.attacks.engine.evolution import CMAES
+from gradsiege.attacks.engine.generator_spaces import LATENT, LatentCodes, staged_generator
+from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
+from gradsiege.attacks.engine.regularizers import Candidate
+from gradsiege.protocol.local_update import Tensors
+
+VERSION = 1
+REQUIRES = ("protocol", "prior:staged_gan")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The released CMA-ES settings: 50 samples a step, 500 steps (`iterations` of the study file), unit deviation.
+
+    With `tanh` the latent is bounded and no divergence is added; without, 0.1 KL is. `transformation` is the defense
+    whose strength is estimated: ``disclosed`` takes the kind from the disclosure, if that is granted.
+    """
+
+    population: int = 50
+    deviation: float = 1.0
+    tanh: bool = True
+    divergence: float = 0.1
+    transformation: Literal["disclosed", "none", "clipping", "sparsification", "soteria"] = (
+        "disclosed"
+    )
+
+
+def mean_squared_l2(candidate: Tensors, observed: Tensors) -> Tensor:
+    """Return the squared l2 distance divided by the number of tensors, as the released code counts it.
+
+    >>> import torch
+    >>> mean_squared_l2({"a": torch.ones(2), "b": torch.ones(2)}, {"a": torch.zeros(2), "b": torch.zeros(2)})
+    tensor(2.)
+    """
+    return squared_l2(candidate, observed) / len(observed)
+
+
+def latent_divergence(candidate: Candidate) -> Tensor:
+    """Return KL(N(m, s^2) | N(0, 1)) with m, s the mean and deviation of a latent's own coordinates, summed over images."""
+    z = candidate.variables[LATENT]
+    mean = z.mean(-1)
+    variance = (z - mean[..., None]).square().mean(-1)
+    return -0.5 * (1 + (variance + 1e-10).log() - mean.square() - variance).sum()
+
+
+def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:
+    """Return: minimise |T(grad(G(tanh z, y))) - g|^2 / tensors over z, gradient-free, from z in U(0, 1).
+
+    T is the defense with its strength estimated from g. The least-matching candidate is returned, where the release
+    returns the mean of the last search distribution.
+    """
+    network = staged_generator(knowledge, "ggl")
+    shape, mean, deviation = knowledge.pixel_arguments()
+    kind: str = parameters.transformation
+    if kind == "disclosed":
+        kind = str((knowledge.observation.disclosure or {}).get("defense", "none"))
+    bound: Literal["tanh", "none"] = "tanh" if parameters.tanh else "none"
+    stage = Stage(
+        space=LatentCodes(network, shape[0], mean, deviation, bound, begin="uniform"),
+        distance=after(mean_squared_l2, kind),
+        regularizers=() if parameters.tanh else ((parameters.divergence, latent_divergence),),
+        optimizer=CMAES(parameters.population, parameters.deviation),
+        iterations=iterations,
+    )
+    return Recipe((stage,))

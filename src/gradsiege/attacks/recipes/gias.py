@@ -1,0 +1,77 @@
+"""GIAS: a search over a generator's latent space, then over its weights, one copy an image (Jeon et al., NeurIPS 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradsiege.attacks.engine.distances import cosine
+from gradsiege.attacks.engine.generator_spaces import (
+    GeneratorWeights,
+    LatentCodes,
+    staged_generator,
+)
+from gradsiege.attacks.engine.optimizer import Adam
+from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
+from gradsiege.attacks.engine.regularizers import total_variation
+
+VERSION = 1
+REQUIRES = ("protocol", "prior:staged_gan")
+
+# (latent, weight) iterations by image side, from the scripts in the authors' repository: 500 + 5,000 at 32 px,
+# 1,000 + 8,000 at 128 px. The row for 64 px holds placeholders there, so 64 px goes by 32.
+PUBLISHED_ITERATIONS = {32: (500, 5000), 128: (1000, 8000)}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The scripts' constants for 32 px; published with 3 restarts. `latent_share` None takes the published split."""
+
+    latent_learning_rate: float = 3e-2
+    weight_learning_rate: float = 1e-3
+    total_variation: float = 1e-6
+    latent_share: float | None = None
+
+
+def split_iterations(iterations: int, size: int, share: float | None = None) -> tuple[int, int]:
+    """Return (latent, weight) iterations that add up to `iterations`, each at least 1.
+
+    >>> split_iterations(5500, 32), split_iterations(900, 128), split_iterations(100, 32, 0.5)
+    ((500, 5000), (100, 800), (50, 50))
+    """
+    if share is None:
+        known = [side for side in PUBLISHED_ITERATIONS if side <= size]
+        latent, weight = PUBLISHED_ITERATIONS[max(known, default=min(PUBLISHED_ITERATIONS))]
+        share = latent / (latent + weight)
+    first = min(max(1, round(share * iterations)), max(1, iterations - 1))
+    return first, max(1, iterations - first)
+
+
+def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:
+    """Return: minimise 1 - cos + alpha TV over z; then, with z fixed, over the weights of every image's own G.
+
+    Unsigned Adam with step decay in both stages. The paper's cost can be restricted to the largest entries
+    of the update; at its default it is the plain cosine.
+    """
+    network = staged_generator(knowledge, "gias")
+    seen = knowledge.observation
+    shape, mean, deviation = knowledge.pixel_arguments()
+    latent, weight = split_iterations(iterations, seen.model.size, parameters.latent_share)
+    variation = ((parameters.total_variation, total_variation),)
+    return Recipe(
+        (
+            Stage(
+                space=LatentCodes(network, shape[0], mean, deviation),
+                distance=cosine,
+                regularizers=variation,
+                optimizer=Adam(parameters.latent_learning_rate),
+                iterations=latent,
+            ),
+            Stage(
+                space=GeneratorWeights(network, shape[0], mean, deviation),
+                distance=cosine,
+                regularizers=variation,
+                optimizer=Adam(parameters.weight_learning_rate),
+                iterations=weight,
+            ),
+        )
+    )
