@@ -272,7 +272,7 @@ def test_without_mlflow_the_extra_is_named(
         ("sqlite:///nowhere/mlflow.db", "the folder nowhere does not exist"),
         ("sqlite:///README.md", "is not an SQLite database"),
         ("./mlruns", "use sqlite"),
-        ("file:///tmp/mlruns", "use sqlite"),
+        ("file:///somewhere/mlruns", "use sqlite"),
         ("gopher://somewhere", "cannot be used"),
         ("http://127.0.0.1:notaport", "cannot be used"),
     ],
