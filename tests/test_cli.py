@@ -40,7 +40,7 @@ HEAVY = (
     "pyarrow",
     "scipy",
 )
-COMMANDS = typer.main.get_command(command_line.app).commands  # type: ignore[attr-defined]
+COMMANDS = typer.main.get_command(command_line.app).commands
 QUICK = Path(__file__).parents[1] / "config" / "quick.yaml"
 KEY = "digits/lenet/none/untrained/fedsgd/seed0"
 ATTACK = f"{KEY}/labels_inferred/inverting_gradients"

@@ -309,4 +309,4 @@ def test_an_unknown_id_suggests_the_nearest(tiny: Study) -> None:
 
 def test_a_study_never_changes(tiny: Study) -> None:
     with pytest.raises(ValueError, match="frozen"):
-        tiny.victims = 3  # type: ignore[misc]
+        tiny.victims = 3

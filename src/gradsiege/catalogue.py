@@ -12,6 +12,7 @@ import ast
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import GenericAlias
 from typing import Any, Literal
 
 from pydantic import ConfigDict, ValidationError, create_model
@@ -84,7 +85,7 @@ def _annotation(node: ast.expr) -> Any:
         if node.value.id == "Literal":
             return Literal.__getitem__(ast.literal_eval(node.slice))
         if node.value.id == "tuple" and isinstance(node.slice, ast.Tuple):
-            return tuple[_annotation(node.slice.elts[0]), ...]  # type: ignore[misc]
+            return GenericAlias(tuple, (_annotation(node.slice.elts[0]), ...))
     raise TypeError(f"unsupported parameter annotation: {ast.unparse(node)}")
 
 

@@ -122,7 +122,7 @@ def test_edges_are_honest() -> None:
 )
 def test_bad_input_is_refused(values: object, clusters: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        mean_interval(values, clusters, generator=np.random.default_rng(0))  # type: ignore[arg-type]
+        mean_interval(values, clusters, generator=np.random.default_rng(0))
     with pytest.raises(ValueError, match="between 0 and 1"):
         mean_interval([1.0, 2.0], generator=np.random.default_rng(0), level=95)
 

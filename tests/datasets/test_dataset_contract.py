@@ -84,10 +84,10 @@ def test_same_seed_same_bytes_other_seed_other_images(
 
 
 def test_global_random_state_is_neither_read_nor_changed() -> None:
-    before = np.random.get_state()[1].tobytes()  # type: ignore[union-attr,index]
+    before = np.random.get_state()[1].tobytes()
     prepare("phantom", 32, {"victims": 4}, 0)
     prepare("faces", 32, {"victims": 4}, 0)
-    assert np.random.get_state()[1].tobytes() == before  # type: ignore[union-attr,index]
+    assert np.random.get_state()[1].tobytes() == before
 
 
 @pytest.mark.parametrize("name", ["photos", "digits", "faces", "phantom"])

@@ -47,7 +47,10 @@ def probed(made_up_study: StudyData, tmp_path_factory: pytest.TempPathFactory) -
     return path
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.skipif(
+    CHROMIUM is None,
+    reason="needs Debian's chromium package: a page cannot be looked at without a browser",
+)
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize(("scheme", "page"), [(0, "rgb(20, 23, 26)"), (1, "rgb(251, 250, 247)")])
 def test_the_page_fits_and_works(

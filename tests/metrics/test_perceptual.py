@@ -133,7 +133,7 @@ def test_the_folder_comes_from_the_argument_else_the_environment_else_data(
 
 def test_an_unknown_trunk_is_named(small: Tensor) -> None:
     with pytest.raises(ValueError, match="unknown trunk 'squeeze', known: alex, vgg"):
-        lpips(small, small, "squeeze")  # type: ignore[arg-type]
+        lpips(small, small, "squeeze")
 
 
 def test_wrong_images_are_refused_even_without_weights(tmp_path: Path, small: Tensor) -> None:
