@@ -110,7 +110,16 @@ def test_attacks_open_no_file_themselves() -> None:
 
 def test_no_option_of_the_attack_leads_to_the_truth() -> None:
     options = set(inspect.signature(cli.attack).parameters)
-    assert options == {"cell", "study", "root", "time_budget", "threads", "observation"}
+    assert options == {
+        "cell",
+        "study",
+        "root",
+        "time_budget",
+        "threads",
+        "observation",
+        "engine",
+        "device",
+    }
 
 
 def test_nothing_draws_from_a_global_generator() -> None:

@@ -149,6 +149,17 @@ def attack(
             "marked so that no stage of the study reads it."
         ),
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            envvar="GRADSIEGE_ENGINE",
+            help="measured, or one of loop, vmap, factored, compiled, cuda_graph, cuda_graph_vmap.",
+        ),
+    ] = "measured",
+    device: Annotated[
+        str,
+        typer.Option(envvar="GRADSIEGE_DEVICE", help="auto (a GPU if there is one), cpu or cuda."),
+    ] = "auto",
 ) -> None:
     """Reconstruct the victims of one observation. The truth is never read: no option leads to it."""
 
@@ -160,7 +171,7 @@ def attack(
         if observation is not None:
             # Before the job begins: a wrong file must not cost the cell its finished result.
             read_header(observation, OBSERVATION)
-        return lambda job: work(job, observation)
+        return lambda job: work(job, observation, engine, device)
 
     _run("attack", cell, study, root, time_budget, threads, load_work, observation)
 

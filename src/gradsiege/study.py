@@ -84,6 +84,12 @@ class Attack(Method):
     iterations: Positive
     restarts: Positive = 1
     prior: Identifier | None = None
+    update_model: Literal["unroll", "gradient", "surrogate"] = Field(
+        "unroll", description="how the attacker models several local steps"
+    )
+    patience: Positive | None = Field(
+        None, description="a victim's attack stops after so many iterations without progress"
+    )
 
 
 class Federation(Section):
@@ -147,6 +153,9 @@ class Threat(Section):
     protocol: bool = Field(True, description="local learning rate, steps and batch-norm mode")
     disclosure: bool = Field(False, description="the defense and its public parameters")
     auxiliary: bool = Field(True, description="auxiliary images, and priors trained on them")
+    batch_statistics: bool = Field(
+        False, description="mean and variance of the private batch at every batch norm"
+    )
 
 
 class Deviation(Section):

@@ -1,5 +1,7 @@
 """Every recipe runs, lowers its matching loss, and does what its paper says it does."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -131,8 +133,8 @@ def test_batch_norm_term_vanishes_when_the_statistics_are_the_batch_s_own() -> N
     own = {name: state[name] for name in buffers}
     candidate = Candidate(images, images, torch.zeros(6), {})
     # Inner layers see eval-mode inputs, which now equal the train-mode ones up to the variance's n / (n - 1).
-    assert batch_norm_statistics(model.eval(), parameters, own)(candidate) < 0.02
-    assert batch_norm_statistics(model.eval(), parameters, buffers)(candidate) > 0.5
+    assert batch_norm_statistics(model.eval(), parameters, own, False)(candidate) < 0.02
+    assert batch_norm_statistics(model.eval(), parameters, buffers, False)(candidate) > 0.5
 
 
 def test_double_opponents_add_colour_differences_and_leave_grey_alone() -> None:
@@ -175,9 +177,7 @@ def test_langevin_noise_is_seeded() -> None:
 
 def test_unrolling_fedavg_matches_exactly_where_one_gradient_cannot() -> None:
     """At the truth the unrolled update has no error; the single gradient at theta_t has one."""
-    from dataclasses import replace
-
-    from gradsiege.attacks.engine.objective import element_cost
+    from gradsiege.attacks.engine.objective import Problem, element_cost
 
     spec = ModelSpec("convnet", SHAPES["convnet"], 10, 3, 16)
     model = build(spec, torch.Generator().manual_seed(1))
@@ -193,7 +193,44 @@ def test_unrolling_fedavg_matches_exactly_where_one_gradient_cannot() -> None:
     x = {"x": (truth - stage.space.mean[:, None, None]) / stage.space.deviation[:, None, None]}
     losses = {}
     for update_model in ("unroll", "gradient"):
-        cost = element_cost(model, seen, training, replace(stage, update_model=update_model))
-        losses[update_model] = float(cost(x, labels, update, torch.zeros(4, 3, 16, 16))[1])
+        changed = replace(stage, update_model=update_model)
+        cost = element_cost(Problem(model, seen, training, changed))
+        losses[update_model] = float(cost(x, labels, update, torch.zeros(4, 3, 16, 16), {})[1])
     assert abs(losses["unroll"]) < 1e-5
     assert losses["gradient"] > 1e-3
+
+
+def test_private_batch_statistics_need_a_grant_and_vanish_at_the_truth() -> None:
+    from gradsiege.protocol.inner import batch_statistics
+    from gradsiege.protocol.threat_model import strip
+
+    seen, truth = observe("convnet")
+    model = build(seen.model)
+    state = {**seen.parameters, **seen.buffers}
+    statistics = [batch_statistics(model, state, images) for images in truth]
+    seen = replace(
+        seen, statistics={k: torch.stack([one[k] for one in statistics]) for k in statistics[0]}
+    )
+    parameters = {"batch_norm": "private", "total_variation": 0.0, "l2": 0.0}
+    knowledge = Knowledge(seen, ThreatModel("t"))
+    with pytest.raises(ThreatModelError, match="batch_statistics"):
+        recipes.build("gradinversion", parameters, "faithful", 5, knowledge)
+    assert strip(seen, ThreatModel("t")).statistics == {}
+
+    granted = ThreatModel("t", labels="given", batch_statistics=True)
+    knowledge = Knowledge(strip(seen, granted), granted)
+    (stage,) = recipes.build("gradinversion", parameters, "faithful", 5, knowledge).stages
+    (term,) = [term for weight, term in stage.regularizers if weight == 0.1]
+    own = {name: value[0] for name, value in seen.statistics.items()}
+    at_truth = Candidate(truth[0], truth[0], torch.zeros(1), {}, {}, own)
+    elsewhere = Candidate(truth[0], 1 - truth[0], torch.zeros(1), {}, {}, own)
+    assert term(at_truth) < 1e-5
+    assert term(elsewhere) > 0.1
+    assert torch.isfinite(
+        reconstruct(
+            knowledge,
+            recipes.build("gradinversion", parameters, "faithful", 5, knowledge),
+            1,
+            ("s",),
+        ).matching_loss
+    ).all()

@@ -12,6 +12,7 @@ from gradsiege.protocol.local_update import (
     LocalTraining,
     Step,
     apply_update,
+    functional_gradient,
     local_update,
     split_state,
 )
@@ -79,13 +80,29 @@ def test_is_twice_differentiable_through_unrolled_steps() -> None:
         update, _ = local_update(model, *state, images, y, training)
         return torch.stack([value.square().sum() for value in update.values()]).sum()
 
-    gradient = torch.func.grad(of_images)(x)
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(of_images(x), x)
+    x.requires_grad_(False)
     direction = torch.randn(
         x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64
     )
     step = 1e-5
     numeric = (of_images(x + step * direction) - of_images(x - step * direction)) / (2 * step)
     torch.testing.assert_close((gradient * direction).sum(), numeric, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_the_functional_gradient_is_the_same_gradient(mode: str) -> None:
+    model = network()
+    x, y = data(3)
+    training = LocalTraining("fedavg", 3, 2, 2, 0.1, mode)
+    own, after = local_update(model, *split_state(model), x, y, training)
+    functional, also = local_update(
+        model, *split_state(model), x, y, training, differentiate=functional_gradient
+    )
+    torch.testing.assert_close(functional, own, rtol=1e-10, atol=1e-13)
+    torch.testing.assert_close(also, after)
+    assert not any(value.requires_grad for value in [*own.values(), *after.values()])
 
 
 def test_hooks_see_every_step_and_their_result_is_used() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,10 +12,12 @@ import torch
 
 from gradsiege import artifacts, catalogue
 from gradsiege.attacks import recipes
+from gradsiege.attacks.engine.choice import MEASURED, Choice, Policy
 from gradsiege.attacks.engine.loop import State
 from gradsiege.attacks.engine.recipe import Knowledge, TrainedPrior
 from gradsiege.attacks.engine.variables import Variables
 from gradsiege.attacks.reconstruct import reconstruct
+from gradsiege.errors import MissingError
 from gradsiege.jobs import Job
 from gradsiege.priors.prior import load_prior
 from gradsiege.protocol.observation import group, load_observation
@@ -24,14 +27,23 @@ from gradsiege.protocol.threat_model import ThreatModel, require, strip
 SECONDS_BETWEEN_SAVES = 30.0
 
 
-def attack(job: Job, observation: Path | None = None) -> None:
-    """Write ``reconstructions.safetensors`` and ``trace.parquet``."""
+def attack(
+    job: Job, observation: Path | None = None, engine: str = MEASURED, device: str = "auto"
+) -> None:
+    """Write ``reconstructions.safetensors`` and ``trace.parquet``.
+
+    Args:
+        job: the cell at work.
+        observation: a file to attack instead of the study's own.
+        engine: ``measured``, or the name of an engine.
+        device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
+    """
     cell, study = job.cell, job.study
     entry = study.one("attacks", cell.attack)
     threat = ThreatModel(**study.one("threat_models", cell.threat_model).model_dump())
     require(threat, catalogue.entries("attacks")[entry.name].requires, entry.id)
     path = observation or job.input(cell.at("observe"), "observation.safetensors")
-    seen = strip(load_observation(path), threat)
+    seen = strip(load_observation(path), threat).to(where_to_run(device))
     prior = None
     if entry.prior:
         prior = TrainedPrior(
@@ -39,10 +51,13 @@ def attack(job: Job, observation: Path | None = None) -> None:
         )
     knowledge = Knowledge(seen, threat, prior)
     recipe = recipes.build(entry.name, entry.parameters, entry.arm, entry.iterations, knowledge)
+    recipe = recipe.but(update_model=entry.update_model, patience=entry.patience)
     # The starts depend on the victim and the seed alone: attacks that start in one space start alike.
     seed = (study.seed, cell.at("observe").key, "attack")
     saver = Saver(job)
-    found = reconstruct(knowledge, recipe, entry.restarts, seed, saver.resume, saver.pause)
+    memory = EngineMemory(job.root / "scratch" / "engines")
+    policy = Policy(engine, memory.recall, memory.remember)
+    found = reconstruct(knowledge, recipe, entry.restarts, seed, saver.resume, saver.pause, policy)
     failures = dict(seen.failures)
     for victim in torch.isfinite(found.matching_loss).logical_not().nonzero().flatten().tolist():
         failures.setdefault(victim, "the matching loss was never finite")
@@ -56,9 +71,47 @@ def attack(job: Job, observation: Path | None = None) -> None:
         "evaluations": sum(stage.evaluations for stage in recipe.stages) * entry.restarts,
         "iterations": entry.iterations,
         "restarts": entry.restarts,
+        "engines": found.engines,
+        "device": describe(knowledge.device),
     }
     save_reconstruction(job.path("reconstructions.safetensors"), replace(found, failures=failures))
     artifacts.write_table(job.path("trace.parquet"), _trace(found))
+
+
+def where_to_run(device: str) -> torch.device:
+    """Return the device of an attack.
+
+    Raises:
+        MissingError: a GPU was asked for and PyTorch sees none.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise MissingError(
+            f"device {device!r}: PyTorch sees no GPU; use --device cpu, or install a CUDA build"
+        )
+    return torch.device(device)
+
+
+def describe(device: torch.device) -> str:
+    """Return the name of a device, for the record."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+@dataclass(frozen=True)
+class EngineMemory:
+    """Engines that were chosen before on this machine, one small file each; deleting the folder measures anew."""
+
+    folder: Path
+
+    def recall(self, name: str) -> Choice | None:
+        """Return the choice of that name, if there is one."""
+        path = self.folder / f"{name}.json"
+        return Choice(**json.loads(path.read_text())) if path.is_file() else None
+
+    def remember(self, name: str, choice: Choice) -> None:
+        """Keep a choice."""
+        artifacts.write_json(self.folder / f"{name}.json", asdict(choice))
 
 
 class Saver:
@@ -78,9 +131,12 @@ class Saver:
             tensors |= {f"{prefix}.{name}": value.clone() for name, value in part.items()}
         for place, (_, losses) in enumerate(state.trace):
             tensors[f"trace.{place}"] = losses
+        tensors = {name: value.cpu() for name, value in tensors.items()}
         header = {
             "iteration": state.iteration,
             "stage": state.stage,
+            "engine": state.engine,
+            "chunk": state.chunk,
             "trace": [iteration for iteration, _ in state.trace],
         }
         self.job.save_progress(tensors, header)
@@ -102,6 +158,8 @@ class Saver:
             memory=group(tensors, "memory."),
             iteration=header["iteration"],
             stage=header["stage"],
+            engine=header["engine"],
+            chunk=header["chunk"],
             kept=group(tensors, "kept."),
             extra=group(tensors, "extra."),
             trace=[

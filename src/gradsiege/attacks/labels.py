@@ -67,7 +67,7 @@ def _greedy_counts(bias: Tensor, images: int) -> Tensor:
         label = int(left.argmin())
         left[label] -= impact
         found.append(label)
-    return torch.tensor(sorted(found))
+    return torch.tensor(sorted(found), device=bias.device)
 
 
 RULES = {"row_sum": row_sum, "row_minimum": row_minimum, "bias_corrected": bias_corrected}

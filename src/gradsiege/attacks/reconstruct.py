@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gradsiege.attacks import labels as label_rules
+from gradsiege.attacks.engine.choice import Choice, Policy, choose
+from gradsiege.attacks.engine.chunks import Chunked
+from gradsiege.attacks.engine.engines import ENGINES
 from gradsiege.attacks.engine.evolution import CMAES, evolve, population_evaluator
 from gradsiege.attacks.engine.loop import State, begin, optimise
-from gradsiege.attacks.engine.objective import Evaluation, Target, element_cost, evaluator
+from gradsiege.attacks.engine.objective import (
+    Evaluate,
+    Evaluation,
+    Problem,
+    Target,
+    element_cost,
+    with_surrogate,
+)
 from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
 from gradsiege.attacks.engine.variables import Variables, stack, where
 from gradsiege.errors import ThreatModelError
 from gradsiege.models import build
-from gradsiege.protocol.local_update import LocalTraining
 from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.seeds import torch_generator
 
@@ -29,6 +39,7 @@ def reconstruct(
     seed: Seed,
     resume: Callable[[], State | None] = lambda: None,
     pause: Callable[[State], None] = lambda state: None,
+    policy: Policy | None = None,
 ) -> Reconstruction:
     """Run a recipe against every victim of an observation at once.
 
@@ -39,6 +50,7 @@ def reconstruct(
         seed: names that all randomness is drawn from.
         resume: returns a saved state, or None to start afresh.
         pause: called between iterations; may save and leave.
+        policy: how the engine is chosen; by measurement if not given.
     """
     observation = knowledge.observation
     if observation.training is None:
@@ -49,18 +61,25 @@ def reconstruct(
     target = _target(knowledge, labels, restarts)
     model = build(observation.model).to(next(iter(observation.parameters.values())).dtype)
     first = recipe.stages[0]
-    state = resume() or begin(
-        starting_points(first, observation.victims, restarts, seed), first.optimizer
-    )
+    state = resume()
+    if state is None:
+        start = starting_points(first, observation.victims, restarts, seed)
+        state = begin(start, first.optimizer)
+    state = state.to(knowledge.device)
+    choices = []
     for number in range(state.stage, len(recipe.stages)):
         stage = recipe.stages[number]
         if number > state.stage:
             state = _next_stage(state, stage)
-        state = _run_stage(
-            model, knowledge, observation.training, stage, state, target, restarts, seed, pause
-        )
+        problem = Problem(model, observation, observation.training, stage)
+        run = Run(problem, target, restarts, (*seed, state.stage), pause, policy or Policy())
+        state = run.go(state)
+        choices += run.choices
         state.kept = _keep(state, stage, target.labels, recipe.keep)
-    return _select(state, observation.victims, restarts)
+    return replace(
+        _select(state, observation.victims, restarts),
+        engines=[asdict(choice) for choice in choices],
+    )
 
 
 def starting_points(stage: Stage, victims: int, restarts: int, seed: Seed) -> Variables:
@@ -70,7 +89,7 @@ def starting_points(stage: Stage, victims: int, restarts: int, seed: Seed) -> Va
         for victim in range(victims)
         for restart in range(restarts)
     ]
-    return stack(drawn)
+    return with_surrogate(stage, stack(drawn))
 
 
 def _target(knowledge: Knowledge, labels: Tensor, restarts: int) -> Target:
@@ -79,74 +98,97 @@ def _target(knowledge: Knowledge, labels: Tensor, restarts: int) -> Target:
     observed = {
         name: value.repeat_interleave(restarts, 0) for name, value in observation.update.items()
     }
+    statistics = {
+        name: value.repeat_interleave(restarts, 0) for name, value in observation.statistics.items()
+    }
     shape = (len(labels) * restarts, observation.images, *observation.image_shape)
-    consensus = torch.zeros(shape, dtype=next(iter(observed.values())).dtype)
-    return Target(labels.repeat_interleave(restarts, 0), observed, consensus)
+    consensus = next(iter(observed.values())).new_zeros(shape)
+    return Target(labels.repeat_interleave(restarts, 0), observed, consensus, statistics)
 
 
 def _next_stage(state: State, stage: Stage) -> State:
     """Continue from the best variables so far; an element without any keeps its NaN and stays failed."""
-    after = begin(stage.space.follow(state.best), stage.optimizer)
+    after = begin(with_surrogate(stage, stage.space.follow(state.best)), stage.optimizer)
     after.stage, after.kept, after.trace = state.stage + 1, state.kept, state.trace
     return after
 
 
-def _run_stage(
-    model: nn.Module,
-    knowledge: Knowledge,
-    training: LocalTraining,
-    stage: Stage,
-    state: State,
-    target: Target,
-    restarts: int,
-    seed: Seed,
-    pause: Callable[[State], None],
-) -> State:
-    cost = element_cost(model, knowledge.observation, training, stage)
-    if isinstance(stage.optimizer, CMAES):
-        fitness = population_evaluator(cost, stage.optimizer.population)
-        return evolve(
-            lambda candidates: fitness(candidates, target),
-            stage.optimizer,
-            stage.iterations,
-            state,
-            (*seed, "evolution", state.stage),
-            pause,
+@dataclass
+class Run:
+    """One stage at work."""
+
+    problem: Problem
+    target: Target
+    restarts: int
+    seed: Seed
+    pause: Callable[[State], None]
+    policy: Policy
+    choices: list[Choice] = field(default_factory=list)
+
+    def go(self, state: State) -> State:
+        """Minimise from `state` on."""
+        stage = self.problem.stage
+        if isinstance(stage.optimizer, CMAES):
+            return self._evolve(state, stage.optimizer)
+        evaluate = self._evaluation(state)
+
+        def at(x: Variables, iteration: int) -> Evaluation:
+            if stage.group is not None:
+                self.target.consensus = self._consensus(x, iteration, state)
+            return evaluate(x, self.target)
+
+        return optimise(
+            at, self._settle, stage.optimizer, stage.iterations, state, self.pause, stage.patience
         )
-    evaluate = evaluator(cost)
 
-    def at(x: Variables, iteration: int) -> Evaluation:
-        if stage.group is not None:
-            target.consensus = _consensus(stage, x, target, iteration, state, restarts)
-        return evaluate(x, target)
+    def _evaluation(self, state: State) -> Evaluate:
+        """Return the evaluation by the chosen engine; a state that has one keeps it."""
+        choice = Choice(state.engine, state.chunk)
+        if not state.engine:
+            choice = choose(self.policy, self.problem, state.x, self.target)
+            state.engine, state.chunk = choice.engine, choice.chunk
+        self.choices.append(choice)
+        return Chunked(ENGINES[choice.engine](self.problem), choice.chunk)
 
-    def settle(x: Variables, iteration: int) -> Variables:
+    def _evolve(self, state: State, optimizer: CMAES) -> State:
+        fitness = population_evaluator(element_cost(self.problem), optimizer.population)
+        return evolve(
+            lambda candidates: fitness(candidates, self.target),
+            optimizer,
+            self.problem.stage.iterations,
+            state,
+            (*self.seed, "evolution"),
+            self.pause,
+        )
+
+    def _settle(self, x: Variables, iteration: int) -> Variables:
+        """Add Langevin noise, if the stage has any, and return to the search space."""
+        stage = self.problem.stage
         if stage.noise:
             rate = stage.optimizer.rate(iteration, stage.iterations)
-            generator = torch_generator(*seed, "langevin", state.stage, iteration)
+            generator = torch_generator(*self.seed, "langevin", iteration)
             x = {
-                name: value + stage.noise * rate * torch.randn(value.shape, generator=generator)
+                name: value
+                + stage.noise
+                * rate
+                * torch.randn(value.shape, generator=generator).to(value.device)
                 for name, value in x.items()
             }
         return stage.space.project(x)
 
-    return optimise(at, settle, stage.optimizer, stage.iterations, state, pause)
-
-
-def _consensus(
-    stage: Stage, x: Variables, target: Target, iteration: int, state: State, restarts: int
-) -> Tensor:
-    """Return the mean over a victim's restarts, refreshed now and then; before, the element itself."""
-    group = stage.group
-    assert group is not None
-    images, _ = torch.vmap(stage.space.decode)(x, target.labels)
-    if iteration < group.first:
-        return images
-    if (iteration - group.first) % group.every == 0:
-        shaped = images.view(-1, restarts, *images.shape[1:])
-        mean = shaped.mean(1, keepdim=True).expand_as(shaped)
-        state.extra["consensus"] = mean.reshape(images.shape)
-    return state.extra["consensus"]
+    def _consensus(self, x: Variables, iteration: int, state: State) -> Tensor:
+        """Return the mean over a victim's restarts, refreshed now and then; before, the element itself."""
+        stage = self.problem.stage
+        group = stage.group
+        assert group is not None
+        images, _ = torch.vmap(stage.space.decode)(x, self.target.labels)
+        if iteration < group.first:
+            return images
+        if (iteration - group.first) % group.every == 0:
+            shaped = images.view(-1, self.restarts, *images.shape[1:])
+            mean = shaped.mean(1, keepdim=True).expand_as(shaped)
+            state.extra["consensus"] = mean.reshape(images.shape)
+        return state.extra["consensus"]
 
 
 def _keep(state: State, stage: Stage, labels: Tensor, keep: str) -> Variables:
@@ -170,7 +212,8 @@ def _keep(state: State, stage: Stage, labels: Tensor, keep: str) -> Variables:
 def _select(state: State, victims: int, restarts: int) -> Reconstruction:
     """Return each victim's best restart by matching loss."""
     kept = {
-        name: value.view(victims, restarts, *value.shape[1:]) for name, value in state.kept.items()
+        name: value.cpu().view(victims, restarts, *value.shape[1:])
+        for name, value in state.kept.items()
     }
     best = kept["loss"].argmin(1)
     rows = torch.arange(victims)
@@ -180,5 +223,5 @@ def _select(state: State, victims: int, restarts: int) -> Reconstruction:
         matching_loss=kept["loss"][rows, best],
         restart=best,
         iteration=kept["iteration"][rows, best],
-        trace=[(iteration, loss.view(victims, restarts)) for iteration, loss in state.trace],
+        trace=[(iteration, loss.cpu().view(victims, restarts)) for iteration, loss in state.trace],
     )

@@ -13,7 +13,8 @@ from gradsiege.images import load_images
 from gradsiege.jobs import Job
 from gradsiege.models import build
 from gradsiege.protocol.checkpoint import load_checkpoint
-from gradsiege.protocol.local_update import LocalTraining
+from gradsiege.protocol.inner import batch_statistics
+from gradsiege.protocol.local_update import LocalTraining, Tensors
 from gradsiege.protocol.observation import Observation, finite, save_observation, save_truth
 from gradsiege.seeds import torch_generator
 
@@ -32,7 +33,7 @@ def observe(job: Job) -> None:
     protocol = study.one("protocols", cell.protocol)
     training = LocalTraining(**protocol.model_dump(exclude={"id"}))
     images, labels = _victims(job, protocol.images)
-    updates = []
+    updates, statistics = [], []
     for victim in range(study.victims):
         # Which noise a victim meets depends on no attack, and every attack meets the same noise.
         names = (study.seed, cell.key, "victim", victim)
@@ -48,7 +49,9 @@ def observe(job: Job) -> None:
             rounds=max(study.federation.rounds, 1),
         )
         updates.append(run_client(client, defense)[0])
-    update = {name: torch.stack([one[name] for one in updates]) for name in updates[0]}
+        state = {**checkpoint.parameters, **checkpoint.buffers}
+        statistics.append(batch_statistics(model.eval(), state, images[victim]))
+    update = _stack(updates)
     usable = finite(update)
     failures = {
         victim: checkpoint.failure or "the update is not finite"
@@ -65,6 +68,7 @@ def observe(job: Job) -> None:
         disclosure=defense.disclosure(),
         labels=labels,
         failures=failures,
+        statistics=_stack(statistics),
     )
     if failures:
         job.fail(
@@ -73,6 +77,10 @@ def observe(job: Job) -> None:
         )
     save_observation(job.path("observation.safetensors"), observation)
     save_truth(job.path("truth.safetensors"), images, labels)
+
+
+def _stack(victims: list[Tensors]) -> Tensors:
+    return {name: torch.stack([one[name] for one in victims]) for name in victims[0]}
 
 
 def _victims(job: Job, per_victim: int) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, grad
+from torch.func import functional_call
 
 Tensors = dict[str, Tensor]
 
@@ -58,6 +58,7 @@ class Step:
 
 BatchHook = Callable[[Tensor, Tensor, Step], tuple[Tensor, Tensor]]
 GradientHook = Callable[[Tensors, Step], Tensors]
+Differentiate = Callable[[nn.Module, Tensors, Tensors, Tensor, Tensor], tuple[Tensors, Tensors]]
 
 
 def split_state(model: nn.Module) -> tuple[Tensors, Tensors]:
@@ -76,13 +77,41 @@ def loss(
     """
     state = {**parameters, **buffers}
     logits = functional_call(model, state, (images,))
-    return F.cross_entropy(logits, labels), {name: state[name] for name in buffers}
+    return classification_loss(logits, labels), {name: state[name] for name in buffers}
+
+
+def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy, the one loss that clients train with."""
+    return F.cross_entropy(logits, labels)
 
 
 def gradient(
     model: nn.Module, parameters: Tensors, buffers: Tensors, images: Tensor, labels: Tensor
 ) -> tuple[Tensors, Tensors]:
-    """Return (gradient of the loss with respect to every parameter, new buffers)."""
+    """Return (gradient of the loss with respect to every parameter, new buffers), by autograd.
+
+    The gradient can be differentiated again if an argument asks for it.
+    """
+    again = any(value.requires_grad for value in (images, labels, *parameters.values()))
+    with torch.enable_grad():
+        points = {
+            name: value if value.requires_grad else value.detach().requires_grad_()
+            for name, value in parameters.items()
+        }
+        value, after = loss(model, points, buffers, images, labels)
+        found = torch.autograd.grad(value, list(points.values()), create_graph=again)
+    after = after if again else {name: buffer.detach() for name, buffer in after.items()}
+    return dict(zip(points, found, strict=True)), after
+
+
+def functional_gradient(
+    model: nn.Module, parameters: Tensors, buffers: Tensors, images: Tensor, labels: Tensor
+) -> tuple[Tensors, Tensors]:
+    """Return the same as `gradient` by `torch.func.grad`, which `vmap` can go over.
+
+    It is not what a client uses: its first call imports PyTorch's compiler, which costs seconds.
+    """
+    from torch.func import grad
 
     def of_parameters(values: Tensors) -> tuple[Tensor, Tensors]:
         return loss(model, values, buffers, images, labels)
@@ -100,6 +129,7 @@ def local_update(
     training: LocalTraining,
     transform_batch: BatchHook | None = None,
     transform_gradient: GradientHook | None = None,
+    differentiate: Differentiate = gradient,
 ) -> tuple[Tensors, Tensors]:
     """Run the local steps and return (update, buffers after the last step).
 
@@ -109,8 +139,9 @@ def local_update(
         images: ``[images, c, h, w]`` in [0, 1], used in order, without shuffling.
         labels: ``[images]``, or probabilities ``[images, classes]``.
         transform_batch, transform_gradient: the hooks of a defense (client only).
+        differentiate: `gradient`, or `functional_gradient` under the transforms of `torch.func`.
 
-    Pure and twice differentiable in `images`; works under `torch.func.vmap`.
+    Pure and twice differentiable in `images`.
     """
     model.train(training.mode == "train")
     total: Tensors = {}
@@ -124,7 +155,7 @@ def local_update(
         if transform_batch is not None:
             batch, batch_labels = transform_batch(batch, batch_labels, here)
             here = Step(model, current, buffers, batch, batch_labels)
-        found, buffers = gradient(model, current, buffers, batch, batch_labels)
+        found, buffers = differentiate(model, current, buffers, batch, batch_labels)
         if transform_gradient is not None:
             found = transform_gradient(found, here)
         total = {name: total[name] + found[name] if total else found[name] for name in found}

@@ -7,7 +7,7 @@ that a threat model can grant them, and are stripped otherwise.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class Observation:
         disclosure: public parameters of the defense, if granted.
         labels: ``[victims, images]``, if granted.
         failures: victims without a usable update, with the reason.
+        statistics: mean and variance of the private batch at the input of every batch norm, ``[victims, channels]``, as
+            ``<layer>.mean`` and ``<layer>.variance``, if granted.
     """
 
     model: ModelSpec
@@ -46,6 +48,22 @@ class Observation:
     disclosure: dict[str, Any] | None
     labels: Tensor | None
     failures: dict[int, str] = field(default_factory=dict)
+    statistics: Tensors = field(default_factory=dict)
+
+    def to(self, device: torch.device) -> Observation:
+        """Return the observation with all tensors on a device."""
+
+        def move(part: Tensors) -> Tensors:
+            return {name: value.to(device) for name, value in part.items()}
+
+        return replace(
+            self,
+            parameters=move(self.parameters),
+            buffers=move(self.buffers),
+            update=move(self.update),
+            labels=None if self.labels is None else self.labels.to(device),
+            statistics=move(self.statistics),
+        )
 
     @property
     def victims(self) -> int:
@@ -63,6 +81,7 @@ def save_observation(path: Path, observation: Observation) -> None:
     tensors = {f"parameters.{k}": v for k, v in observation.parameters.items()}
     tensors |= {f"buffers.{k}": v for k, v in observation.buffers.items()}
     tensors |= {f"update.{k}": v for k, v in observation.update.items()}
+    tensors |= {f"statistics.{k}": v for k, v in observation.statistics.items()}
     if observation.labels is not None:
         tensors["labels"] = observation.labels
     training = observation.training
@@ -99,6 +118,7 @@ def load_observation(path: Path) -> Observation:
         disclosure=metadata["disclosure"],
         labels=tensors.get("labels"),
         failures={int(victim): reason for victim, reason in metadata["failures"].items()},
+        statistics=group(tensors, "statistics."),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -23,6 +24,7 @@ class Reconstruction:
         restart, iteration: ``[victims]``, where the returned images come from.
         trace: (iteration, matching losses ``[victims, restarts]``) along the way; has a table of its own.
         failures: victims without a usable result, with the reason.
+        engines: for each stage the engine that ran it, and what was measured before it was chosen.
     """
 
     images: Tensor
@@ -32,10 +34,11 @@ class Reconstruction:
     iteration: Tensor
     trace: list[tuple[int, Tensor]] = field(default_factory=list)
     failures: dict[int, str] = field(default_factory=dict)
+    engines: list[dict[str, Any]] = field(default_factory=list)
 
 
 def save_reconstruction(path: Path, found: Reconstruction) -> None:
-    """Write everything but the trace."""
+    """Write everything but the trace and the engines."""
     tensors = {
         "images": found.images,
         "labels": found.labels,
@@ -48,7 +51,7 @@ def save_reconstruction(path: Path, found: Reconstruction) -> None:
 
 
 def load_reconstruction(path: Path) -> Reconstruction:
-    """Read what an attack wrote, without its trace."""
+    """Read what an attack wrote, without its trace and engines."""
     tensors, metadata = artifacts.read_tensors(path, RECONSTRUCTIONS)
     failures = {int(victim): reason for victim, reason in metadata["failures"].items()}
     return Reconstruction(

@@ -25,6 +25,7 @@ class ThreatModel:
         protocol: local learning rate, steps, batch-norm mode.
         disclosure: the defense and its public parameters.
         auxiliary: auxiliary images and the priors trained on them.
+        batch_statistics: the private batch's own statistics at every batch norm, which some published attacks take.
     """
 
     id: str
@@ -32,6 +33,7 @@ class ThreatModel:
     protocol: bool = True
     disclosure: bool = False
     auxiliary: bool = True
+    batch_statistics: bool = False
 
     def grants(self, requirement: str) -> bool:
         """Whether one requirement of a recipe is granted.
@@ -57,6 +59,7 @@ class ThreatModel:
                 ("the protocol", self.protocol),
                 ("the defense", self.disclosure),
                 ("auxiliary data", self.auxiliary),
+                ("the private batch's statistics", self.batch_statistics),
             )
             if granted
         ]
@@ -82,4 +85,5 @@ def strip(observation: Observation, threat: ThreatModel) -> Observation:
         labels=observation.labels if threat.labels == "given" else None,
         training=observation.training if threat.protocol else None,
         disclosure=observation.disclosure if threat.disclosure else None,
+        statistics=observation.statistics if threat.batch_statistics else {},
     )

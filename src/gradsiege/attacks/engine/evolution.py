@@ -46,7 +46,7 @@ class CMAES:
 
     def start(self, x: Variables) -> Variables:
         """Return the search distributions around the starts, each tensor ``[n, ...]``."""
-        rows = flatten(x).double().numpy()
+        rows = flatten(x).double().cpu().numpy()
         return _pack([self._fresh(row) for row in rows])
 
     def step(
@@ -60,9 +60,9 @@ class CMAES:
 
     def restore(self, memory: Variables, element: int, seed: int) -> Any:
         """Return one element's search as it stands in `memory`, its draws set by `seed`."""
-        search = self._fresh(memory["_mean"][element].numpy())
+        search = self._fresh(memory["_mean"][element].cpu().numpy())
         for name in MOVING:
-            value = memory[name][element]
+            value = memory[name][element].cpu()
             setattr(search, name, value.item() if value.dim() == 0 else value.numpy().copy())
         search.reseed_rng(seed)
         return search
@@ -81,14 +81,12 @@ def population_evaluator(cost: Cost, population: int) -> Fitness:
     The candidates ``x`` are ``[n, population, ...]``; those of an element share its labels and observation, which are
     not copied.
     """
-    inner = vmap(cost, in_dims=(0, None, None, None))
+    inner = vmap(cost, in_dims=(0, None, None, None, None))
     outer = vmap(inner, chunk_size=max(1, CHUNK // population))
 
     def evaluate(x: Variables, target: Target) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            found: tuple[Tensor, Tensor] = outer(
-                x, target.labels, target.observed, target.consensus
-            )
+            found: tuple[Tensor, Tensor] = outer(x, *target.tensors())
         return found
 
     return evaluate
@@ -141,7 +139,7 @@ def evolve(
 def _shape(drawn: np.ndarray, like: Variables) -> Variables:
     """Turn drawn rows ``[n, population, d]`` into candidates ``[n, population, ...]``."""
     n, population, _ = drawn.shape
-    rows = torch.from_numpy(drawn).to(next(iter(like.values())).dtype)
+    rows = torch.from_numpy(drawn).to(next(iter(like.values())))
     wide = {name: value.repeat_interleave(population, 0) for name, value in like.items()}
     flat = unflatten(rows.flatten(0, 1), wide)
     return {name: value.unflatten(0, (n, population)) for name, value in flat.items()}
@@ -150,7 +148,7 @@ def _shape(drawn: np.ndarray, like: Variables) -> Variables:
 def _least(candidates: Variables, matching: Tensor) -> tuple[Variables, Tensor]:
     """Return each element's candidate with the least matching loss, and that loss ``[n]``."""
     least, place = matching.min(1)
-    rows = torch.arange(len(place))
+    rows = torch.arange(len(place), device=place.device)
     return {name: value[rows, place] for name, value in candidates.items()}, least
 
 

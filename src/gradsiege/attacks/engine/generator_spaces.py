@@ -68,7 +68,8 @@ class LatentCodes(GeneratorSpace):
     def start(self, generator: torch.Generator) -> Variables:
         """Draw the latents of one element."""
         draw = torch.randn if self.begin == "normal" else torch.rand
-        return {LATENT: draw((self.count, self.network.latent), generator=generator)}
+        z = draw((self.count, self.network.latent), generator=generator)
+        return {LATENT: z.to(self.mean.device)}
 
     def follow(self, before: Variables) -> Variables:
         """Go on from the earlier stage's latents."""
@@ -99,7 +100,7 @@ class GeneratorWeights(GeneratorSpace):
     def start(self, generator: torch.Generator) -> Variables:
         """Draw the latents of one element; the weights begin at the trained ones."""
         z = torch.randn((self.count, self.network.latent), generator=generator)
-        return {LATENT: z, **self._copies((self.count,))}
+        return {LATENT: z.to(self.mean.device), **self._copies((self.count,))}
 
     def follow(self, before: Variables) -> Variables:
         """Fix the earlier stage's latents ``[n, images, d]``."""
@@ -137,10 +138,11 @@ class UntrainedNetwork(GeneratorSpace):
         """Draw weights and latents of one element."""
         initialize(self.network, generator)
         weights = {
-            WEIGHTS + name: value.detach().clone()
+            WEIGHTS + name: value.detach().to(self.mean.device, copy=True)
             for name, value in self.network.named_parameters()
         }
-        return {LATENT: torch.randn((self.count, self.latent), generator=generator), **weights}
+        z = torch.randn((self.count, self.latent), generator=generator)
+        return {LATENT: z.to(self.mean.device), **weights}
 
     def follow(self, before: Variables) -> Variables:
         """Go on from the earlier stage's network."""
@@ -168,7 +170,7 @@ def staged_generator(knowledge: Knowledge, attack: str) -> StagedGenerator:
         raise ThreatModelError(
             f"{attack} needs a prior of the kind staged_gan; name it in the study file"
         )
-    network = staged_gan.load(prior.weights)
+    network = staged_gan.load(prior.weights).to(knowledge.device)
     made = (network.channels, network.size, network.size)
     if made != knowledge.observation.image_shape:
         raise ThreatModelError(

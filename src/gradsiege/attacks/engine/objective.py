@@ -6,76 +6,123 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
-from torch.func import grad_and_value, vmap
 
 from gradsiege.attacks.engine.recipe import Stage
 from gradsiege.attacks.engine.regularizers import Candidate
 from gradsiege.attacks.engine.variables import Variables
-from gradsiege.protocol.local_update import LocalTraining, Tensors, local_update
+from gradsiege.protocol.local_update import (
+    Differentiate,
+    LocalTraining,
+    Tensors,
+    functional_gradient,
+    local_update,
+)
 from gradsiege.protocol.observation import Observation
 
-Cost = Callable[[Variables, Tensor, Tensors, Tensor], tuple[Tensor, Tensor]]
-Evaluation = tuple[Variables, Tensor]
+SURROGATE = "surrogate"
 
 
 @dataclass
 class Target:
-    """What the elements are matched against, all ``[n, ...]``; `consensus` changes during the run."""
+    """What the elements are matched against, all ``[n, ...]``; `consensus` changes during the run.
+
+    `statistics` holds the private batch's statistics at every batch norm, empty unless they are granted.
+    """
 
     labels: Tensor
     observed: Tensors
     consensus: Tensor
+    statistics: Tensors
+
+    def tensors(self) -> tuple[Tensor, Tensors, Tensor, Tensors]:
+        """Return the fields in the order in which a cost takes them."""
+        return self.labels, self.observed, self.consensus, self.statistics
 
 
-def assumed_training(stage: Stage, training: LocalTraining) -> LocalTraining:
-    """Return the local work as the attacker models it."""
-    if stage.update_model == "unroll":
-        return training
-    return replace(training, name="fedsgd", batch_size=training.images, epochs=1)
+Cost = Callable[[Variables, Tensor, Tensors, Tensor, Tensors], tuple[Tensor, Tensor]]
+Evaluation = tuple[Variables, Tensor]
+Evaluate = Callable[[Variables, Target], Evaluation]
 
 
-def element_cost(
-    model: nn.Module, observation: Observation, training: LocalTraining, stage: Stage
-) -> Cost:
-    """Return ``cost(x, labels, observed, consensus) -> (total, matching loss)`` for one element.
+@dataclass(frozen=True)
+class Problem:
+    """Everything that one stage of an attack minimises over; an engine turns it into an `Evaluate`."""
+
+    model: nn.Module
+    observation: Observation
+    training: LocalTraining
+    stage: Stage
+
+    @property
+    def work(self) -> LocalTraining:
+        """The local work as the attacker models it."""
+        if self.stage.update_model == "unroll":
+            return self.training
+        images = self.training.images
+        return replace(self.training, name="fedsgd", batch_size=images, epochs=1)
+
+    def candidate(
+        self, x: Variables, labels: Tensor, observed: Tensors, statistics: Tensors
+    ) -> Candidate:
+        """Decode one element."""
+        normalised, images = self.stage.space.decode(x, labels)
+        matched = self.stage.space.labels(x, labels)
+        return Candidate(normalised, images, matched, observed, x, statistics)
+
+    def penalty(self, candidate: Candidate, consensus: Tensor) -> Tensor:
+        """Return the weighted regularizers and the pull towards the restarts' consensus."""
+        total = candidate.normalised.new_zeros(())
+        for weight, regularizer in self.stage.regularizers:
+            total = total + weight * regularizer(candidate)
+        if self.stage.group is not None:
+            difference = candidate.normalised - consensus
+            total = total + self.stage.group.weight * (difference.square().sum() + 1e-20).sqrt()
+        return total
+
+    def point(self, x: Variables, observed: Tensors) -> Tensors:
+        """Return the weights at which the candidate's update is taken: theta_t, or the surrogate point.
+
+        The surrogate lies on the line from theta_t to theta_local, w = theta_t - a lr update with a in (0, 1) optimised
+        beside the images (Zhu et al., surrogate model extension, ICML 2023, section 4); here a = sigmoid(x).
+        """
+        if self.stage.update_model != "surrogate":
+            return self.observation.parameters
+        way = x[SURROGATE].sigmoid() * self.training.learning_rate
+        return {
+            name: value - way * observed[name]
+            for name, value in self.observation.parameters.items()
+        }
+
+
+def element_cost(problem: Problem, differentiate: Differentiate = functional_gradient) -> Cost:
+    """Return ``cost(x, labels, observed, consensus, statistics) -> (total, matching loss)`` for one element.
 
     The candidate's update is the client's own local update, differentiated: the gradient at theta_t for FedSGD, the
     unrolled local steps for FedAvg.
     """
-    work = assumed_training(stage, training)
 
     def cost(
-        x: Variables, labels: Tensor, observed: Tensors, consensus: Tensor
+        x: Variables, labels: Tensor, observed: Tensors, consensus: Tensor, statistics: Tensors
     ) -> tuple[Tensor, Tensor]:
-        normalised, images = stage.space.decode(x, labels)
-        matched = stage.space.labels(x, labels)
-        candidate = Candidate(normalised, images, matched, observed, x)
+        candidate = problem.candidate(x, labels, observed, statistics)
         update, _ = local_update(
-            model,
-            observation.parameters,
-            observation.buffers,
+            problem.model,
+            problem.point(x, observed),
+            problem.observation.buffers,
             candidate.images,
             candidate.labels,
-            work,
+            problem.work,
+            differentiate=differentiate,
         )
-        matching = stage.distance(update, observed)
-        total = matching
-        for weight, regularizer in stage.regularizers:
-            total = total + weight * regularizer(candidate)
-        if stage.group is not None:
-            difference = candidate.normalised - consensus
-            total = total + stage.group.weight * (difference.square().sum() + 1e-20).sqrt()
-        return total, matching
+        matching = problem.stage.distance(update, observed)
+        return matching + problem.penalty(candidate, consensus), matching
 
     return cost
 
 
-def evaluator(cost: Cost, chunk: int | None = None) -> Callable[[Variables, Target], Evaluation]:
-    """Return ``evaluate(x, target) -> (gradients, matching losses)`` over a batch of elements."""
-    batched = vmap(grad_and_value(cost, has_aux=True), chunk_size=chunk)
-
-    def evaluate(x: Variables, target: Target) -> Evaluation:
-        gradients, (_, matching) = batched(x, target.labels, target.observed, target.consensus)
-        return gradients, matching
-
-    return evaluate
+def with_surrogate(stage: Stage, x: Variables) -> Variables:
+    """Add the position of the surrogate point, midway at first, to the variables ``[n, ...]`` of a stage that has one."""
+    if stage.update_model != "surrogate":
+        return x
+    some = next(iter(x.values()))
+    return {**x, SURROGATE: some.new_zeros(len(some))}

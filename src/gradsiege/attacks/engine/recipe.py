@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from gradsiege.attacks.engine.optimizer import Optimizer
@@ -17,7 +18,7 @@ from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.threat_model import ThreatModel
 
 Distance = Callable[[Tensors, Tensors], Tensor]
-UpdateModel = Literal["unroll", "gradient"]
+UpdateModel = Literal["unroll", "gradient", "surrogate"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Knowledge:
     observation: Observation
     threat: ThreatModel
     prior: TrainedPrior | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the attack runs: where its observation lies."""
+        return next(iter(self.observation.update.values())).device
 
     def model(self) -> nn.Module:
         """Return the architecture of the global model, its weights left at their initial values."""
@@ -75,8 +81,9 @@ class Stage:
     Attributes:
         noise: deviation of Langevin noise in units of the current step size; 0 for none.
         group: group consistency between the restarts of a victim.
-        update_model: how the attacker models the client's local work: ``unroll`` the local steps, or take
-            the ``gradient`` of all images at theta_t in their place.
+        update_model: how the attacker models the client's local work: ``unroll`` the local steps, or take in their place
+            the ``gradient`` of all images at theta_t, or at a ``surrogate`` point on the way to theta_local.
+        patience: an element stops after so many iterations without a better matching loss; None for never.
     """
 
     space: Space
@@ -87,6 +94,7 @@ class Stage:
     noise: float = 0.0
     group: GroupConsistency | None = None
     update_model: UpdateModel = "unroll"
+    patience: int | None = None
 
     @property
     def evaluations(self) -> int:
@@ -105,3 +113,7 @@ class Recipe:
 
     stages: tuple[Stage, ...]
     keep: Literal["least", "last"] = "least"
+
+    def but(self, **changes: Any) -> Recipe:
+        """Return the recipe with fields of every stage changed."""
+        return replace(self, stages=tuple(replace(stage, **changes) for stage in self.stages))

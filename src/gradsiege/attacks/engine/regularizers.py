@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from gradsiege.attacks.engine.inner import layer_inputs
 from gradsiege.attacks.engine.variables import Variables
 from gradsiege.priors.autoencoder import reconstruction_error
+from gradsiege.protocol.inner import batch_statistics, layer_inputs
 from gradsiege.protocol.local_update import Tensors
 
 
@@ -24,6 +24,7 @@ class Candidate:
         labels: ``[b]`` or ``[b, classes]``.
         observed: the victim's update.
         variables: what the images were decoded from, for terms that look at a latent.
+        statistics: the private batch's own statistics at every batch norm, if they are granted.
     """
 
     normalised: Tensor
@@ -31,6 +32,7 @@ class Candidate:
     labels: Tensor
     observed: Tensors
     variables: Variables = field(default_factory=dict)
+    statistics: Tensors = field(default_factory=dict)
 
 
 Regularizer = Callable[[Candidate], Tensor]
@@ -85,22 +87,24 @@ def anomaly_score(network: nn.Module, typical_error: float, per_image: bool) -> 
     return score
 
 
-def batch_norm_statistics(model: nn.Module, parameters: Tensors, buffers: Tensors) -> Regularizer:
+def batch_norm_statistics(
+    model: nn.Module, parameters: Tensors, buffers: Tensors, private: bool
+) -> Regularizer:
     """Return sum over batch-norm layers of |mean(x) - mean|_2 + |var(x) - var|_2 (Yin et al., CVPR 2021, equation 5).
 
-    The target statistics are the running ones of the global model, which the server holds anyway.
+    The target statistics are the running ones of the global model, which the server holds anyway, or with `private`
+    those of the private batch itself, which a threat model must grant.
     """
-    layers = [name for name, part in model.named_modules() if isinstance(part, nn.BatchNorm2d)]
+    running = {
+        name.replace("running_mean", "mean").replace("running_var", "variance"): value
+        for name, value in buffers.items()
+        if name.endswith(("running_mean", "running_var"))
+    }
 
     def score(candidate: Candidate) -> Tensor:
-        inputs = layer_inputs(model, {**parameters, **buffers}, candidate.images, layers)
-        terms = []
-        for name, value in inputs.items():
-            mean = value.mean((0, 2, 3))
-            variance = (value - mean[:, None, None]).square().mean((0, 2, 3))
-            terms.append(_distance(mean, buffers[f"{name}.running_mean"]))
-            terms.append(_distance(variance, buffers[f"{name}.running_var"]))
-        return torch.stack(terms).sum()
+        wanted = candidate.statistics if private else running
+        found = batch_statistics(model, {**parameters, **buffers}, candidate.images)
+        return torch.stack([_distance(value, wanted[name]) for name, value in found.items()]).sum()
 
     return score
 

@@ -62,10 +62,14 @@ class Pixels:
         """Draw one element."""
         if self.begin == "patterned":
             images, channels, height, width = self.shape
-            patch = torch.randn((images, channels, 4, 4), generator=generator)
+            patch = self._draw((images, channels, 4, 4), generator)
             tiled = patch.repeat(1, 1, -(-height // 4), -(-width // 4))[..., :height, :width]
             return self.project({"x": tiled})
-        return self.project({"x": torch.randn(self.shape, generator=generator)})
+        return self.project({"x": self._draw(self.shape, generator)})
+
+    def _draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Draw N(0, 1) with a generator of the CPU, so that every device starts alike."""
+        return torch.randn(shape, generator=generator).to(self.mean.device)
 
     def follow(self, before: Variables) -> Variables:
         """Go on from the earlier stage's pixels."""
@@ -105,7 +109,7 @@ class PixelsAndLabels(Pixels):
     def start(self, generator: torch.Generator) -> Variables:
         """Draw pixels and label logits of one element."""
         pixels = super().start(generator)
-        logits = torch.randn((self.shape[0], self.classes), generator=generator)
+        logits = self._draw((self.shape[0], self.classes), generator)
         return {**pixels, "label_logits": logits}
 
     def labels(self, x: Variables, labels: Tensor) -> Tensor:

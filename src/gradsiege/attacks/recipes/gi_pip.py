@@ -54,7 +54,7 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
     score = score if parameters.anomaly_score is None else parameters.anomaly_score
     faithful = arm == "faithful"
     typical = float(str(prior.card["held_out_error_mean"])) if faithful else 0.001
-    network = autoencoder.load(prior.weights)
+    network = autoencoder.load(prior.weights).to(knowledge.device)
     stage = Stage(
         space=knowledge.pixels(),
         distance=cosine,

@@ -17,6 +17,7 @@ from gradsiege.attacks.engine.regularizers import (
     total_variation,
 )
 from gradsiege.protocol.local_update import Tensors
+from gradsiege.protocol.threat_model import require
 
 VERSION = 1
 REQUIRES = ("protocol",)
@@ -26,14 +27,14 @@ REQUIRES = ("protocol",)
 class Parameters:
     """Weights of the public re-implementations (the authors released no code); `group` needs restarts.
 
-    `batch_norm` says whose statistics the candidate must have: nobody's (``off``) or the global model's ``running``
-    ones. The published gain used those of the private batch, which no server of this study is granted.
+    `batch_norm` says whose statistics the candidate must have: nobody's (``off``), the global model's ``running`` ones, or
+    those of the ``private`` batch, as public re-implementations take them; a threat model must grant `batch_statistics`.
     """
 
     matching: float = 1e-4
     total_variation: float = 1e-4
     l2: float = 1e-6
-    batch_norm: Literal["off", "running"] = "running"
+    batch_norm: Literal["off", "running", "private"] = "running"
     batch_norm_weight: float = 0.1
     group: float = 0.01
     group_first: int = 500
@@ -51,9 +52,12 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
         (parameters.l2, l2),
     ]
     has_batch_norm = any(name.endswith("running_mean") for name in seen.buffers)
-    if parameters.batch_norm == "running" and has_batch_norm:
-        statistics = batch_norm_statistics(knowledge.model(), seen.parameters, seen.buffers)
-        regularizers.append((parameters.batch_norm_weight, statistics))
+    private = parameters.batch_norm == "private"
+    if private:
+        require(knowledge.threat, ("batch_statistics",), "gradinversion with batch_norm: private")
+    if parameters.batch_norm != "off" and has_batch_norm:
+        term = batch_norm_statistics(knowledge.model(), seen.parameters, seen.buffers, private)
+        regularizers.append((parameters.batch_norm_weight, term))
 
     def matching(candidate: Tensors, observed: Tensors) -> Tensor:
         return parameters.matching * squared_l2(candidate, observed)

@@ -33,3 +33,17 @@ def layer_inputs(
         for handle in handles:
             handle.remove()
     return inputs
+
+
+def batch_statistics(model: nn.Module, state: Tensors, images: Tensor) -> Tensors:
+    """Return mean and variance ``[channels]`` of a batch at the input of every batch norm.
+
+    They are named ``<layer>.mean`` and ``<layer>.variance``; the variance is the biased one.
+    """
+    layers = [name for name, part in model.named_modules() if isinstance(part, nn.BatchNorm2d)]
+    statistics: Tensors = {}
+    for name, value in layer_inputs(model, state, images, layers).items():
+        mean = value.mean((0, 2, 3))
+        statistics[f"{name}.mean"] = mean
+        statistics[f"{name}.variance"] = (value - mean[:, None, None]).square().mean((0, 2, 3))
+    return statistics

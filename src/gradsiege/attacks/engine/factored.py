@@ -1,0 +1,163 @@
+"""The engine for a single gradient at shared weights: products are shared between elements, updates stay factored.
+
+All elements start from the same weights, so that every forward and backward product is one large product. What differs
+are the weight gradients, and each of these is (dL/dz) a^T: one batched product, or, for a distance made of inner
+products, none at all where the factors are smaller than the gradient:
+
+    <(dL/dz) a^T, O> = sum (dL/dz) * (O a),    |(dL/dz) a^T|^2 = sum (dL/dz)^T (dL/dz) * a^T a.
+
+The second identity is that of "ghost" clipping (Goodfellow, arXiv 1510.01799; Li et al., ICLR 2022). An iteration costs seven
+forward passes' operations at most, and no derivative that nobody asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from gradsiege.attacks.engine.distances import ProductDistance
+from gradsiege.attacks.engine.objective import Evaluate, Evaluation, Problem, Target
+from gradsiege.attacks.engine.taps import Geometry, Taps, products_of
+from gradsiege.attacks.engine.variables import Variables
+from gradsiege.protocol.local_update import Tensors, classification_loss
+
+
+@dataclass(frozen=True)
+class Factors:
+    """A gradient left as a product: ``left [n, outputs, p]`` times the transpose of ``right [n, inputs, p]``."""
+
+    left: Tensor
+    right: Tensor
+    shape: torch.Size
+
+    def product(self) -> Tensor:
+        """Return the gradient ``[n, *shape]``."""
+        return torch.bmm(self.left, self.right.transpose(1, 2)).view(-1, *self.shape)
+
+    @property
+    def smaller(self) -> bool:
+        """Whether the factors hold fewer operations than the gradient: p (outputs + inputs) < outputs * inputs."""
+        outputs, inputs, positions = self.left.shape[1], self.right.shape[1], self.left.shape[2]
+        return positions * (outputs + inputs) < outputs * inputs
+
+    def inner_products(self, observed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (<gradient, observed>, |gradient|^2), each ``[n]``."""
+        if not self.smaller:
+            return inner_products(self.product(), observed)
+        left, right = self.left, self.right
+        seen = torch.bmm(observed.flatten(2), right)
+        squares = torch.bmm(left.transpose(1, 2), left) * torch.bmm(right.transpose(1, 2), right)
+        return (left * seen).sum((1, 2)), squares.sum((1, 2))
+
+
+def inner_products(candidate: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (<candidate, observed>, |candidate|^2) of ``[n, ...]``, each ``[n]``."""
+    return (candidate * observed).flatten(1).sum(1), candidate.square().flatten(1).sum(1)
+
+
+def factors(tap: Tensor, inputs: Tensor, geometry: Geometry | None, shape: torch.Size) -> Factors:
+    """Return the factors of a weight's gradient.
+
+    Args:
+        tap: dL/dz, ``[n, b, outputs, h, w]`` for a convolution, ``[n, b, ..., outputs]`` for a linear layer.
+        inputs: what the weight was multiplied with, alike.
+        geometry: of the convolution; None for a linear layer.
+        shape: of the weight.
+    """
+    if geometry is None:
+        flat = (tap.flatten(1, -2), inputs.flatten(1, -2))
+        return Factors(flat[0].transpose(1, 2), flat[1].transpose(1, 2), shape)
+    n = len(inputs)
+    patches = geometry.patches(inputs.flatten(0, 1)).unflatten(0, (n, -1))
+    return Factors(
+        tap.flatten(3).transpose(1, 2).flatten(2), patches.transpose(1, 2).flatten(2), shape
+    )
+
+
+class Factored:
+    """The engine; see the module's text. `problem` must have one local step, taken at theta_t."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        observation = problem.observation
+        problem.model.train(problem.work.mode == "train")
+        some = next(iter(observation.parameters.values()))
+        images = some.new_zeros(observation.images, *observation.image_shape)
+        self.shapes, self.geometry = products_of(
+            problem.model, observation.parameters, observation.buffers, images
+        )
+        self.weights = {name: observation.parameters[name] for name in self.shapes}
+        self.others = {
+            name: value
+            for name, value in observation.parameters.items()
+            if name not in self.weights
+        }
+
+    def __call__(self, x: Variables, target: Target) -> Evaluation:
+        """Return (gradients, matching losses) of elements ``[n, ...]``."""
+        points = {name: value.detach().requires_grad_() for name, value in x.items()}
+        n, some = len(target.labels), next(iter(self.weights.values()))
+        zero = some.new_zeros(())
+        taps = {k: zero.expand(n, *shape).requires_grad_() for k, shape in self.shapes.items()}
+        others = {k: v.expand(n, *v.shape).requires_grad_() for k, v in self.others.items()}
+        losses, penalties, inputs = vmap(self._forward)(points, *target.tensors(), taps, others)
+        wanted = {**taps, **others}
+        found = torch.autograd.grad(losses.sum(), list(wanted.values()), create_graph=True)
+        slopes = dict(zip(wanted, found, strict=True))
+        matching = self._distance(slopes, inputs, target.observed)
+        gradients = torch.autograd.grad(
+            (matching + penalties).sum(), list(points.values()), materialize_grads=True
+        )
+        return dict(zip(points, gradients, strict=True)), matching.detach()
+
+    def _forward(
+        self,
+        x: Variables,
+        labels: Tensor,
+        observed: Tensors,
+        consensus: Tensor,
+        statistics: Tensors,
+        taps: Tensors,
+        others: Tensors,
+    ) -> tuple[Tensor, Tensor, Tensors]:
+        """Return (loss, penalty, what each weight was multiplied with) of one element."""
+        candidate = self.problem.candidate(x, labels, observed, statistics)
+        mode = Taps(self.weights, taps)
+        state = {**self.weights, **others, **self.problem.observation.buffers}
+        with mode:
+            logits = functional_call(self.problem.model, state, (candidate.images,))
+        penalty = self.problem.penalty(candidate, consensus)
+        return classification_loss(logits, candidate.labels), penalty, mode.inputs
+
+    def _distance(self, slopes: Tensors, inputs: Tensors, observed: Tensors) -> Tensor:
+        """Return the distances ``[n]``, from factors where the distance allows it."""
+        distance = self.problem.stage.distance
+        parts = {
+            name: factors(slopes[name], inputs[name], self.geometry.get(name), weight.shape)
+            for name, weight in self.weights.items()
+        }
+        if not isinstance(distance, ProductDistance):
+            update = {**slopes, **{name: part.product() for name, part in parts.items()}}
+            return vmap(distance)({name: update[name] for name in observed}, observed)
+        pairs = [
+            parts[name].inner_products(value)
+            if name in parts
+            else inner_products(slopes[name], value)
+            for name, value in observed.items()
+        ]
+        squares = [value.square().flatten(1).sum(1) for value in observed.values()]
+        products, candidates = (torch.stack(column, 1) for column in zip(*pairs, strict=True))
+        return distance.combine(products, candidates, torch.stack(squares, 1))
+
+
+def factored(problem: Problem) -> Evaluate:
+    """Return the engine's ``evaluate(x, target) -> (gradients, matching losses)``."""
+    return Factored(problem)
+
+
+def applies(problem: Problem) -> bool:
+    """Whether the candidate's update is one gradient at weights that all elements share."""
+    return problem.work.steps == 1 and problem.stage.update_model != "surrogate"

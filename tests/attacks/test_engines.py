@@ -1,0 +1,284 @@
+"""Engines, their choice, and chunks: the same numbers by every way, and nothing lost when memory is short."""
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from gradsiege.attacks.attack import EngineMemory
+from gradsiege.attacks.engine import choice as choosing
+from gradsiege.attacks.engine.choice import Choice, Policy, choose
+from gradsiege.attacks.engine.chunks import Chunked, elements_that_fit
+from gradsiege.attacks.engine.distances import cosine, squared_l2
+from gradsiege.attacks.engine.engines import ENGINES
+from gradsiege.attacks.engine.factored import applies
+from gradsiege.attacks.engine.loop import begin, optimise
+from gradsiege.attacks.engine.objective import Evaluation, Problem, Target, with_surrogate
+from gradsiege.attacks.engine.optimizer import LBFGS, Adam
+from gradsiege.attacks.engine.recipe import Knowledge, Stage
+from gradsiege.attacks.engine.regularizers import total_variation
+from gradsiege.attacks.engine.spaces import PixelsAndLabels
+from gradsiege.attacks.engine.variables import Variables
+from gradsiege.errors import GradSiegeError, StudyError
+from gradsiege.models import ModelSpec, build
+from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
+from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.threat_model import ThreatModel
+
+torch.set_num_threads(1)
+MODELS = {"lenet": {"channels": 4}, "convnet": {"width": 4}, "resnet18": {"width": 4}}
+Case = tuple[Problem, Variables, Target]
+
+
+def case(
+    name: str = "lenet",
+    *,
+    mode: str = "eval",
+    images: int = 2,
+    steps: int = 1,
+    joint: bool = False,
+    kind: torch.dtype = torch.float64,
+    elements: int = 3,
+) -> Case:
+    """A problem, random elements, and what they are matched with."""
+    spec = ModelSpec(name, MODELS[name], 10, 3, 16)
+    model = build(spec, torch.Generator().manual_seed(1)).to(kind)
+    parameters, buffers = split_state(model)
+    generator = torch.Generator().manual_seed(2)
+    truth = torch.rand(elements, images, 3, 16, 16, generator=generator).to(kind)
+    labels = torch.randint(0, 10, (elements, images), generator=generator)
+    protocol = "fedsgd" if steps == 1 else "fedavg"
+    training = LocalTraining(protocol, images, images // steps, 1, 0.1, mode)
+    updates = [
+        local_update(model, parameters, buffers, x, y, training)[0]
+        for x, y in zip(truth, labels, strict=True)
+    ]
+    update = {key: torch.stack([one[key] for one in updates]) for key in updates[0]}
+    seen = Observation(spec, parameters, buffers, update, images, training, None, labels)
+    knowledge = Knowledge(seen, ThreatModel("test"))
+    space = (
+        PixelsAndLabels(*knowledge.pixel_arguments(), classes=10) if joint else knowledge.pixels()
+    )
+    stage = Stage(space, cosine, ((0.1, total_variation),), Adam(0.1, sign="hard"), 5)
+    starts = [space.start(generator) for _ in range(elements)]
+    x = {key: torch.stack([one[key] for one in starts]).to(kind) for key in starts[0]}
+    consensus = torch.zeros(elements, images, 3, 16, 16, dtype=kind)
+    return Problem(model, seen, training, stage), x, Target(labels, update, consensus, {})
+
+
+def assert_same(found: Evaluation, expected: Evaluation, tolerance: float = 1e-8) -> None:
+    torch.testing.assert_close(found[1], expected[1], rtol=tolerance, atol=1e-12)
+    torch.testing.assert_close(found[0], expected[0], rtol=tolerance, atol=1e-12)
+
+
+@pytest.mark.parametrize("engine", ["vmap", "factored"])
+@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_engines_agree_in_both_modes_of_batch_norm(engine: str, name: str, mode: str) -> None:
+    problem, x, target = case(name, mode=mode)
+    assert_same(ENGINES[engine](problem)(x, target), ENGINES["loop"](problem)(x, target))
+
+
+@pytest.mark.parametrize("engine", ["vmap", "factored"])
+@pytest.mark.parametrize("distance", [cosine, squared_l2])
+def test_engines_agree_on_labels_that_are_optimised_too(engine: str, distance: object) -> None:
+    problem, x, target = case("convnet", joint=True)
+    problem = replace(problem, stage=replace(problem.stage, distance=distance))
+    assert_same(ENGINES[engine](problem)(x, target), ENGINES["loop"](problem)(x, target))
+
+
+@pytest.mark.parametrize("update_model", ["unroll", "surrogate"])
+def test_vmap_agrees_on_several_local_steps(update_model: str) -> None:
+    problem, x, target = case("convnet", steps=2, images=4)
+    stage = replace(problem.stage, update_model=update_model)
+    problem = replace(problem, stage=stage)
+    x = with_surrogate(stage, x)
+    assert not applies(problem)
+    found = ENGINES["vmap"](problem)(x, target)
+    assert_same(found, ENGINES["loop"](problem)(x, target))
+    assert ("surrogate" in found[0]) == (update_model == "surrogate")
+
+
+def test_compiled_agrees_and_returns_a_gradient() -> None:
+    """A compiled double gradient has come back as None without an error; this one is finite, and the right one."""
+    problem, x, target = case("lenet", images=1, elements=2)
+    found = ENGINES["compiled"](problem)(x, target)
+    assert found[0]["x"].abs().sum() > 0
+    assert_same(found, ENGINES["loop"](problem)(x, target), 1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need an NVIDIA GPU")
+@pytest.mark.parametrize("engine", ["cuda_graph", "cuda_graph_vmap", "factored", "vmap"])
+def test_a_gpu_agrees_with_the_cpu(engine: str) -> None:
+    problem, x, target = case("convnet")
+    expected = ENGINES["loop"](problem)(x, target)
+    seen = problem.observation.to(torch.device("cuda"))
+    space = Knowledge(seen, ThreatModel("test")).pixels()
+    moved = Problem(
+        problem.model.cuda(), seen, problem.training, replace(problem.stage, space=space)
+    )
+    labels, observed, consensus, _ = target.tensors()
+    there = Target(labels.cuda(), {k: v.cuda() for k, v in observed.items()}, consensus.cuda(), {})
+    on_gpu = {k: v.cuda() for k, v in x.items()}
+    evaluate = ENGINES[engine](moved)
+    evaluate(on_gpu, there)
+    gradients, matching = evaluate(on_gpu, there)
+    assert_same(({k: v.cpu() for k, v in gradients.items()}, matching.cpu()), expected, 1e-6)
+
+
+def test_an_iteration_costs_at_most_seven_and_a_half_forward_passes() -> None:
+    """Counted operation by operation; a plain double backward costs nine."""
+    problem, x, target = case("resnet18", images=1, kind=torch.float32)
+    evaluate = ENGINES["factored"](problem)
+    images = torch.rand(len(target.labels), 3, 16, 16)
+    with FlopCounterMode(display=False) as forward:
+        problem.model(images)
+    with FlopCounterMode(display=False) as iteration:
+        evaluate(x, target)
+    assert iteration.get_total_flops() <= 7.5 * forward.get_total_flops()
+
+
+def test_a_chunked_evaluation_is_the_whole_one() -> None:
+    problem, x, target = case("convnet", elements=5)
+    whole = ENGINES["factored"](problem)
+    assert_same(Chunked(whole, 2)(x, target), whole(x, target), 1e-10)
+
+
+def test_running_out_of_memory_halves_the_chunk_and_loses_nothing() -> None:
+    problem, x, target = case(elements=5)
+    whole = ENGINES["factored"](problem)
+    sizes: list[int] = []
+
+    def small(x: Variables, target: Target) -> Evaluation:
+        sizes.append(len(target.labels))
+        if len(target.labels) > 2:
+            raise torch.OutOfMemoryError("planted")
+        return whole(x, target)
+
+    chunked = Chunked(small, 5)
+    assert_same(chunked(x, target), whole(x, target), 1e-10)
+    assert chunked.size == 2
+    assert sizes == [5, 2, 2, 1]
+
+
+def test_one_element_that_does_not_fit_says_what_to_do() -> None:
+    def never(x: Variables, target: Target) -> Evaluation:
+        raise torch.OutOfMemoryError("planted")
+
+    _, x, target = case()
+    with pytest.raises(GradSiegeError, match="smaller model"):
+        Chunked(never, 3)(x, target)
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory() -> None:
+    def broken(x: Variables, target: Target) -> Evaluation:
+        raise RuntimeError("planted")
+
+    _, x, target = case()
+    with pytest.raises(RuntimeError, match="planted"):
+        Chunked(broken, 3)(x, target)
+
+
+def test_chunks_follow_the_memory_that_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, x, target = case("convnet", elements=8)
+    loop = ENGINES["loop"](problem)
+    from gradsiege.attacks.engine import chunks
+
+    def fitting(free: float) -> int:
+        monkeypatch.setattr(chunks, "free_bytes", lambda device: free)
+        return elements_that_fit(loop, x, target)
+
+    one = chunks.HEADROOM * chunks.bytes_kept(loop, *chunks.part(x, target, 0, 1)) / chunks.SHARE
+    assert [fitting(0), fitting(3.5 * one), fitting(100 * one)] == [1, 3, 8]
+
+
+def test_the_fastest_engine_is_chosen_and_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem, x, target = case()
+    times = {"factored": 3.0, "loop": 1.0, "vmap": 2.0}
+    asked: list[str] = []
+
+    def planted(evaluate: Chunked, x: Variables, target: Target) -> float:
+        name = list(times)[len(asked)]
+        asked.append(name)
+        return times[name]
+
+    monkeypatch.setattr(choosing, "clock", planted)
+    memory = EngineMemory(tmp_path)
+    policy = Policy(recall=memory.recall, remember=memory.remember)
+    first = choose(policy, problem, x, target)
+    assert first == Choice("loop", 3, times)
+    assert choose(policy, problem, x, target) == first
+    assert asked == list(times)
+    longer = {"x": torch.cat([x["x"], x["x"]], 1)}
+    assert choosing.signature(problem, 3, torch.device("cpu"), x) != choosing.signature(
+        problem, 3, torch.device("cpu"), longer
+    )
+
+
+def test_an_engine_that_cannot_run_is_left_out_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(problem: Problem) -> object:
+        def evaluate(x: Variables, target: Target) -> Evaluation:
+            raise RuntimeError("no batching rule")
+
+        return evaluate
+
+    monkeypatch.setitem(ENGINES, "vmap", broken)
+    found = choose(Policy(), *case())
+    assert found.failed == {"vmap": "no batching rule"}
+    assert set(found.seconds) == {"factored", "loop"}
+
+
+def test_an_unknown_engine_is_named() -> None:
+    with pytest.raises(StudyError, match="factored"):
+        Policy("factord")
+
+
+def test_an_element_stops_after_its_patience_and_the_loop_when_all_have() -> None:
+    """Element 0 improves to the end, element 1 until iteration 3: it must stay there."""
+    optimizer = Adam(0.1, sign="hard", schedule="constant")
+    path: list[Tensor] = []
+
+    def evaluate(x: Variables, iteration: int) -> Evaluation:
+        path.append(x["x"].clone())
+        losses = torch.tensor([-float(iteration), -float(min(iteration, 3))])
+        return {"x": torch.ones_like(x["x"])}, losses
+
+    state = optimise(
+        evaluate,
+        lambda x, i: x,
+        optimizer,
+        20,
+        begin({"x": torch.zeros(2, 1)}, optimizer),
+        lambda state: None,
+        patience=4,
+    )
+    assert state.iteration == 20
+    assert state.best_iteration.tolist() == [20, 3]
+    moves = [bool(after[1] != before[1]) for before, after in pairwise(path)]
+    assert moves == [True] * 7 + [False] * 13
+
+
+def test_the_loop_ends_when_every_element_has_stopped() -> None:
+    optimizer = LBFGS()
+
+    def evaluate(x: Variables, iteration: int) -> Evaluation:
+        return {"x": torch.zeros_like(x["x"])}, torch.zeros(2)
+
+    state = optimise(
+        evaluate,
+        lambda x, i: x,
+        optimizer,
+        1000,
+        begin({"x": torch.zeros(2, 1)}, optimizer),
+        lambda state: None,
+        patience=5,
+    )
+    assert state.iteration == 10
