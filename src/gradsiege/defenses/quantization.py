@@ -33,7 +33,8 @@ def quantize(value: Tensor, levels: int, generator: torch.Generator) -> Tensor:
     place = value.abs() / length.clamp_min(torch.finfo(value.dtype).tiny) * levels
     draw = torch.rand(value.shape, generator=generator)
     level = place.floor() + (draw < place - place.floor())
-    return value.sign() * level * (length / levels)
+    quantized: Tensor = value.sign() * level * (length / levels)
+    return quantized
 
 
 class Quantization(Defense):
