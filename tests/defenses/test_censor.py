@@ -1,6 +1,7 @@
 """CENSOR: the faithful arm is orthogonal to the update and picks by loss; the released one is and does not always."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -116,6 +117,19 @@ def test_the_release_uploads_the_true_update_if_no_sample_lowers_the_loss(
     for seed in range(3):
         _, _, faithful = updates(party, "faithful", 1, seed)
         assert not any(torch.equal(faithful[name], clean[name]) for name in clean)
+
+
+def test_the_release_defends_the_first_ten_rounds_and_the_faithful_arm_all(
+    party: Callable[..., Client],
+) -> None:
+    clean, _ = run_client(party(), defenses.build("none", {}))
+    name = "body.head.weight"
+    for arm, later in (("as_released", True), ("faithful", False)):
+        defense = defenses.build("censor", {"trials": 20}, arm)
+        for number, undefended in ((9, False), (10, later)):
+            found, _ = run_client(replace(party(), round=number), defense)
+            assert torch.equal(found[name], clean[name]) == undefended, (arm, number)
+    assert defenses.build("censor", {}, "as_released").disclosure()["rounds"] == 10
 
 
 def test_the_released_choice_prefers_what_is_left_of_the_gradient(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -16,14 +16,22 @@ from gradsiege.protocol.local_update import Tensors, apply_update, loss
 
 VERSION = 1
 ARMS = ("faithful", "as_released")
+RELEASED_ROUNDS = 10
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Released: 20 random candidates, and the learning rate with which each is tried on the client's own loss."""
+    """The released constants.
+
+    Attributes:
+        trials: random candidates.
+        step: learning rate with which each is tried on the client's own loss.
+        rounds: how many rounds are defended. None: all of them in the faithful arm, the first 10 (epochs) as released.
+    """
 
     trials: int = 20
     step: float = 1e-4
+    rounds: int | None = None
 
 
 def orthogonal(value: Tensor, direction: Tensor) -> Tensor:
@@ -70,8 +78,9 @@ class Censor(Defense):
     """Replace every tensor by a random one of its length, the candidate that lowers the client's loss most.
 
     Faithful arm: every candidate is orthogonal to the update, and the best of them is uploaded even if none
-    lowers the loss. As released: candidates are not orthogonal (`released`), and the true update is uploaded if none
-    lowers the loss. Either way the length of every tensor is that of the true update.
+    lowers the loss. As released: candidates are not orthogonal (`released`), the true update is uploaded if none
+    lowers the loss, and always after the first ten rounds. Either way the length of every tensor is that of the
+    true update.
 
     The loss is that of all the client's images at theta_t - step * candidate, in eval mode. To first order an orthogonal
     candidate does not change it: at the released step the candidates differ by about 1e-8, less than single precision
@@ -82,11 +91,15 @@ class Censor(Defense):
     name = "censor"
 
     def __init__(self, parameters: Parameters, arm: str) -> None:
-        self.parameters = parameters
         self.arm = arm
+        if parameters.rounds is None and arm == "as_released":
+            parameters = replace(parameters, rounds=RELEASED_ROUNDS)
+        self.parameters = parameters
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
         """Return the best of the random candidates."""
+        if self.parameters.rounds is not None and client.round >= self.parameters.rounds:
+            return update
         draw = orthogonal if self.arm == "faithful" else released
         loss_after = self._objective(client)
         best, least = None, float("inf")
