@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gradsiege.models import ModelSpec
 from gradsiege.protocol.local_update import LocalTraining, Step, Tensors, apply_update
 
 
@@ -50,9 +51,9 @@ class Defense:
 
     name = "none"
 
-    def wrap_model(self, model: nn.Module) -> nn.Module:
-        """Change the architecture before the federation starts (PRECODE)."""
-        return model
+    def wrap_model(self, spec: ModelSpec) -> ModelSpec:
+        """Change the architecture before the federation starts (PRECODE); checkpoints and observations say so."""
+        return spec
 
     def transform_batch(
         self, images: Tensor, labels: Tensor, step: Step, client: Client
@@ -61,11 +62,11 @@ class Defense:
         return images, labels
 
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
-        """Change the gradient of a local step (clipping, DP-SGD, Soteria)."""
+        """Change the gradient of a local step (DP-SGD, Soteria, PRECODE)."""
         return gradient
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
-        """Change the update before it is uploaded (noise, sparsification, TIP)."""
+        """Change the update before it is uploaded (noise, clipping, sparsification, TIP)."""
         return update
 
     def disclosure(self) -> dict[str, Any]:

@@ -47,14 +47,15 @@ def federate(job: Job) -> None:
     images, labels, classes = load_images(job.input(fetch, "train.safetensors"))
     test = load_images(job.input(fetch, "test.safetensors"))[:2]
     chosen = study.one("models", cell.model)
-    spec = ModelSpec(chosen.name, chosen.parameters, len(classes), *images.shape[1:3])
     entry = study.one("defenses", cell.defense)
     shadow = shadow_of(cell, study)
     pretrained = job.input(shadow, "shadow.safetensors") if shadow else None
     defense = defenses.build(entry.name, entry.parameters, entry.arm, pretrained)
+    undefended = ModelSpec(chosen.name, chosen.parameters, len(classes), *images.shape[1:3])
+    spec = defense.wrap_model(undefended)
     # The initial weights depend on no defense, so that all defenses are compared from one start.
     start = torch_generator(study.seed, cell.dataset, cell.model, cell.seed, "initial weights")
-    model = defense.wrap_model(build(spec, start))
+    model = build(spec, start)
     _set_normalisation(model, images)
     progress = _resume(job) or Progress(*split_state(model))
     untrained = split_state(model)

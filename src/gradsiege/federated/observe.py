@@ -29,7 +29,7 @@ def observe(job: Job) -> None:
     shadow = shadow_of(cell, study)
     pretrained = job.input(shadow, "shadow.safetensors") if shadow else None
     defense = defenses.build(entry.name, entry.parameters, entry.arm, pretrained)
-    model = defense.wrap_model(build(checkpoint.model))
+    model = build(checkpoint.model)
     protocol = study.one("protocols", cell.protocol)
     training = LocalTraining(**protocol.model_dump(exclude={"id"}))
     images, labels = _victims(job, protocol.images)

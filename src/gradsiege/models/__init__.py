@@ -13,13 +13,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What is needed to rebuild an architecture: its name, parameters, classes and input."""
+    """What is needed to rebuild an architecture.
+
+    Attributes:
+        name, parameters: of the network.
+        classes: length of the logits.
+        channels, size: of the images; they are square.
+        bottleneck: units of a variational bottleneck before the head (PRECODE), 0 for none.
+    """
 
     name: str
     parameters: dict[str, Any]
     classes: int
     channels: int
     size: int
+    bottleneck: int = 0
 
 
 def build(spec: ModelSpec, generator: torch.Generator | None = None) -> nn.Module:
@@ -27,10 +35,12 @@ def build(spec: ModelSpec, generator: torch.Generator | None = None) -> nn.Modul
 
     Every model maps images ``[n, channels, size, size]`` in [0, 1] to logits ``[n, classes]``; it normalises its
     input itself, with buffers that are part of its state, so client and attacker can never disagree
-    about normalisation. The last layer is always called ``head``.
+    about normalisation. The last layer is always called ``head``. A bottleneck draws its weights after all others, which
+    are the same with and without it.
     """
     import torch
 
+    from gradsiege.models.bottleneck import insert_bottleneck
     from gradsiege.models.layers import Classifier, initialize
 
     module = importlib.import_module(f"gradsiege.models.{spec.name}")
@@ -38,5 +48,8 @@ def build(spec: ModelSpec, generator: torch.Generator | None = None) -> nn.Modul
         body = module.build(spec, module.Parameters(**spec.parameters))
         model = Classifier(body, spec.channels)
     model = model.to_empty(device="cpu")
-    initialize(model, generator or torch.Generator().manual_seed(0))
+    generator = generator or torch.Generator().manual_seed(0)
+    initialize(model, generator)
+    if spec.bottleneck:
+        insert_bottleneck(model, spec.bottleneck, generator)
     return model.eval()

@@ -1,0 +1,142 @@
+"""CENSOR: upload random directions orthogonal to the update (Zhang et al., NDSS 2025, arXiv 2501.15718)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradsiege.defenses.base import Client, Defense
+from gradsiege.errors import StudyError
+from gradsiege.protocol.local_update import Tensors, apply_update, loss
+
+VERSION = 1
+ARMS = ("faithful", "as_released")
+RELEASED_ROUNDS = 10
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The released constants.
+
+    Attributes:
+        trials: random candidates.
+        step: learning rate with which each is tried on the client's own loss.
+        rounds: how many rounds are defended. None: all of them in the faithful arm, the first 10 (epochs) as released.
+    """
+
+    trials: int = 20
+    step: float = 1e-4
+    rounds: int | None = None
+
+
+def orthogonal(value: Tensor, direction: Tensor) -> Tensor:
+    """Return `direction` without its part along `value`, at the length of `value`.
+
+    The result is orthogonal to `value` up to rounding. A tensor of one coordinate has nothing orthogonal but zero.
+
+    >>> orthogonal(torch.tensor([3.0, 4.0]), torch.tensor([1.0, 0.0]))
+    tensor([ 4., -3.])
+    """
+    g, u = value.flatten().double(), direction.flatten().double()
+    square = g @ g
+    if len(g) == 1 or square == 0:
+        return torch.zeros_like(value)
+    rest = u - (u @ g) / square * g
+    found: Tensor = (rest / rest.norm() * square.sqrt()).view(value.shape).to(value.dtype)
+    return found
+
+
+def released(value: Tensor, direction: Tensor) -> Tensor:
+    """Return what the release computes: the projection coefficient is divided by |g| where |g|^2 is needed.
+
+    With u of unit length, u - (u.g / |g|) g keeps the part (u.g)(1 - |g|) / |g| along g. It is orthogonal for |g| = 1 alone;
+    for a longer g it overshoots to the other side.
+
+    >>> released(torch.tensor([3.0, 4.0]), torch.tensor([1.0, 0.0]))
+    tensor([-1.5811, -4.7434])
+    """
+    length = value.norm()
+    unit = direction / direction.norm()
+    rest = unit - (unit * value).sum() / length.clamp_min(torch.finfo(value.dtype).tiny) * value
+    found: Tensor = rest / rest.norm().clamp_min(torch.finfo(value.dtype).tiny) * length
+    return found
+
+
+def _double(tensors: Tensors) -> Tensors:
+    return {
+        name: value.double() if value.is_floating_point() else value
+        for name, value in tensors.items()
+    }
+
+
+class Censor(Defense):
+    """Replace every tensor by a random one of its length, the candidate that lowers the client's loss most.
+
+    Faithful arm: every candidate is orthogonal to the update, and the best of them is uploaded even if none
+    lowers the loss. As released: candidates are not orthogonal (`released`), the true update is uploaded if none
+    lowers the loss, and always after the first ten rounds. Either way the length of every tensor is that of the
+    true update.
+
+    The loss is that of all the client's images at theta_t - step * candidate, in eval mode. To first order an orthogonal
+    candidate does not change it: at the released step the candidates differ by about 1e-8, less than single precision
+    resolves, so losses are computed in double. The released candidates differ by their part along the update, and the
+    choice among them prefers those that keep most of it.
+    """
+
+    name = "censor"
+
+    def __init__(self, parameters: Parameters, arm: str) -> None:
+        self.arm = arm
+        if parameters.rounds is None and arm == "as_released":
+            parameters = replace(parameters, rounds=RELEASED_ROUNDS)
+        self.parameters = parameters
+
+    def transform_update(self, update: Tensors, client: Client) -> Tensors:
+        """Return the best of the random candidates."""
+        if self.parameters.rounds is not None and client.round >= self.parameters.rounds:
+            return update
+        draw = orthogonal if self.arm == "faithful" else released
+        loss_after = self._objective(client)
+        best, least = None, float("inf")
+        if self.arm == "as_released":
+            unmoved = {name: torch.zeros_like(value) for name, value in update.items()}
+            best, least = update, loss_after(unmoved)
+        for _ in range(self.parameters.trials):
+            candidate = {
+                name: draw(value, torch.randn(value.shape, generator=client.generator))
+                for name, value in update.items()
+            }
+            found = loss_after(candidate)
+            if best is None or found < least:
+                best, least = candidate, found
+        assert best is not None
+        return best
+
+    def _objective(self, client: Client) -> Callable[[Tensors], float]:
+        """Return the function from a candidate to the client's loss after a step along it."""
+        model = copy.deepcopy(client.model).double().eval()
+        parameters, buffers = _double(client.parameters), _double(client.buffers)
+        images = client.images.double()
+
+        @torch.no_grad()
+        def loss_after(candidate: Tensors) -> float:
+            moved = apply_update(parameters, candidate, self.parameters.step)
+            return float(loss(model, moved, buffers, images, client.labels)[0])
+
+        return loss_after
+
+    def disclosure(self) -> dict[str, Any]:
+        """The rule is public; the draws are not."""
+        return {"defense": self.name, "arm": self.arm, **asdict(self.parameters)}
+
+
+def build(parameters: Parameters, arm: str) -> Defense:
+    """Return the defense."""
+    if parameters.trials < 1:
+        raise StudyError(f"censor: trials must be at least 1, not {parameters.trials}")
+    return Censor(parameters, arm)

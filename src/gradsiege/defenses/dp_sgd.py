@@ -1,0 +1,140 @@
+"""DP-SGD: every image's gradient is clipped, and Gaussian noise is added to their sum."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+
+from gradsiege.defenses.base import Client, Defense
+from gradsiege.errors import StudyError
+from gradsiege.protocol.local_update import Step, Tensors, gradient
+
+VERSION = 1
+# Images whose gradients are held at once.
+PHYSICAL_BATCH = 16
+# Orders of the Renyi divergence: fine near 1, which little noise needs, and wide.
+ORDERS = [1 + x / 50 for x in range(1, 500)] + list(range(11, 256))
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Clipping bound C of an image's gradient, deviation of the noise in units of C, and the delta of the account.
+
+    A `noise_multiplier` of 0 leaves the clipping alone: the control that tells noise and clipping apart.
+    """
+
+    bound: float = 1.0
+    noise_multiplier: float = 1.0
+    delta: float = 1e-5
+
+
+def epsilon(
+    noise_multiplier: float,
+    sample_rate: float,
+    steps: int,
+    delta: float,
+    accountant: Literal["rdp", "prv"] = "rdp",
+) -> float:
+    """Return epsilon such that `steps` noisy steps are (epsilon, delta)-private, by an accountant of Opacus.
+
+    Args:
+        noise_multiplier: deviation of the noise over the clipping bound; 0 gives infinity.
+        sample_rate: probability with which a step uses an image (Poisson sampling). Our clients go through their
+            images in a fixed order, so for batches of b of n images b / n is the usual reading, not a proof; for one
+            step on all images (fedsgd) the rate is 1 and the account exact.
+        accountant: ``rdp`` (Mironov, CSF 2017) holds always; ``prv`` (Gopi et al., NeurIPS 2021) is tighter.
+
+    Two data sets are neighbours when one has one image more.
+    """
+    from opacus.accountants import PRVAccountant, RDPAccountant
+
+    if noise_multiplier == 0:
+        return float("inf")
+    if accountant == "prv":
+        tight = PRVAccountant()
+        tight.history = [(noise_multiplier, sample_rate, steps)]
+        return float(tight.get_epsilon(delta))
+    renyi = RDPAccountant()
+    renyi.history = [(noise_multiplier, sample_rate, steps)]
+    return float(renyi.get_epsilon(delta, alphas=ORDERS))
+
+
+def per_sample_gradients(step: Step, images: Tensor, labels: Tensor) -> Tensors:
+    """Return the gradient of every image's own loss: for each parameter ``[n, *shape]``."""
+
+    def of_one(image: Tensor, label: Tensor) -> Tensors:
+        return gradient(step.model, step.parameters, step.buffers, image[None], label[None])[0]
+
+    found: Tensors = vmap(of_one)(images, labels)
+    return found
+
+
+def clipped_sum(gradients: Tensors, bound: float) -> Tensors:
+    """Return the sum over images of g_i min(1, C / |g_i|), norms taken over all tensors of an image together.
+
+    >>> clipped_sum({"a": torch.tensor([[3.0], [0.1]]), "b": torch.tensor([[4.0], [0.2]])}, 1.0)
+    {'a': tensor([0.7000]), 'b': tensor([1.])}
+    """
+    squares = torch.stack([value.flatten(1).square().sum(1) for value in gradients.values()])
+    factors = (bound / squares.sum(0).sqrt()).clamp(max=1)
+    return {name: torch.einsum("n,n...->...", factors, value) for name, value in gradients.items()}
+
+
+def refuse_batch_statistics(model: nn.Module) -> None:
+    """Raise if a batch norm in train mode makes every image's loss a function of all images."""
+    for name, part in model.named_modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training:
+            raise StudyError(
+                f"dp_sgd: the batch norm {name!r} is in train mode, where no image has a gradient of its own. "
+                "Choose a model without batch norm (lenet, vit_small); eval mode works, but federations train."
+            )
+
+
+class DpSgd(Defense):
+    """A step's gradient becomes (sum_i clip_C(g_i) + N(0, (sigma C)^2)) / n (Abadi et al., CCS 2016, algorithm 1).
+
+    The hook recomputes the gradients image by image from the step; the mean gradient that it is handed is not used.
+    With several local steps every step is clipped and noised. The account of a client: `epsilon` with
+    rate b / n and the number of all its local steps.
+    """
+
+    name = "dp_sgd"
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+
+    def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
+        """Return the private gradient of the step."""
+        refuse_batch_statistics(step.model)
+        bound, count = self.parameters.bound, len(step.images)
+        deviation = self.parameters.noise_multiplier * bound
+        batches = zip(
+            step.images.split(PHYSICAL_BATCH), step.labels.split(PHYSICAL_BATCH), strict=True
+        )
+        sums = [clipped_sum(per_sample_gradients(step, *batch), bound) for batch in batches]
+        private = {}
+        for name, value in gradient.items():
+            noise = torch.randn(value.shape, generator=client.generator, dtype=value.dtype)
+            total = torch.stack([part[name] for part in sums]).sum(0)
+            private[name] = (total + deviation * noise) / count
+        return private
+
+    def disclosure(self) -> dict[str, Any]:
+        """The mechanism is public, and with it the epsilon of one step on all images (None: no guarantee)."""
+        p = self.parameters
+        spent = epsilon(p.noise_multiplier, 1.0, 1, p.delta) if p.noise_multiplier else None
+        return {"defense": self.name, **asdict(p), "epsilon_of_one_step": spent}
+
+
+def build(parameters: Parameters, arm: str) -> Defense:
+    """Return the defense."""
+    if parameters.bound <= 0 or parameters.noise_multiplier < 0:
+        raise StudyError(
+            "dp_sgd: bound must be positive and noise_multiplier not negative, "
+            f"not {parameters.bound} and {parameters.noise_multiplier}"
+        )
+    return DpSgd(parameters)

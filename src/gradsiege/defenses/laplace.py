@@ -1,0 +1,56 @@
+"""Laplace noise on every coordinate of the update."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradsiege.defenses.base import Client, Defense
+from gradsiege.protocol.local_update import Tensors
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """`scale` is the b of the density exp(-|x| / b) / (2 b), in gradient units; the deviation is b sqrt(2)."""
+
+    scale: float = 0.01
+
+
+def laplace(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Return standard Laplace noise: the difference of two exponential draws, which is never infinite."""
+    first, second = (torch.empty(shape).exponential_(generator=generator) for _ in range(2))
+    return first - second
+
+
+class Laplace(Defense):
+    """Add Laplace(0, b) to every trainable coordinate.
+
+    The second noise of Deep Leakage from Gradients (Zhu et al., NeurIPS 2019, section 5). The unit is the
+    gradient's in every protocol, as for `gaussian`.
+    """
+
+    name = "laplace"
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+
+    def transform_update(self, update: Tensors, client: Client) -> Tensors:
+        """Return update + b * Laplace(0, 1)."""
+        return {
+            name: value + self.parameters.scale * laplace(value.shape, client.generator)
+            for name, value in update.items()
+        }
+
+    def disclosure(self) -> dict[str, Any]:
+        """The noise law is public."""
+        return {"defense": self.name, **asdict(self.parameters)}
+
+
+def build(parameters: Parameters, arm: str) -> Defense:
+    """Return the defense."""
+    return Laplace(parameters)

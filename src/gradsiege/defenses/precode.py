@@ -1,0 +1,72 @@
+"""PRECODE: a variational bottleneck before the head makes the gradients stochastic (Scheliga et al., WACV 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import grad
+
+from gradsiege.defenses.base import Client, Defense
+from gradsiege.errors import StudyError
+from gradsiege.models import ModelSpec
+from gradsiege.models.bottleneck import divergence, sampled
+from gradsiege.protocol.local_update import Step, Tensors, loss
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Units of the code, and the weight beta of its divergence in the loss: 256 and 1e-3 in the release."""
+
+    units: int = 256
+    beta: float = 1e-3
+
+
+class Precode(Defense):
+    """Train cross-entropy + beta KL(code | N(0, 1)) with a code that is drawn anew in every step.
+
+    The bottleneck is part of the architecture (`ModelSpec.bottleneck`), which the server knows; what it does not know is
+    the draw. A model of the server's own takes the mean of the code, unless its owner draws with
+    `gradsiege.models.bottleneck.sampled`. The gradients of everything from the bottleneck on can be told by their names,
+    ``...head.bottleneck...`` and ``...head.head...``.
+
+    The hook recomputes the gradient of the step; the deterministic one that it is handed is not used. Our choice: test
+    accuracy and loss are measured at the mean of the code, where the release samples in evaluation too.
+    """
+
+    name = "precode"
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+
+    def wrap_model(self, spec: ModelSpec) -> ModelSpec:
+        """Return the architecture with the bottleneck."""
+        return replace(spec, bottleneck=self.parameters.units)
+
+    def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
+        """Return the gradient of the loss with one draw of the code per image."""
+        shape = (len(step.images), self.parameters.units)
+        noise = torch.randn(shape, generator=client.generator)
+
+        def objective(parameters: Tensors) -> Tensor:
+            with sampled(step.model, noise) as codes:
+                entropy, _ = loss(step.model, parameters, step.buffers, step.images, step.labels)
+            return entropy + self.parameters.beta * divergence(*codes[0])
+
+        found: Tensors = grad(objective)(step.parameters)
+        return found
+
+    def disclosure(self) -> dict[str, Any]:
+        """Size and weight are public; the draws are not."""
+        return {"defense": self.name, **asdict(self.parameters)}
+
+
+def build(parameters: Parameters, arm: str) -> Defense:
+    """Return the defense."""
+    if parameters.units < 1:
+        raise StudyError(f"precode: units must be at least 1, not {parameters.units}")
+    return Precode(parameters)

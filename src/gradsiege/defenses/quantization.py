@@ -1,0 +1,64 @@
+"""QSGD: stochastic rounding of every coordinate to a few levels."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradsiege.defenses.base import Client, Defense
+from gradsiege.errors import StudyError
+from gradsiege.protocol.local_update import Tensors
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """`levels` is s, the number of steps between zero and the norm of a tensor."""
+
+    levels: int = 16
+
+
+def quantize(value: Tensor, levels: int, generator: torch.Generator) -> Tensor:
+    """Return Q_s(v) = |v|_2 sign(v_i) xi_i (Alistarh et al., NeurIPS 2017, section 3.1), with E[Q_s(v)] = v.
+
+    With l <= s |v_i| / |v|_2 < l + 1 the level xi_i is (l + 1) / s with probability s |v_i| / |v|_2 - l, and l / s
+    otherwise. The expected squared error is at most min(n / s^2, sqrt(n) / s) |v|_2^2 (lemma 3.1).
+    """
+    length = value.norm()
+    # A tensor of zeros has no direction and stays what it is.
+    place = value.abs() / length.clamp_min(torch.finfo(value.dtype).tiny) * levels
+    draw = torch.rand(value.shape, generator=generator)
+    level = place.floor() + (draw < place - place.floor())
+    quantized: Tensor = value.sign() * level * (length / levels)
+    return quantized
+
+
+class Quantization(Defense):
+    """Round every tensor to s levels of its own norm, at random and without bias."""
+
+    name = "quantization"
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+
+    def transform_update(self, update: Tensors, client: Client) -> Tensors:
+        """Return the quantized update."""
+        return {
+            name: quantize(value, self.parameters.levels, client.generator)
+            for name, value in update.items()
+        }
+
+    def disclosure(self) -> dict[str, Any]:
+        """The number of levels is public."""
+        return {"defense": self.name, **asdict(self.parameters)}
+
+
+def build(parameters: Parameters, arm: str) -> Defense:
+    """Return the defense."""
+    if parameters.levels < 1:
+        raise StudyError(f"quantization: levels must be at least 1, not {parameters.levels}")
+    return Quantization(parameters)

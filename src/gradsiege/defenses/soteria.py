@@ -1,0 +1,160 @@
+"""Soteria: hide the features that give the image away most from the last layer's gradient (Sun et al., CVPR 2021)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, jvp, vjp, vmap
+
+from gradsiege.defenses.base import Client, Defense
+from gradsiege.defenses.magnitudes import below_percentile, smallest
+from gradsiege.errors import StudyError
+from gradsiege.protocol.local_update import Step, Tensors
+
+VERSION = 1
+HEAD = "head.weight"
+# Images times features whose gradients are computed at once.
+AT_ONCE = 128
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Percentage of features whose columns are zeroed, and how features are ranked.
+
+    Attributes:
+        prune: released 60 (attack of Geiping et al.) and 1 (DLG); GIFD 80, GGL 10.
+        rule: ``approximation`` ranks by |d r_i / d X| / (|r_i| + constant), the smallest first, as the release and its
+            ports do. ``jacobian`` ranks by what this stands in for, |r_i (d r / d X)^-1_i|, the largest first.
+        constant: keeps the ratio of a dead feature finite: released 0.1, ports 1e-10. Only ``approximation`` uses it.
+        probes: random directions from which ``approximation`` estimates the gradient norms (ours, for wide heads in a
+            federation); 0 computes them exactly, with one backward pass per feature.
+    """
+
+    prune: float = 60.0
+    rule: Literal["approximation", "jacobian"] = "approximation"
+    constant: float = 0.1
+    probes: int = 0
+
+
+def representation(model: nn.Module, state: Tensors, images: Tensor) -> Tensor:
+    """Return r, the input ``[n, features]`` of the layer called ``head``."""
+    seen: list[Tensor] = []
+    name = next(name for name in reversed(list(state)) if name.endswith(HEAD))
+    head = model.get_submodule(name.removesuffix(".weight"))
+    handle = head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    try:
+        functional_call(model, state, (images,))
+    finally:
+        handle.remove()
+    return seen[0]
+
+
+def feature_gradients(
+    model: nn.Module, state: Tensors, images: Tensor
+) -> tuple[Tensor, Iterator[Tensor]]:
+    """Return r ``[n, features]`` and, in blocks of features, d r_i / d X as ``[block, n, pixels]``.
+
+    In eval mode no image sees another, so one backward pass per feature serves all images.
+    """
+    features, pull_back = vjp(lambda x: representation(model, state, x), images)[:2]
+    count = features.shape[1]
+
+    def blocks() -> Iterator[Tensor]:
+        for chosen in torch.arange(count).split(max(1, AT_ONCE // len(images))):
+            unit = nn.functional.one_hot(chosen, count).to(features)
+            cotangents = unit[:, None].expand(-1, len(images), -1)
+            (found,) = vmap(pull_back)(cotangents)
+            yield found.flatten(2)
+
+    return features, blocks()
+
+
+def estimated_norms(
+    model: nn.Module, state: Tensors, images: Tensor, probes: int, generator: torch.Generator
+) -> Tensor:
+    """Return an estimate of |d r_i / d X|, ``[n, features]``, from forward derivatives along random directions.
+
+    For v from N(0, I) the expectation of (d r_i / d X . v)^2 is |d r_i / d X|^2; the mean over k probes misses it by
+    about sqrt(2 / k).
+    """
+    directions = torch.randn((probes, *images.shape), generator=generator, dtype=images.dtype)
+
+    def along(direction: Tensor) -> Tensor:
+        moved: Tensor = jvp(lambda x: representation(model, state, x), (images,), (direction,))[1]
+        return moved
+
+    blocks = directions.split(max(1, AT_ONCE // len(images)))
+    squares = torch.stack([vmap(along)(block).square().sum(0) for block in blocks])
+    return (squares.sum(0) / probes).sqrt()
+
+
+def approximate_risk(features: Tensor, norms: Tensor, constant: float) -> Tensor:
+    """Return -sum over images of |d r_i / d X| / (|r_i| + constant), ``[features]``; both arguments ``[n, features]``."""
+    return -(norms / (features.abs() + constant)).sum(0)
+
+
+def jacobian_risk(features: Tensor, gradients: Iterator[Tensor]) -> Tensor:
+    """Return sum over images of |r_i| |J^+ e_i|, ``[features]``: how far the image moves when feature i alone is removed.
+
+    J^+ is the pseudo-inverse of the Jacobian ``[features, pixels]``; its column i is what the approximation takes
+    to be (d r_i / d X) / |d r_i / d X|^2, which holds if no two features share a direction.
+    """
+    jacobian = torch.cat(list(gradients)).transpose(0, 1)  # [n, features, pixels]
+    moves = torch.linalg.pinv(jacobian.double()).norm(dim=1)
+    risk: Tensor = (features.abs() * moves.to(features)).sum(0)
+    return risk
+
+
+class Soteria(Defense):
+    """Zero the columns of the last layer's weight gradient that belong to the features of highest risk.
+
+    The upload says nothing of those features; the other gradients, the head's bias among them, are left alone.
+    The ranking runs in eval mode, and the features of a batch are ranked by the sum over its images. The number of
+    columns is that of values below the percentile. A feature that is dead in all images has a ratio of zero
+    and goes first although its column is zero anyway, so a study with many dead features hides fewer than it says.
+
+    One backward pass per feature and step makes this the most expensive defense by far on wide heads; `probes` is the way
+    out where thousands of steps are taken.
+    """
+
+    name = "soteria"
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+
+    def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
+        """Return the gradient with the risky columns of ``head.weight`` zeroed."""
+        name = next(name for name in reversed(list(gradient)) if name.endswith(HEAD))
+        risk = self._risk(step, client.generator)
+        pruned = smallest(-risk, below_percentile(len(risk), self.parameters.prune))
+        return {**gradient, name: gradient[name].masked_fill(pruned, 0)}
+
+    def _risk(self, step: Step, generator: torch.Generator) -> Tensor:
+        p, images = self.parameters, step.images
+        model = copy.deepcopy(step.model).eval()
+        state = {**step.buffers, **step.parameters}
+        if p.rule == "approximation" and p.probes:
+            features = representation(model, state, images)
+            norms = estimated_norms(model, state, images, p.probes, generator)
+            return approximate_risk(features, norms, p.constant)
+        features, gradients = feature_gradients(model, state, images)
+        if p.rule == "jacobian":
+            return jacobian_risk(features, gradients)
+        norms = torch.cat([block.norm(dim=2) for block in gradients]).T
+        return approximate_risk(features, norms, p.constant)
+
+    def disclosure(self) -> dict[str, Any]:
+        """The rule is public; which columns it chose is not, though zeros betray it."""
+        return {"defense": self.name, **asdict(self.parameters)}
+
+
+def build(parameters: Parameters, arm: str) -> Defense:
+    """Return the defense."""
+    if not 0 <= parameters.prune <= 100:
+        raise StudyError(f"soteria: prune lies in 0..100, not {parameters.prune}")
+    return Soteria(parameters)
