@@ -1,0 +1,244 @@
+"""Time the attack engines against the textbook loop, in one process, interleaved; append the rows to `rows.jsonl`.
+
+    make benchmark
+
+The textbook loop is what nearly all released code does: one victim after the other, `autograd.grad` with
+``create_graph=True``, then ``backward()``. Every number is a median; compare ratios, not times: machines are noisy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from gradsiege.attacks.engine.distances import cosine
+from gradsiege.attacks.engine.engines import ENGINES, candidates
+from gradsiege.attacks.engine.objective import Problem, Target
+from gradsiege.attacks.engine.optimizer import Adam
+from gradsiege.attacks.engine.recipe import Knowledge, Stage
+from gradsiege.attacks.engine.regularizers import total_variation
+from gradsiege.attacks.engine.variables import Variables
+from gradsiege.models import ModelSpec, build
+from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
+from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.threat_model import ThreatModel
+
+ROWS = Path(__file__).with_name("rows.jsonl")
+TEXTBOOK = "textbook loop"
+CASES = {"cpu": [("lenet", 64), ("convnet", 16), ("resnet18", 4)]}
+CASES["cuda"] = [("lenet", 64), ("convnet", 64), ("resnet18", 64)]
+WEIGHT = 0.01
+START = """
+import time; begin = time.perf_counter()
+from benchmarks.engines import case
+from gradsiege.attacks.engine.engines import ENGINES
+problem, x, target = case("convnet", 8, "cpu")
+ENGINES["factored"](problem)(x, target)
+print(time.perf_counter() - begin)
+"""
+
+
+def case(name: str, victims: int, device: str) -> tuple[Problem, Variables, Target]:
+    """Return random single-image victims at 32 px and an attack on them: cosine with total variation."""
+    generator = torch.Generator().manual_seed(0)
+    spec = ModelSpec(name, {}, 10, 3, 32)
+    model = build(spec, generator).to(device)
+    parameters, buffers = split_state(model)
+    images = torch.rand(victims, 1, 3, 32, 32, generator=generator).to(device)
+    labels = torch.randint(0, 10, (victims, 1), generator=generator).to(device)
+    training = LocalTraining("fedsgd", 1, 1, 1, 0.01, "eval")
+    updates = [
+        local_update(model, parameters, buffers, x, y, training)[0]
+        for x, y in zip(images, labels, strict=True)
+    ]
+    update = {key: torch.stack([one[key] for one in updates]) for key in parameters}
+    seen = Observation(spec, parameters, buffers, update, 1, training, None, labels)
+    space = Knowledge(seen, ThreatModel("benchmark")).pixels()
+    stage = Stage(space, cosine, ((WEIGHT, total_variation),), Adam(0.1, sign="hard"), 100)
+    x = {"x": torch.stack([space.start(generator)["x"] for _ in range(victims)])}
+    target = Target(labels, update, torch.zeros_like(x["x"]), {})
+    return Problem(model, seen, training, stage), x, target
+
+
+def textbook(problem: Problem) -> Callable[[Variables, Target], Tensor]:
+    """The loop that engines are compared with."""
+    model = build(problem.observation.model).to(
+        next(iter(problem.observation.parameters.values())).device
+    )
+    model.load_state_dict({**problem.observation.parameters, **problem.observation.buffers})
+    parameters = list(model.parameters())
+    names = [name for name, _ in model.named_parameters()]
+    space: Any = problem.stage.space
+
+    def one(x: Tensor, label: Tensor, observed: list[Tensor]) -> Tensor:
+        candidate = x.clone().requires_grad_()
+        loss = F.cross_entropy(model(space.images({"x": candidate})), label)
+        found = torch.autograd.grad(loss, parameters, create_graph=True)
+        product = sum((a * b).sum() for a, b in zip(found, observed, strict=True))
+        own = sum(a.pow(2).sum() for a in found)
+        seen = sum(b.pow(2).sum() for b in observed)
+        variation = candidate.diff(dim=-1).abs().mean() + candidate.diff(dim=-2).abs().mean()
+        (1 - product / (own.sqrt() * seen.sqrt()) + WEIGHT * variation).backward()
+        model.zero_grad()
+        assert candidate.grad is not None
+        return candidate.grad
+
+    def evaluate(x: Variables, target: Target) -> Tensor:
+        rows = zip(x["x"], target.labels, *(target.observed[name] for name in names), strict=True)
+        return torch.stack([one(image, label, list(observed)) for image, label, *observed in rows])
+
+    return evaluate
+
+
+def medians(ways: dict[str, Callable[[], Any]], seconds: float, device: str) -> dict[str, float]:
+    """Return the median seconds of every way, taken in turns until the time is up (at least five turns)."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for run in ways.values():
+        run()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(next(iter(taken.values()))) < 5:
+        for name, run in ways.items():
+            _wait(device)
+            begin = time.perf_counter()
+            run()
+            _wait(device)
+            taken[name].append(time.perf_counter() - begin)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def operations(model: nn.Module, victims: int, run: Callable[[], Any], device: str) -> float:
+    """Return floating-point operations of one evaluation, in forward passes of all victims."""
+    with FlopCounterMode(display=False) as forward:
+        model(torch.rand(victims, 3, 32, 32, device=device))
+    with FlopCounterMode(display=False) as evaluation:
+        run()
+    return evaluation.get_total_flops() / forward.get_total_flops()
+
+
+def rows_of(
+    name: str, victims: int, device: str, seconds: float, compile_too: bool
+) -> list[dict[str, Any]]:
+    """Measure one network: a row for the textbook loop and one for each engine that runs here."""
+    problem, x, target = case(name, victims, device)
+    engines = {
+        engine: ENGINES[engine](problem)
+        for engine in candidates(problem, torch.device(device), compile_too)
+    }
+    plain = textbook(problem)
+    ways: dict[str, Callable[[], Any]] = {TEXTBOOK: lambda: plain(x, target)}
+    ways |= {key: (lambda run=run: run(x, target)) for key, run in engines.items()}
+    check(plain(x, target), engines, x, target)
+    times = medians(ways, seconds, device)
+    # The counter charges a grouped convolution as if it were a full one: vmap and what is compiled from it are not counted.
+    counted = {TEXTBOOK, "loop", "factored"}
+    return [
+        {
+            "model": name,
+            "victims": victims,
+            "engine": key,
+            "milliseconds": round(1000 * times[key], 2),
+            "speed-up": round(times[TEXTBOOK] / times[key], 2),
+            "victim iterations per second": round(victims / times[key], 1),
+            "forward passes": round(operations(problem.model, victims, run, device), 2)
+            if key in counted
+            else None,
+            "peak MiB": peak(run) if device == "cuda" else None,
+        }
+        for key, run in ways.items()
+    ]
+
+
+def peak(run: Callable[[], Any]) -> float:
+    """Return the peak of the GPU's memory during a run, in MiB."""
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+
+
+def check(expected: Tensor, engines: dict[str, Any], x: Variables, target: Target) -> None:
+    """Refuse to time what does not compute the same gradient (cosine above 0.999 in float32)."""
+    for name, run in engines.items():
+        found = run(x, target)[0]["x"]
+        agreement = F.cosine_similarity(found.flatten(1), expected.flatten(1)).min()
+        if not agreement > 0.999:
+            raise SystemExit(
+                f"{name} and the textbook loop disagree: cosine {float(agreement):.4f}"
+            )
+
+
+def scaling(device: str, seconds: float) -> list[dict[str, Any]]:
+    """Measure the time of one evaluation against the number of victims."""
+    rows = []
+    for victims in (4, 8, 16, 32, 64):
+        problem, x, target = case("convnet", victims, device)
+        evaluate = ENGINES["factored"](problem)
+        found = medians({"factored": lambda: evaluate(x, target)}, seconds, device)  # noqa: B023
+        rows.append(
+            {
+                "victims": victims,
+                "milliseconds per victim": round(1000 * found["factored"] / victims, 3),
+            }
+        )
+    return rows
+
+
+def start_up() -> float:
+    """Return the seconds from an interpreter's first import to the end of the first evaluation, least of three."""
+    command = [sys.executable, "-c", START]
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(3)]
+    return round(min(float(run.stdout) for run in runs), 2)
+
+
+def main() -> None:
+    """Measure, append, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=15, help="per network")
+    parser.add_argument(
+        "--compiled", action="store_true", help="time compiled engines too (minutes)"
+    )
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    record: dict[str, Any] = {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": torch.cuda.get_device_name()
+        if options.device == "cuda"
+        else platform.processor() or platform.machine(),
+        "threads": options.threads,
+        "torch": torch.__version__,
+        "engines": [],
+    }
+    for name, victims in CASES[options.device]:
+        found = rows_of(name, victims, options.device, options.seconds, options.compiled)
+        record["engines"] += found
+        for row in found:
+            print(row, flush=True)
+    record["scaling"] = scaling(options.device, options.seconds / 5)
+    record["start-up seconds"] = start_up()
+    print(record["scaling"], record["start-up seconds"])
+    with ROWS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+if __name__ == "__main__":
+    main()
