@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,13 @@ from gradsiege.attacks.engine.evolution import CMAES, evolve, population_evaluat
 from gradsiege.attacks.engine.loop import State, begin, optimise
 from gradsiege.attacks.engine.objective import Evaluation, Target, element_cost, evaluator
 from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
-from gradsiege.attacks.engine.variables import Variables, stack, where
+from gradsiege.attacks.engine.selection import (
+    end_at_last_iterate,
+    least_matching,
+    record,
+    select,
+)
+from gradsiege.attacks.engine.variables import Variables, stack
 from gradsiege.errors import ThreatModelError
 from gradsiege.models import build
 from gradsiege.protocol.local_update import LocalTraining
@@ -43,24 +50,26 @@ def reconstruct(
     observation = knowledge.observation
     if observation.training is None:
         raise ThreatModelError("matching the update needs the local protocol, which is not granted")
-    labels = observation.labels
-    if labels is None:
-        labels = label_rules.infer(observation.update, observation.images)
-    target = _target(knowledge, labels, restarts)
+    target = _target(knowledge, _labels(knowledge, recipe), restarts)
     model = build(observation.model).to(next(iter(observation.parameters.values())).dtype)
     first = recipe.stages[0]
-    state = resume() or begin(
-        starting_points(first, observation.victims, restarts, seed), first.optimizer
-    )
+
+    def starts() -> Variables:
+        return starting_points(first, observation.victims, restarts, seed)
+
+    state = resume() or begin(starts(), first.optimizer)
     for number in range(state.stage, len(recipe.stages)):
         stage = recipe.stages[number]
         if number > state.stage:
-            state = _next_stage(state, stage)
+            state = _next_stage(state, stage, starts)
         state = _run_stage(
             model, knowledge, observation.training, stage, state, target, restarts, seed, pause
         )
-        state.kept = _keep(state, stage, target.labels, recipe.keep)
-    return _select(state, observation.victims, restarts)
+        if stage.iterate == "last":
+            end_at_last_iterate(state, stage)
+        state.kept = record(state, stage, target.labels)
+    trace = [(place, loss.view(observation.victims, restarts)) for place, loss in state.trace]
+    return replace(select(state.kept, recipe, observation.victims, restarts), trace=trace)
 
 
 def starting_points(stage: Stage, victims: int, restarts: int, seed: Seed) -> Variables:
@@ -84,10 +93,23 @@ def _target(knowledge: Knowledge, labels: Tensor, restarts: int) -> Target:
     return Target(labels.repeat_interleave(restarts, 0), observed, consensus)
 
 
-def _next_stage(state: State, stage: Stage) -> State:
+def _labels(knowledge: Knowledge, recipe: Recipe) -> Tensor:
+    """Return the granted labels, or inferred ones, ``[victims, images]``."""
+    seen = knowledge.observation
+    if seen.labels is not None and not recipe.ordered_labels:
+        return seen.labels
+    inferred = label_rules.infer(seen.update, seen.images)
+    return inferred if seen.labels is None else label_rules.ordered(inferred, seen.labels)
+
+
+def _next_stage(state: State, stage: Stage, starts: Callable[[], Variables]) -> State:
     """Continue from the best variables so far; an element without any keeps its NaN and stays failed."""
-    after = begin(stage.space.follow(state.best), stage.optimizer)
-    after.stage, after.kept, after.trace = state.stage + 1, state.kept, state.trace
+    if stage.again is None:
+        x, kept = stage.space.follow(state.best), state.kept
+    else:
+        x, kept = stage.again(starts(), least_matching(state.kept)), {}
+    after = begin(x, stage.optimizer)
+    after.stage, after.kept, after.trace = state.stage + 1, kept, state.trace
     return after
 
 
@@ -147,38 +169,3 @@ def _consensus(
         mean = shaped.mean(1, keepdim=True).expand_as(shaped)
         state.extra["consensus"] = mean.reshape(images.shape)
     return state.extra["consensus"]
-
-
-def _keep(state: State, stage: Stage, labels: Tensor, keep: str) -> Variables:
-    """Decode this stage's best elements, and hold on to an earlier stage's where it matched better."""
-    _, images = torch.vmap(stage.space.decode)(state.best, labels)
-    found = {
-        "images": images.clamp(0, 1),
-        "labels": torch.vmap(stage.space.labels)(state.best, labels),
-        "loss": state.best_loss,
-        "iteration": state.best_iteration,
-        "stage": torch.full_like(state.best_iteration, state.stage),
-    }
-    if found["labels"].is_floating_point():
-        found["labels"] = found["labels"].argmax(-1)
-    if keep == "last" or not state.kept:
-        return found
-    better = found["loss"] < state.kept["loss"]
-    return where(better, found, state.kept)
-
-
-def _select(state: State, victims: int, restarts: int) -> Reconstruction:
-    """Return each victim's best restart by matching loss."""
-    kept = {
-        name: value.view(victims, restarts, *value.shape[1:]) for name, value in state.kept.items()
-    }
-    best = kept["loss"].argmin(1)
-    rows = torch.arange(victims)
-    return Reconstruction(
-        images=kept["images"][rows, best],
-        labels=kept["labels"][rows, best],
-        matching_loss=kept["loss"][rows, best],
-        restart=best,
-        iteration=kept["iteration"][rows, best],
-        trace=[(iteration, loss.view(victims, restarts)) for iteration, loss in state.trace],
-    )
