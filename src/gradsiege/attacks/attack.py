@@ -15,6 +15,7 @@ from gradsiege.attacks.engine.loop import State
 from gradsiege.attacks.engine.recipe import Knowledge, TrainedPrior
 from gradsiege.attacks.engine.variables import Variables
 from gradsiege.attacks.reconstruct import reconstruct
+from gradsiege.cells import priors_of
 from gradsiege.jobs import Job
 from gradsiege.priors.prior import load_prior
 from gradsiege.protocol.observation import group, load_observation
@@ -32,12 +33,11 @@ def attack(job: Job, observation: Path | None = None) -> None:
     require(threat, catalogue.entries("attacks")[entry.name].requires, entry.id)
     path = observation or job.input(cell.at("observe"), "observation.safetensors")
     seen = strip(load_observation(path), threat)
-    prior = None
-    if entry.prior:
-        prior = TrainedPrior(
-            *load_prior(job.input(cell.at("prior", prior=entry.prior), "prior.safetensors"))
-        )
-    knowledge = Knowledge(seen, threat, prior)
+    priors = [
+        TrainedPrior(*load_prior(job.input(other, "prior.safetensors")))
+        for other in priors_of(cell, study)
+    ]
+    knowledge = Knowledge(seen, threat, next(iter(priors), None), tuple(priors[1:]))
     recipe = recipes.build(entry.name, entry.parameters, entry.arm, entry.iterations, knowledge)
     # The starts depend on the victim and the seed alone: attacks that start in one space start alike.
     seed = (study.seed, cell.at("observe").key, "attack")
