@@ -48,7 +48,7 @@ STAGE_VERSIONS = {
     "federate": 1,
     "observe": 1,
     "attack": 1,
-    "score": 1,
+    "score": 2,
 }
 SECTIONS = {
     "dataset": "datasets",
