@@ -15,10 +15,11 @@ from gradsiege.attacks.engine.distances import cosine
 from gradsiege.attacks.engine.feature_radii import PUBLISHED_RADII, ball_radius
 from gradsiege.attacks.engine.feature_spaces import Features, feature_shapes
 from gradsiege.attacks.engine.generator_spaces import LatentCodes, staged_generator
-from gradsiege.attacks.engine.loop import State
+from gradsiege.attacks.engine.loop import State, begin
 from gradsiege.attacks.engine.optimizer import Adam
-from gradsiege.attacks.engine.recipe import Knowledge, Recipe, TrainedPrior
+from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage, TrainedPrior
 from gradsiege.attacks.engine.regularizers import l2, total_variation
+from gradsiege.attacks.engine.selection import end_at_last_iterate
 from gradsiege.attacks.engine.variables import Variables
 from gradsiege.attacks.reconstruct import reconstruct
 from gradsiege.errors import StudyError, ThreatModelError
@@ -280,6 +281,20 @@ def test_the_returned_image_has_the_returned_loss(natural: tuple[Knowledge, Tens
     # A stage ends with its last iterate: the losses at the ends of the trace are the stages' own.
     ends = [row for place, (step, row) in enumerate(found.trace) if step == 5]
     torch.testing.assert_close(torch.stack(ends, 1).amin(2), found.stage_losses)
+
+
+def test_a_last_iterate_that_broke_is_passed_over_for_the_least_one() -> None:
+    x = {"z": torch.tensor([[[1.0]], [[torch.nan]], [[3.0]]])}
+    state = begin(x, Adam(0.1))
+    state.best, state.best_loss = {"z": torch.full((3, 1, 1), 7.0)}, torch.tensor([0.1, 0.2, 0.3])
+    state.best_iteration = torch.tensor([2, 2, 2])
+    state.trace.append((5, torch.tensor([0.4, torch.nan, 0.6])))
+    mean, deviation = torch.full((3,), 0.5), torch.full((3,), 0.25)
+    space = LatentCodes(generator(), 1, mean, deviation)
+    end_at_last_iterate(state, Stage(space, cosine, (), Adam(0.1), 5))
+    assert state.best["z"].flatten().tolist() == [1.0, 7.0, 3.0]
+    torch.testing.assert_close(state.best_loss, torch.tensor([0.4, 0.2, 0.6]))
+    assert state.best_iteration.tolist() == [5, 2, 5]
 
 
 @pytest.mark.parametrize("place", [(0, 3), (2, 1), (3, 5)])

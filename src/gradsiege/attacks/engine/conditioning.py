@@ -45,7 +45,7 @@ class Translated:
 
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the images for the translated labels."""
-        return self.inner.decode(x, self.table[labels])
+        return self.inner.decode(x, self.table.to(labels.device)[labels])
 
     def labels(self, x: Variables, labels: Tensor) -> Tensor:
         """Match with the labels as they are."""
@@ -110,7 +110,8 @@ def remap(classifier: nn.Module, classes: int) -> Again:
 
     def again(starts: Variables, images: Tensor) -> Variables:
         with torch.no_grad():
-            seen = classifier(torch.nan_to_num(images).flatten(0, 1)).argmax(-1)
+            shown = torch.nan_to_num(images).flatten(0, 1)
+            seen = classifier.to(images.device)(shown).argmax(-1)
         probabilities = F.one_hot(seen, classes).to(images.dtype)
         return {**starts, CLASS: probabilities.view(*images.shape[:2], classes)}
 

@@ -23,8 +23,9 @@ def feature_shapes(network: StagedGenerator) -> list[tuple[int, ...]]:
     >>> feature_shapes(StagedGenerator(latent=8, width=4, classes=3, channels=1, size=16))
     [(16, 4, 4), (8, 8, 8), (4, 16, 16)]
     """
+    zeros = network.embedding.new_zeros
     with torch.no_grad():
-        found = network.features(torch.zeros(1, network.latent), torch.zeros(1, EMBEDDING))
+        found = network.features(zeros(1, network.latent), zeros(1, EMBEDDING))
     return [tuple(feature.shape[1:]) for feature in found[:-1]]
 
 
