@@ -110,6 +110,33 @@ def test_what_each_stage_reads(tiny: Study) -> None:
     assert stages("score", KEY) == ["fetch", "observe", "attack", "attack"]
 
 
+def test_an_attack_may_read_several_priors(tiny_raw: Raw) -> None:
+    tiny_raw["priors"].append({"name": "autoencoder", "id": "second"})
+    tiny_raw["attacks"][1]["prior"] = ["second", "autoencoder"]
+    study = parse(tiny_raw)
+    attack = parse_key("attack", f"{KEY}/labels_inferred/gi_pip", study)
+    assert [other.prior for other in upstream(attack, study)] == ["", "second", "autoencoder"]
+    assert {cell.prior for cell in cells.cells(study)["prior"]} == {"second", "autoencoder"}
+    tiny_raw["attacks"][1]["prior"] = ["autoencoder"]
+    assert {cell.prior for cell in cells.cells(parse(tiny_raw))["prior"]} == {"autoencoder"}
+
+
+def test_a_prior_may_come_from_another_data_set(tiny_raw: Raw) -> None:
+    tiny_raw["datasets"].append({**tiny_raw["datasets"][0], "name": "phantom"})
+    tiny_raw["priors"][0]["dataset"] = "phantom"
+    # The other data set is there for its prior alone.
+    tiny_raw["exclude"] = [{"dataset": "phantom", "model": "lenet"}]
+    study = parse(tiny_raw)
+    (prior,) = cells.cells(study)["prior"]
+    assert prior.dataset == "phantom"
+    assert {cell.dataset for cell in cells.cells(study)["attack"]} == {"digits"}
+    attack = parse_key("attack", f"{KEY}/labels_inferred/gi_pip", study)
+    assert upstream(attack, study)[1] == prior
+    assert upstream(prior, study) == [Cell("fetch", dataset="phantom")]
+    found = set(every(study))
+    assert all(other in found for cell in found for other in upstream(cell, study))
+
+
 ALL = set(FIELDS) - {"shadow"}
 AFTER_FEDERATE = {"federate", "observe", "attack", "score"}
 CHANGES: dict[str, tuple[Callable[[Raw], object], set[str]]] = {

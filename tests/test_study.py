@@ -103,6 +103,14 @@ WRONG = {
         change("attacks.1.prior", "autoencodr"),
         "attacks.gi_pip: unknown prior 'autoencodr'; did you mean 'autoencoder'?",
     ),
+    "one of several priors": (
+        change("attacks.1.prior", ["autoencoder", "autoencodr"]),
+        "attacks.gi_pip: unknown prior 'autoencodr'; did you mean 'autoencoder'?",
+    ),
+    "data set of a prior": (
+        change("priors.0.dataset", "digit"),
+        "no id 'digit' in datasets; did you mean 'digits'?",
+    ),
     "excluded id": (
         change("exclude", [{"defense": ["none", "gausian"]}]),
         "exclude: defense 'gausian' is not in the study; did you mean 'gaussian'?",

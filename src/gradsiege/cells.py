@@ -48,7 +48,7 @@ STAGE_VERSIONS = {
     "federate": 1,
     "observe": 1,
     "attack": 1,
-    "score": 1,
+    "score": 2,
 }
 SECTIONS = {
     "dataset": "datasets",
@@ -177,9 +177,17 @@ def shadow_of(cell: Cell, study: Study) -> Cell | None:
     return cell.at("shadow") if needs_shadow(cell.defense, study) else None
 
 
+def priors_of(cell: Cell, study: Study) -> list[Cell]:
+    """The priors that the attack of a cell reads, in the order of the study file."""
+    priors = [study.one("priors", prior) for prior in study.one("attacks", cell.attack).priors]
+    return [
+        cell.at("prior", prior=prior.id, dataset=prior.dataset or cell.dataset) for prior in priors
+    ]
+
+
 def _trained(study: Study) -> Iterator[Cell]:
     """Everything that is prepared or trained before any attack; a prior only if an attack uses it."""
-    used = {attack.prior for attack in study.attacks}
+    used = {prior for attack in study.attacks for prior in attack.priors}
     for dataset in study.datasets:
         yield Cell("fetch", dataset=dataset.id)
         for seed in study.seeds:
@@ -187,7 +195,7 @@ def _trained(study: Study) -> Iterator[Cell]:
             if any(needs_shadow(defense.id, study) for defense in study.defenses):
                 yield Cell("shadow", **ids)
             for prior in study.priors:
-                if prior.id not in used:
+                if prior.id not in used or prior.dataset not in (None, dataset.id):
                     continue
                 yield Cell("prior", prior=prior.id, **ids)
             for model, defense in itertools.product(study.models, study.defenses):
@@ -233,9 +241,7 @@ def upstream(cell: Cell, study: Study) -> list[Cell]:
         trained = [cell.at("federate")] if cell.stage == "observe" else []
         return [fetch, *trained, *([shadow] if shadow else [])]
     if cell.stage == "attack":
-        prior = study.one("attacks", cell.attack).prior
-        priors = [cell.at("prior", prior=prior)] if prior else []
-        return [cell.at("observe"), *priors]
+        return [cell.at("observe"), *priors_of(cell, study)]
     return [fetch, cell.at("observe"), *attacks_on(cell, study)]
 
 

@@ -75,21 +75,28 @@ class Defense(Method):
 
 
 class Prior(Named):
-    """A prior that is trained on a data set's `aux` role."""
+    """A prior that is trained on the `aux` role of the attacked data set, or of another one of the study."""
+
+    dataset: Identifier | None = Field(None, description="id of the data set it is trained on")
 
 
 class Attack(Method):
-    """An attack recipe with its budget; `prior` is the id of one of the study's priors."""
+    """An attack recipe with its budget; `prior` is the id of one of the study's priors, or a list of several."""
 
     iterations: Positive
     restarts: Positive = 1
-    prior: Identifier | None = None
+    prior: Identifier | list[Identifier] | None = None
     update_model: Literal["unroll", "gradient", "surrogate"] = Field(
         "unroll", description="how the attacker models several local steps"
     )
     patience: Positive | None = Field(
         None, description="a victim's attack stops after so many iterations without progress"
     )
+
+    @property
+    def priors(self) -> list[str]:
+        """Ids of all priors that the attack reads."""
+        return [self.prior] if isinstance(self.prior, str) else list(self.prior or ())
 
 
 class Federation(Section):
@@ -309,6 +316,9 @@ def _check(study: Study) -> None:
                 f"datasets.{dataset.id}: {study.victims} victims of up to {images} images need "
                 f"{study.victims * images} images in counts.victims, not {dataset.counts['victims']}"
             )
+    for prior in study.priors:
+        if prior.dataset is not None:
+            study.one("datasets", prior.dataset)
     priors = {prior.id: prior.name for prior in study.priors}
     for attack in study.attacks:
         needed = [
@@ -316,12 +326,13 @@ def _check(study: Study) -> None:
             for requirement in catalogue.entries("attacks")[attack.name].requires
             if requirement.startswith("prior:")
         ]
-        if attack.prior and attack.prior not in priors:
-            raise StudyError(
-                f"attacks.{attack.id}: unknown prior {attack.prior!r}; "
-                + (nearest(attack.prior, list(priors)) if priors else "the study has none")
-            )
-        if needed and priors.get(attack.prior or "") not in needed:
+        for identifier in attack.priors:
+            if identifier not in priors:
+                raise StudyError(
+                    f"attacks.{attack.id}: unknown prior {identifier!r}; "
+                    + (nearest(identifier, list(priors)) if priors else "the study has none")
+                )
+        if needed and not {priors[identifier] for identifier in attack.priors} & set(needed):
             raise StudyError(
                 f"attacks.{attack.id}: {attack.name} needs 'prior:' to be the id of a prior "
                 f"of the kind {' or '.join(needed)}; the study has: {', '.join(priors) or 'none'}"

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gradsiege import catalogue
+from gradsiege import catalogue, priors
 from gradsiege.attacks import recipes
-from gradsiege.attacks.engine.recipe import Knowledge, TrainedPrior
+from gradsiege.attacks.engine.recipe import Knowledge, Recipe, TrainedPrior
 from gradsiege.attacks.engine.regularizers import (
     Candidate,
     batch_norm_statistics,
@@ -62,7 +62,7 @@ def small_prior() -> TrainedPrior:
 PIXEL_RECIPES = [
     name
     for name, entry in catalogue.entries("attacks").items()
-    if not any(need.startswith("prior:") and need != "prior:autoencoder" for need in entry.requires)
+    if "prior:staged_gan" not in entry.requires
 ]
 
 
@@ -107,6 +107,37 @@ def test_gi_pip_refuses_to_run_without_its_prior() -> None:
     seen, _ = observe("convnet")
     with pytest.raises(ThreatModelError, match="autoencoder"):
         recipes.build("gi_pip", {}, "faithful", 1, Knowledge(seen, ThreatModel("t")))
+
+
+@pytest.mark.parametrize("kind", ["denoising_autoencoder", "pca"])
+def test_gi_pip_takes_a_control_for_its_prior(kind: str) -> None:
+    """The score that is added is the control's own reconstruction error against its own typical one."""
+    implementation = priors.module(kind)
+    budget = {"components": 3} if kind == "pca" else {"epochs": 1}
+    weights, card = implementation.train(
+        smooth(40),
+        torch.zeros(40),
+        implementation.Parameters(**budget),
+        torch.Generator().manual_seed(0),
+    )
+    seen, truth = observe("convnet")
+    prior = TrainedPrior(kind, weights, card)
+    (stage,) = recipes.build(
+        "gi_pip", {}, "faithful", 4, Knowledge(seen, ThreatModel("t"), prior)
+    ).stages
+    candidate = Candidate(truth[0], truth[0], torch.tensor([0]), {})
+    error = float((implementation.load(weights)(truth[0]) - truth[0]).square().mean())
+    expected = abs(error - card["held_out_error_mean"])
+    assert abs(float(stage.regularizers[1][1](candidate)) - expected) < 1e-7
+    found = reconstruct(Knowledge(seen, ThreatModel("t"), prior), Recipe((stage,)), 1, ("s",))
+    assert (found.matching_loss < found.trace[0][1][:, 0]).all()
+
+
+def test_gi_pip_without_anomaly_score_knows_total_variation_alone() -> None:
+    seen, _ = observe("convnet")
+    knowledge = Knowledge(seen, ThreatModel("t"), small_prior())
+    (stage,) = recipes.build("gi_pip", {"anomaly_score": 0.0}, "faithful", 4, knowledge).stages
+    assert stage.regularizers == ((1e-6, total_variation),)
 
 
 def test_head_features_vanish_at_the_truth() -> None:

@@ -17,6 +17,7 @@ from gradsiege.attacks.engine.loop import State
 from gradsiege.attacks.engine.recipe import Knowledge, TrainedPrior
 from gradsiege.attacks.engine.variables import Variables
 from gradsiege.attacks.reconstruct import reconstruct
+from gradsiege.cells import priors_of
 from gradsiege.errors import MissingError
 from gradsiege.jobs import Job
 from gradsiege.priors.prior import load_prior
@@ -44,12 +45,11 @@ def attack(
     require(threat, catalogue.entries("attacks")[entry.name].requires, entry.id)
     path = observation or job.input(cell.at("observe"), "observation.safetensors")
     seen = strip(load_observation(path), threat).to(where_to_run(device))
-    prior = None
-    if entry.prior:
-        prior = TrainedPrior(
-            *load_prior(job.input(cell.at("prior", prior=entry.prior), "prior.safetensors"))
-        )
-    knowledge = Knowledge(seen, threat, prior)
+    priors = [
+        TrainedPrior(*load_prior(job.input(other, "prior.safetensors")))
+        for other in priors_of(cell, study)
+    ]
+    knowledge = Knowledge(seen, threat, next(iter(priors), None), tuple(priors[1:]))
     recipe = recipes.build(entry.name, entry.parameters, entry.arm, entry.iterations, knowledge)
     recipe = recipe.but(update_model=entry.update_model, patience=entry.patience)
     # The starts depend on the victim and the seed alone: attacks that start in one space start alike.

@@ -70,6 +70,23 @@ def _greedy_counts(bias: Tensor, images: int) -> Tensor:
     return torch.tensor(sorted(found), device=bias.device)
 
 
+def ordered(inferred: Tensor, given: Tensor) -> Tensor:
+    """Return the inferred labels ``[victims, images]``, each at a place where the given one is the same, if there is any.
+
+    What GIFD's released code does with the true labels, for which a threat model must grant them. The labels that
+    were inferred wrongly fill the places left, in their order.
+
+    >>> ordered(torch.tensor([[1, 4, 7]]), torch.tensor([[7, 2, 1]]))
+    tensor([[7, 4, 1]])
+    """
+    rows = []
+    for own, wanted in zip(inferred.tolist(), given.tolist(), strict=True):
+        left = list(own)
+        row = [left.pop(left.index(label)) if label in left else None for label in wanted]
+        rows.append([left.pop(0) if label is None else label for label in row])
+    return torch.tensor(rows)
+
+
 RULES = {"row_sum": row_sum, "row_minimum": row_minimum, "bias_corrected": bias_corrected}
 
 

@@ -23,7 +23,13 @@ from gradsiege.attacks.engine.objective import (
     with_surrogate,
 )
 from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
-from gradsiege.attacks.engine.variables import Variables, stack, where
+from gradsiege.attacks.engine.selection import (
+    end_at_last_iterate,
+    least_matching,
+    record,
+    select,
+)
+from gradsiege.attacks.engine.variables import Variables, stack
 from gradsiege.errors import ThreatModelError
 from gradsiege.models import build
 from gradsiege.protocol.reconstruction import Reconstruction
@@ -55,29 +61,30 @@ def reconstruct(
     observation = knowledge.observation
     if observation.training is None:
         raise ThreatModelError("matching the update needs the local protocol, which is not granted")
-    labels = observation.labels
-    if labels is None:
-        labels = label_rules.infer(observation.update, observation.images)
-    target = _target(knowledge, labels, restarts)
+    target = _target(knowledge, _labels(knowledge, recipe), restarts)
     model = build(observation.model).to(next(iter(observation.parameters.values())).dtype)
     first = recipe.stages[0]
-    state = resume()
-    if state is None:
-        start = starting_points(first, observation.victims, restarts, seed)
-        state = begin(start, first.optimizer)
-    state = state.to(knowledge.device)
+
+    def starts() -> Variables:
+        return starting_points(first, observation.victims, restarts, seed)
+
+    state = (resume() or begin(starts(), first.optimizer)).to(knowledge.device)
     choices = []
     for number in range(state.stage, len(recipe.stages)):
         stage = recipe.stages[number]
         if number > state.stage:
-            state = _next_stage(state, stage)
+            state = _next_stage(state, stage, starts)
         problem = Problem(model, observation, observation.training, stage)
         run = Run(problem, target, restarts, (*seed, state.stage), pause, policy or Policy())
         state = run.go(state)
         choices += run.choices
-        state.kept = _keep(state, stage, target.labels, recipe.keep)
+        if stage.iterate == "last":
+            end_at_last_iterate(state)
+        state.kept = record(state, stage, target.labels)
+    kept = {name: value.cpu() for name, value in state.kept.items()}
     return replace(
-        _select(state, observation.victims, restarts),
+        select(kept, recipe, observation.victims, restarts),
+        trace=[(i, loss.cpu().view(observation.victims, restarts)) for i, loss in state.trace],
         engines=[asdict(choice) for choice in choices],
     )
 
@@ -106,10 +113,23 @@ def _target(knowledge: Knowledge, labels: Tensor, restarts: int) -> Target:
     return Target(labels.repeat_interleave(restarts, 0), observed, consensus, statistics)
 
 
-def _next_stage(state: State, stage: Stage) -> State:
+def _labels(knowledge: Knowledge, recipe: Recipe) -> Tensor:
+    """Return the granted labels, or inferred ones, ``[victims, images]``."""
+    seen = knowledge.observation
+    if seen.labels is not None and not recipe.ordered_labels:
+        return seen.labels
+    inferred = label_rules.infer(seen.update, seen.images)
+    return inferred if seen.labels is None else label_rules.ordered(inferred, seen.labels)
+
+
+def _next_stage(state: State, stage: Stage, starts: Callable[[], Variables]) -> State:
     """Continue from the best variables so far; an element without any keeps its NaN and stays failed."""
-    after = begin(with_surrogate(stage, stage.space.follow(state.best)), stage.optimizer)
-    after.stage, after.kept, after.trace = state.stage + 1, state.kept, state.trace
+    if stage.again is None:
+        x, kept = stage.space.follow(state.best), state.kept
+    else:
+        x, kept = stage.again(starts(), least_matching(state.kept)), {}
+    after = begin(with_surrogate(stage, x), stage.optimizer)
+    after.stage, after.kept, after.trace = state.stage + 1, kept, state.trace
     return after
 
 
@@ -189,39 +209,3 @@ class Run:
             mean = shaped.mean(1, keepdim=True).expand_as(shaped)
             state.extra["consensus"] = mean.reshape(images.shape)
         return state.extra["consensus"]
-
-
-def _keep(state: State, stage: Stage, labels: Tensor, keep: str) -> Variables:
-    """Decode this stage's best elements, and hold on to an earlier stage's where it matched better."""
-    _, images = torch.vmap(stage.space.decode)(state.best, labels)
-    found = {
-        "images": images.clamp(0, 1),
-        "labels": torch.vmap(stage.space.labels)(state.best, labels),
-        "loss": state.best_loss,
-        "iteration": state.best_iteration,
-        "stage": torch.full_like(state.best_iteration, state.stage),
-    }
-    if found["labels"].is_floating_point():
-        found["labels"] = found["labels"].argmax(-1)
-    if keep == "last" or not state.kept:
-        return found
-    better = found["loss"] < state.kept["loss"]
-    return where(better, found, state.kept)
-
-
-def _select(state: State, victims: int, restarts: int) -> Reconstruction:
-    """Return each victim's best restart by matching loss."""
-    kept = {
-        name: value.cpu().view(victims, restarts, *value.shape[1:])
-        for name, value in state.kept.items()
-    }
-    best = kept["loss"].argmin(1)
-    rows = torch.arange(victims)
-    return Reconstruction(
-        images=kept["images"][rows, best],
-        labels=kept["labels"][rows, best],
-        matching_loss=kept["loss"][rows, best],
-        restart=best,
-        iteration=kept["iteration"][rows, best],
-        trace=[(iteration, loss.cpu().view(victims, restarts)) for iteration, loss in state.trace],
-    )

@@ -39,6 +39,9 @@ LABELS = {
     "agp": "AGP",
     "tip": "TIP",
     "shadow": "Shadow",
+    # priors
+    "staged_gan": "Staged GAN",
+    "pca": "PCA",
     # models
     "lenet": "LeNet",
     "convnet": "ConvNet",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 import pandas as pd
@@ -19,12 +20,15 @@ from gradsiege.metrics.controls import CONTROLS
 from gradsiege.metrics.identification import retrieval_rank
 from gradsiege.metrics.labels import label_accuracy
 from gradsiege.metrics.registry import METRICS
+from gradsiege.metrics.stages import last_and_best_psnr
 from gradsiege.protocol.observation import load_truth
 from gradsiege.protocol.reconstruction import load_reconstruction
 from gradsiege.seeds import torch_generator
 
 PICTURES = "pictures"
 GALLERY_DISTRACTORS = 500
+# Columns that only attacks of several stages fill.
+STAGES = ("psnr_last_stage", "psnr_best_stage")
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,12 @@ def _score_attack(job: Job, cell: Cell, scene: Scene) -> tuple[Measured, dict[st
     found = load_reconstruction(job.input(cell, "reconstructions.safetensors"))
     manifest = artifacts.read_manifest(cell.folder(job.study, job.root))
     images = found.images.clone()
-    for victim in found.failures:
-        images[victim] = torch.nan
+    images[list(found.failures)] = torch.nan
+    diagnostics: dict[str, Tensor] = {}
+    if found.stages is not None:
+        stages = found.stages.clone()
+        stages[list(found.failures)] = torch.nan
+        diagnostics = last_and_best_psnr(stages, scene.truths)
     extra = {
         "attack": cell.attack,
         "kind": "attack",
@@ -126,6 +134,7 @@ def _score_attack(job: Job, cell: Cell, scene: Scene) -> tuple[Measured, dict[st
         "failures": found.failures,
         "matching_loss": found.matching_loss.tolist(),
         "label_accuracy": label_accuracy(found.labels, scene.labels).tolist(),
+        "diagnostics": diagnostics,
     }
     return measure(images, scene), extra
 
@@ -133,7 +142,7 @@ def _score_attack(job: Job, cell: Cell, scene: Scene) -> tuple[Measured, dict[st
 def _rows(measured: Measured, extra: dict[str, Any]) -> list[dict[str, Any]]:
     """One row per victim image; per-victim lists in `extra` are spread over the rows."""
     labels = measured.scene.labels
-    failures = extra.get("failures", {})
+    failures, diagnostics = extra.get("failures", {}), extra.get("diagnostics")
     rows = []
     for place in range(len(measured.images)):
         victim, image = divmod(place, labels.shape[1])
@@ -155,6 +164,9 @@ def _rows(measured: Measured, extra: dict[str, Any]) -> list[dict[str, Any]]:
                 if "label_accuracy" in extra
                 else None,
                 **{name: float(values[place]) for name, values in measured.numbers.items()},
+                **{
+                    name: float(diagnostics[name][place]) if diagnostics else nan for name in STAGES
+                },
                 "rank": rank,
                 "gallery_size": len(measured.scene.gallery),
                 "identified": rank == 1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,18 +61,39 @@ def reconstruction_error(network: nn.Module, images: Tensor) -> Tensor:
     return errors
 
 
-def train(
-    images: Tensor, labels: Tensor, parameters: Parameters, generator: torch.Generator
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return (weights, card). A tenth of the images is held out; its mean error is GI-PIP's m0.
+def split(images: Tensor, fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return (held-out, training) images of the fraction that the attacker owns; a tenth is held out."""
+    kept = max(2, round(fraction * len(images)))
+    order = torch.randperm(len(images), generator=generator)[:kept]
+    held = max(1, round(HELD_OUT * kept))
+    return images[order[:held]], images[order[held:]]
+
+
+def card(network: nn.Module, held_out: Tensor, training: Tensor) -> dict[str, Any]:
+    """Return what GI-PIP needs to know of its prior: above all the mean error on held-out images, its m0."""
+    with torch.no_grad():
+        errors = reconstruction_error(network, held_out)
+    return {
+        "trained_on": len(training),
+        "held_out": len(held_out),
+        "parameters": sum(value.numel() for value in network.state_dict().values()),
+        "held_out_error_mean": float(errors.mean()),
+        "held_out_error_deviation": float(errors.std()) if len(held_out) > 1 else 0.0,
+        "mean_image_error": float((held_out - training.mean(0)).square().mean()),
+    }
+
+
+def fit(
+    training: Tensor,
+    parameters: Parameters,
+    generator: torch.Generator,
+    corrupt: Callable[[Tensor], Tensor] = lambda batch: batch,
+) -> Autoencoder:
+    """Return the network trained to give images ``[n, c, h, w]`` back from what `corrupt` makes of them.
 
     The loss is the mean squared error, since the anomaly score is one; Adam, horizontal flips.
     """
-    kept = max(2, round(parameters.fraction * len(images)))
-    order = torch.randperm(len(images), generator=generator)[:kept]
-    held = max(1, round(HELD_OUT * kept))
-    held_out, training = images[order[:held]], images[order[held:]]
-    network = Autoencoder(images.shape[1])
+    network = Autoencoder(training.shape[1])
     initialize(network, generator)
     optimizer = torch.optim.Adam(network.parameters(), lr=parameters.learning_rate)
     for _ in track(range(parameters.epochs), parameters.epochs, "autoencoder"):
@@ -80,20 +102,19 @@ def train(
         shuffled = torch.where(flips[:, None, None, None], shuffled.flip(3), shuffled)
         for batch in shuffled.split(parameters.batch_size):
             optimizer.zero_grad()
-            F.mse_loss(network(batch), batch).backward()
+            F.mse_loss(network(corrupt(batch)), batch).backward()
             optimizer.step()
-    with torch.no_grad():
-        errors = reconstruction_error(network, held_out)
-    card = {
-        "prior": "autoencoder",
-        "trained_on": len(training),
-        "held_out": held,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "held_out_error_mean": float(errors.mean()),
-        "held_out_error_deviation": float(errors.std()) if held > 1 else 0.0,
-        "mean_image_error": float((held_out - training.mean(0)).square().mean()),
-    }
-    return dict(network.state_dict()), card
+    return network
+
+
+def train(
+    images: Tensor, labels: Tensor, parameters: Parameters, generator: torch.Generator
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return (weights, card). A tenth of the images is held out; its mean error is GI-PIP's m0."""
+    held_out, training = split(images, parameters.fraction, generator)
+    network = fit(training, parameters, generator)
+    about = {"prior": "autoencoder", **card(network, held_out, training)}
+    return dict(network.state_dict()), about
 
 
 def load(weights: dict[str, Tensor]) -> Autoencoder:

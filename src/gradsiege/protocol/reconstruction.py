@@ -22,6 +22,8 @@ class Reconstruction:
         labels: ``[victims, images]``, given or inferred.
         matching_loss: ``[victims]``, of the returned images.
         restart, iteration: ``[victims]``, where the returned images come from.
+        stages: ``[victims, stages, images, c, h, w]``, what each stage would have returned, and stage_losses
+            ``[victims, stages]``, its matching loss; None for an attack of one stage.
         trace: (iteration, matching losses ``[victims, restarts]``) along the way; has a table of its own.
         failures: victims without a usable result, with the reason.
         engines: for each stage the engine that ran it, and what was measured before it was chosen.
@@ -32,6 +34,8 @@ class Reconstruction:
     matching_loss: Tensor
     restart: Tensor
     iteration: Tensor
+    stages: Tensor | None = None
+    stage_losses: Tensor | None = None
     trace: list[tuple[int, Tensor]] = field(default_factory=list)
     failures: dict[int, str] = field(default_factory=dict)
     engines: list[dict[str, Any]] = field(default_factory=list)
@@ -46,6 +50,8 @@ def save_reconstruction(path: Path, found: Reconstruction) -> None:
         "restart": found.restart,
         "iteration": found.iteration,
     }
+    if found.stages is not None and found.stage_losses is not None:
+        tensors |= {"stages": found.stages, "stage_losses": found.stage_losses}
     metadata = {"failures": {str(victim): reason for victim, reason in found.failures.items()}}
     artifacts.write_tensors(path, tensors, RECONSTRUCTIONS, metadata)
 
@@ -60,5 +66,7 @@ def load_reconstruction(path: Path) -> Reconstruction:
         matching_loss=tensors["matching_loss"],
         restart=tensors["restart"],
         iteration=tensors["iteration"],
+        stages=tensors.get("stages"),
+        stage_losses=tensors.get("stage_losses"),
         failures=failures,
     )

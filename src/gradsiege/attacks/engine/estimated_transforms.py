@@ -1,20 +1,22 @@
 """What a defense did to the observed update, estimated from it and done to the candidate's update too (GGL, CVPR 2022).
 
-The attacker knows the kind of defense and estimates its strength; each function maps (candidate, observed) to the
-transformed candidate. Pure, differentiable almost everywhere, and fit for `vmap`.
+The attacker knows the kind of defense and estimates its strength, or was told it; each function maps (candidate, observed)
+to the transformed candidate. Pure, differentiable almost everywhere, and fit for `vmap`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from gradsiege.attacks.engine.recipe import Distance
+from gradsiege.errors import ThreatModelError
 from gradsiege.protocol.local_update import Tensors, norm
 
-Transform = Callable[[Tensors, Tensors], Tensors]
+Transform = Callable[..., Tensors]
 TINY = 1e-12
 
 
@@ -37,23 +39,24 @@ def zero_fraction(observed: Tensors) -> Tensor:
     return zeros / sum(value.numel() for value in observed.values())
 
 
-def clip(candidate: Tensors, observed: Tensors) -> Tensors:
-    """Scale the candidate to the estimated bound, c * min(1, bound / |c|).
+def clip(candidate: Tensors, observed: Tensors, bound: float | None = None) -> Tensors:
+    """Scale the candidate to the bound, estimated unless known: c * min(1, bound / |c|).
 
     >>> clip({"a": torch.tensor([6.0, 8.0])}, {"a": torch.tensor([0.0, 5.0])})
     {'a': tensor([3., 4.])}
     """
-    scale = (clipping_bound(observed) / norm(candidate).clamp_min(TINY)).clamp(max=1)
+    limit = clipping_bound(observed) if bound is None else bound
+    scale = (limit / norm(candidate).clamp_min(TINY)).clamp(max=1)
     return {name: value * scale for name, value in candidate.items()}
 
 
-def sparsify(candidate: Tensors, observed: Tensors) -> Tensors:
-    """Zero the estimated share of each tensor's smallest magnitudes.
+def sparsify(candidate: Tensors, observed: Tensors, sparsity: float | None = None) -> Tensors:
+    """Zero a share of each tensor's smallest magnitudes, estimated unless known.
 
     >>> sparsify({"a": torch.tensor([4.0, 1.0, 2.0, -3.0])}, {"a": torch.tensor([0.0, 0.0, 1.0, 1.0])})
     {'a': tensor([ 4.,  0.,  0., -3.])}
     """
-    share = zero_fraction(observed)
+    share = zero_fraction(observed) if sparsity is None else torch.tensor(sparsity)
     return {name: _prune(value, share) for name, value in candidate.items()}
 
 
@@ -81,12 +84,27 @@ TRANSFORMS: dict[str, Transform] = {
     "soteria": mask_head,
 }
 
+# What a disclosure calls the strength that is otherwise estimated.
+STRENGTHS = {"clipping": "bound", "sparsification": "sparsity"}
 
-def after(distance: Distance, transform: str) -> Distance:
-    """Return ``distance(T(candidate), observed)``; a kind that has no estimator leaves the candidate alone."""
+
+def after(
+    distance: Distance, transform: str, disclosure: Mapping[str, object] | None = None
+) -> Distance:
+    """Return ``distance(T(candidate), observed)``; a kind that has no estimator leaves the candidate alone.
+
+    With a disclosure of that kind of defense, the strength is not estimated but taken from there.
+    """
     if transform not in TRANSFORMS:
         return distance
     change = TRANSFORMS[transform]
+    strength = STRENGTHS.get(transform)
+    if strength and disclosure is not None and disclosure.get("defense") == transform:
+        if strength not in disclosure:
+            raise ThreatModelError(
+                f"the disclosure of {transform} does not say its {strength}, only {sorted(disclosure)}"
+            )
+        change = partial(change, **{strength: float(str(disclosure[strength]))})
 
     def transformed(candidate: Tensors, observed: Tensors) -> Tensor:
         return distance(change(candidate, observed), observed)

@@ -165,8 +165,8 @@ def staged_generator(knowledge: Knowledge, attack: str) -> StagedGenerator:
     from gradsiege.errors import ThreatModelError
     from gradsiege.priors import staged_gan
 
-    prior = knowledge.prior
-    if prior is None or prior.name != "staged_gan":
+    prior = knowledge.trained("staged_gan")
+    if prior is None:
         raise ThreatModelError(
             f"{attack} needs a prior of the kind staged_gan; name it in the study file"
         )

@@ -9,10 +9,11 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from gradsiege.attacks.engine.schedules import ramps
 from gradsiege.attacks.engine.variables import Variables, flatten, unflatten
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-Schedule = Literal["constant", "steps", "cosine"]
+Schedule = Literal["constant", "steps", "cosine", "ramps"]
 Sign = Literal["none", "hard", "soft"]
 
 
@@ -39,7 +40,8 @@ class Adam:
         learning_rate: initial step.
         sign: feed the gradient's sign (``hard``; Geiping et al., 2020, as the authors' code does) or its
             tanh relative to its largest entry (``soft``, as the stronger variant in their later framework).
-        schedule: ``steps`` multiplies by 0.1 at 3/8, 5/8 and 7/8; ``cosine`` falls to zero.
+        schedule: ``steps`` multiplies by 0.1 at 3/8, 5/8 and 7/8; ``cosine`` falls to zero; ``ramps``
+            is GIFD's.
         warm_up: iterations over which the step grows from zero.
     """
 
@@ -63,6 +65,8 @@ class Adam:
             rate *= 0.1 ** sum(iteration >= iterations * eighths / 8 for eighths in (3, 5, 7))
         elif self.schedule == "cosine":
             rate *= (1 + math.cos(math.pi * iteration / iterations)) / 2
+        elif self.schedule == "ramps":
+            rate *= ramps(iteration / iterations)
         return rate
 
     def start(self, x: Variables) -> Variables:

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from gradsiege.attacks.engine.optimizer import Optimizer
 from gradsiege.attacks.engine.regularizers import Regularizer
 from gradsiege.attacks.engine.spaces import Pixels, Space
+from gradsiege.attacks.engine.variables import Variables
 from gradsiege.models import build
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.threat_model import ThreatModel
 
 Distance = Callable[[Tensors, Tensors], Tensor]
+Again = Callable[[Variables, Tensor], Variables]
 UpdateModel = Literal["unroll", "gradient", "surrogate"]
 
 
@@ -32,11 +34,17 @@ class TrainedPrior:
 
 @dataclass(frozen=True)
 class Knowledge:
-    """All that an attack gets: the stripped observation, its threat model, and its prior."""
+    """All that an attack gets: the stripped observation, its threat model, its prior, and further ones if it has several."""
 
     observation: Observation
     threat: ThreatModel
     prior: TrainedPrior | None = None
+    further: tuple[TrainedPrior, ...] = ()
+
+    def trained(self, *names: str) -> TrainedPrior | None:
+        """Return the first prior of one of these kinds, or None."""
+        held = (self.prior, *self.further)
+        return next((prior for prior in held if prior is not None and prior.name in names), None)
 
     @property
     def device(self) -> torch.device:
@@ -84,6 +92,9 @@ class Stage:
         update_model: how the attacker models the client's local work: ``unroll`` the local steps, or take in their place
             the ``gradient`` of all images at theta_t, or at a ``surrogate`` point on the way to theta_local.
         patience: an element stops after so many iterations without a better matching loss; None for never.
+        iterate: what the stage ends with, its iterate of ``least`` matching loss or its ``last`` one.
+        again: makes the stage's starting points of the recipe's own and of the images that matched best so far,
+            ``[n, images, c, h, w]``, in the place of going on from the stage before; finds so far are forgotten.
     """
 
     space: Space
@@ -95,6 +106,8 @@ class Stage:
     group: GroupConsistency | None = None
     update_model: UpdateModel = "unroll"
     patience: int | None = None
+    iterate: Literal["least", "last"] = "least"
+    again: Again | None = None
 
     @property
     def evaluations(self) -> int:
@@ -109,10 +122,15 @@ class Recipe:
 
     Attributes:
         keep: return the ``least`` matching loss over all stages, or that of the ``last`` stage.
+        restart: whose images are returned: those of the restart with the ``least`` loss, or of the ``last`` restart
+            whatever its loss (a defect of released code; the loss that is reported stays the least one).
+        ordered_labels: infer the labels, then put them in the order of the granted ones (an oracle of released code).
     """
 
     stages: tuple[Stage, ...]
     keep: Literal["least", "last"] = "least"
+    restart: Literal["least", "last"] = "least"
+    ordered_labels: bool = False
 
     def but(self, **changes: Any) -> Recipe:
         """Return the recipe with fields of every stage changed."""

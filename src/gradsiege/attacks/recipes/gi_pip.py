@@ -9,11 +9,12 @@ from gradsiege.attacks.engine.optimizer import Adam
 from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
 from gradsiege.attacks.engine.regularizers import anomaly_score, total_variation
 from gradsiege.errors import ThreatModelError
-from gradsiege.priors import autoencoder
+from gradsiege.priors import module
 
 VERSION = 1
 ARMS = ("faithful", "as_released")
-REQUIRES = ("protocol", "prior:autoencoder")
+REQUIRES = ("protocol", "prior:autoencoder", "prior:denoising_autoencoder", "prior:pca")
+KINDS = ("autoencoder", "denoising_autoencoder", "pca")
 
 # (total variation, anomaly score) by batch size, from the commands the authors published for 32 px images. The
 # third row's command says batch 4 but stands where batch 8 belongs.
@@ -22,7 +23,10 @@ PUBLISHED_WEIGHTS = {1: (1e-6, 1e-6), 4: (1e-5, 1e-4), 8: (5e-4, 5e-4)}
 
 @dataclass(frozen=True)
 class Parameters:
-    """Weights of TV and anomaly score; None takes the published ones of the nearest batch size below."""
+    """Weights of TV and anomaly score; None takes the published ones of the nearest batch size below.
+
+    With the anomaly score at 0, total variation is the only prior.
+    """
 
     total_variation: float | None = None
     anomaly_score: float | None = None
@@ -42,23 +46,25 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
     """Return: minimise 1 - cos + b_TV TV(x) + b_AS AS(x), unsigned Adam, step decay.
 
     Faithful: the score of each image, m0 the mean error on held-out auxiliary images. As released: the score
-    of the batch mean, m0 = 0.001.
+    of the batch mean, m0 = 0.001. The published prior is the autoencoder; the others are controls, whose
+    reconstruction error is scored alike.
     """
-    prior = knowledge.prior
-    if prior is None or prior.name != "autoencoder":
+    prior = knowledge.trained(*KINDS)
+    if prior is None:
         raise ThreatModelError(
-            "gi_pip needs a prior of the kind autoencoder; name it in the study file"
+            f"gi_pip needs a prior of the kind {' or '.join(KINDS)}; name it in the study file"
         )
     tv, score = published_weights(knowledge.observation.images)
     tv = tv if parameters.total_variation is None else parameters.total_variation
     score = score if parameters.anomaly_score is None else parameters.anomaly_score
     faithful = arm == "faithful"
     typical = float(str(prior.card["held_out_error_mean"])) if faithful else 0.001
-    network = autoencoder.load(prior.weights).to(knowledge.device)
+    network = module(prior.name).load(prior.weights).to(knowledge.device)
+    terms = ((tv, total_variation), (score, anomaly_score(network, typical, faithful)))
     stage = Stage(
         space=knowledge.pixels(),
         distance=cosine,
-        regularizers=((tv, total_variation), (score, anomaly_score(network, typical, faithful))),
+        regularizers=tuple(term for term in terms if term[0]),
         optimizer=Adam(parameters.learning_rate),
         iterations=iterations,
     )

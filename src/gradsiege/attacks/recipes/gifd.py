@@ -1,0 +1,146 @@
+"""GIFD: a search over a generator's latent, then over its features one after the other (Fang et al., ICCV 2023)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from gradsiege.attacks.engine.conditioning import conditioned, remapping
+from gradsiege.attacks.engine.distances import cosine
+from gradsiege.attacks.engine.estimated_transforms import after
+from gradsiege.attacks.engine.feature_radii import ball_radius
+from gradsiege.attacks.engine.feature_spaces import Features, feature_shapes
+from gradsiege.attacks.engine.generator_spaces import LatentCodes, staged_generator
+from gradsiege.attacks.engine.optimizer import Adam
+from gradsiege.attacks.engine.recipe import Distance, Knowledge, Recipe, Stage
+from gradsiege.attacks.engine.regularizers import l2, total_variation
+from gradsiege.attacks.engine.spaces import Space
+from gradsiege.errors import StudyError
+from gradsiege.priors.staged_generator import StagedGenerator
+
+VERSION = 1
+ARMS = ("faithful", "as_released")
+REQUIRES = ("protocol", "prior:staged_gan")
+
+# Iterations of a coarse stage by those of a fine one: 100 to 1,000.
+COARSE = 0.1
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The released constants; published with 4 restarts and 1,000 iterations a stage. `stages` is K, None for all.
+
+    The paper's ablations are settings: GIFD-z is stages 0; GIFD-f is no ball and select last; GIFD-e is no ball. A
+    stage ends with its last iterate, as released; with `iterate` least it never ends worse than the one before, so
+    that both selections agree. `radii` are those of one of the paper's generators, carried over by `ball_radius`:
+    StyleGAN2's has one feature a side, as ours; `radius_scale` multiplies them. `sphere` and `last_restart` are
+    the arm's unless set. `label_mapping` is the journal's and its controls (arXiv 2604.00955); `class_table`
+    gives the oracle the generator's class of every private one.
+    """
+
+    stages: int | None = None
+    ball: bool = True
+    select: Literal["least", "last"] = "least"
+    iterate: Literal["last", "least"] = "last"
+    radii: Literal["stylegan2", "biggan"] = "stylegan2"
+    radius_scale: float = 1.0
+    learning_rate: float = 0.1
+    total_variation: float = 1e-4
+    l2: float = 1e-6
+    transformation: Literal["disclosed", "none", "clipping", "sparsification", "soteria"] = (
+        "disclosed"
+    )
+    label_mapping: Literal["none", "mapped", "random", "oracle", "soft"] = "none"
+    class_table: tuple[int, ...] = ()
+    sphere: bool | None = None
+    last_restart: bool | None = None
+
+
+def split_iterations(iterations: int, stages: int, coarse: bool = False) -> list[tuple[int, ...]]:
+    """Return the iterations of every stage of each pass: equal parts, the rest to the first; each at least 1.
+
+    With a coarse pass before the fine one, a coarse stage gets a tenth of a fine one.
+
+    >>> split_iterations(402, 4), split_iterations(4400, 4, coarse=True)
+    ([(101, 101, 100, 100)], [(100, 100, 100, 100), (1000, 1000, 1000, 1000)])
+    """
+    first = max(1, round(iterations * COARSE / (1 + COARSE) / stages)) if coarse else 0
+    each, rest = divmod(iterations - first * stages, stages)
+    fine = tuple(max(1, each + (place < rest)) for place in range(stages))
+    return [(first,) * stages, fine] if coarse else [fine]
+
+
+def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:
+    """Return: minimise 1 - cos(T(grad x), g) + a TV(x) + b |x|_2 / side^2 over z, then over h_1, ..., h_K in turn.
+
+    T is what the defense did, if its kind is disclosed or named. Faithful: latents stay on the sphere, the images are those
+    of the least loss. As released: no sphere; the images of the last restart under the loss of the least one; and what
+    a threat model grants is used as the release uses its own knowledge of it: granted labels order the
+    inferred ones, a disclosure gives T its true strength in the place of an estimated one.
+    """
+    network = staged_generator(knowledge, "gifd")
+    spaces = search_spaces(parameters, arm, knowledge, network)
+    distance = matching(parameters, arm, knowledge)
+    mapping, classes = parameters.label_mapping, network.classes
+    *coarse, fine = split_iterations(iterations, len(spaces), mapping == "mapped")
+    drawn = conditioned(spaces, mapping, parameters.class_table, classes, knowledge)
+    basis = _stage(parameters, network, spaces[0], distance)
+
+    stages = [
+        replace(basis, space=space, iterations=part)
+        for space, part in zip(drawn, fine, strict=True)
+    ]
+    if coarse:
+        stages[0] = replace(stages[0], again=remapping(classes, knowledge))
+        first = zip(spaces, *coarse, strict=True)
+        stages = [replace(basis, space=space, iterations=part) for space, part in first] + stages
+    released = arm == "as_released"
+    last = released if parameters.last_restart is None else parameters.last_restart
+    return Recipe(
+        tuple(stages), parameters.select, "last" if last else "least", ordered_labels=released
+    )
+
+
+def search_spaces(
+    parameters: Parameters, arm: str, knowledge: Knowledge, network: StagedGenerator
+) -> list[Space]:
+    """Return the latent space, then the K feature spaces with their balls."""
+    shape, mean, deviation = knowledge.pixel_arguments()
+    shapes = feature_shapes(network)
+    depth = len(shapes) if parameters.stages is None else parameters.stages
+    if not 0 <= depth <= len(shapes):
+        raise StudyError(f"gifd: stages is 0 to {len(shapes)} with this generator, not {depth}")
+    sphere = arm == "faithful" if parameters.sphere is None else parameters.sphere
+    bound: Literal["sphere", "none"] = "sphere" if sphere else "none"
+    spaces: list[Space] = [LatentCodes(network, shape[0], mean, deviation, bound)]
+    for place, feature in enumerate(shapes[:depth], start=1):
+        radius = parameters.radius_scale * ball_radius(feature, parameters.radii)
+        ball = radius if parameters.ball else None
+        spaces.append(Features(network, shape[0], mean, deviation, place, ball))
+    return spaces
+
+
+def matching(parameters: Parameters, arm: str, knowledge: Knowledge) -> Distance:
+    """Return the cosine distance after T, whose strength is estimated or, as released, the disclosed one."""
+    disclosure = knowledge.observation.disclosure
+    kind: str = parameters.transformation
+    if kind == "disclosed":
+        kind = str((disclosure or {}).get("defense", "none"))
+    return after(cosine, kind, disclosure if arm == "as_released" else None)
+
+
+def _stage(
+    parameters: Parameters, network: StagedGenerator, space: Space, distance: Distance
+) -> Stage:
+    """Return what all stages share; each has its own space and iterations."""
+    return Stage(
+        space=space,
+        distance=distance,
+        regularizers=(
+            (parameters.total_variation, total_variation),
+            (parameters.l2 / network.size**2, l2),
+        ),
+        optimizer=Adam(parameters.learning_rate, schedule="ramps"),
+        iterations=1,
+        iterate=parameters.iterate,
+    )

@@ -1,0 +1,54 @@
+"""GI-PIP's autoencoder trained to remove noise (Vincent et al., ICML 2008): a control of what its score measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gradsiege.priors import autoencoder
+from gradsiege.priors.autoencoder import Autoencoder
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Those of the autoencoder, and the deviation of the noise on images in [0, 1]."""
+
+    fraction: float = 1.0
+    epochs: int = 100
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    noise: float = 0.1
+
+
+def train(
+    images: Tensor, labels: Tensor, parameters: Parameters, generator: torch.Generator
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return (weights, card): noise goes in during training alone, so that scores compare with the autoencoder's."""
+    held_out, training = autoencoder.split(images, parameters.fraction, generator)
+
+    def corrupt(batch: Tensor) -> Tensor:
+        return batch + parameters.noise * torch.randn(batch.shape, generator=generator)
+
+    budget = autoencoder.Parameters(
+        parameters.fraction, parameters.epochs, parameters.batch_size, parameters.learning_rate
+    )
+    network = autoencoder.fit(training, budget, generator, corrupt)
+    with torch.no_grad():
+        noisy = corrupt(held_out)
+        left = (network(noisy) - held_out).square().mean() / (noisy - held_out).square().mean()
+    card = {
+        "prior": "denoising_autoencoder",
+        **autoencoder.card(network, held_out, training),
+        "held_out_noise_left": float(left),
+    }
+    return dict(network.state_dict()), card
+
+
+def load(weights: dict[str, Tensor]) -> Autoencoder:
+    """Return the trained network, frozen."""
+    return autoencoder.load(weights)

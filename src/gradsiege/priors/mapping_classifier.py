@@ -1,0 +1,141 @@
+"""A classifier of the generator's own training images, which tells what class a coarse reconstruction shows (arXiv 2604.00955)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gradsiege.models import ModelSpec, build
+from gradsiege.progress import track
+
+VERSION = 1
+HELD_OUT = 0.1
+WEIGHT_DECAY = 5e-4
+MOMENTUM = 0.9
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Published: 20 epochs of batches of 128, SGD with Nesterov momentum at 0.1. `width` is ResNet-18's, 64 there.
+
+    The step falls to zero along a cosine; the released milestones lie past the last epoch. `noise` and `blur` degrade the
+    training images, since coarse reconstructions are what will be shown: every image gets a noise deviation in
+    [0, `noise`] and a Gaussian blur of [0, `blur`] pixels.
+    """
+
+    width: int = 16
+    epochs: int = 20
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    noise: float = 0.0
+    blur: float = 0.0
+
+
+def degrade(images: Tensor, noise: float, blur: float, generator: torch.Generator) -> Tensor:
+    """Blur and add noise to images ``[n, c, h, w]`` in [0, 1], each to a degree of its own, uniform up to the given one."""
+    n, channels, height, width = images.shape
+    if blur:
+        reach = math.ceil(3 * blur)
+        places = torch.arange(-reach, reach + 1.0)
+        sigma = blur * torch.rand((n, 1), generator=generator).clamp_min(1e-3)
+        kernel = torch.softmax(-(places**2) / (2 * sigma**2), 1).repeat_interleave(channels, 0)
+        rows = F.pad(images, (reach,) * 4, mode="replicate").flatten(0, 1)[None]
+        rows = F.conv2d(rows, kernel[:, None, None], groups=n * channels)
+        rows = F.conv2d(rows, kernel[:, None, :, None], groups=n * channels)
+        images = rows.view(n, channels, height, width)
+    if noise:
+        deviation = noise * torch.rand((n, 1, 1, 1), generator=generator)
+        images = images + deviation * torch.randn(images.shape, generator=generator)
+    return images.clamp(0, 1)
+
+
+def train(
+    images: Tensor, labels: Tensor, parameters: Parameters, generator: torch.Generator
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return (weights, card); the card has the top-1 accuracy on a held-out tenth, clean and degraded.
+
+    Args:
+        images: ``[n, c, h, w]`` in [0, 1], those that the generator was trained on.
+        labels: ``[n]``, the generator's classes.
+        parameters: shape and budget.
+        generator: the only source of randomness.
+    """
+    if len(images) < 4:
+        raise ValueError("the mapping classifier needs at least 4 images: some are held out")
+    labels = labels.long()
+    classes, channels, size = int(labels.max()) + 1, images.shape[1], images.shape[-1]
+    order = torch.randperm(len(images), generator=generator)
+    held = max(1, round(HELD_OUT * len(images)))
+    held_out, training = order[:held], order[held:]
+    network = build(_spec(parameters.width, classes, channels, size), generator)
+    _fit(network, images[training], labels[training], parameters, generator)
+    degraded = degrade(images[held_out], parameters.noise, parameters.blur, generator)
+    frequent = labels[training].bincount(minlength=classes).argmax()
+    card = {
+        "prior": "mapping_classifier",
+        "trained_on": len(training),
+        "held_out": held,
+        "classes": classes,
+        "size": size,
+        "parameters": sum(value.numel() for value in network.parameters()),
+        "held_out_top1": _top1(network, images[held_out], labels[held_out]),
+        "held_out_top1_degraded": _top1(network, degraded, labels[held_out]),
+        "held_out_top1_most_frequent": float((labels[held_out] == frequent).double().mean()),
+    }
+    return {name: value.detach() for name, value in network.state_dict().items()}, card
+
+
+def _spec(width: int, classes: int, channels: int, size: int) -> ModelSpec:
+    return ModelSpec("resnet18", {"width": width}, classes, channels, size)
+
+
+def _fit(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    parameters: Parameters,
+    generator: torch.Generator,
+) -> None:
+    """Train in place; horizontal flips, then degradation."""
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=parameters.learning_rate,
+        momentum=MOMENTUM,
+        weight_decay=WEIGHT_DECAY,
+        nesterov=True,
+    )
+    steps = parameters.epochs * -(-len(images) // parameters.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    network.train()
+    for _ in track(range(parameters.epochs), parameters.epochs, "mapping classifier"):
+        order = torch.randperm(len(images), generator=generator)
+        for rows in order.split(parameters.batch_size):
+            batch = images[rows]
+            flips = torch.rand(len(batch), generator=generator) < 0.5
+            batch = torch.where(flips[:, None, None, None], batch.flip(3), batch)
+            batch = degrade(batch, parameters.noise, parameters.blur, generator)
+            optimizer.zero_grad()
+            F.cross_entropy(network(batch), labels[rows]).backward()
+            optimizer.step()
+            schedule.step()
+    network.eval()
+
+
+def _top1(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    with torch.no_grad():
+        seen = torch.cat([network(part).argmax(1) for part in images.split(256)])
+    return float((seen == labels).double().mean())
+
+
+def load(weights: dict[str, Tensor]) -> nn.Module:
+    """Return the trained classifier of images in [0, 1], frozen; its shape is read from the weights."""
+    width, channels = weights["body.stem.0.weight"].shape[:2]
+    # Pooled globally, a ResNet's weights do not depend on the size of its images.
+    network = build(_spec(width, len(weights["body.head.weight"]), channels, 32))
+    network.load_state_dict(weights)
+    return network.eval().requires_grad_(False)

@@ -1,0 +1,419 @@
+"""GIFD: stages continue without a break, features stay in their balls, each ablation is a setting, no truth is asked."""
+
+import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gradsiege import artifacts
+from gradsiege.attacks import labels as label_rules
+from gradsiege.attacks import recipes
+from gradsiege.attacks.engine.distances import cosine
+from gradsiege.attacks.engine.feature_radii import PUBLISHED_RADII, ball_radius
+from gradsiege.attacks.engine.feature_spaces import Features, feature_shapes
+from gradsiege.attacks.engine.generator_spaces import LatentCodes, staged_generator
+from gradsiege.attacks.engine.loop import State, begin
+from gradsiege.attacks.engine.optimizer import Adam
+from gradsiege.attacks.engine.recipe import Knowledge, Recipe, TrainedPrior
+from gradsiege.attacks.engine.regularizers import l2, total_variation
+from gradsiege.attacks.engine.selection import end_at_last_iterate
+from gradsiege.attacks.engine.variables import Variables
+from gradsiege.attacks.reconstruct import reconstruct
+from gradsiege.errors import StudyError, ThreatModelError
+from gradsiege.models import ModelSpec, build
+from gradsiege.models.layers import initialize
+from gradsiege.priors.staged_generator import StagedGenerator
+from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
+from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.reconstruction import (
+    Reconstruction,
+    load_reconstruction,
+    save_reconstruction,
+)
+from gradsiege.protocol.threat_model import ThreatModel, strip
+
+torch.set_num_threads(1)
+SIDE, LATENT, CLASSES = 16, 6, 3
+GIVEN, INFERRED = ThreatModel("given", labels="given"), ThreatModel("inferred")
+
+
+def generator() -> StagedGenerator:
+    """Random weights; the last layer is made stronger, so that images have contrast."""
+    network = StagedGenerator(LATENT, 8, CLASSES, 3, SIDE)
+    initialize(network, torch.Generator().manual_seed(0))
+    network.requires_grad_(False).stages[-1].image.weight.mul_(4)
+    return network
+
+
+PRIOR = TrainedPrior("staged_gan", dict(generator().state_dict()), {"classes": CLASSES})
+
+
+def observe(truth: Tensor, labels: Tensor, threat: ThreatModel, **more: Any) -> Knowledge:
+    """What an attacker knows of victims that hold ``truth [victims, images, c, h, w]``."""
+    spec = ModelSpec("convnet", {"width": more.get("width", 4)}, 4, 3, SIDE)
+    model = build(spec, torch.Generator().manual_seed(1))
+    parameters, buffers = split_state(model)
+    images = truth.shape[1]
+    training = LocalTraining("fedsgd", images, images, 1, 0.1, "eval")
+    updates = [
+        local_update(model, parameters, buffers, x, y, training)[0]
+        for x, y in zip(truth, labels, strict=True)
+    ]
+    update = {key: torch.stack([one[key] for one in updates]) for key in updates[0]}
+    disclosure = more.get("disclosure")
+    seen = Observation(spec, parameters, buffers, update, images, training, disclosure, labels)
+    return Knowledge(strip(seen, threat), threat, PRIOR)
+
+
+def smooth(count: int) -> Tensor:
+    coarse = torch.rand(count, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    return torch.nn.functional.interpolate(coarse, (SIDE, SIDE), mode="bilinear")
+
+
+@pytest.fixture(scope="module")
+def natural() -> tuple[Knowledge, Tensor]:
+    """Two victims of two images that the generator did not make."""
+    truth, labels = smooth(4).view(2, 2, 3, SIDE, SIDE), torch.tensor([[0, 1], [2, 1]])
+    return observe(truth, labels, GIVEN), truth
+
+
+@dataclass(frozen=True)
+class FromPlanted(Features):
+    """Features around a latent that is given away."""
+
+    z: Tensor
+
+    def start(self, generator: torch.Generator) -> Variables:
+        return {**super().start(generator), "z": self.z}
+
+
+def gifd(knowledge: Knowledge, iterations: int, arm: str = "faithful", **parameters: Any) -> Recipe:
+    return recipes.build("gifd", parameters, arm, iterations, knowledge)
+
+
+def visited(knowledge: Knowledge, recipe: Recipe, restarts: int = 1) -> list[State]:
+    """The state before every iteration."""
+    states: list[State] = []
+    reconstruct(
+        knowledge, recipe, restarts, ("s",), pause=lambda state: states.append(copy.copy(state))
+    )
+    return states
+
+
+def test_a_stage_begins_with_the_image_that_the_stage_before_ended_with() -> None:
+    network, mean, deviation = generator(), torch.full((3,), 0.5), torch.full((3,), 0.25)
+    space = LatentCodes(network, 2, mean, deviation)
+    x = {name: value[None] for name, value in space.start(torch.Generator()).items()}
+    labels = torch.tensor([[0, 2]])
+    for depth in range(1, len(feature_shapes(network)) + 1):
+        before = torch.vmap(space.decode)(x, labels)[1]
+        space = Features(network, 2, mean, deviation, depth, None)
+        x = space.follow(x)
+        assert torch.equal(torch.vmap(space.decode)(x, labels)[1], before)
+        x[f"change.{depth}"] = torch.randn(x[f"change.{depth}"].shape)
+        assert not torch.allclose(torch.vmap(space.decode)(x, labels)[1], before)
+
+
+def test_a_feature_stage_draws_its_own_start_if_it_is_the_first() -> None:
+    network, mean, deviation = generator(), torch.full((3,), 0.5), torch.full((3,), 0.25)
+    space = Features(network, 2, mean, deviation, 2, 1.0)
+    x, labels = space.start(torch.Generator().manual_seed(0)), torch.tensor([0, 2])
+    assert torch.equal(space.decode(x, labels)[1], network(x["z"], labels))
+
+
+def test_no_image_depends_on_another_image_s_feature() -> None:
+    network, mean, deviation = generator(), torch.full((3,), 0.5), torch.full((3,), 0.25)
+    space = Features(network, 2, mean, deviation, 2, 1.0)
+    x, labels = space.start(torch.Generator().manual_seed(0)), torch.tensor([0, 2])
+    before = space.decode(x, labels)[1]
+    x["change.2"][1] += torch.randn(x["change.2"][1].shape)
+    after = space.decode(x, labels)[1]
+    assert torch.equal(after[0], before[0])
+    assert not torch.allclose(after[1], before[1])
+
+
+def test_only_the_stage_s_feature_moves_and_never_leaves_its_ball(
+    natural: tuple[Knowledge, Tensor],
+) -> None:
+    recipe = gifd(natural[0], 48, radii="biggan")
+    states = visited(natural[0], recipe)
+    for number, stage in enumerate(recipe.stages):
+        within = [state.x for state in states if state.stage == number]
+        fixed = [name for name in within[0] if name != f"change.{number}" and number]
+        for name in fixed:
+            assert torch.equal(within[0][name], within[-1][name]), (number, name)
+        if number == 0:
+            # From the first step on, on the sphere of radius sqrt(d).
+            lengths = torch.stack([x["z"] for x in within[1:]]).norm(dim=-1)
+            torch.testing.assert_close(lengths, torch.full_like(lengths, LATENT**0.5))
+            continue
+        assert isinstance(stage.space, Features)
+        change = torch.stack([x[f"change.{number}"] for x in within]).abs().flatten(3).sum(-1)
+        radius = ball_radius(feature_shapes(stage.space.network)[number - 1], "biggan")
+        assert stage.space.radius == radius
+        assert not change[0].any()
+        assert change.max() <= radius * (1 + 1e-5)
+        # Every image of every victim is stopped by its own ball.
+        assert (change.amax(0) > 0.99 * radius).all()
+
+
+def test_without_a_ball_features_go_further(natural: tuple[Knowledge, Tensor]) -> None:
+    states = visited(natural[0], gifd(natural[0], 48, ball=False))
+    change = [state.x["change.1"] for state in states if state.stage == 1][-1]
+    radius = ball_radius(tuple(change.shape[2:]), "biggan")
+    assert (change.abs().flatten(2).sum(-1) > 1.5 * radius).all()
+
+
+def test_radii_keep_the_published_mean_change_of_a_coordinate() -> None:
+    """The numbers of the papers' own features come back, averaged over those of one side."""
+    for radii, table in PUBLISHED_RADII.items():
+        for side, (published, size) in table.items():
+            shape = (size // side**2, side, side)
+            assert ball_radius(shape, radii) == pytest.approx(sum(published) / len(published))
+            assert ball_radius((1, side, side), radii) == pytest.approx(
+                sum(published) / len(published) / size * side**2
+            )
+    published = [radius for radii, _ in PUBLISHED_RADII["biggan"].values() for radius in radii]
+    assert published == [2000 + 500 * k for k in range(9)]
+    published = [radius for radii, _ in PUBLISHED_RADII["stylegan2"].values() for radius in radii]
+    assert published == [2000 + 1000 * k for k in range(4)]
+
+
+def test_published_constants(natural: tuple[Knowledge, Tensor]) -> None:
+    recipe = gifd(natural[0], 4000)
+    assert [stage.iterations for stage in recipe.stages] == [1000] * 4
+    for stage in recipe.stages:
+        assert stage.optimizer == Adam(0.1, schedule="ramps")
+        assert stage.regularizers == ((1e-4, total_variation), (1e-6 / SIDE**2, l2))
+        assert stage.distance is cosine
+    assert isinstance(recipe.stages[0].space, LatentCodes)
+    assert recipe.stages[0].space.bound == "sphere"
+    assert (recipe.keep, recipe.restart) == ("least", "least")
+
+
+def errors(found: Reconstruction, truth: Tensor) -> Tensor:
+    return (found.images - truth).square().flatten(1).mean(1)
+
+
+def test_a_planted_change_of_a_feature_is_found() -> None:
+    """The truth is G with h_2 changed; the latent is given away, the change is not."""
+    network, labels = generator(), torch.tensor([[1]])
+    z = torch.randn(1, LATENT, generator=torch.Generator().manual_seed(5))
+    embedding = network.embed(labels[0])
+    h = network.features(z, embedding)[1]
+    change = torch.randn(h.shape, generator=torch.Generator().manual_seed(6))
+    truth = network.finish(1, h + 0.3 * change, embedding)[None]
+    knowledge = observe(truth, labels, GIVEN, width=16)
+    shape, mean, deviation = knowledge.pixel_arguments()
+    before = network(z, labels[0])[None]
+    far = {}
+    for radius in (None, 10.0):
+        space = FromPlanted(network, shape[0], mean, deviation, 2, radius, z)
+        stage = replace(gifd(knowledge, 120, stages=0).stages[0], space=space)
+        found = reconstruct(knowledge, Recipe((stage,)), 1, ("s",))
+        far[radius] = float((found.images - truth).square().mean())
+    start = float((before - truth).square().mean())
+    assert far[None] < 0.25 * start
+    # A ball that the planted change lies far outside of stops on the way.
+    assert 0.4 * start < far[10.0] < start
+
+
+def test_features_go_where_the_latent_cannot(natural: tuple[Knowledge, Tensor]) -> None:
+    """Equal iterations in all."""
+    knowledge, truth = natural
+    latent = reconstruct(knowledge, gifd(knowledge, 48, stages=0), 1, ("s",))
+    full = reconstruct(knowledge, gifd(knowledge, 48, radius_scale=5.0), 1, ("s",))
+    assert (full.matching_loss < 0.5 * latent.matching_loss).all()
+    assert errors(full, truth).mean() < errors(latent, truth).mean()
+
+
+def test_the_ablations_are_settings(natural: tuple[Knowledge, Tensor]) -> None:
+    """A step so large that later stages end worse than earlier ones tells the selections apart."""
+    knowledge, _ = natural
+    wild = {"learning_rate": 3.0, "ball": False}
+    f = reconstruct(knowledge, gifd(knowledge, 24, select="last", **wild), 2, ("s",))
+    e = reconstruct(knowledge, gifd(knowledge, 24, **wild), 2, ("s",))
+    assert f.stages is not None
+    assert e.stage_losses is not None
+    assert torch.equal(f.stages, e.stages)
+    assert f.stages.shape == (2, 4, 2, 3, SIDE, SIDE)
+    assert torch.equal(f.images, f.stages[:, -1])
+    best = e.stage_losses.argmin(1)
+    assert (best < 3).any(), "the case tells nothing if the last stage is the best"
+    assert torch.equal(e.images, e.stages[torch.arange(2), best])
+    assert torch.equal(e.matching_loss, e.stage_losses.amin(1))
+    z = gifd(knowledge, 24, stages=0)
+    assert len(z.stages) == 1
+    assert reconstruct(knowledge, z, 1, ("s",)).stages is None
+
+
+def test_with_least_iterates_the_loss_never_rises_from_stage_to_stage(
+    natural: tuple[Knowledge, Tensor],
+) -> None:
+    knowledge, _ = natural
+    recipe = gifd(knowledge, 24, iterate="least", learning_rate=3.0, ball=False)
+    losses = reconstruct(knowledge, recipe, 1, ("s",)).stage_losses
+    assert losses is not None
+    assert (losses.diff(dim=1) <= 1e-5).all()
+
+
+def test_the_returned_image_has_the_returned_loss(natural: tuple[Knowledge, Tensor]) -> None:
+    knowledge, _ = natural
+    found = reconstruct(knowledge, gifd(knowledge, 20), 2, ("s",))
+    assert found.stage_losses is not None
+    seen = knowledge.observation
+    assert seen.training is not None
+    model = build(seen.model)
+    for victim in range(2):
+        update, _ = local_update(
+            model,
+            seen.parameters,
+            seen.buffers,
+            found.images[victim],
+            found.labels[victim],
+            seen.training,
+        )
+        loss = cosine(update, {key: value[victim] for key, value in seen.update.items()})
+        torch.testing.assert_close(loss, found.matching_loss[victim], rtol=1e-3, atol=1e-4)
+    # A stage ends with its last iterate: the losses at the ends of the trace are the stages' own.
+    ends = [row for place, (step, row) in enumerate(found.trace) if step == 5]
+    torch.testing.assert_close(torch.stack(ends, 1).amin(2), found.stage_losses)
+
+
+def test_a_last_iterate_that_broke_is_passed_over_for_the_least_one() -> None:
+    x = {"z": torch.tensor([[[1.0]], [[torch.nan]], [[3.0]]])}
+    state = begin(x, Adam(0.1))
+    state.best, state.best_loss = {"z": torch.full((3, 1, 1), 7.0)}, torch.tensor([0.1, 0.2, 0.3])
+    state.best_iteration, state.iteration = torch.tensor([2, 2, 2]), 5
+    state.trace.append((5, torch.tensor([0.4, torch.nan, 0.6])))
+    end_at_last_iterate(state)
+    assert state.best["z"].flatten().tolist() == [1.0, 7.0, 3.0]
+    torch.testing.assert_close(state.best_loss, torch.tensor([0.4, 0.2, 0.6]))
+    assert state.best_iteration.tolist() == [5, 2, 5]
+
+
+@pytest.mark.parametrize("place", [(0, 3), (2, 1), (3, 5)])
+def test_resuming_gives_the_same_bits(
+    place: tuple[int, int], natural: tuple[Knowledge, Tensor]
+) -> None:
+    knowledge, _ = natural
+    recipe = gifd(knowledge, 20)
+    saved: list[State] = []
+
+    class LeaveError(Exception):
+        pass
+
+    def pause(state: State) -> None:
+        if (state.stage, state.iteration) == place:
+            saved.append(copy.deepcopy(state))
+            raise LeaveError
+
+    with pytest.raises(LeaveError):
+        reconstruct(knowledge, recipe, 2, ("s",), pause=pause)
+    resumed = reconstruct(knowledge, recipe, 2, ("s",), resume=lambda: saved[0])
+    straight = reconstruct(knowledge, recipe, 2, ("s",))
+    assert torch.equal(resumed.images, straight.images)
+    assert resumed.stages is not None
+    assert straight.stages is not None
+    assert torch.equal(resumed.stages, straight.stages)
+
+
+def test_what_the_stages_found_survives_the_file(
+    natural: tuple[Knowledge, Tensor], tmp_path: Any
+) -> None:
+    knowledge, _ = natural
+    for name, stages in (("several", None), ("one", 0)):
+        found = reconstruct(knowledge, gifd(knowledge, 8, stages=stages), 1, ("s",))
+        save_reconstruction(tmp_path / name, found)
+        artifacts.write_manifest(tmp_path, {}, [name])
+        again = load_reconstruction(tmp_path / name)
+        for field in ("stages", "stage_losses"):
+            before, after = getattr(found, field), getattr(again, field)
+            assert (before is None) == (after is None) == (name == "one")
+            assert before is None or torch.equal(before, after)
+
+
+# ---- as released ----
+
+
+def test_as_released_shows_the_last_restart_under_the_least_loss(
+    natural: tuple[Knowledge, Tensor],
+) -> None:
+    knowledge, _ = natural
+    fair = reconstruct(knowledge, gifd(knowledge, 20), 3, ("t",))
+    odd = reconstruct(knowledge, gifd(knowledge, 20, last_restart=True), 3, ("t",))
+    assert gifd(knowledge, 20, "as_released").restart == "last"
+    assert gifd(knowledge, 20, "as_released", last_restart=False).restart == "least"
+    assert torch.equal(odd.matching_loss, fair.matching_loss)
+    assert odd.restart.tolist() == [2, 2]
+    assert (fair.restart != 2).any(), "the case tells nothing if the last restart is the best"
+    changed = fair.restart != 2
+    assert not torch.equal(odd.images[changed], fair.images[changed])
+    # The same starts, so the last restart's own run shows what is returned.
+    alone = [loss[:, 2] for step, loss in fair.trace if step == 5]
+    assert (torch.stack(alone, 1).amin(1)[changed] > odd.matching_loss[changed]).all()
+
+
+def test_as_released_leaves_the_sphere(natural: tuple[Knowledge, Tensor]) -> None:
+    knowledge, _ = natural
+    spread = {}
+    for sphere in (None, True):
+        recipe = gifd(knowledge, 20, "as_released", stages=0, sphere=sphere)
+        spread[sphere] = visited(knowledge, recipe)[-1].x["z"].norm(dim=-1).std()
+    assert spread[True] < 1e-5
+    assert spread[None] > 0.01
+
+
+def test_granted_labels_order_the_inferred_ones_as_released() -> None:
+    truth, labels = smooth(4).view(2, 2, 3, SIDE, SIDE), torch.tensor([[2, 0], [3, 1]])
+    released = {
+        threat.id: reconstruct(
+            knowledge, gifd(knowledge, 4, "as_released", stages=0), 1, ("s",)
+        ).labels
+        for threat in (GIVEN, INFERRED)
+        for knowledge in [observe(truth, labels, threat)]
+    }
+    assert released["inferred"].tolist() == [[0, 2], [1, 3]]
+    assert released["given"].tolist() == labels.tolist()
+
+
+def test_ordering_moves_inferred_labels_and_never_corrects_them() -> None:
+    inferred, given = torch.tensor([[1, 4, 7], [2, 2, 3]]), torch.tensor([[7, 2, 1], [3, 2, 2]])
+    assert label_rules.ordered(inferred, given).tolist() == [[7, 4, 1], [3, 2, 2]]
+    generator = torch.Generator().manual_seed(0)
+    guesses, truths = (torch.randint(5, (50, 4), generator=generator) for _ in range(2))
+    found = label_rules.ordered(guesses, truths)
+    assert torch.equal(found.sort(1).values, guesses.sort(1).values)
+    assert (found == truths).sum() > (guesses == truths).sum()
+
+
+def test_a_disclosed_strength_is_used_as_released_and_estimated_otherwise() -> None:
+    truth, labels = smooth(2)[:, None], torch.tensor([[0], [1]])
+    informed = ThreatModel("informed", disclosure=True)
+    disclosure = {"defense": "sparsification", "sparsity": 0.5}
+    knowledge = observe(truth, labels, informed, disclosure=disclosure)
+    dense = {"a": torch.randn(50, generator=torch.Generator().manual_seed(0))}
+    distances = {
+        arm: gifd(knowledge, 4, arm).stages[0].distance(dense, dense)
+        for arm in ("faithful", "as_released")
+    }
+    # Nothing is zero in what is observed, so the estimate is that nothing was dropped.
+    assert abs(distances["faithful"]) < 1e-6
+    assert distances["as_released"] > 1e-3
+    blind = observe(truth, labels, INFERRED, disclosure=disclosure)
+    assert gifd(blind, 4, "as_released").stages[0].distance is cosine
+    unclear = observe(truth, labels, informed, disclosure={"defense": "sparsification"})
+    with pytest.raises(ThreatModelError, match="sparsity"):
+        gifd(unclear, 4, "as_released")
+
+
+def test_impossible_settings_are_refused(natural: tuple[Knowledge, Tensor]) -> None:
+    knowledge, _ = natural
+    with pytest.raises(StudyError, match="0 to 3"):
+        gifd(knowledge, 4, stages=4)
+    with pytest.raises(ThreatModelError, match="staged_gan"):
+        gifd(replace(knowledge, prior=None), 4)
+    assert staged_generator(knowledge, "test").classes == CLASSES
