@@ -11,10 +11,10 @@ from gradsiege.protocol.local_update import Step, Tensors, local_update
 
 
 def run_client(client: Client, defense: Defense) -> tuple[Tensors, Tensors]:
-    """Return (the update that is uploaded, the batch-norm buffers after training).
+    """Return the update and the batch-norm buffers that are uploaded.
 
     The hooks run in the order of `gradsiege.defenses.base`: batch and gradient in every local step,
-    then the update once.
+    then buffers and update once.
     """
 
     def on_batch(images: Tensor, labels: Tensor, step: Step) -> tuple[Tensor, Tensor]:
@@ -34,4 +34,5 @@ def run_client(client: Client, defense: Defense) -> tuple[Tensors, Tensors]:
         transform_gradient=on_gradient,
     )
     after = replace(client, buffers=buffers)
-    return defense.transform_update(update, after), buffers
+    uploaded = defense.transform_buffers(buffers, update, after)
+    return defense.transform_update(update, after), uploaded
