@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from gradsiege.defenses.arms import resolve
 from gradsiege.defenses.base import Client, Defense
@@ -23,6 +21,7 @@ from gradsiege.defenses.tip_ranking import (
     convolutions,
     one_image_per_class,
     top_channels,
+    trained_model,
 )
 from gradsiege.protocol.local_update import Step, Tensors
 from gradsiege.protocol.observation import group
@@ -103,12 +102,12 @@ class Tip(Defense):
         if not self.parameters.ranking_writes_buffers:
             return buffers
         images = client.images[self._samples(client)]
-        return buffers_after_passes(self._trained(update, client), images)
+        return buffers_after_passes(trained_model(client, update), images)
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
         """Add the noise to the weights; in the unit of the update that is minus noise / learning rate."""
         p = self.parameters
-        model, samples = self._trained(update, client), self._samples(client)
+        model, samples = trained_model(client, update), self._samples(client)
         scale = noise_scale(client.training, p.clip, p.epsilon, p.delta)
         scale /= len(convolutions(model)) * len(samples) * client.training.learning_rate
         defended = dict(update)
@@ -126,12 +125,6 @@ class Tip(Defense):
             # The running sum of gradients is one round's own.
             client.state.pop(SUM + name, None)
         return defended
-
-    def _trained(self, update: Tensors, client: Client) -> nn.Module:
-        """Return a copy of the client's model with the weights and buffers after local training."""
-        model = copy.deepcopy(client.model)
-        model.load_state_dict({**client.local_parameters(update), **client.buffers})
-        return model
 
     def _samples(self, client: Client) -> list[int]:
         """Return the indices of the images that rank the channels."""

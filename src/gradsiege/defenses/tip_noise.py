@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from gradsiege.errors import StudyError
 from gradsiege.protocol.local_update import LocalTraining, Tensors, norm
 
 
@@ -29,6 +30,20 @@ def noise_scale(training: LocalTraining, clip: float, epsilon: float, delta: flo
     quantile = math.sqrt(2 * math.log(1.25 / delta))
     per_step = training.learning_rate * clip / training.batch_size
     return training.steps * per_step * quantile / epsilon
+
+
+def factor_for_norm(wanted: float, energy: float, defense: str) -> float:
+    """Return the factor that brings noise of expected squared l2 norm `energy` to the root mean square norm `wanted`.
+
+    >>> factor_for_norm(3.0, 4.0, "tip")
+    1.5
+    """
+    if not energy > 0:
+        raise StudyError(
+            f"{defense}: noise_norm {wanted} cannot be met, no weight of this model is noised. "
+            "Leave noise_norm out, or choose a model with convolutions wider than 1x1."
+        )
+    return wanted / math.sqrt(energy)
 
 
 def high_frequency_mask(kernel: int, rho: float) -> Tensor:

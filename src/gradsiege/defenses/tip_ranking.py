@@ -8,6 +8,16 @@ import math
 import torch
 from torch import Tensor, nn
 
+from gradsiege.defenses.base import Client
+from gradsiege.protocol.local_update import Tensors
+
+
+def trained_model(client: Client, update: Tensors) -> nn.Module:
+    """Return a copy of the client's model that holds the weights and buffers after local training."""
+    model = copy.deepcopy(client.model)
+    model.load_state_dict({**client.local_parameters(update), **client.buffers})
+    return model
+
 
 def convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
     """Return every convolution of the model by name, in order."""
@@ -51,7 +61,7 @@ def channel_coefficients(
         }
 
 
-def buffers_after_passes(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+def buffers_after_passes(model: nn.Module, images: Tensor) -> Tensors:
     """Return the buffers as train-mode passes of ``[n, c, h, w]``, one image after the other, leave them.
 
     Each pass moves the running statistics to those of its image by batch norm's momentum of 0.1.
