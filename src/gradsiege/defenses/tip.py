@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from gradsiege.defenses.arms import resolve
 from gradsiege.defenses.base import Client, Defense
+from gradsiege.defenses.tip_energy import factors
 from gradsiege.defenses.tip_noise import (
     clip_gradient,
-    high_frequency_mask,
     masked_noise,
     noise_scale,
+    spectrum_mask,
 )
 from gradsiege.defenses.tip_ranking import (
     buffers_after_passes,
     channel_coefficients,
     convolutions,
     one_image_per_class,
-    top_channels,
+    select_channels,
     trained_model,
 )
 from gradsiege.protocol.local_update import Step, Tensors
@@ -39,13 +40,17 @@ SUM = "accumulated."
 
 @dataclass(frozen=True)
 class Parameters:
-    """The published constants, and four switches (None: as the arm has it).
+    """The published constants, controls, and four switches (None: as the arm has it).
 
     Attributes:
         ratio: share p of the channels of every convolution that are noised.
         rho: radius of the frequency mask as a share of half the kernel.
         epsilon, delta: the budget; a knob, not a guarantee (see `tip_noise.noise_scale`).
         clip: bound C on the norm of a step's mean gradient.
+        selection: which channels are noised; all but ``top`` are controls (see `select_channels`).
+        spectrum: which frequencies of a kernel are noised; all but ``high`` are controls (see `spectrum_mask`).
+        match_energy: give a control the expected noise energy of the paper's choice, layer by layer.
+        noise_norm: root mean square l2 norm of the whole noise, in weight units, instead of what epsilon gives.
         train_mode_ranking: rank in train mode on one image, where every coefficient is round-off.
         first_sample_only: rank with one image, of the lowest class, instead of one of each class.
         gradients_accumulated: never zero the gradients: every step follows the clipped sum of all so far.
@@ -57,6 +62,10 @@ class Parameters:
     epsilon: float = 5.0
     delta: float = 1e-5
     clip: float = 5.0
+    selection: Literal["top", "random", "lowest", "all"] = "top"
+    spectrum: Literal["high", "white", "dc"] = "high"
+    match_energy: bool = False
+    noise_norm: float | None = None
     train_mode_ranking: bool | None = None
     first_sample_only: bool | None = None
     gradients_accumulated: bool | None = None
@@ -106,20 +115,22 @@ class Tip(Defense):
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
         """Add the noise to the weights; in the unit of the update that is minus noise / learning rate."""
-        p = self.parameters
+        p, rate = self.parameters, client.training.learning_rate
         model, samples = trained_model(client, update), self._samples(client)
+        shapes = {name: layer.weight.shape for name, layer in convolutions(model).items()}
         scale = noise_scale(client.training, p.clip, p.epsilon, p.delta)
-        scale /= len(convolutions(model)) * len(samples) * client.training.learning_rate
+        scale /= len(shapes) * len(samples) * rate
+        factor = factors(shapes, p, scale * rate, len(samples))
         defended = dict(update)
         for index in samples:
             image, label = client.images[index], int(client.labels[index])
             alphas = channel_coefficients(model, image, label, bool(p.train_mode_ranking))
             for layer, alpha in alphas.items():
                 name = f"{layer}.weight"
-                chosen = top_channels(alpha, p.ratio)
-                shape = torch.Size([len(chosen), *update[name].shape[1:]])
-                mask = high_frequency_mask(shape[-1], p.rho)
-                noise = masked_noise(shape, mask, client.generator)
+                chosen = select_channels(alpha, p.ratio, p.selection, client.generator)
+                mask = spectrum_mask(shapes[layer][-1], p.rho, p.spectrum)
+                shape = torch.Size([len(chosen), *shapes[layer][1:]])
+                noise = masked_noise(shape, mask, client.generator) * factor[layer]
                 defended[name] = defended[name].index_add(0, chosen, noise, alpha=-scale)
         for name in update:
             # The running sum of gradients is one round's own.

@@ -60,6 +60,25 @@ def high_frequency_mask(kernel: int, rho: float) -> Tensor:
     return mask
 
 
+def spectrum_mask(kernel: int, rho: float, spectrum: str) -> Tensor:
+    """Return the mask of the paper (``high``), or of a control: all frequencies (``white``), the zero frequency (``dc``).
+
+    A kernel in which the paper's mask keeps nothing, such as 1x1, stays clean under every spectrum: a control differs
+    from the paper in the spectrum alone, not in the weights that it noises.
+
+    >>> [spectrum_mask(3, 0.5, name).sum().item() for name in ("high", "white", "dc")]
+    [8.0, 9.0, 1.0]
+    """
+    high = high_frequency_mask(kernel, rho)
+    if spectrum == "high" or not high.any():
+        return high
+    if spectrum == "white":
+        return torch.ones_like(high)
+    zero_frequency = torch.zeros_like(high)
+    zero_frequency[0, 0] = 1
+    return zero_frequency
+
+
 def masked_noise(shape: torch.Size, mask: Tensor, generator: torch.Generator) -> Tensor:
     """Return white noise of a weight's shape ``[..., k, k]``, reduced to the frequencies of a mask ``[k, k]``."""
     noise = torch.randn(shape, generator=generator)

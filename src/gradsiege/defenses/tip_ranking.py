@@ -73,14 +73,42 @@ def buffers_after_passes(model: nn.Module, images: Tensor) -> Tensors:
     return dict(network.named_buffers())
 
 
+def selected_count(channels: int, ratio: float, selection: str = "top") -> int:
+    """Return how many channels are noised: max(1, floor(p C)), or every one.
+
+    >>> selected_count(64, 0.1), selected_count(4, 0.1), selected_count(64, 0.1, "all")
+    (6, 1, 64)
+    """
+    return channels if selection == "all" else max(1, math.floor(ratio * channels + 1e-9))
+
+
 def top_channels(alpha: Tensor, ratio: float) -> Tensor:
     """Return the indices of the k = max(1, floor(p C)) largest signed coefficients.
 
     >>> top_channels(torch.tensor([0.1, -0.9, 0.5, 0.3]), 0.5).tolist()
     [2, 3]
     """
-    count = max(1, math.floor(ratio * len(alpha) + 1e-9))
-    return alpha.topk(count).indices
+    return alpha.topk(selected_count(len(alpha), ratio)).indices
+
+
+def select_channels(
+    alpha: Tensor, ratio: float, selection: str, generator: torch.Generator
+) -> Tensor:
+    """Return the indices of the noised channels: the paper's ``top``, or a control that ignores or inverts its ranking.
+
+    ``lowest`` takes as many of the smallest coefficients, ``random`` as many drawn from the generator, ``all`` every
+    channel.
+
+    >>> alpha = torch.tensor([0.1, -0.9, 0.5, 0.3])
+    >>> select_channels(alpha, 0.5, "lowest", torch.Generator()).tolist()
+    [1, 0]
+    """
+    count = selected_count(len(alpha), ratio, selection)
+    if selection == "random":
+        return torch.randperm(len(alpha), generator=generator)[:count]
+    if selection == "all":
+        return torch.arange(count)
+    return alpha.topk(count, largest=selection == "top").indices
 
 
 def one_image_per_class(labels: Tensor) -> list[int]:
