@@ -63,10 +63,10 @@ def test_the_map_is_that_of_an_independent_library(name: str, label: int) -> Non
 
 def test_without_a_defense_nothing_changes() -> None:
     found = explained("none")
-    for name in ("map", "deletion", "insertion"):
+    for name in ("map", "deletion", "insertion", "deletion_area", "insertion_area"):
         assert torch.equal(found[f"{name}.before"], found[f"{name}.after"])
     layers = list(convolutions(network()))
-    assert not any(found[f"noise.{layer}"].any() for layer in layers)
+    assert not any(found[f"change.{layer}"].any() for layer in layers)
     for layer in layers:
         assert torch.equal(found[f"spectrum.before.{layer}"], found[f"spectrum.after.{layer}"])
 
@@ -80,6 +80,16 @@ def test_curves_begin_and_end_where_the_image_does() -> None:
     torch.testing.assert_close(found["insertion"][-1], whole)
 
 
+def test_areas_belong_to_the_curves_and_differ_between_the_moments() -> None:
+    found = explained("tip_dp", epsilon=0.1)
+    for curve in ("deletion", "insertion"):
+        for moment in ("before", "after"):
+            values = found[f"{curve}.{moment}"].double()
+            area = float((values[:-1] + values[1:]).sum() / 2 / module.STEPS)
+            assert found[f"{curve}_area.{moment}"].item() == pytest.approx(area)
+        assert found[f"{curve}_area.before"] != found[f"{curve}_area.after"]
+
+
 def test_tip_is_seen_on_its_top_channels_and_above_their_zero_frequency() -> None:
     found = explained("tip", epsilon=0.01, ratio=0.25)
     party = client()
@@ -89,7 +99,7 @@ def test_tip_is_seen_on_its_top_channels_and_above_their_zero_frequency() -> Non
     alphas = channel_coefficients(trained, image(), 4)
     for layer, part in convolutions(trained).items():
         torch.testing.assert_close(found[f"coefficient.{layer}"], alphas[layer])
-        noised = found[f"noise.{layer}"].nonzero().flatten().tolist()
+        noised = found[f"change.{layer}"].nonzero().flatten().tolist()
         wide = part.kernel_size[0] > 1
         assert noised == (sorted(top_channels(alphas[layer], 0.25).tolist()) if wide else []), layer
         old, new = found[f"spectrum.before.{layer}"], found[f"spectrum.after.{layer}"]
@@ -102,7 +112,7 @@ def test_tip_is_seen_on_its_top_channels_and_above_their_zero_frequency() -> Non
 def test_noise_is_measured_in_weight_units() -> None:
     found = explained("tip_dp", noise_norm=0.5)
     layers = list(convolutions(network()))
-    energy = sum(float(found[f"noise.{layer}"].square().sum()) for layer in layers)
+    energy = sum(float(found[f"change.{layer}"].square().sum()) for layer in layers)
     weights = sum(part.weight.numel() for part in convolutions(network()).values())
     everything = sum(value.numel() for value in network().parameters())
     assert energy == pytest.approx(0.25 * weights / everything, rel=0.05)
@@ -130,7 +140,7 @@ def test_observe_writes_what_was_asked_for_and_no_attack_can_take_it(
     path = cells(study)["observe"][0].folder(study, tmp_path) / "explanation.safetensors"
     tensors, _ = artifacts.read_tensors(path, module.EXPLANATION)
     assert tensors["map.after"].shape == (1, 16, 16)
-    assert tensors["noise.body.features.2"].shape == (1, 4)
+    assert tensors["change.body.features.2"].shape == (1, 4)
     with pytest.raises(ArtifactError, match="holds 'explanation', but 'observation' is needed"):
         load_observation(path)
 

@@ -18,7 +18,7 @@ from gradsiege import artifacts
 from gradsiege.defenses.base import Client
 from gradsiege.defenses.shadow_cam import to_unit
 from gradsiege.defenses.tip_ranking import channel_coefficients, convolutions
-from gradsiege.metrics.deletion_insertion import blurred, replacement_curve
+from gradsiege.metrics.deletion_insertion import area_under, blurred, replacement_curve
 from gradsiege.protocol.local_update import Tensors
 
 EXPLANATION = "explanation"
@@ -71,20 +71,20 @@ def spectrum(kernels: Tensor) -> Tensor:
 
 
 def channels(before: nn.Module, after: nn.Module) -> Tensors:
-    """Return by convolution the l2 norm of the noise of each channel, and the spectra of the noised kernels.
+    """Return by convolution how far each channel moved, and the spectra of the kernels that did.
 
-    ``noise.<layer>`` is ``[channels]`` in weight units. ``spectrum.before.<layer>`` and ``spectrum.after.<layer>`` are
-    ``[k, k]``, over the channels that changed, or over all where none did.
+    ``change.<layer>`` is the l2 norm of the difference, ``[channels]`` in weight units. ``spectrum.before.<layer>`` and
+    ``spectrum.after.<layer>`` are ``[k, k]``, over the channels that changed, or over all where none did.
     """
     found: Tensors = {}
-    changed = convolutions(after)
+    uploaded = convolutions(after)
     for layer, old in convolutions(before).items():
-        new = changed[layer].weight.detach()
-        noise = (new - old.weight.detach()).flatten(1).norm(dim=1)
-        noised = noise > 0 if bool(noise.any()) else torch.ones_like(noise, dtype=torch.bool)
-        found[f"noise.{layer}"] = noise
-        found[f"spectrum.before.{layer}"] = spectrum(old.weight.detach()[noised])
-        found[f"spectrum.after.{layer}"] = spectrum(new[noised])
+        new = uploaded[layer].weight.detach()
+        change = (new - old.weight.detach()).flatten(1).norm(dim=1)
+        shown = change != 0 if bool(change.any()) else torch.ones_like(change, dtype=torch.bool)
+        found[f"change.{layer}"] = change
+        found[f"spectrum.before.{layer}"] = spectrum(old.weight.detach()[shown])
+        found[f"spectrum.after.{layer}"] = spectrum(new[shown])
     return found
 
 
@@ -104,7 +104,9 @@ def explain(client: Client, before: Uploaded, after: Uploaded) -> Tensors:
         model.load_state_dict({**client.local_parameters(update), **buffers})
         found[f"map.{moment}"] = class_activation_map(model, image, label)
         curves = faithfulness(model, image, label, found[f"map.{moment}"])
-        found |= {f"{name}.{moment}": curve for name, curve in curves.items()}
+        for name, curve in curves.items():
+            found[f"{name}.{moment}"] = curve
+            found[f"{name}_area.{moment}"] = area_under(curve)
         models.append(model)
     for layer, alpha in channel_coefficients(models[0], image, label).items():
         found[f"coefficient.{layer}"] = alpha
