@@ -165,6 +165,7 @@ CHANGES: dict[str, tuple[Callable[[Raw], object], set[str]]] = {
         AFTER_FEDERATE,
     ),
     "victims": (lambda raw: raw.update(victims=3), {"observe", "attack", "score"}),
+    "explained": (lambda raw: raw.update(explained=1), {"observe", "attack", "score"}),
     "protocol": (
         lambda raw: raw.update(protocols=[{"name": "fedsgd", "learning_rate": 0.5}]),
         {"observe", "attack", "score"},

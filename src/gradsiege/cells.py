@@ -36,7 +36,7 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "prior": ("prior.safetensors", "card.json"),
     "shadow": ("shadow.safetensors", "card.json"),
     "federate": (*(f"{stage}.safetensors" for stage in STAGES), "utility.parquet"),
-    "observe": ("observation.safetensors", "truth.safetensors"),
+    "observe": ("observation.safetensors", "truth.safetensors", "explanation.safetensors"),
     "attack": ("reconstructions.safetensors", "trace.parquet"),
     "score": ("scores.parquet", "pictures.safetensors"),
 }
@@ -263,6 +263,7 @@ def settings(cell: Cell, study: Study) -> dict[str, Any]:
         chosen["federation"] = study.federation.model_dump(mode="json")
     if cell.stage == "observe":
         chosen["victims"] = study.victims
+        chosen["explained"] = study.explained
     return chosen
 
 

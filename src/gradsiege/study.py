@@ -180,6 +180,11 @@ class Study(Section):
     seed: int = 0
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
     victims: Positive = Field(8, description="updates attacked in every cell (the sampling unit)")
+    explained: int = Field(
+        0,
+        ge=0,
+        description="first victims whose uploaded models are explained, before and after the defense",
+    )
     datasets: list[Dataset] = Field(min_length=1)
     models: list[Model] = Field(min_length=1)
     defenses: list[Defense] = Field(min_length=1)
@@ -309,6 +314,11 @@ def _check_ids(study: Study) -> None:
 def _check(study: Study) -> None:
     """Refuse contradictions between sections."""
     _check_ids(study)
+    if study.explained > study.victims:
+        raise StudyError(
+            f"explained: {study.explained} victims cannot be explained of {study.victims}; "
+            "lower it, or raise victims"
+        )
     images = max(protocol.images for protocol in study.protocols)
     for dataset in study.datasets:
         if dataset.counts["victims"] < study.victims * images:

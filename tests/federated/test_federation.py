@@ -76,6 +76,10 @@ class Recorder(Defense):
         self.calls.append("gradient")
         return gradient
 
+    def transform_buffers(self, buffers: Tensors, update: Tensors, client: Client) -> Tensors:
+        self.calls.append("buffers")
+        return buffers
+
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
         self.calls.append("update")
         return update
@@ -94,7 +98,7 @@ def test_hooks_run_in_the_stated_order() -> None:
     )
     recorder = Recorder()
     run_client(client, recorder)
-    assert recorder.calls == ["batch", "gradient", "batch", "gradient", "update"]
+    assert recorder.calls == ["batch", "gradient", "batch", "gradient", "buffers", "update"]
 
 
 def test_evaluation_of_a_constant_model() -> None:

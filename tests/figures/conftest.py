@@ -151,6 +151,28 @@ def _manifests() -> list[dict[str, Any]]:
     return rows
 
 
+def _explanation(key: str) -> dict[str, np.ndarray]:
+    """Two victims; a network of a 3x3, a 1x1 and a 5x5 convolution, of which a defense changes every third channel."""
+    defense = key.split("/")[2]
+    rng = np.random.default_rng(len(key))
+    across = np.linspace(0, 3, SIZE)
+    hill = np.exp(-((across - 1) ** 2)[:, None] - (across - 2) ** 2)
+    arrays = {"map.before": np.stack([hill, hill.T])}
+    moved = min(1.0, DEFENSES[defense] / 10)
+    arrays["map.after"] = (1 - moved) * arrays["map.before"] + moved * rng.random((2, SIZE, SIZE))
+    for curve, before, after in (("deletion", 0.3, 0.5), ("insertion", 0.7, 0.6)):
+        arrays[f"{curve}_area.before"] = before + 0.02 * np.arange(2)
+        arrays[f"{curve}_area.after"] = before + moved * (after - before) + 0.03 * np.arange(2)
+    for layer, (channels, side) in {"stem": (6, 3), "thin": (9, 1), "wide": (12, 5)}.items():
+        changed = (np.arange(channels) % 3 == 0) & (side > 1)
+        arrays[f"change.{layer}"] = np.tile(moved * changed, (2, 1))
+        arrays[f"coefficient.{layer}"] = rng.normal(size=(2, channels))
+        power = np.ones((2, side, side))
+        arrays[f"spectrum.before.{layer}"] = power
+        arrays[f"spectrum.after.{layer}"] = power + moved * (side > 1)
+    return {name: values.astype(np.float32) for name, values in arrays.items()}
+
+
 @pytest.fixture(scope="session")
 def made_up_study() -> StudyData:
     """Two data sets (one 'synthetic'), four defense settings, two stages, one failed image."""
@@ -168,6 +190,7 @@ def made_up_study() -> StudyData:
         study=_study(),
         not_run=[{"what": "phantom / gaussian-sigma0.1", "why": "cut from this made-up study"}],
         threat_models=_threat_models(),
+        explanations={key: _explanation(key) for key in keys},
     )
 
 

@@ -19,6 +19,9 @@ FIGURES = (
     "utility_curve",
     "attack_defense_heatmap",
     "training_stage",
+    "tip_channels",
+    "tip_activation_maps",
+    "tip_deletion_insertion",
 )
 TABLES = ("table_attacks", "table_defenses", "table_compute")
 

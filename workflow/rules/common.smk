@@ -85,6 +85,7 @@ READS = {
     ("score", "attack"): ["reconstructions.safetensors"],
     ("publish", "fetch"): ["card.json"],
     ("publish", "federate"): ["utility.parquet"],
+    ("publish", "observe"): ["explanation.safetensors"],
 }
 
 
@@ -144,7 +145,9 @@ def finished(*stages):
     return [path for cell in found for path in cell.files(STUDY)]
 
 
-SHOWN = [*CELLS["fetch"], *CELLS["federate"], *CELLS["score"]]
+SHOWN = [
+    cell for stage in ("fetch", "federate", "observe", "score") for cell in CELLS[stage]
+]
 EVIDENCE = [path for cell in SHOWN for path in files_read(cells.Cell("publish"), cell)]
 EVIDENCE_DIGESTS = [cells.digest(cell, STUDY) for cell in SHOWN]
 

@@ -66,7 +66,8 @@ def reconstruct(
     first = recipe.stages[0]
 
     def starts() -> Variables:
-        return starting_points(first, observation.victims, restarts, seed)
+        drawn = starting_points(first, observation.victims, restarts, seed)
+        return {name: value.to(knowledge.device) for name, value in drawn.items()}
 
     state = (resume() or begin(starts(), first.optimizer)).to(knowledge.device)
     choices = []

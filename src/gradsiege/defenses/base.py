@@ -65,6 +65,10 @@ class Defense:
         """Change the gradient of a local step (DP-SGD, Soteria, PRECODE)."""
         return gradient
 
+    def transform_buffers(self, buffers: Tensors, update: Tensors, client: Client) -> Tensors:
+        """Change the batch-norm buffers before they are uploaded; `update` is still the trained one (TIP as released)."""
+        return buffers
+
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
         """Change the update before it is uploaded (noise, clipping, sparsification, TIP)."""
         return update

@@ -10,12 +10,8 @@ from gradsiege.defenses.base import Client, Defense
 from gradsiege.protocol.local_update import Step, Tensors, local_update
 
 
-def run_client(client: Client, defense: Defense) -> tuple[Tensors, Tensors]:
-    """Return (the update that is uploaded, the batch-norm buffers after training).
-
-    The hooks run in the order of `gradsiege.defenses.base`: batch and gradient in every local step,
-    then the update once.
-    """
+def train_locally(client: Client, defense: Defense) -> tuple[Tensors, Tensors]:
+    """Return update and batch-norm buffers after local training, with the hooks of batch and gradient in every step."""
 
     def on_batch(images: Tensor, labels: Tensor, step: Step) -> tuple[Tensor, Tensor]:
         return defense.transform_batch(images, labels, step, client)
@@ -23,7 +19,7 @@ def run_client(client: Client, defense: Defense) -> tuple[Tensors, Tensors]:
     def on_gradient(gradient: Tensors, step: Step) -> Tensors:
         return defense.transform_gradient(gradient, step, client)
 
-    update, buffers = local_update(
+    return local_update(
         client.model,
         client.parameters,
         client.buffers,
@@ -33,5 +29,21 @@ def run_client(client: Client, defense: Defense) -> tuple[Tensors, Tensors]:
         transform_batch=on_batch,
         transform_gradient=on_gradient,
     )
+
+
+def upload(
+    update: Tensors, buffers: Tensors, client: Client, defense: Defense
+) -> tuple[Tensors, Tensors]:
+    """Return the update and the batch-norm buffers that are uploaded, after the hooks of buffers and update."""
     after = replace(client, buffers=buffers)
-    return defense.transform_update(update, after), buffers
+    uploaded = defense.transform_buffers(buffers, update, after)
+    return defense.transform_update(update, after), uploaded
+
+
+def run_client(client: Client, defense: Defense) -> tuple[Tensors, Tensors]:
+    """Return the update and the batch-norm buffers that are uploaded.
+
+    The hooks run in the order of `gradsiege.defenses.base`: batch and gradient in every local step,
+    then buffers and update once.
+    """
+    return upload(*train_locally(client, defense), client, defense)

@@ -8,7 +8,8 @@ from torch import Tensor
 from gradsiege import defenses
 from gradsiege.cells import shadow_of
 from gradsiege.defenses.base import Client
-from gradsiege.federated.client import run_client
+from gradsiege.federated.client import train_locally, upload
+from gradsiege.federated.explain import explain, save_explanations
 from gradsiege.images import load_images
 from gradsiege.jobs import Job
 from gradsiege.models import build
@@ -20,7 +21,10 @@ from gradsiege.seeds import torch_generator
 
 
 def observe(job: Job) -> None:
-    """Write ``observation.safetensors`` (what the server sees) and ``truth.safetensors`` (sealed)."""
+    """Write ``observation.safetensors`` (what the server sees) and ``truth.safetensors`` (sealed).
+
+    Beside them ``explanation.safetensors`` says, of the first victims, what the defense did to their models.
+    """
     cell, study = job.cell, job.study
     checkpoint = load_checkpoint(
         job.input(cell.at("federate"), f"{cell.training_stage}.safetensors")
@@ -33,7 +37,7 @@ def observe(job: Job) -> None:
     protocol = study.one("protocols", cell.protocol)
     training = LocalTraining(**protocol.model_dump(exclude={"id"}))
     images, labels = _victims(job, protocol.images)
-    updates, statistics = [], []
+    updates, explanations, statistics = [], [], []
     for victim in range(study.victims):
         # Which noise a victim meets depends on no attack, and every attack meets the same noise.
         names = (study.seed, cell.key, "victim", victim)
@@ -48,7 +52,11 @@ def observe(job: Job) -> None:
             round=checkpoint.round,
             rounds=max(study.federation.rounds, 1),
         )
-        updates.append(run_client(client, defense)[0])
+        trained = train_locally(client, defense)
+        sent = upload(*trained, client, defense)
+        updates.append(sent[0])
+        if victim < study.explained:
+            explanations.append(explain(client, trained, sent))
         state = {**checkpoint.parameters, **checkpoint.buffers}
         statistics.append(batch_statistics(model.eval(), state, images[victim]))
     update = _stack(updates)
@@ -77,6 +85,7 @@ def observe(job: Job) -> None:
         )
     save_observation(job.path("observation.safetensors"), observation)
     save_truth(job.path("truth.safetensors"), images, labels)
+    save_explanations(job.path("explanation.safetensors"), explanations)
 
 
 def _stack(victims: list[Tensors]) -> Tensors:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Pictures = Mapping[str, NDArray[np.uint8]]
+Explanation = Mapping[str, NDArray[np.float32]]
 
 STAGES = ("untrained", "early", "late")
 SCORES = [*REQUIRED, "seed", "reason", "ssim", "haarpsi", "iterations", "seconds"]
@@ -63,7 +64,8 @@ class StudyData:
     cell, seconds, device, versions, status, reason); study: the resolved study file as plain
     data; cards: data cards by dataset; not_run: dicts with `what` and `why`; threat_models: the
     study's threat models as plain data (id, labels, protocol, disclosure, auxiliary);
-    deviations: dicts with `what` and `why`, where the study departs from the papers.
+    deviations: dicts with `what` and `why`, where the study departs from the papers;
+    explanations: by the key of a cell, what `observe` kept of its first victims' models.
     """
 
     scores: pd.DataFrame
@@ -75,6 +77,7 @@ class StudyData:
     not_run: Sequence[Mapping[str, Any]] = ()
     threat_models: Sequence[Mapping[str, Any]] = ()
     deviations: Sequence[Mapping[str, Any]] = ()
+    explanations: Mapping[str, Explanation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Give tables of a study that stored nothing yet the columns that figures look for."""

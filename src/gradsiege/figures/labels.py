@@ -38,6 +38,7 @@ LABELS = {
     "censor": "CENSOR",
     "agp": "AGP",
     "tip": "TIP",
+    "tip_dp": "TIP's DP",
     "shadow": "Shadow",
     # priors
     "staged_gan": "Staged GAN",

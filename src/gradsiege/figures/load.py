@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gradsiege import artifacts
 from gradsiege.cells import Cell, cells, digest, parse_key
-from gradsiege.figures.data import LazyPictures, StudyData
+from gradsiege.figures.data import Explanation, LazyPictures, StudyData
 from gradsiege.study import Study
 
 
@@ -46,6 +46,7 @@ def load_study(study: Study, root: Path = Path()) -> StudyData:
         not_run=not_run,
         deviations=[item.model_dump() for item in study.deviations],
         threat_models=[threat.model_dump(mode="json") for threat in study.threat_models],
+        explanations=_explanations(finished.get("observe", []), study, root),
     )
 
 
@@ -98,3 +99,14 @@ def _pictures(scored: list[Cell], study: Study, root: Path) -> LazyPictures:
         return {name: value.numpy() for name, value in tensors.items()}
 
     return LazyPictures((cell.key for cell in scored), load)
+
+
+def _explanations(observed: list[Cell], study: Study, root: Path) -> dict[str, Explanation]:
+    """Explanations by cell; the cells of a study that asked for none are left out."""
+    found: dict[str, Explanation] = {}
+    for cell in observed:
+        path = cell.folder(study, root) / "explanation.safetensors"
+        tensors, _ = artifacts.read_tensors(path, "explanation")
+        if tensors:
+            found[cell.key] = {name: value.numpy() for name, value in tensors.items()}
+    return found

@@ -62,6 +62,7 @@ DEFENSES = {
     "ats": ("#cc6677", "H"),
     "censor": ("#6699cc", "*"),
     "agp": ("#997700", "o"),
+    "tip_dp": ("#661100", "X"),
 }
 METHODS = {**ATTACKS, **CONTROLS, **DEFENSES}
 _SPARE = ("#44aa99", "#cc6677", "#6699cc", "#997700")

@@ -68,8 +68,7 @@ class LatentCodes(GeneratorSpace):
     def start(self, generator: torch.Generator) -> Variables:
         """Draw the latents of one element."""
         draw = torch.randn if self.begin == "normal" else torch.rand
-        z = draw((self.count, self.network.latent), generator=generator)
-        return {LATENT: z.to(self.mean.device)}
+        return {LATENT: draw((self.count, self.network.latent), generator=generator)}
 
     def follow(self, before: Variables) -> Variables:
         """Go on from the earlier stage's latents."""
@@ -100,7 +99,7 @@ class GeneratorWeights(GeneratorSpace):
     def start(self, generator: torch.Generator) -> Variables:
         """Draw the latents of one element; the weights begin at the trained ones."""
         z = torch.randn((self.count, self.network.latent), generator=generator)
-        return {LATENT: z.to(self.mean.device), **self._copies((self.count,))}
+        return {LATENT: z, **self._copies((self.count,))}
 
     def follow(self, before: Variables) -> Variables:
         """Fix the earlier stage's latents ``[n, images, d]``."""
@@ -138,11 +137,10 @@ class UntrainedNetwork(GeneratorSpace):
         """Draw weights and latents of one element."""
         initialize(self.network, generator)
         weights = {
-            WEIGHTS + name: value.detach().to(self.mean.device, copy=True)
+            WEIGHTS + name: value.detach().clone()
             for name, value in self.network.named_parameters()
         }
-        z = torch.randn((self.count, self.latent), generator=generator)
-        return {LATENT: z.to(self.mean.device), **weights}
+        return {LATENT: torch.randn((self.count, self.latent), generator=generator), **weights}
 
     def follow(self, before: Variables) -> Variables:
         """Go on from the earlier stage's network."""
