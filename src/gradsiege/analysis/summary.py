@@ -64,7 +64,7 @@ def summarise(
 
     Columns: rows, victims, failed; for each of psnr [dB], ssim, haarpsi: mean, `_low`, `_high`
     (BCa over victims, small-sample tails) and `_n`; psnr_capped; identified, identified_low,
-    identified_high (Wilson), chance (mean of 1 / gallery_size); iterations and seconds (medians
+    identified_high (Wilson), chance (mean of 1 / gallery_size); iterations, evaluations and seconds (medians
     over completed rows).
     """
     check_scores(scores)
@@ -144,7 +144,7 @@ def _cost(table: pd.DataFrame) -> dict[str, float]:
     done = table[table["status"].eq("complete")]
     return {
         column: float(done[column].astype("float64").median()) if column in done else math.nan
-        for column in ("iterations", "seconds")
+        for column in ("iterations", "evaluations", "seconds")
     }
 
 
@@ -155,4 +155,4 @@ def _empty(groups: list[str]) -> pd.DataFrame:
         columns += [metric, f"{metric}_low", f"{metric}_high", f"{metric}_n"]
         columns += ["psnr_capped"] if metric == "psnr" else []
     columns += ["identified", "identified_low", "identified_high", "chance"]
-    return pd.DataFrame(columns=[*columns, "iterations", "seconds"])
+    return pd.DataFrame(columns=[*columns, "iterations", "evaluations", "seconds"])

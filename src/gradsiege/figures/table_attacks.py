@@ -85,6 +85,7 @@ def _line(data: StudyData, row: pd.Series, *, is_baseline: bool) -> dict[str, st
         "n": str(int(row["victims"])),
         "Failed": f"{int(row['failed'])} of {int(row['rows'])}",
         "Iterations": DASH if control else number(row["iterations"], 0),
+        "Evaluations": DASH if control else number(row["evaluations"], 0),
         "Time per cell": DASH if control else duration(row["seconds"]),
     }
 
@@ -99,6 +100,7 @@ def _caption(data: StudyData, table: pd.DataFrame, baseline: str | None) -> str:
         f"reaches above them, the gradient gave. Identified: rank-1 retrieval (chance "
         f"{percent(chance)}). Δ: mean paired difference to {name} on the same victims; p from "
         "Wilcoxon's signed-rank test, adjusted by Holm over this table. Restarts are part of an "
-        "attack, not replicates; iterations and time (a job on all victims of a cell) are medians. "
+        "attack, not replicates; iterations, model evaluations per victim (restarts included) and time (a job on all "
+        "victims of a cell) are medians. "
         f"{INTERVAL}{counts_note(table)}{synthetic_note(data, table['dataset'])}"
     )

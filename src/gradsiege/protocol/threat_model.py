@@ -51,7 +51,7 @@ class ThreatModel:
         """Return one sentence for tables and figures.
 
         >>> ThreatModel("strict").describe()
-        'honest-but-curious server; labels inferred; knows the protocol and auxiliary data'
+        'honest-but-curious server (SoK model D); labels inferred; knows the protocol and auxiliary data'
         """
         known = [
             name
@@ -65,7 +65,22 @@ class ThreatModel:
         ]
         labels = "labels known" if self.labels == "given" else "labels inferred"
         knows = "knows " + " and ".join(known) if known else "knows nothing else"
-        return f"honest-but-curious server; {labels}; {knows}"
+        return f"honest-but-curious server (SoK model {self.sok_model()}); {labels}; {knows}"
+
+    def sok_model(self) -> str:
+        """Return the nearest model of Carletti et al. (SoK, USENIX Security 2025), by their letters.
+
+        B knows the architecture and the weights, C also the training, D also surrogate data, E also statistics of the
+        client's data. Given labels and a disclosed defense are outside their models; `describe` names them.
+
+        >>> ThreatModel("t", auxiliary=False).sok_model(), ThreatModel("t", batch_statistics=True).sok_model()
+        ('C', 'E')
+        """
+        if self.batch_statistics:
+            return "E"
+        if self.auxiliary:
+            return "D"
+        return "C" if self.protocol else "B"
 
 
 def require(threat: ThreatModel, requirements: tuple[str, ...], attack: str) -> None:
