@@ -10,11 +10,12 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONHASHSEED := 0
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup reproduce test lint format lock clean
+.PHONY: help setup reproduce test lint benchmark format lock clean
 help:
 	@echo "make reproduce   set up, run the default study, name its report"
 	@echo "make test        set up, run every test that needs no GPU and no cluster"
 	@echo "make lint        formatters, types, walls"
+	@echo "make benchmark   time the attack engines, write the README's table"
 	@echo "make format      let the formatters rewrite the sources"
 	@echo "make clean       remove results and the virtual environment"
 
@@ -38,14 +39,18 @@ test: setup
 	$(BIN)/pytest
 
 lint: setup
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check --quiet src tests
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check --quiet src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports
 
+benchmark: setup
+	$(BIN)/python -m benchmarks.engines $(BENCHMARK)
+	$(BIN)/python -m benchmarks.table
+
 format: setup
-	$(BIN)/ruff check --fix --quiet src tests
-	$(BIN)/ruff format --quiet src tests
+	$(BIN)/ruff check --fix --quiet src tests benchmarks
+	$(BIN)/ruff format --quiet src tests benchmarks
 	$(BIN)/snakefmt --quiet Snakefile workflow
 
 # Compile the lock anew from pyproject.toml; pinned versions stay unless `UPGRADE=--upgrade` is given.

@@ -1,0 +1,1 @@
+"""Benchmarks of the attack engines; `make benchmark` runs them."""

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,9 @@ def textbook(problem: Problem) -> Callable[[Variables, Target], Tensor]:
         candidate = x.clone().requires_grad_()
         loss = F.cross_entropy(model(space.images({"x": candidate})), label)
         found = torch.autograd.grad(loss, parameters, create_graph=True)
-        product = sum((a * b).sum() for a, b in zip(found, observed, strict=True))
-        own = sum(a.pow(2).sum() for a in found)
-        seen = sum(b.pow(2).sum() for b in observed)
+        product = torch.stack([(a * b).sum() for a, b in zip(found, observed, strict=True)]).sum()
+        own = torch.stack([a.pow(2).sum() for a in found]).sum()
+        seen = torch.stack([b.pow(2).sum() for b in observed]).sum()
         variation = candidate.diff(dim=-1).abs().mean() + candidate.diff(dim=-2).abs().mean()
         (1 - product / (own.sqrt() * seen.sqrt()) + WEIGHT * variation).backward()
         model.zero_grad()
@@ -131,7 +132,7 @@ def operations(model: nn.Module, victims: int, run: Callable[[], Any], device: s
         model(torch.rand(victims, 3, 32, 32, device=device))
     with FlopCounterMode(display=False) as evaluation:
         run()
-    return evaluation.get_total_flops() / forward.get_total_flops()
+    return float(evaluation.get_total_flops() / forward.get_total_flops())
 
 
 def rows_of(
@@ -145,7 +146,7 @@ def rows_of(
     }
     plain = textbook(problem)
     ways: dict[str, Callable[[], Any]] = {TEXTBOOK: lambda: plain(x, target)}
-    ways |= {key: (lambda run=run: run(x, target)) for key, run in engines.items()}
+    ways |= {key: partial(run, x, target) for key, run in engines.items()}
     check(plain(x, target), engines, x, target)
     times = medians(ways, seconds, device)
     # The counter charges a grouped convolution as if it were a full one: vmap and what is compiled from it are not counted.
@@ -185,13 +186,20 @@ def check(expected: Tensor, engines: dict[str, Any], x: Variables, target: Targe
             )
 
 
+def processor() -> str:
+    """Return the processor's name, as the kernel gives it."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def scaling(device: str, seconds: float) -> list[dict[str, Any]]:
     """Measure the time of one evaluation against the number of victims."""
     rows = []
     for victims in (4, 8, 16, 32, 64):
         problem, x, target = case("convnet", victims, device)
         evaluate = ENGINES["factored"](problem)
-        found = medians({"factored": lambda: evaluate(x, target)}, seconds, device)  # noqa: B023
+        found = medians({"factored": partial(evaluate, x, target)}, seconds, device)
         rows.append(
             {
                 "victims": victims,
@@ -221,9 +229,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     record: dict[str, Any] = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "device": torch.cuda.get_device_name()
-        if options.device == "cuda"
-        else platform.processor() or platform.machine(),
+        "device": torch.cuda.get_device_name() if options.device == "cuda" else processor(),
         "threads": options.threads,
         "torch": torch.__version__,
         "engines": [],

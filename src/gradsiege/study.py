@@ -86,6 +86,9 @@ class Attack(Method):
     iterations: Positive
     restarts: Positive = 1
     prior: Identifier | list[Identifier] | None = None
+    label_rule: Literal["automatic", "row_sum", "row_minimum", "bias_corrected"] = Field(
+        "automatic", description="how labels are inferred where they are not granted"
+    )
     update_model: Literal["unroll", "gradient", "surrogate"] = Field(
         "unroll", description="how the attacker models several local steps"
     )
@@ -133,6 +136,14 @@ class Protocol(Section):
     epochs: Positive = Field(1, description="local passes over the images (fedavg)")
     learning_rate: float = Field(0.01, gt=0, description="local learning rate")
     mode: Literal["eval", "train"] = Field("eval", description="batch-norm mode of the local steps")
+    duplicates: bool = Field(
+        False, description="group victims by class, so that batches hold a label several times"
+    )
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What the client does with its images, without how they were chosen."""
+        return self.model_dump(exclude={"id", "duplicates"})
 
     @model_validator(mode="before")
     @classmethod

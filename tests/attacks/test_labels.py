@@ -45,3 +45,12 @@ def test_bias_corrected_counts_find_duplicates() -> None:
 def test_rules_that_assume_distinct_labels_miss_duplicates() -> None:
     """The reason for the bias-corrected rule, kept as a fact."""
     assert labels.row_minimum(update_of([4, 4]), 2).tolist() != [[4, 4]]
+
+
+def test_a_named_rule_is_the_one_that_is_used() -> None:
+    update = {
+        "head.weight": torch.tensor([[[0.6, -0.9], [-0.3, -0.3], [0.5, 0.4]]]),
+        "head.bias": torch.tensor([[0.1, -0.1, -0.6]]),
+    }
+    found = {rule: labels.infer(update, 1, rule).item() for rule in ("automatic", *labels.RULES)}
+    assert found == {"automatic": 1, "row_sum": 1, "row_minimum": 0, "bias_corrected": 2}

@@ -130,3 +130,16 @@ def test_no_defense_changes_nothing() -> None:
     for name, value in model.named_parameters():
         assert value.grad is not None
         torch.testing.assert_close(update[name], value.grad)
+
+
+def test_batches_hold_distinct_labels_or_on_request_repeated_ones() -> None:
+    from gradsiege.federated.observe import chosen_victims
+
+    images, labels = torch.arange(40.0).view(40, 1, 1, 1), torch.arange(40) % 10
+    apart, distinct = chosen_victims(images, labels, 4, 8, duplicates=False)
+    together, repeated = chosen_victims(images, labels, 4, 8, duplicates=True)
+    assert [len(set(row.tolist())) for row in distinct] == [8, 8, 8, 8]
+    assert all(len(set(row.tolist())) <= 4 for row in repeated)
+    assert sorted(apart.flatten().tolist()) == sorted(together.flatten().tolist())
+    for pictures, classes in ((apart, distinct), (together, repeated)):
+        assert torch.equal(pictures.flatten().long() % 10, classes.flatten())

@@ -53,7 +53,9 @@ def _score_row(rng: np.random.Generator, cell: dict[str, Any], victim: int) -> d
         "rank": 1 if hit else int(rng.integers(2, GALLERY)),
         "gallery_size": GALLERY,
         "identified": hit and not failed,
+        "label_accuracy": float("nan") if control else float(victim % 3 > 0),
         "iterations": 0 if control else 300,
+        "evaluations": 0 if control else 301,
         "seconds": 0.0 if control else 41.5,
     }
 

@@ -23,7 +23,8 @@ FIGURES = (
     "tip_activation_maps",
     "tip_deletion_insertion",
 )
-TABLES = ("table_attacks", "table_defenses", "table_compute")
+KEY = ["dataset", "defense", "training_stage", "attack"]
+TABLES = ("table_attacks", "table_defenses", "table_compute", "table_labels")
 
 
 def draw(name: str, data: StudyData) -> Drawn:
@@ -221,3 +222,25 @@ def test_style_leaves_nothing_behind() -> None:
     with style.study_style():
         assert mpl.rcParams["text.color"] == style.INK
     assert dict(mpl.rcParams) == before
+
+
+def test_label_accuracy_is_a_mean_over_updates_and_leaves_granted_labels_out(
+    made_up_study: StudyData,
+) -> None:
+    scores = made_up_study.scores.copy()
+    first = scores.query("kind == 'attack'").iloc[0]
+    same = (scores[KEY] == first[KEY]).all(axis=1)
+    granted = scores[same].assign(threat_model="told", label_accuracy=1.0)
+    study = {
+        "threat_models": [{"id": "told", "labels": "given"}],
+        "protocols": [{"id": "fedsgd", "duplicates": True}],
+        "attacks": [{"id": first["attack"], "name": first["attack"], "label_rule": "row_sum"}],
+    }
+    data = StudyData(pd.concat([scores, granted]), made_up_study.utility, study=study)
+    table = importlib.import_module("gradsiege.figures.table_labels").plotted(data)
+    assert set(table["threat_model"]) == {"labels_inferred"}
+    row = table[(table[KEY] == first[KEY]).all(axis=1)]
+    assert row["rule"].item() == "row_sum"
+    assert row["duplicates"].item()
+    expected = scores[same].groupby("victim")["label_accuracy"].first().mean()
+    assert row["accuracy"].item() == pytest.approx(expected)

@@ -90,10 +90,12 @@ def ordered(inferred: Tensor, given: Tensor) -> Tensor:
 RULES = {"row_sum": row_sum, "row_minimum": row_minimum, "bias_corrected": bias_corrected}
 
 
-def infer(update: Tensors, images: int) -> Tensor:
-    """Return inferred labels ``[victims, images]``: row sum for one image, bias-corrected counts for more.
+def infer(update: Tensors, images: int, rule: str = "automatic") -> Tensor:
+    """Return inferred labels ``[victims, images]``.
 
-    A non-finite update yields some label; its victim is recorded as failed before this is asked.
+    The ``automatic`` rule is the row sum for one image and bias-corrected counts for more. A non-finite update yields some label; its victim is recorded as failed before this is asked.
     """
     clean = {name: torch.nan_to_num(value) for name, value in update.items()}
-    return row_sum(clean, images) if images == 1 else bias_corrected(clean, images)
+    if rule == "automatic":
+        rule = "row_sum" if images == 1 else "bias_corrected"
+    return RULES[rule](clean, images)

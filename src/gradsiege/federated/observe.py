@@ -35,8 +35,8 @@ def observe(job: Job) -> None:
     defense = defenses.build(entry.name, entry.parameters, entry.arm, pretrained)
     model = build(checkpoint.model)
     protocol = study.one("protocols", cell.protocol)
-    training = LocalTraining(**protocol.model_dump(exclude={"id"}))
-    images, labels = _victims(job, protocol.images)
+    training = LocalTraining(**protocol.training)
+    images, labels = _victims(job, protocol.images, protocol.duplicates)
     updates, explanations, statistics = [], [], []
     for victim in range(study.victims):
         # Which noise a victim meets depends on no attack, and every attack meets the same noise.
@@ -92,9 +92,22 @@ def _stack(victims: list[Tensors]) -> Tensors:
     return {name: torch.stack([one[name] for one in victims]) for name in victims[0]}
 
 
-def _victims(job: Job, per_victim: int) -> tuple[Tensor, Tensor]:
-    """Return images ``[victims, images, c, h, w]`` and labels ``[victims, images]``, always the first of the role."""
+def _victims(job: Job, per_victim: int, duplicates: bool) -> tuple[Tensor, Tensor]:
     images, labels, _ = load_images(job.input(job.cell.at("fetch"), "victims.safetensors"))
-    count = job.study.victims
-    chosen = images[: count * per_victim].reshape(count, per_victim, *images.shape[1:])
-    return chosen, labels[: count * per_victim].reshape(count, per_victim)
+    return chosen_victims(images, labels, job.study.victims, per_victim, duplicates=duplicates)
+
+
+def chosen_victims(
+    images: Tensor, labels: Tensor, count: int, per_victim: int, *, duplicates: bool
+) -> tuple[Tensor, Tensor]:
+    """Return images ``[victims, images, c, h, w]`` and labels ``[victims, images]``, always the first of the role.
+
+    The role cycles through the classes, so that batches up to their number hold distinct labels; with `duplicates` the
+    same images are dealt class by class, so that labels repeat.
+    """
+    images, labels = images[: count * per_victim], labels[: count * per_victim]
+    if duplicates:
+        order = labels.argsort(stable=True)
+        images, labels = images[order], labels[order]
+    shape = (count, per_victim)
+    return images.reshape(*shape, *images.shape[1:]), labels.reshape(shape)

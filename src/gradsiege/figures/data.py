@@ -20,7 +20,17 @@ Pictures = Mapping[str, NDArray[np.uint8]]
 Explanation = Mapping[str, NDArray[np.float32]]
 
 STAGES = ("untrained", "early", "late")
-SCORES = [*REQUIRED, "seed", "reason", "ssim", "haarpsi", "iterations", "evaluations", "seconds"]
+SCORES = [
+    *REQUIRED,
+    "seed",
+    "reason",
+    "ssim",
+    "haarpsi",
+    "label_accuracy",
+    "iterations",
+    "evaluations",
+    "seconds",
+]
 UTILITY = ["dataset", "model", "defense", "seed", "round", "accuracy", "status"]
 CELL_KEY = ("dataset", "model", "defense", "training_stage", "protocol", "seed")
 

@@ -1,6 +1,6 @@
 """Which engine, and how many elements at once: measured on the machine, for the problem at hand.
 
-A measurement is two evaluations of each engine (the first warms up). It is cached per network, width, protocol and
+A measurement is five evaluations of each engine (the first warms up, the fastest counts). It is cached per network, width, protocol and
 device, recorded beside the result, and a resumed run keeps the choice it began with, since engines differ in rounding.
 """
 
@@ -118,7 +118,7 @@ def measure(problem: Problem, x: Variables, target: Target, names: list[str]) ->
     return Choice(best, sizes[best], seconds, failed)
 
 
-def clock(evaluate: Evaluate, x: Variables, target: Target, repeats: int = 2) -> float:
+def clock(evaluate: Evaluate, x: Variables, target: Target, repeats: int = 4) -> float:
     """Return the least seconds of `repeats` evaluations after one that warms up."""
     wait: Callable[[], None] = torch.cuda.synchronize if target.labels.is_cuda else (lambda: None)
     taken = []

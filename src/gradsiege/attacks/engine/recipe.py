@@ -124,12 +124,14 @@ class Recipe:
         keep: return the ``least`` matching loss over all stages, or that of the ``last`` stage.
         restart: whose images are returned: those of the restart with the ``least`` loss, or of the ``last`` restart
             whatever its loss (a defect of released code; the loss that is reported stays the least one).
+        label_rule: how labels are inferred where they are not granted, a key of `labels.RULES` or ``automatic``.
         ordered_labels: infer the labels, then put them in the order of the granted ones (an oracle of released code).
     """
 
     stages: tuple[Stage, ...]
     keep: Literal["least", "last"] = "least"
     restart: Literal["least", "last"] = "least"
+    label_rule: str = "automatic"
     ordered_labels: bool = False
 
     def but(self, **changes: Any) -> Recipe:
