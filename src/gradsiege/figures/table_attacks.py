@@ -20,6 +20,7 @@ from gradsiege.figures.wording import (
     percent,
     percent_interval,
     synthetic_note,
+    threat_label,
     with_interval,
 )
 
@@ -73,7 +74,7 @@ def _line(data: StudyData, row: pd.Series, *, is_baseline: bool) -> dict[str, st
         "Data, model": f"{label(row['dataset'])}, {label(row['model'])}",
         "Stage": str(row["training_stage"]),
         "Protocol": label(row["protocol"]),
-        "Threat model": "control" if control else str(row["threat_model"]).replace("_", " "),
+        "Threat model": "control" if control else threat_label(data, row["threat_model"]),
         "PSNR [dB]": with_interval(row["psnr"], row["psnr_low"], row["psnr_high"]),
         "SSIM": with_interval(row["ssim"], row["ssim_low"], row["ssim_high"], 2),
         "HaarPSI": with_interval(row["haarpsi"], row["haarpsi_low"], row["haarpsi_high"], 2),

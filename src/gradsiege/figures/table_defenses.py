@@ -16,6 +16,7 @@ from gradsiege.figures.wording import (
     number,
     percent_interval,
     synthetic_note,
+    threat_label,
     with_interval,
 )
 
@@ -63,7 +64,8 @@ def _renamed(table: pd.DataFrame, metric: str, prefix: str) -> pd.DataFrame:
 
 def _line(data: StudyData, row: pd.Series, table: pd.DataFrame) -> dict[str, str]:
     worst, blind = row["attack"], row["non_adaptive_attack"]
-    conditions = f"{row['training_stage']}, {label(row['protocol'])}, {row['threat_model']}"
+    threat = threat_label(data, row["threat_model"])
+    conditions = f"{row['training_stage']}, {label(row['protocol'])}, {threat}"
     return {
         "Defense": label(row["defense"], data.name_of("defenses", row["defense"])),
         "Data, model": f"{label(row['dataset'])}, {label(row['model'])}",

@@ -7,7 +7,14 @@ import pandas as pd
 from gradsiege.analysis.bootstrap import mean_interval
 from gradsiege.figures.data import Drawn, StudyData
 from gradsiege.figures.labels import label
-from gradsiege.figures.wording import INTERVAL, fold_constant, number, synthetic_note, with_interval
+from gradsiege.figures.wording import (
+    INTERVAL,
+    fold_constant,
+    number,
+    synthetic_note,
+    threat_label,
+    with_interval,
+)
 from gradsiege.seeds import numpy_generator
 
 VERSION = 1
@@ -19,7 +26,7 @@ def draw(data: StudyData) -> Drawn:
     """Tabulate label accuracy of every attack that had to infer labels."""
     table = plotted(data)
     shown = pd.DataFrame([_line(data, row) for _, row in table.iterrows()])
-    shown, folded = fold_constant(shown, ["Data, model", "Defense", "Stage"])
+    shown, folded = fold_constant(shown, ["Data, model", "Defense", "Stage", "Threat model"])
     caption = (
         "Share of a batch's labels that were inferred, as multisets: order does not count, duplicates do. A rule that "
         "assumes distinct labels cannot be right on all of a batch that repeats one. No inferred label is ever put in "
@@ -72,6 +79,7 @@ def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
         "Batches": "repeat labels" if row["duplicates"] else "distinct labels",
         "Rule": str(row["rule"]).replace("_", " "),
         "Attack": label(row["attack"], data.name_of("attacks", row["attack"])),
+        "Threat model": threat_label(data, row["threat_model"]),
         "Accuracy": with_interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"], 2),
         "Data, model": f"{label(row['dataset'])}, {label(row['model'])}",
         "Defense": label(row["defense"], data.name_of("defenses", row["defense"])),

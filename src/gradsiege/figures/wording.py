@@ -119,7 +119,26 @@ def threat_in_words(threat: Mapping[str, Any]) -> list[str]:
         "It holds auxiliary images, disjoint from the victims, and priors trained on them."
         if threat.get("auxiliary", True)
         else "It holds no auxiliary images and no prior trained on them.",
+        "It is given the private batch's own batch-norm statistics."
+        if threat.get("batch_statistics", False)
+        else "It is not given the private batch's own batch-norm statistics.",
+        f"The nearest threat model of the SoK of Carletti et al. (USENIX Security 2025) is {sok_model(threat)}.",
     ]
+
+
+def sok_model(threat: Mapping[str, Any]) -> str:
+    """The letter of the nearest model of Carletti et al.; see `ThreatModel.sok_model`."""
+    from gradsiege.protocol.threat_model import ThreatModel
+
+    named = {key: value for key, value in threat.items() if key in ThreatModel.__dataclass_fields__}
+    return ThreatModel(**{"id": "", **named}).sok_model()
+
+
+def threat_label(data: StudyData, name: object) -> str:
+    """How a table prints a threat model: its id, and the SoK's letter where the study describes it."""
+    plain = str(name).replace("_", " ")
+    found = next((one for one in data.threat_models if one.get("id") == name), None)
+    return plain if found is None else f"{plain} (SoK {sok_model(found)})"
 
 
 def synthetic_note(data: StudyData, datasets: Iterable[str]) -> str:
