@@ -92,6 +92,10 @@ class Attack(Method):
     update_model: Literal["unroll", "gradient", "surrogate"] = Field(
         "unroll", description="how the attacker models several local steps"
     )
+    evaluated_at: Literal["global", "defended"] = Field(
+        "global",
+        description="weights of the candidate's update; defended: the uploaded ones, as TIP's released attack takes them",
+    )
     patience: Positive | None = Field(
         None, description="a victim's attack stops after so many iterations without progress"
     )

@@ -103,6 +103,24 @@ def test_vmap_agrees_on_several_local_steps(update_model: str) -> None:
     assert ("surrogate" in found[0]) == (update_model == "surrogate")
 
 
+def test_an_attack_at_the_uploaded_weights_misses_what_one_at_the_global_weights_meets() -> None:
+    """TIP's released attack differentiates at the client's defended weights: at the truth its loss is not zero."""
+    problem, x, target = case("convnet", images=1)
+    seen = problem.observation
+    shifted = {name: value + 0.05 * value.std() for name, value in target.observed.items()}
+    target = replace(target, observed=shifted)
+    there = replace(problem, stage=replace(problem.stage, evaluated_at="defended"))
+    assert not applies(there)
+    assert_same(ENGINES["vmap"](there)(x, target), ENGINES["loop"](there)(x, target))
+    own = {name: value[0] for name, value in shifted.items()}
+    weights = there.point({}, own)
+    uploaded = {name: value - 0.1 * own[name] for name, value in seen.parameters.items()}
+    torch.testing.assert_close(weights, uploaded)
+    assert problem.point({}, own) is seen.parameters
+    far = ENGINES["loop"](there)(x, target)[1]
+    assert (far - ENGINES["loop"](problem)(x, target)[1]).abs().min() > 1e-6
+
+
 def test_compiled_agrees_and_returns_a_gradient() -> None:
     """A compiled double gradient has come back as None without an error; this one is finite, and the right one."""
     problem, x, target = case("lenet", images=1, elements=2)
@@ -234,6 +252,12 @@ def test_an_engine_that_cannot_run_is_left_out_with_its_reason(
     found = choose(Policy(), *case())
     assert found.failed == {"vmap": "no batching rule"}
     assert set(found.seconds) == {"factored", "loop"}
+
+
+def test_the_factored_engine_refuses_what_it_would_get_wrong() -> None:
+    problem, _, _ = case("convnet", steps=2, images=4)
+    with pytest.raises(StudyError, match="2 local steps"):
+        ENGINES["factored"](problem)
 
 
 def test_an_unknown_engine_is_named() -> None:

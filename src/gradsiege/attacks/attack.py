@@ -51,7 +51,9 @@ def attack(
     ]
     knowledge = Knowledge(seen, threat, next(iter(priors), None), tuple(priors[1:]))
     recipe = recipes.build(entry.name, entry.parameters, entry.arm, entry.iterations, knowledge)
-    recipe = recipe.but(update_model=entry.update_model, patience=entry.patience)
+    recipe = recipe.but(
+        update_model=entry.update_model, evaluated_at=entry.evaluated_at, patience=entry.patience
+    )
     recipe = replace(recipe, label_rule=entry.label_rule)
     # The starts depend on the victim and the seed alone: attacks that start in one space start alike.
     seed = (study.seed, cell.at("observe").key, "attack")

@@ -86,6 +86,7 @@ def signature(problem: Problem, elements: int, device: torch.device, x: Variable
         "elements": elements,
         "work": asdict(problem.work),
         "update_model": problem.stage.update_model,
+        "evaluated_at": problem.stage.evaluated_at,
         "space": type(problem.stage.space).__name__,
         "variables": {name: [*value.shape[1:], str(value.dtype)] for name, value in x.items()},
         "distance": type(problem.stage.distance).__name__,

@@ -22,6 +22,7 @@ from gradsiege.attacks.engine.distances import ProductDistance
 from gradsiege.attacks.engine.objective import Evaluate, Evaluation, Problem, Target
 from gradsiege.attacks.engine.taps import Geometry, Taps, products_of
 from gradsiege.attacks.engine.variables import Variables
+from gradsiege.errors import StudyError
 from gradsiege.protocol.local_update import Tensors, classification_loss
 
 
@@ -154,10 +155,20 @@ class Factored:
 
 
 def factored(problem: Problem) -> Evaluate:
-    """Return the engine's ``evaluate(x, target) -> (gradients, matching losses)``."""
+    """Return the engine's ``evaluate(x, target) -> (gradients, matching losses)``.
+
+    Raises:
+        StudyError: the update is not a single gradient at shared weights.
+    """
+    if not applies(problem):
+        raise StudyError(
+            "the engine factored takes one gradient at the global weights; this attack matches "
+            f"{problem.work.steps} local steps, update_model {problem.stage.update_model}, evaluated_at "
+            f"{problem.stage.evaluated_at}: choose the engine vmap or loop, or let it be measured"
+        )
     return Factored(problem)
 
 
 def applies(problem: Problem) -> bool:
     """Whether the candidate's update is one gradient at weights that all elements share."""
-    return problem.work.steps == 1 and problem.stage.update_model != "surrogate"
+    return problem.work.steps == 1 and problem.shares_weights

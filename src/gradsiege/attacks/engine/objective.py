@@ -61,6 +61,11 @@ class Problem:
         images = self.training.images
         return replace(self.training, name="fedsgd", batch_size=images, epochs=1)
 
+    @property
+    def shares_weights(self) -> bool:
+        """Whether the updates of all elements are taken at theta_t."""
+        return self.stage.update_model != "surrogate" and self.stage.evaluated_at == "global"
+
     def candidate(
         self, x: Variables, labels: Tensor, observed: Tensors, statistics: Tensors
     ) -> Candidate:
@@ -80,14 +85,16 @@ class Problem:
         return total
 
     def point(self, x: Variables, observed: Tensors) -> Tensors:
-        """Return the weights at which the candidate's update is taken: theta_t, or the surrogate point.
+        """Return the weights at which the candidate's update is taken: theta_t, the upload, or the surrogate point.
 
         The surrogate lies on the line from theta_t to theta_local, w = theta_t - a lr update with a in (0, 1) optimised
         beside the images (Zhu et al., surrogate model extension, ICML 2023, section 4); here a = sigmoid(x).
         """
-        if self.stage.update_model != "surrogate":
+        if self.shares_weights:
             return self.observation.parameters
-        way = x[SURROGATE].sigmoid() * self.training.learning_rate
+        way: Tensor | float = self.training.learning_rate
+        if self.stage.update_model == "surrogate":
+            way = x[SURROGATE].sigmoid() * way
         return {
             name: value - way * observed[name]
             for name, value in self.observation.parameters.items()

@@ -91,6 +91,8 @@ class Stage:
         group: group consistency between the restarts of a victim.
         update_model: how the attacker models the client's local work: ``unroll`` the local steps, or take in their place
             the ``gradient`` of all images at theta_t, or at a ``surrogate`` point on the way to theta_local.
+        evaluated_at: the weights of the candidate's update, the ``global`` ones that the client started from, or, as the
+            code released with TIP does it, the ``defended`` ones that it uploaded.
         patience: an element stops after so many iterations without a better matching loss; None for never.
         iterate: what the stage ends with, its iterate of ``least`` matching loss or its ``last`` one.
         again: makes the stage's starting points of the recipe's own and of the images that matched best so far,
@@ -105,6 +107,7 @@ class Stage:
     noise: float = 0.0
     group: GroupConsistency | None = None
     update_model: UpdateModel = "unroll"
+    evaluated_at: Literal["global", "defended"] = "global"
     patience: int | None = None
     iterate: Literal["least", "last"] = "least"
     again: Again | None = None
