@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from gradsiege import artifacts
+from gradsiege.errors import GradSiegeError
 from gradsiege.images import load_images
 from gradsiege.jobs import Job
 from gradsiege.priors import module
@@ -25,10 +26,21 @@ def prior(job: Job) -> None:
     generator = torch_generator(study.seed, cell.key, "prior")
     parameters = implementation.Parameters(**entry.parameters)
     weights, card = implementation.train(images, labels, parameters, generator)
+    refuse_divergence(weights, entry.id)
     card |= {"id": entry.id, "dataset": cell.dataset, "role": "aux", "settings": entry.parameters}
     metadata = {"name": entry.name, "card": card}
     artifacts.write_tensors(job.path("prior.safetensors"), weights, PRIOR, metadata)
     artifacts.write_json(job.path("card.json"), card)
+
+
+def refuse_divergence(weights: dict[str, Tensor], name: str) -> None:
+    """Raise if training ended with a weight that is no number: such a prior would fail every attack that reads it."""
+    broken = [key for key, value in weights.items() if not value.isfinite().all()]
+    if broken:
+        raise GradSiegeError(
+            f"the prior {name!r} diverged: {len(broken)} of its tensors, {broken[0]!r} first, are not finite. "
+            "Lower its learning_rate in the study file, or train it for fewer steps."
+        )
 
 
 def load_prior(path: Path) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
