@@ -88,8 +88,9 @@ class Problem:
         if self.stage.update_model != "surrogate":
             return self.observation.parameters
         way = x[SURROGATE].sigmoid() * self.training.learning_rate
+        # A parameter that is not matched has no observed way to go.
         return {
-            name: value - way * observed[name]
+            name: value - way * observed[name] if name in observed else value
             for name, value in self.observation.parameters.items()
         }
 
