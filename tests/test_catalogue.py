@@ -89,6 +89,46 @@ def test_a_module_without_a_version_is_no_method(tmp_path: Path) -> None:
     assert entry_of(tmp_path, '"""A helper."""\nx = 1\n') is None
 
 
+def test_a_module_of_counters_holds_an_entry_for_every_idea(tmp_path: Path) -> None:
+    path = tmp_path / "half.py"
+    path.write_text(
+        dedent(
+            '''
+            """The defense called half."""
+            VERSION = 2
+            REQUIRES = ("disclosure", "protocol")
+
+            def helper(value: float) -> float:
+                """No idea."""
+
+            def double(attempt: Attempt) -> Attempt:
+                """Double it.
+
+                More."""
+
+            def drop(attempt: Attempt) -> Attempt:
+                """Drop it."""
+
+            def _private(attempt: Attempt) -> Attempt:
+                """Not for study files."""
+            '''
+        )
+    )
+    double, drop = catalogue._ideas(path)
+    assert (double.name, double.summary, double.version) == ("half.double", "Double it.", 2)
+    assert (drop.name, drop.summary) == ("half.drop", "Drop it.")
+    assert double.requires == ("disclosure", "protocol")
+    assert double.module == "gradsiege.attacks.counters.half"
+
+
+def test_every_counter_is_a_function_that_needs_the_disclosure() -> None:
+    found = entries("counters")
+    assert found
+    for name, entry in found.items():
+        assert callable(getattr(importlib.import_module(entry.module), name.partition(".")[2]))
+        assert "disclosure" in entry.requires
+
+
 def test_an_unsupported_annotation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"unsupported parameter annotation: list\[int\]"):
         entry_of(tmp_path, '"""X."""\nVERSION = 1\nclass Parameters:\n    x: list[int] = None\n')

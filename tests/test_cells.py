@@ -174,6 +174,12 @@ CHANGES: dict[str, tuple[Callable[[Raw], object], set[str]]] = {
         lambda raw: raw["threat_models"][0].update(labels="given"),
         {"attack", "score"},
     ),
+    "counter": (
+        lambda raw: raw["attacks"][0].update(
+            id="inverting_gradients", counter="gaussian.likelihood"
+        ),
+        {"attack", "score"},
+    ),
     "attack iterations": (lambda raw: raw["attacks"][0].update(iterations=6), {"attack", "score"}),
     "attack restarts": (lambda raw: raw["attacks"][0].update(restarts=2), {"attack", "score"}),
     "attack parameter": (
@@ -262,6 +268,42 @@ def test_exclude_cuts_cells_and_all_that_only_they_need(tiny_raw: Raw) -> None:
     assert not any("none/late" in key for key in keys)
     assert len(cells.cells(study)["observe"]) == 3
     assert len(cells.cells(study)["federate"]) == 2
+
+
+def test_a_counter_meets_its_own_defense_alone(tiny_raw: Raw) -> None:
+    tiny_raw["defenses"].append({"name": "gaussian", "id": "more", "parameters": {"sigma": 1}})
+    tiny_raw["attacks"][0]["counter"] = "gaussian.likelihood"
+    study = parse(tiny_raw)
+    met = {(cell.defense, cell.attack) for cell in cells.cells(study)["attack"]}
+    informed = "inverting_gradients-gaussian.likelihood"
+    assert met == {("gaussian", informed), ("more", informed)} | {
+        (defense, "gi_pip") for defense in ("none", "gaussian", "more")
+    }
+    # What is left out of the attacks is still observed, attacked by others, and scored.
+    assert len(cells.cells(study)["score"]) == 6
+
+
+def test_a_new_version_of_a_counter_reruns_its_attacks(
+    tiny_raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dataclasses
+
+    tiny_raw["attacks"][0]["counter"] = "gaussian.likelihood"
+    before = digests(parse(tiny_raw))
+    known = dict(catalogue.entries("counters"))
+    newer = dataclasses.replace(known["gaussian.likelihood"], version=99)
+    known["gaussian.likelihood"] = newer
+    read = catalogue.entries
+    monkeypatch.setattr(catalogue, "entries", lambda of: known if of == "counters" else read(of))
+    cells._digest.cache_clear()
+    try:
+        after = digests(parse(tiny_raw))
+    finally:
+        cells._digest.cache_clear()
+    changed = {key for key in before if before[key] != after[key]}
+    assert {stage for stage, _ in changed} == {"attack", "score"}
+    assert all("gaussian" in key for _, key in changed)
+    assert not any("gi_pip" in key for _, key in changed)
 
 
 def test_an_excluded_defense_is_not_even_trained(tiny_raw: Raw) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gradsiege import catalogue
 from gradsiege.errors import StudyError
 from gradsiege.study import Study, load, parse
 
@@ -110,6 +111,19 @@ WRONG = {
     "data set of a prior": (
         change("priors.0.dataset", "digit"),
         "no id 'digit' in datasets; did you mean 'digits'?",
+    ),
+    "counter": (
+        change("attacks.0.counter", "gaussian.likelyhood"),
+        "attacks.inverting_gradients-gaussian.likelyhood: unknown name 'gaussian.likelyhood' in counters; "
+        "did you mean 'gaussian.likelihood'?",
+    ),
+    "counter without its defense": (
+        change("attacks.0.counter", "tip.whitened"),
+        "attacks.inverting_gradients-tip.whitened: tip.whitened answers a defense that the study does not have",
+    ),
+    "counter that is no text": (
+        change("attacks.0.counter", [1]),
+        "counter: Input should be a valid",
     ),
     "excluded id": (
         change("exclude", [{"defense": ["none", "gausian"]}]),
@@ -308,6 +322,29 @@ def test_an_arm_gives_its_own_id(tiny_raw: Raw) -> None:
     tiny_raw["attacks"] += [released, {**released, "id": "mine"}]
     ids = [attack.id for attack in parse(tiny_raw).attacks]
     assert ids == ["inverting_gradients", "gi_pip", "gi_pip-as_released", "mine"]
+
+
+def test_a_counter_gives_its_own_id(tiny_raw: Raw) -> None:
+    counter = {"counter": "gaussian.likelihood", "iterations": 5}
+    tiny_raw["attacks"] = [
+        {"name": "inverting_gradients", **counter},
+        {"name": "gi_pip", "arm": "as_released", "prior": "autoencoder", **counter},
+        {"name": "inverting_gradients", "id": "mine", **counter},
+    ]
+    assert [attack.id for attack in parse(tiny_raw).attacks] == [
+        "inverting_gradients-gaussian.likelihood",
+        "gi_pip-as_released-gaussian.likelihood",
+        "mine",
+    ]
+
+
+def test_a_counter_adds_to_what_its_attack_requires(tiny_raw: Raw) -> None:
+    tiny_raw["attacks"][1]["counter"] = "gaussian.likelihood"
+    plain, informed = parse(tiny_raw).attacks
+    assert plain.requires == ("protocol",)
+    own = catalogue.entries("attacks")["gi_pip"].requires
+    assert own[0] == "protocol"
+    assert informed.requires == (*own, "disclosure")
 
 
 def test_an_unknown_id_suggests_the_nearest(tiny: Study) -> None:

@@ -1,15 +1,15 @@
 """What can stand in a study file, read from the sources of the methods themselves.
 
 A method is one module in the folder of its kind. It declares, as plain literals, ``VERSION`` (raised when
-its science changes), optionally ``ARMS`` and ``REQUIRES``, and a dataclass ``Parameters``. The
-catalogue reads these with `ast` instead of importing the module, so that checking a study file or planning
+its science changes), optionally ``ARMS`` and ``REQUIRES``, and a dataclass ``Parameters``. A module of counters
+holds several, one function each, which share ``VERSION`` and ``REQUIRES``. The catalogue reads these with `ast` instead of importing the module, so that checking a study file or planning
 ten thousand cells costs milliseconds and loads no torch.
 """
 
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import GenericAlias
@@ -47,7 +47,7 @@ class Entry:
     @property
     def module(self) -> str:
         """Dotted name of the module that implements the method."""
-        return "gradsiege." + KINDS[self.kind].replace("/", ".") + "." + self.name
+        return f"gradsiege.{KINDS[self.kind].replace('/', '.')}.{self.name.partition('.')[0]}"
 
     def validate(self, given: dict[str, Any], place: str) -> dict[str, Any]:
         """Return all parameters with defaults filled in, or say which key or value is wrong."""
@@ -130,13 +130,35 @@ def _read(kind: str, path: Path) -> Entry | None:
     )
 
 
+def _ideas(path: Path) -> list[Entry]:
+    """Return a counter for every public function of a module that returns an `Attempt`, ``<module>.<function>``."""
+    module = _read("counters", path)
+    if module is None:
+        return []
+    return [
+        replace(
+            module,
+            name=f"{path.stem}.{statement.name}",
+            summary=(ast.get_docstring(statement) or "").split("\n")[0],
+        )
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(statement, ast.FunctionDef)
+        and not statement.name.startswith("_")
+        and isinstance(statement.returns, ast.Name)
+        and statement.returns.id == "Attempt"
+    ]
+
+
 @cache
 def entries(kind: str) -> dict[str, Entry]:
     """Return every method of a kind by name, in alphabetical order."""
     if kind not in KINDS:
         raise StudyError(f"unknown kind {kind!r}; {nearest(kind, list(KINDS))}")
     folder = Path(__file__).parent / KINDS[kind]
-    read = (_read(kind, path) for path in sorted(folder.glob("*.py")))
+    paths = sorted(folder.glob("*.py"))
+    if kind == "counters":
+        return {entry.name: entry for path in paths for entry in _ideas(path)}
+    read = (_read(kind, path) for path in paths)
     return {entry.name: entry for entry in read if entry is not None}
 
 

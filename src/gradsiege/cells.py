@@ -149,7 +149,12 @@ def _wanted(cell: Cell, study: Study) -> bool:
 
 
 def attack_cells(study: Study) -> Iterator[Cell]:
-    """Every attack cell of the study, in the order of its lists."""
+    """Every attack cell of the study, in the order of its lists; a counter meets no defense but its own."""
+    senseless = {
+        (defense.id, attack.id)
+        for defense, attack in itertools.product(study.defenses, study.attacks)
+        if not attack.meets(defense)
+    }
     lists: tuple[list[Any], ...] = (
         [dataset.id for dataset in study.datasets],
         [model.id for model in study.models],
@@ -162,7 +167,7 @@ def attack_cells(study: Study) -> Iterator[Cell]:
     )
     for ids in itertools.product(*lists):
         cell = Cell("attack", **dict(zip(FIELDS["attack"], ids, strict=True)))
-        if _wanted(cell, study):
+        if (cell.defense, cell.attack) not in senseless and _wanted(cell, study):
             yield cell
 
 
@@ -255,6 +260,9 @@ def settings(cell: Cell, study: Study) -> dict[str, Any]:
             if SECTIONS[name] in catalogue.KINDS:
                 entry = catalogue.entries(SECTIONS[name])[item.name]
                 chosen[name]["version"] = entry.version
+    if cell.stage == "attack" and chosen["attack"]["counter"]:
+        counter = catalogue.entries("counters")[chosen["attack"]["counter"]]
+        chosen["attack"]["counter_version"] = counter.version
     if cell.stage == "shadow":
         generator = catalogue.entries("priors")["shadow_generator"]
         defaults = {name: default for name, (_, default) in generator.parameters.items()}

@@ -99,6 +99,21 @@ class Attack(Method):
     patience: Positive | None = Field(
         None, description="a victim's attack stops after so many iterations without progress"
     )
+    counter: str | None = Field(
+        None,
+        description="what an informed attacker does about a defense; the attack meets that defense alone",
+    )
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """What a threat model must grant: the needs of the recipe, then those of the counter."""
+        own = catalogue.entries("attacks")[self.name].requires
+        more = catalogue.entries("counters")[self.counter].requires if self.counter else ()
+        return tuple(dict.fromkeys((*own, *more)))
+
+    def meets(self, defense: Defense) -> bool:
+        """Whether the attack is run on a defense: with a counter, only on the one that it answers."""
+        return self.counter is None or self.counter.partition(".")[0] == defense.name
 
     @property
     def priors(self) -> list[str]:
@@ -245,10 +260,13 @@ def _expand_sweep(defense: dict[str, Any]) -> list[dict[str, Any]]:
     return expanded
 
 
-def _with_arm(item: dict[str, Any]) -> dict[str, Any]:
-    if item.get("arm", "faithful") == "as_released" and not item.get("id"):
-        return {**item, "id": f"{item['name']}-as_released"}
-    return item
+def _with_id(item: dict[str, Any]) -> dict[str, Any]:
+    """Give a method without an id one that names its arm, unless that is the faithful one, and its counter."""
+    released = ["as_released"] if item.get("arm", "faithful") == "as_released" else []
+    counter = [str(item["counter"])] if item.get("counter") else []
+    if item.get("id") or not (released or counter):
+        return item
+    return {**item, "id": "-".join([str(item["name"]), *released, *counter])}
 
 
 def _expand(raw: dict[str, Any]) -> dict[str, Any]:
@@ -260,7 +278,7 @@ def _expand(raw: dict[str, Any]) -> dict[str, Any]:
         dicts = [dict(item) if isinstance(item, dict) else {"name": item} for item in items]
         if not all("name" in item for item in dicts):
             continue
-        dicts = [_with_arm(item) for item in dicts]
+        dicts = [_with_id(item) for item in dicts]
         if section == "defenses":
             dicts = [single for item in dicts for single in _expand_sweep(item)]
         out[section] = dicts
@@ -279,6 +297,8 @@ def _resolve(study: Study) -> Study:
             if isinstance(item, Method) and item.arm not in entry.arms:
                 arms = ", ".join(entry.arms)
                 raise StudyError(f"{place}: {item.name} has no arm {item.arm!r}, only {arms}")
+            if isinstance(item, Attack) and item.counter:
+                catalogue.lookup("counters", item.counter, place)
             parameters = entry.validate(item.parameters, place)
             resolved.append(item.model_copy(update={"parameters": parameters}))
         update[section] = resolved
@@ -357,6 +377,11 @@ def _check(study: Study) -> None:
                     f"attacks.{attack.id}: unknown prior {identifier!r}; "
                     + (nearest(identifier, list(priors)) if priors else "the study has none")
                 )
+        if not any(attack.meets(defense) for defense in study.defenses):
+            raise StudyError(
+                f"attacks.{attack.id}: {attack.counter} answers a defense that the study does not have; "
+                "add the defense, or leave the attack out"
+            )
         if needed and not {priors[identifier] for identifier in attack.priors} & set(needed):
             raise StudyError(
                 f"attacks.{attack.id}: {attack.name} needs 'prior:' to be the id of a prior "

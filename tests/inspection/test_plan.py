@@ -131,6 +131,13 @@ def test_attacks_that_a_threat_model_refuses_are_announced(tiny_raw: Raw, tmp_pa
     assert "inverting_gradients under" not in text
 
 
+def test_a_counter_that_is_not_told_the_defense_is_announced(tiny_raw: Raw, tmp_path: Path) -> None:
+    tiny_raw["attacks"][0]["counter"] = "gaussian.likelihood"
+    text = plan(parse(tiny_raw), tmp_path)
+    refused = "inverting_gradients-gaussian.likelihood under labels_inferred, which does not grant"
+    assert f"Will be refused: {refused} disclosure" in text
+
+
 def test_units_of_work(tiny: Study) -> None:
     from gradsiege.cells import settings
 

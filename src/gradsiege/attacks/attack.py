@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from gradsiege import artifacts, catalogue
-from gradsiege.attacks import recipes
+from gradsiege import artifacts
+from gradsiege.attacks import counters, recipes
 from gradsiege.attacks.engine.choice import MEASURED, Choice, Policy
 from gradsiege.attacks.engine.loop import State
 from gradsiege.attacks.engine.recipe import Knowledge, TrainedPrior
@@ -42,7 +42,7 @@ def attack(
     cell, study = job.cell, job.study
     entry = study.one("attacks", cell.attack)
     threat = ThreatModel(**study.one("threat_models", cell.threat_model).model_dump())
-    require(threat, catalogue.entries("attacks")[entry.name].requires, entry.id)
+    require(threat, entry.requires, entry.id)
     path = observation or job.input(cell.at("observe"), "observation.safetensors")
     seen = strip(load_observation(path), threat).to(where_to_run(device))
     priors = [
@@ -55,6 +55,8 @@ def attack(
         update_model=entry.update_model, evaluated_at=entry.evaluated_at, patience=entry.patience
     )
     recipe = replace(recipe, label_rule=entry.label_rule)
+    if entry.counter:
+        knowledge, recipe = counters.apply(entry.counter, knowledge, recipe)
     # The starts depend on the victim and the seed alone: attacks that start in one space start alike.
     seed = (study.seed, cell.at("observe").key, "attack")
     saver = Saver(job)
@@ -71,6 +73,7 @@ def attack(
         )
     job.notes = {
         "threat_model": threat.describe(),
+        "counter": entry.counter,
         "evaluations": sum(stage.evaluations for stage in recipe.stages) * entry.restarts,
         "iterations": entry.iterations,
         "restarts": entry.restarts,

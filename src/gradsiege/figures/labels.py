@@ -87,7 +87,15 @@ def strength(suffix: str) -> str:
 
     >>> strength("sigma0.01"), strength("ratio0.9-steps2"), strength("as_released")
     ('sigma 0.01', 'ratio 0.9, steps 2', 'as released')
+    >>> strength("tip.drop_flagged_channels")
+    'TIP: drop flagged channels'
     """
     parts = re.split(r"-(?=[a-zA-Z])", suffix)
     spaced = [re.sub(r"^([a-zA-Z_]*[a-zA-Z])_?(-?\d)", r"\1 \2", part) for part in parts]
-    return ", ".join(part.replace("_", " ") for part in spaced)
+    return ", ".join(_counter(part).replace("_", " ") for part in spaced)
+
+
+def _counter(part: str) -> str:
+    """Name the defense of a counter as readers know it: 'tip.whitened' becomes 'TIP: whitened'."""
+    defense, dot, idea = part.partition(".")
+    return f"{LABELS[defense]}: {idea}" if dot and defense in LABELS else part

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gradsiege import artifacts, catalogue
+from gradsiege import artifacts
 from gradsiege.cells import Cell, settings
 from gradsiege.errors import ArtifactError
 from gradsiege.inspection.status import DONE, STATES, Status, aligned, count, survey
@@ -179,8 +179,7 @@ def _refused(study: Study) -> list[str]:
     for threat in study.threat_models:
         model = ThreatModel(**threat.model_dump())
         for attack in study.attacks:
-            requires = catalogue.entries("attacks")[attack.name].requires
-            lacking = [name for name in requires if not model.grants(name)]
+            lacking = [name for name in attack.requires if not model.grants(name)]
             if lacking:
                 lines.append(
                     f"Will be refused: {attack.id} under {threat.id}, which does not grant "

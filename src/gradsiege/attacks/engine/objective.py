@@ -95,8 +95,9 @@ class Problem:
         way: Tensor | float = self.training.learning_rate
         if self.stage.update_model == "surrogate":
             way = x[SURROGATE].sigmoid() * way
+        # A parameter that is not matched has no observed way to go.
         return {
-            name: value - way * observed[name]
+            name: value - way * observed[name] if name in observed else value
             for name, value in self.observation.parameters.items()
         }
 

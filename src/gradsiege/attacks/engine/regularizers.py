@@ -114,11 +114,13 @@ def head_features(model: nn.Module, parameters: Tensors, buffers: Tensors) -> Re
 
     For a single image the head's weight gradient is (p - onehot) h^T and its bias gradient (p - onehot), so
     that h = dW[y] / db[y] is known exactly (Geiping et al., NeurIPS 2020, proposition 3.1). For more images the
-    quotient mixes them and the term is only a hint.
+    quotient mixes them and the term is only a hint. Where the head is not matched it says nothing and is zero.
     """
     head = next(name for name, _ in model.named_modules() if name.split(".")[-1] == "head")
 
     def score(candidate: Candidate) -> Tensor:
+        if f"{head}.weight" not in candidate.observed:
+            return candidate.normalised.new_zeros(())
         state = {**parameters, **buffers}
         features = layer_inputs(model, state, candidate.images, [head])[head]
         weight = candidate.observed[f"{head}.weight"][candidate.labels]

@@ -1,0 +1,46 @@
+"""AGP noises the unimportant channels of some convolutions, all channels of the others, and nothing else (arXiv 2302.08044)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.attacks.counters.views import on_support
+from gradsiege.protocol.local_update import Tensors
+
+VERSION = 1
+REQUIRES = ("disclosure",)
+
+
+def convolutions(update: Tensors) -> list[str]:
+    """Return the names of the weights ``[victims, out, in, k, k]`` of all convolutions, 1x1 ones included."""
+    return [name for name, value in update.items() if value.dim() == 5]
+
+
+def root_mean_squares(value: Tensor) -> Tensor:
+    """Return the root mean square ``[victims, out]`` of each output channel of a weight."""
+    return value.square().mean((-3, -2, -1)).sqrt()
+
+
+def drop_flagged_channels(attempt: Attempt) -> Attempt:
+    """Match the clean channels of protected convolutions: those far below the noise that most channels have.
+
+    The noise has one deviation everywhere and three channels in four or more bear it, so the median channel of all
+    convolutions shows it; half of that tells clean from noised as long as noise outweighs gradient.
+    """
+    names = convolutions(attempt.update)
+    sizes = {name: root_mean_squares(attempt.update[name]) for name in names}
+    limit = torch.cat(list(sizes.values()), -1).median(-1, keepdim=True).values / 2
+    update = dict(attempt.update)
+    for name, found in sizes.items():
+        noised = found >= limit
+        update[name] = update[name].masked_fill(noised[..., None, None, None], 0)
+    return attempt.matching(update).through(partial(on_support, names=frozenset(names)))
+
+
+def clean_tensors(attempt: Attempt) -> Attempt:
+    """Match only what AGP never touches: batch norm, biases and the head."""
+    return attempt.without(convolutions(attempt.update))

@@ -1,0 +1,95 @@
+"""An attack that is about to run, and the ways in which an informed attacker may change it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from gradsiege.attacks import labels
+from gradsiege.attacks.engine.recipe import Distance, Knowledge, Recipe, Stage
+from gradsiege.errors import ThreatModelError
+from gradsiege.protocol.local_update import Tensors
+
+View = Callable[[Tensors, Tensors], tuple[Tensors, Tensors]]
+
+
+@dataclass(frozen=True)
+class Viewed:
+    """A distance between two updates as a view shows them: ``distance(*view(candidate, observed))``.
+
+    A view sees one element, is pure, and may derive all that it needs from the observed update, so that every engine can
+    run it.
+    """
+
+    distance: Distance
+    view: View
+
+    def __call__(self, candidate: Tensors, observed: Tensors) -> Tensor:
+        """Return the distance of one element."""
+        return self.distance(*self.view(candidate, observed))
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What an attack knows, and the recipe that it will follow."""
+
+    knowledge: Knowledge
+    recipe: Recipe
+
+    @property
+    def disclosure(self) -> dict[str, Any]:
+        """The granted public parameters of the defense, and its name."""
+        return self.knowledge.observation.disclosure or {}
+
+    @property
+    def update(self) -> Tensors:
+        """The updates that will be matched, ``[victims, *shape]`` for each parameter."""
+        return self.knowledge.observation.update
+
+    @property
+    def images(self) -> int:
+        """Private images per victim."""
+        return self.knowledge.observation.images
+
+    def _seeing(self, **changes: Any) -> Attempt:
+        observation = replace(self.knowledge.observation, **changes)
+        return replace(self, knowledge=replace(self.knowledge, observation=observation))
+
+    def matching(self, update: Tensors) -> Attempt:
+        """Match another update, of the same shapes; parameters that it lacks are not matched at all."""
+        if not update:
+            raise ThreatModelError(
+                f"nothing of the update is left to match after the counter of {self.disclosure['defense']}; "
+                "attack a model with other layers"
+            )
+        return self._seeing(update=update)
+
+    def without(self, names: Iterable[str]) -> Attempt:
+        """Match all parameters but these."""
+        dropped = set(names)
+        return self.matching({k: v for k, v in self.update.items() if k not in dropped})
+
+    def with_labels(self, found: Tensor | None = None) -> Attempt:
+        """Take labels ``[victims, images]`` that an idea found, or the usual inference; granted ones are kept."""
+        seen = self.knowledge.observation
+        if self.knowledge.threat.labels == "given" and seen.labels is not None:
+            return self
+        return self._seeing(
+            labels=labels.infer(seen.update, seen.images) if found is None else found
+        )
+
+    def each_stage(self, change: Callable[[Stage], Stage]) -> Attempt:
+        """Change every stage of the recipe."""
+        stages = tuple(change(stage) for stage in self.recipe.stages)
+        return replace(self, recipe=replace(self.recipe, stages=stages))
+
+    def by(self, distance: Distance) -> Attempt:
+        """Compare updates by another distance than the recipe's."""
+        return self.each_stage(lambda stage: replace(stage, distance=distance))
+
+    def through(self, view: View) -> Attempt:
+        """Compare updates as the view shows them, by the recipe's own distance."""
+        return self.each_stage(lambda stage: replace(stage, distance=Viewed(stage.distance, view)))

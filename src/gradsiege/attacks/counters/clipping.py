@@ -1,0 +1,36 @@
+"""Clipping changes the length of an update, never its direction."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.protocol.local_update import Tensors, norm
+
+VERSION = 1
+REQUIRES = ("disclosure",)
+TINY = 1e-12
+# An update this close to the bound was clipped to it.
+AT_THE_BOUND = 1 - 1e-4
+
+
+def scale_free_view(candidate: Tensors, observed: Tensors, bound: float) -> tuple[Tensors, Tensors]:
+    """Bring the candidate to the length of an update that was clipped; a shorter one is what it was.
+
+    >>> seen = {"a": torch.tensor([3.0, 4.0])}
+    >>> one = {"a": torch.tensor([0.0, 1.0])}
+    >>> [scale_free_view(one, seen, bound)[0]["a"].tolist() for bound in (5.0, 6.0)]
+    [[0.0, 5.0], [0.0, 1.0]]
+    """
+    length = norm(observed)
+    own = norm({name: candidate[name] for name in observed})
+    factor = torch.where(length >= AT_THE_BOUND * bound, length / own.clamp_min(TINY), 1)
+    return {name: candidate[name] * factor for name in observed}, observed
+
+
+def scale_free(attempt: Attempt) -> Attempt:
+    """Compare directions alone where the update was clipped; recipes that match by the cosine do so anyway."""
+    bound = float(attempt.disclosure["bound"])
+    return attempt.through(partial(scale_free_view, bound=bound))

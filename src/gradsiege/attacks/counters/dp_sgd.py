@@ -1,0 +1,51 @@
+"""DP-SGD is clipping with a known bound and noise with a known law (Abadi et al., CCS 2016)."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from gradsiege.attacks.counters.attempt import Attempt, Viewed
+from gradsiege.attacks.counters.noise import GaussianLikelihood
+from gradsiege.errors import ThreatModelError
+from gradsiege.protocol.local_update import Tensors, norm
+
+VERSION = 1
+REQUIRES = ("disclosure", "protocol")
+TINY = 1e-12
+
+
+def deviation(attempt: Attempt) -> float:
+    """Return the deviation of the noise on one coordinate of the update: sigma C / n in each of its local steps."""
+    training = attempt.knowledge.observation.training
+    assert training is not None  # granted: it stands in REQUIRES
+    one_step = attempt.disclosure["noise_multiplier"] * attempt.disclosure["bound"]
+    return float(one_step) / training.batch_size * math.sqrt(training.steps)
+
+
+def clipped_view(candidate: Tensors, observed: Tensors, bound: float) -> tuple[Tensors, Tensors]:
+    """Clip the candidate's update as the client clipped its own.
+
+    >>> import torch
+    >>> clipped_view({"a": torch.tensor([6.0, 8.0])}, {"a": torch.zeros(2)}, 5.0)[0]
+    {'a': tensor([3., 4.])}
+    """
+    factor = (bound / norm(candidate).clamp_min(TINY)).clamp(max=1)
+    return {name: candidate[name] * factor for name in observed}, observed
+
+
+def likelihood(attempt: Attempt) -> Attempt:
+    """Match the clipped candidate by the likelihood of the disclosed noise.
+
+    For one image in one step that is the exact law of the upload. Of more, the attacker sees a mean of clipped gradients,
+    whose length C times the number of steps bounds; the candidate is clipped to that.
+    """
+    sigma = deviation(attempt)
+    if not sigma:
+        raise ThreatModelError(
+            "dp_sgd.likelihood: a noise_multiplier of 0 leaves no noise to weigh; run the attack without a counter"
+        )
+    training = attempt.knowledge.observation.training
+    assert training is not None
+    bound = float(attempt.disclosure["bound"]) * training.steps
+    return attempt.by(Viewed(GaussianLikelihood(sigma), partial(clipped_view, bound=bound)))

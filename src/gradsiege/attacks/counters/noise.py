@@ -1,0 +1,60 @@
+"""What is known of additive noise: its deviation, estimated from the update itself, and the likelihood of a candidate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.attacks.labels import head_weight
+from gradsiege.protocol.local_update import Tensors
+
+
+def coordinates(update: Tensors) -> int:
+    """Return the number of coordinates of an update."""
+    return sum(value.numel() for value in update.values())
+
+
+@dataclass(frozen=True)
+class GaussianLikelihood:
+    """-log p(observed | candidate) under N(0, sigma^2) noise, in nats per coordinate, its constant left out.
+
+    Without noise in the match it is 1/2. The weight of a regularizer is then a prior in the same unit.
+    """
+
+    deviation: float
+
+    def __call__(self, candidate: Tensors, observed: Tensors) -> Tensor:
+        """Return the mean of ((c - o) / sigma)^2 / 2 (l2 over sigma^2 of Balunovic et al., ICLR 2022)."""
+        squares = [(candidate[name] - value).square().sum() for name, value in observed.items()]
+        return torch.stack(squares).sum() / (2 * self.deviation**2 * coordinates(observed))
+
+
+@dataclass(frozen=True)
+class LaplaceLikelihood:
+    """-log p(observed | candidate) under Laplace(0, b) noise, in nats per coordinate, its constant left out."""
+
+    scale: float
+
+    def __call__(self, candidate: Tensors, observed: Tensors) -> Tensor:
+        """Return the mean of |c - o| / b (l1 over b of Balunovic et al., ICLR 2022)."""
+        distances = [(candidate[name] - value).abs().sum() for name, value in observed.items()]
+        return torch.stack(distances).sum() / (self.scale * coordinates(observed))
+
+
+def estimated_deviation(attempt: Attempt) -> Tensor:
+    """Return the deviation of white noise on each victim's update, ``[victims]``, from the head's weight alone.
+
+    The true gradient of a linear layer is a sum of one outer product per image and local step. What lies outside the
+    head's largest singular directions is noise, in (classes - rank)(features - rank) degrees of freedom. With more images
+    than classes the largest directions of what noise there is are still left out, and the estimate is too low.
+    """
+    training = attempt.knowledge.observation.training
+    weight = head_weight(attempt.update)
+    classes, features = weight.shape[-2:]
+    rank = min(attempt.images * (training.epochs if training else 1), min(classes, features) - 1)
+    rest = torch.linalg.svdvals(weight)[..., rank:].square().sum(-1)
+    variance: Tensor = rest / ((classes - rank) * (features - rank))
+    return variance.sqrt()

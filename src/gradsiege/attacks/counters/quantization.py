@@ -1,0 +1,70 @@
+"""A stochastically rounded coordinate tells between which two levels the true one lies (QSGD, Alistarh et al., 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.attacks.counters.noise import coordinates
+from gradsiege.attacks.counters.views import smallest_received
+from gradsiege.protocol.local_update import Tensors
+
+VERSION = 1
+REQUIRES = ("disclosure",)
+# Below this probability the logarithm goes on as its tangent, so that a candidate far outside a cell still feels it.
+LEAST = 0.05
+
+
+def rounding_likelihood(value: Tensor, received: Tensor, step: Tensor) -> Tensor:
+    """Return -log p(received | value), summed: rounding to an adjacent level has the probability 1 - distance / step.
+
+    >>> step, level = torch.tensor(2.0), torch.tensor([4.0])
+    >>> [round(float(rounding_likelihood(torch.tensor([v]), level, step)), 4) for v in (4.0, 3.0, 6.0)]
+    [0.0, 0.6931, 3.9957]
+    """
+    probability = 1 - ((value - received) / step).abs()
+    inside = -probability.clamp(min=LEAST).log()
+    return (inside + (LEAST - probability).clamp(min=0) / LEAST).sum()
+
+
+def step_of(received: Tensor, levels: int) -> Tensor:
+    """Return the step between two levels of a tensor, the true tensor's norm over their number; infinite if all are zero.
+
+    Every magnitude is a whole number of steps. The smallest is one step in a large tensor, and in a small one as many as
+    its norm says, which rounding has changed little there.
+
+    >>> step_of(torch.tensor([3.0, -4.0, 0.0]), 10)
+    tensor(0.5000)
+    """
+    smallest = smallest_received(received)
+    length = received.norm().clamp_min(torch.finfo(received.dtype).tiny)
+    steps = (smallest * levels / length).round().clamp(min=1)
+    return torch.where(torch.isfinite(smallest), smallest / steps, smallest)
+
+
+@dataclass(frozen=True)
+class CellDistance:
+    """-log p(observed | candidate) under stochastic rounding, in nats per coordinate.
+
+    A tensor of zeros alone has no step and is passed over.
+    """
+
+    levels: int
+
+    def __call__(self, candidate: Tensors, observed: Tensors) -> Tensor:
+        """Return the mean over all coordinates."""
+        total = []
+        for name, received in observed.items():
+            step = step_of(received, self.levels)
+            known = torch.isfinite(step)
+            found = rounding_likelihood(candidate[name], received, torch.where(known, step, 1))
+            total.append(torch.where(known, found, 0))
+        return torch.stack(total).sum() / coordinates(observed)
+
+
+def dequantized(attempt: Attempt) -> Attempt:
+    """Match by the likelihood of stochastic rounding; the levels are unbiased estimates, but far from Gaussian ones."""
+    return attempt.by(CellDistance(int(attempt.disclosure["levels"])))

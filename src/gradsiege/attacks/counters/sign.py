@@ -1,0 +1,29 @@
+"""One bit a coordinate: a candidate needs the right signs, not the right magnitudes."""
+
+from __future__ import annotations
+
+from gradsiege.attacks.counters.attempt import Attempt, Viewed
+from gradsiege.attacks.engine.distances import cosine
+from gradsiege.protocol.local_update import Tensors
+
+VERSION = 1
+REQUIRES = ("disclosure",)
+TINY = 1e-12
+
+
+def soft_sign_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tensors]:
+    """Show the candidate's soft signs v / sqrt(v^2 + m^2), m its tensor's mean magnitude, beside the received signs.
+
+    An exact zero, such as the gradient of a dead unit, is received as zero and then wanted.
+    """
+    soft = {}
+    for name in observed:
+        scale = candidate[name].abs().mean() + TINY
+        ratio = candidate[name] / scale
+        soft[name] = ratio / (1 + ratio.square()).sqrt()
+    return soft, {name: value.sign() for name, value in observed.items()}
+
+
+def sign_consistent(attempt: Attempt) -> Attempt:
+    """Match soft signs by their cosine, every coordinate alike, whatever the tensor's scale."""
+    return attempt.by(Viewed(cosine, soft_sign_view))

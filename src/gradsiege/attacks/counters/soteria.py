@@ -1,0 +1,25 @@
+"""Soteria hides features in one tensor, the head's weight, and zeros show which (Sun et al., CVPR 2021)."""
+
+from __future__ import annotations
+
+from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.attacks.engine.estimated_transforms import mask_head
+from gradsiege.protocol.local_update import Tensors
+
+VERSION = 1
+REQUIRES = ("disclosure",)
+
+
+def drop_layer(attempt: Attempt) -> Attempt:
+    """Leave the defended layer's weight out of the match, as Balunovic et al. do (ICLR 2022); its bias is not defended."""
+    return attempt.without(name for name in attempt.update if name.endswith("head.weight"))
+
+
+def masked_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tensors]:
+    """Zero the candidate's features that the received head lacks (Li et al., GGL, CVPR 2022)."""
+    return mask_head({name: candidate[name] for name in observed}, observed), observed
+
+
+def estimated_mask(attempt: Attempt) -> Attempt:
+    """Match the defended layer on the columns that were left: the zero ones show the mask."""
+    return attempt.through(masked_view)

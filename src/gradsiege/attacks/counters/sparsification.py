@@ -1,0 +1,27 @@
+"""A sparse update is exact where it is not zero, and says of all else that it is small."""
+
+from __future__ import annotations
+
+from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.attacks.counters.views import excess, smallest_received
+from gradsiege.protocol.local_update import Tensors
+
+VERSION = 1
+REQUIRES = ("disclosure",)
+
+
+def support_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tensors]:
+    """Show the candidate on the received support, and elsewhere only what exceeds the tensor's smallest received magnitude.
+
+    What was pruned lies below that magnitude, so that an excess contradicts the update and anything less does not.
+    """
+    seen = {
+        name: excess(candidate[name], value, smallest_received(value))
+        for name, value in observed.items()
+    }
+    return seen, observed
+
+
+def on_support(attempt: Attempt) -> Attempt:
+    """Match on the received support; off it, penalise only entries that would have been uploaded."""
+    return attempt.through(support_view)

@@ -1,0 +1,144 @@
+"""TIP noises a tenth of every convolution's channels, and never the mean of a kernel (arXiv 2602.11633)."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.attacks.counters.views import on_support
+from gradsiege.errors import ThreatModelError
+from gradsiege.protocol.local_update import Tensors
+
+VERSION = 1
+REQUIRES = ("disclosure",)
+TINY = 1e-30
+
+
+def spatial_kernels(update: Tensors) -> list[str]:
+    """Return the names of all convolutions wider than 1x1, the only tensors that TIP noises; ``[..., out, in, k, k]``."""
+    return [name for name, value in update.items() if value.dim() >= 4 and value.shape[-1] > 1]
+
+
+def kernel_means(value: Tensor) -> Tensor:
+    """Return the part of kernels ``[..., k, k]`` that is constant over the kernel: its zero frequency.
+
+    >>> kernel_means(torch.tensor([[1.0, 2.0], [3.0, 6.0]]))
+    tensor([[3., 3.],
+            [3., 3.]])
+    """
+    return value.mean((-2, -1), keepdim=True).expand_as(value)
+
+
+def channel_norms(value: Tensor) -> Tensor:
+    """Return the l2 norm ``[..., out]`` of each output channel's high frequencies, where the noise lies."""
+    return (value - kernel_means(value)).square().sum((-3, -2, -1)).sqrt()
+
+
+def noised_channels(attempt: Attempt, channels: int) -> int:
+    """Return how many of a convolution's channels TIP noises for one ranking image: max(1, floor(p C))."""
+    return max(1, math.floor(float(attempt.disclosure["ratio"]) * channels + 1e-9))
+
+
+def flagged(norms: Tensor, least: int, images: int) -> Tensor:
+    """Return which channels are taken for noised, ``[..., out]``.
+
+    The `least` largest norms are noised for certain, if noise outweighs gradient. With one image these are all. With
+    more, up to as many draws fall on a channel, whose norm then is up to sqrt(images) times that of one draw: whatever
+    reaches half of the smallest that this leaves is flagged too.
+
+    >>> flagged(torch.tensor([0.1, 5.0, 0.2, 4.0]), 2, 1)
+    tensor([False,  True, False,  True])
+    """
+    smallest = norms.sort(-1, descending=True).values[..., least - 1 : least]
+    return norms >= (smallest if images == 1 else smallest / (2 * math.sqrt(images)))
+
+
+def drop_flagged_channels(attempt: Attempt) -> Attempt:
+    """Leave the channels whose update stands out out of the match; the disclosure says how many there are.
+
+    What is left is the clean part of the true update, as far as the flags are right.
+    """
+    names = spatial_kernels(attempt.update)
+    update = dict(attempt.update)
+    for name in names:
+        least = noised_channels(attempt, update[name].shape[1])
+        flags = flagged(channel_norms(update[name]), least, attempt.images)
+        update[name] = update[name].masked_fill(flags[..., None, None, None], 0)
+    return attempt.matching(update).through(partial(on_support, names=frozenset(names)))
+
+
+def _means_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tensors]:
+    names = spatial_kernels(observed)
+
+    def means(update: Tensors) -> Tensors:
+        return {k: kernel_means(update[k]) if k in names else update[k] for k in observed}
+
+    return means(candidate), means(observed)
+
+
+def keep_kernel_means(attempt: Attempt) -> Attempt:
+    """Match kernels by their means alone: the noise has none, so this part of the update is the true one, exactly.
+
+    It needs no flags, and gives up eight ninths of the 3x3 convolutions, clean channels included.
+    """
+    _require_clean_means(attempt)
+    return attempt.through(_means_view)
+
+
+def _require_clean_means(attempt: Attempt) -> None:
+    """Refuse settings (controls, all of them) whose noise has a mean."""
+    spectrum, rho = attempt.disclosure.get("spectrum", "high"), attempt.disclosure["rho"]
+    if spectrum != "high" or rho <= 0:
+        raise ThreatModelError(
+            f"kernel means are clean only where the noise is a high-pass with rho > 0, not with spectrum {spectrum!r} "
+            f"and rho {rho}; use tip.drop_flagged_channels or tip.clean_tensors there"
+        )
+
+
+def noise_weights(norms: Tensor, least: int, images: int) -> Tensor:
+    """Return s / sqrt(s^2 + sigma^2) for flagged channels and 1 for the others, ``[..., out]``.
+
+    s is the norm of the median channel among those that need not be noised, and a flagged channel's own norm stands for
+    sqrt(s^2 + sigma^2).
+
+    >>> noise_weights(torch.tensor([1.0, 4.0, 1.0, 0.5]), 1, 1)
+    tensor([1.0000, 0.2500, 1.0000, 1.0000])
+    """
+    channels = norms.shape[-1]
+    place = min((least + channels) // 2, channels - 1)
+    typical = norms.sort(-1, descending=True).values[..., place : place + 1]
+    weights = (typical / norms.clamp_min(TINY)).clamp(max=1)
+    return torch.where(flagged(norms, least, images), weights, 1)
+
+
+def _whitened_view(
+    candidate: Tensors, observed: Tensors, least: dict[str, int], images: int
+) -> tuple[Tensors, Tensors]:
+    one, other = {name: candidate[name] for name in observed}, dict(observed)
+    for name, count in least.items():
+        weights = noise_weights(channel_norms(observed[name]), count, images)[:, None, None, None]
+        for part in (one, other):
+            means = kernel_means(part[name])
+            part[name] = means + weights * (part[name] - means)
+    return one, other
+
+
+def whitened(attempt: Attempt) -> Attempt:
+    """Weigh the high frequencies of flagged channels by 1 / (signal variance + noise variance); keep all else.
+
+    Both are estimated: the signal's variance from the median clean channel of the layer, their sum from the flagged
+    channel itself. Weights are relative to those of clean channels, which stay as they are.
+    """
+    _require_clean_means(attempt)
+    names = spatial_kernels(attempt.update)
+    least = {name: noised_channels(attempt, attempt.update[name].shape[1]) for name in names}
+    return attempt.through(partial(_whitened_view, least=least, images=attempt.images))
+
+
+def clean_tensors(attempt: Attempt) -> Attempt:
+    """Match only what TIP never touches: batch norm, biases, the head and 1x1 convolutions."""
+    return attempt.without(spatial_kernels(attempt.update))

@@ -1,0 +1,26 @@
+"""A top-k update is exact where it is not zero, and bounds all else by one magnitude over all tensors."""
+
+from __future__ import annotations
+
+import torch
+
+from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.attacks.counters.views import excess, smallest_received
+from gradsiege.protocol.local_update import Tensors
+
+VERSION = 1
+REQUIRES = ("disclosure",)
+
+
+def support_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tensors]:
+    """Show the candidate on the received support, and elsewhere only what exceeds the smallest received magnitude of all.
+
+    A tensor that vanished whole is bounded by what others had.
+    """
+    limit = torch.stack([smallest_received(value) for value in observed.values()]).amin()
+    return {k: excess(candidate[k], value, limit) for k, value in observed.items()}, observed
+
+
+def on_support(attempt: Attempt) -> Attempt:
+    """Match on the received support; off it, penalise only entries that would have been uploaded."""
+    return attempt.through(support_view)
