@@ -11,7 +11,7 @@ from torch.func import vmap
 
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.errors import StudyError
-from gradsiege.protocol.local_update import Step, Tensors, gradient
+from gradsiege.protocol.local_update import Step, Tensors, functional_gradient
 
 VERSION = 1
 # Images whose gradients are held at once.
@@ -67,7 +67,8 @@ def per_sample_gradients(step: Step, images: Tensor, labels: Tensor) -> Tensors:
     """Return the gradient of every image's own loss: for each parameter ``[n, *shape]``."""
 
     def of_one(image: Tensor, label: Tensor) -> Tensors:
-        return gradient(step.model, step.parameters, step.buffers, image[None], label[None])[0]
+        one = (image[None], label[None])
+        return functional_gradient(step.model, step.parameters, step.buffers, *one)[0]
 
     found: Tensors = vmap(of_one)(images, labels)
     return found
