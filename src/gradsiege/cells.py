@@ -46,9 +46,9 @@ STAGE_VERSIONS = {
     "prior": 1,
     "shadow": 1,
     "federate": 1,
-    "observe": 1,
+    "observe": 2,
     "attack": 1,
-    "score": 1,
+    "score": 2,
 }
 SECTIONS = {
     "dataset": "datasets",

@@ -18,7 +18,9 @@ def run_client(client: Client, defense: Defense) -> tuple[Tensors, Tensors]:
     """
 
     def on_batch(images: Tensor, labels: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        return defense.transform_batch(images, labels, step, client)
+        batch, batch_labels = defense.transform_batch(images, labels, step, client)
+        client.trained.append(batch.detach())
+        return batch, batch_labels
 
     def on_gradient(gradient: Tensors, step: Step) -> Tensors:
         return defense.transform_gradient(gradient, step, client)

@@ -33,7 +33,7 @@ def observe(job: Job) -> None:
     protocol = study.one("protocols", cell.protocol)
     training = LocalTraining(**protocol.model_dump(exclude={"id"}))
     images, labels = _victims(job, protocol.images)
-    updates, statistics = [], []
+    updates, statistics, trained = [], [], []
     for victim in range(study.victims):
         # Which noise a victim meets depends on no attack, and every attack meets the same noise.
         names = (study.seed, cell.key, "victim", victim)
@@ -49,6 +49,8 @@ def observe(job: Job) -> None:
             rounds=max(study.federation.rounds, 1),
         )
         updates.append(run_client(client, defense)[0])
+        # Of several passes over the images the first.
+        trained.append(torch.cat(client.trained)[: protocol.images])
         state = {**checkpoint.parameters, **checkpoint.buffers}
         statistics.append(batch_statistics(model.eval(), state, images[victim]))
     update = _stack(updates)
@@ -76,7 +78,7 @@ def observe(job: Job) -> None:
             + "; ".join(sorted(set(failures.values())))
         )
     save_observation(job.path("observation.safetensors"), observation)
-    save_truth(job.path("truth.safetensors"), images, labels)
+    save_truth(job.path("truth.safetensors"), images, labels, torch.stack(trained))
 
 
 def _stack(victims: list[Tensors]) -> Tensors:

@@ -19,8 +19,9 @@ from gradsiege.figures.wording import (
     with_interval,
 )
 
-VERSION = 1
+VERSION = 2
 TITLE = "Defenses under their strongest attacker"
+BOUND = "Perfect inversion"
 BLIND = ["Non-adaptive PSNR [dB]", "Non-adaptive attack"]
 TOLD = ["attack", "threat_model", "training_stage", "protocol", "attackers", "victims", "rows"]
 TOLD += ["failed", "psnr_capped"]
@@ -32,6 +33,8 @@ def draw(data: StudyData) -> Drawn:
     shown = pd.DataFrame([_line(data, row, table) for _, row in table.iterrows()])
     if len(table) and not table["adaptive_attackers"].any():
         shown = shown.drop(columns=BLIND)
+    if table["bound_psnr"].isna().all():
+        shown = shown.drop(columns=BOUND, errors="ignore")
     shown, folded = fold_constant(shown, ["Data, model", "Where", "Seeds"])
     return Drawn(TITLE, _caption(data, table) + folded, table, shown=shown)
 
@@ -46,13 +49,29 @@ def plotted(data: StudyData) -> pd.DataFrame:
     table = table.merge(_renamed(worst_case(blind, by=SETTING), "psnr", "non_adaptive"), how="left")
     named = _renamed(worst_case(summary, metric="identified", by=SETTING), "identified", "worst")
     controls = _renamed(worst_case(summary, by=SETTING, kind="control"), "psnr", "control")
-    for other in (named, controls, final_accuracy(data)):
+    for other in (named, controls, bounds(data), final_accuracy(data)):
         table = table.merge(other, on=SETTING, how="left")
     informed = summary[(summary["kind"] == "attack") & summary["threat_model"].isin(aware)]
     adapted = informed.groupby(SETTING, sort=False).size().rename("adaptive_attackers")
     table = table.merge(adapted.reset_index(), on=SETTING, how="left")
     table["adaptive_attackers"] = table["adaptive_attackers"].fillna(0).astype(int)
     return table
+
+
+def bounds(data: StudyData) -> pd.DataFrame:
+    """What the images that the clients trained on show of the private ones, where a defense transforms them.
+
+    One row a setting, of the training stage and protocol where they show most by PSNR [dB]; with their mean SSIM and
+    LPIPS, which is NaN where its weights are absent.
+    """
+    found = worst_case(data.summary, by=SETTING, kind="bound")
+    rows = data.scores[(data.scores["kind"] == "bound") & (data.scores["status"] == "complete")]
+    place = [*SETTING, "training_stage", "protocol"]
+    if "lpips" in rows:
+        found = found.merge(rows.groupby(place)["lpips"].mean().reset_index(), on=place, how="left")
+    kept = ["psnr", "psnr_low", "psnr_high", "ssim", "lpips"]
+    table = found.reindex(columns=[*SETTING, *kept])
+    return table.rename(columns={column: f"bound_{column}" for column in kept})
 
 
 def _renamed(table: pd.DataFrame, metric: str, prefix: str) -> pd.DataFrame:
@@ -77,12 +96,24 @@ def _line(data: StudyData, row: pd.Series, table: pd.DataFrame) -> dict[str, str
         "Worst-case attack": label(worst, data.name_of("attacks", worst)),
         "Where": conditions.replace("_", " "),
         "Best control [dB]": number(row["control_psnr"]),
+        BOUND: _bound(row),
         "Worst-case identified": percent_interval(
             row["worst_identified"], row["worst_identified_low"], row["worst_identified_high"]
         ),
         "Attackers (adaptive)": f"{int(row['attackers'])} ({int(row['adaptive_attackers'])})",
         "Seeds": number(row["seeds"], 0),
     }
+
+
+def _bound(row: pd.Series) -> str:
+    """PSNR, SSIM and, where it could be computed, LPIPS of the images trained on."""
+    if pd.isna(row["bound_psnr"]):
+        return DASH
+    psnr = with_interval(row["bound_psnr"], row["bound_psnr_low"], row["bound_psnr_high"])
+    value, _, limits = psnr.partition(" ")
+    parts = [f"{value} dB {limits}".rstrip(), f"SSIM {number(row['bound_ssim'], 2)}"]
+    parts += [f"LPIPS {number(row['bound_lpips'], 2)}"] if pd.notna(row["bound_lpips"]) else []
+    return ", ".join(parts)
 
 
 def _change(data: StudyData, row: pd.Series, table: pd.DataFrame) -> str:
@@ -105,10 +136,17 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
         else "No attacker here knows the defense, so the worst case is over non-adaptive attackers "
         "only: no setting has been shown to resist an adaptive attack."
     )
+    bound = (
+        " Perfect inversion: what the images that the client really trained on show of its own, "
+        "where a defense transforms them (stage and protocol with the highest PSNR); whatever is "
+        "hidden beyond that, the attack failed to find."
+        if table["bound_psnr"].notna().any()
+        else ""
+    )
     return (
         f"Accuracy after training with the defense, beside its strongest attacker. {informed} The "
         "strongest is chosen by its mean over attacks, threat models, training stages and "
         "protocols, so the estimate leans against the defense. Best control: the highest PSNR that "
-        "needs no gradient. Accuracy with a t interval over seeds where there are several. "
+        f"needs no gradient.{bound} Accuracy with a t interval over seeds where there are several. "
         f"{INTERVAL}{counts_note(table)}{synthetic_note(data, table['dataset'])}"
     )
