@@ -20,7 +20,7 @@ FIGURES = (
     "attack_defense_heatmap",
     "training_stage",
 )
-TABLES = ("table_attacks", "table_defenses", "table_compute")
+TABLES = ("table_attacks", "table_defenses", "table_utility", "table_compute")
 
 
 def draw(name: str, data: StudyData) -> Drawn:

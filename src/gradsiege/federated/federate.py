@@ -14,6 +14,7 @@ from gradsiege import artifacts, defenses
 from gradsiege.cells import shadow_of
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.federated.client import run_client
+from gradsiege.federated.cost import Cost
 from gradsiege.federated.partition import dirichlet, iid
 from gradsiege.federated.server import evaluate, weighted_mean
 from gradsiege.images import load_images
@@ -35,6 +36,7 @@ class Progress:
     buffers: Tensors
     states: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
+    costs: list[dict[str, Any]] = field(default_factory=list)
     early: tuple[Tensors, Tensors] | None = None
     round: int = 0
     failure: str = ""
@@ -71,7 +73,10 @@ def federate(job: Job) -> None:
         if job.should_stop():
             _save(job, progress)
             job.interrupt()
-        _round(job, progress, number, model, defense, (images, labels), shares)
+        with Cost() as cost:
+            _round(job, progress, number, model, defense, (images, labels), shares)
+        spent = {"seconds": cost.seconds, "peak_memory": cost.peak_memory}
+        progress.costs.append({"round": number + 1, **spent})
         if not progress.failure:
             _record(
                 progress, number + 1, evaluate(model, progress.parameters, progress.buffers, *test)
@@ -166,7 +171,8 @@ def _save(job: Job, progress: Progress) -> None:
         tensors |= {prefix + name: value.clone() for name, value in part.items()}
     for client, state in progress.states.items():
         tensors |= {f"state.{client}.{name}": value for name, value in state.items()}
-    header = {"rows": progress.rows, "round": progress.round, "failure": progress.failure}
+    names = ("rows", "costs", "round", "failure")
+    header = {name: getattr(progress, name) for name in names}
     job.save_progress({name: value.clone() for name, value in tensors.items()}, header)
 
 
@@ -185,6 +191,7 @@ def _resume(job: Job) -> Progress | None:
         buffers=group(tensors, "buffers."),
         states=states,
         rows=state["rows"],
+        costs=state["costs"],
         early=early if early[0] else None,
         round=state["round"],
         failure=state["failure"],
@@ -210,9 +217,12 @@ def _write(
         save_checkpoint(job.path(f"{name}.safetensors"), checkpoint)
     if progress.failure:
         job.fail(progress.failure)
-        nothing = {"accuracy": float("nan"), "macro_f1": float("nan"), "loss": float("nan")}
+        measures = ("accuracy", "macro_f1", "micro_f1", "loss")
+        nothing = dict.fromkeys(measures, float("nan"))
         for number in range(progress.round + 1, federation.rounds + 1):
             progress.rows.append({"round": number, **nothing, "status": "failed"})
+    # Not in the table: it has the same bytes on every run, and time has not.
+    job.notes = {"rounds": progress.costs}
     table = pd.DataFrame(progress.rows)
     for place, name in enumerate(("dataset", "model", "defense", "seed")):
         table.insert(place, name, getattr(cell, name))

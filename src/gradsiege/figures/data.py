@@ -20,7 +20,8 @@ Pictures = Mapping[str, NDArray[np.uint8]]
 
 STAGES = ("untrained", "early", "late")
 SCORES = [*REQUIRED, "seed", "reason", "ssim", "haarpsi", "iterations", "seconds"]
-UTILITY = ["dataset", "model", "defense", "seed", "round", "accuracy", "status"]
+UTILITY = ["dataset", "model", "defense", "seed", "round", "accuracy", "macro_f1", "micro_f1"]
+UTILITY += ["status", "seconds", "peak_memory"]
 CELL_KEY = ("dataset", "model", "defense", "training_stage", "protocol", "seed")
 
 

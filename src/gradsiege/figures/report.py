@@ -27,6 +27,7 @@ READING_ORDER = (
     "attack_defense_heatmap",
     "privacy_utility",
     "table_defenses",
+    "table_utility",
     "utility_curve",
 )
 IN_COMPUTE = "table_compute"
