@@ -16,6 +16,7 @@ from gradsiege.figures.data import Drawn, LazyPictures, StudyData
 FIGURES = (
     "gallery",
     "privacy_utility",
+    "privacy_utility_curves",
     "utility_curve",
     "attack_defense_heatmap",
     "training_stage",

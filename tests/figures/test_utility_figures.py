@@ -5,10 +5,16 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
-from gradsiege.figures import table_utility, utility_curve
+from gradsiege.figures import (
+    privacy_utility,
+    privacy_utility_curves,
+    table_utility,
+    utility_curve,
+)
 from gradsiege.figures.data import StudyData
 
 PLACE = "dataset == 'photos' and defense == 'tip'"
@@ -67,3 +73,56 @@ def test_bands_of_the_curves_are_t_intervals(made_up_study: StudyData) -> None:
     wanted = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))
     assert (point["low"], point["high"]) == pytest.approx(wanted)
     assert "95 % t intervals" in utility_curve.draw(made_up_study).caption
+
+
+def test_many_settings_are_drawn_without_bands_and_the_caption_says_where_they_are(
+    made_up_study: StudyData,
+) -> None:
+    tip = made_up_study.utility.query("defense == 'tip'")
+    more = [tip.assign(defense=f"gaussian-sigma{number}") for number in range(9)]
+    crowded = dataclasses.replace(made_up_study, utility=pd.concat(more))
+    drawn = utility_curve.draw(crowded)
+    assert drawn.figure is not None
+    assert not drawn.figure.axes[0].collections
+    assert "in the data file" in drawn.caption
+    few = utility_curve.draw(made_up_study)
+    assert few.figure is not None
+    assert few.figure.axes[0].collections
+
+
+def test_a_defense_has_a_panel_with_its_curve(made_up_study: StudyData) -> None:
+    drawn = privacy_utility_curves.draw(made_up_study)
+    table = drawn.data.query("dataset == 'photos'").set_index("defense")
+    assert table.loc["gaussian-sigma0.1", "value"] == "0.1"
+    assert table.loc["tip", "value"] == ""
+    whole = privacy_utility.plotted(made_up_study).query("metric == 'psnr'")
+    merged = drawn.data.merge(whole, on=["dataset", "model", "defense"], suffixes=("", "_whole"))
+    assert (merged["worst"] == merged["worst_whole"]).all()
+    assert drawn.figure is not None
+    titles = [panel.get_title(loc="left") for panel in drawn.figure.axes]
+    assert titles == ["Gaussian noise", "Gaussian noise", "TIP", "TIP"]
+    lines = [line for line in drawn.figure.axes[0].get_lines() if len(line.get_xdata()) == 2]
+    accuracies = 100 * table.loc[["gaussian-sigma0.01", "gaussian-sigma0.1"], "accuracy"]
+    assert any(np.allclose(line.get_xdata(), accuracies) for line in lines)
+
+
+def test_a_setting_that_no_sweep_made_is_on_no_curve(made_up_study: StudyData) -> None:
+    scores, utility = made_up_study.scores, made_up_study.utility
+    names = {"gaussian-sigma0.1": "gaussian-control_map"}
+    study = dict(made_up_study.study)
+    study["defenses"] = [
+        {"id": names.get(item["id"], item["id"]), "name": item["name"]}
+        for item in study["defenses"]
+    ]
+    renamed = dataclasses.replace(
+        made_up_study,
+        scores=scores.replace({"defense": names}),
+        utility=utility.replace({"defense": names}),
+        study=study,
+    )
+    table = privacy_utility_curves.plotted(renamed).set_index(["dataset", "defense"])
+    assert table.loc[("photos", "gaussian-control_map"), "value"] == ""
+    assert table.loc[("photos", "gaussian-control_map"), "method"] == "gaussian"
+    assert (
+        "On no curve: Gaussian noise (control map)" in privacy_utility_curves.draw(renamed).caption
+    )

@@ -15,7 +15,7 @@ from gradsiege.cells import shadow_of
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.federated.client import run_client
 from gradsiege.federated.cost import Cost
-from gradsiege.federated.partition import dirichlet, iid
+from gradsiege.federated.partition import dirichlet, iid, sizes
 from gradsiege.federated.server import evaluate, weighted_mean
 from gradsiege.images import load_images
 from gradsiege.jobs import Job
@@ -99,12 +99,26 @@ def _partition(job: Job, labels: np.ndarray) -> list[np.ndarray]:
     generator = numpy_generator(job.study.seed, cell.dataset, cell.seed, "partition")
     if federation.partition == "iid":
         return iid(labels, federation.clients, generator)
+    if federation.partition == "sizes":
+        return sizes(labels, federation.client_images, generator)
     return dirichlet(labels, federation.clients, federation.alpha, generator)
 
 
-def _training(federation: Federation, images: int) -> LocalTraining:
-    batch = min(federation.batch_size, images)
-    epochs, rate = federation.local_epochs, federation.learning_rate
+def learning_rate(federation: Federation, number: int) -> float:
+    """Return the rate of a round, counted from 0: multiplied by `decay` at every milestone that it has reached.
+
+    >>> federation = Federation(rounds=100, learning_rate=0.01, milestones=[40, 80])
+    >>> [round(learning_rate(federation, number), 6) for number in (0, 39, 40, 79, 80)]
+    [0.01, 0.01, 0.001, 0.001, 0.0001]
+    """
+    reached = sum(milestone <= number for milestone in federation.milestones)
+    return float(federation.learning_rate * federation.decay**reached)
+
+
+def _training(federation: Federation, client: int, number: int, images: int) -> LocalTraining:
+    own = federation.client_batches
+    batch = min(own[client] if own else federation.batch_size, images)
+    epochs, rate = federation.local_epochs, learning_rate(federation, number)
     return LocalTraining("fedavg", images, batch, epochs, rate, "train")
 
 
@@ -139,7 +153,7 @@ def _round(
             buffers=progress.buffers,
             images=data[0][share],
             labels=data[1][share],
-            training=_training(federation, len(share)),
+            training=_training(federation, index, number, len(share)),
             generator=torch_generator(*names, "defense"),
             round=number,
             rounds=federation.rounds,
@@ -153,7 +167,8 @@ def _round(
     if not all(bool(torch.isfinite(value).all()) for value in mean.values()):
         progress.failure = f"training diverged in round {number + 1}: the update is not finite"
         return
-    progress.parameters = apply_update(progress.parameters, mean, federation.learning_rate)
+    rate = learning_rate(federation, number)
+    progress.parameters = apply_update(progress.parameters, mean, rate)
     progress.buffers = weighted_mean(buffers, weights)
     progress.round = number + 1
 

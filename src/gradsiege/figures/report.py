@@ -26,6 +26,7 @@ READING_ORDER = (
     "training_stage",
     "attack_defense_heatmap",
     "privacy_utility",
+    "privacy_utility_curves",
     "table_defenses",
     "table_utility",
     "utility_curve",

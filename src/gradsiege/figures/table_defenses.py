@@ -8,6 +8,7 @@ from gradsiege.analysis.worst_case import worst_case
 from gradsiege.figures.data import Drawn, StudyData
 from gradsiege.figures.labels import label
 from gradsiege.figures.privacy_utility import SETTING, final_accuracy
+from gradsiege.figures.table_utility import plotted as utility_of
 from gradsiege.figures.wording import (
     DASH,
     INTERVAL,
@@ -30,7 +31,7 @@ TOLD += ["failed", "psnr_capped"]
 def draw(data: StudyData) -> Drawn:
     """Tabulate accuracy beside the strongest attacker that does not, and that may, adapt."""
     table = plotted(data)
-    shown = pd.DataFrame([_line(data, row, table) for _, row in table.iterrows()])
+    shown = pd.DataFrame([_line(data, row) for _, row in table.iterrows()])
     if len(table) and not table["adaptive_attackers"].any():
         shown = shown.drop(columns=BLIND)
     if table["bound_psnr"].isna().all():
@@ -49,7 +50,8 @@ def plotted(data: StudyData) -> pd.DataFrame:
     table = table.merge(_renamed(worst_case(blind, by=SETTING), "psnr", "non_adaptive"), how="left")
     named = _renamed(worst_case(summary, metric="identified", by=SETTING), "identified", "worst")
     controls = _renamed(worst_case(summary, by=SETTING, kind="control"), "psnr", "control")
-    for other in (named, controls, bounds(data), final_accuracy(data)):
+    changes = utility_of(data)[[*SETTING, "change"]]
+    for other in (named, controls, bounds(data), final_accuracy(data), changes):
         table = table.merge(other, on=SETTING, how="left")
     informed = summary[(summary["kind"] == "attack") & summary["threat_model"].isin(aware)]
     adapted = informed.groupby(SETTING, sort=False).size().rename("adaptive_attackers")
@@ -80,14 +82,14 @@ def _renamed(table: pd.DataFrame, metric: str, prefix: str) -> pd.DataFrame:
     return kept.rename(columns={column: f"{prefix}_{column}" for column in kept.columns[3:]})
 
 
-def _line(data: StudyData, row: pd.Series, table: pd.DataFrame) -> dict[str, str]:
+def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
     worst, blind = row["attack"], row["non_adaptive_attack"]
     conditions = f"{row['training_stage']}, {label(row['protocol'])}, {row['threat_model']}"
     return {
         "Defense": label(row["defense"], data.name_of("defenses", row["defense"])),
         "Data, model": f"{label(row['dataset'])}, {label(row['model'])}",
         "Accuracy": percent_interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"], 1),
-        "Change [points]": _change(data, row, table),
+        "Change [points]": _change(data, row),
         "Non-adaptive PSNR [dB]": with_interval(
             row["non_adaptive_psnr"], row["non_adaptive_psnr_low"], row["non_adaptive_psnr_high"]
         ),
@@ -116,14 +118,11 @@ def _bound(row: pd.Series) -> str:
     return ", ".join(parts)
 
 
-def _change(data: StudyData, row: pd.Series, table: pd.DataFrame) -> str:
-    """Accuracy lost or gained against no defense, in percentage points."""
-    same = (table["dataset"] == row["dataset"]) & (table["model"] == row["model"])
-    bare = data.undefended(table[same])
-    if bare.empty or data.name_of("defenses", row["defense"]) == "none":
+def _change(data: StudyData, row: pd.Series) -> str:
+    """Accuracy lost or gained against no defense with the same seeds, in percentage points."""
+    if pd.isna(row["change"]) or data.name_of("defenses", row["defense"]) == "none":
         return DASH
-    change = 100 * (row["accuracy"] - bare["accuracy"].iloc[0])
-    return ("+" if change > 0 else "") + number(change)
+    return ("+" if row["change"] > 0 else "") + number(100 * row["change"])
 
 
 def _caption(data: StudyData, table: pd.DataFrame) -> str:

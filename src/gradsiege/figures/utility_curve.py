@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 VERSION = 2
 TITLE = "Utility: accuracy while training under each defense"
 PANEL = ["dataset", "model"]
+MOST_BANDS = 8  # settings in a panel; with more, bands hide the lines
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
@@ -74,7 +75,7 @@ def _curves(panel: Axes, part: pd.DataFrame, data: StudyData) -> None:
             markersize=4,
             label=label(defense, name),
         )
-        if own["seeds"].max() > 1:
+        if own["seeds"].max() > 1 and part["defense"].nunique() <= MOST_BANDS:
             panel.fill_between(
                 own["round"],
                 100 * own["low"],
@@ -92,8 +93,12 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
     seeds = int(table["seeds"].max())
     runs = data.utility[[*PANEL, "defense", "seed"]]
     failed = len(runs[data.utility["status"] != "complete"].drop_duplicates())
+    many = table.groupby(PANEL)["defense"].nunique().max() > MOST_BANDS
+    intervals = (
+        "their 95 % t intervals are in the data file" if many else "bands their 95 % t intervals"
+    )
     band = (
-        f"Lines are means over {seeds} seeds, bands their 95 % t intervals."
+        f"Lines are means over {seeds} seeds, {intervals}."
         if seeds > 1
         else "One seed, hence no band: differences between lines carry no interval."
     )
