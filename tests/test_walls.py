@@ -190,7 +190,7 @@ def test_no_bytes_of_the_truth_are_in_what_an_attack_reads(finished_study: Finis
     study, root = finished_study
     rows = []
     for cell in cells(study)["observe"]:
-        images, _ = load_truth(cell.folder(study, root) / "truth.safetensors")
+        images, _, _ = load_truth(cell.folder(study, root) / "truth.safetensors")
         row = images[..., images.shape[-2] // 2, :].flatten(0, -2)
         rows += [one.numpy().tobytes() for one in row.float() if one.std() > 0]
         rows += [(one * 255).round().byte().numpy().tobytes() for one in row if one.std() > 0]

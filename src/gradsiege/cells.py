@@ -45,8 +45,8 @@ STAGE_VERSIONS = {
     "fetch": 1,
     "prior": 1,
     "shadow": 1,
-    "federate": 1,
-    "observe": 1,
+    "federate": 2,
+    "observe": 2,
     "attack": 1,
     "score": 2,
 }

@@ -130,8 +130,18 @@ class Federation(Section):
     local_epochs: Positive = 1
     batch_size: Positive = 32
     learning_rate: float = Field(0.05, gt=0)
-    partition: Literal["iid", "dirichlet"] = "iid"
+    milestones: list[Positive] = Field(
+        [], description="rounds after which the learning rate is multiplied by `decay`"
+    )
+    decay: float = Field(0.1, gt=0)
+    partition: Literal["iid", "dirichlet", "sizes"] = "iid"
     alpha: float = Field(0.5, gt=0, description="concentration of the Dirichlet partition")
+    client_images: list[Positive] = Field(
+        [], description="images of every client, of all classes alike (partition: sizes)"
+    )
+    client_batches: list[Positive] = Field(
+        [], description="images per local step of every client, in the place of batch_size"
+    )
     early_round: Positive = 2
 
     @model_validator(mode="after")
@@ -140,6 +150,12 @@ class Federation(Section):
             raise ValueError("clients_per_round is larger than clients")
         if self.early_round >= self.rounds:
             raise ValueError("early_round must be smaller than rounds (late is the last round)")
+        if (self.partition == "sizes") != bool(self.client_images):
+            raise ValueError("partition: sizes and client_images need each other")
+        for name in ("client_images", "client_batches"):
+            given = len(getattr(self, name))
+            if given not in (0, self.clients):
+                raise ValueError(f"{name} has {given} entries for {self.clients} clients")
         return self
 
 
@@ -360,6 +376,12 @@ def _check(study: Study) -> None:
             raise StudyError(
                 f"datasets.{dataset.id}: {study.victims} victims of up to {images} images need "
                 f"{study.victims * images} images in counts.victims, not {dataset.counts['victims']}"
+            )
+        clients = sum(study.federation.client_images)
+        if dataset.counts["train"] < clients:
+            raise StudyError(
+                f"datasets.{dataset.id}: federation.client_images are {clients} images in all; "
+                f"counts.train is only {dataset.counts['train']}"
             )
     for prior in study.priors:
         if prior.dataset is not None:

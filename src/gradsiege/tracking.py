@@ -129,7 +129,7 @@ def _utility(table: pd.DataFrame, start: float, end: float) -> Replay:
     last = max(int(table["round"].max()), 1)
     for row in table.to_dict("records"):
         step = int(row["round"])
-        for name in ("accuracy", "macro_f1", "loss"):
+        for name in ("accuracy", "macro_f1", "micro_f1", "loss"):
             replay.add(name, float(row[name]), step, start + (end - start) * step / last)
     return replay
 

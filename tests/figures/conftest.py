@@ -82,6 +82,10 @@ def made_up_utility(seeds: int = 3) -> pd.DataFrame:
             cell = {"study": "made_up", "dataset": dataset, "model": "convnet", "defense": defense}
             numbers = {"accuracy": accuracy + rng.normal(0, 0.012), "macro_f1": accuracy}
             rest = {"seed": seed, "round": turn, "loss": 2 - accuracy, "status": "complete"}
+            numbers["micro_f1"] = numbers["accuracy"]
+            nothing = float("nan")
+            rest |= {"seconds": 2.5 + 0.1 * seed, "peak_memory": 700.0 + turn}
+            rest |= {"seconds": nothing, "peak_memory": nothing} if turn == 0 else {}
             rows.append(cell | numbers | rest)
     return pd.DataFrame(rows)
 

@@ -16,6 +16,7 @@ from gradsiege.figures.data import Drawn, LazyPictures, StudyData
 FIGURES = (
     "gallery",
     "privacy_utility",
+    "privacy_utility_curves",
     "utility_curve",
     "attack_defense_heatmap",
     "training_stage",
@@ -24,7 +25,13 @@ FIGURES = (
     "tip_deletion_insertion",
 )
 KEY = ["dataset", "defense", "training_stage", "attack"]
-TABLES = ("table_attacks", "table_defenses", "table_compute", "table_labels")
+TABLES = (
+    "table_attacks",
+    "table_defenses",
+    "table_utility",
+    "table_compute",
+    "table_labels",
+)
 
 
 def draw(name: str, data: StudyData) -> Drawn:

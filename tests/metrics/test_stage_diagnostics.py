@@ -54,7 +54,7 @@ def test_scores_have_the_diagnostics_of_an_attack_of_several_stages_alone(
     folder = attacked.folder(study, root)
     path = folder / "reconstructions.safetensors"
     found = load_reconstruction(path)
-    truths, _ = load_truth(cell.at("observe").folder(study, root) / "truth.safetensors")
+    truths, _, _ = load_truth(cell.at("observe").folder(study, root) / "truth.safetensors")
     stages = torch.stack([truths, found.images], 1)
     found = replace(found, stages=stages, stage_losses=torch.zeros(len(truths), 2))
     manifest = artifacts.read_manifest(folder)

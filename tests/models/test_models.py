@@ -92,3 +92,30 @@ def test_train_mode_works_under_vmap_and_leaves_the_module_alone() -> None:
         torch.testing.assert_close(means[index], mean)
     assert not torch.equal(means[0], before["body.features.1.running_mean"])
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+def test_a_convnet_starts_finite_whatever_normalises_it_and_by_default_it_is_batch_norm(
+    norm: str,
+) -> None:
+    model = build(spec("convnet", width=8, norm=norm))
+    kinds = {"batch": nn.BatchNorm2d, "group": nn.GroupNorm, "none": nn.Identity}
+    found = [type(part) for part in model.modules() if isinstance(part, tuple(kinds.values()))]
+    assert len(found) == 3
+    assert all(issubclass(kind, kinds[norm]) for kind in found)
+    layer = model.get_submodule("body.features.1")
+    if norm != "none":
+        assert torch.equal(layer.weight, torch.ones(8))
+        assert torch.equal(layer.bias, torch.zeros(8))
+    default = build(spec("convnet", width=8)).state_dict()
+    if norm == "batch":
+        assert all(torch.equal(value, default[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(("norm", "alone"), [("batch", False), ("group", True), ("none", True)])
+def test_without_batch_norm_an_image_sees_no_other_in_train_mode(norm: str, alone: bool) -> None:
+    model = build(spec("convnet", width=6, norm=norm)).train()
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    together = model(images)
+    apart = torch.cat([model(image[None]) for image in images])
+    assert torch.allclose(together, apart, atol=1e-5) == alone

@@ -28,6 +28,7 @@ class Client:
         generator: the only source of randomness.
         round, rounds: position in the federation.
         state: tensors that survive from round to round, per client.
+        trained: the batches that its local steps were really taken on, in order; the client loop fills it in.
     """
 
     model: nn.Module
@@ -40,6 +41,7 @@ class Client:
     round: int = 0
     rounds: int = 1
     state: dict[str, Tensor] = field(default_factory=dict)
+    trained: list[Tensor] = field(default_factory=list)
 
     def local_parameters(self, update: Tensors) -> Tensors:
         """Return the parameters after local training, theta_t - learning_rate * update."""

@@ -91,7 +91,8 @@ def refuse_batch_statistics(model: nn.Module) -> None:
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training:
             raise StudyError(
                 f"dp_sgd: the batch norm {name!r} is in train mode, where no image has a gradient of its own. "
-                "Choose a model without batch norm (lenet, vit_small); eval mode works, but federations train."
+                "Choose a model without batch norm (lenet, vit_small, convnet with norm: group); "
+                "eval mode works, but federations train."
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,15 +14,18 @@ from torch.func import functional_call
 from gradsiege.defenses import shadow_map
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.defenses.shadow_cam import class_activation
+from gradsiege.defenses.shadow_control import Maps, equal_distortion, shape_of
+from gradsiege.defenses.shadow_head import head_difference, moved
 from gradsiege.defenses.shadow_loss import Target, latest_statistics, normalise, update_generator
 from gradsiege.errors import ArtifactError
 from gradsiege.models.layers import initialize
 from gradsiege.priors.shadow import load_shadow
 from gradsiege.priors.shadow_generator import find_latents, load, project
-from gradsiege.protocol.local_update import Step, Tensors, gradient
+from gradsiege.protocol.local_update import Step, Tensors
+from gradsiege.protocol.local_update import gradient as gradient_of
 from gradsiege.protocol.observation import group
 
-VERSION = 1
+VERSION = 2
 ARMS = ("faithful", "as_released")
 REQUIRES = ("shadow",)
 SWITCHES = (
@@ -33,13 +36,14 @@ SWITCHES = (
     "random_latents",
     "signed",
     "unclamped",
+    "unsynchronised_heads",
 )
 COEFFICIENTS = {"gradient": 1e-2, "statistics": 1e-2, "variation": 1e-5, "norm": 1e2, "error": 1.0}
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """The released constants, the search budget, and seven switches (None: as the arm has it).
+    """The released constants, the search budget, a control, and the switches (None: as the arm has it).
 
     Attributes:
         amplitude: peak of the noise at t = 0 as a share of the peak of the normalised image.
@@ -51,6 +55,9 @@ class Parameters:
         shadow_steps, shadow_rate: Adam steps per batch; no rate means the released one of the batch size.
         shadow_average: share of the old weights in G after a batch.
         latent_steps, latent_rate: search of one latent per image.
+        control: other noise of the same root mean square on every image (`shadow_control`), at the price of the whole
+            defense. ``constant_amplitude`` is the one that is equal over the federation instead: the paper's
+            pattern, at the root mean square of its growing amplitudes in every round.
         scrambled_map: misplace the sensitivity map.
         flat_cam: put the saliency map through softmax(. / T), which makes it constant.
         class_one: explain class 1, whatever the label.
@@ -58,6 +65,7 @@ class Parameters:
         random_latents: draw latents instead of searching them.
         signed: let the pattern turn negative where the saliency outweighs it.
         unclamped: leave perturbed pixels outside [0, 1].
+        unsynchronised_heads: the clients start with another last layer than the server (`shadow_head`).
     """
 
     amplitude: float = 0.19
@@ -72,6 +80,9 @@ class Parameters:
     shadow_average: float = 0.5
     latent_steps: int = 500
     latent_rate: float = 1e-2
+    control: Literal[
+        "none", "gaussian", "shuffled_map", "map_only", "cam_only", "constant_amplitude"
+    ] = "none"
     scrambled_map: bool | None = None
     flat_cam: bool | None = None
     class_one: bool | None = None
@@ -79,12 +90,14 @@ class Parameters:
     random_latents: bool | None = None
     signed: bool | None = None
     unclamped: bool | None = None
+    unsynchronised_heads: bool | None = None
 
 
 def resolve(parameters: Parameters, arm: str) -> Parameters:
     """Return the parameters with every open switch set: off in the faithful arm, on as released."""
     open_switches = [name for name in SWITCHES if getattr(parameters, name) is None]
-    return replace(parameters, **dict.fromkeys(open_switches, arm == "as_released"))
+    chosen: dict[str, Any] = dict.fromkeys(open_switches, arm == "as_released")
+    return replace(parameters, **chosen)
 
 
 def released_rate(batch: int) -> float:
@@ -131,12 +144,45 @@ class Shadow(Defense):
         sensitivity = self._sensitivity(images, labels, step, client)
         saliency = self._saliency(images, labels, sensitivity, client)
         weight = shadow_map.saliency_weight(progress, p.weight_low, p.weight_high)
-        pattern = shadow_map.spare(sensitivity, saliency, weight, bool(p.signed))
-        scale = shadow_map.strength(progress, p.amplitude)
-        added = shadow_map.noise(normalise(images, client.buffers), pattern, scale)
-        # Back to pixels: normalised units times the channel's deviation.
-        perturbed = images + added * client.buffers["normalisation.deviation"][:, None, None]
+        maps = Maps(sensitivity, saliency, weight, bool(p.signed))
+        perturbed = images + self._noise(images, maps, client)
         return (perturbed if p.unclamped else perturbed.clamp(0, 1)), labels
+
+    def _noise(self, images: Tensor, maps: Maps, client: Client) -> Tensor:
+        """Return what is added to the images, in pixels: the paper's noise, or a control of equal strength."""
+        p = self.parameters
+        deviation = client.buffers["normalisation.deviation"]
+        scale = shadow_map.strength(client.round / client.rounds, p.amplitude)
+        if p.control == "constant_amplitude":
+            scale = shadow_map.mean_strength(client.rounds, p.amplitude)
+        pattern = maps.pattern(maps.sensitivity)
+        own = shadow_map.noise(normalise(images, client.buffers), pattern, scale)
+        # Back to pixels: normalised units times the channel's deviation.
+        own = own * deviation[:, None, None]
+        if p.control in ("none", "constant_amplitude"):
+            return own
+        shape = shape_of(p.control, maps, deviation, image_keys(images), client.generator)
+        return equal_distortion(images, own, shape, clamped=not p.unclamped)
+
+    def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
+        """Return the gradient at the client's own last layer, where that is another one than the server's."""
+        difference = self._difference(client)
+        if not difference:
+            return gradient
+        own = moved(step.parameters, difference)
+        return gradient_of(step.model, own, step.buffers, step.images, step.labels)[0]
+
+    def transform_update(self, update: Tensors, client: Client) -> Tensors:
+        """Return the server's weights minus the client's, over the learning rate."""
+        rate = client.training.learning_rate
+        difference = self._difference(client)
+        return moved(update, {name: -value / rate for name, value in difference.items()})
+
+    def _difference(self, client: Client) -> Tensors:
+        """Return the client's last layer minus the server's; empty once they are the same."""
+        if client.round or not self.parameters.unsynchronised_heads:
+            return {}
+        return head_difference(client.parameters)
 
     def _saliency(
         self, images: Tensor, labels: Tensor, sensitivity: Tensor, client: Client
@@ -187,7 +233,8 @@ class Shadow(Defense):
 
     def _pseudo_step(self, images: Tensor, labels: Tensor, step: Step, client: Client) -> Target:
         """Take the local step on the clean batch and keep what an attacker would learn from it."""
-        found, after = gradient(step.model, step.parameters, step.buffers, images, labels)
+        own = moved(step.parameters, self._difference(client))
+        found, after = gradient_of(step.model, own, step.buffers, images, labels)
         return Target(
             model=client.model,
             parameters=client.parameters,

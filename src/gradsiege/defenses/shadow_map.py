@@ -149,6 +149,16 @@ def strength(progress: float, amplitude: float) -> float:
     return amplitude * math.exp(progress)
 
 
+def mean_strength(rounds: int, amplitude: float) -> float:
+    """Return the root mean square of s_t over the rounds t = 0 .. R - 1: the constant of equal energy.
+
+    >>> round(mean_strength(100, 0.19), 4), mean_strength(1, 0.19)
+    (0.3379, 0.19)
+    """
+    squares = [strength(number / rounds, amplitude) ** 2 for number in range(rounds)]
+    return math.sqrt(sum(squares) / rounds)
+
+
 def spare(sensitivity: Tensor, saliency: Tensor, weight: float, signed: bool = False) -> Tensor:
     """Return P = N - a sign(N) S; unless `signed`, |P| stops at zero instead of growing again where a S > |N|.
 

@@ -14,7 +14,9 @@ def train_locally(client: Client, defense: Defense) -> tuple[Tensors, Tensors]:
     """Return update and batch-norm buffers after local training, with the hooks of batch and gradient in every step."""
 
     def on_batch(images: Tensor, labels: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        return defense.transform_batch(images, labels, step, client)
+        batch, batch_labels = defense.transform_batch(images, labels, step, client)
+        client.trained.append(batch.detach())
+        return batch, batch_labels
 
     def on_gradient(gradient: Tensors, step: Step) -> Tensors:
         return defense.transform_gradient(gradient, step, client)

@@ -14,7 +14,8 @@ from gradsiege import artifacts, defenses
 from gradsiege.cells import shadow_of
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.federated.client import run_client
-from gradsiege.federated.partition import dirichlet, iid
+from gradsiege.federated.cost import Cost
+from gradsiege.federated.partition import dirichlet, iid, sizes
 from gradsiege.federated.server import evaluate, weighted_mean
 from gradsiege.images import load_images
 from gradsiege.jobs import Job
@@ -35,6 +36,7 @@ class Progress:
     buffers: Tensors
     states: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
+    costs: list[dict[str, Any]] = field(default_factory=list)
     early: tuple[Tensors, Tensors] | None = None
     round: int = 0
     failure: str = ""
@@ -71,7 +73,10 @@ def federate(job: Job) -> None:
         if job.should_stop():
             _save(job, progress)
             job.interrupt()
-        _round(job, progress, number, model, defense, (images, labels), shares)
+        with Cost() as cost:
+            _round(job, progress, number, model, defense, (images, labels), shares)
+        spent = {"seconds": cost.seconds, "peak_memory": cost.peak_memory}
+        progress.costs.append({"round": number + 1, **spent})
         if not progress.failure:
             _record(
                 progress, number + 1, evaluate(model, progress.parameters, progress.buffers, *test)
@@ -94,12 +99,26 @@ def _partition(job: Job, labels: np.ndarray) -> list[np.ndarray]:
     generator = numpy_generator(job.study.seed, cell.dataset, cell.seed, "partition")
     if federation.partition == "iid":
         return iid(labels, federation.clients, generator)
+    if federation.partition == "sizes":
+        return sizes(labels, federation.client_images, generator)
     return dirichlet(labels, federation.clients, federation.alpha, generator)
 
 
-def _training(federation: Federation, images: int) -> LocalTraining:
-    batch = min(federation.batch_size, images)
-    epochs, rate = federation.local_epochs, federation.learning_rate
+def learning_rate(federation: Federation, number: int) -> float:
+    """Return the rate of a round, counted from 0: multiplied by `decay` at every milestone that it has reached.
+
+    >>> federation = Federation(rounds=100, learning_rate=0.01, milestones=[40, 80])
+    >>> [round(learning_rate(federation, number), 6) for number in (0, 39, 40, 79, 80)]
+    [0.01, 0.01, 0.001, 0.001, 0.0001]
+    """
+    reached = sum(milestone <= number for milestone in federation.milestones)
+    return float(federation.learning_rate * federation.decay**reached)
+
+
+def _training(federation: Federation, client: int, number: int, images: int) -> LocalTraining:
+    own = federation.client_batches
+    batch = min(own[client] if own else federation.batch_size, images)
+    epochs, rate = federation.local_epochs, learning_rate(federation, number)
     return LocalTraining("fedavg", images, batch, epochs, rate, "train")
 
 
@@ -134,7 +153,7 @@ def _round(
             buffers=progress.buffers,
             images=data[0][share],
             labels=data[1][share],
-            training=_training(federation, len(share)),
+            training=_training(federation, index, number, len(share)),
             generator=torch_generator(*names, "defense"),
             round=number,
             rounds=federation.rounds,
@@ -148,7 +167,8 @@ def _round(
     if not all(bool(torch.isfinite(value).all()) for value in mean.values()):
         progress.failure = f"training diverged in round {number + 1}: the update is not finite"
         return
-    progress.parameters = apply_update(progress.parameters, mean, federation.learning_rate)
+    rate = learning_rate(federation, number)
+    progress.parameters = apply_update(progress.parameters, mean, rate)
     progress.buffers = weighted_mean(buffers, weights)
     progress.round = number + 1
 
@@ -166,7 +186,8 @@ def _save(job: Job, progress: Progress) -> None:
         tensors |= {prefix + name: value.clone() for name, value in part.items()}
     for client, state in progress.states.items():
         tensors |= {f"state.{client}.{name}": value for name, value in state.items()}
-    header = {"rows": progress.rows, "round": progress.round, "failure": progress.failure}
+    names = ("rows", "costs", "round", "failure")
+    header = {name: getattr(progress, name) for name in names}
     job.save_progress({name: value.clone() for name, value in tensors.items()}, header)
 
 
@@ -185,6 +206,7 @@ def _resume(job: Job) -> Progress | None:
         buffers=group(tensors, "buffers."),
         states=states,
         rows=state["rows"],
+        costs=state["costs"],
         early=early if early[0] else None,
         round=state["round"],
         failure=state["failure"],
@@ -210,9 +232,12 @@ def _write(
         save_checkpoint(job.path(f"{name}.safetensors"), checkpoint)
     if progress.failure:
         job.fail(progress.failure)
-        nothing = {"accuracy": float("nan"), "macro_f1": float("nan"), "loss": float("nan")}
+        measures = ("accuracy", "macro_f1", "micro_f1", "loss")
+        nothing = dict.fromkeys(measures, float("nan"))
         for number in range(progress.round + 1, federation.rounds + 1):
             progress.rows.append({"round": number, **nothing, "status": "failed"})
+    # Not in the table: it has the same bytes on every run, and time has not.
+    job.notes = {"rounds": progress.costs}
     table = pd.DataFrame(progress.rows)
     for place, name in enumerate(("dataset", "model", "defense", "seed")):
         table.insert(place, name, getattr(cell, name))

@@ -37,7 +37,7 @@ def observe(job: Job) -> None:
     protocol = study.one("protocols", cell.protocol)
     training = LocalTraining(**protocol.training)
     images, labels = _victims(job, protocol.images, protocol.duplicates)
-    updates, explanations, statistics = [], [], []
+    updates, explanations, statistics, used = [], [], [], []
     for victim in range(study.victims):
         # Which noise a victim meets depends on no attack, and every attack meets the same noise.
         names = (study.seed, cell.key, "victim", victim)
@@ -55,6 +55,8 @@ def observe(job: Job) -> None:
         trained = train_locally(client, defense)
         sent = upload(*trained, client, defense)
         updates.append(sent[0])
+        # Of several passes over the images the first.
+        used.append(torch.cat(client.trained)[: protocol.images])
         if victim < study.explained:
             explanations.append(explain(client, trained, sent))
         state = {**checkpoint.parameters, **checkpoint.buffers}
@@ -84,7 +86,7 @@ def observe(job: Job) -> None:
             + "; ".join(sorted(set(failures.values())))
         )
     save_observation(job.path("observation.safetensors"), observation)
-    save_truth(job.path("truth.safetensors"), images, labels)
+    save_truth(job.path("truth.safetensors"), images, labels, torch.stack(used))
     save_explanations(job.path("explanation.safetensors"), explanations)
 
 

@@ -10,6 +10,23 @@ def iid(labels: np.ndarray, clients: int, generator: np.random.Generator) -> lis
     return [np.sort(part) for part in np.array_split(generator.permutation(len(labels)), clients)]
 
 
+def sizes(
+    labels: np.ndarray, wanted: list[int], generator: np.random.Generator
+) -> list[np.ndarray]:
+    """Return one index array per client with the wanted number of images, every class as often as can be.
+
+    The classes take turns, one image of each and then again, until one is used up; what is left over goes to nobody.
+    """
+    order = generator.permutation(len(labels))
+    turn = np.zeros(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        own = labels[order] == label
+        turn[own] = np.arange(own.sum())
+    # Within a turn the classes come in random order.
+    dealt = order[np.lexsort((generator.permutation(len(labels)), turn))][: sum(wanted)]
+    return [np.sort(part) for part in np.split(dealt, np.cumsum(wanted)[:-1])]
+
+
 def dirichlet(
     labels: np.ndarray, clients: int, alpha: float, generator: np.random.Generator
 ) -> list[np.ndarray]:

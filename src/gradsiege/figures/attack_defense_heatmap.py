@@ -26,7 +26,8 @@ MOST_UNLABELLED = 2  # rows of panels that share the names of the defenses under
 
 def draw(data: StudyData) -> Drawn:
     """Draw a heat map an attack (row) and defense (column); what was not run is hatched."""
-    table = data.summary[COLUMNS].reset_index(drop=True)
+    shown = data.summary["kind"] != "bound"
+    table = data.summary.loc[shown, COLUMNS].reset_index(drop=True)
     if table.empty:
         figure = style.nothing_to_draw("the study scored nothing.")
         return Drawn(TITLE, "Nothing was scored.", table, figure)

@@ -19,14 +19,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEFT, GAP, UNDER, HEADER, BETWEEN = 1.5, 0.06, 0.18, 0.6, 0.16  # inches
-GROUPS = {"truth": "", "control": "Controls: no gradient used", "attack": "Attacks"}
+GROUPS = {
+    "truth": "",
+    "bound": "Bound",
+    "control": "Controls: no gradient used",
+    "attack": "Attacks",
+}
 
 
 @dataclass(frozen=True)
 class Tile:
     """One picture: row of its block, column key and heading, kind, pixels [C, H, W], its score.
 
-    kind: 'truth', 'control' or 'attack'. score: its row of the score table, None for the truth
+    kind: 'truth', 'bound', 'control' or 'attack'. score: its row of the score table, None for the truth
     and where no such row exists.
     """
 
@@ -56,6 +61,7 @@ class _Sheet:
     axes: Axes
     size: float
     columns: list[str]
+    bounds: frozenset[str]
 
     def left(self, column: str) -> float:
         """Left edge of a column."""
@@ -74,7 +80,8 @@ def draw_sheet(blocks: list[Block]) -> Figure:
     figure = style.new_figure(width, height)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    sheet = _Sheet(axes, size, columns)
+    bounds = frozenset(column for column in columns if heads[column].kind == "bound")
+    sheet = _Sheet(axes, size, columns, bounds)
     _headings(sheet, heads)
     top = HEADER
     for number_of_block, block in enumerate(blocks):
@@ -119,6 +126,8 @@ def _draw_block(sheet: _Sheet, block: Block, top: float) -> None:
         own = {tile.column: tile for tile in block.tiles if tile.row == row}
         best = _best(own)
         for column in sheet.columns:
+            if column in sheet.bounds and column not in own:
+                continue  # what was trained on is the original itself
             _draw_tile(sheet, own.get(column), column, y, bold=column == best)
 
 

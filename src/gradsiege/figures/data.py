@@ -31,7 +31,8 @@ SCORES = [
     "evaluations",
     "seconds",
 ]
-UTILITY = ["dataset", "model", "defense", "seed", "round", "accuracy", "status"]
+UTILITY = ["dataset", "model", "defense", "seed", "round", "accuracy", "macro_f1", "micro_f1"]
+UTILITY += ["status", "seconds", "peak_memory"]
 CELL_KEY = ("dataset", "model", "defense", "training_stage", "protocol", "seed")
 
 

@@ -92,6 +92,7 @@ def _defenses(data: StudyData) -> list[Finding]:
     """What each defense costs and what its strongest attacker still gets."""
     worst = worst_case(data.summary, by=SETTING).merge(final_accuracy(data), on=SETTING, how="left")
     controls = worst_case(data.summary, by=SETTING, kind="control").set_index(SETTING)["psnr"]
+    limits = worst_case(data.summary, by=SETTING, kind="bound").set_index(SETTING)["psnr"]
     bare = data.undefended(worst).set_index(["dataset", "model"])
     found = []
     for _, row in worst.iterrows():
@@ -103,6 +104,9 @@ def _defenses(data: StudyData) -> list[Finding]:
         control = controls.get((*place, row["defense"]), float("nan"))
         if row["psnr"] <= control:
             sentence += f", no more than the best control ({number(control)} dB)"
+        limit = limits.get((*place, row["defense"]), float("nan"))
+        if not pd.isna(limit):
+            sentence += f"; a perfect inversion would show {number(limit)} dB"
         if place in bare.index:
             other = bare.loc[place]
             sentence += f" (without defense: {percent(other['accuracy'], 1)}"

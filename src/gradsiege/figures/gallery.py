@@ -12,7 +12,7 @@ from gradsiege.figures.data import CELL_KEY, Drawn, StudyData, in_stage_order
 from gradsiege.figures.labels import label
 from gradsiege.figures.wording import joined, number, synthetic_note
 
-VERSION = 1
+VERSION = 2
 TITLE = "What the attacker sees"
 REFERENCE = "inverting_gradients"
 QUANTILES = (0.1, 0.5, 0.9)
@@ -116,10 +116,10 @@ def _tiles(
             threat, _, attack = entry.rpartition("/")
             row = rows[rows["attack"] == attack]
             row = row[row["threat_model"] == threat] if threat else row
-            kind = "control" if attack.startswith("control_") else "attack"
             text = label(attack, data.name_of("attacks", attack))
             text += f" ({threat.replace('_', ' ')})" if threat else ""
             score = row.iloc[0] if len(row) else None
+            kind = "attack" if score is None else str(score["kind"])
             yield Tile(index, entry, text, kind, pictures[entry][place], score)
 
 
@@ -153,7 +153,8 @@ def _caption(data: StudyData, blocks: list[Block], left_out: int) -> str:
         f"quantiles (q) of the PSNR that {references} reached there (nearest rank, lowest seed, "
         "earliest training stage, first protocol). The number under a picture is its PSNR in dB, "
         "the best attack of a row in bold. Controls use no gradient; the nearest auxiliary image "
-        "is found with the original in hand, so it bounds what memory alone could give."
+        "is found with the original in hand, so it bounds what memory alone could give. Where a "
+        "defense changes the images before training, perfect inversion is what the client trained on."
     )
     if left_out:
         cells = "cell is" if left_out == 1 else "cells are"

@@ -22,6 +22,7 @@ LABELS = {
     "control_class_mean": "Class mean",
     "control_aux_draw": "Auxiliary draw",
     "control_nearest_aux": "Nearest auxiliary",
+    "perfect_inversion": "Perfect inversion",
     # defenses
     "none": "No defense",
     "gaussian": "Gaussian noise",

@@ -35,7 +35,7 @@ def load_study(study: Study, root: Path = Path()) -> StudyData:
     scores = _tables(finished.get("score", []), "scores.parquet", study, root)
     return StudyData(
         scores=_with_seconds(scores, manifests),
-        utility=_tables(finished.get("federate", []), "utility.parquet", study, root),
+        utility=_with_costs(finished.get("federate", []), study, root),
         pictures=_pictures(finished.get("score", []), study, root),
         cards={
             cell.dataset: artifacts.read_json(cell.folder(study, root) / "card.json")
@@ -59,6 +59,20 @@ def _with_seconds(scores: pd.DataFrame, manifests: list[dict[str, Any]]) -> pd.D
     keys = scores[names].agg("/".join, axis=1) + "/seed" + scores["seed"].astype(str)
     keys = keys + "/" + scores["threat_model"] + "/" + scores["attack"]
     return scores.assign(seconds=keys.map(seconds).fillna(0.0))
+
+
+def _with_costs(trained: list[Cell], study: Study, root: Path) -> pd.DataFrame:
+    """Utility by round with seconds and peak memory [MiB], which stand in manifests for the same reason."""
+    utility = _tables(trained, "utility.parquet", study, root)
+    key = ["dataset", "model", "defense", "seed"]
+    costs = [
+        {**{name: getattr(cell, name) for name in key}, **spent}
+        for cell in trained
+        for spent in artifacts.read_manifest(cell.folder(study, root))["notes"]["rounds"]
+    ]
+    if not costs:
+        return utility
+    return utility.merge(pd.DataFrame(costs), on=[*key, "round"], how="left")
 
 
 def _missing(cell: Cell, study: Study, root: Path) -> str:

@@ -26,7 +26,9 @@ READING_ORDER = (
     "training_stage",
     "attack_defense_heatmap",
     "privacy_utility",
+    "privacy_utility_curves",
     "table_defenses",
+    "table_utility",
     "utility_curve",
 )
 IN_COMPUTE = "table_compute"

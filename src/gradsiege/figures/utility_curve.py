@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
+from gradsiege.analysis.interval import student_interval
 from gradsiege.figures import style
 from gradsiege.figures.data import Drawn, StudyData
 from gradsiege.figures.labels import label
@@ -14,20 +16,27 @@ from gradsiege.figures.wording import percent, synthetic_note
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 1
+VERSION = 2
 TITLE = "Utility: accuracy while training under each defense"
 PANEL = ["dataset", "model"]
+MOST_BANDS = 8  # settings in a panel; with more, bands hide the lines
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a setting and round: mean, lowest and highest accuracy over the seeds that ended."""
+    """One row a setting and round: mean accuracy over the seeds that ended, with a t interval cut to [0, 1]."""
     done = data.utility[data.utility["status"] == "complete"]
-    groups = done.groupby([*PANEL, "defense", "round"], sort=False)["accuracy"]
-    return groups.agg(accuracy="mean", lowest="min", highest="max", seeds="count").reset_index()
+    key = [*PANEL, "defense", "round"]
+    rows = []
+    for place, accuracy in done.groupby(key, sort=False)["accuracy"]:
+        found = student_interval(accuracy.to_numpy(dtype=float))
+        low, high = np.clip([found.low, found.high], 0, 1)
+        numbers = (found.estimate, low, high, found.units)
+        rows.append([*place, *numbers])
+    return pd.DataFrame(rows, columns=[*key, "accuracy", "low", "high", "seeds"])
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw accuracy against round, one line a defense setting, a band from worst to best seed."""
+    """Draw accuracy against round, one line a defense setting, its interval over seeds as a band."""
     table = plotted(data)
     if table.empty:
         figure = style.nothing_to_draw("the study trained no model.")
@@ -66,11 +75,11 @@ def _curves(panel: Axes, part: pd.DataFrame, data: StudyData) -> None:
             markersize=4,
             label=label(defense, name),
         )
-        if own["seeds"].max() > 1:
+        if own["seeds"].max() > 1 and part["defense"].nunique() <= MOST_BANDS:
             panel.fill_between(
                 own["round"],
-                100 * own["lowest"],
-                100 * own["highest"],
+                100 * own["low"],
+                100 * own["high"],
                 color=style.colour(name),
                 alpha=0.13,
                 linewidth=0,
@@ -84,8 +93,12 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
     seeds = int(table["seeds"].max())
     runs = data.utility[[*PANEL, "defense", "seed"]]
     failed = len(runs[data.utility["status"] != "complete"].drop_duplicates())
+    many = table.groupby(PANEL)["defense"].nunique().max() > MOST_BANDS
+    intervals = (
+        "their 95 % t intervals are in the data file" if many else "bands their 95 % t intervals"
+    )
     band = (
-        f"Lines are means over {seeds} seeds, bands reach from the worst to the best seed."
+        f"Lines are means over {seeds} seeds, {intervals}."
         if seeds > 1
         else "One seed, hence no band: differences between lines carry no interval."
     )

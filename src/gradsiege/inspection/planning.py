@@ -92,7 +92,8 @@ def work(stage: str, chosen: dict[str, Any], updates: int) -> tuple[str, float]:
         kind.pop("defense")
     elif stage == "federate":
         federation = chosen["federation"]
-        images = chosen["dataset"]["counts"]["train"] * federation["local_epochs"]
+        dealt = sum(federation["client_images"]) or chosen["dataset"]["counts"]["train"]
+        images = dealt * federation["local_epochs"]
         share = federation["clients_per_round"] / federation["clients"]
         units = federation["rounds"] * images * share
     elif stage == "prior":

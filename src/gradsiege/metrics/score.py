@@ -26,6 +26,7 @@ from gradsiege.protocol.reconstruction import load_reconstruction
 from gradsiege.seeds import torch_generator
 
 PICTURES = "pictures"
+BOUND = "perfect_inversion"
 GALLERY_DISTRACTORS = 500
 # Columns that only attacks of several stages fill.
 STAGES = ("psnr_last_stage", "psnr_best_stage")
@@ -48,7 +49,7 @@ class Scene:
 def score(job: Job) -> None:
     """Write ``scores.parquet`` and ``pictures.safetensors``."""
     fetch = job.cell.at("fetch")
-    truths, labels = load_truth(job.input(job.cell.at("observe"), "truth.safetensors"))
+    truths, labels, trained = load_truth(job.input(job.cell.at("observe"), "truth.safetensors"))
     aux, aux_labels, _ = load_images(job.input(fetch, "aux.safetensors"))
     test, _, _ = load_images(job.input(fetch, "test.safetensors"))
     gallery = torch.cat([truths.flatten(0, 1), test[:GALLERY_DISTRACTORS]])
@@ -61,6 +62,10 @@ def score(job: Job) -> None:
         measured = measure(drawn.view(truths.shape), scene)
         rows += _rows(measured, {"attack": name, "kind": "control", "threat_model": ""})
         pictures[name] = to_bytes(measured.images)
+    if not torch.equal(trained, truths):
+        measured, extra = _score_bound(trained, scene)
+        rows += _rows(measured, extra)
+        pictures[BOUND] = to_bytes(torch.nan_to_num(measured.images, 0.0))
     for cell in attacks_on(job.cell, job.study):
         measured, extra = _score_attack(job, cell, scene)
         rows += _rows(measured, extra)
@@ -112,6 +117,18 @@ def absent_metrics(scene: Scene) -> dict[str, str]:
         if absence is not None:
             reasons[name] = absence.reason
     return reasons
+
+
+def _score_bound(trained: Tensor, scene: Scene) -> tuple[Measured, dict[str, Any]]:
+    """Measure an attack that finds exactly what the client trained on: the best that any inversion can do.
+
+    It exists where the defense transforms the batch. Pixels outside [0, 1] are cut off, as in every picture.
+    """
+    finite = trained.isfinite().flatten(1).all(1)
+    reason = "the images that the client trained on are not finite"
+    failures = {victim: reason for victim in range(len(trained)) if not finite[victim]}
+    extra = {"attack": BOUND, "kind": "bound", "threat_model": "", "failures": failures}
+    return measure(trained.clamp(0, 1), scene), extra
 
 
 def _score_attack(job: Job, cell: Cell, scene: Scene) -> tuple[Measured, dict[str, Any]]:

@@ -79,7 +79,7 @@ def initialize(model: nn.Module, generator: torch.Generator) -> None:
                 module.weight.uniform_(-bound, bound, generator=generator)
                 if module.bias is not None:
                     module.bias.uniform_(-bound, bound, generator=generator)
-            elif isinstance(module, nn.BatchNorm2d):
+            elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
                 module.reset_parameters()
             elif isinstance(module, Normalisation):
                 module.mean.fill_(0.5)

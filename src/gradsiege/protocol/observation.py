@@ -122,15 +122,24 @@ def load_observation(path: Path) -> Observation:
     )
 
 
-def save_truth(path: Path, images: Tensor, labels: Tensor) -> None:
-    """Write the victims' images ``[victims, images, c, h, w]`` in [0, 1] and labels, for scoring alone."""
-    artifacts.write_tensors(path, {"images": images, "labels": labels}, TRUTH)
+def save_truth(path: Path, images: Tensor, labels: Tensor, trained_images: Tensor) -> None:
+    """Write what scoring alone may read.
+
+    Args:
+        path: of the sealed file.
+        images: of the victims, ``[victims, images, c, h, w]`` in [0, 1].
+        labels: ``[victims, images]``.
+        trained_images: what the victims really trained on, shaped like `images`: the same, unless the defense
+            transforms the batch (then perhaps a little outside [0, 1]). No inversion of an update can show more.
+    """
+    tensors = {"images": images, "labels": labels, "trained_images": trained_images}
+    artifacts.write_tensors(path, tensors, TRUTH)
 
 
-def load_truth(path: Path) -> tuple[Tensor, Tensor]:
-    """Return (images, labels). Only the scoring stage calls this."""
+def load_truth(path: Path) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (images, labels, images really trained on). Only the scoring stage calls this."""
     tensors, _ = artifacts.read_tensors(path, TRUTH)
-    return tensors["images"], tensors["labels"]
+    return tensors["images"], tensors["labels"], tensors["trained_images"]
 
 
 def finite(update: Tensors) -> Tensor:

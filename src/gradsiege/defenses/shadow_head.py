@@ -1,0 +1,48 @@
+"""A released defect of Shadow: in the first round the clients hold another last layer than the server.
+
+The server never sends its initial model, and both sides draw the last layer themselves. What the server computes as the
+clients' first update, its own weights minus theirs, then contains the difference of two random layers; an attack
+on the untrained model meets a gradient that belongs to neither side's idea of theta_0. From the second round on all
+hold the same weights.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from gradsiege.protocol.local_update import Tensors
+from gradsiege.seeds import torch_generator
+
+HEAD = ("head.weight", "head.bias")
+
+
+def head_difference(parameters: Tensors) -> Tensors:
+    """Return the clients' initial last layer minus the given one of the server, by name of the parameter.
+
+    The layer is drawn as PyTorch draws it, uniformly in +-1 / sqrt(features), and is the same for all clients: whether
+    theirs differ from each other is not known.
+    """
+    names = [name for name in parameters if name.endswith(HEAD)]
+    features = next(parameters[name].shape[1] for name in names if name.endswith("weight"))
+    generator = torch_generator("last layer of Shadow's clients")
+    bound = 1 / math.sqrt(features)
+    found = {}
+    for name in names:
+        value = parameters[name]
+        own = torch.empty(value.shape).uniform_(-bound, bound, generator=generator)
+        found[name] = own.to(value) - value
+    return found
+
+
+def moved(parameters: Tensors, difference: Tensors) -> Tensors:
+    """Return the parameters with a difference added where there is one.
+
+    >>> moved({"a": torch.tensor([1.0]), "b": torch.tensor([2.0])}, {"b": torch.tensor([0.5])})
+    {'a': tensor([1.]), 'b': tensor([2.5000])}
+    """
+    return {
+        name: value + difference[name] if name in difference else value
+        for name, value in parameters.items()
+    }

@@ -1,0 +1,87 @@
+"""What is left of an attack whose candidate update is detached, as in the attacks released with Shadow."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from gradsiege.attacks.engine.distances import cosine, squared_l2
+from gradsiege.attacks.engine.objective import Problem, element_cost
+from gradsiege.attacks.engine.optimizer import Adam
+from gradsiege.attacks.engine.recipe import Distance, Knowledge, Stage
+from gradsiege.attacks.engine.regularizers import batch_norm_statistics, total_variation
+from gradsiege.models import ModelSpec, build
+from gradsiege.protocol.local_update import (
+    Differentiate,
+    LocalTraining,
+    detached_gradient,
+    functional_gradient,
+    local_update,
+    split_state,
+)
+from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.threat_model import ThreatModel
+
+torch.set_num_threads(1)
+SPEC = ModelSpec("convnet", {"width": 4}, 10, 3, 16)
+MODEL = build(SPEC, torch.Generator().manual_seed(1)).double()
+PARAMETERS, BUFFERS = split_state(MODEL)
+
+
+def observed(training: LocalTraining) -> Observation:
+    generator = torch.Generator().manual_seed(2)
+    truth = torch.rand(2, 3, 16, 16, generator=generator, dtype=torch.float64)
+    labels = torch.tensor([[3, 1]])
+    update, _ = local_update(MODEL, PARAMETERS, BUFFERS, truth, labels[0], training)
+    uploaded = {name: value[None] for name, value in update.items()}
+    return Observation(SPEC, PARAMETERS, BUFFERS, uploaded, 2, training, None, labels)
+
+
+def outcome(
+    training: LocalTraining, distance: Distance, differentiate: Differentiate
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (matching loss, gradient of the whole cost, gradient of its other terms) at a random start."""
+    seen = observed(training)
+    knowledge = Knowledge(seen, ThreatModel("test"))
+    statistics = batch_norm_statistics(knowledge.model().double(), PARAMETERS, BUFFERS, False)
+    terms = ((0.1, total_variation), (0.1, statistics))
+    stage = Stage(knowledge.pixels(), distance, terms, Adam(0.1), 1)
+    problem = Problem(MODEL, seen, training, stage)
+    cost = element_cost(problem, differentiate)
+    x = stage.space.start(torch.Generator().manual_seed(0))["x"].double().requires_grad_()
+    assert seen.labels is not None
+    target = {name: value[0] for name, value in seen.update.items()}
+    nowhere = torch.zeros_like(x)
+    whole, matching = cost({"x": x}, seen.labels[0], target, nowhere, {})
+    candidate = problem.candidate({"x": x}, seen.labels[0], target, {})
+    rest = problem.penalty(candidate, nowhere)
+    gradients = [torch.autograd.grad(value, x)[0] for value in (whole, rest)]
+    return matching.detach(), *gradients
+
+
+@pytest.mark.parametrize("distance", [squared_l2, cosine])
+@pytest.mark.parametrize("batch", [2, 1])
+def test_a_detached_update_is_measured_and_never_matched(distance: Distance, batch: int) -> None:
+    training = LocalTraining("fedavg", 2, batch, 1, 0.1, "eval")
+    loss, whole, rest = outcome(training, distance, functional_gradient)
+    lost, detached, same_rest = outcome(training, distance, detached_gradient)
+    # The trace of the released attack looks like that of a working one ...
+    torch.testing.assert_close(lost, loss)
+    assert loss > 0
+    # ... but the images are driven by batch norm and total variation alone.
+    assert torch.equal(detached, same_rest)
+    assert torch.equal(rest, same_rest)
+    assert (whole - rest).norm() > 1e-3 * rest.norm()
+
+
+def test_the_detached_update_itself_has_no_graph() -> None:
+    training = LocalTraining("fedsgd", 2, 2, 1, 0.1, "train")
+    images = torch.rand(2, 3, 16, 16, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([3, 1])
+    update, buffers = local_update(
+        MODEL, PARAMETERS, BUFFERS, images, labels, training, differentiate=detached_gradient
+    )
+    attached, _ = local_update(MODEL, PARAMETERS, BUFFERS, images, labels, training)
+    assert not any(value.requires_grad for value in (*update.values(), *buffers.values()))
+    for name, value in attached.items():
+        assert value.requires_grad
+        torch.testing.assert_close(update[name], value.detach())
