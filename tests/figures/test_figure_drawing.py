@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from gradsiege import catalogue
+from gradsiege.analysis.ledger import FILE, load
 from gradsiege.figures import gallery, style, table_defenses
 from gradsiege.figures.data import Drawn, LazyPictures, StudyData
 
@@ -23,7 +25,7 @@ FIGURES = (
     "tip_activation_maps",
     "tip_deletion_insertion",
 )
-TABLES = ("table_attacks", "table_defenses", "table_compute")
+TABLES = ("table_attacks", "table_defenses", "table_claims", "table_compute")
 
 
 def draw(name: str, data: StudyData) -> Drawn:
@@ -33,7 +35,8 @@ def draw(name: str, data: StudyData) -> Drawn:
 
 @pytest.fixture(scope="module")
 def drawn(made_up_study: StudyData) -> dict[str, Drawn]:
-    return {name: draw(name, made_up_study) for name in FIGURES + TABLES}
+    judged = dataclasses.replace(made_up_study, claims=load(Path(__file__).parents[2] / FILE))
+    return {name: draw(name, judged) for name in FIGURES + TABLES}
 
 
 def test_the_catalogue_finds_every_figure() -> None:
