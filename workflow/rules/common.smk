@@ -165,7 +165,9 @@ def figure_digest(name):
 
 def report_digest():
     """Hash of the study file, which the report quotes, and of all that it shows."""
-    text = " ".join([STUDY.model_dump_json(), CLAIMS, *map(figure_digest, STUDY.figures)])
+    text = " ".join(
+        [STUDY.model_dump_json(), CLAIMS, *map(figure_digest, STUDY.figures)]
+    )
     return hashlib.sha256(" ".join([text, *EVIDENCE_DIGESTS]).encode()).hexdigest()[:16]
 
 

@@ -1,7 +1,7 @@
 """The schema of the ledger of published claims, `config/claims.yaml`.
 
-A claim says what a paper states, where, and by which rule and tolerance, fixed before any result, a study
-decides it. Rules: `value_within` (a mean, or with `against` a paired difference, equals the published value up
+A claim says what a paper states, where, and by which rule and tolerance, chosen without a look at results, a
+study decides it. Rules: `value_within` (a mean, or with `against` a paired difference, equals the published value up
 to the tolerance, by two one-sided tests), `difference_sign` (the paired difference goes the claimed way and
 is not below the claimed size), `at_most` and `at_least` (a bar), `equivalent` (no paired difference beyond
 the tolerance), `ordering` (several arms, from the highest to the lowest). `analysis.verdicts` carries them out.
