@@ -18,6 +18,7 @@ from gradsiege.figures import report, table_claims
 from gradsiege.figures.claim_words import SHOWN, claimed, measured, part_names, tally
 from gradsiege.figures.claims_section import power_line, section
 from gradsiege.figures.data import StudyData
+from gradsiege.figures.findings import findings
 from gradsiege.figures.wording import number
 
 LEDGER = Path(__file__).parents[2] / FILE
@@ -185,6 +186,7 @@ def test_the_tally_counts_verdicts(judged: StudyData) -> None:
         f"The ledger holds {len(judged.claims)} claims; verdicts: 1 reproduced, "
     )
     assert sum(map(int, re.findall(r"(\d+) (?!claims)", said))) == len(judged.outcomes)
+    assert said in {finding.sentence for finding in findings(judged)}
 
 
 def test_a_study_without_a_ledger_or_without_results_says_so(
