@@ -232,6 +232,48 @@ def test_every_cell_that_is_met_must_agree() -> None:
     assert found.verdict == "not reproduced"
 
 
+def test_the_run_with_the_largest_budget_speaks_for_an_attack() -> None:
+    """One iteration, for its labels alone, must not save a defense, nor make a rival look weak."""
+    brief = {"id": "labels_only", "name": "inverting_gradients", "iterations": 1, "restarts": 9}
+    study = changed(attacks=[*STUDY["attacks"], brief])
+    data = tables(
+        rows(),
+        rows(1, 16.0, defense="tip"),
+        rows(psnr=9.0, attack="labels_only"),
+        rows(1, 9.0, defense="tip", attack="labels_only"),
+        study=study,
+    )
+    found = only(evaluate([lowers(4.0)], data))
+    assert [part.ids["attack"] for part in found.parts] == ["ig"]
+    assert found.verdict == "reproduced"
+
+
+def test_an_attack_with_a_counter_tests_only_claims_about_attackers_who_know() -> None:
+    """The counter brings back what TIP hides."""
+    knowing = {"id": "knows", "labels": "given", "disclosure": True}
+    counter = {**STUDY["attacks"][0], "id": "drops", "counter": "tip.drop_flagged_channels"}
+    counter["iterations"] = 10  # less than without, and still an attack of its own
+    study = changed(
+        threat_models=[*STUDY["threat_models"], knowing], attacks=[*STUDY["attacks"], counter]
+    )
+    both = {"threat_model": "knows", "attack": "drops"}
+    data = tables(
+        rows(1, hits=0.0, defense="tip"),
+        rows(1, hits=0.0, defense="tip", threat_model="knows"),
+        rows(1, hits=1.0, defense="tip", **both),
+        study=study,
+    )
+    hidden: dict[str, Any] = {
+        "rule": "at_most",
+        "value": {"identified": 0.25},
+        "tolerance": {"identified": 0.0},
+    }
+    blind = claim(**hidden, cells={"defense": "tip"})
+    informed = claim(**hidden, cells={"defense": "tip", "threat_model": {"disclosure": True}})
+    assert only(evaluate([blind], data)).verdict == "reproduced"
+    assert only(evaluate([informed], data)).verdict == "not reproduced"
+
+
 def test_several_references_must_all_be_beaten() -> None:
     study = changed(attacks=[{"id": name, "name": name} for name in ("gifd", "gias", "ggl")])
     better = claim(

@@ -13,7 +13,14 @@ from gradsiege.analysis.claim_names import KEYS
 from gradsiege.analysis.claims import Claim, Selector, table_of
 from gradsiege.analysis.evidence import Sample, difference, readable, sample
 from gradsiege.analysis.interval import Interval
-from gradsiege.analysis.selection import LACK, NotRunError, arm_of, choose, deviations
+from gradsiege.analysis.selection import (
+    LACK,
+    NotRunError,
+    arm_of,
+    choose,
+    deviations,
+    largest_budgets,
+)
 from gradsiege.analysis.verdicts import Verdict, judge
 
 
@@ -102,7 +109,7 @@ def parts_of(claim: Claim, comparison: Comparison, tables: Tables) -> list[Part]
     """What a comparison found in every cell that it meets; raises NotRunError if it meets none."""
     table = table_of(comparison.metric)
     chosen = choose(tables.study, table, comparison.cells, claim.needs)
-    groups = _cells(tables.rows(table, comparison.cells.round), table, chosen)
+    groups = _cells(tables, table, comparison.cells.round, chosen)
     parts, reasons = list[Part](), {_unfinished(comparison, tables): None}
     for key, rows in groups.items():
         ids = dict(zip(KEYS[table], key, strict=True))
@@ -121,14 +128,16 @@ def parts_of(claim: Claim, comparison: Comparison, tables: Tables) -> list[Part]
 
 
 def _cells(
-    rows: pd.DataFrame, table: str, chosen: Mapping[str, list[str]]
+    tables: Tables, table: str, turn: int | None, chosen: Mapping[str, list[str]]
 ) -> dict[Any, pd.DataFrame]:
-    """Rows by cell, of the chosen ids alone."""
+    """Rows by cell, of the chosen ids alone; of one attack's settings those of the largest budget."""
+    rows = tables.rows(table, turn)
     if rows.empty:
         return {}
     for name, ids in chosen.items():
         rows = rows[rows[name].isin(ids)]
-    return dict(list(rows.groupby(list(KEYS[table]), sort=False)))
+    groups = dict(list(rows.groupby(list(KEYS[table]), sort=False)))
+    return largest_budgets(tables.study, groups) if "attack" in KEYS[table] else groups
 
 
 def _unfinished(comparison: Comparison, tables: Tables) -> str:
@@ -174,7 +183,7 @@ def _references(
     chosen = choose(tables.study, table, whole, Selector())
     chosen |= {name: [value] for name, value in ids.items() if name not in varied}
     own, found = arm_of(tables.study, ids), []
-    for key, rows in _cells(tables.rows(table, whole.round), table, chosen).items():
+    for key, rows in _cells(tables, table, whole.round, chosen).items():
         named = dict(zip(KEYS[table], key, strict=True))
         if named != dict(ids) and len({own, arm_of(tables.study, named)} - {""}) < 2:
             found.append(({name: named[name] for name in varied}, rows))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from gradsiege import catalogue
 from gradsiege.analysis.claim_names import KEYS
 from gradsiege.analysis.claims import Selector
 from gradsiege.cells import SECTIONS
 
+T = TypeVar("T")
 Ids = dict[str, list[str]]
 LACK = "the study has no "
 WORDS = {"dataset": "data set", "threat_model": "threat model", "training_stage": "training stage"}
@@ -79,6 +80,9 @@ def choose(study: Mapping[str, Any], table: str, cells: Selector, needs: Selecto
     chosen: Ids = {}
     for field in KEYS[table]:
         found = [i for i, item in items(study, field).items() if agrees(item, given.get(field, {}))]
+        if field == "attack" and not given.get("threat_model", {}).get("disclosure"):
+            # A counter is our answer to a defense; the papers' attackers had none.
+            found = [i for i in found if not items(study, field)[i].get("counter")]
         if not found:
             raise NotRunError(LACK + _absent(study, field, given.get(field, {})))
         close = [i for i in found if agrees(items(study, field)[i], needs.given().get(field, {}))]
@@ -152,3 +156,20 @@ def arm_of(study: Mapping[str, Any], ids: Mapping[str, str]) -> str:
         if entry is not None and len(entry.arms) > 1:
             return str(item.get("arm", "faithful"))
     return ""
+
+
+def largest_budgets(study: Mapping[str, Any], groups: dict[Any, T]) -> dict[Any, T]:
+    """Keep, of several settings of one attack in a cell, those with the most iterations over all restarts.
+
+    A study may also run an attack for a moment, to look at its labels, or for less than its rivals; the run
+    that was given most speaks for it. groups: anything by the key of a score cell, whose last id is the attack.
+    """
+    attacks = items(study, "attack")
+    budgets, kinds = {}, {}
+    for key in groups:
+        item = attacks[key[-1]]
+        arm, counter = item.get("arm", "faithful"), item.get("counter")
+        kinds[key] = (*key[:-1], item.get("name"), arm, counter)
+        budgets[key] = int(item.get("iterations", 0)) * int(item.get("restarts", 1))
+    most = {kind: max(budgets[k] for k in groups if kinds[k] == kind) for kind in kinds.values()}
+    return {key: value for key, value in groups.items() if budgets[key] == most[kinds[key]]}
