@@ -44,7 +44,13 @@ def judged(made_up_study: StudyData) -> StudyData:
     parameters = {
         "gaussian-sigma0.01": {"sigma": 0.01},
         "gaussian-sigma0.1": {"sigma": 0.1},
-        "tip": {"selection": "top", "spectrum": "high", "ratio": 0.1, "epsilon": 5.0},
+        "tip": {
+            "selection": "top",
+            "spectrum": "high",
+            "ratio": 0.1,
+            "epsilon": 5.0,
+            "noise_norm": None,
+        },
     }
     defenses = [
         {**item, "parameters": parameters.get(item["id"], {})}
