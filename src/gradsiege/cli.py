@@ -229,6 +229,21 @@ def list_names(
             typer.echo(f"    {key}: {shown}")
 
 
+@app.command(epilog="Example: `gradsiege claims --study config/quick.yaml`")
+def claims(
+    study: StudyOption = QUICK,
+    root: RootOption = Path(),
+    ledger: Annotated[Path, typer.Option("--claims", help="Ledger of claims.")] = Path(
+        "config/claims.yaml"
+    ),
+) -> None:
+    """Judge every published claim by what the study has measured so far."""
+    from gradsiege.inspection import claims as work
+    from gradsiege.study import load
+
+    typer.echo(work(load(study), root, ledger))
+
+
 @app.command(epilog="Example: `gradsiege plan --study config/small.yaml`")
 def plan(study: StudyOption = QUICK, root: RootOption = Path()) -> None:
     """Print the cells of a study by stage, and how many are finished."""

@@ -1,26 +1,27 @@
-"""The JSON schema of a study file, for editors: `python -m gradsiege.schema > workflow/schemas/study.schema.json`.
+"""The JSON schemas of a study file and of the ledger of claims, for editors.
 
-It is made from the models that load a study, so it can say nothing else than they do; a test keeps the
-file fresh. An editor that reads YAML schemas then completes keys and marks typos.
+`python -m gradsiege.schema study > workflow/schemas/study.schema.json`, and the same with `claims`. They are made
+from the models that load these files, so they can say nothing else than they do; a test keeps them fresh. An
+editor that reads YAML schemas then completes keys and marks typos.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
+from gradsiege.analysis.claims import Ledger
 from gradsiege.study import Study
 
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
 # Sections whose items may be written as a bare name, such as ``- none``.
 BARE = ("models", "defenses", "priors", "protocols")
 
 
 def schema() -> dict[str, Any]:
     """Return the JSON schema (draft 2020-12) of a study as a person writes it."""
-    found: dict[str, Any] = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **Study.model_json_schema(),
-    }
+    found: dict[str, Any] = {"$schema": DRAFT, **Study.model_json_schema()}
     for section in BARE:
         items = found["properties"][section]["items"]
         found["properties"][section]["items"] = {"anyOf": [{"type": "string"}, items]}
@@ -29,10 +30,16 @@ def schema() -> dict[str, Any]:
     return found
 
 
-def text() -> str:
-    """Return the schema as it stands in the repository."""
-    return json.dumps(schema(), indent=2) + "\n"
+def claims_schema() -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) of the ledger of claims."""
+    return {"$schema": DRAFT, **Ledger.model_json_schema()}
+
+
+def text(name: str) -> str:
+    """Return the schema of `study` or `claims` as it stands in the repository."""
+    made = {"study": schema, "claims": claims_schema}
+    return json.dumps(made[name](), indent=2) + "\n"
 
 
 if __name__ == "__main__":
-    print(text(), end="")
+    print(text(sys.argv[1]), end="")

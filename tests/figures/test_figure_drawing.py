@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from gradsiege import catalogue
+from gradsiege.analysis.ledger import FILE, load
 from gradsiege.figures import gallery, style, table_defenses
 from gradsiege.figures.data import Drawn, LazyPictures, StudyData
 
@@ -29,6 +31,7 @@ TABLES = (
     "table_attacks",
     "table_defenses",
     "table_utility",
+    "table_claims",
     "table_compute",
     "table_labels",
 )
@@ -41,7 +44,8 @@ def draw(name: str, data: StudyData) -> Drawn:
 
 @pytest.fixture(scope="module")
 def drawn(made_up_study: StudyData) -> dict[str, Drawn]:
-    return {name: draw(name, made_up_study) for name in FIGURES + TABLES}
+    judged = dataclasses.replace(made_up_study, claims=load(Path(__file__).parents[2] / FILE))
+    return {name: draw(name, judged) for name in FIGURES + TABLES}
 
 
 def test_the_catalogue_finds_every_figure() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gradsiege.analysis.ledger import FILE, load
 from gradsiege.figures import report, table_attacks, training_stage
 from gradsiege.figures.data import StudyData
 
@@ -23,12 +25,19 @@ const wide = [...document.querySelectorAll("main *")].filter((element) =>
   !element.closest(".scroll, .frame, pre, dialog")
   && element.getBoundingClientRect().right > innerWidth + 1);
 const rows = [...document.querySelectorAll("table.filterable")][0].tBodies[0].rows;
+document.querySelectorAll("#claims details").forEach((element) => { element.open = true; });
+const claims = [...document.querySelectorAll("#claims .scroll")];
+const sought = [...document.querySelectorAll("#claims .filter input")].pop();
+sought.value = "cifar-10 soteria";
+sought.dispatchEvent(new Event("input"));
 document.querySelector(".zoom-button").click();
 document.title = JSON.stringify({
   inner: innerWidth,
   scroll: document.documentElement.scrollWidth,
   wide: wide.map((element) => element.tagName + "." + element.className),
   visible: [...rows].filter((row) => !row.hidden).length,
+  claims: claims.map((element) => element.scrollWidth - element.clientWidth),
+  sought: [...claims[1].querySelectorAll("tbody tr")].filter((row) => !row.hidden).length,
   zoomed: document.getElementById("zoom").open,
   background: getComputedStyle(document.body).backgroundColor,
 });
@@ -41,7 +50,8 @@ def probed(made_up_study: StudyData, tmp_path_factory: pytest.TempPathFactory) -
         "table_attacks": table_attacks.draw(made_up_study),
         "training_stage": training_stage.draw(made_up_study),
     }
-    html = report.render(made_up_study, drawn, {"training_stage": "snakemake figure.pdf"})
+    judged = dataclasses.replace(made_up_study, claims=load(Path(__file__).parents[2] / FILE))
+    html = report.render(judged, drawn, {"training_stage": "snakemake figure.pdf"})
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(html.replace("</body>", PROBE))
     return path
@@ -75,5 +85,7 @@ def test_the_page_fits_and_works(
     assert found["scroll"] <= found["inner"]
     assert found["wide"] == []
     assert found["visible"] == 2  # one late GI-PIP row a data set
+    assert found["claims"] == [0, 0], "claims are read without scrolling sideways"
+    assert found["sought"] == 2  # CENSOR's row on CIFAR-10 under Soteria: pixels, structure
     assert found["zoomed"] is True
     assert found["background"] == page

@@ -63,9 +63,22 @@ def test_every_key_of_a_profile_is_explained():
         assert all(lines[place - 1].startswith("#") for place in keys), path
 
 
-def test_schema_is_fresh():
-    written = (ROOT / "workflow/schemas/study.schema.json").read_text()
-    assert written == schema.text(), "run: python -m gradsiege.schema > workflow/schemas/..."
+@pytest.mark.parametrize("name", ["study", "claims"])
+def test_schema_is_fresh(name):
+    written = (ROOT / f"workflow/schemas/{name}.schema.json").read_text()
+    assert written == schema.text(name), (
+        f"run: python -m gradsiege.schema {name} > workflow/schemas/..."
+    )
+
+
+def test_schema_accepts_the_ledger_of_claims_and_marks_a_typo():
+    from jsonschema import Draft202012Validator
+
+    ledger = read("config/claims.yaml")
+    validator = Draft202012Validator(schema.claims_schema())
+    assert not list(validator.iter_errors(ledger))
+    ledger["claims"][0]["tolerence"] = {}
+    assert "tolerence" in next(validator.iter_errors(ledger)).message
 
 
 @pytest.mark.parametrize("name", ["config/quick.yaml", "tests/pipeline/tiny.yaml"])

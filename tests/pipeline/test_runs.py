@@ -74,6 +74,13 @@ def test_changed_settings_and_versions_rerun_exactly_their_cells(workspace):
     }
 
 
+def test_a_changed_ledger_of_claims_writes_the_report_again_and_nothing_else(workspace):
+    report = (workspace.folder / "results/tiny/report.html").read_text()
+    assert "tip.accuracy.comparable" in report
+    workspace.rewrite("config/claims.yaml", "tip.accuracy.comparable", "tip.accuracy.alike")
+    assert workspace.planned() == {"report": 1}
+
+
 def test_a_deleted_figure_is_drawn_again_and_nothing_else(workspace):
     picture = workspace.folder / "results/tiny/figures/utility_curve.pdf"
     before = picture.read_bytes()

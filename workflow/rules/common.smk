@@ -9,6 +9,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from gradsiege import catalogue, cells
+from gradsiege.analysis import ledger
 from gradsiege.artifacts import MANIFEST
 from gradsiege.errors import GradSiegeError, nearest
 from gradsiege.study import load
@@ -150,17 +151,23 @@ SHOWN = [
 ]
 EVIDENCE = [path for cell in SHOWN for path in files_read(cells.Cell("publish"), cell)]
 EVIDENCE_DIGESTS = [cells.digest(cell, STUDY) for cell in SHOWN]
+# The ledger of claims, which the report and one table quote; a repository may lack it.
+CLAIMS = ledger.FILE.read_text(encoding="utf-8") if ledger.FILE.is_file() else ""
 
 
 def figure_digest(name):
     version = catalogue.lookup("figures", name, "publish").version
     text = " ".join([f"version {version}", *EVIDENCE_DIGESTS])
+    if name == "table_claims":
+        text += CLAIMS
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def report_digest():
     """Hash of the study file, which the report quotes, and of all that it shows."""
-    text = " ".join([STUDY.model_dump_json(), *map(figure_digest, STUDY.figures)])
+    text = " ".join(
+        [STUDY.model_dump_json(), CLAIMS, *map(figure_digest, STUDY.figures)]
+    )
     return hashlib.sha256(" ".join([text, *EVIDENCE_DIGESTS]).encode()).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""Statistics on score tables: intervals, paired tests, effect sizes, rates, worst cases.
+"""Statistics on score tables, and the verdicts on published claims that rest on them.
 
-The victim is the sampling unit everywhere. Nothing here reads a file or imports torch.
+The victim is the sampling unit everywhere. Only the ledger of claims reads a file, and nothing imports torch.
 """

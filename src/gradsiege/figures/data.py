@@ -11,6 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gradsiege.analysis.claims import Claim
+from gradsiege.analysis.comparisons import Tables
+from gradsiege.analysis.evaluation import Outcome, evaluate
 from gradsiege.analysis.summary import REQUIRED, summarise
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ SCORES = [
 ]
 UTILITY = ["dataset", "model", "defense", "seed", "round", "accuracy", "macro_f1", "micro_f1"]
 UTILITY += ["status", "seconds", "peak_memory"]
+CURVES = ("deletion", "insertion")
 CELL_KEY = ("dataset", "model", "defense", "training_stage", "protocol", "seed")
 
 
@@ -76,7 +80,7 @@ class StudyData:
     data; cards: data cards by dataset; not_run: dicts with `what` and `why`; threat_models: the
     study's threat models as plain data (id, labels, protocol, disclosure, auxiliary);
     deviations: dicts with `what` and `why`, where the study departs from the papers;
-    explanations: by the key of a cell, what `observe` kept of its first victims' models.
+    explanations: by the key of a cell, what `observe` kept of its first victims' models; claims: the ledger.
     """
 
     scores: pd.DataFrame
@@ -89,6 +93,7 @@ class StudyData:
     threat_models: Sequence[Mapping[str, Any]] = ()
     deviations: Sequence[Mapping[str, Any]] = ()
     explanations: Mapping[str, Explanation] = field(default_factory=dict)
+    claims: Sequence[Claim] = ()
 
     def __post_init__(self) -> None:
         """Give tables of a study that stored nothing yet the columns that figures look for."""
@@ -102,6 +107,32 @@ class StudyData:
     def summary(self) -> pd.DataFrame:
         """`analysis.summary.summarise` of the scores: every figure shares these numbers."""
         return summarise(self.scores)
+
+    @cached_property
+    def explained(self) -> pd.DataFrame:
+        """One row an explained victim: deletion and insertion areas of the model that it uploads."""
+        rows = []
+        for key, arrays in self.explanations.items():
+            cell = dict(zip(CELL_KEY, key.split("/"), strict=True))
+            ids = {**cell, "seed": int(cell["seed"].removeprefix("seed")), "image": 0}
+            areas = zip(*(arrays[f"{curve}_area.after"] for curve in CURVES), strict=True)
+            for victim, found in enumerate(areas):
+                known = all(map(np.isfinite, found))
+                named = {f"{curve}_area": area for curve, area in zip(CURVES, found, strict=True)}
+                status = "complete" if known else "failed"
+                rows.append({**ids, "victim": victim, "status": status, **named})
+        return pd.DataFrame(rows)
+
+    @cached_property
+    def outcomes(self) -> list[Outcome]:
+        """Verdicts on the claims, from the stored tables alone."""
+        absent = {
+            str(item["what"]).removeprefix("metric "): str(item["why"])
+            for item in self.not_run
+            if str(item["what"]).startswith("metric ")
+        }
+        tables = Tables(self.study, self.scores, self.utility, self.explained, absent)
+        return evaluate(self.claims, tables)
 
     def name_of(self, section: str, identifier: str) -> str:
         """Method name behind an id of the study: 'gaussian-sigma0.01' is 'gaussian'."""

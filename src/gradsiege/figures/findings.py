@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gradsiege.analysis.worst_case import worst_case
+from gradsiege.figures.claim_words import tally
 from gradsiege.figures.data import StudyData, in_stage_order
 from gradsiege.figures.labels import label
 from gradsiege.figures.privacy_utility import SETTING, final_accuracy
@@ -34,6 +35,7 @@ def findings(data: StudyData) -> list[Finding]:
         *_stages(data)[:MOST],
         *_defenses(data)[: 2 * MOST],
         *_failures(data),
+        *([Finding("Claims", tally(data.outcomes))] if data.claims else []),
     ]
 
 

@@ -10,13 +10,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gradsiege import artifacts
+from gradsiege.analysis import ledger
 from gradsiege.cells import Cell, cells, digest, parse_key
 from gradsiege.figures.data import Explanation, LazyPictures, StudyData
 from gradsiege.study import Study
 
 
-def load_study(study: Study, root: Path = Path()) -> StudyData:
-    """Read every finished cell; what is missing, stale or failed is listed with its reason."""
+def load_study(study: Study, root: Path = Path(), claims: Path = ledger.FILE) -> StudyData:
+    """Read every finished cell; what is missing, stale or failed is listed with its reason.
+
+    A study outside the repository has no ledger of claims, and its report says so.
+    """
     manifests: list[dict[str, Any]] = []
     finished: dict[str, list[Cell]] = {}
     not_run: list[dict[str, Any]] = []
@@ -47,6 +51,7 @@ def load_study(study: Study, root: Path = Path()) -> StudyData:
         deviations=[item.model_dump() for item in study.deviations],
         threat_models=[threat.model_dump(mode="json") for threat in study.threat_models],
         explanations=_explanations(finished.get("observe", []), study, root),
+        claims=ledger.load(claims) if claims.is_file() else [],
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from gradsiege.figures import provenance, table_compute
+from gradsiege.figures.claims_section import section
 from gradsiege.figures.data import Drawn, StudyData
 from gradsiege.figures.findings import findings
 from gradsiege.figures.inline import image_address, width_in_pixels
@@ -32,6 +33,8 @@ READING_ORDER = (
     "utility_curve",
 )
 IN_COMPUTE = "table_compute"
+# Drawn in sections of their own, not among the results.
+ELSEWHERE = (IN_COMPUTE, "table_claims")
 MOST_DATA_ROWS = 60
 # A cell that begins like a number: sign, digits, a dash for none.
 _NUMBER = re.compile(r"^([+−<]?\s?\d|–$|baseline$|∞)")
@@ -81,6 +84,7 @@ def render(data: StudyData, drawn: Mapping[str, Drawn], commands: Mapping[str, s
         lstrip_blocks=True,
     )
     environment.filters["typeset"] = typeset
+    environment.filters["capitalise"] = lambda text: text[:1].upper() + text[1:]
     template = environment.get_template("report.html.j2")
     return template.render(context(data, drawn, commands))
 
@@ -113,6 +117,7 @@ def context(
         "findings": said[1:],
         "facts": facts(data),
         "exhibits": shown,
+        "claims": section(data),
         "compute": _exhibit(IN_COMPUTE, f"Table {tables + 1}", compute, commands),
         "threats": [
             {"id": str(threat.get("id", "")), "sentences": threat_in_words(threat)}
@@ -133,7 +138,7 @@ def context(
 def exhibits(drawn: Mapping[str, Drawn], commands: Mapping[str, str]) -> list[Exhibit]:
     """Figures and tables in reading order, numbered; unknown ones follow in the order given."""
     known = [name for name in READING_ORDER if name in drawn]
-    others = [name for name in drawn if name not in READING_ORDER and name != IN_COMPUTE]
+    others = [name for name in drawn if name not in (*READING_ORDER, *ELSEWHERE)]
     counts = {"Figure": 0, "Table": 0}
     found = []
     for name in known + others:

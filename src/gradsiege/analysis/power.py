@@ -1,0 +1,84 @@
+"""What a study of so many victims can see: the power of the paired t test, and the difference it detects.
+
+Cohen, "Statistical power analysis for the behavioral sciences" (1988), chapter 2. It is a sketch for the
+planning of a study; no verdict rests on it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from gradsiege.analysis.comparison import paired_differences
+from gradsiege.analysis.interval import check_level
+from gradsiege.analysis.significance import cluster_mean_differences
+
+PAIRED = ["dataset", "model", "training_stage", "protocol", "threat_model"]
+
+
+def power(effect: float, units: int, *, level: float = 0.95) -> float:
+    """Power of the two-sided paired t test at 1 - level for the standardised effect d_z.
+
+    effect: mean over standard deviation of the differences; units: number of pairs, at least 2.
+
+    >>> round(power(0.5, 34), 4)
+    0.8078
+    """
+    from scipy.special import nctdtr, stdtrit
+
+    check_level(level)
+    if units < 2:
+        raise ValueError(f"a paired test needs two units or more, got {units}")
+    shift, freedom = effect * math.sqrt(units), units - 1
+    bar = float(stdtrit(freedom, 0.5 + level / 2))
+    below, above = nctdtr(freedom, shift, -bar), 1 - nctdtr(freedom, shift, bar)
+    # Where a tail is empty the library says NaN instead of 0.
+    return float(np.nan_to_num(below) + np.nan_to_num(above))
+
+
+def detectable_difference(
+    spread: float, units: int, *, wanted: float = 0.8, level: float = 0.95
+) -> float:
+    """Smallest paired mean difference that `units` pairs find with power `wanted`.
+
+    spread: standard deviation of the paired differences, in the unit of the metric. NaN for fewer than two
+    units or an unknown spread.
+
+    >>> round(detectable_difference(2.0, 8), 2)
+    2.31
+    """
+    from scipy.optimize import brentq
+
+    if not 0.0 < wanted < 1.0:
+        raise ValueError(f"the power must lie between 0 and 1, got {wanted}")
+    if units < 2 or math.isnan(spread):
+        return math.nan
+    if wanted <= 1 - level:
+        return 0.0
+    effect = brentq(lambda size: power(size, units, level=level) - wanted, 0.0, 1e3)
+    return spread * float(effect)
+
+
+def paired_spread(scores: pd.DataFrame, metric: str = "psnr") -> tuple[float, int]:
+    """Median standard deviation of paired differences in a study, and the median number of victims.
+
+    Pairs are two attacks, or two defenses under one attack, on the same victims of one data set, model,
+    stage, protocol and threat model; each pair is compared with the first of its group. NaN and 0 where the
+    study compares nothing.
+    """
+    attacked = scores[scores["kind"] == "attack"]
+    found = []
+    for fixed, varied in (("defense", "attack"), ("attack", "defense")):
+        for _, group in attacked.groupby([*PAIRED, fixed], sort=False, observed=True):
+            first, *others = [table for _, table in group.groupby(varied, sort=False)]
+            for other in others:
+                pairs = paired_differences(other, first, metric)
+                units = cluster_mean_differences(pairs["difference"], pairs["victim"])
+                if len(units) > 1:
+                    found.append((float(units.std(ddof=1)), len(units)))
+    if not found:
+        return math.nan, 0
+    spreads, counts = zip(*found, strict=True)
+    return float(np.median(spreads)), int(np.median(counts))

@@ -1,0 +1,73 @@
+"""`gradsiege claims`: every published claim with its verdict, as a table of text."""
+
+from __future__ import annotations
+
+import os
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradsiege.study import Study
+
+if TYPE_CHECKING:
+    from gradsiege.analysis.evaluation import Outcome
+
+STYLES = {
+    "reproduced": "green",
+    "weaker": "yellow",
+    "undecided": "default",
+    "not reproduced": "red",
+    "not run": "dim",
+}
+WIDEST, NARROWEST = 200, 120
+
+
+def claims(study: Study, root: Path, ledger: Path) -> str:
+    """Return the table; a verdict reached on stand-in data says so. What was not run comes last."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from gradsiege.analysis.ledger import load
+    from gradsiege.figures.claim_words import tally
+    from gradsiege.figures.load import load_study
+
+    load(ledger)  # A ledger that is missing or wrong is an error here; a report may lack one.
+    outcomes = load_study(study, root, ledger).outcomes
+    table = Table(title=f"Claims and the study {study.study}", title_justify="left")
+    table.add_column("Claim", no_wrap=True)  # an id can be searched for
+    for name in ("Verdict", "Statement", "Claimed", "Measured", "Where and why"):
+        table.add_column(name, overflow="fold")
+    for outcome in sorted(outcomes, key=lambda outcome: not outcome.parts):
+        table.add_row(*_cells(outcome), style=STYLES[outcome.verdict])
+    console = Console(file=StringIO(), width=_width(), force_terminal=_coloured())
+    console.print(table)
+    console.print(tally(outcomes), highlight=False)
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue().rstrip()
+
+
+def _cells(outcome: Outcome) -> list[str]:
+    """The columns of one outcome; comparisons stand under each other."""
+    from rich.markup import escape
+
+    from gradsiege.figures.table_claims import lines
+
+    said = lines(outcome)
+    first = said[0]
+    named = (": ".join(filter(None, (line["Comparison"], line["Measured"]))) for line in said)
+    held = dict.fromkeys(line["Claimed"] for line in said)
+    where = ". ".join(filter(None, (first["Where"], first["Why"])))
+    head = (first["Claim"], first["Verdict"], first["Statement"])
+    return [escape(text) for text in (*head, "\n".join(held), "\n".join(named), where)]
+
+
+def _width() -> int:
+    import shutil
+
+    return min(WIDEST, max(NARROWEST, shutil.get_terminal_size((WIDEST, 24)).columns))
+
+
+def _coloured() -> bool:
+    import sys
+
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ

@@ -1,0 +1,106 @@
+"""`gradsiege claims` on a study that has run: every claim, its verdict, and a reason where there is none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gradsiege.analysis.ledger import FILE, load
+from gradsiege.figures.load import load_study
+from gradsiege.inspection import claims
+from gradsiege.study import Study
+
+Finished = tuple[Study, Path]
+Verb = Callable[..., int]
+ROOT = Path(__file__).parents[2]
+OWN = """
+claims:
+  - id: noise_protects
+    paper: Made up
+    source: nowhere
+    place: nowhere
+    statement: Noise changes nothing [at all].
+    rule: equivalent
+    tolerance: {psnr: 90.0}
+    cells: {defense: gaussian, attack: inverting_gradients, training_stage: untrained}
+    against: [{defense: none}]
+    needs: {dataset: digits}
+"""
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    path = tmp_path / "claims.yaml"
+    path.write_text(OWN)
+    return path
+
+
+def plain(text: str) -> str:
+    """The cells of the table without their borders and line breaks."""
+    return " ".join(re.sub(r"[│┃├┤─━┏┓└┘┡┩┳╇┴┼╈]", " ", text).split())
+
+
+def test_the_verb_prints_every_claim_of_the_ledger(
+    finished_study: Finished,
+    verb: Verb,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, root = finished_study
+    monkeypatch.setenv("COLUMNS", "200")
+    options = ("--study", root / "tiny.yaml", "--root", root, "--claims", ROOT / FILE)
+    assert verb("claims", *options) == 0
+    said = capsys.readouterr().out
+    known = load(ROOT / FILE)
+    for claim in known:
+        assert f" {claim.id} " in said
+    assert f"The ledger holds {len(known)} claims; verdicts: " in plain(said)
+    assert "\x1b" not in said, "no colours in a pipe"
+    assert all(len(line) <= 200 for line in said.splitlines())
+
+
+def test_a_verdict_stands_with_its_numbers(finished_study: Finished, ledger: Path) -> None:
+    study, root = finished_study
+    said = plain(claims(study, root, ledger))
+    scores = load_study(study, root).scores
+    cell = scores.query("attack == 'inverting_gradients' and training_stage == 'untrained'")
+    means = cell.groupby("defense")["psnr"].mean()
+    difference = f"{means['gaussian'] - means['none']:.2f} dB".replace("-", "−")
+    assert f"Gaussian noise against No defense: {difference}" in said
+    assert "reproduced" in said
+    assert "stand-in" not in said
+    assert "Noise changes nothing [at all]." in said, "brackets are text, not markup"
+
+
+def test_what_comes_from_other_data_is_marked(finished_study: Finished, ledger: Path) -> None:
+    study, root = finished_study
+    text = ledger.read_text().replace("dataset: digits}", "dataset: mnist}\n    transfers: true")
+    ledger.write_text(text)
+    assert re.search(r"(reproduced|undecided) \(stand-in", plain(claims(study, root, ledger)))
+
+
+def test_a_ledger_that_is_absent_or_wrong_is_an_error_with_its_code(
+    finished_study: Finished, verb: Verb, capsys: pytest.CaptureFixture[str], ledger: Path
+) -> None:
+    _, root = finished_study
+    options = ("--study", root / "tiny.yaml", "--root", root, "--claims")
+    assert verb("claims", *options, root / "nowhere.yaml") == 3
+    assert "nowhere.yaml does not exist" in capsys.readouterr().err
+    ledger.write_text(OWN.replace("tolerance", "tolerances"))
+    assert verb("claims", *options, ledger) == 3
+    assert "did you mean 'tolerance'?" in capsys.readouterr().err
+
+
+def test_the_table_of_claims_is_published_as_data(
+    study_copy: Finished, verb: Verb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, root = study_copy
+    monkeypatch.chdir(ROOT)
+    assert verb("publish", "table_claims", "--study", root / "tiny.yaml", "--root", root) == 0
+    table = pd.read_csv(root / "results" / "tiny" / "tables" / "table_claims.csv")
+    assert set(table["claim"]) == {claim.id for claim in load(ROOT / FILE)}
+    assert not (table["verdict"] == "reproduced").any(), "digits are no claim's own data"
