@@ -203,9 +203,6 @@ def informed_study(raw: dict[str, Any]) -> dict[str, Any]:
         {"name": "inverting_gradients", "iterations": 5},
         {"name": "inverting_gradients", "iterations": 5, "counter": "gaussian.likelihood"},
     ]
-    raw["exclude"] = [
-        {"threat_model": "labels_inferred", "attack": "inverting_gradients-gaussian.likelihood"}
-    ]
     return raw
 
 
