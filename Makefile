@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONHASHSEED := 0
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup reproduce test lint benchmark format lock clean
+.PHONY: help setup reproduce test test-package test-pipeline lint benchmark format lock clean
 help:
 	@echo "make reproduce   set up, run the default study, name its report"
 	@echo "make test        set up, run every test that needs no GPU and no cluster"
@@ -36,7 +36,14 @@ reproduce: setup
 
 test: setup
 	$(MAKE) --no-print-directory lint
-	$(BIN)/pytest
+	$(MAKE) --no-print-directory -j 2 --output-sync=target test-package test-pipeline
+
+# Two processes side by side: the pipeline's tests wait much, for Snakemake and DVC.
+test-package:
+	$(BIN)/pytest --ignore tests/pipeline
+
+test-pipeline:
+	$(BIN)/pytest tests/pipeline
 
 lint: setup
 	$(BIN)/ruff check src tests benchmarks

@@ -174,12 +174,6 @@ CHANGES: dict[str, tuple[Callable[[Raw], object], set[str]]] = {
         lambda raw: raw["threat_models"][0].update(labels="given"),
         {"attack", "score"},
     ),
-    "counter": (
-        lambda raw: raw["attacks"][0].update(
-            id="inverting_gradients", counter="gaussian.likelihood"
-        ),
-        {"attack", "score"},
-    ),
     "attack iterations": (lambda raw: raw["attacks"][0].update(iterations=6), {"attack", "score"}),
     "attack restarts": (lambda raw: raw["attacks"][0].update(restarts=2), {"attack", "score"}),
     "attack parameter": (
@@ -270,17 +264,21 @@ def test_exclude_cuts_cells_and_all_that_only_they_need(tiny_raw: Raw) -> None:
     assert len(cells.cells(study)["federate"]) == 2
 
 
-def test_a_counter_meets_its_own_defense_alone(tiny_raw: Raw) -> None:
+def test_a_counter_meets_its_own_defense_alone_and_where_it_is_disclosed(tiny_raw: Raw) -> None:
     tiny_raw["defenses"].append({"name": "gaussian", "id": "more", "parameters": {"sigma": 1}})
+    tiny_raw["threat_models"].append({"id": "informed", "disclosure": True})
     tiny_raw["attacks"][0]["counter"] = "gaussian.likelihood"
     study = parse(tiny_raw)
-    met = {(cell.defense, cell.attack) for cell in cells.cells(study)["attack"]}
+    found = cells.cells(study)
+    met = {(cell.defense, cell.threat_model, cell.attack) for cell in found["attack"]}
     informed = "inverting_gradients-gaussian.likelihood"
-    assert met == {("gaussian", informed), ("more", informed)} | {
-        (defense, "gi_pip") for defense in ("none", "gaussian", "more")
+    assert met == {("gaussian", "informed", informed), ("more", "informed", informed)} | {
+        (defense, threat, "gi_pip")
+        for defense in ("none", "gaussian", "more")
+        for threat in ("labels_inferred", "informed")
     }
-    # What is left out of the attacks is still observed, attacked by others, and scored.
-    assert len(cells.cells(study)["score"]) == 6
+    # What has no counter is still observed, attacked by others, and scored.
+    assert len(found["score"]) == 6
 
 
 def test_a_new_version_of_a_counter_reruns_its_attacks(
@@ -288,6 +286,7 @@ def test_a_new_version_of_a_counter_reruns_its_attacks(
 ) -> None:
     import dataclasses
 
+    tiny_raw["threat_models"] = [{"id": "informed", "disclosure": True}]
     tiny_raw["attacks"][0]["counter"] = "gaussian.likelihood"
     before = digests(parse(tiny_raw))
     known = dict(catalogue.entries("counters"))

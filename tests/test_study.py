@@ -119,7 +119,12 @@ WRONG = {
     ),
     "counter without its defense": (
         change("attacks.0.counter", "tip.whitened"),
-        "attacks.inverting_gradients-tip.whitened: tip.whitened answers a defense that the study does not have",
+        "attacks.inverting_gradients-tip.whitened: tip.whitened needs a defense 'tip' and a threat model "
+        "with 'disclosure: true' in the study",
+    ),
+    "counter without a disclosure": (
+        change("attacks.0.counter", "gaussian.likelihood"),
+        "gaussian.likelihood needs a defense 'gaussian' and a threat model with 'disclosure: true'",
     ),
     "counter that is no text": (
         change("attacks.0.counter", [1]),
@@ -325,6 +330,7 @@ def test_an_arm_gives_its_own_id(tiny_raw: Raw) -> None:
 
 
 def test_a_counter_gives_its_own_id(tiny_raw: Raw) -> None:
+    tiny_raw["threat_models"].append({"id": "informed", "disclosure": True})
     counter = {"counter": "gaussian.likelihood", "iterations": 5}
     tiny_raw["attacks"] = [
         {"name": "inverting_gradients", **counter},
@@ -339,6 +345,7 @@ def test_a_counter_gives_its_own_id(tiny_raw: Raw) -> None:
 
 
 def test_a_counter_adds_to_what_its_attack_requires(tiny_raw: Raw) -> None:
+    tiny_raw["threat_models"].append({"id": "informed", "disclosure": True})
     tiny_raw["attacks"][1]["counter"] = "gaussian.likelihood"
     plain, informed = parse(tiny_raw).attacks
     assert plain.requires == ("protocol",)

@@ -149,11 +149,13 @@ def _wanted(cell: Cell, study: Study) -> bool:
 
 
 def attack_cells(study: Study) -> Iterator[Cell]:
-    """Every attack cell of the study, in the order of its lists; a counter meets no defense but its own."""
+    """Every attack cell of the study, in the order of its lists; a counter meets its own defense alone, if disclosed."""
     senseless = {
-        (defense.id, attack.id)
-        for defense, attack in itertools.product(study.defenses, study.attacks)
-        if not attack.meets(defense)
+        (defense.id, threat.id, attack.id)
+        for defense, threat, attack in itertools.product(
+            study.defenses, study.threat_models, study.attacks
+        )
+        if not attack.meets(defense, threat)
     }
     lists: tuple[list[Any], ...] = (
         [dataset.id for dataset in study.datasets],
@@ -167,7 +169,8 @@ def attack_cells(study: Study) -> Iterator[Cell]:
     )
     for ids in itertools.product(*lists):
         cell = Cell("attack", **dict(zip(FIELDS["attack"], ids, strict=True)))
-        if (cell.defense, cell.attack) not in senseless and _wanted(cell, study):
+        pairing = (cell.defense, cell.threat_model, cell.attack)
+        if pairing not in senseless and _wanted(cell, study):
             yield cell
 
 

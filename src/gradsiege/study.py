@@ -101,7 +101,7 @@ class Attack(Method):
     )
     counter: str | None = Field(
         None,
-        description="what an informed attacker does about a defense; the attack meets that defense alone",
+        description="what an informed attacker does about a defense; meets that defense alone, and only where it is disclosed",
     )
 
     @property
@@ -111,9 +111,11 @@ class Attack(Method):
         more = catalogue.entries("counters")[self.counter].requires if self.counter else ()
         return tuple(dict.fromkeys((*own, *more)))
 
-    def meets(self, defense: Defense) -> bool:
-        """Whether the attack is run on a defense: with a counter, only on the one that it answers."""
-        return self.counter is None or self.counter.partition(".")[0] == defense.name
+    def meets(self, defense: Defense, threat: Threat) -> bool:
+        """Whether the attack is run: with a counter, only on the defense that it answers, and where that is disclosed."""
+        if self.counter is None:
+            return True
+        return threat.disclosure and self.counter.partition(".")[0] == defense.name
 
     @property
     def priors(self) -> list[str]:
@@ -399,10 +401,11 @@ def _check(study: Study) -> None:
                     f"attacks.{attack.id}: unknown prior {identifier!r}; "
                     + (nearest(identifier, list(priors)) if priors else "the study has none")
                 )
-        if not any(attack.meets(defense) for defense in study.defenses):
+        everywhere = itertools.product(study.defenses, study.threat_models)
+        if not any(attack.meets(*pair) for pair in everywhere):
             raise StudyError(
-                f"attacks.{attack.id}: {attack.counter} answers a defense that the study does not have; "
-                "add the defense, or leave the attack out"
+                f"attacks.{attack.id}: {attack.counter} needs a defense {(attack.counter or '').partition('.')[0]!r} and "
+                "a threat model with 'disclosure: true' in the study; add what is missing, or leave the attack out"
             )
         if needed and not {priors[identifier] for identifier in attack.priors} & set(needed):
             raise StudyError(

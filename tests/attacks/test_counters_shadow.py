@@ -15,6 +15,7 @@ from gradsiege.attacks.engine.choice import Policy
 from gradsiege.attacks.engine.regularizers import Candidate, total_variation
 from gradsiege.attacks.recipes import build
 from gradsiege.attacks.reconstruct import reconstruct
+from gradsiege.errors import StudyError
 from gradsiege.models import build as build_model
 from gradsiege.protocol.local_update import local_update
 
@@ -85,6 +86,14 @@ def test_the_network_sees_the_noise_and_the_regularizers_do_not(
     # What is returned is decoded by a last stage that takes no step and knows no noise.
     assert (last.iterations, informed.recipe.keep) == (0, "last")
     assert list(last.space.follow({k: v[None] for k, v in x.items()})) == ["x"]
+
+
+def test_an_attack_without_total_variation_is_refused(defended: Scenes) -> None:
+    scene = defended("none")
+    scene = replace(scene, seen=replace(scene.seen, disclosure=disclosed()))
+    recipe = build("idlg", {}, "faithful", 5, scene.knowledge)
+    with pytest.raises(StudyError, match="tells noise from image by the total variation"):
+        shadow.denoise(Attempt(scene.knowledge, recipe))
 
 
 def test_noise_stays_between_zero_and_what_was_disclosed(defended: Scenes) -> None:

@@ -10,12 +10,12 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from torch import Tensor
 
 from gradsiege import defenses
-from gradsiege.defenses import ats_operations
-from gradsiege.defenses.ats_operations import apply
-from gradsiege.defenses.ats_policies import POOL, parse_policy
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.errors import StudyError
 from gradsiege.federated.client import run_client
+from gradsiege.protocol import ats_operations
+from gradsiege.protocol.ats_operations import apply
+from gradsiege.protocol.ats_policies import POOL, parse_policy
 from gradsiege.protocol.local_update import Step
 
 SIDE = 32

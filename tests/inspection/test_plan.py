@@ -131,11 +131,21 @@ def test_attacks_that_a_threat_model_refuses_are_announced(tiny_raw: Raw, tmp_pa
     assert "inverting_gradients under" not in text
 
 
-def test_a_counter_that_is_not_told_the_defense_is_announced(tiny_raw: Raw, tmp_path: Path) -> None:
-    tiny_raw["attacks"][0]["counter"] = "gaussian.likelihood"
+def test_a_refused_attack_that_is_excluded_is_not_announced(tiny_raw: Raw, tmp_path: Path) -> None:
+    tiny_raw["threat_models"].append({"id": "narrow", "auxiliary": False})
+    tiny_raw["exclude"] = [{"threat_model": "narrow", "attack": "gi_pip"}]
+    assert "Will be refused" not in plan(parse(tiny_raw), tmp_path)
+
+
+def test_a_counter_that_needs_more_than_the_disclosure_is_announced(
+    tiny_raw: Raw, tmp_path: Path
+) -> None:
+    tiny_raw["defenses"].append("dp_sgd")
+    tiny_raw["threat_models"].append({"id": "narrow", "disclosure": True, "protocol": False})
+    tiny_raw["attacks"][0]["counter"] = "dp_sgd.likelihood"
     text = plan(parse(tiny_raw), tmp_path)
-    refused = "inverting_gradients-gaussian.likelihood under labels_inferred, which does not grant"
-    assert f"Will be refused: {refused} disclosure" in text
+    refused = "inverting_gradients-dp_sgd.likelihood under narrow, which does not grant protocol."
+    assert f"Will be refused: {refused}" in text
 
 
 def test_units_of_work(tiny: Study) -> None:

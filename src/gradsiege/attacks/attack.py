@@ -12,6 +12,7 @@ import torch
 
 from gradsiege import artifacts
 from gradsiege.attacks import counters, recipes
+from gradsiege.attacks.counters.attempt import Attempt
 from gradsiege.attacks.engine.choice import MEASURED, Choice, Policy
 from gradsiege.attacks.engine.loop import State
 from gradsiege.attacks.engine.recipe import Knowledge, TrainedPrior
@@ -55,14 +56,17 @@ def attack(
         update_model=entry.update_model, evaluated_at=entry.evaluated_at, patience=entry.patience
     )
     recipe = replace(recipe, label_rule=entry.label_rule)
+    attempt = Attempt(knowledge, recipe)
     if entry.counter:
-        knowledge, recipe = counters.apply(entry.counter, knowledge, recipe)
+        attempt = counters.apply(entry.counter, attempt)
     # The starts depend on the victim and the seed alone: attacks that start in one space start alike.
     seed = (study.seed, cell.at("observe").key, "attack")
     saver = Saver(job)
     memory = EngineMemory(job.root / "scratch" / "engines")
     policy = Policy(engine, memory.recall, memory.remember)
-    found = reconstruct(knowledge, recipe, entry.restarts, seed, saver.resume, saver.pause, policy)
+    chosen = (attempt.knowledge, attempt.recipe, entry.restarts)
+    found = reconstruct(*chosen, seed, saver.resume, saver.pause, policy)
+    found = replace(found, images=attempt.finish(found.images))
     failures = dict(seen.failures)
     for victim in torch.isfinite(found.matching_loss).logical_not().nonzero().flatten().tolist():
         failures.setdefault(victim, "the matching loss was never finite")
@@ -74,7 +78,7 @@ def attack(
     job.notes = {
         "threat_model": threat.describe(),
         "counter": entry.counter,
-        "evaluations": sum(stage.evaluations for stage in recipe.stages) * entry.restarts,
+        "evaluations": sum(stage.evaluations for stage in attempt.recipe.stages) * entry.restarts,
         "iterations": entry.iterations,
         "restarts": entry.restarts,
         "engines": found.engines,

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradsiege.defenses.ats_operations import apply
-from gradsiege.defenses.ats_policies import LONGEST, POOL, parse_policy
 from gradsiege.defenses.base import Client, Defense
+from gradsiege.protocol.ats_operations import apply
+from gradsiege.protocol.ats_policies import LONGEST, POOL, parse_policy
 from gradsiege.protocol.local_update import Step
 
 VERSION = 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gradsiege import artifacts
-from gradsiege.cells import Cell, settings
+from gradsiege.cells import Cell, attack_cells, settings
 from gradsiege.errors import ArtifactError
 from gradsiege.inspection.status import DONE, STATES, Status, aligned, count, survey
 from gradsiege.protocol.threat_model import ThreatModel
@@ -175,15 +175,16 @@ def _estimate(hours: float, unknown: list[str], costs: Costs) -> str:
 
 
 def _refused(study: Study) -> list[str]:
-    """One line for every attack that a threat model of the study does not let run."""
+    """One line for every attack of the study that its threat model does not let run."""
     lines = []
-    for threat in study.threat_models:
-        model = ThreatModel(**threat.model_dump())
-        for attack in study.attacks:
-            lacking = [name for name in attack.requires if not model.grants(name)]
-            if lacking:
-                lines.append(
-                    f"Will be refused: {attack.id} under {threat.id}, which does not grant "
-                    f"{', '.join(lacking)}. Exclude this pair or grant it."
-                )
+    pairs = dict.fromkeys((cell.threat_model, cell.attack) for cell in attack_cells(study))
+    for threat, attack in pairs:
+        model = ThreatModel(**study.one("threat_models", threat).model_dump())
+        requires = study.one("attacks", attack).requires
+        lacking = [name for name in requires if not model.grants(name)]
+        if lacking:
+            lines.append(
+                f"Will be refused: {attack} under {threat}, which does not grant "
+                f"{', '.join(lacking)}. Exclude this pair or grant it."
+            )
     return lines

@@ -34,10 +34,15 @@ class Viewed:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What an attack knows, and the recipe that it will follow."""
+    """What an attack knows, the recipe that it will follow, and what becomes of the images that it finds.
+
+    Attributes:
+        finish: maps the images found, ``[victims, images, c, h, w]`` in [0, 1], to those that are handed over.
+    """
 
     knowledge: Knowledge
     recipe: Recipe
+    finish: Callable[[Tensor], Tensor] = lambda images: images
 
     @property
     def disclosure(self) -> dict[str, Any]:

@@ -10,9 +10,14 @@ from torch import Tensor
 
 from gradsiege.attacks.counters.attempt import Attempt
 from gradsiege.attacks.engine.recipe import Stage
-from gradsiege.attacks.engine.regularizers import Candidate, total_variation
+from gradsiege.attacks.engine.regularizers import (
+    Candidate,
+    double_opponent_total_variation,
+    total_variation,
+)
 from gradsiege.attacks.engine.spaces import Space
 from gradsiege.attacks.engine.variables import Variables
+from gradsiege.errors import StudyError
 
 VERSION = 1
 REQUIRES = ("disclosure",)
@@ -20,6 +25,7 @@ NOISE = "shadow_noise"
 # The mean price of a unit of noise, in units of what the mean of a difference between neighbours costs: an isolated pixel
 # saves four differences, one in line with its neighbours two, one of an area none.
 PRICE = 2.0
+SMOOTHING = (total_variation, double_opponent_total_variation)
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,11 @@ def largest_noise(attempt: Attempt) -> float:
 def denoise(attempt: Attempt) -> Attempt:
     """Estimate a clean image and sparse positive noise together; only the image is returned.
 
-    Regularizers see the clean image, the match sees the noisy one. Without total variation in the recipe nothing tells the
-    two apart. The last stage takes no step: it drops the noise.
+    Regularizers see the clean image, the match sees the noisy one; what tells the two apart is the recipe's total
+    variation. The last stage takes no step: it drops the noise, and restarts are chosen by how the clean image matches.
+
+    Raises:
+        StudyError: the recipe has no total variation.
     """
     shape, _, deviation = attempt.knowledge.pixel_arguments()
     images, channels, height, width = shape
@@ -85,7 +94,12 @@ def denoise(attempt: Attempt) -> Attempt:
     peak = largest_noise(attempt)
 
     def joint(stage: Stage) -> Stage:
-        smoothing = sum(w for w, term in stage.regularizers if term is total_variation)
+        smoothing = sum(weight for weight, term in stage.regularizers if term in SMOOTHING)
+        if not smoothing:
+            raise StudyError(
+                "shadow.denoise tells noise from image by the total variation, which this attack does not use; "
+                "give it a weight in the attack's parameters, or choose another attack"
+            )
         return replace(
             stage,
             space=WithNoise(stage.space, (images, maps, height, width), deviation, peak),

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gradsiege.defenses.ats_policies import MAGNITUDES
+from gradsiege.protocol.ats_policies import MAGNITUDES
 
 TOP = 255
 # Weights of red, green and blue in luminance (ITU-R BT.601), and Pillow's smoothing kernel.

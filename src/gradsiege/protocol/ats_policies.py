@@ -1,4 +1,7 @@
-"""The pool of augmentations that ATS chooses from: 50 entries of (operation, magnitude), as released."""
+"""The pool of augmentations that ATS chooses from: 50 entries of (operation, magnitude), as released.
+
+A disclosure names entries by their number, so the pool is part of the language that client and attacker share.
+"""
 
 from __future__ import annotations
 

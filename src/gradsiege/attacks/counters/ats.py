@@ -1,0 +1,98 @@
+"""ATS trains on an augmented image: who finds that image and knows the policies can turn it back (Gao et al., CVPR 2021)."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.errors import ThreatModelError
+from gradsiege.protocol.ats_operations import ENHANCEMENTS, MOVES, apply
+from gradsiege.protocol.ats_policies import POOL, parse_policy
+
+VERSION = 1
+REQUIRES = ("disclosure",)
+STEPS, RATE = 100, 0.05
+# Weight of the total variation that fills what an augmentation moved out of the image.
+SMOOTHNESS = 1e-3
+# Operations that work on the 256 levels of an image.
+LEVELLED = ("equalize", "posterize")
+
+Hypothesis = tuple[tuple[int, int], ...]
+
+
+def hypotheses(policies: list[str]) -> list[Hypothesis]:
+    """Return every way in which an image may have been augmented, as (entry of the pool, sign).
+
+    >>> hypotheses(["0-3"])
+    [((0, 1), (3, 1)), ((0, 1), (3, -1))]
+    """
+    found: list[Hypothesis] = []
+    for text in policies:
+        signed = [
+            POOL[number][0] in ENHANCEMENTS or POOL[number][0] in MOVES
+            for number in parse_policy(text)
+        ]
+        signs = itertools.product(*[(1, -1) if one else (1,) for one in signed])
+        found += [tuple(zip(parse_policy(text), chosen, strict=True)) for chosen in signs]
+    return found
+
+
+def augment(images: Tensor, hypothesis: Hypothesis) -> Tensor:
+    """Apply one hypothesis to images ``[n, c, h, w]``; what has no derivative of its own passes it straight through."""
+    augmented = []
+    for image in images:
+        for number, sign in hypothesis:
+            changed = apply(*POOL[number], image, sign)
+            levelled = POOL[number][0] in LEVELLED
+            image = image + (changed - image).detach() if levelled else changed
+        augmented.append(image)
+    return torch.stack(augmented)
+
+
+def undo(found: Tensor, hypothesis: Hypothesis) -> tuple[Tensor, Tensor]:
+    """Return the raw images whose augmentation is nearest to the ones found, and what is left of the difference ``[n]``.
+
+    Least squares with a little total variation, by Adam from grey, where no operation saturates.
+    """
+    raw = torch.full_like(found, 0.5).requires_grad_()
+    optimizer = torch.optim.Adam([raw], RATE)
+    for step in range(STEPS):
+        optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
+        optimizer.zero_grad()
+        error = (augment(raw, hypothesis) - found).square().mean((1, 2, 3))
+        jumps = raw.diff(dim=-1).abs().mean((1, 2, 3)) + raw.diff(dim=-2).abs().mean((1, 2, 3))
+        (error + SMOOTHNESS * jumps).sum().backward()
+        optimizer.step()
+        with torch.no_grad():
+            raw.clamp_(0, 1)
+    with torch.no_grad():
+        return raw.detach(), (augment(raw, hypothesis) - found).square().mean((1, 2, 3))
+
+
+def undo_likeliest(images: Tensor, policies: list[str]) -> Tensor:
+    """Turn images ``[victims, images, c, h, w]`` back, each by the hypothesis that explains it best."""
+    found = images.flatten(0, 1)
+    pairs = [undo(found, hypothesis) for hypothesis in hypotheses(policies)]
+    best = torch.stack([left for _, left in pairs]).argmin(0)
+    raw = torch.stack([candidates for candidates, _ in pairs])[best, torch.arange(len(found))]
+    return raw.view(images.shape)
+
+
+def undo_policy(attempt: Attempt) -> Attempt:
+    """Attack as usual, which finds the augmented image; then undo the policy and signs that explain it best.
+
+    The black border of a translation gives its direction away, and its grey level the contrast that followed. What was
+    moved out of the image is lost and filled smoothly.
+    """
+    policies = list(attempt.disclosure["policies"])
+    if not policies:
+        raise ThreatModelError(
+            "ats.undo_policy tries every disclosed policy; three random entries of the pool are too many to try. "
+            "Attack ats with named policies"
+        )
+    return replace(attempt, finish=partial(undo_likeliest, policies=policies))
