@@ -278,6 +278,19 @@ def test_quick_is_the_study_that_the_documents_describe() -> None:
     assert "untrained" in study.training_stages
 
 
+def test_the_adaptive_study_meets_every_defense_with_someone_who_knows_it() -> None:
+    from gradsiege.cells import cells
+
+    study = load(QUICK.with_name("adaptive.yaml"))
+    met = {
+        (cell.defense, bool(study.one("attacks", cell.attack).counter))
+        for cell in cells(study)["attack"]
+    }
+    for defense in study.defenses:
+        assert (defense.id, False) in met
+        assert ((defense.id, True) in met) == (defense.name != "none")
+
+
 def test_every_default_is_filled_in(tiny: Study) -> None:
     assert tiny.one("attacks", "inverting_gradients").parameters["total_variation"] == 1e-6
     assert tiny.one("defenses", "none").arm == "faithful"

@@ -45,9 +45,8 @@ def test_off_the_support_only_what_would_have_been_uploaded_counts(
         assert distance(clean, seen).abs() < 1e-9 < base(clean, seen)
     distance = idea(attempt(scene)).recipe.stages[0].distance
     lost = (seen[HEAD] == 0).nonzero()[0]
-    magnitudes = torch.cat([v.abs().flatten() for k, v in seen.items() if HEAD in (k, "")])
-    if defense == "top_k":
-        magnitudes = torch.cat([v.abs().flatten() for v in seen.values()])
+    ranked = [HEAD] if defense == "sparsification" else list(seen)
+    magnitudes = torch.cat([seen[name].abs().flatten() for name in ranked])
     limit = magnitudes[magnitudes > 0].min()
     for factor, told in ((-0.99, False), (0.99, False), (3.0, True), (-3.0, True)):
         moved = {**clean, HEAD: clean[HEAD].clone()}

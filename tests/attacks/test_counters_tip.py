@@ -112,6 +112,15 @@ def test_whitening_weighs_by_both_variances() -> None:
     assert torch.equal(weights[2:], torch.ones(6))
 
 
+def test_a_control_that_noises_every_channel_leaves_no_kernel(defended: Scenes) -> None:
+    scene = defended("tip", {**WEAK, "ratio": 1.0})
+    stated = {**scene.seen.disclosure, "ratio": 0.1, "selection": "all"}
+    informed = tip.drop_flagged_channels(
+        attempt(replace(scene, seen=replace(scene.seen, disclosure=stated)))
+    )
+    assert not any(informed.update[name].any() for name in tip.spatial_kernels(scene.clean))
+
+
 @pytest.mark.parametrize("model", ["convnet", "resnet18"])
 def test_clean_tensors_are_exactly_those_without_noise(model: str, defended: Scenes) -> None:
     scene = defended("tip", WEAK, model=model)

@@ -39,7 +39,12 @@ def channel_norms(value: Tensor) -> Tensor:
 
 
 def noised_channels(attempt: Attempt, channels: int) -> int:
-    """Return how many of a convolution's channels TIP noises for one ranking image: max(1, floor(p C))."""
+    """Return how many of a convolution's channels TIP noises for one ranking image: max(1, floor(p C)).
+
+    A control of TIP that noises all channels says so in its disclosure.
+    """
+    if attempt.disclosure.get("selection") == "all":
+        return channels
     return max(1, math.floor(float(attempt.disclosure["ratio"]) * channels + 1e-9))
 
 
