@@ -1,6 +1,7 @@
 """Which engine, and how many elements at once: measured on the machine, for the problem at hand.
 
-A measurement is five evaluations of each engine (the first warms up, the fastest counts). It is cached per network, width, protocol and
+A measurement is five evaluations of each engine: the first pays for what the engine loads or compiles, the fastest of the others
+stands for an iteration; the run's iterations weigh the two. It is cached per network, width, protocol and
 device, recorded beside the result, and a resumed run keeps the choice it began with, since engines differ in rounding.
 """
 
@@ -32,12 +33,14 @@ class Choice:
 
     Attributes:
         seconds: per evaluation of all elements, for every engine that was measured.
+        first: of its first evaluation, which pays for whatever the engine loads, records or compiles.
         failed: why an engine could not run this problem.
     """
 
     engine: str
     chunk: int
     seconds: dict[str, float] = field(default_factory=dict)
+    first: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
 
@@ -84,6 +87,7 @@ def signature(problem: Problem, elements: int, device: torch.device, x: Variable
     facts: dict[str, Any] = {
         "model": asdict(problem.observation.model),
         "elements": elements,
+        "iterations": problem.stage.iterations,
         "work": asdict(problem.work),
         "update_model": problem.stage.update_model,
         "evaluated_at": problem.stage.evaluated_at,
@@ -98,10 +102,11 @@ def signature(problem: Problem, elements: int, device: torch.device, x: Variable
 
 
 def measure(problem: Problem, x: Variables, target: Target, names: list[str]) -> Choice:
-    """Time the named engines one after the other and return the fastest.
+    """Time the named engines one after the other and return the one that ends this run first.
 
     An engine that fails (out of memory, an operation it has no rule for) is left out, and its reason recorded.
     """
+    first: dict[str, float] = {}
     seconds: dict[str, float] = {}
     sizes: dict[str, int] = {}
     failed: dict[str, str] = {}
@@ -109,18 +114,21 @@ def measure(problem: Problem, x: Variables, target: Target, names: list[str]) ->
     for name in names:
         evaluate = Chunked(ENGINES[name](problem), fitting)
         try:
-            seconds[name] = clock(evaluate, x, target)
+            first[name], seconds[name] = clock(evaluate, x, target)
         except RuntimeError as error:
             failed[name] = str(error)
         sizes[name] = evaluate.size
     if not seconds:
         raise GradSiegeError(f"no engine can run this attack: {failed}")
-    best = min(seconds, key=lambda name: seconds[name])
-    return Choice(best, sizes[best], seconds, failed)
+    iterations = problem.stage.iterations
+    best = min(seconds, key=lambda name: first[name] + iterations * seconds[name])
+    return Choice(best, sizes[best], seconds, first, failed)
 
 
-def clock(evaluate: Evaluate, x: Variables, target: Target, repeats: int = 4) -> float:
-    """Return the least seconds of `repeats` evaluations after one that warms up."""
+def clock(
+    evaluate: Evaluate, x: Variables, target: Target, repeats: int = 4
+) -> tuple[float, float]:
+    """Return the seconds of a first evaluation, and the least of `repeats` more."""
     wait: Callable[[], None] = torch.cuda.synchronize if target.labels.is_cuda else (lambda: None)
     taken = []
     for _ in range(repeats + 1):
@@ -129,4 +137,4 @@ def clock(evaluate: Evaluate, x: Variables, target: Target, repeats: int = 4) ->
         evaluate(x, target)
         wait()
         taken.append(time.perf_counter() - begin)
-    return min(taken[1:])
+    return taken[0], min(taken[1:])
