@@ -81,7 +81,7 @@ def test_the_third_party_table_is_there_cell_by_cell(claims: dict[str, Claim]) -
     assert all(one.origin == "third_party" for one in rerun)
     row = claims["rerun.cifar10.none.pixels"].published()
     psnr = {cells.attack["name"]: value for cells, metric, value in row if metric == "psnr"}
-    assert psnr["inverting_gradients"] - psnr["gifd"] == pytest.approx(9.356)  # type: ignore[operator]
+    assert psnr["inverting_gradients"] - psnr["gifd"] == pytest.approx(9.356)
 
 
 def test_values_read_off_figures_have_a_tolerance_above_the_reading_error(

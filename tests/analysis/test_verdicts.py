@@ -88,7 +88,7 @@ def test_no_interval_is_never_a_verdict_on_the_claim() -> None:
         "equivalent",
         "ordering",
     ):
-        found = judge(rule, alone, 16.0, 1.0)  # type: ignore[arg-type]
+        found = judge(rule, alone, 16.0, 1.0)
         assert found.verdict == "undecided"
         assert "two are needed" in found.why
 

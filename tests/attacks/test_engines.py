@@ -16,9 +16,9 @@ from gradsiege.attacks.engine.chunks import Chunked, elements_that_fit
 from gradsiege.attacks.engine.distances import cosine, squared_l2
 from gradsiege.attacks.engine.engines import ENGINES
 from gradsiege.attacks.engine.factored import applies
-from gradsiege.attacks.engine.loop import begin, optimise
+from gradsiege.attacks.engine.loop import Evaluate, State, begin, optimise
 from gradsiege.attacks.engine.objective import Evaluation, Problem, Target, with_surrogate
-from gradsiege.attacks.engine.optimizer import LBFGS, Adam
+from gradsiege.attacks.engine.optimizer import LBFGS, Adam, Optimizer
 from gradsiege.attacks.engine.recipe import Knowledge, Stage
 from gradsiege.attacks.engine.regularizers import total_variation
 from gradsiege.attacks.engine.spaces import PixelsAndLabels
@@ -269,6 +269,13 @@ def test_an_unknown_engine_is_named() -> None:
         Policy("factord")
 
 
+def run(evaluate: Evaluate, optimizer: Optimizer, iterations: int, patience: int) -> State:
+    """Two elements of one number, from zero, in a space without bounds."""
+    start = begin({"x": torch.zeros(2, 1)}, optimizer)
+    free = (lambda x, iteration: x, optimizer, iterations, start, lambda state: None)
+    return optimise(evaluate, *free, patience)
+
+
 def test_an_element_stops_after_its_patience_and_the_loop_when_all_have() -> None:
     """Element 0 improves to the end, element 1 until iteration 3: it must stay there."""
     optimizer = Adam(0.1, sign="hard", schedule="constant")
@@ -279,15 +286,7 @@ def test_an_element_stops_after_its_patience_and_the_loop_when_all_have() -> Non
         losses = torch.tensor([-float(iteration), -float(min(iteration, 3))])
         return {"x": torch.ones_like(x["x"])}, losses
 
-    state = optimise(
-        evaluate,
-        lambda x, i: x,
-        optimizer,
-        20,
-        begin({"x": torch.zeros(2, 1)}, optimizer),
-        lambda state: None,
-        patience=4,
-    )
+    state = run(evaluate, optimizer, 20, patience=4)
     assert state.iteration == 20
     assert state.best_iteration.tolist() == [20, 3]
     moves = [bool(after[1] != before[1]) for before, after in pairwise(path)]
@@ -295,18 +294,8 @@ def test_an_element_stops_after_its_patience_and_the_loop_when_all_have() -> Non
 
 
 def test_the_loop_ends_when_every_element_has_stopped() -> None:
-    optimizer = LBFGS()
-
     def evaluate(x: Variables, iteration: int) -> Evaluation:
         return {"x": torch.zeros_like(x["x"])}, torch.zeros(2)
 
-    state = optimise(
-        evaluate,
-        lambda x, i: x,
-        optimizer,
-        1000,
-        begin({"x": torch.zeros(2, 1)}, optimizer),
-        lambda state: None,
-        patience=5,
-    )
+    state = run(evaluate, LBFGS(), 1000, patience=5)
     assert state.iteration == 10

@@ -79,10 +79,8 @@ class SharedConvolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         """Apply the adjoint."""
-        found: Tensor = SharedAdjoint.apply(  # type: ignore[no-untyped-call]
-            gradients[0], ctx.weight, ctx.geometry, ctx.shape
-        )
-        return found, None, None
+        apply: Callable[..., Tensor] = SharedAdjoint.apply
+        return apply(gradients[0], ctx.weight, ctx.geometry, ctx.shape), None, None
 
     @staticmethod
     def vmap(
@@ -96,8 +94,8 @@ class SharedConvolution(torch.autograd.Function):
 
 def convolve(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """Return the convolution of ``[n, inputs, h, w]`` with a weight that asks for no gradient."""
-    found: Tensor = SharedConvolution.apply(x, weight, geometry)  # type: ignore[no-untyped-call]
-    return found
+    apply: Callable[..., Tensor] = SharedConvolution.apply
+    return apply(x, weight, geometry)
 
 
 class SharedAdjoint(torch.autograd.Function):
