@@ -89,8 +89,9 @@ class Attack(Method):
     label_rule: Literal["automatic", "row_sum", "row_minimum", "bias_corrected"] = Field(
         "automatic", description="how labels are inferred where they are not granted"
     )
-    update_model: Literal["unroll", "gradient", "surrogate"] = Field(
-        "unroll", description="how the attacker models several local steps"
+    update_model: Literal["unroll", "gradient", "surrogate", "detached"] = Field(
+        "unroll",
+        description="how the attacker models several local steps; detached: without a derivative, as Shadow's released attacks",
     )
     evaluated_at: Literal["global", "defended"] = Field(
         "global",

@@ -1,14 +1,20 @@
 """What is left of an attack whose candidate update is detached, as in the attacks released with Shadow."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from gradsiege.attacks.engine.distances import cosine, squared_l2
-from gradsiege.attacks.engine.objective import Problem, element_cost
+from gradsiege.attacks.engine.engines import ENGINES
+from gradsiege.attacks.engine.factored import applies
+from gradsiege.attacks.engine.objective import Problem, Target, element_cost
 from gradsiege.attacks.engine.optimizer import Adam
 from gradsiege.attacks.engine.recipe import Distance, Knowledge, Stage
 from gradsiege.attacks.engine.regularizers import batch_norm_statistics, total_variation
+from gradsiege.attacks.engine.variables import Variables
+from gradsiege.errors import StudyError
 from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import (
     Differentiate,
@@ -34,6 +40,17 @@ def observed(training: LocalTraining) -> Observation:
     update, _ = local_update(MODEL, PARAMETERS, BUFFERS, truth, labels[0], training)
     uploaded = {name: value[None] for name, value in update.items()}
     return Observation(SPEC, PARAMETERS, BUFFERS, uploaded, 2, training, None, labels)
+
+
+def problem_of(training: LocalTraining) -> tuple[Problem, Variables, Target]:
+    """One victim, a random start, and total variation beside the matching loss."""
+    seen = observed(training)
+    space = Knowledge(seen, ThreatModel("test")).pixels()
+    stage = Stage(space, cosine, ((0.1, total_variation),), Adam(0.1), 1)
+    start = space.start(torch.Generator().manual_seed(0))["x"].double()[None]
+    assert seen.labels is not None
+    target = Target(seen.labels, seen.update, torch.zeros_like(start), {})
+    return Problem(MODEL, seen, training, stage), {"x": start}, target
 
 
 def outcome(
@@ -71,6 +88,35 @@ def test_a_detached_update_is_measured_and_never_matched(distance: Distance, bat
     assert torch.equal(detached, same_rest)
     assert torch.equal(rest, same_rest)
     assert (whole - rest).norm() > 1e-3 * rest.norm()
+
+
+@pytest.mark.parametrize("engine", ["loop", "vmap"])
+def test_a_study_can_ask_for_it_and_no_engine_matches_then(engine: str) -> None:
+    problem, x, target = problem_of(LocalTraining("fedavg", 2, 1, 1, 0.1, "eval"))
+    detached = replace(problem, stage=replace(problem.stage, update_model="detached"))
+    gradients, losses = ENGINES[engine](detached)(x, target)
+    attached, same_losses = ENGINES[engine](problem)(x, target)
+    torch.testing.assert_close(losses, same_losses)
+    points = {"x": x["x"][0].clone().requires_grad_()}
+    candidate = problem.candidate(points, target.labels[0], {}, {})
+    penalty = problem.penalty(candidate, target.consensus[0])
+    torch.testing.assert_close(
+        gradients["x"][0], torch.autograd.grad(penalty, points["x"])[0], rtol=1e-12, atol=0
+    )
+    assert not torch.allclose(gradients["x"], attached["x"], rtol=0.1)
+
+
+def test_detached_matching_of_one_gradient_does_not_pass_the_factored_engine() -> None:
+    problem, _, _ = problem_of(LocalTraining("fedsgd", 2, 2, 1, 0.1, "eval"))
+    assert applies(problem)
+    assert not applies(replace(problem, stage=replace(problem.stage, update_model="detached")))
+
+
+def test_detached_matching_without_a_regularizer_is_refused() -> None:
+    problem, _, _ = problem_of(LocalTraining("fedsgd", 2, 2, 1, 0.1, "eval"))
+    bare = replace(problem.stage, update_model="detached", regularizers=())
+    with pytest.raises(StudyError, match="without regularizers"):
+        element_cost(replace(problem, stage=bare))
 
 
 def test_the_detached_update_itself_has_no_graph() -> None:

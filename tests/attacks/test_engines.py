@@ -91,7 +91,7 @@ def test_engines_agree_on_labels_that_are_optimised_too(engine: str, distance: o
     assert_same(ENGINES[engine](problem)(x, target), ENGINES["loop"](problem)(x, target))
 
 
-@pytest.mark.parametrize("update_model", ["unroll", "surrogate"])
+@pytest.mark.parametrize("update_model", ["unroll", "surrogate", "detached"])
 def test_vmap_agrees_on_several_local_steps(update_model: str) -> None:
     problem, x, target = case("convnet", steps=2, images=4)
     stage = replace(problem.stage, update_model=update_model)

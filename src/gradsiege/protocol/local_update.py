@@ -128,7 +128,7 @@ def detached_gradient(
     The attacks released with Shadow (arXiv 2506.15711), and the code they stand on, make the candidate's update of
     detached state dictionaries. Its distance to the observed update then has a value and no gradient with respect to the
     images: what moves them is every other term of the objective, batch-norm statistics above all. An attack that
-    passes this as `differentiate` inverts no gradient.
+    passes this as `differentiate` inverts no gradient (``update_model: detached`` in a study).
     """
     found, after = functional_gradient(model, parameters, buffers, images, labels)
     return (

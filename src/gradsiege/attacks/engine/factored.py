@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from gradsiege.attacks.engine.distances import ProductDistance
-from gradsiege.attacks.engine.objective import Evaluate, Evaluation, Problem, Target
+from gradsiege.attacks.engine.objective import DETACHED, Evaluate, Evaluation, Problem, Target
 from gradsiege.attacks.engine.taps import Geometry, Taps, products_of
 from gradsiege.attacks.engine.variables import Variables
 from gradsiege.errors import StudyError
@@ -171,4 +171,5 @@ def factored(problem: Problem) -> Evaluate:
 
 def applies(problem: Problem) -> bool:
     """Whether the candidate's update is one gradient at weights that all elements share."""
-    return problem.work.steps == 1 and problem.shares_weights
+    attached = problem.stage.update_model != DETACHED
+    return problem.work.steps == 1 and problem.shares_weights and attached

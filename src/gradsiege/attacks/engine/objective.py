@@ -10,16 +10,19 @@ from torch import Tensor, nn
 from gradsiege.attacks.engine.recipe import Stage
 from gradsiege.attacks.engine.regularizers import Candidate
 from gradsiege.attacks.engine.variables import Variables
+from gradsiege.errors import StudyError
 from gradsiege.protocol.local_update import (
     Differentiate,
     LocalTraining,
     Tensors,
+    detached_gradient,
     functional_gradient,
     local_update,
 )
 from gradsiege.protocol.observation import Observation
 
 SURROGATE = "surrogate"
+DETACHED = "detached"
 
 
 @dataclass
@@ -56,7 +59,7 @@ class Problem:
     @property
     def work(self) -> LocalTraining:
         """The local work as the attacker models it."""
-        if self.stage.update_model == "unroll":
+        if self.stage.update_model in ("unroll", DETACHED):
             return self.training
         images = self.training.images
         return replace(self.training, name="fedsgd", batch_size=images, epochs=1)
@@ -107,7 +110,17 @@ def element_cost(problem: Problem, differentiate: Differentiate = functional_gra
 
     The candidate's update is the client's own local update, differentiated: the gradient at theta_t for FedSGD, the
     unrolled local steps for FedAvg.
+
+    Raises:
+        StudyError: the update is to be detached, and nothing else has a gradient.
     """
+    if problem.stage.update_model == DETACHED:
+        differentiate = detached_gradient
+        if not problem.stage.regularizers:
+            raise StudyError(
+                "update_model: detached leaves an attack without regularizers nothing to follow; choose a recipe that "
+                "has some, or another update_model"
+            )
 
     def cost(
         x: Variables, labels: Tensor, observed: Tensors, consensus: Tensor, statistics: Tensors

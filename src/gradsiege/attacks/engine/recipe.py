@@ -20,7 +20,7 @@ from gradsiege.protocol.threat_model import ThreatModel
 
 Distance = Callable[[Tensors, Tensors], Tensor]
 Again = Callable[[Variables, Tensor], Variables]
-UpdateModel = Literal["unroll", "gradient", "surrogate"]
+UpdateModel = Literal["unroll", "gradient", "surrogate", "detached"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ class Stage:
         noise: deviation of Langevin noise in units of the current step size; 0 for none.
         group: group consistency between the restarts of a victim.
         update_model: how the attacker models the client's local work: ``unroll`` the local steps, or take in their place
-            the ``gradient`` of all images at theta_t, or at a ``surrogate`` point on the way to theta_local.
+            the ``gradient`` of all images at theta_t, or at a ``surrogate`` point on the way to theta_local; ``detached``
+            are unrolled steps without a derivative (a defect, see `detached_gradient`).
         evaluated_at: the weights of the candidate's update, the ``global`` ones that the client started from, or, as the
             code released with TIP does it, the ``defended`` ones that it uploaded.
         patience: an element stops after so many iterations without a better matching loss; None for never.
