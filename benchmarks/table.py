@@ -9,7 +9,10 @@ from typing import Any
 ROWS = Path(__file__).with_name("rows.jsonl")
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- benchmark begins -->\n", "<!-- benchmark ends -->\n"
-HEAD = "| device | network, victims | engine | ms per iteration | speed-up | forward passes |\n|---|---|---|---|---|---|\n"
+HEAD = (
+    "| device | network, victims | engine | ms per iteration | speed-up | forward passes | share of the ceiling |\n"
+    "|---|---|---|---|---|---|---|\n"
+)
 
 
 def newest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -27,13 +30,18 @@ def table(rows: list[dict[str, Any]]) -> str:
             passes = row["forward passes"]
             lines.append(
                 f"| {device} | {row['model']}, {row['victims']} | {row['engine']} | {row['milliseconds']} "
-                f"| {row['speed-up']}x | {'not counted' if passes is None else passes} |\n"
+                f"| {row['speed-up']}x | {'not counted' if passes is None else passes} "
+                f"| {row['share of ceiling']:.0%} |\n"
             )
         per_victim = ", ".join(
             f"{point['milliseconds per victim']} ({point['victims']})"
             for point in record["scaling"]
         )
+        bounds = {row["model"]: row["speed-up at the ceiling"] for row in record["engines"]}
+        at_most = ", ".join(f"{name} {bound}x" for name, bound in bounds.items())
         notes.append(
+            f"\n{device}: seven forward passes at the rate of a large matrix product, measured in the same run, and no "
+            f"time for anything else would be {at_most} the textbook loop.\n"
             f"\n{device}, PyTorch {record['torch']}, {record['when'][:10]}: milliseconds per victim of the convnet, "
             f"factored (victims): {per_victim}. From an interpreter's start to the end of the first "
             f"iteration: {record['start-up seconds']} s.\n"
