@@ -48,7 +48,7 @@ STAGE_VERSIONS = {
     "federate": 2,
     "observe": 2,
     "attack": 1,
-    "score": 2,
+    "score": 3,
 }
 SECTIONS = {
     "dataset": "datasets",

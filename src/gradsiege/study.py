@@ -221,6 +221,14 @@ class Deviation(Section):
     why: str
 
 
+class Gain(Section):
+    """Two attacks of the study that differ in one idea: what `attack` recovers above `against`, for `table_gains`."""
+
+    idea: str = Field(description="what the first has and the second lacks, in a few words")
+    attack: Identifier
+    against: Identifier
+
+
 class Study(Section):
     """One study: the product of its lists, cut by `include` and `exclude`."""
 
@@ -245,6 +253,7 @@ class Study(Section):
     threat_models: list[Threat] = Field(min_length=1)
     priors: list[Prior] = []
     attacks: list[Attack]
+    gains: list[Gain] = Field([], description="pairs of attacks whose paired gain is tabulated")
     figures: list[Identifier] = []
     deviations: list[Deviation] = []
     include: list[dict[str, str | int | list[str] | list[int]]] = []
@@ -365,9 +374,25 @@ def _check_ids(study: Study) -> None:
                         )
 
 
+def _check_gains(study: Study) -> None:
+    """Refuse a gain of an attack over itself, or of one that the study does not have."""
+    known = [attack.id for attack in study.attacks]
+    for gain in study.gains:
+        for identifier in (gain.attack, gain.against):
+            if identifier not in known:
+                raise StudyError(
+                    f"gains: no attack {identifier!r} in the study; {nearest(identifier, known)}"
+                )
+        if gain.attack == gain.against:
+            raise StudyError(
+                f"gains: {gain.attack!r} is compared with itself; name another attack in `against`"
+            )
+
+
 def _check(study: Study) -> None:
     """Refuse contradictions between sections."""
     _check_ids(study)
+    _check_gains(study)
     if study.explained > study.victims:
         raise StudyError(
             f"explained: {study.explained} victims cannot be explained of {study.victims}; "
@@ -457,6 +482,7 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
         "threat_models": Threat,
         "priors": Prior,
         "attacks": Attack,
+        "gains": Gain,
     }
     model = sections.get(str(location[0]), Study) if location else Study
     return list(model.model_fields)

@@ -8,7 +8,7 @@ import torch
 
 from gradsiege import artifacts
 from gradsiege.cells import cells
-from gradsiege.metrics.stages import last_and_best_psnr
+from gradsiege.metrics.stages import last_and_best_psnr, psnr_by_stage
 from gradsiege.protocol.observation import load_truth
 from gradsiege.protocol.reconstruction import load_reconstruction, save_reconstruction
 from gradsiege.study import Study
@@ -20,7 +20,7 @@ def test_every_stage_is_assigned_by_itself_and_the_best_is_chosen_per_victim() -
     # PSNR of a constant error e is -20 log10 e.
     stages = torch.stack([truths + 0.1, swapped + 0.01, truths + 0.001], 1)
     stages[1, 1] = swapped[1] + 0.0001
-    found = last_and_best_psnr(stages.double(), truths.double())
+    found = last_and_best_psnr(psnr_by_stage(stages.double(), truths.double()), 2)
     torch.testing.assert_close(
         found["psnr_last_stage"].float(), torch.full((4,), 60.0), atol=1e-2, rtol=0
     )
@@ -32,7 +32,7 @@ def test_a_failed_victim_has_no_number_and_takes_none_from_others() -> None:
     truths = torch.rand(2, 1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     stages = torch.stack([truths * 0.9, truths * 0.8], 1)
     stages[0] = torch.nan
-    found = last_and_best_psnr(stages, truths)
+    found = last_and_best_psnr(psnr_by_stage(stages, truths), 1)
     for values in found.values():
         assert values.isnan().tolist() == [True, False]
 
@@ -68,5 +68,10 @@ def test_scores_have_the_diagnostics_of_an_attack_of_several_stages_alone(
     staged = scores.loc["inverting_gradients"]
     assert (staged["psnr_last_stage"] - staged["psnr"]).abs().max() < 1e-6
     assert (staged["psnr_best_stage"] == math.inf).all()
+    assert all(
+        list(row) == [math.inf, own]
+        for row, own in zip(staged["psnr_by_stage"], staged["psnr"], strict=True)
+    )
     others = scores.drop("inverting_gradients")
+    assert others["psnr_by_stage"].isna().all()
     assert others[["psnr_last_stage", "psnr_best_stage"]].isna().all().all()

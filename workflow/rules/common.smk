@@ -155,11 +155,17 @@ EVIDENCE_DIGESTS = [cells.digest(cell, STUDY) for cell in SHOWN]
 CLAIMS = ledger.FILE.read_text(encoding="utf-8") if ledger.FILE.is_file() else ""
 
 
+# Figures that draw published values beside ours.
+READS_CLAIMS = ("table_claims", "sweep_ssim", "sweep_psnr")
+
+
 def figure_digest(name):
     version = catalogue.lookup("figures", name, "publish").version
     text = " ".join([f"version {version}", *EVIDENCE_DIGESTS])
-    if name == "table_claims":
+    if name in READS_CLAIMS:
         text += CLAIMS
+    if name == "table_gains":
+        text += STUDY.model_dump_json(include={"gains"})
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

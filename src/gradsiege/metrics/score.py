@@ -20,7 +20,7 @@ from gradsiege.metrics.controls import CONTROLS
 from gradsiege.metrics.identification import retrieval_rank
 from gradsiege.metrics.labels import label_accuracy
 from gradsiege.metrics.registry import METRICS
-from gradsiege.metrics.stages import last_and_best_psnr
+from gradsiege.metrics.stages import last_and_best_psnr, psnr_by_stage
 from gradsiege.protocol.observation import load_truth
 from gradsiege.protocol.reconstruction import load_reconstruction
 from gradsiege.seeds import torch_generator
@@ -30,6 +30,8 @@ BOUND = "perfect_inversion"
 GALLERY_DISTRACTORS = 500
 # Columns that only attacks of several stages fill.
 STAGES = ("psnr_last_stage", "psnr_best_stage")
+# The same, a list with one number a stage in each row.
+BY_STAGE = ("psnr_by_stage", "matching_loss_by_stage")
 
 
 @dataclass(frozen=True)
@@ -137,10 +139,13 @@ def _score_attack(job: Job, cell: Cell, scene: Scene) -> tuple[Measured, dict[st
     images = found.images.clone()
     images[list(found.failures)] = torch.nan
     diagnostics: dict[str, Tensor] = {}
-    if found.stages is not None:
-        stages = found.stages.clone()
+    if found.stages is not None and found.stage_losses is not None:
+        stages, count = found.stages.clone(), scene.truths.shape[1]
         stages[list(found.failures)] = torch.nan
-        diagnostics = last_and_best_psnr(stages, scene.truths)
+        by_stage = psnr_by_stage(stages, scene.truths)
+        losses = found.stage_losses.repeat_interleave(count, 0)
+        diagnostics = {"psnr_by_stage": by_stage, "matching_loss_by_stage": losses}
+        diagnostics |= last_and_best_psnr(by_stage, count)
     extra = {
         "attack": cell.attack,
         "kind": "attack",
@@ -183,6 +188,10 @@ def _rows(measured: Measured, extra: dict[str, Any]) -> list[dict[str, Any]]:
                 **{name: float(values[place]) for name, values in measured.numbers.items()},
                 **{
                     name: float(diagnostics[name][place]) if diagnostics else nan for name in STAGES
+                },
+                **{
+                    name: diagnostics[name][place].tolist() if diagnostics else None
+                    for name in BY_STAGE
                 },
                 "rank": rank,
                 "gallery_size": len(measured.scene.gallery),
