@@ -36,7 +36,7 @@ TABLES = (
     "table_labels",
 )
 # Drawn of what only some studies hold; each has a test file of its own.
-ELSEWHERE = ("table_switches",)
+ELSEWHERE = ("table_switches", "table_noise_ordering")
 
 
 def draw(name: str, data: StudyData) -> Drawn:
