@@ -16,10 +16,13 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from gradsiege.artifacts import MANIFEST, read_manifest
+from gradsiege.cells import Cell, datasets_of, digest
+from gradsiege.datasets import EMBEDDED
 from gradsiege.errors import ArtifactError, MissingError, StudyError
 
 if TYPE_CHECKING:
-    from gradsiege.study import Dataset
+    from gradsiege.study import Study
 
 ROOT_VARIABLE = "GRADSIEGE_DATA"
 ROOT = Path("data")
@@ -87,8 +90,7 @@ def module_of(name: str) -> ModuleType:
 
 def origin_of(name: str) -> Origin | None:
     """Return what must be known about a data set, or None for one that ships with the study."""
-    found: Origin | None = getattr(module_of(name), "ORIGIN", None)
-    return found
+    return None if name in EMBEDDED else module_of(name).ORIGIN
 
 
 def sharing_of(name: str, parameters: Mapping[str, Any]) -> str:
@@ -104,9 +106,9 @@ def folder_of(name: str) -> Path:
 
 def files_of(name: str, parameters: Mapping[str, Any]) -> tuple[File, ...]:
     """Return the files that a data set is read from, as its parameters choose them."""
-    module = module_of(name)
-    if not hasattr(module, "files"):
+    if name in EMBEDDED:
         return ()
+    module = module_of(name)
     files: tuple[File, ...] = module.files(module.Parameters(**parameters))
     return files
 
@@ -139,10 +141,29 @@ def absence(name: str, parameters: Mapping[str, Any]) -> str:
     return f"data absent: {lacking[0]}{more}; `gradsiege doctor` says how to get it"
 
 
-def absent(datasets: list[Dataset]) -> dict[str, str]:
-    """Return the reason by id of every data set of a study whose files are not there."""
-    reasons = {item.id: absence(item.name, item.parameters) for item in datasets}
-    return {identifier: reason for identifier, reason in reasons.items() if reason}
+def absent(study: Study, root: Path = Path()) -> dict[str, str]:
+    """Return the reason by id of every data set of a study that is neither prepared nor can be."""
+    found = {}
+    for item in study.datasets:
+        reason = absence(item.name, item.parameters)
+        if reason and not done(Cell("fetch", dataset=item.id), study, root):
+            found[item.id] = reason
+    return found
+
+
+def done(cell: Cell, study: Study, root: Path = Path()) -> bool:
+    """Whether a cell was run under the settings of the study."""
+    folder = cell.folder(study, root)
+    if not (folder / MANIFEST).is_file():
+        return False
+    return bool(read_manifest(folder).get("digest") == digest(cell, study))
+
+
+def waits_for(cell: Cell, study: Study, absent: Mapping[str, str]) -> str:
+    """Return why a cell cannot be run for want of data, or an empty string; `absent` is that of its study."""
+    if not absent:
+        return ""
+    return next((absent[name] for name in datasets_of(cell, study) if name in absent), "")
 
 
 def check(name: str, parameters: Mapping[str, Any]) -> None:
