@@ -78,6 +78,11 @@ rule figures:
         REPORT,
 
 
+onstart:
+    for name, reason in ABSENT.items():
+        print(f"Left out: {name}: {reason}")
+
+
 onsuccess:
     if Path(REPORT).exists():
         print(f"All done. Open the report in a browser: {REPORT}")

@@ -193,6 +193,12 @@ def priors_of(cell: Cell, study: Study) -> list[Cell]:
     ]
 
 
+def datasets_of(cell: Cell, study: Study) -> list[str]:
+    """The data sets that a cell cannot do without: its own, and those that an attack's priors are trained on."""
+    priors = priors_of(cell, study) if cell.stage == "attack" else []
+    return list(dict.fromkeys([cell.dataset, *(prior.dataset for prior in priors)]))
+
+
 def _trained(study: Study) -> Iterator[Cell]:
     """Everything that is prepared or trained before any attack; a prior only if an attack uses it."""
     used = {prior for attack in study.attacks for prior in attack.priors}

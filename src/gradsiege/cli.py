@@ -262,6 +262,30 @@ def doctor(study: StudyOption = QUICK, root: RootOption = Path()) -> None:
     typer.echo(work(load(study), root))
 
 
+@app.command(epilog="Example: `gradsiege download cifar10 --to data`")
+def download(
+    names: Annotated[list[str] | None, typer.Argument(help="Public data sets by name.")] = None,
+    study: Annotated[
+        Path | None, typer.Option("--study", "-s", help="Also get the public data sets of a study.")
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            help="Data root, a folder for every data set; else $GRADSIEGE_DATA, else data."
+        ),
+    ] = None,
+) -> None:
+    """Download public data sets with resume and checksums; the only verb that uses the network."""
+    from gradsiege.datasets.download import chosen
+    from gradsiege.datasets.download import download as work
+    from gradsiege.datasets.supply import data_root
+    from gradsiege.study import load
+
+    for name, parameters in chosen(names or [], load(study) if study else None):
+        for path in work(name, parameters, to or data_root()):
+            typer.echo(str(path))
+
+
 @app.command(epilog="Example: `gradsiege verify --study config/quick.yaml`")
 def verify(
     study: StudyOption = QUICK,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from gradsiege.datasets import NAMES, prepare
+from gradsiege.datasets import EMBEDDED, NAMES, prepare
 from gradsiege.datasets.splits import CYCLING_ROLES, ROLES, Prepared, Split
 
 Build = Callable[..., Prepared]
@@ -104,6 +104,7 @@ def test_card_is_complete_json(prepared: Prepared) -> None:
     assert card["size"] == prepared.size
     assert card["synthetic"] is (prepared.name == "phantom")
     assert card["classes"] == list(prepared.classes)
+    assert card["sharing"] == "public"
     for key in ("description", "splitting_rule", "limits"):
         assert len(card[key]) > 20
     for source in card["sources"]:
@@ -131,14 +132,18 @@ def test_module_can_be_catalogued_without_import(name: str) -> None:
     assert [type(version) for version in versions] == [int]
     summary = (ast.get_docstring(tree) or "").splitlines()[0]
     assert summary.endswith(".")
-    assert list(inspect.signature(module.prepare).parameters) == ["size", "counts", "seed"]
+    if name in EMBEDDED:
+        assert list(inspect.signature(module.prepare).parameters) == ["size", "counts", "seed"]
+    else:
+        assert list(inspect.signature(module.listing).parameters) == ["folder", "parameters"]
+        assert list(inspect.signature(module.files).parameters) == ["parameters"]
 
 
 def test_import_is_light_and_no_dataset_needs_torch_or_the_source_packages() -> None:
     code = (
         "import sys, gradsiege.datasets as d\n"
         "assert 'numpy' not in sys.modules\n"
-        "for name in d.NAMES: d.prepare(name, 32, {'victims': 10}, 0)\n"
+        "for name in d.EMBEDDED: d.prepare(name, 32, {'victims': 10}, 0)\n"
         "heavy = {'torch', 'sklearn', 'skimage', 'pooch'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

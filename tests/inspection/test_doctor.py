@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from published import publish
 
+from gradsiege.datasets import supply
 from gradsiege.inspection import checkup, doctor
 from gradsiege.metrics import perceptual
 from gradsiege.metrics.perceptual import TRUNKS, Trunk
-from gradsiege.study import Study
+from gradsiege.study import Study, parse
 
 Finished = tuple[Study, Path]
 
@@ -93,19 +95,54 @@ def test_weights_that_are_wrong_or_right(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_data(checked: str) -> None:
-    found = section(checked, "Data")
-    assert found["digits"].startswith("available (in this study): embedded, real.")
-    assert found["photos"].startswith("available: embedded, real.")
-    assert found["phantom"].startswith("available: embedded, synthetic.")
+    assert section(checked, "Data of the study tiny")["digits"].startswith("available: embedded. H")
+    found = section(checked, "Other data")
+    assert found["photos"].startswith("available: embedded.")
+    assert found["cifar10"].startswith("absent: CIFAR-10")
+    assert found["image_folder"].endswith("A study file says where it lies.")
+    assert "digits" not in found
 
 
-def test_data_that_are_absent(tiny: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent(*arguments: Any) -> None:
-        raise FileNotFoundError("the installed package has no such file")
+@pytest.fixture
+def two_sets(tiny_raw: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """The tiny study with a second data set that has to be downloaded, and is not there."""
+    monkeypatch.setenv(supply.ROOT_VARIABLE, str(tmp_path / "data"))
+    counts = {"train": 20, "test": 20, "aux": 20, "public": 10, "tune": 2, "victims": 4}
+    tiny_raw["datasets"].append({"name": "medmnist_blood", "size": 16, "counts": counts})
+    return parse(tiny_raw)
 
-    monkeypatch.setattr("gradsiege.datasets.prepare", absent)
-    found = dict(checkup.data(tiny))
-    assert found["digits"] == "absent (in this study): the installed package has no such file"
+
+def test_data_that_are_absent_are_named_with_checksum_steps_terms_and_what_waits(
+    two_sets: Study, tmp_path: Path
+) -> None:
+    rows = checkup.study_data(two_sets, tmp_path)
+    place = [name for name, _ in rows].index("medmnist_blood")
+    problem, steps, terms, waits = [text for _, text in rows[place : place + 4]]
+    assert str(tmp_path / "data") in problem
+    assert "medmnist_blood/bloodmnist.npz (md5:7053d0359d879ad8a5505303e11de1dc)" in problem
+    assert "gradsiege download" in steps
+    assert terms == "terms: CC BY 4.0 (public)"
+    assert waits == (
+        "cells that wait for it: 1 fetch, 1 prior, 2 federate, 4 observe, 8 attack, 4 score; "
+        "figures that lack them: gallery, privacy_utility"
+    )
+    assert (
+        "8 of 8 score cells (4 wait for data)"
+        in dict(checkup.figures(two_sets, tmp_path))["gallery"]
+    )
+
+
+def test_data_that_are_there_or_wrong(
+    two_sets: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish("medmnist_blood", tmp_path / "data", monkeypatch)
+    assert dict(checkup.study_data(two_sets, tmp_path))["medmnist_blood"].startswith(
+        "available, public"
+    )
+    file = tmp_path / "data/medmnist_blood/bloodmnist.npz"
+    content = file.read_bytes()
+    file.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    assert "wrong file: " in dict(checkup.study_data(two_sets, tmp_path))["medmnist_blood"]
 
 
 def test_figures_of_a_finished_study_lack_nothing(checked: str) -> None:

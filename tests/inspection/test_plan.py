@@ -42,6 +42,7 @@ def test_nothing_run_yet(tiny: Study, tmp_path: Path) -> None:
         "stale": "0",
         "damaged": "0",
         "missing": "8",
+        "absent": "0",
         "seconds/cell": "-",
         "hours_left": "unknown",
     }

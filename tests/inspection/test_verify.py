@@ -12,6 +12,7 @@ import pytest
 
 from gradsiege import artifacts
 from gradsiege.cells import Cell, cells, parse_key
+from gradsiege.datasets import supply
 from gradsiege.inspection import verify
 from gradsiege.study import Study, parse
 
@@ -197,3 +198,45 @@ def test_after_a_partial_restore_missing_cells_are_no_fault(
     report, sound = verify(*study_copy, partial=True)
     assert sound
     assert "1 missing" in report
+
+
+def test_cells_without_data_are_no_fault_and_are_told(
+    study_copy: Finished, tiny_raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second data set that was not supplied, and a prior on it; what is there stays sound."""
+    _, root = study_copy
+    monkeypatch.setenv(supply.ROOT_VARIABLE, str(root / "data"))
+    added = {**tiny_raw["datasets"][0], "name": "image_folder", "parameters": {"path": "mine"}}
+    tiny_raw["datasets"].append(added)
+    report, sound = verify(parse(tiny_raw), root)
+    assert sound
+    head, told, last = report.splitlines()
+    assert head.endswith(
+        "20 finished, 0 failed, 0 stale, 0 damaged, 0 missing, 20 absent; 0 foreign"
+    )
+    assert told.strip().startswith("absent")
+    assert told.endswith(
+        "20 cells: data absent: mine/ (a folder); `gradsiege doctor` says how to get it"
+    )
+    assert (
+        last
+        == "Every cell is there but 20 without data, made under the study's settings, and intact."
+    )
+    (root / "data/mine").mkdir(parents=True)
+    report, sound = verify(parse(tiny_raw), root)
+    assert not sound
+    assert "20 missing" in report
+
+
+def test_only_attacks_whose_prior_lacks_data_are_absent_elsewhere(
+    tiny_raw: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(supply.ROOT_VARIABLE, str(tmp_path / "data"))
+    added = {**tiny_raw["datasets"][0], "name": "image_folder", "parameters": {"path": "mine"}}
+    tiny_raw["datasets"].append(added)
+    tiny_raw["priors"][0]["dataset"] = "image_folder"
+    study = parse(tiny_raw)
+    absent = supply.absent(study, tmp_path)
+    digits = [cell for found in cells(study).values() for cell in found if cell.dataset == "digits"]
+    waiting = {cell for cell in digits if supply.waits_for(cell, study, absent)}
+    assert waiting == {cell for cell in digits if cell.attack == "gi_pip"}

@@ -11,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 from gradsiege import catalogue, cells
 from gradsiege.analysis import ledger
 from gradsiege.artifacts import MANIFEST
+from gradsiege.datasets import supply
 from gradsiege.errors import GradSiegeError, nearest
 from gradsiege.study import load
 
@@ -23,7 +24,18 @@ try:
 except GradSiegeError as error:
     raise WorkflowError(str(error)) from error
 
-CELLS = cells.cells(STUDY)
+# A cell whose data set was not supplied is left out, and the report says so; one that is done stays.
+ABSENT = supply.absent(STUDY)
+
+
+def can_run(cell):
+    return not supply.waits_for(cell, STUDY, ABSENT) or supply.done(cell, STUDY)
+
+
+CELLS = {
+    stage: [cell for cell in of_stage if can_run(cell)]
+    for stage, of_stage in cells.cells(STUDY).items()
+}
 RESULTS = f"results/{STUDY.study}"
 REPORT = f"{RESULTS}/report.html"
 IS_TABLE = {name: name.startswith("table_") for name in catalogue.entries("figures")}
@@ -134,7 +146,7 @@ def files_read(reader, cell):
 def inputs_of(stage):
     def inputs(wildcards):
         cell = cell_of(stage, wildcards)
-        upstream = cells.upstream(cell, STUDY)
+        upstream = filter(can_run, cells.upstream(cell, STUDY))
         return [path for other in upstream for path in files_read(cell, other)]
 
     return inputs

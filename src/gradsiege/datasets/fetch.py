@@ -18,7 +18,7 @@ def fetch(job: Job) -> None:
     dataset = job.study.one("datasets", job.cell.dataset)
     seed = seed_for(job.study.seed, dataset.id, dataset.size, "splits")
     try:
-        prepared = prepare(dataset.name, dataset.size, dataset.counts, seed)
+        prepared = prepare(dataset.name, dataset.size, dataset.counts, seed, dataset.parameters)
     except FileNotFoundError as error:
         raise MissingError(str(error)) from error
     except ValueError as error:

@@ -37,3 +37,15 @@ def square(pixels: npt.NDArray[Any], size: int) -> Bytes:
     resized = np.asarray(Image.fromarray(pixels).resize((size, size), method))
     planes = resized[..., None].repeat(3, axis=2) if resized.ndim == 2 else resized
     return np.ascontiguousarray(planes.transpose(2, 0, 1))
+
+
+def middle(pixels: Bytes) -> Bytes:
+    """Cut the central square out of an image, uint8 ``[h, w]`` or ``[h, w, 3]``.
+
+    >>> middle(np.array([[1, 2, 3, 4]], dtype=np.uint8)).tolist()
+    [[2]]
+    """
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    y, x = (height - side) // 2, (width - side) // 2
+    return pixels[y : y + side, x : x + side]

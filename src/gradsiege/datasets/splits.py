@@ -199,11 +199,13 @@ def make_card(
     limits: str,
     classes: Sequence[str],
     splits: Mapping[str, Split],
+    sharing: str = "public",
 ) -> dict[str, Any]:
     """Build the data card: JSON-able, all a reader needs to judge or rebuild the splits.
 
     ``sources`` are rows with ``name``, ``origin``, ``licence`` and, for files, ``file`` and
-    ``sha256``. ``rule`` says how the roles were made disjoint, ``limits`` what the set is not.
+    ``sha256``. ``rule`` says how the roles were made disjoint, ``limits`` what the set is not,
+    ``sharing`` (``public`` or ``restricted``) whether images and reconstructions may be passed on.
     """
     return {
         "name": name,
@@ -211,6 +213,7 @@ def make_card(
         "size": size,
         "seed": seed,
         "synthetic": synthetic,
+        "sharing": sharing,
         "description": description,
         "sources": [dict(source) for source in sources],
         "splitting_rule": rule,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gradsiege import artifacts
 from gradsiege.analysis import ledger
 from gradsiege.cells import Cell, cells, digest, parse_key
+from gradsiege.datasets import supply
 from gradsiege.figures.data import Explanation, LazyPictures, StudyData
 from gradsiege.study import Study
 
@@ -24,9 +25,10 @@ def load_study(study: Study, root: Path = Path(), claims: Path = ledger.FILE) ->
     manifests: list[dict[str, Any]] = []
     finished: dict[str, list[Cell]] = {}
     not_run: list[dict[str, Any]] = []
+    absent = supply.absent(study, root)
     for stage, of_stage in cells(study).items():
         for cell in of_stage:
-            reason = _missing(cell, study, root)
+            reason = _missing(cell, study, root, absent)
             if reason:
                 not_run.append({"what": f"{stage} {cell.key}", "why": reason})
                 continue
@@ -80,10 +82,10 @@ def _with_costs(trained: list[Cell], study: Study, root: Path) -> pd.DataFrame:
     return utility.merge(pd.DataFrame(costs), on=[*key, "round"], how="left")
 
 
-def _missing(cell: Cell, study: Study, root: Path) -> str:
+def _missing(cell: Cell, study: Study, root: Path, absent: dict[str, str]) -> str:
     folder = cell.folder(study, root)
     if not (folder / artifacts.MANIFEST).is_file():
-        return "not run yet"
+        return supply.waits_for(cell, study, absent) or "not run yet"
     if artifacts.read_manifest(folder)["digest"] != digest(cell, study):
         return "made under other settings; run the study again"
     return ""

@@ -7,11 +7,14 @@ import platform
 import shutil
 from importlib import import_module, metadata
 from pathlib import Path
+from typing import Any
 
 from gradsiege import __version__, catalogue
 from gradsiege.artifacts import file_digest
-from gradsiege.errors import MissingError
-from gradsiege.inspection.status import DONE, count, survey
+from gradsiege.cells import datasets_of
+from gradsiege.datasets import EMBEDDED, supply
+from gradsiege.errors import ArtifactError
+from gradsiege.inspection.status import ABSENT, DONE, Status, count, survey
 from gradsiege.study import Study
 
 TOOLS = ("snakemake", "snakemake-executor-plugin-slurm", "dvc", "mlflow")
@@ -27,7 +30,8 @@ def doctor(study: Study, root: Path) -> str:
         "Machine": machine(root),
         "Tools": tools(),
         "Weights": weights(),
-        "Data": data(study),
+        f"Data of the study {study.study}": study_data(study, root),
+        "Other data": other_data(study),
         f"Figures of the study {study.study}": figures(study, root),
     }
     blocks = []
@@ -121,22 +125,79 @@ def weights() -> list[tuple[str, str]]:
     return rows
 
 
-def data(study: Study) -> list[tuple[str, str]]:
-    """Every data set that this version knows: one victim of each is prepared to see whether it can be."""
-    from gradsiege.datasets import prepare
+def study_data(study: Study, root: Path) -> list[tuple[str, str]]:
+    """Every data set of the study: whether it can be read, else what is missing, how to get it, and what waits for it."""
+    surveyed = survey(study, root)
+    rows = []
+    for item in study.datasets:
+        sharing = supply.sharing_of(item.name, item.parameters)
+        if item.name in EMBEDDED:
+            rows.append((item.id, f"available: embedded. {_summary(item.name)}"))
+            continue
+        problem = _problem(item.name, item.parameters)
+        if not problem:
+            rows.append((item.id, f"available, {sharing}: {_summary(item.name)}"))
+            continue
+        origin = supply.origin_of(item.name)
+        assert origin is not None, "a data set that is not embedded states its origin"
+        rows.append((item.id, problem))
+        rows.append(("", f"how to get it: {origin.steps}"))
+        rows.append(("", f"terms: {origin.licence} ({sharing})"))
+        rows.append(("", _waiting(item.id, study, surveyed)))
+    return rows
 
-    used = {dataset.name: dataset.size for dataset in study.datasets}
+
+def _problem(name: str, parameters: dict[str, Any]) -> str:
+    """What keeps a data set from being read: files that are missing, or one that is not the published one."""
+    lacking = supply.missing(name, parameters)
+    if lacking:
+        return f"absent, under {supply.data_root()} ({supply.ROOT_VARIABLE}): {'; '.join(lacking)}"
+    try:
+        supply.check(name, parameters)
+    except ArtifactError as error:
+        return f"wrong file: {error}"
+    return ""
+
+
+def _waiting(dataset: str, study: Study, surveyed: dict[str, list[Status]]) -> str:
+    """How many cells, by stage, and which figures wait for a data set."""
+    counts = {
+        stage: sum(
+            one.state not in DONE and dataset in datasets_of(one.cell, study) for one in found
+        )
+        for stage, found in surveyed.items()
+    }
+    told = ", ".join(f"{number} {stage}" for stage, number in counts.items() if number)
+    if not told:
+        return "nothing waits for it: all of its cells are done"
+    drawn = [name for name in study.figures if any(counts[stage] for stage in stages_of(name))]
+    return f"cells that wait for it: {told}; figures that lack them: {', '.join(drawn) or 'none'}"
+
+
+def other_data(study: Study) -> list[tuple[str, str]]:
+    """Every data set that this version knows and the study does not use."""
+    used = {dataset.name for dataset in study.datasets}
     rows = []
     for name, entry in catalogue.entries("datasets").items():
-        mark = " (in this study)" if name in used else ""
-        try:
-            card = prepare(name, used.get(name, 32), {"victims": 1}, 0).card
-        except (MissingError, FileNotFoundError, ImportError, ValueError) as error:
-            rows.append((name, f"absent{mark}: {error}"))
+        if name in used:
             continue
-        origin = "synthetic" if card["synthetic"] else "real"
-        rows.append((name, f"available{mark}: embedded, {origin}. {entry.summary}"))
+        if name in EMBEDDED:
+            rows.append((name, f"available: embedded. {entry.summary}"))
+        elif any(default is catalogue.REQUIRED for _, default in entry.parameters.values()):
+            rows.append((name, f"{entry.summary} A study file says where it lies."))
+        else:
+            lacking = supply.missing(name, {})
+            rows.append((name, f"{'absent' if lacking else 'available'}: {entry.summary}"))
     return rows
+
+
+def _summary(name: str) -> str:
+    return catalogue.entries("datasets")[name].summary
+
+
+def stages_of(figure: str) -> tuple[str, ...]:
+    """Stages whose cells a figure draws from."""
+    return catalogue.entries("figures")[figure].requires or DRAWN_FROM
 
 
 def figures(study: Study, root: Path) -> list[tuple[str, str]]:
@@ -144,14 +205,14 @@ def figures(study: Study, root: Path) -> list[tuple[str, str]]:
     surveyed = survey(study, root)
     rows = []
     for name in study.figures:
-        stages = catalogue.entries("figures")[name].requires or DRAWN_FROM
         lacking = []
-        for stage in stages:
+        for stage in stages_of(name):
             counts = count(surveyed[stage])
             total = len(surveyed[stage])
             left = total - sum(counts[state] for state in DONE)
             if left:
-                lacking.append(f"{left} of {total} {stage} cells")
+                waiting = f" ({counts[ABSENT]} wait for data)" if counts[ABSENT] else ""
+                lacking.append(f"{left} of {total} {stage} cells{waiting}")
         kind = "tables" if name.startswith("table_") else "figures"
         drawn = (root / "results" / study.study / kind / f"{name}.csv").is_file()
         text = f"lacks {' and '.join(lacking)}" if lacking else "lacks nothing"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gradsiege import artifacts
 from gradsiege.cells import Cell, cells, digest
+from gradsiege.datasets import supply
 from gradsiege.errors import ArtifactError
 from gradsiege.study import Study
 
 FINISHED, FAILED, STALE, DAMAGED, MISSING = "finished", "failed", "stale", "damaged", "missing"
-STATES = (FINISHED, FAILED, STALE, DAMAGED, MISSING)
+ABSENT = "absent"
+STATES = (FINISHED, FAILED, STALE, DAMAGED, MISSING, ABSENT)
 DONE = (FINISHED, FAILED)
 
 
@@ -23,7 +25,8 @@ class Status:
     """One cell: its state, the reason in words unless it is finished, and its manifest if it has a readable one.
 
     States: `finished`; `failed`, that is run to its end, with a failure that is counted; `stale`, made under
-    other settings than the study's; `damaged`; `missing`, not run yet or still running.
+    other settings than the study's; `damaged`; `missing`, not run yet or still running; `absent`, which cannot be run
+    before its data set is supplied.
     """
 
     cell: Cell
@@ -32,11 +35,16 @@ class Status:
     manifest: dict[str, Any] = field(default_factory=dict)
 
 
-def status(cell: Cell, study: Study, root: Path) -> Status:
-    """Return the state of one cell; its files are not looked at, `verification` does that."""
+def status(cell: Cell, study: Study, root: Path, absent: Mapping[str, str] | None = None) -> Status:
+    """Return the state of one cell; its files are not looked at, `verification` does that.
+
+    `absent` is `supply.absent` of the study, for those who ask about many cells.
+    """
     folder = cell.folder(study, root)
     if not (folder / artifacts.MANIFEST).is_file():
-        return Status(cell, MISSING, "not run yet")
+        lacking = supply.absent(study, root) if absent is None else absent
+        reason = supply.waits_for(cell, study, lacking)
+        return Status(cell, ABSENT, reason) if reason else Status(cell, MISSING, "not run yet")
     try:
         manifest = artifacts.read_manifest(folder)
     except ArtifactError as error:
@@ -52,8 +60,9 @@ def status(cell: Cell, study: Study, root: Path) -> Status:
 
 def survey(study: Study, root: Path) -> dict[str, list[Status]]:
     """Return the state of every cell of the study, by stage."""
+    absent = supply.absent(study, root)
     return {
-        stage: [status(cell, study, root) for cell in of_stage]
+        stage: [status(cell, study, root, absent) for cell in of_stage]
         for stage, of_stage in cells(study).items()
     }
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 from gradsiege import artifacts
 from gradsiege.cells import OUTPUTS, Cell
 from gradsiege.errors import ArtifactError
 from gradsiege.inspection.status import (
+    ABSENT,
     DAMAGED,
     DONE,
     FAILED,
@@ -30,8 +32,8 @@ def verify(study: Study, root: Path, partial: bool = False) -> tuple[str, bool]:
     """Return (report, whether the study is complete and sound).
 
     Missing, stale and damaged cells make a study unsound. A failed cell does not, since a failure is a result that
-    is counted; nor does a folder that no cell of the study owns, since no stage reads it. With `partial`, as after
-    restoring one bundle, missing cells are no fault either.
+    is counted; nor does a folder that no cell of the study owns, since no stage reads it; nor a cell whose data set was
+    not supplied. With `partial`, as after restoring one bundle, missing cells are no fault either.
     """
     surveyed = survey(study, root)
     found = [_with_files(one, study, root) for of_stage in surveyed.values() for one in of_stage]
@@ -39,7 +41,9 @@ def verify(study: Study, root: Path, partial: bool = False) -> tuple[str, bool]:
     foreign = foreign_paths(study, root, [one.cell for one in found])
     faults = (STALE, DAMAGED) if partial else (STALE, DAMAGED, MISSING)
     sound = not any(counts[state] for state in faults)
-    states = (FINISHED, FAILED, STALE, DAMAGED, MISSING)
+    states: tuple[str, ...] = (FINISHED, FAILED, STALE, DAMAGED, MISSING)
+    if counts[ABSENT]:
+        states = (*states, ABSENT)
     lines = [
         f"study {study.study}: {len(found)} cells: "
         + ", ".join(f"{counts[state]} {state}" for state in states)
@@ -50,9 +54,16 @@ def verify(study: Study, root: Path, partial: bool = False) -> tuple[str, bool]:
             f"{one.cell.stage} {one.cell.key}: {one.reason}" for one in found if one.state == state
         ]
         lines += _listed(state, texts)
+    waiting = Counter(one.reason for one in found if one.state == ABSENT)
+    lines += _listed(ABSENT, [f"{number} cells: {reason}" for reason, number in waiting.items()])
     lines += _listed(FOREIGN, [f"{path} belongs to no cell of the study" for path in foreign])
     if sound:
-        what = "What is there was" if partial else "Every cell is there,"
+        every = (
+            f"Every cell is there but {counts[ABSENT]} without data,"
+            if waiting
+            else "Every cell is there,"
+        )
+        what = "What is there was" if partial else every
         lines.append(f"{what} made under the study's settings, and intact.")
     else:
         lines.append("Not sound: run the study again, and what is listed above is made anew.")

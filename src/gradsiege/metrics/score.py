@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gradsiege import artifacts
 from gradsiege.cells import Cell, attacks_on
+from gradsiege.datasets import supply
 from gradsiege.images import load_images, to_bytes
 from gradsiege.jobs import Job
 from gradsiege.metrics.absent import Absent
@@ -68,7 +69,7 @@ def score(job: Job) -> None:
         measured, extra = _score_bound(trained, scene)
         rows += _rows(measured, extra)
         pictures[BOUND] = to_bytes(torch.nan_to_num(measured.images, 0.0))
-    for cell in attacks_on(job.cell, job.study):
+    for cell in _attacks(job):
         measured, extra = _score_attack(job, cell, scene)
         rows += _rows(measured, extra)
         several = len(job.study.threat_models) > 1
@@ -79,6 +80,17 @@ def score(job: Job) -> None:
     job.notes = {"failed_rows": failed, "absent": absent_metrics(scene)}
     artifacts.write_table(job.path("scores.parquet"), table)
     artifacts.write_tensors(job.path("pictures.safetensors"), pictures, PICTURES)
+
+
+def _attacks(job: Job) -> list[Cell]:
+    """The attacks on the observation, without those that cannot be run before the data of a prior are supplied."""
+    absent = supply.absent(job.study, job.root)
+    return [
+        cell
+        for cell in attacks_on(job.cell, job.study)
+        if (cell.folder(job.study, job.root) / artifacts.MANIFEST).is_file()
+        or not supply.waits_for(cell, job.study, absent)
+    ]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,51 @@
+"""AIROGS: 101,442 fundus photographs with and without referable glaucoma (de Vente et al., 2023)."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from gradsiege.datasets.formats.pictures import Row, images_in, list_files
+from gradsiege.datasets.listing import Listing
+from gradsiege.datasets.supply import File, Origin
+
+VERSION = 1
+
+CLASSES = ("NRG", "RG")
+LABELS = "train_labels.csv"
+ORIGIN = Origin(
+    description="Fundus photographs, colour, of several sizes: no referable glaucoma (NRG), referable glaucoma (RG).",
+    source="de Vente et al., IEEE Transactions on Medical Imaging, 2023, https://zenodo.org/records/5793241",
+    licence="CC BY-NC-ND 4.0: no derivatives, to which reconstructions may belong",
+    sharing="restricted",
+    steps="Get train_labels.csv and the archives of Zenodo's record 5793241; extract the images into airogs/images/, "
+    "in their folders or without.",
+    limits="Patients are not named: both eyes of a patient may stand in several roles.",
+)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """No parameters: there is no official test part with labels."""
+
+
+def files(parameters: Parameters) -> tuple[File, ...]:
+    """Return the folder of images and the table of labels."""
+    return (File("images/"), File(LABELS))
+
+
+def listing(folder: Path, parameters: Parameters) -> Listing:
+    """List the images that the table names; it has the columns challenge_id and class."""
+    paths = {Path(path).stem: path for path in images_in(folder / "images", folder)}
+    with (folder / LABELS).open(newline="", encoding="utf-8-sig") as stream:
+        table = list(csv.DictReader(stream))
+    rows = []
+    for line in table:
+        name, found = line.get("challenge_id"), line.get("class")
+        if name not in paths or found not in CLASSES:
+            raise ValueError(
+                f"airogs: {LABELS} says {found!r} of {name!r}: no such class, or image"
+            )
+        rows.append(Row(paths[name], CLASSES.index(found)))
+    return list_files(folder, rows, CLASSES)

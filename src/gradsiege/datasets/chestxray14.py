@@ -1,0 +1,73 @@
+"""ChestX-ray14: 112,120 frontal chest radiographs of 30,805 patients, by their single finding (Wang et al., 2017)."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from gradsiege.datasets.formats.pictures import Row, images_in, list_files
+from gradsiege.datasets.listing import Listing
+from gradsiege.datasets.supply import File, Origin
+
+VERSION = 1
+
+CLASSES = (
+    "No Finding",
+    "Atelectasis",
+    "Cardiomegaly",
+    "Effusion",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pneumonia",
+    "Pneumothorax",
+    "Consolidation",
+    "Edema",
+    "Emphysema",
+    "Fibrosis",
+    "Pleural_Thickening",
+    "Hernia",
+)
+LABELS, TESTED = "Data_Entry_2017_v2020.csv", "test_list.txt"
+ORIGIN = Origin(
+    description="Frontal chest radiographs, grey, 1024x1024 pixels.",
+    source="Wang et al., CVPR 2017, NIH Clinical Center, https://nihcc.app.box.com/v/ChestXray-NIHCC",
+    licence="no restriction of use; link to NIH's page, cite the paper, acknowledge the NIH Clinical Center",
+    sharing="public",
+    steps="Get Data_Entry_2017_v2020.csv, test_list.txt and the image archives from NIH's page; extract the archives "
+    "into chestxray14/images/, in their folders or without. No registration; 45 GB.",
+    limits="Labels were mined from text and are noisy. Images with several findings are left out. A patient stands in "
+    "one role only.",
+)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """`from_test`: roles that are dealt from the official test part; the others never are."""
+
+    from_test: tuple[str, ...] = ("test",)
+
+
+def files(parameters: Parameters) -> tuple[File, ...]:
+    """Return the folder of images, the table of findings, and the official test list."""
+    return (File("images/"), File(LABELS), File(TESTED))
+
+
+def listing(folder: Path, parameters: Parameters) -> Listing:
+    """List the images with one finding or none; patients are groups."""
+    paths = {Path(path).name: path for path in images_in(folder / "images", folder)}
+    tested = set((folder / TESTED).read_text(encoding="ascii").split())
+    rows = []
+    with (folder / LABELS).open(newline="", encoding="utf-8-sig") as stream:
+        for line in csv.DictReader(stream):
+            name, findings = line["Image Index"], line["Finding Labels"].split("|")
+            if len(findings) > 1:
+                continue
+            if name not in paths or findings[0] not in CLASSES:
+                raise ValueError(
+                    f"chestxray14: {LABELS} says {findings[0]!r} of {name!r}: no such class, or image"
+                )
+            label = CLASSES.index(findings[0])
+            rows.append(Row(paths[name], label, line["Patient ID"], name in tested))
+    return list_files(folder, rows, CLASSES)

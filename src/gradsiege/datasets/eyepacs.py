@@ -1,0 +1,50 @@
+"""EyePACS: 35,126 fundus photographs by five grades of diabetic retinopathy (Kaggle, 2015)."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from gradsiege.datasets.formats.pictures import Row, images_in, list_files
+from gradsiege.datasets.listing import Listing
+from gradsiege.datasets.supply import File, Origin
+
+VERSION = 1
+
+CLASSES = tuple(f"grade {grade}" for grade in range(5))
+LABELS = "trainLabels.csv"
+ORIGIN = Origin(
+    description="Fundus photographs, colour, of several sizes and cameras.",
+    source="EyePACS, https://www.kaggle.com/c/diabetic-retinopathy-detection",
+    licence="competition rules: no redistribution",
+    sharing="restricted",
+    steps="Log in to Kaggle and accept the rules of diabetic-retinopathy-detection; lay trainLabels.csv and the images "
+    "of train.zip (in train/) into eyepacs/.",
+    limits="Grades are noisy. Both eyes of a patient stand in one role.",
+)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """No parameters: the official test part has no labels."""
+
+
+def files(parameters: Parameters) -> tuple[File, ...]:
+    """Return the folder of images and the table of labels."""
+    return (File("train/"), File(LABELS))
+
+
+def listing(folder: Path, parameters: Parameters) -> Listing:
+    """List the images; a name such as 10_left begins with the patient, who is the group."""
+    paths = {Path(path).stem: path for path in images_in(folder / "train", folder)}
+    rows = []
+    with (folder / LABELS).open(newline="", encoding="utf-8-sig") as stream:
+        for line in csv.DictReader(stream):
+            name, level = line.get("image", ""), line.get("level", "")
+            if name not in paths or level not in ("0", "1", "2", "3", "4"):
+                raise ValueError(
+                    f"eyepacs: {LABELS} says {level!r} of {name!r}: no such grade, or image"
+                )
+            rows.append(Row(paths[name], int(level), name.partition("_")[0]))
+    return list_files(folder, rows, CLASSES)

@@ -1,0 +1,41 @@
+"""MNIST's IDX format: two zero bytes, type, number of axes, their lengths (big endian), then the values."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from gradsiege.datasets.splits import Bytes
+
+UNSIGNED_BYTES = 8
+MOST_VALUES = 2**28
+
+
+def read_idx(path: Path, axes: int) -> Bytes:
+    """Read a gzipped array of unsigned bytes with so many axes.
+
+    Raises:
+    ------
+    ValueError
+        When the file is something else, truncated, or longer than its header says.
+    """
+    try:
+        with gzip.open(path) as stream:
+            zeros, kind, found = struct.unpack(">HBB", stream.read(4))
+            if (zeros, kind, found) != (0, UNSIGNED_BYTES, axes):
+                raise ValueError(f"{path.name} is no IDX file of bytes with {axes} axes")
+            shape = struct.unpack(f">{axes}I", stream.read(4 * axes))
+            length = math.prod(shape)
+            if length > MOST_VALUES:
+                raise ValueError(f"{path.name} claims {length} values, more than {MOST_VALUES}")
+            content = stream.read(length + 1)
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise ValueError(f"{path.name} cannot be read: {error}; get it again") from error
+    if len(content) != length:
+        raise ValueError(f"{path.name} is truncated or has another shape than its header says")
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)

@@ -1,0 +1,53 @@
+"""BloodMNIST: 17,092 microscope images of single blood cells of eight kinds (Yang et al., 2023)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gradsiege.datasets.formats import medmnist
+from gradsiege.datasets.listing import Listing
+from gradsiege.datasets.supply import File
+
+VERSION = 1
+
+CLASSES = (
+    "basophil",
+    "eosinophil",
+    "erythroblast",
+    "immature granulocyte",
+    "lymphocyte",
+    "monocyte",
+    "neutrophil",
+    "platelet",
+)
+CHECKSUMS = {
+    28: "7053d0359d879ad8a5505303e11de1dc",
+    64: "2b94928a2ae4916078ca51e05b6b800b",
+    128: "adace1e0ed228fccda1f39692059dd4c",
+    224: "b718ff6835fcbdb22ba9eacccd7b2601",
+}
+ORIGIN = medmnist.origin(
+    "Single blood cells under the microscope, colour",
+    "Acevedo et al., Data in Brief, 2020",
+    limits="Donors are not named: cells of one donor may stand in several roles.",
+)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """`resolution` of the published file in pixels; `from_test`: roles that are dealt from the official test part."""
+
+    resolution: Literal[28, 64, 128, 224] = 28
+    from_test: tuple[str, ...] = ("test",)
+
+
+def files(parameters: Parameters) -> tuple[File, ...]:
+    """Return the file of the resolution; checksums are MedMNIST's."""
+    return (medmnist.file("bloodmnist", parameters.resolution, CHECKSUMS),)
+
+
+def listing(folder: Path, parameters: Parameters) -> Listing:
+    """List the images of the three official parts."""
+    return medmnist.list_npz(folder / files(parameters)[0].path, CLASSES)

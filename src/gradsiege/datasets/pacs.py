@@ -1,0 +1,46 @@
+"""PACS: 9,991 images of seven classes in four styles: photo, art painting, cartoon, sketch (Li et al., 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gradsiege.datasets.formats.pictures import Row, images_in, list_files
+from gradsiege.datasets.listing import Listing
+from gradsiege.datasets.supply import File, Origin
+
+VERSION = 1
+
+CLASSES = ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")
+ORIGIN = Origin(
+    description="Images of one style, colour, 227x227 pixels.",
+    source="Li, Yang, Song and Hospedales, ICCV 2017, https://domaingeneralization.github.io",
+    licence="not stated; collected from the web",
+    sharing="restricted",
+    steps="Get the images of PACS from its authors' page and lay the four folders art_painting, cartoon, photo and "
+    "sketch, each with seven class folders, into pacs/.",
+    limits="Small: the photo style has 1,670 images. Sources of the images are not named.",
+)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """`domain`: the style."""
+
+    domain: Literal["photo", "art_painting", "cartoon", "sketch"] = "photo"
+
+
+def files(parameters: Parameters) -> tuple[File, ...]:
+    """Return the seven class folders of the style."""
+    return tuple(File(f"{parameters.domain}/{name}/") for name in CLASSES)
+
+
+def listing(folder: Path, parameters: Parameters) -> Listing:
+    """List the images of one style."""
+    rows = [
+        Row(path, label)
+        for label, name in enumerate(CLASSES)
+        for path in images_in(folder / parameters.domain / name, folder)
+    ]
+    return list_files(folder, rows, CLASSES)

@@ -1,0 +1,78 @@
+"""SVHN: 99,289 house numbers cut into digits, 32 px (Netzer et al., 2011), from the MATLAB files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gradsiege.datasets.listing import Listing
+from gradsiege.datasets.splits import Bytes, Integers
+from gradsiege.datasets.supply import File, Origin
+
+VERSION = 1
+
+CLASSES = tuple(str(digit) for digit in range(10))
+NAMES = ("train_32x32.mat", "test_32x32.mat")
+ADDRESS = "http://ufldl.stanford.edu/housenumbers"
+ORIGIN = Origin(
+    description="Digits of house numbers in street views, colour, 32x32 pixels.",
+    source=f"Netzer et al., NIPS Workshop on Deep Learning, 2011, {ADDRESS}",
+    licence="for non-commercial use only",
+    sharing="public",
+    steps="`gradsiege download svhn` gets it; no registration.",
+    limits="Several digits of one house number stand in the set and are not marked as such.",
+)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """`from_test`: roles that are dealt from the official test part; the others never are."""
+
+    from_test: tuple[str, ...] = ("test",)
+
+
+def files(parameters: Parameters) -> tuple[File, ...]:
+    """Return the two files; checksums are torchvision's."""
+    published = (
+        ("e26dedcc434d2e4c54c9b2d4a06d8373", 182040794),
+        ("eb5a983be6a315427106f1b164d9cef3", 64275384),
+    )
+    return tuple(
+        File(name, f"md5:{digest}", size, f"{ADDRESS}/{name}")
+        for name, (digest, size) in zip(NAMES, published, strict=True)
+    )
+
+
+def listing(folder: Path, parameters: Parameters) -> Listing:
+    """List 73,257 training and 26,032 test images; the label 10 of the files is the digit 0."""
+    parts = [_read(folder / name) for name in NAMES]
+    pixels = [images for images, _ in parts]
+    labels = np.concatenate([found for _, found in parts])
+    first = pixels[0].shape[-1]
+
+    def read(indices: Integers) -> Iterator[Bytes]:
+        for index in indices.tolist():
+            part, place = (0, index) if index < first else (1, index - first)
+            yield np.ascontiguousarray(pixels[part][..., place])
+
+    return Listing(CLASSES, labels % 10, read, np.arange(len(labels)) >= first)
+
+
+def _read(path: Path) -> tuple[Bytes, Integers]:
+    """Return images ``[32, 32, 3, n]`` and labels 1 to 10 of a file of plain arrays."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        found = loadmat(path, variable_names=["X", "y"])
+        images, labels = found["X"], found["y"].ravel()
+    except (MatReadError, ValueError, KeyError, TypeError, NotImplementedError) as error:
+        raise ValueError(f"{path.name} cannot be read: {error}; get it again") from error
+    if images.dtype != np.uint8 or images.shape != (32, 32, 3, len(labels)):
+        raise ValueError(f"{path.name}: X is {images.dtype} {images.shape}, y has {len(labels)}")
+    if labels.dtype.kind not in "ui" or not 1 <= labels.min() <= labels.max() <= 10:
+        raise ValueError(f"{path.name}: labels are not 1 to 10")
+    return images, labels.astype(np.int64)
