@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gradsiege import artifacts
 from gradsiege.analysis import ledger
-from gradsiege.cells import Cell, cells, digest, parse_key
+from gradsiege.cells import Cell, attack_cells, cells, digest, parse_key
 from gradsiege.figures.data import Explanation, LazyPictures, StudyData
 from gradsiege.study import Study
 
@@ -52,6 +52,7 @@ def load_study(study: Study, root: Path = Path(), claims: Path = ledger.FILE) ->
         threat_models=[threat.model_dump(mode="json") for threat in study.threat_models],
         explanations=_explanations(finished.get("observe", []), study, root),
         claims=ledger.load(claims) if claims.is_file() else [],
+        planned=frozenset(cell.key for cell in attack_cells(study)),
     )
 
 
