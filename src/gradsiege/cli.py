@@ -196,7 +196,7 @@ def publish(
     from gradsiege.figures.publish import publish as work
     from gradsiege.study import load
 
-    for path in work(names, load(study), root):
+    for path in work(names, load(study), root, study):
         typer.echo(str(path))
 
 

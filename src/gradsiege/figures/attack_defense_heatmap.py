@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +17,7 @@ from gradsiege.figures.wording import counts_note, number, synthetic_note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 VERSION = 1
 TITLE = "Attacks against defenses"
@@ -25,49 +29,84 @@ MOST_UNLABELLED = 2  # rows of panels that share the names of the defenses under
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw a heat map an attack (row) and defense (column); what was not run is hatched."""
+    """Draw a heat map an attack (row) and defense (column); a hole says what sort of hole it is."""
     shown = data.summary["kind"] != "bound"
     table = data.summary.loc[shown, COLUMNS].reset_index(drop=True)
     if table.empty:
         figure = style.nothing_to_draw("the study scored nothing.")
         return Drawn(TITLE, "Nothing was scored.", table, figure)
     defenses = data.in_order("defenses", table["defense"])
-    methods = _methods(data, table)
     stages = in_stage_order(table["training_stage"])
-    parts = [
-        (
-            f"{', '.join(label(str(name)) for name in key)}\n{stage.capitalize()} model",
-            part[part["training_stage"] == stage],
-        )
-        for key, part in table.groupby(ROW, sort=False)
-        for stage in stages
-    ]
+    wide = min(CELL_WIDTH, (WIDEST - MARGIN) / len(defenses)) * len(defenses)
     # As many panels side by side as a page holds: all stages of a row, or one under the other.
-    wide = CELL_WIDTH * len(defenses)
     columns = len(stages) if MARGIN + wide * len(stages) <= WIDEST else 1
+    parts = [
+        _Part(key, stage, part[part["training_stage"] == stage], _methods(data, part))
+        for key, part in table.groupby(ROW, sort=False)
+        for stage in in_stage_order(part["training_stage"])
+    ]
+    rows = _in_rows(parts, columns)
     with style.study_style():
-        width = max(style.WIDTH, MARGIN + wide * columns)
-        rows = len(parts) // columns
-        height = (0.85 if rows <= MOST_UNLABELLED else 1.45) + CELL_HEIGHT * len(methods)
-        figure, axes = style.panels(rows, columns, width, height)
-        flat = [panel for row in axes for panel in row]
-        limits = (float(table["psnr"].min()), float(table["psnr"].max()))
-        image: Any = None
-        for place, (panel, (title, own)) in enumerate(zip(flat, parts, strict=True)):
-            image = _panel(panel, own, methods, defenses, limits)
-            first = place % columns == 0
-            last = place >= len(parts) - columns or rows > MOST_UNLABELLED
-            panel.set_title(title if first else title.partition("\n")[2])
-            _method_ticks(panel, methods if first else [], data)
-            _defense_ticks(panel, defenses if last else [], data)
-        tall = float(figure.get_size_inches()[1])
-        length = min(0.75 * tall, 3.5)
-        bar = figure.colorbar(
-            image, ax=flat, shrink=length / tall, aspect=length / 0.13, anchor=(0, 0.95), pad=0.02
-        )
-        bar.set_label("Mean PSNR [dB] (darker: more leaked)")
-        bar.outline.set_visible(False)
+        figure = _sheet(data, table, rows, defenses, max(style.WIDTH, MARGIN + wide * columns))
     return Drawn(TITLE, _caption(data, table), table, figure, alt=_alt(data, table))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One panel: data set, model and protocol; stage; rows of the summary; (attack, threat model) rows."""
+
+    key: tuple[Hashable, ...]
+    stage: str
+    own: pd.DataFrame
+    methods: list[tuple[str, str]]
+
+    def place(self, defense: str) -> tuple[str, ...]:
+        """Data set, model, defense, training stage, protocol."""
+        dataset, model, protocol = map(str, self.key)
+        return dataset, model, defense, self.stage, protocol
+
+
+def _in_rows(parts: list[_Part], columns: int) -> list[list[_Part]]:
+    """Panels side by side share data, model and protocol, and so their attacks."""
+    rows: list[list[_Part]] = []
+    for part in parts:
+        if rows and rows[-1][0].key == part.key and len(rows[-1]) < columns:
+            rows[-1].append(part)
+        else:
+            rows.append([part])
+    return rows
+
+
+def _sheet(
+    data: StudyData, table: pd.DataFrame, rows: list[list[_Part]], defenses: list[str], width: float
+) -> Figure:
+    """Every panel, as high as it has attacks, and one colour bar."""
+    sizes = [len(row[0].methods) for row in rows]
+    apart = 0.85 if len(rows) <= MOST_UNLABELLED else 1.45
+    height = apart * len(rows) + CELL_HEIGHT * sum(sizes) + 0.3
+    figure = style.new_figure(width, height, layout="constrained")
+    columns = max(map(len, rows))
+    axes = figure.subplots(len(rows), columns, squeeze=False, gridspec_kw={"height_ratios": sizes})
+    limits = (float(table["psnr"].min()), float(table["psnr"].max()))
+    image: Any = None
+    for place, row in enumerate(rows):
+        named = place == len(rows) - 1 or len(rows) > MOST_UNLABELLED
+        for panel, part in zip(axes[place], row, strict=False):
+            image = _panel(panel, part, defenses, limits, data)
+            head = ", ".join(label(str(name)) for name in part.key)
+            title = f"{part.stage.capitalize()} model"
+            panel.set_title(f"{head}\n{title}" if part is row[0] else title)
+            _method_ticks(panel, part.methods if part is row[0] else [], data)
+            _defense_ticks(panel, defenses if named else [], data)
+        for panel in axes[place][len(row) :]:
+            panel.set_axis_off()
+    length = min(0.75 * height, 3.5)
+    bar = figure.colorbar(
+        image, ax=axes, shrink=length / height, aspect=length / 0.13, anchor=(0, 0.95), pad=0.02
+    )
+    bar.set_label("Mean PSNR [dB] (darker: more leaked)")
+    bar.outline.set_visible(False)
+    return figure
 
 
 def _methods(data: StudyData, table: pd.DataFrame) -> list[tuple[str, str]]:
@@ -95,24 +134,30 @@ def _values(
 
 
 def _panel(
-    panel: Axes,
-    own: pd.DataFrame,
-    methods: list[tuple[str, str]],
-    defenses: list[str],
-    limits: tuple[float, float],
+    panel: Axes, part: _Part, defenses: list[str], limits: tuple[float, float], data: StudyData
 ) -> Any:
     """One heat map with the number in every cell."""
     import seaborn as sns
 
-    grid, cells = _values(own, methods, defenses)
+    methods = part.methods
+    grid, cells = _values(part.own, methods, defenses)
     panel.set_facecolor(style.PAPER)
     colours: Any = sns.color_palette("mako_r", as_cmap=True)
     image: Any = panel.imshow(grid, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
-    for row in range(len(methods)):
-        for column in range(len(defenses)):
-            place = cells.get((row, column))
-            red, green, blue, _ = colours(float(image.norm(grid[row, column])))
-            _annotate(panel, row, column, place, style.text_on((red, green, blue)))
+    for row, (attack, threat) in enumerate(methods):
+        for column, defense in enumerate(defenses):
+            line = cells.get((row, column))
+            if line is None:
+                hole = data.hole(part.place(defense), threat, attack if threat else "")
+                _mark(panel, row, column, hole)
+            elif np.isnan(line["psnr"]):
+                _mark(panel, row, column, "failed")
+            else:
+                red, green, blue, _ = colours(float(image.norm(grid[row, column])))
+                words = number(line["psnr"]) + ("*" if line["failed"] else "")
+                colour = style.text_on((red, green, blue))
+                options: Any = {"ha": "center", "va": "center", "fontsize": 7}
+                panel.text(column, row, words, color=colour, **options)
     panel.set_xticks(np.arange(-0.5, len(defenses)), minor=True)
     panel.set_yticks(np.arange(-0.5, len(methods)), minor=True)
     panel.grid(False)
@@ -125,20 +170,18 @@ def _panel(
     return image
 
 
-def _annotate(panel: Axes, row: int, column: int, line: pd.Series | None, colour: str) -> None:
-    """The mean, starred when images failed; hatched when nothing ran, 'failed' when all did."""
+def _mark(panel: Axes, row: int, column: int, words: str) -> None:
+    """A hole: a dash where a counter answers another defense, hatched where the study has no such cell or no result."""
     from matplotlib.patches import Rectangle
 
-    if line is None or np.isnan(line["psnr"]):
-        corner = (column - 0.5, row - 0.5)
-        panel.add_patch(Rectangle(corner, 1, 1, facecolor="none", hatch="////", linewidth=0))
-        words = "not run" if line is None else "failed"
-        text = panel.text(column, row, words, fontsize=6, color=style.MUTED)
-        text.set_path_effects(style.outlined())
-    else:
-        words = number(line["psnr"]) + ("*" if line["failed"] else "")
-        text = panel.text(column, row, words, fontsize=7, color=colour)
-    text.set(ha="center", va="center")
+    options: Any = {"ha": "center", "va": "center", "fontsize": 6, "color": style.MUTED}
+    if words == "senseless":
+        panel.text(column, row, "–", **options)
+        return
+    corner = (column - 0.5, row - 0.5)
+    panel.add_patch(Rectangle(corner, 1, 1, facecolor="none", hatch="////", linewidth=0))
+    if words != "cut":
+        panel.text(column, row, words, **options).set_path_effects(style.outlined())
 
 
 def _method_ticks(panel: Axes, methods: list[tuple[str, str]], data: StudyData) -> None:
@@ -147,7 +190,8 @@ def _method_ticks(panel: Axes, methods: list[tuple[str, str]], data: StudyData) 
     names = []
     for attack, threat in methods:
         name = label(attack, data.name_of("attacks", attack))
-        names.append(f"{name} · {threat.replace('_', ' ')}" if several and threat else name)
+        name = f"{name} · {threat.replace('_', ' ')}" if several and threat else name
+        names.append(textwrap.fill(name, 44))
     panel.set_yticks(range(len(names)), names)
 
 
@@ -160,8 +204,8 @@ def _defense_ticks(panel: Axes, defenses: list[str], data: StudyData) -> None:
 def _caption(data: StudyData, table: pd.DataFrame) -> str:
     return (
         "Mean PSNR over victims; darker means more leaked. Rows above the gap are attacks, below "
-        "it controls that see no gradient: an attack near them recovered nothing. Hatched: not in "
-        "the study, or not run; * some images failed and are left out of that mean."
+        "it controls that see no gradient: an attack near them recovered nothing. –: the counter answers another defense; "
+        "hatched: left out of the study file, or 'not run'; * some images failed and are left out of that mean."
         f"{counts_note(table)} Intervals are in the data file."
         f"{synthetic_note(data, table['dataset'])}"
     )

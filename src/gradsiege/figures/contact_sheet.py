@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LEFT, GAP, UNDER, HEADER, BETWEEN = 1.5, 0.06, 0.18, 0.6, 0.16  # inches
+LEFT, GAP, UNDER, BETWEEN = 1.5, 0.06, 0.18, 0.16  # inches
+LETTER, LINE = 0.056, 0.115  # inches that a letter of a heading takes, and a line of one
+MOST_COLUMNS = 14  # pictures side by side; more go on below, beside the original again
+LONGEST = 32  # letters in a line of a slanted heading
+SLANT = 40  # degrees
 GROUPS = {
     "truth": "",
     "bound": "Bound",
@@ -45,13 +50,23 @@ class Tile:
 
 @dataclass(frozen=True)
 class Block:
-    """One cell of the sheet: its ids, the lines that name it, reference attack, chosen victims."""
+    """One cell of the sheet: its ids, the lines that name it, reference attack, chosen victims.
+
+    best: column of the best attack by row; filled when the sheet is drawn.
+    """
 
     cell: Mapping[str, str]
     texts: tuple[str, ...]
     reference: str
     chosen: list[tuple[float, int, int]]
     tiles: list[Tile]
+    best: Mapping[int, str | None] = field(default_factory=dict)
+
+    @property
+    def heads(self) -> dict[str, Tile]:
+        """One tile a column, in the order of the columns: original, bound, controls, attacks."""
+        found = {tile.column: tile for tile in self.tiles}
+        return dict(sorted(found.items(), key=lambda item: [*GROUPS].index(item[1].kind)))
 
 
 @dataclass(frozen=True)
@@ -60,54 +75,102 @@ class _Sheet:
 
     axes: Axes
     size: float
-    columns: list[str]
-    bounds: frozenset[str]
 
-    def left(self, column: str) -> float:
+    def left(self, place: int) -> float:
         """Left edge of a column."""
-        return LEFT + self.columns.index(column) * (self.size + GAP)
+        return LEFT + place * (self.size + GAP)
 
 
 def draw_sheet(blocks: list[Block]) -> Figure:
-    """Draw every block under the other; a method that a block lacks is a hatched square."""
-    heads = {tile.column: tile for block in blocks for tile in block.tiles}
-    order = list(GROUPS)
-    columns = sorted(heads, key=lambda column: order.index(heads[column].kind))
-    size = float(np.clip((style.WIDTH - LEFT) / len(columns) - GAP, 0.5, 0.8))
-    rows = sum(len(block.chosen) for block in blocks)
-    width = LEFT + len(columns) * (size + GAP)
-    height = HEADER + rows * (size + UNDER) + (len(blocks) - 1) * BETWEEN
+    """Draw every block under the other; headings stand again where a block has other columns than the one above."""
+    bands = [band for block in blocks for band in _bands(block)]
+    most = max(len(band.heads) for band in bands)
+    size = float(np.clip((style.WIDTH - LEFT) / most - GAP, 0.5, 0.8))
+    above: Mapping[str, Tile] = {}
+    headers = []
+    for band in bands:
+        headers.append(_header(band.heads, size) if [*above] != [*band.heads] else 0.0)
+        above = band.heads
+    rows = sum(len(band.chosen) for band in bands)
+    width = LEFT + most * (size + GAP)
+    height = sum(headers) + rows * (size + UNDER) + (len(bands) - 1) * BETWEEN
     figure = style.new_figure(width, height)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    bounds = frozenset(column for column in columns if heads[column].kind == "bound")
-    sheet = _Sheet(axes, size, columns, bounds)
-    _headings(sheet, heads)
-    top = HEADER
-    for number_of_block, block in enumerate(blocks):
-        top += BETWEEN if number_of_block else 0.0
-        _draw_block(sheet, block, top)
-        top += len(block.chosen) * (size + UNDER)
+    sheet = _Sheet(axes, size)
+    top = 0.0
+    for place, (band, header) in enumerate(zip(bands, headers, strict=True)):
+        top += header + (BETWEEN if place else 0.0)
+        if header:
+            _headings(sheet, band.heads, top, top - header)
+        _draw_block(sheet, band, top)
+        top += len(band.chosen) * (size + UNDER)
     axes.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     return figure
 
 
-def _headings(sheet: _Sheet, heads: Mapping[str, Tile]) -> None:
+def _bands(block: Block) -> list[Block]:
+    """A block that is too wide for a page, in pieces; each piece has the original and the same rows."""
+    rows = {
+        row: {t.column: t for t in block.tiles if t.row == row} for row in range(len(block.chosen))
+    }
+    block = replace(block, best={row: _best(tiles) for row, tiles in rows.items()})
+    first, *others = block.heads
+    pieces_needed = max(1, math.ceil(len(others) / (MOST_COLUMNS - 1)))
+    step = max(1, math.ceil(len(others) / pieces_needed))
+    pieces = [others[start : start + step] for start in range(0, len(others), step)] or [[]]
+    return [
+        replace(block, tiles=[tile for tile in block.tiles if tile.column in {first, *piece}])
+        for piece in pieces
+    ]
+
+
+def _slanted(heads: Mapping[str, Tile], size: float) -> bool:
+    """Whether a heading is too long to stand level above its column: a long word, or more than three lines."""
+    fits = math.floor((size + GAP) / LETTER)
+    return any(
+        max(map(len, head.heading.split())) > fits or len(textwrap.wrap(head.heading, fits)) > 3
+        for head in heads.values()
+    )
+
+
+def _lines(head: Tile, size: float, *, slanted: bool) -> list[str]:
+    return textwrap.wrap(head.heading, LONGEST if slanted else math.floor((size + GAP) / LETTER))
+
+
+def _header(heads: Mapping[str, Tile], size: float) -> float:
+    """Inches above a block for its headings and the names of their groups."""
+    slanted = _slanted(heads, size)
+    high = 0.0
+    for head in heads.values():
+        lines = _lines(head, size, slanted=slanted)
+        tilt = math.radians(SLANT)
+        level, longest = LINE * len(lines), LETTER * max(map(len, lines))
+        own = longest * math.sin(tilt) + level * math.cos(tilt) if slanted else level
+        high = max(high, own)
+    return 0.3 + high
+
+
+def _headings(sheet: _Sheet, heads: Mapping[str, Tile], under: float, top: float) -> None:
     """Method names above their columns, and a rule over each group of columns."""
-    for column in sheet.columns:
-        words = textwrap.fill(heads[column].heading, 11 if sheet.size < 0.7 else 13)
-        middle = sheet.left(column) + sheet.size / 2
-        weight = "bold" if heads[column].kind == "truth" else "normal"
-        options: Any = {"ha": "center", "va": "bottom", "fontsize": 7, "weight": weight}
-        sheet.axes.text(middle, HEADER - 0.05, words, linespacing=1.05, **options)
+    slanted = _slanted(heads, sheet.size)
+    options: Any = {"va": "bottom", "fontsize": 7, "linespacing": 1.05}
+    options |= {"rotation": SLANT, "rotation_mode": "anchor"} if slanted else {"ha": "center"}
+    for place, head in enumerate(heads.values()):
+        middle = sheet.left(place) + sheet.size / (3 if slanted else 2)
+        weight = "bold" if head.kind == "truth" else "normal"
+        words = "\n".join(_lines(head, sheet.size, slanted=slanted))
+        sheet.axes.text(middle, under - 0.05, words, weight=weight, **options)
     note = "Under each picture:\nPSNR [dB]"
-    sheet.axes.text(0, HEADER - 0.05, note, va="bottom", fontsize=6.5, color=style.MUTED)
+    sheet.axes.text(0, under - 0.05, note, va="bottom", fontsize=6.5, color=style.MUTED)
+    kinds = [head.kind for head in heads.values()]
     for kind, title in GROUPS.items():
-        own = [column for column in sheet.columns if heads[column].kind == kind]
-        if own and title:
-            start, end = sheet.left(own[0]), sheet.left(own[-1]) + sheet.size
-            sheet.axes.plot([start, end], [0.16, 0.16], color=style.HATCH, linewidth=0.8)
-            sheet.axes.text(start, 0.13, title, va="bottom", fontsize=7, color=style.MUTED)
+        if kind in kinds and title:
+            start = sheet.left(kinds.index(kind))
+            end = sheet.left(len(kinds) - 1 - kinds[::-1].index(kind)) + sheet.size
+            rule = [top + 0.16, top + 0.16]
+            sheet.axes.plot([start, end], rule, color=style.HATCH, linewidth=0.8)
+            sheet.axes.text(start, top + 0.13, title, va="bottom", fontsize=7, color=style.MUTED)
 
 
 def _draw_block(sheet: _Sheet, block: Block, top: float) -> None:
@@ -117,18 +180,16 @@ def _draw_block(sheet: _Sheet, block: Block, top: float) -> None:
         for part in textwrap.wrap(words, 17 if line == 0 else 20):
             sheet.axes.text(0.0, y, part, va="top", fontsize=7, weight=weight, color=colour)
             y += 0.135
+    columns = [*block.heads]
     for row, (quantile, _, _) in enumerate(block.chosen):
         y = top + row * (sheet.size + UNDER)
-        words = f"q {quantile:g}"
         middle = y + sheet.size / 2
         options: Any = {"ha": "right", "va": "center", "fontsize": 6.5, "color": style.MUTED}
-        sheet.axes.text(LEFT - 0.08, middle, words, **options)
-        own = {tile.column: tile for tile in block.tiles if tile.row == row}
-        best = _best(own)
-        for column in sheet.columns:
-            if column in sheet.bounds and column not in own:
-                continue  # what was trained on is the original itself
-            _draw_tile(sheet, own.get(column), column, y, bold=column == best)
+        sheet.axes.text(LEFT - 0.08, middle, f"q {quantile:g}", **options)
+        for tile in block.tiles:
+            if tile.row == row:
+                x = sheet.left(columns.index(tile.column))
+                _draw_tile(sheet, tile, x, y, bold=tile.column == block.best[row])
 
 
 def _best(tiles: Mapping[str, Tile]) -> str | None:
@@ -140,20 +201,16 @@ def _best(tiles: Mapping[str, Tile]) -> str | None:
     return max(scored, key=lambda column: scored[column]) if scored else None
 
 
-def _draw_tile(sheet: _Sheet, tile: Tile | None, column: str, y: float, *, bold: bool) -> None:
-    """One picture with its PSNR under it; failed or missing ones are hatched and say so."""
-    x = sheet.left(column)
-    words = ""
-    if tile is None:
-        words = "not run"
-    elif tile.score is not None and tile.score["status"] != "complete":
-        words = "failed"
-    if tile is None or words:
+def _draw_tile(sheet: _Sheet, tile: Tile, x: float, y: float, *, bold: bool) -> None:
+    """One picture with its PSNR under it; a failed one is hatched and says so."""
+    if tile.score is not None and tile.score["status"] != "complete":
         from matplotlib.patches import Rectangle
 
+        words = "failed"
         options: Any = {"facecolor": style.PAPER, "edgecolor": style.HATCH, "hatch": "////"}
         sheet.axes.add_patch(Rectangle((x, y), sheet.size, sheet.size, linewidth=0.4, **options))
     else:
+        words = "" if tile.score is None else number(float(tile.score["psnr"]))
         pixels = tile.pixels.transpose(1, 2, 0)
         sheet.axes.imshow(
             pixels[..., 0] if pixels.shape[2] == 1 else pixels,
@@ -163,7 +220,6 @@ def _draw_tile(sheet: _Sheet, tile: Tile | None, column: str, y: float, *, bold:
             interpolation="none",
             extent=(x, x + sheet.size, y + sheet.size, y),
         )
-        words = "" if tile.score is None else number(float(tile.score["psnr"]))
     sheet.axes.text(
         x + sheet.size / 2,
         y + sheet.size + 0.025,

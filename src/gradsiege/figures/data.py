@@ -80,7 +80,8 @@ class StudyData:
     data; cards: data cards by dataset; not_run: dicts with `what` and `why`; threat_models: the
     study's threat models as plain data (id, labels, protocol, disclosure, auxiliary);
     deviations: dicts with `what` and `why`, where the study departs from the papers;
-    explanations: by the key of a cell, what `observe` kept of its first victims' models; claims: the ledger.
+    explanations: by the key of a cell, what `observe` kept of its first victims' models; claims: the ledger; planned: keys of all attack
+    cells of the study file (none: the study file is not known, and every hole counts as not run).
     """
 
     scores: pd.DataFrame
@@ -94,6 +95,7 @@ class StudyData:
     deviations: Sequence[Mapping[str, Any]] = ()
     explanations: Mapping[str, Explanation] = field(default_factory=dict)
     claims: Sequence[Claim] = ()
+    planned: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Give tables of a study that stored nothing yet the columns that figures look for."""
@@ -133,6 +135,25 @@ class StudyData:
         }
         tables = Tables(self.study, self.scores, self.utility, self.explained, absent)
         return evaluate(self.claims, tables)
+
+    @cached_property
+    def _planned(self) -> frozenset[tuple[str, ...]]:
+        """Planned attacks without their seeds, and the observations that they attack."""
+        keys = [key.split("/") for key in self.planned]
+        return frozenset((*k[:5], *k[6:]) for k in keys) | {tuple(k[:5]) for k in keys}
+
+    def hole(self, place: Sequence[str], threat_model: str = "", attack: str = "") -> str:
+        """Why a result is missing: 'not run', 'cut' (the study file leaves it out), or 'senseless'.
+
+        place: data set, model, defense, training stage, protocol. Senseless is a counter on a defense that it
+        does not answer. A control has neither threat model nor attack.
+        """
+        if not self.planned or (*place, *filter(None, (threat_model, attack))) in self._planned:
+            return "not run"
+        items = [item for item in self.study.get("attacks", ()) if item.get("id") == attack]
+        counter = str(items[0].get("counter") or "") if items else ""
+        answered = self.name_of("defenses", place[2])
+        return "senseless" if counter and counter.partition(".")[0] != answered else "cut"
 
     def name_of(self, section: str, identifier: str) -> str:
         """Method name behind an id of the study: 'gaussian-sigma0.01' is 'gaussian'."""

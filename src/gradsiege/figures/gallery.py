@@ -108,6 +108,7 @@ def _tiles(
     """Every picture of the cell's chosen victims, with the score row it belongs to."""
     pictures = data.pictures[key]
     order = sorted(set(zip(own["victim"], own["image"], strict=True)))
+    attacks = [name.rpartition("/")[2] for name in pictures]
     for index, (_, victim, image) in enumerate(chosen):
         place = order.index((victim, image))
         rows = own[(own["victim"] == victim) & (own["image"] == image)]
@@ -117,7 +118,8 @@ def _tiles(
             row = rows[rows["attack"] == attack]
             row = row[row["threat_model"] == threat] if threat else row
             text = label(attack, data.name_of("attacks", attack))
-            text += f" ({threat.replace('_', ' ')})" if threat else ""
+            told = threat and attacks.count(attack) > 1
+            text += f" ({threat.replace('_', ' ')})" if told else ""
             score = row.iloc[0] if len(row) else None
             kind = "attack" if score is None else str(score["kind"])
             yield Tile(index, entry, text, kind, pictures[entry][place], score)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from gradsiege import artifacts
 from gradsiege.analysis import ledger
-from gradsiege.cells import Cell, cells, digest, parse_key
+from gradsiege.cells import Cell, attack_cells, cells, digest, parse_key
 from gradsiege.datasets import supply
 from gradsiege.figures.data import Explanation, LazyPictures, StudyData
 from gradsiege.study import Study
@@ -33,7 +34,7 @@ def load_study(study: Study, root: Path = Path(), claims: Path = ledger.FILE) ->
                 not_run.append({"what": f"{stage} {cell.key}", "why": reason})
                 continue
             manifest = artifacts.read_manifest(cell.folder(study, root))
-            manifests.append(_flat(manifest))
+            manifests.append({**_flat(manifest), "memory": _memory(cell, study, root)})
             finished.setdefault(stage, []).append(cell)
             if manifest["status"] == "failed":
                 not_run.append({"what": f"{stage} {cell.key} (failed)", "why": manifest["reason"]})
@@ -54,6 +55,7 @@ def load_study(study: Study, root: Path = Path(), claims: Path = ledger.FILE) ->
         threat_models=[threat.model_dump(mode="json") for threat in study.threat_models],
         explanations=_explanations(finished.get("observe", []), study, root),
         claims=ledger.load(claims) if claims.is_file() else [],
+        planned=frozenset(cell.key for cell in attack_cells(study)),
     )
 
 
@@ -98,6 +100,16 @@ def _flat(manifest: dict[str, Any]) -> dict[str, Any]:
         "cell": manifest["key"],
         **{name: environment[name] for name in ("device", "versions", "commit", "threads")},
     }
+
+
+def _memory(cell: Cell, study: Study, root: Path) -> float | None:
+    """Largest resident set of a cell's job [MiB], which Snakemake measured; None where another program ran it."""
+    kept = root / "results" / study.study / "benchmarks" / cell.stage / f"{cell.key}.jsonl"
+    if not kept.is_file():
+        return None
+    lines = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
+    measured = [float(line["max_rss"]) for line in lines if line.get("max_rss") not in (None, "NA")]
+    return max(measured, default=None)
 
 
 def _absent_metrics(scored: list[Cell], study: Study, root: Path) -> list[dict[str, Any]]:

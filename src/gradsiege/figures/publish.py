@@ -12,6 +12,7 @@ from gradsiege.figures.save import save
 from gradsiege.study import Study
 
 REPORT = "report"
+DEFAULT = Path("config", "quick.yaml")  # what `snakemake` alone runs
 
 
 def folder_of(name: str, study: Study, root: Path = Path()) -> Path:
@@ -27,36 +28,49 @@ def draw(name: str, data: StudyData) -> Drawn:
     return drawn
 
 
-def publish(names: list[str], study: Study, root: Path = Path()) -> list[Path]:
-    """Write the named figures, tables or report; a path such as ``.../gallery.pdf`` counts as its name."""
+def publish(
+    names: list[str], study: Study, root: Path = Path(), file: Path | None = None
+) -> list[Path]:
+    """Write the named figures, tables or report; a path such as ``.../gallery.pdf`` counts as its name.
+
+    file: where the study file lies, for the commands that the report prints; ``config/<study>.yaml`` unless given.
+    """
     data = load_study(study, root)
+    choice = _choice(file or Path("config", f"{study.study}.yaml"))
     written: list[Path] = []
     for given in names:
         name = Path(given).stem
         if name == REPORT:
-            written.append(_report(study, data, root))
+            written.append(_report(study, data, root, choice))
             continue
         written += save(draw(name, data), folder_of(name, study, root), name)
     return written
 
 
-def _report(study: Study, data: StudyData, root: Path) -> Path:
+def _report(study: Study, data: StudyData, root: Path, choice: str) -> Path:
     from gradsiege.figures.report import render
 
     drawn = {name: draw(name, data) for name in study.figures}
     path = root / "results" / study.study / "report.html"
-    commands = {name: _command(name, study) for name in study.figures}
-    commands["all"] = f"snakemake{_choice(study)}"
-    commands["report"] = f"snakemake {path.relative_to(root)}{_choice(study)}"
+    commands = {name: _command(name, study, choice) for name in study.figures}
+    commands["all"] = f"snakemake{choice}"
+    commands["report"] = f"snakemake {path.relative_to(root)}{choice}"
     artifacts.write_text(path, render(data, drawn, commands))
     return path
 
 
-def _command(name: str, study: Study) -> str:
+def _command(name: str, study: Study, choice: str) -> str:
     """The command that makes one figure again, and only what it lacks."""
     ending = "csv" if name.startswith("table_") else "pdf"
-    return f"snakemake {folder_of(name, study) / name}.{ending}{_choice(study)}"
+    return f"snakemake {folder_of(name, study) / name}.{ending}{choice}"
 
 
-def _choice(study: Study) -> str:
-    return "" if study.study == "quick" else f" --config study=config/{study.study}.yaml"
+def _choice(file: Path) -> str:
+    """What tells Snakemake which study is meant; nothing for the default one. Paths are as seen from here.
+
+    >>> _choice(Path("config/paper/shadow.yaml")), _choice(Path("config/quick.yaml"))
+    (' --config study=config/paper/shadow.yaml', '')
+    """
+    here = Path.cwd()
+    near = file.relative_to(here) if file.is_absolute() and file.is_relative_to(here) else file
+    return "" if near == DEFAULT else f" --config study={near}"

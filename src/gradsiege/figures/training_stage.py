@@ -44,7 +44,7 @@ def draw(data: StudyData) -> Drawn:
         figure, axes = style.panels(rows, columns, style.WIDTH, 3.0)
         flat = [panel for row in axes for panel in row]
         for panel, (key, part) in zip(flat, groups, strict=False):
-            _lines(panel, part, stages, data)
+            _lines(panel, part, in_stage_order(part["training_stage"]), data)
             names = [label(str(name)) for name in key]
             panel.set_title(f"{names[0]}, {names[1]}, {names[2]}")
         for panel in flat[len(groups) :]:
