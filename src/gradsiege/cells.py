@@ -50,6 +50,13 @@ STAGE_VERSIONS = {
     "attack": 1,
     "score": 3,
 }
+# Keys that came when there were results already, with the value that means what was done before. They are no part of a cell's
+# settings where they hold it, so that its digest and its results stay.
+ADDED_LATER: dict[str, dict[str, Any]] = {
+    "protocol": {"rounds": 1},
+    "threat_model": {"rounds": 1},
+    "attack": {"rounds": "first"},
+}
 SECTIONS = {
     "dataset": "datasets",
     "model": "models",
@@ -150,6 +157,11 @@ def _wanted(cell: Cell, study: Study) -> bool:
 
 def attack_cells(study: Study) -> Iterator[Cell]:
     """Every attack cell of the study, in the order of its lists; a counter meets its own defense alone, if disclosed."""
+    unseen = {
+        (protocol.id, threat.id)
+        for protocol, threat in itertools.product(study.protocols, study.threat_models)
+        if threat.rounds > protocol.rounds
+    }
     senseless = {
         (defense.id, threat.id, attack.id)
         for defense, threat, attack in itertools.product(
@@ -170,6 +182,8 @@ def attack_cells(study: Study) -> Iterator[Cell]:
     for ids in itertools.product(*lists):
         cell = Cell("attack", **dict(zip(FIELDS["attack"], ids, strict=True)))
         pairing = (cell.defense, cell.threat_model, cell.attack)
+        if (cell.protocol, cell.threat_model) in unseen:
+            continue
         if pairing not in senseless and _wanted(cell, study):
             yield cell
 
@@ -265,7 +279,12 @@ def settings(cell: Cell, study: Study) -> dict[str, Any]:
     for name in FIELDS[cell.stage]:
         if name in SECTIONS:
             item = study.one(SECTIONS[name], getattr(cell, name))
-            chosen[name] = item.model_dump(mode="json")
+            later = ADDED_LATER.get(name, {})
+            chosen[name] = {
+                key: value
+                for key, value in item.model_dump(mode="json").items()
+                if key not in later or value != later[key]
+            }
             if SECTIONS[name] in catalogue.KINDS:
                 entry = catalogue.entries(SECTIONS[name])[item.name]
                 chosen[name]["version"] = entry.version

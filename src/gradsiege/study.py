@@ -100,6 +100,11 @@ class Attack(Method):
     patience: Positive | None = Field(
         None, description="a victim's attack stops after so many iterations without progress"
     )
+    rounds: Literal["first", "joint", "average"] = Field(
+        "first",
+        description="which of the granted rounds of a client are matched: the first alone, all of them together with one "
+        "image, or their mean as if it were one update of the first model",
+    )
     counter: str | None = Field(
         None,
         description="what an informed attacker does about a defense; meets that defense alone, and only where it is disclosed",
@@ -110,10 +115,16 @@ class Attack(Method):
         """What a threat model must grant: the needs of the recipe, then those of the counter."""
         own = catalogue.entries("attacks")[self.name].requires
         more = catalogue.entries("counters")[self.counter].requires if self.counter else ()
-        return tuple(dict.fromkeys((*own, *more)))
+        several = ("rounds",) if self.rounds != "first" else ()
+        return tuple(dict.fromkeys((*own, *more, *several)))
 
     def meets(self, defense: Defense, threat: Threat) -> bool:
-        """Whether the attack is run: with a counter, only on the defense that it answers, and where that is disclosed."""
+        """Whether the attack is run: with a counter, only on the defense that it answers, and where that is disclosed.
+
+        An attack on several rounds runs where several are granted, and no other attack does: it would ignore the grant.
+        """
+        if (self.rounds != "first") != (threat.rounds > 1):
+            return False
         if self.counter is None:
             return True
         return threat.disclosure and self.counter.partition(".")[0] == defense.name
@@ -177,11 +188,16 @@ class Protocol(Section):
     duplicates: bool = Field(
         False, description="group victims by class, so that batches hold a label several times"
     )
+    rounds: Positive = Field(
+        1,
+        description="consecutive rounds in which the victims take part with the same images; the server takes the mean of "
+        "their updates in between",
+    )
 
     @property
     def training(self) -> dict[str, Any]:
         """What the client does with its images, without how they were chosen."""
-        return self.model_dump(exclude={"id", "duplicates"})
+        return self.model_dump(exclude={"id", "duplicates", "rounds"})
 
     @model_validator(mode="before")
     @classmethod
@@ -211,6 +227,9 @@ class Threat(Section):
     auxiliary: bool = Field(True, description="auxiliary images, and priors trained on them")
     batch_statistics: bool = Field(
         False, description="mean and variance of the private batch at every batch norm"
+    )
+    rounds: Positive = Field(
+        1, description="rounds of a client that the attacker knows to be of the same images"
     )
 
 
@@ -289,12 +308,14 @@ def _expand_sweep(defense: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _with_id(item: dict[str, Any]) -> dict[str, Any]:
-    """Give a method without an id one that names its arm, unless that is the faithful one, and its counter."""
+    """Give a method without an id one that names its arm, unless that is the faithful one, its counter and its rounds."""
     released = ["as_released"] if item.get("arm", "faithful") == "as_released" else []
     counter = [str(item["counter"])] if item.get("counter") else []
-    if item.get("id") or not (released or counter):
+    several = item.get("rounds", "first")
+    rounds = [f"{several}_rounds"] if several != "first" else []
+    if item.get("id") or not (released or counter or rounds):
         return item
-    return {**item, "id": "-".join([str(item["name"]), *released, *counter])}
+    return {**item, "id": "-".join([str(item["name"]), *released, *counter, *rounds])}
 
 
 def _expand(raw: dict[str, Any]) -> dict[str, Any]:
@@ -414,6 +435,13 @@ def _check(study: Study) -> None:
     for prior in study.priors:
         if prior.dataset is not None:
             study.one("datasets", prior.dataset)
+    most = max(protocol.rounds for protocol in study.protocols)
+    for threat in study.threat_models:
+        if threat.rounds > most:
+            raise StudyError(
+                f"threat_models.{threat.id}: {threat.rounds} rounds are granted, but clients take part in {most} at most; "
+                "raise 'rounds' of a protocol"
+            )
     priors = {prior.id: prior.name for prior in study.priors}
     for attack in study.attacks:
         needed = [
@@ -428,6 +456,10 @@ def _check(study: Study) -> None:
                     + (nearest(identifier, list(priors)) if priors else "the study has none")
                 )
         everywhere = itertools.product(study.defenses, study.threat_models)
+        if attack.rounds != "first" and all(one.rounds == 1 for one in study.threat_models):
+            raise StudyError(
+                f"attacks.{attack.id}: 'rounds: {attack.rounds}' needs a threat model that grants several 'rounds'"
+            )
         if not any(attack.meets(*pair) for pair in everywhere):
             raise StudyError(
                 f"attacks.{attack.id}: {attack.counter} needs a defense {(attack.counter or '').partition('.')[0]!r} and "

@@ -92,7 +92,7 @@ def test_an_attack_without_total_variation_is_refused(defended: Scenes) -> None:
     scene = defended("none")
     scene = replace(scene, seen=replace(scene.seen, disclosure=disclosed()))
     recipe = build("idlg", {}, "faithful", 5, scene.knowledge)
-    with pytest.raises(StudyError, match="tells noise from image by the total variation"):
+    with pytest.raises(StudyError, match="tell noise from image by the total variation"):
         shadow.denoise(Attempt(scene.knowledge, recipe))
 
 

@@ -30,6 +30,7 @@ KEY = ["dataset", "defense", "training_stage", "attack"]
 TABLES = (
     "table_attacks",
     "table_defenses",
+    "table_headline",
     "table_utility",
     "table_claims",
     "table_compute",

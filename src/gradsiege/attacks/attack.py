@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from gradsiege import artifacts
-from gradsiege.attacks import counters, recipes
+from gradsiege.attacks import counters, recipes, several_rounds
 from gradsiege.attacks.counters.attempt import Attempt
 from gradsiege.attacks.engine.choice import MEASURED, Choice, Policy
 from gradsiege.attacks.engine.loop import State
@@ -25,6 +25,7 @@ from gradsiege.priors.prior import load_prior
 from gradsiege.protocol.observation import group, load_observation
 from gradsiege.protocol.reconstruction import Reconstruction, save_reconstruction
 from gradsiege.protocol.threat_model import ThreatModel, require, strip
+from gradsiege.study import Attack
 
 SECONDS_BETWEEN_SAVES = 30.0
 
@@ -50,22 +51,28 @@ def attack(
         TrainedPrior(*load_prior(job.input(other, "prior.safetensors")))
         for other in priors_of(cell, study)
     ]
-    knowledge = Knowledge(seen, threat, next(iter(priors), None), tuple(priors[1:]))
-    recipe = recipes.build(entry.name, entry.parameters, entry.arm, entry.iterations, knowledge)
-    recipe = recipe.but(
-        update_model=entry.update_model, evaluated_at=entry.evaluated_at, patience=entry.patience
-    )
-    recipe = replace(recipe, label_rule=entry.label_rule)
-    attempt = Attempt(knowledge, recipe)
-    if entry.counter:
-        attempt = counters.apply(entry.counter, attempt)
+    attempts = [
+        _attempt(Knowledge(one, threat, next(iter(priors), None), tuple(priors[1:])), entry)
+        for one in several_rounds.seen_by(seen, entry.rounds)
+    ]
+    attempt, *later = attempts
+    if later:
+        attempt = attempt.with_labels(several_rounds.agreed_labels(attempts))
     # The starts depend on the victim and the seed alone: attacks that start in one space start alike.
     seed = (study.seed, cell.at("observe").key, "attack")
     saver = Saver(job)
     memory = EngineMemory(job.root / "scratch" / "engines")
     policy = Policy(engine, memory.recall, memory.remember)
-    chosen = (attempt.knowledge, attempt.recipe, entry.restarts)
-    found = reconstruct(*chosen, seed, saver.resume, saver.pause, policy)
+    found = reconstruct(
+        attempt.knowledge,
+        attempt.recipe,
+        entry.restarts,
+        seed,
+        saver.resume,
+        saver.pause,
+        policy,
+        [(one.knowledge, one.recipe) for one in later],
+    )
     found = replace(found, images=attempt.finish(found.images))
     failures = dict(seen.failures)
     for victim in torch.isfinite(found.matching_loss).logical_not().nonzero().flatten().tolist():
@@ -78,14 +85,29 @@ def attack(
     job.notes = {
         "threat_model": threat.describe(),
         "counter": entry.counter,
-        "evaluations": sum(stage.evaluations for stage in attempt.recipe.stages) * entry.restarts,
+        "evaluations": sum(stage.evaluations for stage in attempt.recipe.stages)
+        * entry.restarts
+        * len(attempts),
         "iterations": entry.iterations,
         "restarts": entry.restarts,
         "engines": found.engines,
-        "device": describe(knowledge.device),
+        "device": describe(attempt.knowledge.device),
     }
+    if entry.rounds != "first":
+        job.notes["rounds"] = f"{entry.rounds} of {1 + len(seen.later)}"
     save_reconstruction(job.path("reconstructions.safetensors"), replace(found, failures=failures))
     artifacts.write_table(job.path("trace.parquet"), _trace(found))
+
+
+def _attempt(knowledge: Knowledge, entry: Attack) -> Attempt:
+    """Build the recipe against one update of each victim, and let the counter change it."""
+    recipe = recipes.build(entry.name, entry.parameters, entry.arm, entry.iterations, knowledge)
+    recipe = recipe.but(
+        update_model=entry.update_model, evaluated_at=entry.evaluated_at, patience=entry.patience
+    )
+    averaged = knowledge.threat.rounds if entry.rounds == "average" else 1
+    attempt = Attempt(knowledge, replace(recipe, label_rule=entry.label_rule), averaged=averaged)
+    return counters.apply(entry.counter, attempt) if entry.counter else attempt
 
 
 def where_to_run(device: str) -> torch.device:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import torch
@@ -15,7 +15,6 @@ from gradsiege.attacks.engine.engines import ENGINES
 from gradsiege.attacks.engine.evolution import CMAES, evolve, population_evaluator
 from gradsiege.attacks.engine.loop import State, begin, optimise
 from gradsiege.attacks.engine.objective import (
-    Evaluate,
     Evaluation,
     Problem,
     Target,
@@ -46,6 +45,7 @@ def reconstruct(
     resume: Callable[[], State | None] = lambda: None,
     pause: Callable[[State], None] = lambda state: None,
     policy: Policy | None = None,
+    later: Sequence[tuple[Knowledge, Recipe]] = (),
 ) -> Reconstruction:
     """Run a recipe against every victim of an observation at once.
 
@@ -57,13 +57,17 @@ def reconstruct(
         resume: returns a saved state, or None to start afresh.
         pause: called between iterations; may save and leave.
         policy: how the engine is chosen; by measurement if not given.
+        later: what was seen of the same images in further rounds, and a recipe for each, whose stages are those of
+            `recipe` but for distance and space. What is minimised is the mean over all rounds; labels are the first's.
     """
     observation = knowledge.observation
     if observation.training is None:
         raise ThreatModelError("matching the update needs the local protocol, which is not granted")
-    target = _target(knowledge, _labels(knowledge, recipe), restarts)
+    labels = _labels(knowledge, recipe)
+    target = _target(knowledge, labels, restarts)
     model = build(observation.model).to(next(iter(observation.parameters.values())).dtype)
     first = recipe.stages[0]
+    targets = [_target(other, labels, restarts) for other, _ in later]
 
     def starts() -> Variables:
         drawn = starting_points(first, observation.victims, restarts, seed)
@@ -76,7 +80,11 @@ def reconstruct(
         if number > state.stage:
             state = _next_stage(state, stage, starts)
         problem = Problem(model, observation, observation.training, stage)
-        run = Run(problem, target, restarts, (*seed, state.stage), pause, policy or Policy())
+        again = [
+            (replace(problem, observation=other.observation, stage=others.stages[number]), seen)
+            for (other, others), seen in zip(later, targets, strict=True)
+        ]
+        run = Run(problem, target, restarts, (*seed, state.stage), pause, policy or Policy(), again)
         state = run.go(state)
         choices += run.choices
         if stage.iterate == "last":
@@ -88,6 +96,21 @@ def reconstruct(
         trace=[(i, loss.cpu().view(observation.victims, restarts)) for i, loss in state.trace],
         engines=[asdict(choice) for choice in choices],
     )
+
+
+def mean_of(rounds: Sequence[Evaluation]) -> Evaluation:
+    """Return the mean of several rounds' gradients and matching losses; a single round's are left as they are.
+
+    >>> one, other = ({"x": torch.tensor([1.0])}, torch.tensor([2.0])), ({"x": torch.tensor([3.0])}, torch.tensor([0.0]))
+    >>> mean_of([one, other])
+    ({'x': tensor([2.])}, tensor([1.]))
+    """
+    if len(rounds) == 1:
+        return rounds[0]
+    gradients = {
+        name: torch.stack([one[name] for one, _ in rounds]).mean(0) for name in rounds[0][0]
+    }
+    return gradients, torch.stack([matching for _, matching in rounds]).mean(0)
 
 
 def starting_points(stage: Stage, victims: int, restarts: int, seed: Seed) -> Variables:
@@ -144,6 +167,7 @@ class Run:
     seed: Seed
     pause: Callable[[State], None]
     policy: Policy
+    later: Sequence[tuple[Problem, Target]] = ()
     choices: list[Choice] = field(default_factory=list)
 
     def go(self, state: State) -> State:
@@ -155,26 +179,41 @@ class Run:
 
         def at(x: Variables, iteration: int) -> Evaluation:
             if stage.group is not None:
-                self.target.consensus = self._consensus(x, iteration, state)
-            return evaluate(x, self.target)
+                consensus = self._consensus(x, iteration, state)
+                for target in (self.target, *(target for _, target in self.later)):
+                    target.consensus = consensus
+            return evaluate(x)
 
         return optimise(
             at, self._settle, stage.optimizer, stage.iterations, state, self.pause, stage.patience
         )
 
-    def _evaluation(self, state: State) -> Evaluate:
-        """Return the evaluation by the chosen engine; a state that has one keeps it."""
+    def _evaluation(self, state: State) -> Callable[[Variables], Evaluation]:
+        """Return the evaluation of all rounds by the chosen engine; a state that has one keeps it."""
         choice = Choice(state.engine, state.chunk)
         if not state.engine:
             choice = choose(self.policy, self.problem, state.x, self.target)
             state.engine, state.chunk = choice.engine, choice.chunk
         self.choices.append(choice)
-        return Chunked(ENGINES[choice.engine](self.problem), choice.chunk)
+        rounds = [
+            (Chunked(ENGINES[choice.engine](problem), choice.chunk), target)
+            for problem, target in ((self.problem, self.target), *self.later)
+        ]
+        return lambda x: mean_of([evaluate(x, target) for evaluate, target in rounds])
 
     def _evolve(self, state: State, optimizer: CMAES) -> State:
-        fitness = population_evaluator(element_cost(self.problem), optimizer.population)
+        rounds = [
+            (population_evaluator(element_cost(problem), optimizer.population), target)
+            for problem, target in ((self.problem, self.target), *self.later)
+        ]
+
+        def fitness(candidates: Variables) -> tuple[Tensor, Tensor]:
+            found = [evaluate(candidates, target) for evaluate, target in rounds]
+            totals, matching = zip(*found, strict=True)
+            return torch.stack(totals).mean(0), torch.stack(matching).mean(0)
+
         return evolve(
-            lambda candidates: fitness(candidates, self.target),
+            fitness,
             optimizer,
             self.problem.stage.iterations,
             state,

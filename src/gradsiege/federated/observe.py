@@ -10,6 +10,7 @@ from gradsiege.cells import shadow_of
 from gradsiege.defenses.base import Client
 from gradsiege.federated.client import train_locally, upload
 from gradsiege.federated.explain import explain, save_explanations
+from gradsiege.federated.later_rounds import later_rounds, progress_of
 from gradsiege.images import load_images
 from gradsiege.jobs import Job
 from gradsiege.models import build
@@ -38,6 +39,7 @@ def observe(job: Job) -> None:
     training = LocalTraining(**protocol.training)
     images, labels = _victims(job, protocol.images, protocol.duplicates)
     updates, explanations, statistics, used = [], [], [], []
+    clients, uploaded = [], []
     for victim in range(study.victims):
         # Which noise a victim meets depends on no attack, and every attack meets the same noise.
         names = (study.seed, cell.key, "victim", victim)
@@ -55,6 +57,8 @@ def observe(job: Job) -> None:
         trained = train_locally(client, defense)
         sent = upload(*trained, client, defense)
         updates.append(sent[0])
+        uploaded.append(sent[1])
+        clients.append(client)
         # Of several passes over the images the first.
         used.append(torch.cat(client.trained)[: protocol.images])
         if victim < study.explained:
@@ -63,6 +67,10 @@ def observe(job: Job) -> None:
         statistics.append(batch_statistics(model.eval(), state, images[victim]))
     update = _stack(updates)
     usable = finite(update)
+    seeds = (study.seed, cell.key)
+    later = later_rounds(clients, defense, (updates, uploaded), protocol.rounds - 1, seeds)
+    for one in later:
+        usable &= finite(one.update)
     failures = {
         victim: checkpoint.failure or "the update is not finite"
         for victim in range(study.victims)
@@ -79,6 +87,8 @@ def observe(job: Job) -> None:
         labels=labels,
         failures=failures,
         statistics=_stack(statistics),
+        later=later,
+        progress=progress_of(clients[0], len(later)),
     )
     if failures:
         job.fail(

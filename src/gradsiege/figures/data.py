@@ -111,6 +111,13 @@ class StudyData:
         return summarise(self.scores)
 
     @cached_property
+    def attackers(self) -> pd.DataFrame:
+        """`analysis.headline.headline`: every setting's attackers and the verdict on its protection."""
+        from gradsiege.figures.table_headline import attackers
+
+        return attackers(self)
+
+    @cached_property
     def explained(self) -> pd.DataFrame:
         """One row an explained victim: deletion and insertion areas of the model that it uploads."""
         rows = []

@@ -11,6 +11,7 @@ from gradsiege.figures.claim_words import tally
 from gradsiege.figures.data import StudyData, in_stage_order
 from gradsiege.figures.labels import label
 from gradsiege.figures.privacy_utility import SETTING, final_accuracy
+from gradsiege.figures.table_headline import standing
 from gradsiege.figures.wording import number, percent, percent_interval, with_interval
 
 
@@ -33,6 +34,7 @@ def findings(data: StudyData) -> list[Finding]:
     return [
         *_undefended(data)[:MOST],
         *_stages(data)[:MOST],
+        *[Finding("Which protection survives", text) for text in standing(data)[:MOST]],
         *_defenses(data)[: 2 * MOST],
         *_failures(data),
         *([Finding("Claims", tally(data.outcomes))] if data.claims else []),

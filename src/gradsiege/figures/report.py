@@ -22,6 +22,7 @@ from gradsiege.figures.wording import threat_in_words
 from gradsiege.study import ROLES
 
 READING_ORDER = (
+    "table_headline",
     "gallery",
     "table_attacks",
     "training_stage",

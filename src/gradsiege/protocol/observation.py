@@ -23,6 +23,15 @@ TRUTH = "truth"
 
 
 @dataclass(frozen=True)
+class Round:
+    """A later round of the same victims on the same images: its global state and their updates, as in `Observation`."""
+
+    parameters: Tensors
+    buffers: Tensors
+    update: Tensors
+
+
+@dataclass(frozen=True)
 class Observation:
     """One checkpoint and the updates of several victims, who all started from it.
 
@@ -37,6 +46,8 @@ class Observation:
         failures: victims without a usable update, with the reason.
         statistics: mean and variance of the private batch at the input of every batch norm, ``[victims, channels]``, as
             ``<layer>.mean`` and ``<layer>.variance``, if granted.
+        later: further rounds of the same victims on the same images, if the protocol has several and they are granted.
+        progress: t / R of the first round and of the later ones; empty if there are no later ones.
     """
 
     model: ModelSpec
@@ -49,6 +60,8 @@ class Observation:
     labels: Tensor | None
     failures: dict[int, str] = field(default_factory=dict)
     statistics: Tensors = field(default_factory=dict)
+    later: tuple[Round, ...] = ()
+    progress: tuple[float, ...] = ()
 
     def to(self, device: torch.device) -> Observation:
         """Return the observation with all tensors on a device."""
@@ -63,7 +76,28 @@ class Observation:
             update=move(self.update),
             labels=None if self.labels is None else self.labels.to(device),
             statistics=move(self.statistics),
+            later=tuple(
+                Round(move(one.parameters), move(one.buffers), move(one.update))
+                for one in self.later
+            ),
         )
+
+    def rounds(self) -> list[Observation]:
+        """Return what was seen in every round, as one observation each; `progress` then holds its own round's alone."""
+        if not self.later:
+            return [self]
+        first = Round(self.parameters, self.buffers, self.update)
+        return [
+            replace(
+                self,
+                parameters=one.parameters,
+                buffers=one.buffers,
+                update=one.update,
+                later=(),
+                progress=(progress,),
+            )
+            for one, progress in zip((first, *self.later), self.progress, strict=True)
+        ]
 
     @property
     def victims(self) -> int:
@@ -84,14 +118,22 @@ def save_observation(path: Path, observation: Observation) -> None:
     tensors |= {f"statistics.{k}": v for k, v in observation.statistics.items()}
     if observation.labels is not None:
         tensors["labels"] = observation.labels
+    for number, one in enumerate(observation.later, 1):
+        for name in ("parameters", "buffers", "update"):
+            # Buffers that no round changes are one tensor in memory, and must be several in a file.
+            part = {k: v.clone() for k, v in getattr(one, name).items()}
+            tensors |= {f"round{number}.{name}.{k}": v for k, v in part.items()}
     training = observation.training
-    metadata = {
+    metadata: dict[str, Any] = {
         "model": asdict(observation.model),
         "images": observation.images,
         "training": asdict(training) if training else None,
         "disclosure": observation.disclosure,
         "failures": {str(victim): reason for victim, reason in observation.failures.items()},
     }
+    if observation.later:
+        # The file of a single round stays what it was before there were several.
+        metadata["progress"] = list(observation.progress)
     artifacts.write_tensors(path, tensors, OBSERVATION, metadata)
 
 
@@ -108,6 +150,7 @@ def load_observation(path: Path) -> Observation:
     """Read an observation; any other kind of file, the truth above all, is refused."""
     tensors, metadata = artifacts.read_tensors(path, OBSERVATION)
     training = metadata["training"]
+    progress = tuple(metadata.get("progress", ()))
     return Observation(
         model=ModelSpec(**metadata["model"]),
         parameters=group(tensors, "parameters."),
@@ -119,7 +162,14 @@ def load_observation(path: Path) -> Observation:
         labels=tensors.get("labels"),
         failures={int(victim): reason for victim, reason in metadata["failures"].items()},
         statistics=group(tensors, "statistics."),
+        later=tuple(_round(tensors, number) for number in range(1, len(progress))),
+        progress=progress,
     )
+
+
+def _round(tensors: Tensors, number: int) -> Round:
+    own = group(tensors, f"round{number}.")
+    return Round(group(own, "parameters."), group(own, "buffers."), group(own, "update."))
 
 
 def save_truth(path: Path, images: Tensor, labels: Tensor, trained_images: Tensor) -> None:

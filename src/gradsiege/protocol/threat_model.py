@@ -26,6 +26,7 @@ class ThreatModel:
         disclosure: the defense and its public parameters.
         auxiliary: auxiliary images and the priors trained on them.
         batch_statistics: the private batch's own statistics at every batch norm, which some published attacks take.
+        rounds: how many rounds of a client the attacker knows to be of the same images; 1 if it takes each by itself.
     """
 
     id: str
@@ -34,6 +35,7 @@ class ThreatModel:
     disclosure: bool = False
     auxiliary: bool = True
     batch_statistics: bool = False
+    rounds: int = 1
 
     def grants(self, requirement: str) -> bool:
         """Whether one requirement of a recipe is granted.
@@ -45,6 +47,8 @@ class ThreatModel:
             return self.labels == "given"
         if requirement.startswith("prior:") or requirement == "auxiliary":
             return self.auxiliary
+        if requirement == "rounds":
+            return self.rounds > 1
         return bool(getattr(self, requirement))
 
     def describe(self) -> str:
@@ -60,6 +64,7 @@ class ThreatModel:
                 ("the defense", self.disclosure),
                 ("auxiliary data", self.auxiliary),
                 ("the private batch's statistics", self.batch_statistics),
+                (f"{self.rounds} rounds of the same images", self.rounds > 1),
             )
             if granted
         ]
@@ -101,4 +106,6 @@ def strip(observation: Observation, threat: ThreatModel) -> Observation:
         training=observation.training if threat.protocol else None,
         disclosure=observation.disclosure if threat.disclosure else None,
         statistics=observation.statistics if threat.batch_statistics else {},
+        later=observation.later[: threat.rounds - 1],
+        progress=observation.progress[: threat.rounds] if threat.rounds > 1 else (),
     )

@@ -38,11 +38,13 @@ class Attempt:
 
     Attributes:
         finish: maps the images found, ``[victims, images, c, h, w]`` in [0, 1], to those that are handed over.
+        averaged: how many rounds the update is the mean of, each with noise of its own.
     """
 
     knowledge: Knowledge
     recipe: Recipe
     finish: Callable[[Tensor], Tensor] = lambda images: images
+    averaged: int = 1
 
     @property
     def disclosure(self) -> dict[str, Any]:

@@ -16,11 +16,14 @@ TINY = 1e-12
 
 
 def deviation(attempt: Attempt) -> float:
-    """Return the deviation of the noise on one coordinate of the update: sigma C / n in each of its local steps."""
+    """Return the deviation of the noise on one coordinate of the update: sigma C / n in each of its local steps.
+
+    Of the mean of several rounds it is less by the root of their number.
+    """
     training = attempt.knowledge.observation.training
     assert training is not None  # granted: it stands in REQUIRES
     one_step = attempt.disclosure["noise_multiplier"] * attempt.disclosure["bound"]
-    return float(one_step) / training.batch_size * math.sqrt(training.steps)
+    return float(one_step) / training.batch_size * math.sqrt(training.steps / attempt.averaged)
 
 
 def clipped_view(candidate: Tensors, observed: Tensors, bound: float) -> tuple[Tensors, Tensors]:

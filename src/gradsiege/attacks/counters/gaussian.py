@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from gradsiege.attacks.counters.attempt import Attempt
 from gradsiege.attacks.counters.noise import GaussianLikelihood, estimated_deviation
 
@@ -11,7 +13,8 @@ REQUIRES = ("disclosure",)
 
 def likelihood(attempt: Attempt) -> Attempt:
     """Match by the likelihood of the disclosed noise, l2 / sigma^2, so that prior and noise are weighed in one unit."""
-    return attempt.by(GaussianLikelihood(float(attempt.disclosure["sigma"])))
+    sigma = float(attempt.disclosure["sigma"]) / math.sqrt(attempt.averaged)
+    return attempt.by(GaussianLikelihood(sigma))
 
 
 def estimated_likelihood(attempt: Attempt) -> Attempt:

@@ -17,7 +17,7 @@ from gradsiege.attacks.engine.regularizers import (
 )
 from gradsiege.attacks.engine.spaces import Space
 from gradsiege.attacks.engine.variables import Variables
-from gradsiege.errors import StudyError
+from gradsiege.errors import StudyError, ThreatModelError
 
 VERSION = 1
 REQUIRES = ("disclosure",)
@@ -37,12 +37,14 @@ class WithNoise:
         maps: ``(images, maps, height, width)`` of the noise, with one map or one per channel.
         deviation: ``[channels]``, from normalised units to pixels.
         peak: largest noise, in normalised units.
+        scale: of the noise in this round.
     """
 
     inner: Space
     maps: tuple[int, int, int, int]
     deviation: Tensor
     peak: float
+    scale: float = 1.0
 
     def start(self, generator: torch.Generator) -> Variables:
         """Draw one element, without noise."""
@@ -56,7 +58,7 @@ class WithNoise:
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return (clean images as the network would see them, noisy images in [0, 1])."""
         normalised, images = self.inner.decode(x, labels)
-        return normalised, images + x[NOISE] * self.deviation[:, None, None]
+        return normalised, images + self.scale * x[NOISE] * self.deviation[:, None, None]
 
     def labels(self, x: Variables, labels: Tensor) -> Tensor:
         """Return the labels of the inner space."""
@@ -88,21 +90,45 @@ def denoise(attempt: Attempt) -> Attempt:
     Raises:
         StudyError: the recipe has no total variation.
     """
+    return _with_noise(attempt, largest_noise(attempt), 1.0)
+
+
+def two_round_extrapolation(attempt: Attempt) -> Attempt:
+    """Share image and noise between rounds, whose amplitudes exp(t / R) are known: the match extrapolates to none.
+
+    With the pattern frozen, two rounds a and b are two equations for image and noise at every pixel, whose solution is
+    x = (e^b x_a - e^a x_b) / (e^b - e^a); that it moves a little from round to round is taken for noise. It goes
+    with `rounds: joint`; more rounds are more equations.
+
+    Raises:
+        ThreatModelError: the attack sees a single round.
+        StudyError: the recipe has no total variation.
+    """
+    progress = attempt.knowledge.observation.progress
+    if len(progress) != 1:
+        raise ThreatModelError(
+            "shadow.two_round_extrapolation needs rounds of different amplitude: give the attack 'rounds: joint', and a "
+            "threat model that grants several rounds"
+        )
+    # The amplitude of the first round of all is the unit of the noise.
+    return _with_noise(attempt, largest_noise(attempt) / math.e, math.exp(progress[0]))
+
+
+def _with_noise(attempt: Attempt, peak: float, scale: float) -> Attempt:
     shape, _, deviation = attempt.knowledge.pixel_arguments()
     images, channels, height, width = shape
     maps = channels if attempt.disclosure["scrambled_map"] else 1
-    peak = largest_noise(attempt)
 
     def joint(stage: Stage) -> Stage:
         smoothing = sum(weight for weight, term in stage.regularizers if term in SMOOTHING)
         if not smoothing:
             raise StudyError(
-                "shadow.denoise tells noise from image by the total variation, which this attack does not use; "
+                "Shadow's counters tell noise from image by the total variation, which this attack does not use; "
                 "give it a weight in the attack's parameters, or choose another attack"
             )
         return replace(
             stage,
-            space=WithNoise(stage.space, (images, maps, height, width), deviation, peak),
+            space=WithNoise(stage.space, (images, maps, height, width), deviation, peak, scale),
             regularizers=(*stage.regularizers, (PRICE * smoothing, noise_size)),
         )
 
