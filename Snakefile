@@ -1,7 +1,8 @@
 # What gradient inversion in federated learning can and cannot do: the whole study.
 #
-# Seven stages, one after the other. Each is a verb of `gradsiege`, a file in workflow/rules and a
-# folder in results/{study}; a job computes one cell of its stage.
+# Eight stages, one after the other. Each is a verb of `gradsiege`, a file in workflow/rules and a
+# folder in results/{study}. A job computes a shard of its stage, some cells that share a network in one
+# process; a tiny job (`attack_cell`) then takes each cell to its place.
 #
 #   fetch ──▶ prior, shadow, federate ──▶ observe ──▶ attack ──▶ score ──▶ publish
 #
@@ -78,15 +79,20 @@ rule figures:
         REPORT,
 
 
+# Links to finished cells that nobody took, since they were up to date, and remains of what was taken.
 onstart:
+    shutil.rmtree(f"{STAGED}/kept", ignore_errors=True)
     for name, reason in ABSENT.items():
         print(f"Left out: {name}: {reason}")
 
 
 onsuccess:
+    shutil.rmtree(STAGED, ignore_errors=True)
     if Path(REPORT).exists():
         print(f"All done. Open the report in a browser: {REPORT}")
 
 
+# A shard with a failed cell is run again, for that cell alone.
 onerror:
+    shutil.rmtree(SHARD, ignore_errors=True)
     print("Something failed; its log is above. The same command goes on from here.")

@@ -353,3 +353,80 @@ def test_a_killed_attack_ends_with_the_same_bytes(
     assert verb(*command("killed")) == 0
     assert prints(killed) == prints(cell.folder(study, roots["straight"]))
     assert artifacts.verify_folder(killed) == []
+
+
+SMALL_PRIORS: dict[str, dict[str, Any]] = {
+    "autoencoder": {"epochs": 4, "batch_size": 16},
+    "denoising_autoencoder": {"epochs": 4, "batch_size": 16},
+    "staged_gan": {"steps": 4, "batch_size": 4, "width": 4, "discriminator_width": 4, "latent": 4},
+    "mapping_classifier": {"epochs": 4, "batch_size": 16, "width": 2},
+}
+
+
+def test_the_priors_that_train_in_steps_are_known() -> None:
+    stepless = {"pca", "shadow_generator"}
+    assert {*SMALL_PRIORS, *stepless} == set(catalogue.entries("priors"))
+
+
+@pytest.mark.parametrize("name", SMALL_PRIORS)
+def test_a_prior_that_was_stopped_ends_with_the_same_bytes(
+    name: str,
+    study_copy: Finished,
+    verb: Callable[..., int],
+    tiny_raw: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, root = study_copy
+    tiny_raw["priors"].append({"name": name, "id": "own", "parameters": SMALL_PRIORS[name]})
+    (root / "tiny.yaml").write_text(yaml.safe_dump(tiny_raw))
+    folder = root / "results/tiny/prior/digits/own/seed0"
+    common = ("prior", "digits/own/seed0", "--study", root / "tiny.yaml", "--root", root)
+    assert verb(*common) == 0
+    before = prints(folder)
+    stop_often(monkeypatch)
+    assert run_to_the_end(verb, root, folder, *common) > 0
+    assert prints(folder) == before
+
+
+def test_a_shadow_generator_that_was_stopped_ends_with_the_same_bytes(
+    study_copy: Finished,
+    verb: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from gradsiege.priors import shadow_generator
+
+    small = shadow_generator.Parameters(epochs=4, width=4, latent=4, batch_size=4, search_steps=5)
+    monkeypatch.setattr(shadow_generator, "Parameters", lambda: small)
+    _, root = study_copy
+    folder = root / "results/tiny/shadow/digits/seed0"
+    common = ("shadow", "digits/seed0", "--study", root / "tiny.yaml", "--root", root)
+    assert verb(*common) == 0
+    before = prints(folder)
+    stop_often(monkeypatch)
+    assert run_to_the_end(verb, root, folder, *common) > 0
+    assert prints(folder) == before
+
+
+def test_sigterm_stops_a_prior_between_steps(
+    study_copy: Finished, verb: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal in the middle of the training, and nothing but the signal."""
+    from gradsiege.priors import autoencoder
+
+    _, root = study_copy
+    folder = root / "results/tiny/prior/digits/autoencoder/seed0"
+    before = prints(folder)
+    loss, calls = autoencoder.F.mse_loss, []
+
+    def terminated(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss(*arguments)
+
+    monkeypatch.setattr(autoencoder.F, "mse_loss", terminated)
+    common = ("prior", "digits/autoencoder/seed0", "--study", root / "tiny.yaml", "--root", root)
+    assert verb(*common) == 75
+    assert verb(*common) == 0
+    assert len(calls) == 2, "one step before the signal, and only the other one after it"
+    assert prints(folder) == before

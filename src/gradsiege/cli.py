@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,6 +38,16 @@ BudgetOption = Annotated[
     float | None, typer.Option(help="Seconds after which to save progress and leave with code 75.")
 ]
 ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads of the tensor library.")]
+CellArgument = Annotated[
+    list[str], typer.Argument(help="Key of a cell: its ids joined by slashes. Several run in turn.")
+]
+StagedOption = Annotated[
+    bool,
+    typer.Option(
+        "--staged",
+        help="Run a shard for Snakemake: leave finished cells as they are, put new ones in scratch/staged, note failures there.",
+    ),
+]
 QUICK = Path("config/quick.yaml")
 
 
@@ -51,43 +62,55 @@ def _version(
 
 def _run(
     stage: str,
-    key: str,
+    keys: list[str],
     study_file: Path,
     root: Path,
     budget: float | None,
     threads: int,
+    staged: bool,
     load_work: Callable[[], Callable[[Job], None]],
     observation: Path | None = None,
 ) -> None:
-    """Run one job; what is heavy is loaded only when study and key have proved right."""
-    from gradsiege.cells import parse_key
+    """Run cells of one stage; what is heavy is loaded only when study and keys have proved right."""
+    from gradsiege import runner
+    from gradsiege.cells import Cell, parse_key
     from gradsiege.jobs import Job
     from gradsiege.study import load
 
     study = load(study_file)
-    cell = parse_key(stage, key, study)
+    cells = [parse_key(stage, key, study) for key in keys]
+    if observation is not None and (staged or len(cells) > 1):
+        raise typer.BadParameter("another observation is for one cell alone, in its place")
+    end = None if budget is None else time.monotonic() + budget
     work = load_work()
     import torch
 
     torch.set_num_threads(threads)
-    job = Job(cell, study, root, budget)
-    if observation is not None:
-        own = cell.at("observe").folder(study, root) / "observation.safetensors"
-        job.read_instead(observation, own)
-    with job.running():
-        work(job)
-    typer.echo(f"{stage} {cell.key}: {'; '.join(job.failures) or 'done'}")
+    left = None if end is None else max(end - time.monotonic(), 0)
+    if staged:
+        runner.staged(cells, study, root, left, work)
+        return
+
+    def make(cell: Cell) -> Job:
+        job = Job(cell, study, root, None if end is None else max(end - time.monotonic(), 0))
+        if observation is not None:
+            own = cell.at("observe").folder(study, root) / "observation.safetensors"
+            job.read_instead(observation, own)
+        return job
+
+    runner.in_place(cells, make, work)
 
 
 def _stage(stage: str, module: str, help_text: str, example: str) -> None:
     """Add one verb; the module of the stage is imported when the verb runs."""
 
     def verb(
-        cell: Annotated[str, typer.Argument(help="Key of the cell: its ids joined by slashes.")],
+        cell: CellArgument,
         study: StudyOption = QUICK,
         root: RootOption = Path(),
         time_budget: BudgetOption = None,
         threads: ThreadsOption = 1,
+        staged: StagedOption = False,
     ) -> None:
         def load_work() -> Callable[[Job], None]:
             import importlib
@@ -100,7 +123,7 @@ def _stage(stage: str, module: str, help_text: str, example: str) -> None:
                 raise MissingError(f"this version has no stage {stage!r} yet") from error
             return work
 
-        _run(stage, cell, study, root, time_budget, threads, load_work)
+        _run(stage, cell, study, root, time_budget, threads, staged, load_work)
 
     app.command(stage, help=help_text, epilog=f"Example: `gradsiege {stage} {example}`")(verb)
 
@@ -137,11 +160,12 @@ _stage(
     "photos/convnet/none/untrained/fedsgd/seed0/labels_inferred/inverting_gradients`"
 )
 def attack(
-    cell: Annotated[str, typer.Argument(help="Key of the cell: its ids joined by slashes.")],
+    cell: CellArgument,
     study: StudyOption = QUICK,
     root: RootOption = Path(),
     time_budget: BudgetOption = None,
     threads: ThreadsOption = 1,
+    staged: StagedOption = False,
     observation: Annotated[
         Path | None,
         typer.Option(
@@ -173,7 +197,7 @@ def attack(
             read_header(observation, OBSERVATION)
         return lambda job: work(job, observation, engine, device)
 
-    _run("attack", cell, study, root, time_budget, threads, load_work, observation)
+    _run("attack", cell, study, root, time_budget, threads, staged, load_work, observation)
 
 
 _stage(

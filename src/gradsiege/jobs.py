@@ -51,15 +51,21 @@ class Job:
         study: the resolved study.
         root: root of the results and scratch folders.
         time_budget: seconds after which the job saves and leaves; None for no limit.
+        folder: where it writes, if not in the cell's own place.
     """
 
     def __init__(
-        self, cell: Cell, study: Study, root: Path = Path(), time_budget: float | None = None
+        self,
+        cell: Cell,
+        study: Study,
+        root: Path = Path(),
+        time_budget: float | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.cell = cell
         self.study = study
         self.root = root
-        self.folder = cell.folder(study, root)
+        self.folder = folder or cell.folder(study, root)
         self.record = resolved(cell, study)
         self.started = time.time()
         self._clock = time.monotonic()

@@ -69,9 +69,9 @@ class Workspace:
             start_new_session=True,
         )
 
-    def snakemake(self, *arguments: str, study: str = STUDY) -> str:
+    def snakemake(self, *arguments: str, study: str = STUDY, check: bool = True) -> str:
         """Run Snakemake on a study."""
-        return self.run("snakemake", *arguments, "--config", f"study={study}")
+        return self.run("snakemake", *arguments, "--config", f"study={study}", check=check)
 
     def planned(self, *arguments: str, study: str = STUDY) -> dict[str, int]:
         """Jobs that Snakemake would run, by rule."""

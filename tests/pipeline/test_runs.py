@@ -47,9 +47,9 @@ def test_no_attack_is_given_a_truth(finished):
         dict(zip(heads, line.split("\t"), strict=True)) for line in said if line.count("\t") > 5
     ]
     read = {row["rule"]: row["input-file(s)"] for row in rows}
-    assert "observation.safetensors" in read["attack"]
-    assert "truth" not in read["attack"]
-    assert "truth" in read["score"]
+    assert "observation.safetensors" in read["attack_cell"]
+    assert not [rule for rule in read if rule.startswith("attack") and "truth" in read[rule]]
+    assert "truth" in read["score_cell"]
 
 
 def test_a_second_run_does_nothing_whatever_the_times(workspace):
@@ -65,13 +65,50 @@ def test_changed_settings_and_versions_rerun_exactly_their_cells(workspace):
     """Iterations of the attack on the late model; the version of the other, which met the untrained one."""
     workspace.rewrite("config/tiny.yaml", "gradients, iterations: 5", "gradients, iterations: 6")
     drawn = {"figure": 1, "table": 1, "report": 1}
-    assert workspace.planned() == {"attack": 1, "score": 1, **drawn}
+    again = {"attack": 1, "attack_cell": 1, "score": 1, "score_cell": 1}
+    assert workspace.planned() == {**again, **drawn}
     recipe = "src/gradsiege/attacks/recipes/gi_pip.py"
     workspace.rewrite(recipe, "\nVERSION = ", "\nVERSION = 100")
-    assert workspace.planned(f"results/tiny/score/{GOOD}/scores.parquet") == {
+    assert workspace.planned(f"results/tiny/score/{GOOD}/scores.parquet") == again
+
+
+def test_a_cell_that_is_asked_for_is_computed_alone(clone):
+    """Although its shard holds another attack, on another observation."""
+    target = f"results/tiny/attack/{GOOD}/labels_inferred/gi_pip/trace.parquet"
+    stages = ("prior", "federate", "observe", "attack")
+    both = {rule: 1 for stage in stages for rule in (stage, f"{stage}_cell")}
+    assert clone.planned(target) == {"fetch": 1, **both}
+    assert f"Attacking: {GOOD}/labels_inferred/gi_pip\n" in clone.snakemake("-n", target)
+
+
+def test_a_failing_cell_fails_alone_and_its_neighbours_are_kept(workspace):
+    """Both attacks are one shard, and must be run again; one of them breaks."""
+    late = f"{DIVERGED}/labels_inferred/inverting_gradients"
+    shutil.rmtree(workspace.folder / f"results/tiny/attack/{late}")
+    recipe = "src/gradsiege/attacks/recipes/gi_pip.py"
+    workspace.rewrite(recipe, "\nVERSION = ", "\nVERSION = 100")
+    workspace.rewrite(recipe, "\ndef build(", "\nbuild = None\n\n\ndef broken(")
+    said = workspace.snakemake("reconstructions", check=False)
+    assert "TypeError" in said
+    log = workspace.folder / f"results/tiny/logs/attack/{GOOD}/labels_inferred/gi_pip.log"
+    assert "TypeError" in log.read_text()
+    ended = manifest(workspace, "attack", late)["ended"]
+    assert not (workspace.folder / f"results/tiny/attack/{GOOD}/labels_inferred/gi_pip").exists()
+    # Both scores were one shard, which waited for the broken cell. The next run scores what can be scored.
+    assert manifest(workspace, "score", DIVERGED)["ended"] < ended
+    workspace.snakemake("tables", check=False)
+    assert manifest(workspace, "score", DIVERGED)["ended"] > ended
+    assert manifest(workspace, "attack", late)["ended"] == ended
+    workspace.rewrite(recipe, "\nbuild = None\n\n\ndef broken(", "\ndef build(")
+    assert workspace.planned("reconstructions") == {
         "attack": 1,
-        "score": 1,
+        "attack_cell": 1,
+        "reconstructions": 1,
     }
+    workspace.snakemake("reconstructions")
+    assert manifest(workspace, "attack", late)["ended"] == ended
+    assert manifest(workspace, "attack", f"{GOOD}/labels_inferred/gi_pip")["status"] == "complete"
+    assert not (workspace.folder / "scratch/staged/tiny").exists()
 
 
 def test_a_changed_ledger_of_claims_writes_the_report_again_and_nothing_else(workspace):

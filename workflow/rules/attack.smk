@@ -3,13 +3,13 @@
 
 rule attack:
     input:
-        inputs_of("attack"),
+        shard_inputs_of("attack"),
     output:
-        outputs_of("attack"),
+        temp(touch(shard_file("attack"))),
     log:
-        log_of("attack"),
+        shard_log_of("attack"),
     benchmark:
-        benchmark_of("attack")
+        shard_benchmark_of("attack")
     conda:
         "../envs/gradsiege.yaml"
     threads: 1
@@ -18,12 +18,31 @@ rule attack:
         mem_mb=memory_of("attack"),
         runtime=minutes_of("attack"),
     params:
-        cell=key_of("attack"),
-        digest=digest_of("attack"),
+        cells=shard_keys_of("attack"),
         study=study_file,
         budget=time_budget,
     message:
-        "Attacking {params.cell}"
+        "Attacking: {params.cells}"
     shell:
-        "gradsiege attack {params.cell} --study {params.study} --threads {threads} {params.budget}"
+        "gradsiege attack {params.cells} --staged --study {params.study} --threads {threads} {params.budget}"
         " 2>&1 | tee {log}"
+
+
+rule attack_cell:
+    input:
+        inputs_of("attack"),
+        shard=ancient(made_by("attack")),
+    output:
+        outputs_of("attack"),
+    log:
+        log_of("attack"),
+    localrule: True
+    conda:
+        "../envs/gradsiege.yaml"
+    params:
+        cell=key_of("attack"),
+        digest=digest_of("attack"),
+    message:
+        "Taking attack {params.cell}"
+    shell:
+        "take {params.digest} {output}"

@@ -1,24 +1,27 @@
 # What the rules share: the study, where its cells lie, and what each job reads, needs and is told.
 # Every job on a cluster reads this file again, so nothing here loads torch or touches the network.
 
+import functools
 import hashlib
+import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from gradsiege import catalogue, cells
+from gradsiege import catalogue, cells, runner, shards, workload
 from gradsiege.analysis import ledger
 from gradsiege.artifacts import MANIFEST
 from gradsiege.datasets import supply
 from gradsiege.errors import GradSiegeError, nearest
 from gradsiege.study import load
 
-DEFAULTS = {"study": "config/quick.yaml", "gpu": 0}
+DEFAULTS = {"study": "config/quick.yaml", "gpu": 0, "shard_minutes": 4}
 for key in set(config) - set(DEFAULTS):
     raise WorkflowError(f"unknown --config {key}=; {nearest(key, list(DEFAULTS))}")
-STUDY_FILE, GPU = ({**DEFAULTS, **config}[key] for key in DEFAULTS)
+STUDY_FILE, GPU, SHARD_MINUTES = ({**DEFAULTS, **config}[key] for key in DEFAULTS)
 try:
     STUDY = load(STUDY_FILE)
 except GradSiegeError as error:
@@ -55,6 +58,55 @@ wildcard_constraints:
     **{field: r"\d+" if field == "seed" else "[^/]+" for field in FIELDS},
     figure="|".join(name for name in IS_TABLE if not IS_TABLE[name]),
     table="|".join(name for name in IS_TABLE if IS_TABLE[name]),
+    shard="[0-9a-f]{16}",
+
+
+# Who asks for files of cells by their names gets these cells and what they read, each computed alone. Otherwise
+# cells are computed in shards; gradsiege.shards says which go together.
+#
+# A cell that broke in an earlier run is tried alone, lest others wait for it with all that read it. Jobs on a
+# cluster are told which these were when Snakemake was started; the environment reaches them.
+BROKEN = os.environ.setdefault(
+    "GRADSIEGE_BROKEN", " ".join(runner.broken(STUDY, Path()))
+).split()
+
+
+@functools.cache
+def cut(stage, minutes):
+    """Shards of a stage by their names, and by the cells that they hold."""
+    alone = shards.after(BROKEN, CELLS, STUDY)
+    found = shards.shards(CELLS[stage], STUDY, minutes, alone)
+    return {shard.name: shard for shard in found} | {
+        cell: shard for shard in found for cell in shard.cells
+    }
+
+
+@functools.cache
+def shard_minutes():
+    # Known only after this file was read.
+    asked = workflow.dag_settings.targets
+    stages = tuple(f"{RESULTS}/{stage}/" for stage in cells.FIELDS)
+    named = asked and all(str(target).startswith(stages) for target in asked)
+    return 0 if named else SHARD_MINUTES
+
+
+def shard_of(stage, wildcards):
+    """The shard of a name; jobs on a cluster do not know what was asked for, and look for it in both cuts."""
+    found = cut(stage, SHARD_MINUTES).get(wildcards.shard)
+    found = found or cut(stage, 0).get(wildcards.shard)
+    if not found:
+        raise WorkflowError(
+            f"no shard {wildcards.shard} of {stage}: study or methods changed after Snakemake "
+            "was started. Start it again."
+        )
+    return found
+
+
+# A shard leaves its cells in scratch/staged, and an empty file that says so. Snakemake takes the cells from there
+# one by one: each has files, parameters and failures of its own. `kept` holds links to cells that were finished before,
+# for the time in which Snakemake deletes their files.
+SHARD = f"scratch/shards/{STUDY.study}"
+STAGED = f"scratch/staged/{STUDY.study}"
 
 
 # A cluster warns with SIGTERM, and sends it to every process of a job. Only gradsiege may end by
@@ -64,6 +116,11 @@ shell.prefix(
     "set -euo pipefail; trap : TERM; tee() {{ trap '' INT TERM; exec tee \"$@\"; }}; "
     "command -v gradsiege > /dev/null || "
     f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+    "take() {{ local from; "
+    f"for from in {shlex.quote(STAGED)}/computed/$1 {shlex.quote(STAGED)}/kept/$1; do "
+    "if test -e $from/manifest.json; then shift; "
+    'for file in "$@"; do mv "$from/${{file##*/}}" "$file"; done; rm -rf "$from"; return; fi; done; '
+    'echo "The cell failed; its log says why."; return 1; }}; '
 )
 
 
@@ -189,50 +246,61 @@ def report_digest():
     return hashlib.sha256(" ".join([text, *EVIDENCE_DIGESTS]).encode()).hexdigest()[:16]
 
 
-def images_attacked(cell):
-    """Images that an attack holds in memory at once."""
-    images = STUDY.one("protocols", cell.protocol).images
-    return STUDY.victims * images * STUDY.one("attacks", cell.attack).restarts
+def shard_file(stage):
+    return f"{SHARD}/{stage}/{{shard}}"
 
 
-def passes(cell):
-    """Forward and backward passes of one 32-pixel image that a cell takes, roughly."""
-    dataset, federation = STUDY.one("datasets", cell.dataset), STUDY.federation
-    count = sum(dataset.counts.values())
-    if cell.stage == "prior":
-        epochs = STUDY.one("priors", cell.prior).parameters.get("epochs", 100)
-        count = epochs * dataset.counts["aux"]
-    elif cell.stage == "shadow":
-        count = 100 * dataset.counts["public"]
-    elif cell.stage == "federate":
-        share = federation.clients_per_round / federation.clients
-        epochs = federation.rounds * federation.local_epochs
-        count = epochs * share * dataset.counts["train"]
-    elif cell.stage == "attack":
-        iterations = STUDY.one("attacks", cell.attack).iterations
-        count = 2 * iterations * images_attacked(cell)
-    return count * (dataset.size / 32) ** 2
+def shard_log_of(stage):
+    return f"{RESULTS}/logs/shards/{stage}/{{shard}}.log"
+
+
+def shard_benchmark_of(stage):
+    return f"{RESULTS}/benchmarks/{stage}/{{shard}}.jsonl"
+
+
+def shard_inputs_of(stage):
+    """All that the cells of a shard read, each file once."""
+
+    def inputs(wildcards):
+        found = {}
+        for cell in shard_of(stage, wildcards).cells:
+            for other in cells.upstream(cell, STUDY):
+                found |= dict.fromkeys(files_read(cell, other))
+        return list(found)
+
+    return inputs
+
+
+def shard_keys_of(stage):
+    return lambda wildcards: [cell.key for cell in shard_of(stage, wildcards).cells]
+
+
+def made_by(stage):
+    """The shard in which a cell is computed. That it runs for other cells of its own is no reason to run this one."""
+
+    def made(wildcards):
+        found = cut(stage, shard_minutes())[cell_of(stage, wildcards)]
+        return f"{SHARD}/{stage}/{found.name}"
+
+    return made
 
 
 def minutes_of(stage):
-    """Start-up and 20 ms a pass, at most half a day: a longer job saves, and is started again."""
+    """Margin for start-up, and the sum of the cells, at most half a day: a longer job saves, and is started again."""
 
     def minutes(wildcards):
-        return min(20 + round(passes(cell_of(stage, wildcards)) * 0.02 / 60), 720)
+        found = shard_of(stage, wildcards).cells
+        spent = sum(workload.seconds(cell, STUDY) for cell in found)
+        return min(20 + round(spent / 60), 720)
 
     return minutes
 
 
 def memory_of(stage):
-    """MB for libraries, data set, and an attack's activations; more after a failure."""
+    """MB for the largest cell, since one is freed before the next; more after a failure."""
 
     def memory(wildcards, attempt):
-        cell = cell_of(stage, wildcards)
-        dataset = STUDY.one("datasets", cell.dataset)
-        image = 3 * dataset.size**2 * 4 / 1e6
-        held = 4 * image * sum(dataset.counts.values())
-        if stage == "attack":
-            held += 1000 * image * images_attacked(cell)
-        return round((2000 + held) * attempt)
+        found = shard_of(stage, wildcards).cells
+        return round(max(workload.megabytes(cell, STUDY) for cell in found) * attempt)
 
     return memory

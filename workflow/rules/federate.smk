@@ -3,13 +3,13 @@
 
 rule federate:
     input:
-        inputs_of("federate"),
+        shard_inputs_of("federate"),
     output:
-        outputs_of("federate"),
+        temp(touch(shard_file("federate"))),
     log:
-        log_of("federate"),
+        shard_log_of("federate"),
     benchmark:
-        benchmark_of("federate")
+        shard_benchmark_of("federate")
     conda:
         "../envs/gradsiege.yaml"
     threads: 1
@@ -18,12 +18,31 @@ rule federate:
         mem_mb=memory_of("federate"),
         runtime=minutes_of("federate"),
     params:
-        cell=key_of("federate"),
-        digest=digest_of("federate"),
+        cells=shard_keys_of("federate"),
         study=study_file,
         budget=time_budget,
     message:
-        "Training the federation {params.cell}"
+        "Training federations: {params.cells}"
     shell:
-        "gradsiege federate {params.cell} --study {params.study} --threads {threads} {params.budget}"
+        "gradsiege federate {params.cells} --staged --study {params.study} --threads {threads} {params.budget}"
         " 2>&1 | tee {log}"
+
+
+rule federate_cell:
+    input:
+        inputs_of("federate"),
+        shard=ancient(made_by("federate")),
+    output:
+        outputs_of("federate"),
+    log:
+        log_of("federate"),
+    localrule: True
+    conda:
+        "../envs/gradsiege.yaml"
+    params:
+        cell=key_of("federate"),
+        digest=digest_of("federate"),
+    message:
+        "Taking federate {params.cell}"
+    shell:
+        "take {params.digest} {output}"

@@ -14,8 +14,8 @@ rule fetch:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=memory_of("fetch"),
-        runtime=minutes_of("fetch"),
+        mem_mb=4000,
+        runtime=20,
     params:
         cell=key_of("fetch"),
         digest=digest_of("fetch"),

@@ -3,13 +3,13 @@
 
 rule observe:
     input:
-        inputs_of("observe"),
+        shard_inputs_of("observe"),
     output:
-        outputs_of("observe"),
+        temp(touch(shard_file("observe"))),
     log:
-        log_of("observe"),
+        shard_log_of("observe"),
     benchmark:
-        benchmark_of("observe")
+        shard_benchmark_of("observe")
     conda:
         "../envs/gradsiege.yaml"
     threads: 1
@@ -18,12 +18,31 @@ rule observe:
         mem_mb=memory_of("observe"),
         runtime=minutes_of("observe"),
     params:
-        cell=key_of("observe"),
-        digest=digest_of("observe"),
+        cells=shard_keys_of("observe"),
         study=study_file,
         budget=time_budget,
     message:
-        "Observing the updates of {params.cell}"
+        "Observing updates: {params.cells}"
     shell:
-        "gradsiege observe {params.cell} --study {params.study} --threads {threads} {params.budget}"
+        "gradsiege observe {params.cells} --staged --study {params.study} --threads {threads} {params.budget}"
         " 2>&1 | tee {log}"
+
+
+rule observe_cell:
+    input:
+        inputs_of("observe"),
+        shard=ancient(made_by("observe")),
+    output:
+        outputs_of("observe"),
+    log:
+        log_of("observe"),
+    localrule: True
+    conda:
+        "../envs/gradsiege.yaml"
+    params:
+        cell=key_of("observe"),
+        digest=digest_of("observe"),
+    message:
+        "Taking observe {params.cell}"
+    shell:
+        "take {params.digest} {output}"

@@ -3,13 +3,13 @@
 
 rule prior:
     input:
-        inputs_of("prior"),
+        shard_inputs_of("prior"),
     output:
-        outputs_of("prior"),
+        temp(touch(shard_file("prior"))),
     log:
-        log_of("prior"),
+        shard_log_of("prior"),
     benchmark:
-        benchmark_of("prior")
+        shard_benchmark_of("prior")
     conda:
         "../envs/gradsiege.yaml"
     threads: 1
@@ -18,12 +18,31 @@ rule prior:
         mem_mb=memory_of("prior"),
         runtime=minutes_of("prior"),
     params:
-        cell=key_of("prior"),
-        digest=digest_of("prior"),
+        cells=shard_keys_of("prior"),
         study=study_file,
         budget=time_budget,
     message:
-        "Training the prior {params.cell}"
+        "Training priors: {params.cells}"
     shell:
-        "gradsiege prior {params.cell} --study {params.study} --threads {threads} {params.budget}"
+        "gradsiege prior {params.cells} --staged --study {params.study} --threads {threads} {params.budget}"
         " 2>&1 | tee {log}"
+
+
+rule prior_cell:
+    input:
+        inputs_of("prior"),
+        shard=ancient(made_by("prior")),
+    output:
+        outputs_of("prior"),
+    log:
+        log_of("prior"),
+    localrule: True
+    conda:
+        "../envs/gradsiege.yaml"
+    params:
+        cell=key_of("prior"),
+        digest=digest_of("prior"),
+    message:
+        "Taking prior {params.cell}"
+    shell:
+        "take {params.digest} {output}"

@@ -3,13 +3,13 @@
 
 rule score:
     input:
-        inputs_of("score"),
+        shard_inputs_of("score"),
     output:
-        outputs_of("score"),
+        temp(touch(shard_file("score"))),
     log:
-        log_of("score"),
+        shard_log_of("score"),
     benchmark:
-        benchmark_of("score")
+        shard_benchmark_of("score")
     conda:
         "../envs/gradsiege.yaml"
     threads: 1
@@ -18,12 +18,31 @@ rule score:
         mem_mb=memory_of("score"),
         runtime=minutes_of("score"),
     params:
-        cell=key_of("score"),
-        digest=digest_of("score"),
+        cells=shard_keys_of("score"),
         study=study_file,
         budget=time_budget,
     message:
-        "Scoring the attacks on {params.cell}"
+        "Scoring attacks: {params.cells}"
     shell:
-        "gradsiege score {params.cell} --study {params.study} --threads {threads} {params.budget}"
+        "gradsiege score {params.cells} --staged --study {params.study} --threads {threads} {params.budget}"
         " 2>&1 | tee {log}"
+
+
+rule score_cell:
+    input:
+        inputs_of("score"),
+        shard=ancient(made_by("score")),
+    output:
+        outputs_of("score"),
+    log:
+        log_of("score"),
+    localrule: True
+    conda:
+        "../envs/gradsiege.yaml"
+    params:
+        cell=key_of("score"),
+        digest=digest_of("score"),
+    message:
+        "Taking score {params.cell}"
+    shell:
+        "take {params.digest} {output}"

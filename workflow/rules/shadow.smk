@@ -3,13 +3,13 @@
 
 rule shadow:
     input:
-        inputs_of("shadow"),
+        shard_inputs_of("shadow"),
     output:
-        outputs_of("shadow"),
+        temp(touch(shard_file("shadow"))),
     log:
-        log_of("shadow"),
+        shard_log_of("shadow"),
     benchmark:
-        benchmark_of("shadow")
+        shard_benchmark_of("shadow")
     conda:
         "../envs/gradsiege.yaml"
     threads: 1
@@ -18,12 +18,31 @@ rule shadow:
         mem_mb=memory_of("shadow"),
         runtime=minutes_of("shadow"),
     params:
-        cell=key_of("shadow"),
-        digest=digest_of("shadow"),
+        cells=shard_keys_of("shadow"),
         study=study_file,
         budget=time_budget,
     message:
-        "Pretraining the shadow generator {params.cell}"
+        "Pretraining shadow generators: {params.cells}"
     shell:
-        "gradsiege shadow {params.cell} --study {params.study} --threads {threads} {params.budget}"
+        "gradsiege shadow {params.cells} --staged --study {params.study} --threads {threads} {params.budget}"
         " 2>&1 | tee {log}"
+
+
+rule shadow_cell:
+    input:
+        inputs_of("shadow"),
+        shard=ancient(made_by("shadow")),
+    output:
+        outputs_of("shadow"),
+    log:
+        log_of("shadow"),
+    localrule: True
+    conda:
+        "../envs/gradsiege.yaml"
+    params:
+        cell=key_of("shadow"),
+        digest=digest_of("shadow"),
+    message:
+        "Taking shadow {params.cell}"
+    shell:
+        "take {params.digest} {output}"

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradsiege.models.layers import initialize
-from gradsiege.progress import track
+from gradsiege.priors.resumable import UNSAVED, Parts, Saving
 
 VERSION = 1
 HELD_OUT = 0.1
@@ -88,6 +88,7 @@ def fit(
     parameters: Parameters,
     generator: torch.Generator,
     corrupt: Callable[[Tensor], Tensor] = lambda batch: batch,
+    saving: Saving = UNSAVED,
 ) -> Autoencoder:
     """Return the network trained to give images ``[n, c, h, w]`` back from what `corrupt` makes of them.
 
@@ -96,7 +97,8 @@ def fit(
     network = Autoencoder(training.shape[1])
     initialize(network, generator)
     optimizer = torch.optim.Adam(network.parameters(), lr=parameters.learning_rate)
-    for _ in track(range(parameters.epochs), parameters.epochs, "autoencoder"):
+    parts: Parts = {"network": network, "optimizer": optimizer}
+    for _ in saving.steps(parameters.epochs, "autoencoder", parts, generator):
         shuffled = training[torch.randperm(len(training), generator=generator)]
         flips = torch.rand(len(shuffled), generator=generator) < 0.5
         shuffled = torch.where(flips[:, None, None, None], shuffled.flip(3), shuffled)
@@ -108,11 +110,15 @@ def fit(
 
 
 def train(
-    images: Tensor, labels: Tensor, parameters: Parameters, generator: torch.Generator
+    images: Tensor,
+    labels: Tensor,
+    parameters: Parameters,
+    generator: torch.Generator,
+    saving: Saving = UNSAVED,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return (weights, card). A tenth of the images is held out; its mean error is GI-PIP's m0."""
     held_out, training = split(images, parameters.fraction, generator)
-    network = fit(training, parameters, generator)
+    network = fit(training, parameters, generator, saving=saving)
     about = {"prior": "autoencoder", **card(network, held_out, training)}
     return dict(network.state_dict()), about
 

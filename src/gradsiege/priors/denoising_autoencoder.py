@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gradsiege.priors import autoencoder
 from gradsiege.priors.autoencoder import Autoencoder
+from gradsiege.priors.resumable import UNSAVED, Saving
 
 VERSION = 1
 
@@ -26,7 +27,11 @@ class Parameters:
 
 
 def train(
-    images: Tensor, labels: Tensor, parameters: Parameters, generator: torch.Generator
+    images: Tensor,
+    labels: Tensor,
+    parameters: Parameters,
+    generator: torch.Generator,
+    saving: Saving = UNSAVED,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return (weights, card): noise goes in during training alone, so that scores compare with the autoencoder's."""
     held_out, training = autoencoder.split(images, parameters.fraction, generator)
@@ -37,7 +42,7 @@ def train(
     budget = autoencoder.Parameters(
         parameters.fraction, parameters.epochs, parameters.batch_size, parameters.learning_rate
     )
-    network = autoencoder.fit(training, budget, generator, corrupt)
+    network = autoencoder.fit(training, budget, generator, corrupt, saving)
     with torch.no_grad():
         noisy = corrupt(held_out)
         left = (network(noisy) - held_out).square().mean() / (noisy - held_out).square().mean()

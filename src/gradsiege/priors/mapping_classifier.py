@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradsiege.models import ModelSpec, build
-from gradsiege.progress import track
+from gradsiege.priors.resumable import UNSAVED, Parts, Saving
 
 VERSION = 1
 HELD_OUT = 0.1
@@ -55,7 +55,11 @@ def degrade(images: Tensor, noise: float, blur: float, generator: torch.Generato
 
 
 def train(
-    images: Tensor, labels: Tensor, parameters: Parameters, generator: torch.Generator
+    images: Tensor,
+    labels: Tensor,
+    parameters: Parameters,
+    generator: torch.Generator,
+    saving: Saving = UNSAVED,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return (weights, card); the card has the top-1 accuracy on a held-out tenth, clean and degraded.
 
@@ -73,7 +77,7 @@ def train(
     held = max(1, round(HELD_OUT * len(images)))
     held_out, training = order[:held], order[held:]
     network = build(_spec(parameters.width, classes, channels, size), generator)
-    _fit(network, images[training], labels[training], parameters, generator)
+    _fit(network, images[training], labels[training], parameters, generator, saving)
     degraded = degrade(images[held_out], parameters.noise, parameters.blur, generator)
     frequent = labels[training].bincount(minlength=classes).argmax()
     card = {
@@ -100,6 +104,7 @@ def _fit(
     labels: Tensor,
     parameters: Parameters,
     generator: torch.Generator,
+    saving: Saving,
 ) -> None:
     """Train in place; horizontal flips, then degradation."""
     optimizer = torch.optim.SGD(
@@ -112,7 +117,8 @@ def _fit(
     steps = parameters.epochs * -(-len(images) // parameters.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     network.train()
-    for _ in track(range(parameters.epochs), parameters.epochs, "mapping classifier"):
+    parts: Parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
+    for _ in saving.steps(parameters.epochs, "mapping classifier", parts, generator):
         order = torch.randperm(len(images), generator=generator)
         for rows in order.split(parameters.batch_size):
             batch = images[rows]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gradsiege.priors import autoencoder
+from gradsiege.priors.resumable import UNSAVED, Saving
 
 VERSION = 1
 
@@ -67,7 +68,11 @@ def leading_components(rows: Tensor, count: int, generator: torch.Generator) -> 
 
 
 def train(
-    images: Tensor, labels: Tensor, parameters: Parameters, generator: torch.Generator
+    images: Tensor,
+    labels: Tensor,
+    parameters: Parameters,
+    generator: torch.Generator,
+    saving: Saving = UNSAVED,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return (weights, card): the components of the images and their mirror images, since the autoencoder sees both."""
     held_out, training = autoencoder.split(images, parameters.fraction, generator)

@@ -12,6 +12,7 @@ from gradsiege.errors import GradSiegeError
 from gradsiege.images import load_images
 from gradsiege.jobs import Job
 from gradsiege.priors import module
+from gradsiege.priors.resumable import Saving
 from gradsiege.seeds import torch_generator
 
 PRIOR = "prior"
@@ -25,7 +26,7 @@ def prior(job: Job) -> None:
     implementation = module(entry.name)
     generator = torch_generator(study.seed, cell.key, "prior")
     parameters = implementation.Parameters(**entry.parameters)
-    weights, card = implementation.train(images, labels, parameters, generator)
+    weights, card = implementation.train(images, labels, parameters, generator, Saving(job))
     refuse_divergence(weights, entry.id)
     card |= {"id": entry.id, "dataset": cell.dataset, "role": "aux", "settings": entry.parameters}
     metadata = {"name": entry.name, "card": card}

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradsiege.models.layers import initialize
-from gradsiege.progress import track
+from gradsiege.priors.resumable import UNSAVED, Parts, Saving
 
 VERSION = 1
 HELD_OUT = 0.1
@@ -132,7 +132,11 @@ def find_latents(
 
 
 def _fit(
-    network: ShadowGenerator, images: Tensor, parameters: Parameters, generator: torch.Generator
+    network: ShadowGenerator,
+    images: Tensor,
+    parameters: Parameters,
+    generator: torch.Generator,
+    saving: Saving,
 ) -> float:
     """Optimise weights and latents together on `images`; return the mean squared error of the last epoch."""
     latents = principal_latents(images, parameters.latent).requires_grad_(True)
@@ -144,7 +148,13 @@ def _fit(
     total = parameters.epochs * math.ceil(len(images) / parameters.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=total)
     epoch_error = 0.0
-    for _ in track(range(parameters.epochs), parameters.epochs, "shadow generator"):
+    parts: Parts = {
+        "network": network,
+        "latents": latents,
+        "optimizer": optimizer,
+        "schedule": schedule,
+    }
+    for _ in saving.steps(parameters.epochs, "shadow generator", parts, generator):
         epoch_error = 0.0
         order = torch.randperm(len(images), generator=generator)
         for batch in order.split(parameters.batch_size):
@@ -160,7 +170,11 @@ def _fit(
 
 
 def train(
-    images: Tensor, labels: Tensor, parameters: Parameters, generator: torch.Generator
+    images: Tensor,
+    labels: Tensor,
+    parameters: Parameters,
+    generator: torch.Generator,
+    saving: Saving = UNSAVED,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return (weights, card) of a generator that has one latent per training image.
 
@@ -177,7 +191,7 @@ def train(
         parameters.latent, parameters.width, images.shape[1], images.shape[-1]
     )
     initialize(network, generator)
-    training_error = _fit(network, training, parameters, generator)
+    training_error = _fit(network, training, parameters, generator, saving)
     weights = {name: value.detach() for name, value in network.state_dict().items()}
     start = torch.zeros(held, parameters.latent)
     rate = parameters.latent_learning_rate

@@ -19,8 +19,8 @@ from gradsiege.priors.discriminator import (
     diversity_loss,
     generator_loss,
 )
+from gradsiege.priors.resumable import UNSAVED, Parts, Saving
 from gradsiege.priors.staged_generator import StagedGenerator, from_weights
-from gradsiege.progress import track
 
 VERSION = 1
 HELD_OUT = 0.1
@@ -88,6 +88,16 @@ class _Players:
             for slow, fast in pairs:
                 slow.lerp_(fast, 1 - decay)
 
+    def parts(self) -> Parts:
+        """Everything that a step changes."""
+        return {
+            "network": self.network,
+            "judge": self.judge,
+            "average": self.average,
+            "forger": self.forger,
+            "critic": self.critic,
+        }
+
     def latents(self, count: int) -> Tensor:
         """Draw z from N(0, I)."""
         return torch.randn((count, self.parameters.latent), generator=self.random)
@@ -102,7 +112,11 @@ class _Players:
 
 
 def train(
-    images: Tensor, labels: Tensor, parameters: Parameters, generator: torch.Generator
+    images: Tensor,
+    labels: Tensor,
+    parameters: Parameters,
+    generator: torch.Generator,
+    saving: Saving = UNSAVED,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return (weights, card) of the averaged generator.
 
@@ -124,7 +138,7 @@ def train(
     held_out, training = order[:held], order[held:]
     players = _Players(parameters, images[training], labels[training], generator)
     untrained = copy.deepcopy(players.average)
-    for number in track(range(parameters.steps), parameters.steps, "staged generator"):
+    for number in saving.steps(parameters.steps, "staged generator", players.parts(), generator):
         drawn = torch.randint(len(training), (parameters.batch_size,), generator=generator)
         batch = images[training[drawn]]
         flips = torch.rand(len(batch), generator=generator) < 0.5

@@ -1,0 +1,142 @@
+"""Training loops that can be left and taken up again, with the same numbers as if nothing had happened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from gradsiege.jobs import Job
+from gradsiege.progress import track
+
+SECONDS_BETWEEN_SAVES = 30.0
+
+
+class Stateful(Protocol):
+    """A network, an optimizer or a schedule."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a step may change."""
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> object:
+        """Take a state over."""
+
+
+Parts = Mapping[str, Stateful | Tensor]
+
+
+class Saving:
+    """The checkpoints of a training loop in the progress of its job; without a job nothing is saved.
+
+    Args:
+        job: the cell at work, which says when to stop.
+    """
+
+    def __init__(self, job: Job | None = None) -> None:
+        self.job = job
+
+    def steps(
+        self,
+        total: int,
+        label: str,
+        parts: Parts,
+        generator: torch.Generator,
+    ) -> Iterator[int]:
+        """Yield the numbers of the steps still to take, from 0 to total - 1; save between them.
+
+        What happens before the loop is repeated after an interruption; `parts` and `generator` are then put into the state that
+        they had. A checkpoint is never taken after the last step, so whatever that step computes is there when the loop ends.
+
+        Args:
+            total: number of steps.
+            label: what is trained, for the progress bar.
+            parts: everything that a step changes; tensors are changed in place.
+            generator: the source of the loop's random numbers.
+        """
+        first = self._resume(parts, generator) if self.job else 0
+        last = time.monotonic()
+        for number in track(range(first, total), total, label, first):
+            if self.job is not None:
+                stop = self.job.should_stop()
+                if stop or time.monotonic() - last >= SECONDS_BETWEEN_SAVES:
+                    self._save(self.job, number, parts, generator)
+                    last = time.monotonic()
+                if stop:
+                    self.job.interrupt()
+            yield number
+
+    def _save(
+        self,
+        job: Job,
+        step: int,
+        parts: Parts,
+        generator: torch.Generator,
+    ) -> None:
+        states = {
+            name: part.detach() if isinstance(part, Tensor) else part.state_dict()
+            for name, part in parts.items()
+        }
+        tensors: dict[str, Tensor] = {"generator": generator.get_state()}
+        job.save_progress(tensors, {"step": step, "parts": flatten(states, tensors)})
+
+    def _resume(self, parts: Parts, generator: torch.Generator) -> int:
+        """Put everything into the saved state and return the number of steps done."""
+        assert self.job is not None
+        saved = self.job.load_progress()
+        if saved is None:
+            return 0
+        tensors, header = saved
+        states = unflatten(header["parts"], tensors)
+        for name, part in parts.items():
+            if isinstance(part, Tensor):
+                with torch.no_grad():
+                    part.copy_(states[name])
+            else:
+                part.load_state_dict(states[name])
+        generator.set_state(tensors["generator"])
+        return int(header["step"])
+
+
+UNSAVED = Saving()
+
+
+def flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Return nested containers as plain JSON; the tensors in them go into `tensors`, with a copy of their own.
+
+    >>> found = {}
+    >>> flatten({0: [1.5, torch.ones(1)]}, found), found
+    ({'items': [[0, {'list': [1.5, {'tensor': '0'}]}]]}, {'0': tensor([1.])})
+    """
+    if isinstance(value, Tensor):
+        name = str(len(tensors))
+        tensors[name] = value.clone()
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        return {"items": [[key, flatten(inner, tensors)] for key, inner in value.items()]}
+    if isinstance(value, list | tuple):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {kind: [flatten(inner, tensors) for inner in value]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a checkpoint cannot hold {type(value).__name__}")
+
+
+def unflatten(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Return what `flatten` was given.
+
+    >>> found = {}
+    >>> unflatten(flatten({0: (1.5, torch.ones(1))}, found), found)
+    {0: (1.5, tensor([1.]))}
+    """
+    if not isinstance(value, dict):
+        return value
+    ((kind, inner),) = value.items()
+    if kind == "tensor":
+        return tensors[inner]
+    if kind == "items":
+        return {key: unflatten(held, tensors) for key, held in inner}
+    found = [unflatten(held, tensors) for held in inner]
+    return found if kind == "list" else tuple(found)
