@@ -6,78 +6,29 @@ from dataclasses import replace
 
 import pytest
 import torch
+from shadow_party import CHEAP, ONE_STEP, Watched, generator_weights, make_client, perturbed
 from torch import Tensor
 
 from gradsiege import defenses
 from gradsiege.defenses import shadow as shadow_module
 from gradsiege.defenses import shadow_map
-from gradsiege.defenses.base import Client, Defense
-from gradsiege.defenses.shadow import Parameters, Shadow, image_keys
+from gradsiege.defenses.base import Defense
+from gradsiege.defenses.shadow import Shadow, image_keys
 from gradsiege.errors import ArtifactError
 from gradsiege.federated.client import run_client
-from gradsiege.models import ModelSpec, build
-from gradsiege.models.layers import initialize
-from gradsiege.priors.shadow_generator import ShadowGenerator
 from gradsiege.protocol.local_update import (
     LocalTraining,
-    Step,
     Tensors,
     local_update,
-    split_state,
 )
 
 torch.set_num_threads(1)
-CHEAP = Parameters(shadow_steps=2, latent_steps=5)
-ONE_STEP = LocalTraining("fedavg", 4, 4, 1, 0.1, "train")
 TWO_STEPS = LocalTraining("fedavg", 4, 2, 1, 0.1, "train")
 
 
 @pytest.fixture(scope="module")
 def weights() -> Tensors:
-    network = ShadowGenerator(8, 4, 3, 16)
-    initialize(network, torch.Generator().manual_seed(7))
-    return dict(network.state_dict())
-
-
-def make_client(
-    round_number: int = 0,
-    training: LocalTraining = ONE_STEP,
-    state: dict[str, Tensor] | None = None,
-    order: tuple[int, ...] = (0, 1, 2, 3),
-) -> Client:
-    model = build(ModelSpec("convnet", {"width": 4}, 3, 3, 16), torch.Generator().manual_seed(0))
-    parameters, buffers = split_state(model)
-    images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    labels = torch.tensor([0, 1, 2, 1])
-    return Client(
-        model=model,
-        parameters=parameters,
-        buffers=buffers,
-        images=images[list(order)],
-        labels=labels[list(order)],
-        training=training,
-        generator=torch.Generator().manual_seed(2),
-        round=round_number,
-        rounds=100,
-        state={} if state is None else state,
-    )
-
-
-class Watched(Shadow):
-    """Keeps the batches of the true steps."""
-
-    def transform_batch(
-        self, images: Tensor, labels: Tensor, step: Step, client: Client
-    ) -> tuple[Tensor, Tensor]:
-        perturbed, same = super().transform_batch(images, labels, step, client)
-        self.batches = [*getattr(self, "batches", []), perturbed]
-        return perturbed, same
-
-
-def perturbed(client: Client, weights: Tensors, parameters: Parameters = CHEAP) -> Tensor:
-    defense = Watched(parameters, "faithful", weights)
-    run_client(client, defense)
-    return torch.cat(defense.batches)
+    return generator_weights()
 
 
 @pytest.mark.parametrize("training", [ONE_STEP, TWO_STEPS])

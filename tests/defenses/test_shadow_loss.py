@@ -4,43 +4,21 @@ from dataclasses import replace
 
 import pytest
 import torch
+from shadow_party import generator_weights, make_client
 
 from gradsiege.defenses import shadow as shadow_module
 from gradsiege.defenses import shadow_loss
-from gradsiege.defenses.base import Client
-from gradsiege.models import ModelSpec, build
-from gradsiege.models.layers import initialize
-from gradsiege.priors.shadow_generator import ShadowGenerator
 from gradsiege.protocol.local_update import (
-    LocalTraining,
     Tensors,
     gradient,
-    split_state,
 )
 
 torch.set_num_threads(1)
-ONE_STEP = LocalTraining("fedavg", 4, 4, 1, 0.1, "train")
 
 
 @pytest.fixture(scope="module")
 def weights() -> Tensors:
-    network = ShadowGenerator(8, 4, 3, 16)
-    initialize(network, torch.Generator().manual_seed(7))
-    return dict(network.state_dict())
-
-
-def make_client(round_number: int = 0) -> Client:
-    model = build(ModelSpec("convnet", {"width": 4}, 3, 3, 16), torch.Generator().manual_seed(0))
-    return Client(
-        model,
-        *split_state(model),
-        images=torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1)),
-        labels=torch.tensor([0, 1, 2, 1]),
-        training=ONE_STEP,
-        generator=torch.Generator().manual_seed(2),
-        round=round_number,
-        rounds=100,
-    )
+    return generator_weights()
 
 
 def make_target(mode: str = "eval") -> shadow_loss.Target:

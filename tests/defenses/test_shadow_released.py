@@ -4,63 +4,22 @@ from dataclasses import replace
 
 import pytest
 import torch
+from shadow_party import CHEAP, Watched, generator_weights, make_client, perturbed
 from torch import Tensor
 
 from gradsiege.defenses import shadow as shadow_module
-from gradsiege.defenses.base import Client
-from gradsiege.defenses.shadow import Parameters, Shadow, image_keys, resolve
+from gradsiege.defenses.shadow import image_keys, resolve
 from gradsiege.federated.client import run_client
-from gradsiege.models import ModelSpec, build
-from gradsiege.models.layers import initialize
-from gradsiege.priors.shadow_generator import ShadowGenerator
 from gradsiege.protocol.local_update import (
-    LocalTraining,
-    Step,
     Tensors,
-    split_state,
 )
 
 torch.set_num_threads(1)
-CHEAP = Parameters(shadow_steps=2, latent_steps=5)
-ONE_STEP = LocalTraining("fedavg", 4, 4, 1, 0.1, "train")
 
 
 @pytest.fixture(scope="module")
 def weights() -> Tensors:
-    network = ShadowGenerator(8, 4, 3, 16)
-    initialize(network, torch.Generator().manual_seed(7))
-    return dict(network.state_dict())
-
-
-def make_client(round_number: int = 0) -> Client:
-    model = build(ModelSpec("convnet", {"width": 4}, 3, 3, 16), torch.Generator().manual_seed(0))
-    return Client(
-        model,
-        *split_state(model),
-        images=torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1)),
-        labels=torch.tensor([0, 1, 2, 1]),
-        training=ONE_STEP,
-        generator=torch.Generator().manual_seed(2),
-        round=round_number,
-        rounds=100,
-    )
-
-
-class Watched(Shadow):
-    """Keeps the batches of the true steps."""
-
-    def transform_batch(
-        self, images: Tensor, labels: Tensor, step: Step, client: Client
-    ) -> tuple[Tensor, Tensor]:
-        perturbed, same = super().transform_batch(images, labels, step, client)
-        self.batches = [*getattr(self, "batches", []), perturbed]
-        return perturbed, same
-
-
-def perturbed(client: Client, weights: Tensors, parameters: Parameters = CHEAP) -> Tensor:
-    defense = Watched(parameters, "faithful", weights)
-    run_client(client, defense)
-    return torch.cat(defense.batches)
+    return generator_weights()
 
 
 @pytest.mark.parametrize("switch", ["scrambled_map", "flat_cam", "signed"])
