@@ -30,7 +30,6 @@ RESERVED: dict[str, tuple[str, ...]] = {
         "covid_radiography", "airogs", "chestxray14", "folder",
     ),
     "models": ("resnet50",),
-    "priors": ("biggan", "stylegan2"),
     "attacks": ("learned_inversion",),
 }  # fmt: skip
 SECTIONS: dict[str, tuple[str, type[Section]]] = {

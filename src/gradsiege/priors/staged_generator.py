@@ -67,10 +67,102 @@ class ToImage(nn.Module):
         return torch.sigmoid(self.image(F.leaky_relu(self.norm(h, embedding), 0.2)))
 
 
-class StagedGenerator(nn.Module):
+class Staged(nn.Module):
+    """A generator as an explicit list of stages, whoever trained it: what the attacks through a generator ask of one.
+
+    ``h_1 = start(z, c)``, ``h_{k+1} = stage(k - 1, h_k, c)``, and the last stage gives images in [0, 1], all conditioned
+    on ``c = condition(z, y)``. Nothing is random or in place, all operations are twice differentiable.
+
+    Attributes:
+        latent, classes: dimension of z, and how many labels it can be asked for.
+        channels, size: of the images.
+        stages: the modules behind `stage`, in order.
+        radii: the published l1 radii of its features (GIFD), empty if there are none.
+        carried: how many trailing channels of a feature are no part of it but pass it by, such as an image that every
+            stage adds to; no attack changes them.
+        spherical: latents are draws from N(0, I), so that they lie near the sphere of radius sqrt(d).
+    """
+
+    latent: int
+    classes: int
+    channels: int
+    size: int
+    stages: nn.ModuleList
+    radii: tuple[float, ...] = ()
+    carried: int = 0
+    spherical: bool = True
+
+    def embed(self, labels: Tensor) -> Tensor:
+        """Return class embeddings ``[n, e]`` of indices ``[n]`` or of class probabilities ``[n, classes]``."""
+        raise NotImplementedError
+
+    def condition(self, z: Tensor, labels: Tensor) -> Tensor:
+        """Return what conditions every stage: the class embeddings, unless the latent does so too."""
+        return self.embed(labels)
+
+    def start(self, z: Tensor, condition: Tensor) -> Tensor:
+        """Return h_1 ``[n, c, s, s]`` of latents ``[n, latent]``."""
+        raise NotImplementedError
+
+    def prepared(self, z: Tensor) -> Tensor:
+        """Return the latents that a search begins with, of draws from N(0, I)."""
+        return z
+
+    def moved(self, h: Tensor, change: Tensor) -> Tensor:
+        """Add a change of a feature to it; carried channels stay."""
+        if not self.carried:
+            return h + change
+        feature, passing = h[:, : -self.carried], h[:, -self.carried :]
+        return torch.cat([feature + change, passing], 1)
+
+    def dropped(self, h: Tensor) -> Tensor:
+        """Forget what is carried past a feature, as released code does that resumes in the middle."""
+        if not self.carried:
+            return h
+        return torch.cat([h[:, : -self.carried], torch.zeros_like(h[:, -self.carried :])], 1)
+
+    def stage(self, k: int, h: Tensor, condition: Tensor) -> Tensor:
+        """Return what stage `k`, counted from 0, makes of its feature; for the last one, images in [0, 1]."""
+        following: Tensor = self.stages[k](h, condition)
+        return following
+
+    def finish(self, k: int, h: Tensor, condition: Tensor) -> Tensor:
+        """Return the images that the stages from `k` on make of their feature."""
+        for number in range(k, len(self.stages)):
+            h = self.stage(number, h, condition)
+        return h
+
+    def features(self, z: Tensor, condition: Tensor) -> list[Tensor]:
+        """Return all features, the last of which are the images."""
+        found = [self.start(z, condition)]
+        for number in range(len(self.stages)):
+            found.append(self.stage(number, found[-1], condition))
+        return found
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        """Return images of latents ``[n, latent]`` and labels, indices or probabilities."""
+        condition = self.condition(z, labels)
+        return self.finish(0, self.start(z, condition), condition)
+
+
+def mixture(labels: Tensor, classes: int, like: Tensor) -> Tensor:
+    """Return class probabilities ``[n, classes]`` of labels: indices, or probabilities already.
+
+    An index that the generator was never taught means "class unknown" and is all classes alike.
+
+    >>> mixture(torch.tensor([1, 7]), 2, torch.zeros(1)).tolist()
+    [[0.0, 1.0], [0.5, 0.5]]
+    """
+    if labels.is_floating_point():
+        return labels
+    chosen = (labels[:, None] == torch.arange(classes, device=labels.device)).to(like.dtype)
+    return chosen + (1 - chosen.sum(1, keepdim=True)) / classes
+
+
+class StagedGenerator(Staged):
     """G(z, y) = stage_K o ... o stage_0 o start, each part callable on its own.
 
-    ``h_0 = start(z, e)`` is 4x4 (or the side that `pyramid` gives); every stage but the last doubles the side;
+    ``h_1 = start(z, e)`` is 4x4 (or the side that `pyramid` gives); every stage but the last doubles the side;
     the last one gives the image. All operations are plain and twice differentiable almost everywhere,
     nothing is random or in place, so that G also runs under `functional_call` and `vmap`.
 
@@ -107,41 +199,12 @@ class StagedGenerator(nn.Module):
         Probabilities mix embeddings: the soft class embedding. An index that the generator was never taught means
         "class unknown" and gets the mean embedding.
         """
-        if labels.is_floating_point():
-            return labels @ self.embedding
-        chosen = (labels[:, None] == torch.arange(self.classes, device=labels.device)).to(
-            self.embedding.dtype
-        )
-        unknown = 1 - chosen.sum(1, keepdim=True)
-        return (chosen + unknown / self.classes) @ self.embedding
+        return mixture(labels, self.classes, self.embedding) @ self.embedding
 
-    def start(self, z: Tensor, embedding: Tensor) -> Tensor:
-        """Return h_0 ``[n, c, side, side]`` of latents ``[n, latent]`` and embeddings ``[n, e]``."""
-        entered: Tensor = self.entry(torch.cat([z, embedding], 1))
+    def start(self, z: Tensor, condition: Tensor) -> Tensor:
+        """Return h_1 ``[n, c, side, side]`` of latents ``[n, latent]`` and embeddings ``[n, e]``."""
+        entered: Tensor = self.entry(torch.cat([z, condition], 1))
         return entered.reshape(len(z), -1, self.side, self.side)
-
-    def stage(self, k: int, h: Tensor, embedding: Tensor) -> Tensor:
-        """Return h_{k+1} of h_k; for the last stage, the images ``[n, channels, size, size]`` in [0, 1]."""
-        following: Tensor = self.stages[k](h, embedding)
-        return following
-
-    def finish(self, k: int, h: Tensor, embedding: Tensor) -> Tensor:
-        """Return the images that the stages from `k` on make of h_k."""
-        for number in range(k, len(self.stages)):
-            h = self.stage(number, h, embedding)
-        return h
-
-    def features(self, z: Tensor, embedding: Tensor) -> list[Tensor]:
-        """Return h_0, ..., h_K, the last of which are the images."""
-        found = [self.start(z, embedding)]
-        for number in range(len(self.stages)):
-            found.append(self.stage(number, found[-1], embedding))
-        return found
-
-    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Return images of latents ``[n, latent]`` and labels, indices or probabilities."""
-        embedding = self.embed(labels)
-        return self.finish(0, self.start(z, embedding), embedding)
 
 
 def from_weights(weights: dict[str, Tensor]) -> StagedGenerator:

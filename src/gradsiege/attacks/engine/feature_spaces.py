@@ -10,23 +10,26 @@ from torch import Tensor
 from gradsiege.attacks.engine.generator_spaces import LATENT, GeneratorSpace
 from gradsiege.attacks.engine.l1_ball import onto_l1_ball
 from gradsiege.attacks.engine.variables import Variables
-from gradsiege.priors.staged_generator import EMBEDDING, StagedGenerator
+from gradsiege.priors.staged_generator import Staged
 
 CHANGE = "change."
 
 
-def feature_shapes(network: StagedGenerator) -> list[tuple[int, ...]]:
+def feature_shapes(network: Staged) -> list[tuple[int, ...]]:
     """Return (channels, side, side) of the features h_1, ..., h_K that GIFD optimises: all but the image itself.
 
     h_1 is the generator's coarsest map, which the latent and the class enter by, as in the authors' numbering.
 
+    >>> from gradsiege.priors.staged_generator import StagedGenerator
     >>> feature_shapes(StagedGenerator(latent=8, width=4, classes=3, channels=1, size=16))
     [(16, 4, 4), (8, 8, 8), (4, 16, 16)]
     """
-    zeros = network.embedding.new_zeros
+    parameter = next(network.parameters())
     with torch.no_grad():
-        found = network.features(zeros(1, network.latent), zeros(1, EMBEDDING))
-    return [tuple(feature.shape[1:]) for feature in found[:-1]]
+        z = parameter.new_zeros(1, network.latent)
+        labels = torch.zeros(1, dtype=torch.long, device=parameter.device)
+        found = network.features(z, network.condition(z, labels))[:-1]
+    return [(feature.shape[1] - network.carried, *feature.shape[2:]) for feature in found]
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,19 @@ class Features(GeneratorSpace):
     Attributes:
         depth: k of the optimised feature, from 1.
         radius: of the l1 ball of each image's change, in the feature's units; None for no ball.
+        drop: forget what is carried past the optimised feature (StyleGAN2's image so far), as the released code does.
     """
 
-    network: StagedGenerator
+    network: Staged
     depth: int
     radius: float | None
+    drop: bool = False
 
     def start(self, generator: torch.Generator) -> Variables:
         """Draw the latents of one element; no feature is changed yet."""
-        z = torch.randn((self.count, self.network.latent), generator=generator)
+        z = self.network.prepared(
+            torch.randn((self.count, self.network.latent), generator=generator)
+        )
         changes = {
             f"{CHANGE}{place}": z.new_zeros(self.count, *shape)
             for place, shape in enumerate(feature_shapes(self.network)[: self.depth], start=1)
@@ -64,13 +71,14 @@ class Features(GeneratorSpace):
 
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the later stages make of h_depth + change."""
-        embedding = self.network.embed(labels)
-        h = self.network.start(x[LATENT].detach(), embedding)
+        network, z = self.network, x[LATENT].detach()
+        condition = network.condition(z, labels)
+        h = network.start(z, condition)
         for place in range(1, self.depth):
-            h = h + x[f"{CHANGE}{place}"].detach()
-            h = self.network.stage(place - 1, h, embedding)
-        h = h + x[f"{CHANGE}{self.depth}"]
-        return self.both(self.network.finish(self.depth - 1, h, embedding))
+            h = network.moved(h, x[f"{CHANGE}{place}"].detach())
+            h = network.stage(place - 1, h, condition)
+        h = network.moved(network.dropped(h) if self.drop else h, x[f"{CHANGE}{self.depth}"])
+        return self.both(network.finish(self.depth - 1, h, condition))
 
     def project(self, x: Variables) -> Variables:
         """Bring each image's change ``[..., c, s, s]`` back to the ball, if there is one."""

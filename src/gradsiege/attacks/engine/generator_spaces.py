@@ -16,9 +16,10 @@ from torch.func import functional_call
 from gradsiege.attacks.engine.recipe import Knowledge
 from gradsiege.attacks.engine.variables import Variables
 from gradsiege.models.layers import initialize
-from gradsiege.priors.staged_generator import StagedGenerator
+from gradsiege.priors.staged_generator import Staged
 
 LATENT, WEIGHTS = "z", "weights."
+GENERATORS = ("staged_gan", "biggan", "stylegan2")
 Bound = Literal["none", "tanh", "sphere"]
 Begin = Literal["normal", "uniform"]
 
@@ -61,14 +62,15 @@ class LatentCodes(GeneratorSpace):
         begin: ``normal`` draws from the generator's own prior N(0, I), ``uniform`` from U(0, 1).
     """
 
-    network: StagedGenerator
+    network: Staged
     bound: Bound = "none"
     begin: Begin = "normal"
 
     def start(self, generator: torch.Generator) -> Variables:
         """Draw the latents of one element."""
         draw = torch.randn if self.begin == "normal" else torch.rand
-        return {LATENT: draw((self.count, self.network.latent), generator=generator)}
+        z = draw((self.count, self.network.latent), generator=generator)
+        return {LATENT: self.network.prepared(z)}
 
     def follow(self, before: Variables) -> Variables:
         """Go on from the earlier stage's latents."""
@@ -94,12 +96,12 @@ class GeneratorWeights(GeneratorSpace):
     Variables: ``z [images, d]``, fixed, and ``weights.<name> [images, *shape]`` for each parameter.
     """
 
-    network: StagedGenerator
+    network: Staged
 
     def start(self, generator: torch.Generator) -> Variables:
         """Draw the latents of one element; the weights begin at the trained ones."""
         z = torch.randn((self.count, self.network.latent), generator=generator)
-        return {LATENT: z, **self._copies((self.count,))}
+        return {LATENT: self.network.prepared(z), **self._copies((self.count,))}
 
     def follow(self, before: Variables) -> Variables:
         """Fix the earlier stage's latents ``[n, images, d]``."""
@@ -158,17 +160,17 @@ def _weights(x: Variables) -> Variables:
     }
 
 
-def staged_generator(knowledge: Knowledge, attack: str) -> StagedGenerator:
+def staged_generator(knowledge: Knowledge, attack: str) -> Staged:
     """Return the attacker's generator, or refuse: it must be there, and of the private images' shape."""
     from gradsiege.errors import ThreatModelError
-    from gradsiege.priors import staged_gan
+    from gradsiege.priors import module
 
-    prior = knowledge.trained("staged_gan")
+    prior = knowledge.trained(*GENERATORS)
     if prior is None:
         raise ThreatModelError(
-            f"{attack} needs a prior of the kind staged_gan; name it in the study file"
+            f"{attack} needs a prior of the kind {' or '.join(GENERATORS)}; name it in the study file"
         )
-    network = staged_gan.load(prior.weights).to(knowledge.device)
+    network: Staged = module(prior.name).load(prior.weights).to(knowledge.device)
     made = (network.channels, network.size, network.size)
     if made != knowledge.observation.image_shape:
         raise ThreatModelError(

@@ -16,7 +16,7 @@ from gradsiege.attacks.engine.regularizers import Candidate
 from gradsiege.protocol.local_update import Tensors
 
 VERSION = 1
-REQUIRES = ("protocol", "prior:staged_gan")
+REQUIRES = ("protocol", "prior:staged_gan", "prior:biggan", "prior:stylegan2")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
 from gradsiege.attacks.engine.regularizers import total_variation
 
 VERSION = 1
-REQUIRES = ("protocol", "prior:staged_gan")
+REQUIRES = ("protocol", "prior:staged_gan", "prior:biggan", "prior:stylegan2")
 
 # (latent, weight) iterations by image side, from the scripts in the authors' repository: 500 + 5,000 at 32 px,
 # 1,000 + 8,000 at 128 px. The row for 64 px holds placeholders there, so 64 px goes by 32.

@@ -16,11 +16,11 @@ from gradsiege.attacks.engine.recipe import Distance, Knowledge, Recipe, Stage
 from gradsiege.attacks.engine.regularizers import l2, total_variation
 from gradsiege.attacks.engine.spaces import Space
 from gradsiege.errors import StudyError
-from gradsiege.priors.staged_generator import StagedGenerator
+from gradsiege.priors.staged_generator import Staged
 
 VERSION = 1
 ARMS = ("faithful", "as_released")
-REQUIRES = ("protocol", "prior:staged_gan")
+REQUIRES = ("protocol", "prior:staged_gan", "prior:biggan", "prior:stylegan2")
 
 # Iterations of a coarse stage by those of a fine one: 100 to 1,000.
 COARSE = 0.1
@@ -33,7 +33,8 @@ class Parameters:
     The paper's ablations are settings: GIFD-z is stages 0; GIFD-f is no ball and select last; GIFD-e is no ball. A
     stage ends with its last iterate, as released; with `iterate` least it never ends worse than the one before, so
     that both selections agree. `radii` are those of one of the paper's generators, carried over by `ball_radius`:
-    StyleGAN2's has one feature a side, as ours; `radius_scale` multiplies them. `sphere` and `last_restart` are
+    StyleGAN2's has one feature a side, as ours; BigGAN and StyleGAN2 themselves have their own. `radius_scale`
+    multiplies them. `sphere` and `last_restart` are
     the arm's unless set. `label_mapping` is the journal's and its controls (arXiv 2604.00955); `class_table`
     gives the oracle the generator's class of every private one.
     """
@@ -74,7 +75,8 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
     """Return: minimise 1 - cos(T(grad x), g) + a TV(x) + b |x|_2 / side^2 over z, then over h_1, ..., h_K in turn.
 
     T is what the defense did, if its kind is disclosed or named. Faithful: latents stay on the sphere, the images are those
-    of the least loss. As released: no sphere; the images of the last restart under the loss of the least one; and what
+    of the least loss; a stage of StyleGAN2 goes on with the image that the stages before it made. As released: no sphere;
+    that image is forgotten wherever a stage begins; the images of the last restart under the loss of the least one; and what
     a threat model grants is used as the release uses its own knowledge of it: granted labels order the
     inferred ones, a disclosure gives T its true strength in the place of an estimated one.
     """
@@ -102,7 +104,7 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
 
 
 def search_spaces(
-    parameters: Parameters, arm: str, knowledge: Knowledge, network: StagedGenerator
+    parameters: Parameters, arm: str, knowledge: Knowledge, network: Staged
 ) -> list[Space]:
     """Return the latent space, then the K feature spaces with their balls."""
     shape, mean, deviation = knowledge.pixel_arguments()
@@ -111,12 +113,13 @@ def search_spaces(
     if not 0 <= depth <= len(shapes):
         raise StudyError(f"gifd: stages is 0 to {len(shapes)} with this generator, not {depth}")
     sphere = arm == "faithful" if parameters.sphere is None else parameters.sphere
-    bound: Literal["sphere", "none"] = "sphere" if sphere else "none"
+    bound: Literal["sphere", "none"] = "sphere" if sphere and network.spherical else "none"
     spaces: list[Space] = [LatentCodes(network, shape[0], mean, deviation, bound)]
+    drop = arm == "as_released"
     for place, feature in enumerate(shapes[:depth], start=1):
-        radius = parameters.radius_scale * ball_radius(feature, parameters.radii)
-        ball = radius if parameters.ball else None
-        spaces.append(Features(network, shape[0], mean, deviation, place, ball))
+        own = network.radii[place - 1] if network.radii else ball_radius(feature, parameters.radii)
+        ball = parameters.radius_scale * own if parameters.ball else None
+        spaces.append(Features(network, shape[0], mean, deviation, place, ball, drop))
     return spaces
 
 
@@ -129,9 +132,7 @@ def matching(parameters: Parameters, arm: str, knowledge: Knowledge) -> Distance
     return after(cosine, kind, disclosure if arm == "as_released" else None)
 
 
-def _stage(
-    parameters: Parameters, network: StagedGenerator, space: Space, distance: Distance
-) -> Stage:
+def _stage(parameters: Parameters, network: Staged, space: Space, distance: Distance) -> Stage:
     """Return what all stages share; each has its own space and iterations."""
     return Stage(
         space=space,

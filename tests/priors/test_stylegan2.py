@@ -1,0 +1,246 @@
+"""StyleGAN2: layers against explicit formulas, names and true shapes, the image carried past a feature, second derivatives."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from scipy import signal
+
+from gradsiege.attacks.engine.feature_spaces import CHANGE, Features, feature_shapes
+from gradsiege.attacks.engine.generator_spaces import LATENT, LatentCodes
+from gradsiege.attacks.recipes import gifd
+from gradsiege.priors import published_weights
+from gradsiege.priors.stylegan2 import Parameters, StyleGAN2, channels_of, load, train
+from gradsiege.priors.stylegan2_layers import Modulated, upsample_filter
+from gradsiege.priors.stylegan2_weights import converted, mapped
+
+torch.set_num_threads(1)
+
+
+def published_shapes(side: int, style: int, multiplier: float) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the PyTorch port's file, written down from its layout."""
+    widths, top = channels_of(side, multiplier), int(math.log2(side))
+    shapes: dict[str, tuple[int, ...]] = {"input.input": (1, widths[4], 4, 4)}
+    for number in range(1, 9):
+        shapes[f"style.{number}.weight"], shapes[f"style.{number}.bias"] = (style, style), (style,)
+
+    def modulated(at: str, inputs: int, outputs: int, kernel: int) -> None:
+        shapes[f"{at}.conv.weight"] = (1, outputs, inputs, kernel, kernel)
+        shapes[f"{at}.conv.modulation.weight"] = (inputs, style)
+        shapes[f"{at}.conv.modulation.bias"] = (inputs,)
+
+    def styled(at: str, inputs: int, outputs: int) -> None:
+        modulated(at, inputs, outputs, 3)
+        shapes[f"{at}.noise.weight"], shapes[f"{at}.activate.bias"] = (1,), (outputs,)
+
+    styled("conv1", widths[4], widths[4])
+    modulated("to_rgb1", widths[4], 3, 1)
+    shapes["to_rgb1.bias"] = (1, 3, 1, 1)
+    for place in range(top - 2):
+        a, b = widths[2 ** (place + 2)], widths[2 ** (place + 3)]
+        styled(f"convs.{2 * place}", a, b)
+        shapes[f"convs.{2 * place}.conv.blur.kernel"] = (4, 4)
+        styled(f"convs.{2 * place + 1}", b, b)
+        modulated(f"to_rgbs.{place}", b, 3, 1)
+        shapes[f"to_rgbs.{place}.bias"] = (1, 3, 1, 1)
+        shapes[f"to_rgbs.{place}.upsample.kernel"] = (4, 4)
+    for number in range(2 * top - 3):
+        one = 2 ** ((number + 5) // 2)
+        shapes[f"noises.noise_{number}"] = (1, 1, one, one)
+    return shapes
+
+
+def made_up() -> dict[str, torch.Tensor]:
+    random = torch.Generator().manual_seed(0)
+    shapes = published_shapes(64, 6, 1 / 128)
+    found = {name: torch.randn(shape, generator=random) for name, shape in shapes.items()}
+    return {
+        name: value + 1 if "modulation.bias" in name else value for name, value in found.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> StyleGAN2:
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(made_up(), path)
+    images = torch.zeros(1, 3, 32, 32)
+    random = torch.Generator().manual_seed(0)
+    weights, card = train(images, torch.zeros(1), Parameters(str(path)), random)
+    assert card["sha256"] == published_weights.read(path)[1]
+    return load(weights)
+
+
+def latents(network: StyleGAN2, count: int = 1) -> torch.Tensor:
+    drawn = torch.randn(count, network.latent, generator=torch.Generator().manual_seed(2))
+    return network.prepared(drawn)
+
+
+@pytest.mark.parametrize("up", [1, 2])
+def test_the_filter_is_scipys(up: int) -> None:
+    x = torch.randn(2, 3, 5, 6, dtype=torch.float64)
+    taps = np.array([1.0, 3.0, 3.0, 1.0]) / 4
+    pad = (2, 1) if up == 2 else (1, 1)
+    made = upsample_filter(x, pad, up)
+    for image, expected in zip(made.flatten(0, 1).numpy(), x.flatten(0, 1).numpy(), strict=True):
+        for axis in (0, 1):
+            spread = signal.upfirdn([1.0], expected, up=up, axis=axis)
+            width = [(0, 0), (0, 0)]
+            width[axis] = (pad[0], pad[1] + up * expected.shape[axis] - spread.shape[axis])
+            expected = signal.convolve(
+                np.pad(spread, width), np.expand_dims(taps, 1 - axis), mode="valid"
+            )
+        np.testing.assert_allclose(image, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("doubles", [False, True])
+def test_modulation_is_a_convolution_with_weights_of_its_own_for_every_image(doubles: bool) -> None:
+    random = torch.Generator().manual_seed(0)
+    layer = Modulated(3, 4, 3, 5, True, doubles).double()
+    for value in layer.parameters():
+        value.data = torch.randn(value.shape, generator=random, dtype=torch.float64)
+    h, codes = (
+        torch.randn(*shape, generator=random, dtype=torch.float64)
+        for shape in ((2, 3, 4, 4), (2, 5))
+    )
+    made = layer(h, codes)
+    for number in range(2):
+        scale = layer.style.weight @ codes[number] + layer.style.bias
+        weight = layer.weight * scale[None, :, None, None]
+        weight = weight / (weight.square().sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
+        if doubles:
+            spread = torch.zeros(1, 3, 8, 8, dtype=torch.float64)
+            spread[:, :, ::2, ::2] = h[number]
+            # Of a transposed convolution the kernel is turned round.
+            full = F.conv2d(F.pad(spread, (2, 1, 2, 1)), weight.flip(2, 3))
+            expected = upsample_filter(full, (1, 1))
+        else:
+            expected = F.conv2d(h[number : number + 1], weight, padding=1)
+        torch.testing.assert_close(made[number : number + 1], expected)
+
+
+def test_every_tensor_of_the_true_shapes_has_its_place() -> None:
+    with torch.device("meta"):
+        shapes = published_shapes(1024, 512, 1.0)
+        published = {name: torch.empty(shape) for name, shape in shapes.items()}
+        network = StyleGAN2(1024, channels_of(1024), 512, 64)
+        assert network.latent == 18 * 512 + 656
+        sizes = feature_shapes(network)
+        weights = converted(published, torch.Generator())
+    published_weights.demand(
+        weights, {k: v.shape for k, v in network.state_dict().items()}, "StyleGAN2"
+    )
+    assert sizes[0] == (512, 4, 4)
+    assert sizes[3] == (512, 32, 32)
+    assert sizes[7] == (64, 512, 512)
+    assert len(sizes) == len(network.radii) == 8
+
+
+def test_weights_are_scaled_as_they_are_at_run_time(network: StyleGAN2) -> None:
+    published = made_up()
+    weight = published["convs.2.conv.weight"]
+    scaled = weight[0] / math.sqrt(weight.shape[2] * 9)
+    assert torch.equal(network.stages[1].coarse.convolution.weight, scaled)
+    # The image of one code everywhere, step by step from the published tensors up to the first feature.
+    z = latents(network)
+    codes, noises = network.parts(z)
+    style = F.linear(codes[:, 0], published["conv1.conv.modulation.weight"] / math.sqrt(6))
+    style = (style + published["conv1.conv.modulation.bias"])[0]
+    kernel = published["conv1.conv.weight"][0] / math.sqrt(published["input.input"].shape[1] * 9)
+    kernel = kernel * style[None, :, None, None]
+    kernel = kernel * torch.rsqrt(kernel.square().sum((1, 2, 3), keepdim=True) + 1e-8)
+    h = F.conv2d(published["input.input"], kernel, padding=1)
+    h = h + published["conv1.noise.weight"] * noises[0]
+    h = F.leaky_relu(h + published["conv1.activate.bias"].view(1, -1, 1, 1), 0.2) * math.sqrt(2)
+    torch.testing.assert_close(network.start(z, z)[:, :-3], h, atol=1e-5, rtol=1e-4)
+
+
+def test_codes_are_drawn_like_those_of_the_mapping_network(network: StyleGAN2) -> None:
+    drawn = network.prepared(
+        torch.randn(400, network.latent, generator=torch.Generator().manual_seed(3))
+    )
+    codes = drawn[:, : network.codes * 6].reshape(-1, 6)
+    real = mapped(made_up(), torch.randn(4000, 6, generator=torch.Generator().manual_seed(4)))
+    torch.testing.assert_close(codes.mean(0), real.mean(0), atol=0.15, rtol=0.2)
+    torch.testing.assert_close(codes.std(0), real.std(0), atol=0.1, rtol=0.25)
+
+
+def test_the_image_so_far_is_carried_when_faithful_and_dropped_as_released(
+    network: StyleGAN2,
+) -> None:
+    mean, deviation = torch.zeros(3), torch.ones(3)
+    z, labels = latents(network), torch.zeros(1, dtype=torch.long)
+    _, whole = LatentCodes(network, 1, mean, deviation).decode({LATENT: z}, labels)
+    for depth in (1, 3):
+        faithful = Features(network, 1, mean, deviation, depth, None)
+        released = Features(network, 1, mean, deviation, depth, None, drop=True)
+        x = {
+            name: value[0]
+            for name, value in faithful.follow({LATENT: z[None], **zeros(network, depth)}).items()
+        }
+        assert x[f"{CHANGE}{depth}"].shape[1] == feature_shapes(network)[depth - 1][0]
+        torch.testing.assert_close(faithful.decode(x, labels)[1], whole)
+        torch.testing.assert_close(
+            released.decode(x, labels)[1] - whole, -upsampled(network, z, depth)
+        )
+
+
+def zeros(network: StyleGAN2, depth: int) -> dict[str, torch.Tensor]:
+    shapes = feature_shapes(network)
+    return {f"{CHANGE}{k}": torch.zeros(1, 1, *shapes[k - 1]) for k in range(1, depth)}
+
+
+def upsampled(network: StyleGAN2, z: torch.Tensor, depth: int) -> torch.Tensor:
+    """What the image that stage `depth` begins with adds to the last one: it is doubled, added, and averaged."""
+    image = network.features(z, z)[depth - 1][:, -3:]
+    while image.shape[-1] < 64:
+        image = upsample_filter(image, (2, 1), up=2)
+    return F.avg_pool2d(image, 2) / 2
+
+
+class Seen:
+    """What GIFD asks of the attacker's knowledge before it looks at an update."""
+
+    def pixel_arguments(self) -> tuple[tuple[int, ...], torch.Tensor, torch.Tensor]:
+        return (1, 3, 32, 32), torch.zeros(3), torch.ones(3)
+
+
+@pytest.mark.parametrize("arm", ["faithful", "as_released"])
+def test_gifd_takes_its_published_radii_and_drops_the_image_only_as_released(
+    network: StyleGAN2, arm: str
+) -> None:
+    latent, *features = gifd.search_spaces(gifd.Parameters(), arm, Seen(), network)
+    assert latent.bound == "none"
+    assert [space.radius for space in features] == [2000, 3000, 4000, 5000]
+    assert {space.drop for space in features} == {arm == "as_released"}
+
+
+def test_stages_compose_and_are_twice_differentiable(network: StyleGAN2) -> None:
+    exact = load(
+        {**{k: v.double() for k, v in network.state_dict().items()}, "size": torch.tensor(8)}
+    )
+    z = latents(network).double()
+    features = exact.features(z, z)
+    for k, feature in enumerate(features[:-1]):
+        assert torch.equal(exact.finish(k, feature, z), features[-1])
+    direction = torch.randn_like(z)
+
+    def along(t: torch.Tensor) -> torch.Tensor:
+        moved = z + t * direction
+        return exact.finish(0, exact.start(moved, moved), moved).mean((2, 3))
+
+    t = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(along, (t,))
+    assert torch.autograd.gradgradcheck(along, (t,))
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    save_file({"weight": torch.zeros(2)}, path)
+    with pytest.raises(Exception, match="not the weights of StyleGAN2"):
+        train(torch.zeros(1, 3, 32, 32), torch.zeros(1), Parameters(str(path)), torch.Generator())
