@@ -13,7 +13,9 @@ from gradsiege.analysis.claim_names import RESERVED, names
 from gradsiege.analysis.claims import Claim, Metric, Rule, Scored, Selector, Utility
 from gradsiege.analysis.comparisons import comparisons_of
 from gradsiege.analysis.ledger import FILE, load, parse
+from gradsiege.analysis.selection import choose
 from gradsiege.errors import StudyError
+from gradsiege.study import parse as parse_study
 
 PATH = Path(__file__).parents[2] / FILE
 # What no stage measures so far; a claim that needs it is "not run".
@@ -91,6 +93,93 @@ def test_values_read_off_figures_have_a_tolerance_above_the_reading_error(
         error = re.search(r"±(0\.\d+)", one.place)
         if one.origin == "digitised" and error:
             assert min(one.tolerance.values()) >= 2 * float(error[1]), one.id
+
+
+def test_differences_of_the_charts_are_differences_of_their_bars(claims: dict[str, Claim]) -> None:
+    def bars(name: str) -> dict[str, float]:
+        return {
+            str(cells.defense.get("parameters", cells.protocol)): value or 0.0
+            for cells, _, value in claims[f"gi_pip.{name}"].published()
+        }
+
+    for axis in ("batch", "noise", "sparsity"):
+        scored, plain = bars(f"{axis}.with"), bars(f"{axis}.without")
+        for place, gain in bars(f"gain.{axis}").items():
+            assert gain == pytest.approx(scored[place] - plain[place]), (axis, place)
+    table = {
+        name: claims[f"rerun.cifar10.{name}.pixels"].published() for name in ("none", "censor")
+    }
+    psnr = {
+        (defense, cells.attack["name"]): value or 0.0
+        for defense, row in table.items()
+        for cells, metric, value in row
+        if metric == "psnr"
+    }
+    for cells, _, drop in claims["rerun.censor_lowers.cifar10"].published():
+        attack = cells.attack["name"]
+        expected = psnr["none", attack] - psnr["censor", attack]
+        assert drop == pytest.approx(expected, abs=0.06)
+
+
+def test_batches_that_repeat_labels_test_no_chart_of_batches(claims: dict[str, Claim]) -> None:
+    """The published batches hold distinct labels: a protocol with duplicates is another question."""
+    study = parse_study(
+        {
+            "study": "batches",
+            "datasets": [
+                {
+                    "name": "photos",
+                    "counts": {
+                        "train": 8,
+                        "test": 8,
+                        "aux": 8,
+                        "public": 8,
+                        "tune": 1,
+                        "victims": 64,
+                    },
+                }
+            ],
+            "models": ["convnet"],
+            "defenses": ["none"],
+            "protocols": [
+                {"id": "distinct", "name": "fedsgd", "images": 8, "batch_size": 8},
+                {
+                    "id": "repeated",
+                    "name": "fedsgd",
+                    "images": 8,
+                    "batch_size": 8,
+                    "duplicates": True,
+                },
+            ],
+            "priors": ["autoencoder"],
+            "attacks": [
+                {"name": "gi_pip", "prior": "autoencoder", "parameters": {"anomaly_score": score}}
+                | {"id": f"score{score}", "iterations": 9}
+                for score in (None, 0.0)
+            ],
+            "threat_models": [{"id": "given", "labels": "given"}],
+            "victims": 1,
+        }
+    ).model_dump(mode="json")
+    charts = [
+        one
+        for one in claims.values()
+        if any("images" in point.at.protocol for point in one.points)
+        or one.id == "gi_pip.score_helps"
+    ]
+    assert {one.id for one in charts} == {
+        "gi_pip.batch.with", "gi_pip.batch.without", "gi_pip.gain.batch", "gi_pip.score_helps",
+    }  # fmt: skip
+    for one in charts:
+        eights = [
+            comparison.cells
+            for comparison in comparisons_of(one)
+            if comparison.cells.protocol.get("images") in (8, None)
+        ]
+        assert eights
+        for cells in eights:
+            chosen = choose(study, "scores", cells, Selector())["protocol"]
+            assert chosen == ["distinct"], one.id
 
 
 def test_every_claim_asks_for_at_least_one_comparison(claims: dict[str, Claim]) -> None:
