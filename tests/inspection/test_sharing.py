@@ -99,7 +99,9 @@ def test_dvc_pushes_restricted_outputs_to_their_own_remote_alone(tmp_path: Path)
         del stage["deps"]
     (work / "dvc.yaml").write_text(yaml.safe_dump(content))
     (work / ".dvc").mkdir()
-    remotes = [f"['remote \"{name}\"']\nurl = {tmp_path / name}\n" for name in ("public", "restricted")]
+    remotes = [
+        f"['remote \"{name}\"']\nurl = {tmp_path / name}\n" for name in ("public", "restricted")
+    ]
     (work / ".dvc/config").write_text("[core]\nno_scm = true\nremote = public\n" + "".join(remotes))
     dvc("repro", "--quiet")
     dvc("push", "--quiet")
