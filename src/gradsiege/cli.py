@@ -321,11 +321,14 @@ def verify(
 ) -> None:
     """Compare every finished cell with its manifest and with the study; list stale and damaged ones."""
     from gradsiege.inspection import verify as work
+    from gradsiege.inspection.sharing import BUNDLES, refusals
     from gradsiege.study import load
 
-    report, sound = work(load(study), root, partial)
-    typer.echo(report)
-    if not sound:
+    resolved = load(study)
+    report, sound = work(resolved, root, partial)
+    refused = refusals(resolved, root / BUNDLES)
+    typer.echo("\n".join([report, *refused]))
+    if refused or not sound:
         raise typer.Exit(4)
 
 

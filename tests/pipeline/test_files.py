@@ -109,20 +109,35 @@ def test_figures_and_tables_are_told_apart_by_name():
     assert any(name.startswith("table_") for name in entries("figures"))
 
 
+def outputs(stage: dict) -> dict[str, dict]:
+    """Paths that a bundle holds, with their options."""
+    return {path: options for out in stage["outs"] for path, options in out.items()}
+
+
 def test_bundles_hold_every_folder_of_a_published_study():
     """Otherwise a restored study would lack a stage and run everything after it again."""
-    found: dict[str, set[str]] = {}
-    for stage in read("dvc.yaml")["stages"].values():
-        for name in stage["matrix"]["study"]:
-            outs = {next(iter(out)).split("/")[-1] for out in stage["outs"]}
-            assert all(
-                options == {"persist": True} for out in stage["outs"] for options in out.values()
-            )
-            found.setdefault(name, set()).update(outs)
+    bundles, found = read("dvc.yaml"), {}
+    (lists,) = bundles["vars"]
+    for stage in bundles["stages"].values():
+        assert all(options["persist"] for options in outputs(stage).values())
+        for name in lists[stage["matrix"]["study"].strip("${}")]:
+            found.setdefault(name, set()).update(path.split("/")[-1] for path in outputs(stage))
     for name, outs in found.items():
         needed = cells.cells(study.load(ROOT / f"config/{name}.yaml"))
         stages = {stage for stage, of_stage in needed.items() if of_stage}
         assert outs == {*stages, "tables", "figures", "report.html"}
+
+
+def test_restricted_bundles_are_the_published_ones_with_another_remote():
+    stages = read("dvc.yaml")["stages"]
+    published = {name: stage for name, stage in stages.items() if not name.endswith("_restricted")}
+    assert len(stages) == 2 * len(published)
+    for name, stage in published.items():
+        twin = stages[f"{name}_restricted"]
+        assert outputs(twin).keys() == outputs(stage).keys()
+        assert {key: twin[key] for key in ("cmd", "deps")} == {
+            key: stage[key] for key in ("cmd", "deps")
+        }
 
 
 def test_dvc_reports_to_nobody():

@@ -118,8 +118,11 @@ def missing(name: str, parameters: Mapping[str, Any]) -> list[str]:
 
     Files are named relative to the data root, so that a report does not tell where anything lies on a machine.
     """
+    files = files_of(name, parameters)
+    if not files:
+        return []
     folder, found = folder_of(name), []
-    for file in files_of(name, parameters):
+    for file in files:
         shown = (PurePosixPath(folder.relative_to(data_root())) / file.path).as_posix()
         path = folder / inside(file.path)
         if file.path.endswith("/"):
