@@ -10,10 +10,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONHASHSEED := 0
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup reproduce test test-package test-pipeline lint benchmark format lock clean
+.PHONY: help setup reproduce test test-package test-pipeline test-cluster lint benchmark format lock clean
 help:
 	@echo "make reproduce   set up, run the default study, name its report"
 	@echo "make test        set up, run every test that needs no GPU and no cluster"
+	@echo "make test-cluster  as root: install Slurm, run a study on one node of it"
 	@echo "make lint        formatters, types, walls"
 	@echo "make benchmark   time the attack engines, write the README's table"
 	@echo "make format      let the formatters rewrite the sources"
@@ -40,10 +41,17 @@ test: setup
 
 # Two processes side by side: the pipeline's tests wait much, for Snakemake and DVC.
 test-package:
-	$(BIN)/pytest --ignore tests/pipeline
+	$(BIN)/pytest --ignore tests/pipeline --ignore tests/cluster
 
 test-pipeline:
 	$(BIN)/pytest tests/pipeline
+
+# Not part of `make test`: it installs Debian packages. The daemons run in a folder of their own and are stopped again.
+SLURM := slurm-wlm munge slurmdbd mariadb-server
+test-cluster: setup
+	@test "$$(id -u)" = 0 || { echo "make test-cluster starts daemons: run it as root"; exit 1; }
+	dpkg --status $(SLURM) >/dev/null 2>&1 || { apt-get update && apt-get install --yes --no-install-recommends $(SLURM); }
+	$(BIN)/pytest tests/cluster
 
 lint: setup
 	$(BIN)/ruff check src tests benchmarks

@@ -269,12 +269,18 @@ def claims(
 
 
 @app.command(epilog="Example: `gradsiege plan --study config/small.yaml`")
-def plan(study: StudyOption = QUICK, root: RootOption = Path()) -> None:
-    """Print the cells of a study by stage, and how many are finished."""
+def plan(
+    study: StudyOption = QUICK,
+    root: RootOption = Path(),
+    shard_minutes: Annotated[
+        float, typer.Option(min=0, help="Estimated minutes of a job; 0 makes a job of every cell.")
+    ] = 60,
+) -> None:
+    """Print cells, jobs, hours and disk of a study by stage, and how many cells are finished."""
     from gradsiege.inspection import plan as work
     from gradsiege.study import load
 
-    typer.echo(work(load(study), root))
+    typer.echo(work(load(study), root, shard_minutes))
 
 
 @app.command(epilog="Example: `gradsiege doctor`")

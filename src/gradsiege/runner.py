@@ -98,8 +98,8 @@ def broken(study: Study, root: Path) -> list[str]:
 
 
 def log_of(cell: Cell, study: Study, root: Path) -> Path:
-    """Return the log of a cell."""
-    return root / "results" / study.study / "logs" / cell.stage / f"{cell.key}.log"
+    """Return where the log of a cell waits with it."""
+    return folder_of(cell, study, root).with_suffix(".log")
 
 
 def _keep(cell: Cell, study: Study, root: Path) -> bool:
@@ -112,12 +112,20 @@ def _keep(cell: Cell, study: Study, root: Path) -> bool:
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
     for path in cell.files(study, root):
-        try:
-            os.link(path, kept / path.name)
-        except OSError:
-            # A file system without links.
-            shutil.copy2(path, kept / path.name)
+        _link(path, kept / path.name)
+    log = root / "results" / study.study / "logs" / cell.stage / f"{cell.key}.log"
+    if log.is_file():
+        _link(log, kept.with_suffix(".log"))
     return True
+
+
+def _link(path: Path, other: Path) -> None:
+    other.unlink(missing_ok=True)
+    try:
+        os.link(path, other)
+    except OSError:
+        # A file system without links.
+        shutil.copy2(path, other)
 
 
 def _finished(folder: Path, cell: Cell, study: Study) -> bool:

@@ -37,6 +37,7 @@ def test_nothing_run_yet(tiny: Study, tmp_path: Path) -> None:
     assert found["attack"] == {
         "stage": "attack",
         "cells": "8",
+        "jobs": "2",
         "finished": "0",
         "failed": "0",
         "stale": "0",
@@ -56,7 +57,7 @@ def test_all_done(finished_study: Finished) -> None:
     assert text.startswith("study tiny: 20 cells, 20 done (0 of them failed)")
     assert all(row["cells"] == row["finished"] for row in table(text).values())
     assert "Work left: about 0.00 hours" in text
-    assert "CPU" in text.splitlines()[-1]
+    assert "CPU" in next(line for line in text.splitlines() if line.startswith("Work left"))
 
 
 def test_states_are_told_apart(study_copy: Finished) -> None:
@@ -180,3 +181,30 @@ def test_a_job_that_took_no_time(seconds: float, study_copy: Finished) -> None:
     set_seconds(root, "score", seconds)
     shutil.rmtree(cells(study)["score"][0].folder(study, root))
     assert table(plan(study, root))["score"]["hours_left"] == "0.00"
+
+
+def test_jobs_are_the_shards_that_snakemake_cuts(tiny: Study, tmp_path: Path) -> None:
+    assert "20 cells, 0 done (0 of them failed); 9 jobs of up to 60 estimated minutes" in plan(
+        tiny, tmp_path
+    )
+    alone = table(plan(tiny, tmp_path, 0))
+    assert all(row["jobs"] == row["cells"] for row in alone.values())
+
+
+def test_disk_is_that_of_the_files(study_copy: Finished, tiny_raw: Raw) -> None:
+    study, root = study_copy
+    names = [
+        path
+        for cell in [c for of in cells(study).values() for c in of]
+        for path in cell.files(study, root)
+    ]
+    held = sum(path.stat().st_size for path in names if path.name != artifacts.MANIFEST)
+    assert f"Disk: about {held / 1e9:.2f} GB when finished" in plan(study, root)
+    for path in root.glob(f"results/*/attack/**/{artifacts.MANIFEST}"):
+        manifest = json.loads(path.read_text())
+        manifest["files"]["trace.parquet"]["bytes"] = 10**9
+        path.write_text(json.dumps(manifest))
+    # Eight attacks of one gigabyte; another study, three times as large, goes by their mean.
+    assert "Disk: about 8.0" in plan(study, root)
+    tiny_raw |= {"study": "larger", "seeds": [0, 1, 2]}
+    assert "Disk: about 24.0" in plan(parse(tiny_raw), root)

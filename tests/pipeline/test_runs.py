@@ -133,7 +133,8 @@ def test_a_killed_run_leaves_nothing_half_written_and_ends_the_same(workspace):
     shutil.rmtree(workspace.folder / "results/tiny/attack")
     target = f"results/tiny/attack/{GOOD}/labels_inferred/gi_pip/manifest.json"
     head = workspace.start("snakemake", target, "--config", "study=config/tiny.yaml")
-    wait_for(lambda: list(workspace.folder.glob("results/tiny/logs/attack/**/gi_pip.log")))
+    # The note of a cell at work.
+    wait_for(lambda: list(workspace.folder.glob("scratch/staged/tiny/computed/*.failed")))
     time.sleep(2)
     os.killpg(head.pid, signal.SIGKILL)
     head.wait()

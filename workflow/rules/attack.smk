@@ -31,7 +31,7 @@ rule attack:
 rule attack_cell:
     input:
         inputs_of("attack"),
-        shard=ancient(made_by("attack")),
+        made_by("attack"),
     output:
         outputs_of("attack"),
     log:
@@ -42,7 +42,9 @@ rule attack_cell:
     params:
         cell=key_of("attack"),
         digest=digest_of("attack"),
+        study=study_file,
     message:
         "Taking attack {params.cell}"
     shell:
-        "take {params.digest} {output}"
+        "take {params.digest} {log} {output} ||"
+        " gradsiege attack {params.cell} --study {params.study} 2>&1 | tee {log}"

@@ -16,6 +16,7 @@ from gradsiege.analysis import ledger
 from gradsiege.artifacts import MANIFEST
 from gradsiege.datasets import supply
 from gradsiege.errors import GradSiegeError, nearest
+from gradsiege.inspection.status import DONE, status
 from gradsiege.study import load
 
 DEFAULTS = {"study": "config/quick.yaml", "gpu": 0, "shard_minutes": 4}
@@ -103,7 +104,7 @@ def shard_of(stage, wildcards):
 
 
 # A shard leaves its cells in scratch/staged, and an empty file that says so. Snakemake takes the cells from there
-# one by one: each has files, parameters and failures of its own. `kept` holds links to cells that were finished before,
+# one by one (`take`): each has files, parameters and failures of its own. `kept` holds links to cells that were finished before,
 # for the time in which Snakemake deletes their files.
 SHARD = f"scratch/shards/{STUDY.study}"
 STAGED = f"scratch/staged/{STUDY.study}"
@@ -116,11 +117,13 @@ shell.prefix(
     "set -euo pipefail; trap : TERM; tee() {{ trap '' INT TERM; exec tee \"$@\"; }}; "
     "command -v gradsiege > /dev/null || "
     f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
-    "take() {{ local from; "
-    f"for from in {shlex.quote(STAGED)}/computed/$1 {shlex.quote(STAGED)}/kept/$1; do "
-    "if test -e $from/manifest.json; then shift; "
-    'for file in "$@"; do mv "$from/${{file##*/}}" "$file"; done; rm -rf "$from"; return; fi; done; '
-    'echo "The cell failed; its log says why."; return 1; }}; '
+    "take() {{ local from at=$1 log=$2; shift 2; "
+    f"for from in {shlex.quote(STAGED)}/computed/$at {shlex.quote(STAGED)}/kept/$at; do "
+    "if test -e $from.log; then cp $from.log $log; fi; "
+    "if test -e $from/manifest.json; then "
+    'for file in "$@"; do mv "$from/${{file##*/}}" "$file" || exit 1; done; rm -rf $from $from.log; return; fi; done; '
+    f"if test -e {shlex.quote(STAGED)}/computed/$at.failed; then "
+    'echo "The cell failed; its log says why."; exit 1; fi; return 1; }}; '
 )
 
 
@@ -275,12 +278,21 @@ def shard_keys_of(stage):
     return lambda wildcards: [cell.key for cell in shard_of(stage, wildcards).cells]
 
 
+@functools.cache
+def is_finished(cell):
+    """Whether a cell and all that it reads are there, made under the study's settings."""
+    there = status(cell, STUDY, Path()).state in DONE
+    files = all(path.is_file() for path in cell.files(STUDY))
+    return there and files and all(map(is_finished, cells.upstream(cell, STUDY)))
+
+
 def made_by(stage):
-    """The shard in which a cell is computed. That it runs for other cells of its own is no reason to run this one."""
+    """The shard that computes a cell; none if the cell is finished, so that its neighbours' work does not concern it."""
 
     def made(wildcards):
-        found = cut(stage, shard_minutes())[cell_of(stage, wildcards)]
-        return f"{SHARD}/{stage}/{found.name}"
+        cell = cell_of(stage, wildcards)
+        found = cut(stage, shard_minutes())[cell]
+        return [] if is_finished(cell) else [f"{SHARD}/{stage}/{found.name}"]
 
     return made
 

@@ -31,7 +31,7 @@ rule federate:
 rule federate_cell:
     input:
         inputs_of("federate"),
-        shard=ancient(made_by("federate")),
+        made_by("federate"),
     output:
         outputs_of("federate"),
     log:
@@ -42,7 +42,9 @@ rule federate_cell:
     params:
         cell=key_of("federate"),
         digest=digest_of("federate"),
+        study=study_file,
     message:
         "Taking federate {params.cell}"
     shell:
-        "take {params.digest} {output}"
+        "take {params.digest} {log} {output} ||"
+        " gradsiege federate {params.cell} --study {params.study} 2>&1 | tee {log}"

@@ -31,7 +31,7 @@ rule observe:
 rule observe_cell:
     input:
         inputs_of("observe"),
-        shard=ancient(made_by("observe")),
+        made_by("observe"),
     output:
         outputs_of("observe"),
     log:
@@ -42,7 +42,9 @@ rule observe_cell:
     params:
         cell=key_of("observe"),
         digest=digest_of("observe"),
+        study=study_file,
     message:
         "Taking observe {params.cell}"
     shell:
-        "take {params.digest} {output}"
+        "take {params.digest} {log} {output} ||"
+        " gradsiege observe {params.cell} --study {params.study} 2>&1 | tee {log}"

@@ -31,7 +31,7 @@ rule prior:
 rule prior_cell:
     input:
         inputs_of("prior"),
-        shard=ancient(made_by("prior")),
+        made_by("prior"),
     output:
         outputs_of("prior"),
     log:
@@ -42,7 +42,9 @@ rule prior_cell:
     params:
         cell=key_of("prior"),
         digest=digest_of("prior"),
+        study=study_file,
     message:
         "Taking prior {params.cell}"
     shell:
-        "take {params.digest} {output}"
+        "take {params.digest} {log} {output} ||"
+        " gradsiege prior {params.cell} --study {params.study} 2>&1 | tee {log}"

@@ -31,7 +31,7 @@ rule shadow:
 rule shadow_cell:
     input:
         inputs_of("shadow"),
-        shard=ancient(made_by("shadow")),
+        made_by("shadow"),
     output:
         outputs_of("shadow"),
     log:
@@ -42,7 +42,9 @@ rule shadow_cell:
     params:
         cell=key_of("shadow"),
         digest=digest_of("shadow"),
+        study=study_file,
     message:
         "Taking shadow {params.cell}"
     shell:
-        "take {params.digest} {output}"
+        "take {params.digest} {log} {output} ||"
+        " gradsiege shadow {params.cell} --study {params.study} 2>&1 | tee {log}"

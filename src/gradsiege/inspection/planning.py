@@ -8,21 +8,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gradsiege import artifacts
+from gradsiege import artifacts, workload
 from gradsiege.cells import Cell, attack_cells, settings
 from gradsiege.errors import ArtifactError
 from gradsiege.inspection.status import DONE, STATES, Status, aligned, count, survey
 from gradsiege.protocol.threat_model import ThreatModel
+from gradsiege.shards import shards
 from gradsiege.study import Study
 
 UNKNOWN = "unknown"
 
 
-def plan(study: Study, root: Path) -> str:
-    """Return a table of the study's stages: cells, states, measured seconds a cell, hours still to do."""
+def plan(study: Study, root: Path, shard_minutes: float = 60) -> str:
+    """Return a table of the study's stages: cells, jobs, states, measured seconds a cell, hours still to do.
+
+    A job is a shard of about so many estimated minutes.
+    """
     surveyed = survey(study, root)
     costs = measure(study, root, surveyed)
-    heads = ["stage", "cells", *STATES, "seconds/cell", "hours left"]
+    heads = ["stage", "cells", "jobs", *STATES, "seconds/cell", "hours left"]
     rows, hours, unknown = [heads], 0.0, []
     for stage, found in surveyed.items():
         if not found:
@@ -36,15 +40,26 @@ def plan(study: Study, root: Path) -> str:
             [
                 stage,
                 str(len(found)),
+                str(len(shards([one.cell for one in found], study, shard_minutes))),
                 *(str(counts[state]) for state in STATES),
                 _mean(one.manifest["seconds"] for one in found if one.state in DONE),
                 UNKNOWN if left is None else f"{left / 3600:.2f}",
             ]
         )
-    cells, done = (sum(int(row[place]) for row in rows[1:]) for place in (1, 2))
-    failed = sum(int(row[3]) for row in rows[1:])
-    head = f"study {study.study}: {cells} cells, {done + failed} done ({failed} of them failed)"
-    lines = [head, "", aligned(rows), "", _estimate(hours, unknown, costs)]
+    cells, jobs, done, failed = (sum(int(row[place]) for row in rows[1:]) for place in range(1, 5))
+    head = (
+        f"study {study.study}: {cells} cells, {done + failed} done ({failed} of them failed); "
+        f"{jobs} jobs of up to {shard_minutes:g} estimated minutes"
+    )
+    lines = [
+        head,
+        "",
+        aligned(rows),
+        "",
+        _estimate(hours, unknown, costs),
+        _disk(study, root, surveyed),
+    ]
+    lines.append(_ceiling(study, surveyed))
     return "\n".join([*lines, *_refused(study)])
 
 
@@ -172,6 +187,34 @@ def _estimate(hours: float, unknown: list[str], costs: Costs) -> str:
     on = ", ".join(costs.devices)
     text = f"Work left: about {hours:.2f} hours, one job after the other, as measured on {on}"
     return f"{text}; without {', '.join(unknown)} (never measured)." if unknown else f"{text}."
+
+
+def _disk(study: Study, root: Path, surveyed: dict[str, list[Status]]) -> str:
+    """Say what the finished study will hold, by the mean of the cells that are there, or of another study's."""
+    total, unknown = 0.0, []
+    for stage, found in surveyed.items():
+        sizes = [_bytes(one.manifest) for one in found if one.state in DONE]
+        if found and not sizes:
+            sizes = [_bytes(manifest) for _, manifest in _elsewhere(stage, study, root)]
+        if found and not sizes:
+            unknown.append(stage)
+        total += len(found) * sum(sizes) / max(len(sizes), 1)
+    text = f"Disk: about {total / 1e9:.2f} GB when finished, by the mean size of a stage's cells so far"
+    return f"{text}; without {', '.join(unknown)} (none there)." if unknown else f"{text}."
+
+
+def _bytes(manifest: dict[str, Any]) -> int:
+    return sum(int(entry["bytes"]) for entry in manifest["files"].values())
+
+
+def _ceiling(study: Study, surveyed: dict[str, list[Status]]) -> str:
+    """Say what the size of shards and the limits of cluster jobs go by, measured or not."""
+    left = [one.cell for found in surveyed.values() for one in found if one.state not in DONE]
+    hours = sum(workload.seconds(cell, study) for cell in left) / 3600
+    return (
+        f"Time asked of a cluster for what is left: {hours:.2f} hours, which takes a 32-pixel image's pass through a network "
+        f"for {1000 * workload.SECONDS_PER_PASS:.0f} ms, whatever the network and the device."
+    )
 
 
 def _refused(study: Study) -> list[str]:
