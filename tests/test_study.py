@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gradsiege import catalogue
+from gradsiege import study as study_module
 from gradsiege.errors import StudyError
 from gradsiege.study import Study, load, parse
 
@@ -375,3 +376,20 @@ def test_an_unknown_id_suggests_the_nearest(tiny: Study) -> None:
 def test_a_study_never_changes(tiny: Study) -> None:
     with pytest.raises(ValueError, match="frozen"):
         tiny.victims = 3
+
+
+def test_budgets_are_swept_as_parameters_are() -> None:
+    """Planted: two budgets and two step sizes make four attacks, none of which remembers the sweep."""
+    given = {
+        "name": "idlg",
+        "counter": None,
+        "sweep": {"iterations": [3, 5], "learning_rate": [0.5, 1.0]},
+    }
+    found = study_module._expand({"attacks": [given]})["attacks"]
+    assert [(one["id"], one["iterations"], one["parameters"]) for one in found] == [
+        ("idlg-iterations3-learning_rate0.5", 3, {"learning_rate": 0.5}),
+        ("idlg-iterations3-learning_rate1.0", 3, {"learning_rate": 1.0}),
+        ("idlg-iterations5-learning_rate0.5", 5, {"learning_rate": 0.5}),
+        ("idlg-iterations5-learning_rate1.0", 5, {"learning_rate": 1.0}),
+    ]
+    assert not any("sweep" in one for one in found)

@@ -55,7 +55,7 @@ STAGE_VERSIONS = {
 ADDED_LATER: dict[str, dict[str, Any]] = {
     "protocol": {"rounds": 1},
     "threat_model": {"rounds": 1},
-    "attack": {"rounds": "first"},
+    "attack": {"rounds": "first", "sweep": {}},
 }
 SECTIONS = {
     "dataset": "datasets",

@@ -27,6 +27,8 @@ def schema() -> dict[str, Any]:
         found["properties"][section]["items"] = {"anyOf": [{"type": "string"}, items]}
     # The id of a protocol is its name unless another is given.
     found["$defs"]["Protocol"]["required"].remove("id")
+    # The iterations of an attack may stand in its sweep.
+    found["$defs"]["Attack"]["required"].remove("iterations")
     return found
 
 

@@ -15,6 +15,8 @@ from gradsiege.errors import StudyError, nearest
 ROLES = ("train", "test", "aux", "public", "tune", "victims")
 STAGES = ("untrained", "early", "late")
 PROTOCOLS = ("fedsgd", "fedavg")
+# Keys of an attack, beside its parameters, that may stand in its sweep.
+BUDGET = ("iterations", "restarts")
 # Names that may stand in a study file and have no module of their own.
 FIXED = {"training_stages": STAGES, "protocols": PROTOCOLS}
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
@@ -66,12 +68,11 @@ class Method(Named):
     """A defense or an attack, in one arm; `sweep` makes one method per value of a parameter."""
 
     arm: Literal["faithful", "as_released"] = "faithful"
+    sweep: dict[str, Annotated[list[float | int | str | bool], Field(min_length=1)]] = {}
 
 
 class Defense(Method):
     """A client-side defense."""
-
-    sweep: dict[str, Annotated[list[float | int | str | bool], Field(min_length=1)]] = {}
 
 
 class Prior(Named):
@@ -289,21 +290,23 @@ class Study(Section):
         )
 
 
-def _expand_sweep(defense: dict[str, Any]) -> list[dict[str, Any]]:
-    """One defense per combination of swept values, its id made of the values."""
-    sweep, own = defense.get("sweep"), defense.get("parameters", {})
+def _expand_sweep(method: dict[str, Any]) -> list[dict[str, Any]]:
+    """One method per combination of swept values, its id made of the values; an attack's budget may be swept too."""
+    sweep, own = method.get("sweep"), method.get("parameters", {})
     lists = isinstance(sweep, dict) and all(isinstance(v, list) and v for v in sweep.values())
     if not sweep or not lists or not isinstance(own, dict):
         # Not swept, or so wrong that the validation must see it.
-        return [defense]
-    defense = {key: value for key, value in defense.items() if key != "sweep"}
-    base = defense.get("id") or defense["name"]
+        return [method]
+    method = {key: value for key, value in method.items() if key != "sweep"}
+    base = method.get("id") or method["name"]
     expanded = []
     for values in itertools.product(*sweep.values()):
         chosen = dict(zip(sweep, values, strict=True))
         suffix = "-".join(f"{key}{value}" for key, value in chosen.items())
+        budget = {key: chosen.pop(key) for key in BUDGET if key in chosen}
         parameters = {**own, **chosen}
-        expanded.append({**defense, "id": f"{base}-{suffix}", "parameters": parameters})
+        named = {**method, **budget, "id": f"{base}-{suffix}", "parameters": parameters}
+        expanded.append(named)
     return expanded
 
 
@@ -328,9 +331,7 @@ def _expand(raw: dict[str, Any]) -> dict[str, Any]:
         if not all("name" in item for item in dicts):
             continue
         dicts = [_with_id(item) for item in dicts]
-        if section == "defenses":
-            dicts = [single for item in dicts for single in _expand_sweep(item)]
-        out[section] = dicts
+        out[section] = [single for item in dicts for single in _expand_sweep(item)]
     return out
 
 

@@ -143,3 +143,9 @@ def test_few_units_give_their_whole_range_and_no_error(values: list[float]) -> N
     assert found.low <= found.estimate <= found.high
     assert min(values) <= found.low
     assert found.high <= max(values)
+
+
+def test_values_that_differ_by_rounding_alone_have_an_interval() -> None:
+    values = 8.0 + np.array([0.0, 1.0, -1.0, 2.0, 1.0]) * 1e-15
+    interval = mean_interval(values, generator=np.random.default_rng(0))
+    assert (interval.low, interval.high) == pytest.approx((8.0, 8.0))

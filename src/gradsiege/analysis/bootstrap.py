@@ -168,7 +168,10 @@ def _bca_tails(replicates: Floats, estimate: float, jackknife: Floats, tails: Fl
     if not np.isfinite(bias):  # every replicate on one side: BCa is undefined, stay plain
         return tails
     spread = jackknife.mean() - jackknife
-    acceleration = (spread**3).sum() / (6 * (spread**2).sum() ** 1.5)
+    scale = (spread**2).sum() ** 1.5
+    if not scale:  # clusters that differ by rounding alone: there is no skewness to see
+        return tails
+    acceleration = (spread**3).sum() / (6 * scale)
     shifted = bias + ndtri(tails)
     with np.errstate(invalid="ignore"):
         moved = ndtr(bias + shifted / (1 - acceleration * shifted))

@@ -12,7 +12,7 @@ import torch
 
 from gradsiege import artifacts
 from gradsiege.attacks import counters, recipes, several_rounds
-from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.attacks.counters.attempt import Attempt, kept_channels
 from gradsiege.attacks.engine.choice import MEASURED, Choice, Policy
 from gradsiege.attacks.engine.loop import State
 from gradsiege.attacks.engine.recipe import Knowledge, TrainedPrior
@@ -95,7 +95,10 @@ def attack(
     }
     if entry.rounds != "first":
         job.notes["rounds"] = f"{entry.rounds} of {1 + len(seen.later)}"
-    save_reconstruction(job.path("reconstructions.safetensors"), replace(found, failures=failures))
+    kept = kept_channels(several_rounds.seen_by(seen, entry.rounds)[0].update, attempt.update)
+    kept = {name: flags.cpu() for name, flags in kept.items()}
+    found = replace(found, failures=failures, kept=kept)
+    save_reconstruction(job.path("reconstructions.safetensors"), found)
     artifacts.write_table(job.path("trace.parquet"), _trace(found))
 
 

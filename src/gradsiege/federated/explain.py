@@ -88,6 +88,24 @@ def channels(before: nn.Module, after: nn.Module) -> Tensors:
     return found
 
 
+def products(before: Tensors, after: Tensors) -> Tensors:
+    """Return <after, before>, |after|^2 and |before|^2 of every output channel of the update, ``products.<name>`` ``[out, 3]``.
+
+    These are enough for the cosine of the two over any choice of channels, and small.
+
+    >>> one = {"w": torch.tensor([[1.0, 2.0], [0.0, 3.0]])}
+    >>> products(one, {"w": torch.tensor([[2.0, 0.0], [0.0, 1.0]])})["products.w"].tolist()
+    [[2.0, 4.0, 5.0], [3.0, 1.0, 9.0]]
+    """
+    found = {}
+    for name, old in before.items():
+        rows, own = old.flatten(1) if old.dim() > 1 else old[:, None], after[name]
+        new = own.flatten(1) if own.dim() > 1 else own[:, None]
+        parts = [(new * rows).sum(1), new.square().sum(1), rows.square().sum(1)]
+        found[f"products.{name}"] = torch.stack(parts, 1)
+    return found
+
+
 def explain(client: Client, before: Uploaded, after: Uploaded) -> Tensors:
     """Return everything above for the first image of a client, by name.
 
@@ -110,7 +128,7 @@ def explain(client: Client, before: Uploaded, after: Uploaded) -> Tensors:
         models.append(model)
     for layer, alpha in channel_coefficients(models[0], image, label).items():
         found[f"coefficient.{layer}"] = alpha
-    return found | channels(*models)
+    return found | channels(*models) | products(before[0], after[0])
 
 
 def save_explanations(path: Path, explanations: list[Tensors]) -> None:

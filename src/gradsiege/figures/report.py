@@ -30,6 +30,8 @@ READING_ORDER = (
     "privacy_utility",
     "privacy_utility_curves",
     "table_defenses",
+    "budget_curves",
+    "table_tip_cosine",
     "table_utility",
     "utility_curve",
 )

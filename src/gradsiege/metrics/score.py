@@ -18,6 +18,7 @@ from gradsiege.jobs import Job
 from gradsiege.metrics.absent import Absent
 from gradsiege.metrics.assignment import assign
 from gradsiege.metrics.controls import CONTROLS
+from gradsiege.metrics.gradient_level import gradient_level
 from gradsiege.metrics.identification import retrieval_rank
 from gradsiege.metrics.labels import label_accuracy
 from gradsiege.metrics.registry import METRICS
@@ -27,6 +28,7 @@ from gradsiege.protocol.reconstruction import load_reconstruction
 from gradsiege.seeds import torch_generator
 
 PICTURES = "pictures"
+EXPLANATION = "explanation"
 BOUND = "perfect_inversion"
 GALLERY_DISTRACTORS = 500
 # Columns that only attacks of several stages fill.
@@ -71,7 +73,12 @@ def score(job: Job) -> None:
         pictures[BOUND] = to_bytes(torch.nan_to_num(measured.images, 0.0))
     for cell in _attacks(job):
         measured, extra = _score_attack(job, cell, scene)
-        rows += _rows(measured, extra)
+        found = _rows(measured, extra)
+        if extra["gradient_level"]:
+            # A column appears only where there is something in it.
+            for place, row in enumerate(found):
+                row |= {k: float(v[place]) for k, v in extra["gradient_level"].items()}
+        rows += found
         several = len(job.study.threat_models) > 1
         name = f"{cell.threat_model}/{cell.attack}" if several else cell.attack
         pictures[name] = to_bytes(torch.nan_to_num(measured.images, 0.0, 1.0, 0.0))
@@ -158,8 +165,15 @@ def _score_attack(job: Job, cell: Cell, scene: Scene) -> tuple[Measured, dict[st
         losses = found.stage_losses.repeat_interleave(count, 0)
         diagnostics = {"psnr_by_stage": by_stage, "matching_loss_by_stage": losses}
         diagnostics |= last_and_best_psnr(by_stage, count)
+    level: dict[str, Tensor] = {}
+    if found.kept and job.study.explained:
+        path = job.input(job.cell.at("observe"), "explanation.safetensors")
+        explained, _ = artifacts.read_tensors(path, EXPLANATION)
+        victims, count = scene.labels.shape
+        level = gradient_level(explained, found.kept, victims, count)
     extra = {
         "attack": cell.attack,
+        "gradient_level": level,
         "kind": "attack",
         "threat_model": cell.threat_model,
         "iterations": manifest["notes"]["iterations"],

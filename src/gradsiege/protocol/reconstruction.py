@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from gradsiege import artifacts
+from gradsiege.protocol.observation import group
 
 RECONSTRUCTIONS = "reconstructions"
 
@@ -26,6 +27,7 @@ class Reconstruction:
             ``[victims, stages]``, its matching loss; None for an attack of one stage.
         trace: (iteration, matching losses ``[victims, restarts]``) along the way; has a table of its own.
         failures: victims without a usable result, with the reason.
+        kept: where a counter leaves channels out of the match, for every parameter which it keeps, ``[victims, out]``.
         engines: for each stage the engine that ran it, and what was measured before it was chosen.
     """
 
@@ -38,6 +40,7 @@ class Reconstruction:
     stage_losses: Tensor | None = None
     trace: list[tuple[int, Tensor]] = field(default_factory=list)
     failures: dict[int, str] = field(default_factory=dict)
+    kept: dict[str, Tensor] = field(default_factory=dict)
     engines: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -52,6 +55,7 @@ def save_reconstruction(path: Path, found: Reconstruction) -> None:
     }
     if found.stages is not None and found.stage_losses is not None:
         tensors |= {"stages": found.stages, "stage_losses": found.stage_losses}
+    tensors |= {f"kept.{name}": value for name, value in found.kept.items()}
     metadata = {"failures": {str(victim): reason for victim, reason in found.failures.items()}}
     artifacts.write_tensors(path, tensors, RECONSTRUCTIONS, metadata)
 
@@ -69,4 +73,5 @@ def load_reconstruction(path: Path) -> Reconstruction:
         stages=tensors.get("stages"),
         stage_losses=tensors.get("stage_losses"),
         failures=failures,
+        kept=group(tensors, "kept."),
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gradsiege.attacks import labels
@@ -30,6 +31,27 @@ class Viewed:
     def __call__(self, candidate: Tensors, observed: Tensors) -> Tensor:
         """Return the distance of one element."""
         return self.distance(*self.view(candidate, observed))
+
+
+def kept_channels(received: Tensors, matched: Tensors) -> Tensors:
+    """Return which output channels of each tensor are matched, ``[victims, out]`` each; empty if all are.
+
+    >>> received = {"a": torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), "b": torch.tensor([[5.0]])}
+    >>> kept_channels(received, {"a": torch.tensor([[[1.0, 2.0], [0.0, 0.0]]])})
+    {'a': tensor([[ True, False]]), 'b': tensor([[False]])}
+    >>> kept_channels(received, received)
+    {}
+    """
+    kept = {}
+    for name, value in received.items():
+        there = (value != 0).flatten(2).any(2) if value.dim() > 2 else value != 0
+        own = matched.get(name)
+        if own is None:
+            kept[name] = torch.zeros_like(there)
+            continue
+        left = (own != 0).flatten(2).any(2) if own.dim() > 2 else own != 0
+        kept[name] = left | ~there
+    return {} if all(bool(flags.all()) for flags in kept.values()) else kept
 
 
 @dataclass(frozen=True)
