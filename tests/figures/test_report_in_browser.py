@@ -25,17 +25,29 @@ const wide = [...document.querySelectorAll("main *")].filter((element) =>
   !element.closest(".scroll, .frame, pre, dialog")
   && element.getBoundingClientRect().right > innerWidth + 1);
 const rows = [...document.querySelectorAll("table.filterable")][0].tBodies[0].rows;
+const visible = [...rows].filter((row) => !row.hidden).length;
 document.querySelectorAll("#claims details").forEach((element) => { element.open = true; });
 const claims = [...document.querySelectorAll("#claims .scroll")];
 const sought = [...document.querySelectorAll("#claims .filter input")].pop();
 sought.value = "cifar-10 soteria";
 sought.dispatchEvent(new Event("input"));
+const link = document.querySelector('a.evidence[data-filter][href="#table_attacks"]');
+link.click();
+const led = [...rows].filter((row) => !row.hidden).map((row) => row.cells[0].textContent);
+const nameless = [...document.querySelectorAll("input, button, [tabindex='0']")].filter((element) =>
+  !(element.labels && element.labels.length) && !element.getAttribute("aria-label")
+  && !element.getAttribute("aria-labelledby") && !element.textContent.trim());
 document.querySelector(".zoom-button").click();
+const focused = document.activeElement.closest("dialog") !== null;
 document.title = JSON.stringify({
   inner: innerWidth,
   scroll: document.documentElement.scrollWidth,
   wide: wide.map((element) => element.tagName + "." + element.className),
-  visible: [...rows].filter((row) => !row.hidden).length,
+  visible,
+  led: [...new Set(led)],
+  sentence: link.dataset.filter,
+  nameless: nameless.map((element) => element.outerHTML.slice(0, 80)),
+  focused,
   claims: claims.map((element) => element.scrollWidth - element.clientWidth),
   sought: [...claims[1].querySelectorAll("tbody tr")].filter((row) => !row.hidden).length,
   zoomed: document.getElementById("zoom").open,
@@ -87,5 +99,8 @@ def test_the_page_fits_and_works(
     assert found["visible"] == 2  # one late GI-PIP row a data set
     assert found["claims"] == [0, 0], "claims are read without scrolling sideways"
     assert found["sought"] == 2  # CENSOR's row on CIFAR-10 under Soteria: pixels, structure
+    assert found["led"] == [found["sentence"]], "a sentence leads to the rows of its attack"
+    assert found["nameless"] == [], "everything that takes the keyboard has a name"
     assert found["zoomed"] is True
+    assert found["focused"] is True, "the dialog takes the focus, so that the keyboard closes it"
     assert found["background"] == page

@@ -129,6 +129,62 @@ def test_findings_are_the_numbers(made_up_study: StudyData, page: Page) -> None:
     assert "4 of 224 attacked images failed (most often: NaN in the matching loss)" in text
 
 
+def test_every_sentence_leads_to_its_rows(
+    made_up_study: StudyData, drawn: dict[str, Drawn], page: Page
+) -> None:
+    """By a link to a table or figure of the page, or by the command that makes one it lacks."""
+    said = findings.findings(made_up_study)
+    links = [attrs for attrs in page.all("a") if attrs.get("class") == "evidence"]
+    assert len(links) == len(said)
+    ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
+    assert all((attrs["href"] or "").removeprefix("#") in ids for attrs in links)
+    words = {attrs.get("data-filter") for attrs in links if attrs["href"] == "#table_defenses"}
+    shown = drawn["table_defenses"].shown
+    assert shown is not None
+    text = [" ".join(row).lower() for row in shown.itertuples(index=False)]
+    for wanted in words:
+        assert any(all(word in line for word in (wanted or "").lower().split()) for line in text)
+    commands = {"table_attacks": "snakemake results/made_up/tables/table_attacks.csv"}
+    bare = Page(report.render(made_up_study, {}, commands))
+    assert not any(attrs.get("class") == "evidence" for attrs in bare.all("a"))
+    told = [attrs for attrs in bare.all("code") if attrs.get("class") == "evidence"]
+    assert told
+    assert commands["table_attacks"] in bare.text
+
+
+def test_nothing_waits_for_javascript(page: Page) -> None:
+    """Without it there is no button that does nothing, and nothing hidden but what a reader can open."""
+    assert [attrs for _, attrs in page.tags if "hidden" in attrs] == []
+    assert len(page.all("button")) == 1, "the one in the dialog, which only a script opens"
+    assert page.all("input") == []
+    assert "open" not in page.all("dialog")[0]
+    assert len(page.all("details")) == len(page.all("summary")) > 0
+
+
+def _luminance(colour: str) -> float:
+    parts = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_text_has_contrast_in_light_in_dark_and_in_print(html: str) -> None:
+    """WCAG 2.2, success criterion 1.4.3: 4.5 to 1, for every colour of text on every ground that it stands on."""
+    light, dark, printed = re.findall(r":root \{(.*?)\}", html, flags=re.S)
+    grounds = {"ink": ("page", "panel", "tint"), "muted": ("page", "panel", "tint")}
+    grounds |= {"accent": ("page", "panel", "tint"), "badge-ink": ("badge",)}
+    grounds |= {f"{mood}-ink": (mood,) for mood in ("good", "bad", "weak")}
+    for scheme in (light, dark, printed):
+        colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{3,6})\b", scheme))
+        full = {
+            name: f"#{''.join(2 * digit for digit in colour[1:])}" if len(colour) == 4 else colour
+            for name, colour in colours.items()
+        }
+        for text, behind in grounds.items():
+            for ground in behind:
+                lights = sorted((_luminance(full[text]), _luminance(full[ground])))
+                assert (lights[1] + 0.05) / (lights[0] + 0.05) >= 4.5, (text, ground)
+
+
 def test_the_reader_learns_what_is_missing(page: Page) -> None:
     text = "".join(page.text)
     assert "cut from this made-up study" in text  # not run, and why

@@ -69,11 +69,11 @@ def draw(data: StudyData) -> Drawn:
         columns = min(COLUMNS, len(groups))
         figure, axes = style.panels(-(-len(groups) // columns), columns, style.WIDTH, 2.3)
         flat = [panel for row in axes for panel in row]
-        low = table[["psnr", "psnr_low", "control_psnr"]].min(axis=None)
-        ends = low - 1, table[["psnr", "psnr_high", "control_psnr"]].max(axis=None) + 1
+        low = float(table[["psnr", "psnr_low", "control_psnr"]].min().min())
+        high = float(table[["psnr", "psnr_high", "control_psnr"]].max().max())
         for place, (panel, part) in enumerate(zip(flat, groups, strict=False)):
             _curves(panel, part, data, table)
-            panel.set_ylim(*ends)
+            panel.set_ylim(low - 1, high + 1)
             panel.set_title(_title(data, part, table), fontsize=8)
             panel.set_ylabel("PSNR [dB]" if place % columns == 0 else "")
             panel.set_xlabel("Iterations" if place + columns >= len(groups) else "")

@@ -14,13 +14,22 @@ from gradsiege.figures.privacy_utility import SETTING, final_accuracy
 from gradsiege.figures.table_headline import standing
 from gradsiege.figures.wording import number, percent, percent_interval, with_interval
 
+UNDEFENDED = ("table_attacks", "attack_defense_heatmap")
+DEFENDED = ("table_defenses", "privacy_utility", "attack_defense_heatmap")
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence of the summary and what it is about."""
+    """One sentence of the summary, what it is about, and where the rows behind it stand.
+
+    exhibits: figures and tables that hold the rows, the best first ("claims" is the section of that name); words:
+    what the rows have in common, for a table's filter.
+    """
 
     topic: str
     sentence: str
+    exhibits: tuple[str, ...] = UNDEFENDED
+    words: str = ""
 
 
 HEADLINE = ["dataset", "model", "training_stage", "protocol"]
@@ -37,7 +46,7 @@ def findings(data: StudyData) -> list[Finding]:
         *[Finding("Which protection survives", text) for text in standing(data)[:MOST]],
         *_defenses(data)[: 2 * MOST],
         *_failures(data),
-        *([Finding("Claims", tally(data.outcomes))] if data.claims else []),
+        *([Finding("Claims", tally(data.outcomes), ("claims",))] if data.claims else []),
     ]
 
 
@@ -66,7 +75,9 @@ def _undefended(data: StudyData) -> list[Finding]:
             text += f" ({label(control['attack']).lower()})"
         rate = percent_interval(row["identified"], row["identified_low"], row["identified_high"])
         text += f". It identifies {rate} of the victims (chance {percent(row['chance'])})."
-        sentences.append(Finding(f"Undefended, {_data(data, row['dataset'])}", text))
+        topic = f"Undefended, {_data(data, row['dataset'])}"
+        words = label(row["attack"], data.name_of("attacks", row["attack"]))
+        sentences.append(Finding(topic, text, (*UNDEFENDED, "training_stage"), words))
     return sentences
 
 
@@ -88,7 +99,8 @@ def _stages(data: StudyData) -> list[Finding]:
             f"The best undefended attack on {label(str(model))} ({label(str(protocol))}) {verb} "
             f"from {_decibel(start)} on the {stages[0]} to {_decibel(end)} on the {stages[-1]} model."
         )
-        sentences.append(Finding(f"Training, {_data(data, str(dataset))}", sentence))
+        topic = f"Training, {_data(data, str(dataset))}"
+        sentences.append(Finding(topic, sentence, ("training_stage", *UNDEFENDED)))
     return sentences
 
 
@@ -116,7 +128,8 @@ def _defenses(data: StudyData) -> list[Finding]:
             sentence += f" (without defense: {percent(other['accuracy'], 1)}"
             sentence += f", {number(other['psnr'])} dB)"
         topic = f"{label(row['defense'], name)}, {_data(data, row['dataset'])}"
-        found.append(Finding(topic, f"On {label(row['model'])}, {sentence}."))
+        said = f"On {label(row['model'])}, {sentence}."
+        found.append(Finding(topic, said, DEFENDED, label(row["defense"], name)))
     return found
 
 

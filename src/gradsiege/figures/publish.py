@@ -52,7 +52,8 @@ def _report(study: Study, data: StudyData, root: Path, choice: str) -> Path:
 
     drawn = {name: draw(name, data) for name in study.figures}
     path = root / "results" / study.study / "report.html"
-    commands = {name: _command(name, study, choice) for name in study.figures}
+    # All of them: a sentence may rest on a table that this report does not show.
+    commands = {name: _command(name, study, choice) for name in catalogue.entries("figures")}
     commands["all"] = f"snakemake{choice}"
     commands["report"] = f"snakemake {path.relative_to(root)}{choice}"
     artifacts.write_text(path, render(data, drawn, commands))

@@ -14,7 +14,7 @@ import pandas as pd
 from gradsiege.figures import provenance, table_compute
 from gradsiege.figures.claims_section import section
 from gradsiege.figures.data import Drawn, StudyData
-from gradsiege.figures.findings import findings
+from gradsiege.figures.findings import Finding, findings
 from gradsiege.figures.inline import image_address, width_in_pixels
 from gradsiege.figures.labels import label
 from gradsiege.figures.overview import by_reason, coverage, facts, unlisted
@@ -26,7 +26,10 @@ READING_ORDER = (
     "gallery",
     "table_attacks",
     "training_stage",
+    "batch_norm_labels",
     "attack_defense_heatmap",
+    "identification_curves",
+    "metric_agreement",
     "privacy_utility",
     "privacy_utility_curves",
     "table_defenses",
@@ -34,6 +37,10 @@ READING_ORDER = (
     "table_tip_cosine",
     "table_utility",
     "utility_curve",
+    "published_tip",
+    "published_shadow",
+    "published_gifd",
+    "table_costs",
 )
 IN_COMPUTE = "table_compute"
 # Drawn in sections of their own, not among the results.
@@ -68,6 +75,19 @@ class Exhibit:
     table: Cells | None
     data: Cells | None
     left_out: int
+    csv: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A sentence with the way to its rows: a place on this page, or the command that tabulates them."""
+
+    topic: str
+    sentence: str
+    place: str
+    text: str
+    words: str
+    command: str
 
 
 def render(data: StudyData, drawn: Mapping[str, Drawn], commands: Mapping[str, str]) -> str:
@@ -109,19 +129,19 @@ def context(
 ) -> dict[str, Any]:
     """Everything that the template shows, as plain values."""
     compute = drawn.get(IN_COMPUTE) or table_compute.draw(data)
-    said = findings(data)
-    shown = exhibits(drawn, commands)
+    shown = exhibits(drawn, commands, data)
+    said = [evidence(finding, shown, commands) for finding in findings(data)]
     tables = sum(1 for exhibit in shown if exhibit.table)
     return {
         "study": str(data.study.get("study", "study")),
         "description": str(data.study.get("description", "")),
         "coverage": coverage(data),
-        "lead": said[0].sentence,
+        "lead": said[0],
         "findings": said[1:],
         "facts": facts(data),
         "exhibits": shown,
         "claims": section(data),
-        "compute": _exhibit(IN_COMPUTE, f"Table {tables + 1}", compute, commands),
+        "compute": _exhibit(IN_COMPUTE, f"Table {tables + 1}", compute, commands, data),
         "threats": [
             {"id": str(threat.get("id", "")), "sentences": threat_in_words(threat)}
             for threat in data.threat_models
@@ -138,7 +158,23 @@ def context(
     }
 
 
-def exhibits(drawn: Mapping[str, Drawn], commands: Mapping[str, str]) -> list[Exhibit]:
+def evidence(finding: Finding, shown: Iterable[Exhibit], commands: Mapping[str, str]) -> Evidence:
+    """Where the rows behind a sentence stand: the first of its exhibits that the report has, else a command."""
+    numbers = {exhibit.name: exhibit.number for exhibit in shown} | {"claims": "Claims"}
+    place = next((name for name in finding.exhibits if name in numbers), "")
+    return Evidence(
+        topic=finding.topic,
+        sentence=finding.sentence,
+        place=place,
+        text=numbers.get(place, ""),
+        words=finding.words,
+        command="" if place else commands.get(finding.exhibits[0], ""),
+    )
+
+
+def exhibits(
+    drawn: Mapping[str, Drawn], commands: Mapping[str, str], data: StudyData
+) -> list[Exhibit]:
     """Figures and tables in reading order, numbered; unknown ones follow in the order given."""
     known = [name for name in READING_ORDER if name in drawn]
     others = [name for name in drawn if name not in (*READING_ORDER, *ELSEWHERE)]
@@ -147,11 +183,13 @@ def exhibits(drawn: Mapping[str, Drawn], commands: Mapping[str, str]) -> list[Ex
     for name in known + others:
         sort = "Table" if drawn[name].figure is None else "Figure"
         counts[sort] += 1
-        found.append(_exhibit(name, f"{sort} {counts[sort]}", drawn[name], commands))
+        found.append(_exhibit(name, f"{sort} {counts[sort]}", drawn[name], commands, data))
     return found
 
 
-def _exhibit(name: str, number: str, drawn: Drawn, commands: Mapping[str, str]) -> Exhibit:
+def _exhibit(
+    name: str, number: str, drawn: Drawn, commands: Mapping[str, str], data: StudyData
+) -> Exhibit:
     is_table = drawn.figure is None
     shown = drawn.shown if drawn.shown is not None else drawn.data
     return Exhibit(
@@ -166,6 +204,7 @@ def _exhibit(name: str, number: str, drawn: Drawn, commands: Mapping[str, str]) 
         table=table_cells(shown, drawn.quiet) if is_table else None,
         data=None if is_table else table_cells(drawn.data.head(MOST_DATA_ROWS)),
         left_out=max(0, len(drawn.data) - MOST_DATA_ROWS),
+        csv=f"results/{data.study.get('study', 'study')}/{'tables' if is_table else 'figures'}/{name}.csv",
     )
 
 

@@ -24,6 +24,18 @@ document.querySelectorAll("table.filterable").forEach((table) => {
     count.textContent = words.length ? `${shown} of ${rows.length} rows` : "";
   });
 });
+// A sentence leads to its rows: the table is filtered by what they have in common.
+document.querySelectorAll("a[data-filter]").forEach((link) => {
+  link.addEventListener("click", () => {
+    const field = document.querySelector(`${link.getAttribute("href")} .filter input`);
+    if (!field) return;
+    field.value = link.dataset.filter;
+    field.dispatchEvent(new Event("input"));
+  });
+});
+document.querySelectorAll('a[href="#settings"]').forEach((link) => {
+  link.addEventListener("click", () => { document.getElementById("settings").open = true; });
+});
 const zoom = document.getElementById("zoom");
 if (zoom.showModal) {
   document.querySelectorAll(".frame img").forEach((image) => {
