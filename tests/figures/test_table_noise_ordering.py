@@ -5,6 +5,7 @@ from itertools import product
 import pandas as pd
 import pytest
 
+from gradsiege import catalogue
 from gradsiege.figures import table_noise_ordering
 from gradsiege.figures.data import StudyData
 from gradsiege.figures.table_noise_ordering import BROKEN, HOLDS, OPEN, PUBLISHED
@@ -16,19 +17,20 @@ NORMS = (None, 0.5)
 def study(
     order: dict[float | None, tuple[float, float, float]], spread: float = 0.001
 ) -> StudyData:
-    """Accuracies of TIP, AGP and DP by noise norm (None: published constants); none has 0.7."""
+    """Accuracies of TIP, AGP and DP by noise norm (None: published constants); clipping alone has 0.7."""
     defenses = [{"id": "none", "name": "none", "parameters": {}}]
     rows = []
-    accuracies = {"none": 0.7}
+    accuracies = {"none": 0.5, "clipped": 0.7}
+    defenses.append({"id": "clipped", "name": "tip", "parameters": {"noise_norm": 0.0}})
     for norm, (name, accuracy) in (
         (norm, pair)
         for norm, values in order.items()
         for pair in zip(("tip", "agp", "tip_dp"), values, strict=True)
     ):
         identifier = f"{name}-{norm}"
-        parameters = (
-            {"noise_norm": norm, "every_channel": None} if name == "agp" else {"noise_norm": norm}
-        )
+        # A resolved study holds every parameter, defaults included.
+        declared = catalogue.entries("defenses")[name].parameters
+        parameters = {key: default for key, (_, default) in declared.items()} | {"noise_norm": norm}
         defenses.append({"id": identifier, "name": name, "parameters": parameters})
         accuracies[identifier] = accuracy
     # A control is no arm of the order.

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from gradsiege import catalogue
 from gradsiege.analysis.interval import Interval, student_interval
 from gradsiege.figures.data import Drawn, StudyData
 from gradsiege.figures.labels import label
@@ -14,16 +15,24 @@ from gradsiege.figures.wording import number, percent_interval, synthetic_note, 
 
 VERSION = 1
 TITLE = "TIP, AGP and DP at unequal and at equal noise"
-# The published order of accuracies, best first (arXiv 2602.11633, accuracy figure).
-ORDER = ("none", "tip", "agp", "tip_dp")
+# The published order of accuracies, best first, is none, TIP, AGP, DP (arXiv 2602.11633, accuracy figure). All three clip the
+# gradients too, so that what noise does is judged against clipping alone.
+ORDER = ("clipped", "tip", "agp", "tip_dp")
+SHOWN = ("none", *ORDER)
 PUBLISHED = "published constants"
 STEPS = tuple(f"{better} - {worse}" for better, worse in pairwise(ORDER))
-NAMES = {"none": "none", "tip": "TIP", "agp": "AGP", "tip_dp": "DP"}
+NAMES = {
+    "none": "No defense",
+    "clipped": "Clipping alone",
+    "tip": "TIP",
+    "agp": "AGP",
+    "tip_dp": "DP",
+}
 HOLDS, BROKEN, OPEN = "holds", "broken", "undecided"
 
 
 def draw(data: StudyData) -> Drawn:
-    """Tabulate the accuracies of the four arms, and whether their order is the published one."""
+    """Tabulate the accuracies of all arms, and whether their order is the published one."""
     table = plotted(data)
     shown = pd.DataFrame([_line(row) for _, row in table.iterrows()])
     return Drawn(TITLE, _caption(data, table), table, shown=shown)
@@ -42,7 +51,7 @@ def plotted(data: StudyData) -> pd.DataFrame:
     for place, part in last.groupby(["dataset", "model"], sort=False):
         by_id = {name: own.set_index("seed")["accuracy"] for name, own in part.groupby("defense")}
         for noise, arms in settings(data).items():
-            if set(arms) == set(ORDER) and set(arms.values()) <= set(by_id):
+            if set(arms) == set(SHOWN) and set(arms.values()) <= set(by_id):
                 accuracies = {arm: by_id[identifier] for arm, identifier in arms.items()}
                 where = dict(zip(("dataset", "model"), place, strict=True))
                 rows.append({**where, "noise": noise, **_numbers(accuracies)})
@@ -50,23 +59,27 @@ def plotted(data: StudyData) -> pd.DataFrame:
 
 
 def _columns() -> list[str]:
-    return [f"{name}{end}" for name in (*ORDER, *STEPS) for end in ("", "_low", "_high")]
+    return [f"{name}{end}" for name in (*SHOWN, *STEPS) for end in ("", "_low", "_high")]
 
 
 def settings(data: StudyData) -> dict[str, dict[str, str]]:
-    """Return, by noise setting, the id of every arm; the undefended one stands in each."""
+    """Return, by noise setting, the id of every arm; no defense, and TIP without noise, stand in each."""
     found: dict[str, dict[str, str]] = {}
-    bare = {}
+    quiet = {}
     for item in data.study.get("defenses", ()):
         if item["name"] == "none":
-            bare = {"none": item["id"]}
+            quiet["none"] = item["id"]
         elif item["name"] in ORDER and item.get("arm", "faithful") == "faithful":
-            given = {k: v for k, v in item.get("parameters", {}).items() if v is not None}
+            declared = catalogue.entries("defenses")[item["name"]].parameters
+            given = dict(item.get("parameters", {}))
             norm = given.pop("noise_norm", None)
-            if not given or set(given) == {"epsilon"}:
+            if all(value == declared[name][1] for name, value in given.items()):
+                if norm == 0:
+                    quiet["clipped"] = item["id"]
+                    continue
                 noise = PUBLISHED if norm is None else f"equal norm {number(norm, 2)}"
                 found.setdefault(noise, {})[item["name"]] = item["id"]
-    return {noise: {**bare, **arms} for noise, arms in found.items()}
+    return {noise: {**quiet, **arms} for noise, arms in found.items()}
 
 
 def _numbers(accuracies: dict[str, pd.Series]) -> dict[str, Any]:
@@ -92,7 +105,7 @@ def _line(row: pd.Series) -> dict[str, str]:
         "Data, model": f"{label(row['dataset'])}, {label(row['model'])}",
         "Noise": str(row["noise"]),
     }
-    for arm in ORDER:
+    for arm in SHOWN:
         line[NAMES[arm]] = percent_interval(row[arm], row[f"{arm}_low"], row[f"{arm}_high"], 1)
     for step, (better, worse) in zip(STEPS, pairwise(ORDER), strict=True):
         points = [100 * row[f"{step}{end}"] for end in ("", "_low", "_high")]
@@ -129,8 +142,8 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
     if table.empty:
         return "No noise setting was trained under TIP, AGP and DP alike."
     return (
-        f"{conclusion(table)} Accuracy after the last round under no defense, TIP, AGP and noise on every weight (DP), "
-        "best first as published. Equal norm: the whole noise has the same root mean square l2 norm in all three. "
+        f"{conclusion(table)} Accuracy after the last round under no defense, clipped gradients without noise, and TIP, AGP "
+        "and noise on every weight (DP), which clip as well; best first as published. Equal norm: the whole noise has the same root mean square l2 norm in all three. "
         "Brackets are 95 % t intervals over seeds, steps are paired by seed. The order holds where every step lies "
         "above zero with its interval, is broken where one lies below, else undecided."
         f"{synthetic_note(data, table['dataset'])}"
