@@ -7,6 +7,7 @@ import hashlib
 import io
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,14 @@ SMALL = {"train": 12, "test": 7, "aux": 6, "public": 5, "tune": 3, "victims": 4}
 BY_PATIENT = ("celeba", "eyepacs", "chestxray14", "image_manifest")
 
 
-@pytest.fixture(scope="module")
-def patch() -> Any:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        yield monkeypatch
-
-
 @pytest.fixture(scope="module", params=[*PUBLIC, *SUPPLIED])
 def made(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, patch: Any
-) -> tuple[Prepared, dict[str, Any]]:
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Prepared, dict[str, Any]]]:
     """A data set, prepared from its small files, and its parameters."""
-    parameters = publish(request.param, tmp_path_factory.mktemp(request.param), patch)
-    return prepare(request.param, 32, SMALL, 0, parameters), parameters
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        parameters = publish(request.param, tmp_path_factory.mktemp(request.param), monkeypatch)
+        yield prepare(request.param, 32, SMALL, 0, parameters), parameters
 
 
 def listed(name: str, parameters: dict[str, Any]) -> Listing:
@@ -456,7 +452,7 @@ def test_a_manifest_cannot_lead_out_of_its_folder(
     with pytest.raises(ValueError, match=r"list\.csv, line 3: .* is no path inside its folder"):
         listed("image_manifest", {"file": "list.csv"})
     with pytest.raises(StudyError, match="is no path inside its folder"):
-        supply.files_of("image_manifest", {"file": path})
+        supply.inside(path)
 
 
 def test_a_manifest_is_read_strictly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,14 +25,13 @@ for key in set(config) - set(DEFAULTS):
 STUDY_FILE, GPU, SHARD_MINUTES = ({**DEFAULTS, **config}[key] for key in DEFAULTS)
 try:
     STUDY = load(STUDY_FILE)
+    ABSENT = supply.absent(STUDY)
 except GradSiegeError as error:
     raise WorkflowError(str(error)) from error
 
-# A cell whose data set was not supplied is left out, and the report says so; one that is done stays.
-ABSENT = supply.absent(STUDY)
-
 
 def can_run(cell):
+    """Whether the cell's data set is there; else it is left out, and the report says so. One that is done stays."""
     return not supply.waits_for(cell, STUDY, ABSENT) or supply.done(cell, STUDY)
 
 

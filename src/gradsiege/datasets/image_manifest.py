@@ -1,4 +1,4 @@
-"""Any images that a table lists: path, label, and optionally the group (a patient) and the checksum of each."""
+"""Any images that a table lists: path, label, and optionally the group (a patient) and the official part of each."""
 
 from __future__ import annotations
 

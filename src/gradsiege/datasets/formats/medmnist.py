@@ -30,7 +30,7 @@ def origin(title: str, source: str, limits: str) -> Origin:
         source=f"{source}, through MedMNIST, {RECORD}",
         licence="CC BY 4.0",
         sharing="public",
-        steps="`gradsiege download NAME` gets it; no registration.",
+        steps="`gradsiege download` gets it, by name or for a whole --study; no registration.",
         limits=limits,
     )
 
