@@ -254,7 +254,7 @@ def _attacks_by_observation(study_text: str) -> dict[Cell, list[Cell]]:
 
 def attacks_on(cell: Cell, study: Study) -> list[Cell]:
     """The attack cells that meet one observation."""
-    return _attacks_by_observation(study.model_dump_json()).get(cell.at("score"), [])
+    return _attacks_by_observation(_text(study)).get(cell.at("score"), [])
 
 
 def upstream(cell: Cell, study: Study) -> list[Cell]:
@@ -317,7 +317,18 @@ def resolved(cell: Cell, study: Study) -> dict[str, Any]:
 
 def digest(cell: Cell, study: Study) -> str:
     """Hash of everything that decides the cell's content, upstream cells included."""
-    return _digest(cell, study.model_dump_json())
+    return _digest(cell, _text(study))
+
+
+_latest: tuple[Study, str] | None = None
+
+
+def _text(study: Study) -> str:
+    """The study as text; remembered for the last one, which is asked for with every cell."""
+    global _latest
+    if _latest is None or _latest[0] is not study:
+        _latest = (study, study.model_dump_json())
+    return _latest[1]
 
 
 @lru_cache(maxsize=200_000)

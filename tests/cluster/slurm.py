@@ -1,6 +1,8 @@
 """A whole Slurm on this machine, in one folder: munge, MariaDB, slurmdbd, slurmctld and slurmd with two pretended GPUs.
 
-Nothing of it touches the system's own configuration or its daemons, and nothing is left running. The daemons want root.
+Of the system's own configuration it touches one link, which is removed again: the Slurm plugin of Snakemake takes every variable
+named SLURM_* out of a job's environment, so that `srun` in a job looks for the configuration in its usual place. The daemons
+want root, and none is left running.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ PROGRAMS = (
 )
 PACKAGES = ("slurm-wlm", "munge", "slurmdbd", "mariadb-server")
 ACCOUNT = "study"
+USUAL = Path("/etc/slurm/slurm.conf")
 
 
 def missing() -> list[str]:
@@ -139,6 +142,9 @@ class Cluster:
         """Start one daemon after the other, each when the one before answers."""
         folder, sock = self.folder, f"--socket={self.folder}/mysql.sock"
         self.write()
+        assert not USUAL.exists(), f"this machine has a Slurm of its own: {USUAL}"
+        USUAL.unlink(missing_ok=True)  # a link whose folder is gone
+        USUAL.symlink_to(folder / "slurm.conf")
         own = [f"--{kind}-file={folder}/munge.{kind}" for kind in ("key", "pid", "log", "seed")]
         self.start("munged", "--foreground", "--force", f"--socket={folder}/munge.sock", *own)
         user = getpass.getuser()
@@ -173,6 +179,8 @@ class Cluster:
         """Cancel what runs, and stop the daemons in the reverse order."""
         if self.answers("scontrol", "ping"):
             self.answers("scancel", "--user", getpass.getuser())
+        if USUAL.is_symlink() and USUAL.readlink() == self.folder / "slurm.conf":
+            USUAL.unlink()
         for daemon in reversed(self.daemons):
             daemon.terminate()
             try:

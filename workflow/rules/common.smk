@@ -195,6 +195,11 @@ def digest_of(stage):
     return lambda wildcards: cells.digest(cell_of(stage, wildcards), STUDY)
 
 
+def upstream(cell):
+    """The cells that one reads; what is left out for want of data is none of them."""
+    return [other for other in cells.upstream(cell, STUDY) if can_run(other)]
+
+
 def files_read(reader, cell):
     """What a later cell reads of one; the manifest is there only when the cell has finished."""
     names = READS.get((reader.stage, cell.stage), cells.OUTPUTS[cell.stage])
@@ -205,8 +210,7 @@ def files_read(reader, cell):
 def inputs_of(stage):
     def inputs(wildcards):
         cell = cell_of(stage, wildcards)
-        upstream = filter(can_run, cells.upstream(cell, STUDY))
-        return [path for other in upstream for path in files_read(cell, other)]
+        return [path for other in upstream(cell) for path in files_read(cell, other)]
 
     return inputs
 
@@ -266,7 +270,7 @@ def shard_inputs_of(stage):
     def inputs(wildcards):
         found = {}
         for cell in shard_of(stage, wildcards).cells:
-            for other in cells.upstream(cell, STUDY):
+            for other in upstream(cell):
                 found |= dict.fromkeys(files_read(cell, other))
         return list(found)
 
@@ -282,7 +286,7 @@ def is_finished(cell):
     """Whether a cell and all that it reads are there, made under the study's settings."""
     there = status(cell, STUDY, Path()).state in DONE
     files = all(path.is_file() for path in cell.files(STUDY))
-    return there and files and all(map(is_finished, cells.upstream(cell, STUDY)))
+    return there and files and all(map(is_finished, upstream(cell)))
 
 
 def made_by(stage):

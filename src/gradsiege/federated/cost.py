@@ -12,7 +12,7 @@ STATUS = Path("/proc/self/status")
 
 
 def peak_memory() -> float:
-    """Return the largest resident memory of this process since it began, in MiB; it never falls.
+    """Return the largest resident memory of this process since it began, or since its last cell, in MiB.
 
     Linux writes it down in kibibytes. What `getrusage` says there may be the parent's; macOS has nothing else, in bytes.
     """
