@@ -58,6 +58,7 @@ def test_a_pair_that_never_met_says_so_and_absent_lpips_gives_its_reason(
     last = drawn.shown.iloc[-1]
     assert last["Idea"] == "nothing"
     assert (last[["Stage", "Victims"]] == "not run").all()
+    assert last["Δ PSNR [dB]"] == "–"
     assert drawn.quiet == (len(drawn.data) - 1,)
     assert "LPIPS is not shown: trunk weights not found." in drawn.caption
 
@@ -121,7 +122,7 @@ def test_every_axis_has_its_points_and_the_published_ones_of_the_ledger(
     assert ours["noise"] == [0.0, 0.01, 0.1]
     assert ours["epochs"] == [0, 40]
     assert ours["fraction"] == [0.0, 10.0, 100.0]
-    assert ours["prior"] == ["Autoencoder", "Autoencoder\nof phantom", "nothing"]
+    assert ours["prior"] == ["auto-\nencoder", "auto-\nencoder\nof phantom", "nothing"]
     assert "sparsity" not in ours
     theirs = table[table["source"] == "published"].set_index(["axis", "x", "series"])["value"]
     # Where our study has no sparsity, the published one is not drawn either.

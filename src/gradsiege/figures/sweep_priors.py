@@ -12,6 +12,11 @@ from gradsiege.figures.labels import label
 
 WITH, WITHOUT = "with anomaly score", "without"
 Item = Mapping[str, Any]
+# Names that must stand side by side under an axis.
+SHORT = {
+    "autoencoder": "auto-\nencoder",
+    "denoising_autoencoder": "denoising\nauto-\nencoder",
+}
 
 
 def prior_points(data: StudyData, metric: str) -> list[dict[str, Any]]:
@@ -96,8 +101,8 @@ def _is_own(data: StudyData, prior: Item) -> bool:
 
 
 def _kind(data: StudyData, prior: Item) -> str:
-    """A prior in two short lines: what it is, and where it comes from if that is elsewhere."""
-    name = label(prior["name"]).replace(" ", "\n")
+    """A prior in short lines: what it is, and where it comes from if that is elsewhere."""
+    name = SHORT.get(prior["name"], label(prior["name"]))
     return name if _is_own(data, prior) else f"{name}\nof {prior['dataset']}"
 
 

@@ -32,6 +32,7 @@ AXES = {
 METRICS = {"ssim": "SSIM", "psnr": "PSNR [dB]"}
 COLUMNS = ["axis", "x", "series", "attack", "source", "value", "low", "high", "victims"]
 OURS, PUBLISHED = "ours", "published"
+SHIFT = {WITH: -0.07, WITHOUT: 0.07}
 
 
 def places(
@@ -179,9 +180,15 @@ def _line(panel: Axes, places: list[Any], part: pd.DataFrame, source: str, serie
     colour, ours = style.colour(method), source == OURS
     joined_up = (part["axis"] != "prior").all() and len(part) > 1
     dashes: Any = "-" if series != WITHOUT else style.LINES[1]
+    # Beside each other, so that bars of one place can be told apart.
+    shift = (
+        SHIFT.get(series, 0.0)
+        if ours and part["axis"].iloc[0] in ("batch", "noise", "sparsity")
+        else 0.0
+    )
     error = [(part["value"] - part["low"]), (part["high"] - part["value"])]
     panel.errorbar(
-        places,
+        [place + shift for place in places],
         part["value"],
         yerr=[side.fillna(0.0).clip(lower=0) for side in error] if ours else None,
         color=colour,

@@ -11,6 +11,7 @@ from gradsiege.analysis.significance import holm
 from gradsiege.figures.data import Drawn, StudyData
 from gradsiege.figures.labels import label
 from gradsiege.figures.wording import (
+    DASH,
     INTERVAL,
     fold_constant,
     p_value,
@@ -89,8 +90,10 @@ def _rows(
 def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
     arms = [label(row[arm], data.name_of("attacks", row[arm])) for arm in ("attack", "against")]
     line = {"Idea": str(row["idea"]), "Attack": arms[0], "Against": arms[1]}
+    measured = [heading for name, (heading, _) in METRICS.items() if name in row]
     if not row["pairs"]:
-        return line | dict.fromkeys(FOLDED, "not run")
+        line |= dict.fromkeys(FOLDED, "not run")
+        return line | dict.fromkeys([*measured, "p (Holm, PSNR)"], DASH)
     line |= {
         "Data, model": f"{label(row['dataset'])}, {label(row['model'])}",
         "Defense": label(row["defense"], data.name_of("defenses", row["defense"])),

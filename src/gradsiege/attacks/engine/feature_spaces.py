@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -49,7 +49,7 @@ class Features(GeneratorSpace):
     network: Staged
     depth: int
     radius: float | None
-    drop: bool = False
+    drop: bool = field(default=False, kw_only=True)
 
     def start(self, generator: torch.Generator) -> Variables:
         """Draw the latents of one element; no feature is changed yet."""

@@ -119,7 +119,7 @@ def search_spaces(
     for place, feature in enumerate(shapes[:depth], start=1):
         own = network.radii[place - 1] if network.radii else ball_radius(feature, parameters.radii)
         ball = parameters.radius_scale * own if parameters.ball else None
-        spaces.append(Features(network, shape[0], mean, deviation, place, ball, drop))
+        spaces.append(Features(network, shape[0], mean, deviation, place, ball, drop=drop))
     return spaces
 
 
