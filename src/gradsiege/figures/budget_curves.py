@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from gradsiege.figures import style
@@ -69,8 +70,8 @@ def draw(data: StudyData) -> Drawn:
         columns = min(COLUMNS, len(groups))
         figure, axes = style.panels(-(-len(groups) // columns), columns, style.WIDTH, 2.3)
         flat = [panel for row in axes for panel in row]
-        low = table[["psnr", "psnr_low", "control_psnr"]].min(axis=None)
-        ends = low - 1, table[["psnr", "psnr_high", "control_psnr"]].max(axis=None) + 1
+        drawn = table[["psnr", "psnr_low", "psnr_high", "control_psnr"]].to_numpy(dtype=float)
+        ends = float(np.nanmin(drawn)) - 1, float(np.nanmax(drawn)) + 1
         for place, (panel, part) in enumerate(zip(flat, groups, strict=False)):
             _curves(panel, part, data, table)
             panel.set_ylim(*ends)
