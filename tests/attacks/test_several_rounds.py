@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from gradsiege import artifacts, defenses
 from gradsiege.attacks import several_rounds
@@ -31,7 +32,7 @@ from gradsiege.protocol.observation import (
     save_observation,
 )
 from gradsiege.protocol.threat_model import ThreatModel, strip
-from gradsiege.study import parse
+from gradsiege.study import load, parse
 
 Scenes = Callable[..., Any]
 SETTINGS = {"learning_rate": 0.2, "total_variation": 0.01}
@@ -328,3 +329,41 @@ def test_grants_without_rounds_and_rounds_without_grants_are_refused() -> None:
         parse(raw(protocols=[{"name": "fedsgd", "rounds": 2}]))
     with pytest.raises(StudyError, match="needs a threat model that grants several 'rounds'"):
         parse(raw(threat_models=[{"id": "informed", "disclosure": True}]))
+
+
+def test_the_stages_carry_several_rounds_to_the_scores(
+    tiny_raw: dict[str, Any], verb: Callable[..., int], tmp_path: Path
+) -> None:
+    tiny_raw |= {
+        "defenses": [{"name": "gaussian", "parameters": {"sigma": 0.2}}],
+        "training_stages": ["untrained"],
+        "priors": [],
+        "protocols": [{"name": "fedsgd", "images": 1, "batch_size": 1, "rounds": 2}],
+        "threat_models": [{"id": "one"}, {"id": "two", "disclosure": True, "rounds": 2}],
+        "attacks": [
+            {"name": "inverting_gradients", "iterations": 2},
+            {"name": "inverting_gradients", "iterations": 2, "rounds": "joint"},
+        ],
+        "include": [],
+        "exclude": [],
+        "figures": [],
+    }
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(tiny_raw))
+    study = load(file)
+    for stage, of_stage in cells(study).items():
+        for cell in of_stage:
+            assert verb(stage, cell.key, "--study", file, "--root", tmp_path) == 0, cell
+    (observed,) = cells(study)["observe"]
+    seen = load_observation(observed.folder(study, tmp_path) / "observation.safetensors")
+    assert len(seen.later) == 1
+    alone, both = cells(study)["attack"]
+    notes = [artifacts.read_manifest(one.folder(study, tmp_path))["notes"] for one in (alone, both)]
+    assert "rounds" not in notes[0]
+    assert notes[1]["rounds"] == "joint of 2"
+    assert notes[1]["evaluations"] == 2 * notes[0]["evaluations"]
+    assert "2 rounds of the same images" in notes[1]["threat_model"]
+    (scored,) = cells(study)["score"]
+    table = artifacts.read_table(scored.folder(study, tmp_path) / "scores.parquet")
+    assert {both.attack, alone.attack} <= set(table["attack"])
+    assert (table.loc[table["kind"] == "attack", "status"] == "complete").all()

@@ -143,6 +143,14 @@ def test_the_prediction_is_judged_at_both_levels(data: StudyData) -> None:
     assert set(drawn.data["at_gradient"]) == {"confirmed"}
 
 
+def test_an_attack_that_fails_without_a_defense_shows_nothing(data: StudyData) -> None:
+    scores = data.scores.copy()
+    scores.loc[scores["kind"] == "control", "psnr"] += 10
+    drawn = table_tip_cosine.draw(dataclasses.replace(data, scores=scores))
+    assert set(drawn.data["at_image"]) == {"not shown"}
+    assert set(drawn.data["at_gradient"]) == {"confirmed"}
+
+
 def test_without_explained_victims_the_table_says_what_to_set(data: StudyData) -> None:
     bare = dataclasses.replace(data, scores=data.scores.drop(columns=table_tip_cosine.LEVEL))
     assert "set `explained`" in table_tip_cosine.draw(bare).caption

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from gradsiege.figures import style
@@ -69,11 +70,11 @@ def draw(data: StudyData) -> Drawn:
         columns = min(COLUMNS, len(groups))
         figure, axes = style.panels(-(-len(groups) // columns), columns, style.WIDTH, 2.3)
         flat = [panel for row in axes for panel in row]
-        low = float(table[["psnr", "psnr_low", "control_psnr"]].min().min())
-        high = float(table[["psnr", "psnr_high", "control_psnr"]].max().max())
+        drawn = table[["psnr", "psnr_low", "psnr_high", "control_psnr"]].to_numpy(dtype=float)
+        ends = float(np.nanmin(drawn)) - 1, float(np.nanmax(drawn)) + 1
         for place, (panel, part) in enumerate(zip(flat, groups, strict=False)):
             _curves(panel, part, data, table)
-            panel.set_ylim(low - 1, high + 1)
+            panel.set_ylim(*ends)
             panel.set_title(_title(data, part, table), fontsize=8)
             panel.set_ylabel("PSNR [dB]" if place % columns == 0 else "")
             panel.set_xlabel("Iterations" if place + columns >= len(groups) else "")

@@ -122,8 +122,16 @@ def threat_in_words(threat: Mapping[str, Any]) -> list[str]:
         "It is given the private batch's own batch-norm statistics."
         if threat.get("batch_statistics", False)
         else "It is not given the private batch's own batch-norm statistics.",
+        *_rounds_in_words(int(threat.get("rounds", 1))),
         f"The nearest threat model of the SoK of Carletti et al. (USENIX Security 2025) is {sok_model(threat)}.",
     ]
+
+
+def _rounds_in_words(rounds: int) -> list[str]:
+    """Only of attackers who know that several updates belong together."""
+    if rounds == 1:
+        return []
+    return [f"It sees {rounds} rounds of the client, and knows that they are of the same images."]
 
 
 def sok_model(threat: Mapping[str, Any]) -> str:
