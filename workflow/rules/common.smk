@@ -151,14 +151,14 @@ SHOWN = [
 ]
 EVIDENCE = [path for cell in SHOWN for path in files_read(cells.Cell("publish"), cell)]
 EVIDENCE_DIGESTS = [cells.digest(cell, STUDY) for cell in SHOWN]
-# The ledger of claims, which the report and one table quote; a repository may lack it.
+# The ledger of claims, which the report, one table and the figures of published points quote; a repository may lack it.
 CLAIMS = ledger.FILE.read_text(encoding="utf-8") if ledger.FILE.is_file() else ""
 
 
 def figure_digest(name):
     version = catalogue.lookup("figures", name, "publish").version
     text = " ".join([f"version {version}", *EVIDENCE_DIGESTS])
-    if name == "table_claims":
+    if name == "table_claims" or name.startswith("published_"):
         text += CLAIMS
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
