@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import time
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,7 @@ TABLES = (
 )
 # Tables of what only some studies hold; as for PARTICULAR, each has tests of its own.
 PARTICULAR_TABLES = ("table_gains", "table_noise_ordering", "table_switches", "table_tip_cosine")
+SPENT: dict[str, float] = {}  # seconds of processor time
 EVERY = FIGURES + PARTICULAR + TABLES + PARTICULAR_TABLES
 
 
@@ -64,7 +66,19 @@ def draw(name: str, data: StudyData) -> Drawn:
 @pytest.fixture(scope="module")
 def drawn(made_up_study: StudyData) -> dict[str, Drawn]:
     judged = dataclasses.replace(made_up_study, claims=load(Path(__file__).parents[2] / FILE))
-    return {name: draw(name, judged) for name in FIGURES + TABLES}
+    found = {}
+    for name in EVERY:
+        start = time.process_time()
+        found[name] = draw(name, judged)
+        SPENT[name] = time.process_time() - start
+    return found
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_figure_is_made_again_in_seconds(drawn: dict[str, Drawn], name: str) -> None:
+    """A reader may ask for one figure: 20 s are promised, of which programs and data take half."""
+    assert drawn[name].title
+    assert SPENT[name] < 8
 
 
 def test_the_catalogue_finds_every_figure() -> None:

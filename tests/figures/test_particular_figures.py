@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from scipy.stats import spearmanr
 
 from gradsiege.analysis.ledger import FILE, load
@@ -18,10 +19,11 @@ from gradsiege.figures import (
     published_gifd,
     published_shadow,
     published_tip,
+    style,
     table_costs,
 )
 from gradsiege.figures.data import StudyData
-from gradsiege.figures.published_points import TINT
+from gradsiege.figures.inline import DARK
 from gradsiege.study import parse
 
 STUDY = {
@@ -179,6 +181,8 @@ def test_every_published_point_is_drawn_from_the_ledger_and_marked(judged: Study
     published, ours, *_ = tip.figure.axes
     assert all(line.get_markerfacecolor() == "#ffffff" for line in published.lines)
     assert not any(line.get_markerfacecolor() == "#ffffff" for line in ours.lines)
+    assert to_hex(published.get_facecolor()) == style.TINT
+    assert to_hex(ours.get_facecolor()) == style.PAPER
     assert "PUBLISHED" in [text.get_text() for text in published.texts]
     gifd = published_gifd.draw(judged)
     assert (gifd.data["source"] == "published").sum() == 3 * 6 * 5
@@ -187,7 +191,6 @@ def test_every_published_point_is_drawn_from_the_ledger_and_marked(judged: Study
     for one in (tip, gifd, shadow):
         assert "published" in one.caption.lower()
         assert "arXiv" in one.caption
-        assert TINT != "#ffffff"
 
 
 def test_ours_stand_beside_with_the_published_constants_alone(judged: StudyData) -> None:
@@ -205,3 +208,19 @@ def test_ours_stand_beside_with_the_published_constants_alone(judged: StudyData)
 def test_without_a_ledger_the_figure_says_so(made_up_study: StudyData) -> None:
     for module in (published_tip, published_shadow, published_gifd):
         assert "config/claims.yaml" in module.draw(made_up_study).caption
+
+
+def _luminance(colour: str) -> float:
+    parts = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_every_method_is_seen_on_a_dark_page_and_on_the_ground_of_published_points() -> None:
+    """WCAG 2.2, success criterion 1.4.11: 3 to 1 for what a graph is read by; the ground itself must not outshine the page."""
+    grounds = DARK[style.PAPER], DARK[style.TINT]
+    for name, (colour, _) in style.METHODS.items():
+        for ground in grounds:
+            lights = _luminance(DARK.get(colour, colour)), _luminance(ground)
+            assert (max(lights) + 0.05) / (min(lights) + 0.05) >= 3, name
+    assert _luminance(DARK[style.TINT]) < 0.05

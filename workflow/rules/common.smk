@@ -226,7 +226,7 @@ SHOWN = [
 ]
 EVIDENCE = [path for cell in SHOWN for path in files_read(cells.Cell("publish"), cell)]
 EVIDENCE_DIGESTS = [cells.digest(cell, STUDY) for cell in SHOWN]
-# The ledger of claims, which the report and one table quote; a repository may lack it.
+# The ledger of claims, which the report, one table and the figures of published points quote; a repository may lack it.
 CLAIMS = ledger.FILE.read_text(encoding="utf-8") if ledger.FILE.is_file() else ""
 
 
@@ -237,7 +237,7 @@ READS_CLAIMS = ("table_claims", "sweep_ssim", "sweep_psnr")
 def figure_digest(name):
     version = catalogue.lookup("figures", name, "publish").version
     text = " ".join([f"version {version}", *EVIDENCE_DIGESTS])
-    if name in READS_CLAIMS:
+    if name in READS_CLAIMS or name.startswith("published_"):
         text += CLAIMS
     if name == "table_gains":
         text += STUDY.model_dump_json(include={"gains"})

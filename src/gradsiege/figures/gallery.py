@@ -12,7 +12,7 @@ from gradsiege.figures.data import CELL_KEY, Drawn, StudyData, in_stage_order
 from gradsiege.figures.labels import label
 from gradsiege.figures.wording import joined, number, synthetic_note
 
-VERSION = 2
+VERSION = 3
 TITLE = "What the attacker sees"
 REFERENCE = "inverting_gradients"
 QUANTILES = (0.1, 0.5, 0.9)

@@ -19,12 +19,15 @@ DARK = {
     style.MUTED: "#a3adb7",
     style.GRID: "#2e343a",
     style.HATCH: "#4a525a",
+    style.TINT: "#302c20",
     "#3d444d": "#d0d7de",
     "#0072b2": "#4aa3df",
     "#009e73": "#2fbf96",
     "#882255": "#d0679b",
     "#4a3fb0": "#9a8ff0",
     "#117733": "#4fae6b",
+    "#661100": "#d9795c",
+    "#aa4499": "#cf78c2",
 }
 
 

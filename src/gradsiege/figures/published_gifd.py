@@ -14,7 +14,7 @@ from gradsiege.analysis.worst_case import worst_case
 from gradsiege.figures import style
 from gradsiege.figures.data import Drawn, StudyData
 from gradsiege.figures.labels import label
-from gradsiege.figures.published_points import NO_LEDGER, TINT, name_in, sources
+from gradsiege.figures.published_points import NO_LEDGER, name_in, sources
 from gradsiege.figures.wording import number, synthetic_note
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _panel(
         panel.text(place[1], place[0], words, ha="center", va="center", fontsize=6.5, color=shade)
     if (own["source"] == "published").all():
         for spine in panel.spines.values():
-            spine.set(visible=True, color=TINT, linewidth=5)
+            spine.set(visible=True, color=style.TINT, linewidth=5)
     names = [label(name).replace(" ", "\n", 1) for name in rivals]
     panel.set_xticks(range(len(names)), names, fontsize=6, rotation=45, ha="right")
     panel.grid(False)

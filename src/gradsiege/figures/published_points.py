@@ -13,7 +13,6 @@ from gradsiege.figures.wording import joined
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-TINT = "#f5f1e6"  # behind published numbers alone
 ORIGINS = {
     "published": "Published",
     "digitised": "Published, read off a figure",
@@ -25,7 +24,7 @@ NO_LEDGER = "the ledger of claims was not found: published points stand in confi
 
 def tinted(panel: Axes) -> None:
     """Mark a panel of published points: its own ground, and the word."""
-    panel.set_facecolor(TINT)
+    panel.set_facecolor(style.TINT)
     place: dict[str, Any] = {"transform": panel.transAxes, "ha": "right", "va": "bottom"}
     panel.text(0.985, 0.02, "PUBLISHED", fontsize=6, color=style.MUTED, weight="bold", **place)
 

@@ -12,7 +12,7 @@ from gradsiege.figures import style
 from gradsiege.figures.claim_words import SHOWN
 from gradsiege.figures.data import Drawn, StudyData
 from gradsiege.figures.labels import label
-from gradsiege.figures.published_points import NO_LEDGER, TINT, setting_of, sources
+from gradsiege.figures.published_points import NO_LEDGER, setting_of, sources
 from gradsiege.figures.wording import number, synthetic_note
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _forest(panel: Axes, own: pd.DataFrame, metric: str, data: StudyData) -> Non
     """Published values as hollow diamonds with their tolerance, ours as filled points with their interval."""
     name, factor, _, _, unit = SHOWN[metric]
     published = int((own["source"] == "published").sum())
-    panel.axhspan(-0.6, published - 0.5, color=TINT, zorder=0)
+    panel.axhspan(-0.6, published - 0.5, color=style.TINT, zorder=0)
     panel.axvline(0, color=style.MUTED, linewidth=0.8)
     names = []
     for place, (_, row) in enumerate(own.iterrows()):

@@ -22,6 +22,7 @@ INK = "#22272e"
 MUTED = "#5d6773"
 GRID = "#e4e8ed"
 HATCH = "#c4cbd3"
+TINT = "#f5f1e6"  # behind published numbers, and nothing else
 WIDTH = 7.2  # inches: a two-column page
 CONTROL_GREYS = ("#6e7781", "#8c959f", "#a0a8b1", "#848d97")
 

@@ -15,7 +15,7 @@ from gradsiege.figures.wording import INTERVAL, counts_note, number, synthetic_n
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 1
+VERSION = 2
 TITLE = "Training stage: what an undefended update gives away"
 PANEL = ["dataset", "model", "protocol"]
 COLUMNS = [*PANEL, "training_stage", "attack", "kind", "threat_model", "victims", "rows", "failed"]
