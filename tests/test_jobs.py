@@ -364,7 +364,7 @@ SMALL_PRIORS: dict[str, dict[str, Any]] = {
 
 
 def test_the_priors_that_train_in_steps_are_known() -> None:
-    stepless = {"pca", "shadow_generator"}
+    stepless = {"pca", "shadow_generator", "biggan", "stylegan2"}
     assert {*SMALL_PRIORS, *stepless} == set(catalogue.entries("priors"))
 
 

@@ -119,6 +119,7 @@ def test_no_option_of_the_attack_leads_to_the_truth() -> None:
         "observation",
         "engine",
         "device",
+        "staged",
     }
 
 

@@ -320,15 +320,23 @@ def digest(cell: Cell, study: Study) -> str:
     return _digest(cell, _text(study))
 
 
-_latest: tuple[Study, str] | None = None
+_remembered: tuple[Study, str] | None = None
+
+
+def remember(study: Study) -> Study:
+    """Take a study's text once for all digests that follow, and return it; whoever calls this never changes it after.
+
+    With ten thousand cells the text would otherwise cost more than all else.
+    """
+    global _remembered
+    _remembered = (study, study.model_dump_json())
+    return study
 
 
 def _text(study: Study) -> str:
-    """The study as text; remembered for the last one, which is asked for with every cell."""
-    global _latest
-    if _latest is None or _latest[0] is not study:
-        _latest = (study, study.model_dump_json())
-    return _latest[1]
+    if _remembered is not None and _remembered[0] is study:
+        return _remembered[1]
+    return study.model_dump_json()
 
 
 @lru_cache(maxsize=200_000)

@@ -15,6 +15,7 @@ from gradsiege.errors import GradSiegeError, MissingError, StoppedEarlyError
 
 if TYPE_CHECKING:
     from gradsiege.jobs import Job
+    from gradsiege.study import Study
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 a defect of the program; 2 wrong use; 3 invalid study file; 4 missing or damaged "
@@ -60,6 +61,14 @@ def _version(
         raise typer.Exit
 
 
+def _load(file: Path) -> Study:
+    """Read a study file; no verb changes what it reads."""
+    from gradsiege.cells import remember
+    from gradsiege.study import load
+
+    return remember(load(file))
+
+
 def _run(
     stage: str,
     keys: list[str],
@@ -75,9 +84,8 @@ def _run(
     from gradsiege import runner
     from gradsiege.cells import Cell, parse_key
     from gradsiege.jobs import Job
-    from gradsiege.study import load
 
-    study = load(study_file)
+    study = _load(study_file)
     cells = [parse_key(stage, key, study) for key in keys]
     if observation is not None and (staged or len(cells) > 1):
         raise typer.BadParameter("another observation is for one cell alone, in its place")
@@ -218,9 +226,8 @@ def publish(
 ) -> None:
     """Draw figures and tables, or the report, from stored scores."""
     from gradsiege.figures.publish import publish as work
-    from gradsiege.study import load
 
-    for path in work(names, load(study), root, study):
+    for path in work(names, _load(study), root, study):
         typer.echo(str(path))
 
 
@@ -263,9 +270,8 @@ def claims(
 ) -> None:
     """Judge every published claim by what the study has measured so far."""
     from gradsiege.inspection import claims as work
-    from gradsiege.study import load
 
-    typer.echo(work(load(study), root, ledger))
+    typer.echo(work(_load(study), root, ledger))
 
 
 @app.command(epilog="Example: `gradsiege plan --study config/small.yaml`")
@@ -278,18 +284,16 @@ def plan(
 ) -> None:
     """Print cells, jobs, hours and disk of a study by stage, and how many cells are finished."""
     from gradsiege.inspection import plan as work
-    from gradsiege.study import load
 
-    typer.echo(work(load(study), root, shard_minutes))
+    typer.echo(work(_load(study), root, shard_minutes))
 
 
 @app.command(epilog="Example: `gradsiege doctor`")
 def doctor(study: StudyOption = QUICK, root: RootOption = Path()) -> None:
     """Say what this machine can run, and what the study still lacks."""
     from gradsiege.inspection import doctor as work
-    from gradsiege.study import load
 
-    typer.echo(work(load(study), root))
+    typer.echo(work(_load(study), root))
 
 
 @app.command(epilog="Example: `gradsiege download cifar10 --to data`")
@@ -309,9 +313,8 @@ def download(
     from gradsiege.datasets.download import chosen
     from gradsiege.datasets.download import download as work
     from gradsiege.datasets.supply import data_root
-    from gradsiege.study import load
 
-    for name, parameters in chosen(names or [], load(study) if study else None):
+    for name, parameters in chosen(names or [], _load(study) if study else None):
         for path in work(name, parameters, to or data_root()):
             typer.echo(str(path))
 
@@ -328,9 +331,8 @@ def verify(
     """Compare every finished cell with its manifest and with the study; list stale and damaged ones."""
     from gradsiege.inspection import verify as work
     from gradsiege.inspection.sharing import BUNDLES, refusals
-    from gradsiege.study import load
 
-    resolved = load(study)
+    resolved = _load(study)
     report, sound = work(resolved, root, partial)
     refused = refusals(resolved, root / BUNDLES)
     typer.echo("\n".join([report, *refused]))
@@ -345,10 +347,9 @@ def track(
     uri: Annotated[str, typer.Option(help="MLflow tracking URI.")] = "sqlite:///mlflow.db",
 ) -> None:
     """Replay finished cells into an MLflow tracking server; running it twice changes nothing."""
-    from gradsiege.study import load
     from gradsiege.tracking import track as work
 
-    typer.echo(work(load(study), root, uri))
+    typer.echo(work(_load(study), root, uri))
 
 
 def main(arguments: list[str] | None = None) -> Any:

@@ -37,7 +37,6 @@ PARTICULAR = (
     "published_gifd",
     "published_shadow",
     "published_tip",
-    "sweep_priors",
     "sweep_psnr",
     "sweep_ssim",
 )

@@ -23,5 +23,7 @@ def test_absent_data_are_left_out_and_taken_up_when_they_come(clone, tmp_path):
     for number in range(60):
         for name in ("ant", "bee"):
             picture(workspace.folder / f"supplied/mine/{name}/{number}.png", number, (16, 16))
-    cells = {"fetch": 1, "prior": 1, "federate": 1, "observe": 2, "attack": 2, "score": 2}
-    assert workspace.planned() == {**cells, "report": 1}
+    cells = {"fetch": 1, "prior_cell": 1, "federate_cell": 1}
+    cells |= dict.fromkeys(("observe_cell", "attack_cell", "score_cell"), 2)
+    shards = dict.fromkeys(("prior", "federate", "observe", "attack", "score"), 1)
+    assert workspace.planned() == {**cells, **shards, "report": 1}

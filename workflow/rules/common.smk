@@ -24,7 +24,7 @@ for key in set(config) - set(DEFAULTS):
     raise WorkflowError(f"unknown --config {key}=; {nearest(key, list(DEFAULTS))}")
 STUDY_FILE, GPU, SHARD_MINUTES = ({**DEFAULTS, **config}[key] for key in DEFAULTS)
 try:
-    STUDY = load(STUDY_FILE)
+    STUDY = cells.remember(load(STUDY_FILE))
     ABSENT = supply.absent(STUDY)
 except GradSiegeError as error:
     raise WorkflowError(str(error)) from error

@@ -74,7 +74,8 @@ def _measured(data: StudyData, metric: str) -> Iterator[dict[str, Any]]:
     federation = data.study.get("federation", {})
     turns = {"early": federation.get("early_round", 0), "late": federation.get("rounds", 0)}
     summary = data.summary
-    for _, row in summary[summary["kind"] == "attack"].iterrows():
+    known = summary["defense"].isin(defenses) & summary["protocol"].isin(protocols)
+    for _, row in summary[(summary["kind"] == "attack") & known].iterrows():
         defense = defenses[row["defense"]]
         images, smallest = protocols[row["protocol"]], min(protocols.values())
         rounds = int(turns.get(row["training_stage"], 0))
