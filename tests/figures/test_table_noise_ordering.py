@@ -62,7 +62,15 @@ def test_seeds_that_disagree_leave_the_order_open() -> None:
     data = study({None: (0.6, 0.5, 0.4), 0.5: (0.6, 0.5, 0.4)}, spread=0.2)
     drawn = table_noise_ordering.draw(data)
     assert set(drawn.data["order"]) == {OPEN}
-    assert "does not appear even at the published constants here (1 undecided)" in drawn.caption
+    assert "leave the published order undecided at the published constants" in drawn.caption
+    assert "TIP stands 20.0 points above DP at the published constants" in drawn.caption
+
+
+def test_an_order_that_is_reversed_is_said_not_to_appear() -> None:
+    data = study({None: (0.4, 0.5, 0.6), 0.5: (0.5, 0.5, 0.5)})
+    caption = table_noise_ordering.draw(data).caption
+    assert "does not appear even at the published constants here (1 broken)" in caption
+    assert "between 0.0 and 0.0 at equal noise" in caption
 
 
 def test_without_equal_noise_nothing_follows() -> None:
