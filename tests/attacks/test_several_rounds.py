@@ -248,7 +248,7 @@ class TestShadow:
 
     def test_two_rounds_take_out_what_denoising_one_cannot(self, defended: Scenes) -> None:
         rounds, _, _ = self.planted(scene := defended("none", shape={"width": 32}))
-        first, *_ = starts = self.attempts(rounds, 80)
+        first, *_ = starts = self.attempts(rounds, 120)
         told = shadow.denoise(first)
         joint = [shadow.two_round_extrapolation(one) for one in starts]
         clean = 0.5 * scene.truth

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 from pathlib import Path
+
+# The error alone: what PyTorch raises when it refuses a file.
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -78,7 +80,7 @@ def _content(path: Path) -> Any:
             raise GradSiegeError(f"{path.name} is no safetensors file: {error}") from error
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except (UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise GradSiegeError(
             f"{path.name} is no file of tensors that can be read without running code: {error}"
         ) from error
