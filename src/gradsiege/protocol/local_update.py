@@ -120,21 +120,28 @@ def functional_gradient(
     return found
 
 
-def detached_gradient(
-    model: nn.Module, parameters: Tensors, buffers: Tensors, images: Tensor, labels: Tensor
-) -> tuple[Tensors, Tensors]:
-    """Return the numbers of `functional_gradient` cut from the graph: a defect of public attack code.
+def detached(differentiate: Differentiate) -> Differentiate:
+    """Return a gradient with the same numbers, cut from the graph: a defect of public attack code.
 
     The attacks released with Shadow (arXiv 2506.15711), and the code they stand on, make the candidate's update of
     detached state dictionaries. Its distance to the observed update then has a value and no gradient with respect to the
     images: what moves them is every other term of the objective, batch-norm statistics above all. An attack that
     passes this as `differentiate` inverts no gradient (``update_model: detached`` in a study).
+
+    Args:
+        differentiate: `gradient` or `functional_gradient`.
     """
-    found, after = functional_gradient(model, parameters, buffers, images, labels)
-    return (
-        {name: value.detach() for name, value in found.items()},
-        {name: value.detach() for name, value in after.items()},
-    )
+
+    def cut(
+        model: nn.Module, parameters: Tensors, buffers: Tensors, images: Tensor, labels: Tensor
+    ) -> tuple[Tensors, Tensors]:
+        found, after = differentiate(model, parameters, buffers, images, labels)
+        return (
+            {name: value.detach() for name, value in found.items()},
+            {name: value.detach() for name, value in after.items()},
+        )
+
+    return cut
 
 
 def local_update(

@@ -15,7 +15,7 @@ from gradsiege.protocol.local_update import (
     Differentiate,
     LocalTraining,
     Tensors,
-    detached_gradient,
+    detached,
     functional_gradient,
     local_update,
 )
@@ -115,7 +115,7 @@ def element_cost(problem: Problem, differentiate: Differentiate = functional_gra
         StudyError: the update is to be detached, and nothing else has a gradient.
     """
     if problem.stage.update_model == DETACHED:
-        differentiate = detached_gradient
+        differentiate = detached(differentiate)
         if not problem.stage.regularizers:
             raise StudyError(
                 "update_model: detached leaves an attack without regularizers nothing to follow; choose a recipe that "

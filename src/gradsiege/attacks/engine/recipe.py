@@ -91,7 +91,7 @@ class Stage:
         group: group consistency between the restarts of a victim.
         update_model: how the attacker models the client's local work: ``unroll`` the local steps, or take in their place
             the ``gradient`` of all images at theta_t, or at a ``surrogate`` point on the way to theta_local; ``detached``
-            are unrolled steps without a derivative (a defect, see `detached_gradient`).
+            are unrolled steps without a derivative (a defect, see `local_update.detached`).
         evaluated_at: the weights of the candidate's update, the ``global`` ones that the client started from, or, as the
             code released with TIP does it, the ``defended`` ones that it uploaded.
         patience: an element stops after so many iterations without a better matching loss; None for never.
