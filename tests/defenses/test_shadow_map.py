@@ -168,3 +168,11 @@ def test_peak_of_the_noise_is_a_share_of_the_peak_of_each_image() -> None:
     pattern = torch.tensor([[[[0.2, 0.1]]], [[[0.1, 0.4]]]])
     noise = sm.noise(images, pattern, 0.5)
     assert torch.allclose(noise, torch.tensor([[[[1.0, 0.5]]], [[[0.125, 0.5]]]]))
+
+
+def test_a_pattern_that_vanishes_is_no_noise() -> None:
+    images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    pattern = torch.stack([torch.zeros(1, 8, 8), torch.ones(1, 8, 8)])
+    found = sm.noise(images, pattern, 0.5)
+    assert (found[0] == 0).all()
+    torch.testing.assert_close(found[1], (0.5 * images[1].max()).expand_as(found[1]))

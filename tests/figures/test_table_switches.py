@@ -5,15 +5,17 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from gradsiege import catalogue
 from gradsiege.figures import table_switches
 from gradsiege.figures.data import StudyData
 
 EFFECT, COST = 2.0, 0.05
 
 
-def item(
-    identifier: str, name: str, arm: str = "faithful", **parameters: object
-) -> dict[str, object]:
+def item(identifier: str, name: str, arm: str = "faithful", **given: object) -> dict[str, object]:
+    """A defense as a resolved study holds it: every parameter, defaults included."""
+    declared = catalogue.entries("defenses")[name].parameters
+    parameters = {key: default for key, (_, default) in declared.items()} | given
     return {"id": identifier, "name": name, "arm": arm, "parameters": parameters}
 
 

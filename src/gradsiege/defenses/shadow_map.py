@@ -178,5 +178,7 @@ def noise(images: Tensor, pattern: Tensor, scale: float) -> Tensor:
     >>> noise(torch.full((1, 1, 1, 2), 2.0), torch.tensor([[[[0.5, 0.25]]]]), 0.1)
     tensor([[[[0.2000, 0.1000]]]])
     """
-    peak = images.amax((1, 2, 3), keepdim=True) / pattern.amax((1, 2, 3), keepdim=True)
+    top = pattern.amax((1, 2, 3), keepdim=True)
+    # Where saliency outweighs the whole map, as the released flat one does, nothing is left to scale.
+    peak = torch.where(top == 0, 0, images.amax((1, 2, 3), keepdim=True) / top)
     return (peak * scale).abs() * pattern

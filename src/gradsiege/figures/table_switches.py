@@ -57,15 +57,18 @@ def pairs(data: StudyData) -> Iterator[tuple[str, str, str]]:
 
 
 def _switches(item: dict[str, Any]) -> list[str]:
-    """The parameters that are on and follow the arm by default: the defects of released code."""
+    """The defects of released code that are on; such a parameter is a bool that follows the arm by default."""
+    return [name for name in _known(item) if item.get("parameters", {}).get(name)]
+
+
+def _known(item: dict[str, Any]) -> list[str]:
     declared = catalogue.entries("defenses")[item["name"]].parameters
-    given = item.get("parameters", {})
-    return [name for name, value in given.items() if value is True and declared[name][1] is None]
+    return [name for name, (kind, _) in declared.items() if kind == bool | None]
 
 
 def _rest(item: dict[str, Any]) -> str:
     """Every other parameter, as text."""
-    switches = _switches(item)
+    switches = _known(item)
     given = item.get("parameters", {})
     return repr(sorted((name, value) for name, value in given.items() if name not in switches))
 
