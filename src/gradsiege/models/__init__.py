@@ -41,13 +41,13 @@ def build(spec: ModelSpec, generator: torch.Generator | None = None) -> nn.Modul
     import torch
 
     from gradsiege.models.bottleneck import insert_bottleneck
-    from gradsiege.models.layers import Classifier, initialize
+    from gradsiege.models.layers import Classifier, allocate, initialize
 
     module = importlib.import_module(f"gradsiege.models.{spec.name}")
     with torch.device("meta"):
         body = module.build(spec, module.Parameters(**spec.parameters))
         model = Classifier(body, spec.channels)
-    model = model.to_empty(device="cpu")
+    allocate(model)
     generator = generator or torch.Generator().manual_seed(0)
     initialize(model, generator)
     if spec.bottleneck:

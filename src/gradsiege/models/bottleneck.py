@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gradsiege.models.layers import Classifier, initialize
+from gradsiege.models.layers import Classifier, allocate, initialize
 
 Code = tuple[Tensor, Tensor]
 
@@ -54,7 +54,7 @@ def insert_bottleneck(model: Classifier, units: int, generator: torch.Generator)
     assert isinstance(head, nn.Linear)
     with torch.device("meta"):  # no weight is drawn from the global generator
         bottleneck = VariationalBottleneck(head.in_features, units)
-    bottleneck = bottleneck.to_empty(device="cpu")
+    allocate(bottleneck)
     initialize(bottleneck, generator)
     model.body.head = nn.Sequential(OrderedDict(bottleneck=bottleneck, head=head))
 
