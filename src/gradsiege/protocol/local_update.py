@@ -85,8 +85,9 @@ def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
     if labels.is_floating_point():
         return F.cross_entropy(logits, labels)
     # Under vmap `F.cross_entropy` of classes is taken apart by functions that import a computer algebra system: 1.8 s a process.
-    chosen = F.log_softmax(logits, 1).gather(1, labels[:, None])
-    return -chosen.mean()
+    # A product with zeros and ones, for the gradient of `gather` is slow there as well.
+    chosen = labels[:, None] == torch.arange(logits.shape[1], device=labels.device)
+    return -(F.log_softmax(logits, 1) * chosen).sum(1).mean()
 
 
 def gradient(
