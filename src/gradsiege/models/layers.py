@@ -76,8 +76,8 @@ def allocate(model: nn.Module) -> None:
         for name, value in list(module.named_parameters(recurse=False)):
             empty = torch.empty(value.shape, dtype=value.dtype)
             setattr(module, name, nn.Parameter(empty, requires_grad=value.requires_grad))
-        for name, value in list(module.named_buffers(recurse=False)):
-            setattr(module, name, torch.empty(value.shape, dtype=value.dtype))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype))
 
 
 def initialize(model: nn.Module, generator: torch.Generator) -> None:
