@@ -94,6 +94,22 @@ def test_only_channels_that_every_class_finds_important_stay_clean() -> None:
     assert not any(noise[name].any() for name in others)
 
 
+def test_a_client_with_images_of_ten_classes_has_no_channel_that_all_find_important() -> None:
+    model = network("convnet", width=16)
+    images = torch.rand(10, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    training = LocalTraining("fedavg", 10, 10, 1, RATE, "eval")
+    updates = [
+        run_client(
+            Client(
+                model, *split_state(model), images, torch.arange(10), training, torch.Generator()
+            ),
+            defenses.build("agp", {"every_channel": all_noised}),
+        )[0]
+        for all_noised in (False, True)
+    ]
+    assert all(torch.equal(updates[0][name], updates[1][name]) for name in updates[0])
+
+
 def test_noise_is_white_with_the_published_deviation() -> None:
     noise = noise_on_weights(network(width=16))
     party = client(network(width=16))

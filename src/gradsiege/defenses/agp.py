@@ -117,8 +117,9 @@ class Agp(Defense):
     Li, Chen, Ni, Gao and Lou (arXiv 2302.08044; IEEE TMC 2024), as TIP's authors evidently meant to run it. In
     the last convolution of each block the channels with the largest quarter of the coefficients stay clean,
     the other three quarters are noised; a channel that any ranking image finds unimportant is noised. In
-    all other convolutions, 1x1 included, every channel is noised; batch norm, biases and head never. The
-    deviation is that of `tip_dp`, and the gradient of a local step is clipped alike.
+    all other convolutions, 1x1 included, every channel is noised; batch norm, biases and head never. A client
+    that holds images of five or more classes keeps hardly a channel clean, for their top quarters have none in common:
+    then protecting layers changes nothing, and `every_channel` is the same defense. The deviation is that of `tip_dp`, and the gradient of a local step is clipped alike.
 
     Our choices: coefficients are signed and taken in eval mode from one image per class present, as in `tip`. A
     network without blocks is protected in the last convolution of each stage.
