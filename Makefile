@@ -10,13 +10,14 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONHASHSEED := 0
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup reproduce test test-package test-pipeline test-cluster lint benchmark format lock clean
+.PHONY: help setup reproduce test test-package test-pipeline test-cluster lint benchmark keep format lock clean
 help:
 	@echo "make reproduce   set up, run the default study, name its report"
 	@echo "make test        set up, run every test that needs no GPU and no cluster"
 	@echo "make test-cluster  as root: install Slurm, run a study on one node of it"
 	@echo "make lint        formatters, types, walls"
 	@echo "make benchmark   time the attack engines, write the README's table"
+	@echo "make keep        copy the tables of STUDY into docs/results, with a record of the run"
 	@echo "make format      let the formatters rewrite the sources"
 	@echo "make clean       remove results and the virtual environment"
 
@@ -54,8 +55,8 @@ test-cluster: setup
 	$(BIN)/pytest tests/cluster
 
 lint: setup
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check --quiet src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check --quiet src tests benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports
 
@@ -63,9 +64,13 @@ benchmark: setup
 	$(BIN)/python -m benchmarks.engines $(BENCHMARK)
 	$(BIN)/python -m benchmarks.table
 
+# Keep a finished study's tables in git: make keep STUDY=config/gifd.yaml
+keep: setup
+	$(BIN)/python docs/results/keep.py $(STUDY)
+
 format: setup
-	$(BIN)/ruff check --fix --quiet src tests benchmarks
-	$(BIN)/ruff format --quiet src tests benchmarks
+	$(BIN)/ruff check --fix --quiet src tests benchmarks docs
+	$(BIN)/ruff format --quiet src tests benchmarks docs
 	$(BIN)/snakefmt --quiet Snakefile workflow
 
 # Compile the lock anew from pyproject.toml; pinned versions stay unless `UPGRADE=--upgrade` is given.

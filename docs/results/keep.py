@@ -1,0 +1,74 @@
+"""Keep a finished study's tables in git, beside a record of the run that made them: ``make keep STUDY=config/gifd.yaml``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gradsiege.inspection.status import DONE, Status, survey
+from gradsiege.study import load
+
+KEPT = Path(__file__).parent
+ROOT = Path("results")
+MOST_BYTES = 200_000
+# Every picture of the victims, one row each: too much for git, and back with the study.
+LEFT_OUT = {"gallery.csv"}
+
+
+def record(surveyed: dict[str, list[Status]]) -> dict[str, Any]:
+    """Return what made the results: commits, machines, versions, dates, and how every stage's cells ended."""
+    done = [one.manifest for found in surveyed.values() for one in found if one.state in DONE]
+    places = [manifest["environment"] for manifest in done]
+    ended = [datetime.fromtimestamp(manifest["ended"], UTC) for manifest in done]
+    return {
+        "commits": sorted({str(place["commit"]) for place in places}),
+        "devices": sorted({str(place["device"]) for place in places}),
+        "versions": places[0]["versions"] if places else {},
+        "first cell ended": min(ended).isoformat(timespec="minutes") if ended else None,
+        "last cell ended": max(ended).isoformat(timespec="minutes") if ended else None,
+        "stages": {
+            stage: dict(Counter(one.state for one in found))
+            | {"seconds": round(sum(float(one.manifest.get("seconds", 0)) for one in found))}
+            for stage, found in surveyed.items()
+            if found
+        },
+        "not run": [
+            f"{one.cell.stage} {one.cell.key}: {one.reason}"
+            for found in surveyed.values()
+            for one in found
+            if one.state != "finished"
+        ],
+    }
+
+
+def keep(file: Path) -> Path:
+    """Copy the tables of the study in `file`, and the numbers behind its charts; write ``run.json``."""
+    study = load(file)
+    folder = KEPT / study.study
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.csv"):
+        old.unlink()
+    tables = [
+        *(ROOT / study.study / "tables").glob("*.csv"),
+        *(ROOT / study.study / "figures").glob("*.csv"),
+    ]
+    if not tables:
+        raise SystemExit(
+            f"{ROOT / study.study} holds no table: run snakemake --config study={file} first"
+        )
+    for table in tables:
+        if table.name not in LEFT_OUT and table.stat().st_size <= MOST_BYTES:
+            shutil.copyfile(table, folder / table.name)
+    text = json.dumps(record(survey(study, Path())), indent=1)
+    (folder / "run.json").write_text(text + "\n")
+    return folder
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        print(keep(Path(name)))
