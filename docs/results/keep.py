@@ -16,8 +16,8 @@ from gradsiege.study import load
 KEPT = Path(__file__).parent
 ROOT = Path("results")
 MOST_BYTES = 200_000
-# Every picture of the victims, one row each: too much for git, and back with the study.
-LEFT_OUT = {"gallery.csv"}
+# Pictures of the victims: too much for git, and back with the study.
+LEFT_OUT = {"gallery"}
 
 
 def record(surveyed: dict[str, list[Status]]) -> dict[str, Any]:
@@ -47,23 +47,19 @@ def record(surveyed: dict[str, list[Status]]) -> dict[str, Any]:
 
 
 def keep(file: Path) -> Path:
-    """Copy the tables of the study in `file`, and the numbers behind its charts; write ``run.json``."""
+    """Copy the tables of the study in `file`, its charts and the numbers behind them; write ``run.json``."""
     study = load(file)
     folder = KEPT / study.study
     folder.mkdir(exist_ok=True)
-    for old in folder.glob("*.csv"):
+    for old in [*folder.glob("*.csv"), *folder.glob("*.png")]:
         old.unlink()
-    tables = [
-        *(ROOT / study.study / "tables").glob("*.csv"),
-        *(ROOT / study.study / "figures").glob("*.csv"),
-    ]
+    results = ROOT / study.study
+    tables = [*results.glob("tables/*.csv"), *results.glob("figures/*.csv")]
     if not tables:
-        raise SystemExit(
-            f"{ROOT / study.study} holds no table: run snakemake --config study={file} first"
-        )
-    for table in tables:
-        if table.name not in LEFT_OUT and table.stat().st_size <= MOST_BYTES:
-            shutil.copyfile(table, folder / table.name)
+        raise SystemExit(f"{results} holds no table: run snakemake --config study={file} first")
+    for found in [*tables, *results.glob("figures/*.png")]:
+        if found.stem not in LEFT_OUT and found.stat().st_size <= MOST_BYTES:
+            shutil.copyfile(found, folder / found.name)
     text = json.dumps(record(survey(study, Path())), indent=1)
     (folder / "run.json").write_text(text + "\n")
     return folder
