@@ -7,7 +7,7 @@ import hashlib
 import io
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -338,6 +338,28 @@ def test_a_wrong_checksum_and_a_torn_file_are_refused_by_name(
         ValueError, match=r"cifar-10-binary\.tar\.gz .* it is truncated, or another"
     ):
         prepare("cifar10", 32, SMALL, 0)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda content: b"<html>" + content, "is no MATLAB 5 file"),
+        (lambda content: content[:127], "is no MATLAB 5 file"),
+        (lambda content: content[:200], "is cut short or damaged"),
+        (lambda content: content[: len(content) // 2], "is cut short or damaged"),
+        (lambda content: content[:-1], "is cut short or damaged"),
+        (lambda content: content[:5000] + bytes(9) + content[5009:], "is cut short or damaged"),
+        (lambda content: content[:128], "holds no array X and no y"),
+    ],
+)
+def test_a_damaged_file_of_svhn_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[bytes], bytes], words: str
+) -> None:
+    publish("svhn", tmp_path, monkeypatch)
+    path = tmp_path / "svhn/test_32x32.mat"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=rf"test_32x32\.mat {words}.*: delete it and get it again"):
+        listed("svhn", {})
 
 
 def evil_tar(path: Path, kind: bytes, target: str = "") -> None:
