@@ -47,13 +47,17 @@ def parse(raw: object, place: str = "study") -> Study:
 def load(path: Path | str) -> Study:
     """Read and validate a study file (YAML)."""
     path = Path(path)
+    return parse(read_yaml(path, "study file"), str(path))
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """Return the plain data of a file that a person wrote; `what` names its kind if it does not exist."""
     if not path.is_file():
-        raise StudyError(f"study file {path} does not exist")
+        raise StudyError(f"{what} {path} does not exist")
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise StudyError(f"{path} is not valid YAML: {error}") from error
-    return parse(raw, str(path))
 
 
 def explain(error: ValidationError, place: str, raw: Any = None) -> str:
