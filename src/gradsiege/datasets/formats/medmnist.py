@@ -78,8 +78,7 @@ def single_finding(labels: Integers) -> tuple[Integers, Integers]:
     """Turn findings, 0 or 1 ``[n, k]``, into classes: 0 for none, 1 + k for the only one; others are left out.
 
     Returns:
-    -------
-    (indices of the images that are kept, their classes).
+        (indices of the images that are kept, their classes).
 
     >>> kept, found = single_finding(np.array([[0, 0], [0, 1], [1, 1]]))
     >>> kept.tolist(), found.tolist()
