@@ -170,7 +170,7 @@ def test_the_joint_objective_is_the_mean_over_rounds(defended: Scenes) -> None:
 
 
 def test_four_noisy_rounds_show_more_than_one(defended: Scenes) -> None:
-    scene = defended("gaussian", {"sigma": 0.1}, shape={"width": 8})
+    scene = defended("gaussian", {"sigma": 0.1})
     rounds = attempts(followed(scene, "gaussian", {"sigma": 0.1}, 3), 60, total_variation=0.1)
     errors = [(run(chosen).images - scene.truth).square().mean() for chosen in (rounds[:1], rounds)]
     assert errors[1] < 0.9 * errors[0]
