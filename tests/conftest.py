@@ -79,6 +79,24 @@ def run_verb(*arguments: str | Path) -> int:
     return 0
 
 
+def run_all(raw: dict[str, Any], root: Path) -> Study:
+    """Write a study file under `root` and run all its stages there."""
+    file = root / FILE
+    file.write_text(yaml.safe_dump(raw, sort_keys=False))
+    study = load(file)
+    for stage, of_stage in cells(study).items():
+        for cell in of_stage:
+            code = run_verb(stage, cell.key, "--study", file, "--root", root)
+            assert code == 0, f"{stage} {cell.key} left with {code}"
+    return study
+
+
+@pytest.fixture(scope="session")
+def run_study() -> Callable[..., Study]:
+    """A function that runs all stages of a study, given as plain data, under a root."""
+    return run_all
+
+
 @pytest.fixture(scope="session")
 def verb() -> Callable[..., int]:
     """A function that runs one command of the command line in this process."""
@@ -89,14 +107,7 @@ def verb() -> Callable[..., int]:
 def finished_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
     """The tiny study after all its stages, and its root. Read it, do not change it."""
     root = tmp_path_factory.mktemp("finished")
-    file = root / FILE
-    file.write_text(yaml.safe_dump(TINY, sort_keys=False))
-    study = load(file)
-    for stage, of_stage in cells(study).items():
-        for cell in of_stage:
-            code = run_verb(stage, cell.key, "--study", file, "--root", root)
-            assert code == 0, f"{stage} {cell.key} left with {code}"
-    return study, root
+    return run_all(TINY, root), root
 
 
 @pytest.fixture

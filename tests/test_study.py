@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from gradsiege import catalogue
-from gradsiege import study as study_module
 from gradsiege.errors import StudyError
 from gradsiege.study import Study, load, parse
+from gradsiege.study.expansion import expand
 
 QUICK = Path(__file__).parents[1] / "config" / "quick.yaml"
 Raw = dict[str, Any]
@@ -385,7 +385,7 @@ def test_budgets_are_swept_as_parameters_are() -> None:
         "counter": None,
         "sweep": {"iterations": [3, 5], "learning_rate": [0.5, 1.0]},
     }
-    found = study_module._expand({"attacks": [given]})["attacks"]
+    found = expand({"attacks": [given]})["attacks"]
     assert [(one["id"], one["iterations"], one["parameters"]) for one in found] == [
         ("idlg-iterations3-learning_rate0.5", 3, {"learning_rate": 0.5}),
         ("idlg-iterations3-learning_rate1.0", 3, {"learning_rate": 1.0}),

@@ -1,16 +1,16 @@
 """The engine is exact: against a plain float64 loop, against finite differences, and at the truth."""
 
-import copy
 from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from victims import interrupted
 
 from gradsiege.attacks.engine.distances import cosine, squared_l2
 from gradsiege.attacks.engine.engines import ENGINES
-from gradsiege.attacks.engine.loop import State, begin, optimise
+from gradsiege.attacks.engine.loop import begin, optimise
 from gradsiege.attacks.engine.objective import Problem, Target, element_cost
 from gradsiege.attacks.engine.optimizer import Adam
 from gradsiege.attacks.engine.recipe import Distance, Knowledge, Recipe, Stage
@@ -235,19 +235,8 @@ def test_resuming_gives_the_same_bits() -> None:
     _, seen, _ = case("lenet", victims=2, kind=torch.float32)
     recipe = Recipe((stage_of(seen, cosine, iterations=10),))
     knowledge = Knowledge(seen, ThreatModel("t", labels="given"))
-    saved: list[State] = []
-
-    class LeaveError(Exception):
-        pass
-
-    def stop_at_six(state: State) -> None:
-        if state.iteration == 6:
-            saved.append(copy.deepcopy(state))
-            raise LeaveError
-
-    with pytest.raises(LeaveError):
-        reconstruct(knowledge, recipe, 2, ("s",), pause=stop_at_six)
-    resumed = reconstruct(knowledge, recipe, 2, ("s",), resume=lambda: saved[0])
+    saved = interrupted(knowledge, recipe, 0, 6)
+    resumed = reconstruct(knowledge, recipe, 2, ("s",), resume=lambda: saved)
     straight = reconstruct(knowledge, recipe, 2, ("s",))
     assert torch.equal(resumed.images, straight.images)
     assert [step for step, _ in resumed.trace] == [step for step, _ in straight.trace]

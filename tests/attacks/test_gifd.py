@@ -1,83 +1,48 @@
 """GIFD: stages continue without a break, features stay in their balls, each ablation is a setting, no truth is asked."""
 
-import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
+from gifd_victims import (
+    GIVEN,
+    LATENT,
+    generator,
+    gifd,
+    natural_victims,
+    observe,
+    visited,
+)
 from torch import Tensor
+from victims import SIDE, interrupted
 
 from gradsiege import artifacts
-from gradsiege.attacks import labels as label_rules
-from gradsiege.attacks import recipes
 from gradsiege.attacks.engine.distances import cosine
 from gradsiege.attacks.engine.feature_radii import PUBLISHED_RADII, ball_radius
 from gradsiege.attacks.engine.feature_spaces import Features, feature_shapes
-from gradsiege.attacks.engine.generator_spaces import LatentCodes, staged_generator
-from gradsiege.attacks.engine.loop import State, begin
+from gradsiege.attacks.engine.generator_spaces import LatentCodes
+from gradsiege.attacks.engine.loop import begin
 from gradsiege.attacks.engine.optimizer import Adam
-from gradsiege.attacks.engine.recipe import Knowledge, Recipe, TrainedPrior
+from gradsiege.attacks.engine.recipe import Knowledge, Recipe
 from gradsiege.attacks.engine.regularizers import l2, total_variation
 from gradsiege.attacks.engine.selection import end_at_last_iterate
 from gradsiege.attacks.engine.variables import Variables
 from gradsiege.attacks.reconstruct import reconstruct
-from gradsiege.errors import StudyError, ThreatModelError
-from gradsiege.models import ModelSpec, build
-from gradsiege.models.layers import initialize
-from gradsiege.priors.staged_generator import StagedGenerator
-from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
-from gradsiege.protocol.observation import Observation
+from gradsiege.models import build
+from gradsiege.protocol.local_update import local_update
 from gradsiege.protocol.reconstruction import (
     Reconstruction,
     load_reconstruction,
     save_reconstruction,
 )
-from gradsiege.protocol.threat_model import ThreatModel, strip
 
 torch.set_num_threads(1)
-SIDE, LATENT, CLASSES = 16, 6, 3
-GIVEN, INFERRED = ThreatModel("given", labels="given"), ThreatModel("inferred")
-
-
-def generator() -> StagedGenerator:
-    """Random weights; the last layer is made stronger, so that images have contrast."""
-    network = StagedGenerator(LATENT, 8, CLASSES, 3, SIDE)
-    initialize(network, torch.Generator().manual_seed(0))
-    network.requires_grad_(False).stages[-1].image.weight.mul_(4)
-    return network
-
-
-PRIOR = TrainedPrior("staged_gan", dict(generator().state_dict()), {"classes": CLASSES})
-
-
-def observe(truth: Tensor, labels: Tensor, threat: ThreatModel, **more: Any) -> Knowledge:
-    """What an attacker knows of victims that hold ``truth [victims, images, c, h, w]``."""
-    spec = ModelSpec("convnet", {"width": more.get("width", 4)}, 4, 3, SIDE)
-    model = build(spec, torch.Generator().manual_seed(1))
-    parameters, buffers = split_state(model)
-    images = truth.shape[1]
-    training = LocalTraining("fedsgd", images, images, 1, 0.1, "eval")
-    updates = [
-        local_update(model, parameters, buffers, x, y, training)[0]
-        for x, y in zip(truth, labels, strict=True)
-    ]
-    update = {key: torch.stack([one[key] for one in updates]) for key in updates[0]}
-    disclosure = more.get("disclosure")
-    seen = Observation(spec, parameters, buffers, update, images, training, disclosure, labels)
-    return Knowledge(strip(seen, threat), threat, PRIOR)
-
-
-def smooth(count: int) -> Tensor:
-    coarse = torch.rand(count, 3, 3, 3, generator=torch.Generator().manual_seed(0))
-    return torch.nn.functional.interpolate(coarse, (SIDE, SIDE), mode="bilinear")
 
 
 @pytest.fixture(scope="module")
 def natural() -> tuple[Knowledge, Tensor]:
-    """Two victims of two images that the generator did not make."""
-    truth, labels = smooth(4).view(2, 2, 3, SIDE, SIDE), torch.tensor([[0, 1], [2, 1]])
-    return observe(truth, labels, GIVEN), truth
+    return natural_victims()
 
 
 @dataclass(frozen=True)
@@ -88,19 +53,6 @@ class FromPlanted(Features):
 
     def start(self, generator: torch.Generator) -> Variables:
         return {**super().start(generator), "z": self.z}
-
-
-def gifd(knowledge: Knowledge, iterations: int, arm: str = "faithful", **parameters: Any) -> Recipe:
-    return recipes.build("gifd", parameters, arm, iterations, knowledge)
-
-
-def visited(knowledge: Knowledge, recipe: Recipe, restarts: int = 1) -> list[State]:
-    """The state before every iteration."""
-    states: list[State] = []
-    reconstruct(
-        knowledge, recipe, restarts, ("s",), pause=lambda state: states.append(copy.copy(state))
-    )
-    return states
 
 
 def test_a_stage_begins_with_the_image_that_the_stage_before_ended_with() -> None:
@@ -301,19 +253,8 @@ def test_resuming_gives_the_same_bits(
 ) -> None:
     knowledge, _ = natural
     recipe = gifd(knowledge, 20)
-    saved: list[State] = []
-
-    class LeaveError(Exception):
-        pass
-
-    def pause(state: State) -> None:
-        if (state.stage, state.iteration) == place:
-            saved.append(copy.deepcopy(state))
-            raise LeaveError
-
-    with pytest.raises(LeaveError):
-        reconstruct(knowledge, recipe, 2, ("s",), pause=pause)
-    resumed = reconstruct(knowledge, recipe, 2, ("s",), resume=lambda: saved[0])
+    saved = interrupted(knowledge, recipe, *place)
+    resumed = reconstruct(knowledge, recipe, 2, ("s",), resume=lambda: saved)
     straight = reconstruct(knowledge, recipe, 2, ("s",))
     assert torch.equal(resumed.images, straight.images)
     assert resumed.stages is not None
@@ -337,83 +278,3 @@ def test_what_the_stages_found_survives_the_file(
 
 
 # ---- as released ----
-
-
-def test_as_released_shows_the_last_restart_under_the_least_loss(
-    natural: tuple[Knowledge, Tensor],
-) -> None:
-    knowledge, _ = natural
-    fair = reconstruct(knowledge, gifd(knowledge, 20), 3, ("t",))
-    odd = reconstruct(knowledge, gifd(knowledge, 20, last_restart=True), 3, ("t",))
-    assert gifd(knowledge, 20, "as_released").restart == "last"
-    assert gifd(knowledge, 20, "as_released", last_restart=False).restart == "least"
-    assert torch.equal(odd.matching_loss, fair.matching_loss)
-    assert odd.restart.tolist() == [2, 2]
-    assert (fair.restart != 2).any(), "the case tells nothing if the last restart is the best"
-    changed = fair.restart != 2
-    assert not torch.equal(odd.images[changed], fair.images[changed])
-    # The same starts, so the last restart's own run shows what is returned.
-    alone = [loss[:, 2] for step, loss in fair.trace if step == 5]
-    assert (torch.stack(alone, 1).amin(1)[changed] > odd.matching_loss[changed]).all()
-
-
-def test_as_released_leaves_the_sphere(natural: tuple[Knowledge, Tensor]) -> None:
-    knowledge, _ = natural
-    spread = {}
-    for sphere in (None, True):
-        recipe = gifd(knowledge, 20, "as_released", stages=0, sphere=sphere)
-        spread[sphere] = visited(knowledge, recipe)[-1].x["z"].norm(dim=-1).std()
-    assert spread[True] < 1e-5
-    assert spread[None] > 0.01
-
-
-def test_granted_labels_order_the_inferred_ones_as_released() -> None:
-    truth, labels = smooth(4).view(2, 2, 3, SIDE, SIDE), torch.tensor([[2, 0], [3, 1]])
-    released = {
-        threat.id: reconstruct(
-            knowledge, gifd(knowledge, 4, "as_released", stages=0), 1, ("s",)
-        ).labels
-        for threat in (GIVEN, INFERRED)
-        for knowledge in [observe(truth, labels, threat)]
-    }
-    assert released["inferred"].tolist() == [[0, 2], [1, 3]]
-    assert released["given"].tolist() == labels.tolist()
-
-
-def test_ordering_moves_inferred_labels_and_never_corrects_them() -> None:
-    inferred, given = torch.tensor([[1, 4, 7], [2, 2, 3]]), torch.tensor([[7, 2, 1], [3, 2, 2]])
-    assert label_rules.ordered(inferred, given).tolist() == [[7, 4, 1], [3, 2, 2]]
-    generator = torch.Generator().manual_seed(0)
-    guesses, truths = (torch.randint(5, (50, 4), generator=generator) for _ in range(2))
-    found = label_rules.ordered(guesses, truths)
-    assert torch.equal(found.sort(1).values, guesses.sort(1).values)
-    assert (found == truths).sum() > (guesses == truths).sum()
-
-
-def test_a_disclosed_strength_is_used_as_released_and_estimated_otherwise() -> None:
-    truth, labels = smooth(2)[:, None], torch.tensor([[0], [1]])
-    informed = ThreatModel("informed", disclosure=True)
-    disclosure = {"defense": "sparsification", "sparsity": 0.5}
-    knowledge = observe(truth, labels, informed, disclosure=disclosure)
-    dense = {"a": torch.randn(50, generator=torch.Generator().manual_seed(0))}
-    distances = {
-        arm: gifd(knowledge, 4, arm).stages[0].distance(dense, dense)
-        for arm in ("faithful", "as_released")
-    }
-    # Nothing is zero in what is observed, so the estimate is that nothing was dropped.
-    assert abs(distances["faithful"]) < 1e-6
-    assert distances["as_released"] > 1e-3
-    blind = observe(truth, labels, INFERRED, disclosure=disclosure)
-    assert gifd(blind, 4, "as_released").stages[0].distance is cosine
-    unclear = observe(truth, labels, informed, disclosure={"defense": "sparsification"})
-    with pytest.raises(ThreatModelError, match="sparsity"):
-        gifd(unclear, 4, "as_released")
-
-
-def test_impossible_settings_are_refused(natural: tuple[Knowledge, Tensor]) -> None:
-    knowledge, _ = natural
-    with pytest.raises(StudyError, match="0 to 3"):
-        gifd(knowledge, 4, stages=4)
-    with pytest.raises(ThreatModelError, match="staged_gan"):
-        gifd(replace(knowledge, prior=None), 4)
-    assert staged_generator(knowledge, "test").classes == CLASSES

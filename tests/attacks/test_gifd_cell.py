@@ -4,16 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gradsiege import artifacts
 from gradsiege.cells import cells
 from gradsiege.protocol.reconstruction import load_reconstruction
-from gradsiege.study import load
+from gradsiege.study import Study
 
 
 def test_a_study_maps_labels_with_priors_of_another_data_set(
-    tiny_raw: dict[str, Any], verb: Callable[..., int], tmp_path: Path
+    tiny_raw: dict[str, Any], run_study: Callable[..., Study], tmp_path: Path
 ) -> None:
     tiny_raw["datasets"].append({**tiny_raw["datasets"][0], "name": "photos"})
     tiny_raw |= {
@@ -48,12 +46,7 @@ def test_a_study_maps_labels_with_priors_of_another_data_set(
         "exclude": [{"dataset": "photos", "model": "lenet"}],
         "figures": [],
     }
-    file = tmp_path / "study.yaml"
-    file.write_text(yaml.safe_dump(tiny_raw))
-    study = load(file)
-    for stage, of_stage in cells(study).items():
-        for cell in of_stage:
-            assert verb(stage, cell.key, "--study", file, "--root", tmp_path) == 0, cell
+    study = run_study(tiny_raw, tmp_path)
     (cell,) = cells(study)["attack"]
     found = load_reconstruction(cell.folder(study, tmp_path) / "reconstructions.safetensors")
     assert found.stages is not None

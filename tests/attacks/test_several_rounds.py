@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from gradsiege import artifacts, defenses
 from gradsiege.attacks import several_rounds
@@ -32,7 +31,7 @@ from gradsiege.protocol.observation import (
     save_observation,
 )
 from gradsiege.protocol.threat_model import ThreatModel, strip
-from gradsiege.study import load, parse
+from gradsiege.study import Study, parse
 
 Scenes = Callable[..., Any]
 SETTINGS = {"learning_rate": 0.2, "total_variation": 0.01}
@@ -171,7 +170,7 @@ def test_the_joint_objective_is_the_mean_over_rounds(defended: Scenes) -> None:
 
 
 def test_four_noisy_rounds_show_more_than_one(defended: Scenes) -> None:
-    scene = defended("gaussian", {"sigma": 0.1}, shape={"width": 32})
+    scene = defended("gaussian", {"sigma": 0.1})
     rounds = attempts(followed(scene, "gaussian", {"sigma": 0.1}, 3), 60, total_variation=0.1)
     errors = [(run(chosen).images - scene.truth).square().mean() for chosen in (rounds[:1], rounds)]
     assert errors[1] < 0.9 * errors[0]
@@ -332,7 +331,7 @@ def test_grants_without_rounds_and_rounds_without_grants_are_refused() -> None:
 
 
 def test_the_stages_carry_several_rounds_to_the_scores(
-    tiny_raw: dict[str, Any], verb: Callable[..., int], tmp_path: Path
+    tiny_raw: dict[str, Any], run_study: Callable[..., Study], tmp_path: Path
 ) -> None:
     tiny_raw |= {
         "defenses": [{"name": "gaussian", "parameters": {"sigma": 0.2}}],
@@ -348,12 +347,7 @@ def test_the_stages_carry_several_rounds_to_the_scores(
         "exclude": [],
         "figures": [],
     }
-    file = tmp_path / "study.yaml"
-    file.write_text(yaml.safe_dump(tiny_raw))
-    study = load(file)
-    for stage, of_stage in cells(study).items():
-        for cell in of_stage:
-            assert verb(stage, cell.key, "--study", file, "--root", tmp_path) == 0, cell
+    study = run_study(tiny_raw, tmp_path)
     (observed,) = cells(study)["observe"]
     seen = load_observation(observed.folder(study, tmp_path) / "observation.safetensors")
     assert len(seen.later) == 1

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gradsiege.figures import budget_curves, table_tip_cosine
+from gradsiege.figures import budget_curves, table_headline, table_tip_cosine
 from gradsiege.figures.data import StudyData
 
 BUDGETS = (25, 75, 225)
@@ -129,6 +129,25 @@ def test_without_a_second_budget_nothing_is_drawn(data: StudyData) -> None:
     drawn = budget_curves.draw(single)
     assert drawn.data.empty
     assert "several budgets" in drawn.caption
+
+
+def test_the_headline_points_to_budget_curves_only_where_there_are_some(data: StudyData) -> None:
+    swept = data.study["attacks"]
+    single = [item for item in swept if item["iterations"] == BUDGETS[0]]
+    row = {"attack": single[-1]["id"], "role": "adaptive", "verdict": "survives in part"}
+    for name in ("to_blind", "to_none"):
+        row |= {name: 0.1, f"{name}_low": -0.4, f"{name}_high": 0.6}
+    part = pd.DataFrame([row | {"psnr": 9.0}, row | {"role": "worst_case", "psnr": 10.0}])
+    for figures, attacks, shown in (
+        (["budget_curves"], swept, True),
+        (["budget_curves"], single, False),
+        ([], swept, False),
+    ):
+        study = {**data.study, "figures": figures, "attacks": attacks}
+        said = table_headline.sentence(dataclasses.replace(data, study=study), part)
+        assert "No counter works here: drop flagged channels" in said
+        assert ("budget curves show how hard we tried" in said) == shown
+        assert said.endswith(".")
 
 
 def test_the_prediction_is_judged_at_both_levels(data: StudyData) -> None:

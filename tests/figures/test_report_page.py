@@ -6,12 +6,14 @@ import dataclasses
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from gradsiege.figures import (
     findings,
+    publish,
     report,
     table_attacks,
     table_compute,
@@ -20,6 +22,7 @@ from gradsiege.figures import (
 )
 from gradsiege.figures.data import Drawn, StudyData
 from gradsiege.figures.wording import with_interval
+from gradsiege.study import Study
 
 COMMANDS = {
     "all": "make reproduce",
@@ -235,3 +238,27 @@ def test_topics_name_synthetic_data(made_up_study: StudyData) -> None:
     topics = [finding.topic for finding in findings.findings(made_up_study)]
     assert "Undefended, Photos" in topics
     assert "Undefended, Phantom (synthetic)" in topics
+
+
+def test_commands_name_the_study_file_where_it_lies(
+    made_up_study: StudyData, tiny: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study of `config/paper` is not found as ``config/<study>.yaml``."""
+    told: dict[str, str] = {}
+
+    def render(data: StudyData, drawn: dict[str, Drawn], commands: dict[str, str]) -> str:
+        told.update(commands)
+        return ""
+
+    monkeypatch.setattr(publish, "load_study", lambda study, root: made_up_study)
+    monkeypatch.setattr(report, "render", render)
+    monkeypatch.chdir(tmp_path)
+    study = tiny.model_copy(update={"figures": []})
+    for file in (Path("config/paper/any.yaml"), tmp_path / "config/paper/any.yaml"):
+        publish.publish(["report"], study, tmp_path, file)
+        chosen = " --config study=config/paper/any.yaml"
+        assert told["all"] == f"snakemake{chosen}"
+        assert told["report"] == f"snakemake results/tiny/report.html{chosen}"
+        assert told["gallery"] == f"snakemake results/tiny/figures/gallery.pdf{chosen}"
+    publish.publish(["report"], study, tmp_path, Path("config/quick.yaml"))
+    assert told["all"] == "snakemake"

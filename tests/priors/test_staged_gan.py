@@ -8,7 +8,7 @@ from gradsiege.models.layers import initialize
 from gradsiege.priors import augmentation, generator_quality, staged_gan
 from gradsiege.priors.discriminator import SpectralConv2d, class_spread
 from gradsiege.priors.staged_gan import Parameters, load, train
-from gradsiege.priors.staged_generator import StagedGenerator, from_weights
+from gradsiege.priors.staged_generator import Staged, StagedGenerator, from_weights
 
 torch.set_num_threads(1)
 TOY = Parameters(
@@ -39,6 +39,15 @@ def small(size: int = 16, channels: int = 3, latent: int = 6) -> StagedGenerator
 @pytest.fixture(scope="module")
 def trained() -> tuple[dict[str, torch.Tensor], dict[str, object]]:
     return train(*blobs(200, 0), TOY, torch.Generator().manual_seed(0))
+
+
+def test_a_generator_that_lacks_a_part_cannot_be_made() -> None:
+    class Startless(Staged):
+        def embed(self, labels: torch.Tensor) -> torch.Tensor:
+            return labels
+
+    with pytest.raises(TypeError, match="start"):
+        Startless()
 
 
 @pytest.mark.parametrize("size", [16, 32, 64])

@@ -20,8 +20,10 @@ import pytest
 from PIL import Image
 
 from gradsiege.datasets import supply
+from gradsiege.datasets.listing import Listing
 
 PER_CLASS = 12
+SMALL = {"train": 12, "test": 7, "aux": 6, "public": 5, "tune": 3, "victims": 4}
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -275,3 +277,9 @@ def sealed(file: supply.File, folder: Path) -> supply.File:
     content = (folder / file.path).read_bytes()
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     return replace(file, digest=digest, size=len(content))
+
+
+def listed(name: str, parameters: dict[str, Any]) -> Listing:
+    module = supply.module_of(name)
+    found: Listing = module.listing(supply.folder_of(name), module.Parameters(**parameters))
+    return found

@@ -18,7 +18,7 @@ import pytest
 
 from gradsiege import artifacts, tracking
 from gradsiege.errors import TrackingError
-from gradsiege.inspection.status import survey
+from gradsiege.inspection.status import Status, survey
 from gradsiege.study import Study
 from gradsiege.tracking import PSNR_CAP, read, shown, track
 
@@ -64,6 +64,12 @@ def runs(database: str) -> list[Any]:
     return list(client.search_runs([experiment.experiment_id], max_results=1000))
 
 
+def run_of(one: Status, database: str) -> Any:
+    """The run of a finished cell."""
+    wanted = one.manifest["digest"]
+    return next(run for run in runs(database) if run.data.tags.get("gradsiege.digest") == wanted)
+
+
 def test_twice_gives_no_duplicates(
     finished_study: Finished, database: str, tracked: list[str]
 ) -> None:
@@ -102,11 +108,7 @@ def test_utility_has_one_step_per_round(
     study, root = finished_study
     one = survey(study, root)["federate"][0]
     table = artifacts.read_table(one.cell.folder(study, root) / "utility.parquet")
-    run = next(
-        run
-        for run in runs(database)
-        if run.data.tags.get("gradsiege.digest") == one.manifest["digest"]
-    )
+    run = run_of(one, database)
     history = MlflowClient(tracking_uri=database).get_metric_history(run.info.run_id, "accuracy")
     assert [(point.step, point.value) for point in history] == list(
         zip(table["round"], table["accuracy"], strict=True)
@@ -119,11 +121,7 @@ def test_scores_are_the_means_of_the_table(
     study, root = finished_study
     one = survey(study, root)["score"][0]
     table = artifacts.read_table(one.cell.folder(study, root) / "scores.parquet")
-    run = next(
-        run
-        for run in runs(database)
-        if run.data.tags.get("gradsiege.digest") == one.manifest["digest"]
-    )
+    run = run_of(one, database)
     mean = table[table.attack == "gi_pip"].psnr.mean()
     assert run.data.metrics["psnr/gi_pip"] == pytest.approx(mean)
     assert run.data.metrics["images/gi_pip"] == study.victims

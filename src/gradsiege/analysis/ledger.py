@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from gradsiege.analysis.claim_names import check_names
 from gradsiege.analysis.claims import Claim, Ledger, Point, Selector
 from gradsiege.errors import StudyError, nearest
+from gradsiege.study.reading import read_yaml
 
 FILE = Path("config/claims.yaml")
 
@@ -31,13 +31,7 @@ def parse(raw: object, place: str = "claims") -> list[Claim]:
 
 def load(path: Path) -> list[Claim]:
     """Read and validate a ledger (YAML)."""
-    if not path.is_file():
-        raise StudyError(f"ledger of claims {path} does not exist")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} is not valid YAML: {error}") from error
-    return parse(raw, str(path))
+    return parse(read_yaml(path, "ledger of claims"), str(path))
 
 
 def _explain(error: ValidationError, raw: Any) -> str:

@@ -39,31 +39,20 @@ def prepare(
 ) -> Prepared:
     """Build the role splits of one data set in memory.
 
-    Parameters
-    ----------
-    name
-        One of ``NAMES``.
-    size
-        Side of the square images in pixels.
-    counts
-        Images wanted for each role; a role that is not named gets no split.
-    seed
-        Non-negative integer from which every random choice is derived.
-    parameters
-        Of the data set; what is left out has its default.
+    Args:
+        name: one of ``NAMES``.
+        size: side of the square images in pixels.
+        counts: images wanted for each role; a role that is not named gets no split.
+        seed: non-negative integer from which every random choice is derived.
+        parameters: of the data set; what is left out has its default.
 
     Returns:
-    -------
-    Prepared
         uint8 images ``[n, 3, size, size]`` with labels, for each role, and the data card.
 
     Raises:
-    ------
-    ValueError
-        For an unknown name or role, a size the source cannot give, or a count larger than the
-        number of images that exist.
-    MissingError, ArtifactError
-        For a file that is absent, or is not the published one.
+        ValueError: for an unknown name or role, a size the source cannot give, or a count larger than the number of
+            images that exist.
+        MissingError, ArtifactError: for a file that is absent, or is not the published one.
     """
     if name not in NAMES:
         close = difflib.get_close_matches(name, NAMES, n=1)

@@ -114,14 +114,11 @@ def ladder(size: int, longest: int) -> Integers:
 def summed_areas(level: Bytes) -> Integers:
     """Sum levels and their squares over all boxes that start in the corner of the picture.
 
-    Parameters
-    ----------
-    level
-        uint8 ``[height, width]``.
+    Args:
+        level: uint8 ``[height, width]``.
 
     Returns:
-    -------
-    int64 ``[2, height + 1, width + 1]``, exact, from which the sum inside any box is four reads.
+        int64 ``[2, height + 1, width + 1]``, exact, from which the sum inside any box is four reads.
     """
     wide = level.astype(np.int64)
     padded = np.pad(np.stack([wide, wide**2]), ((0, 0), (1, 0), (1, 0)))

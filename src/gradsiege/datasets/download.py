@@ -42,25 +42,17 @@ def download(
 ) -> list[Path]:
     """Get the files of one data set into its folder.
 
-    Parameters
-    ----------
-    name, parameters
-        The data set, and its parameters (which choose a resolution, for instance).
-    folder
-        The data root.
-    tell
-        Receives lines of progress.
+    Args:
+        name, parameters: the data set, and its parameters (which choose a resolution, for instance).
+        folder: the data root.
+        tell: receives lines of progress.
 
     Returns:
-    -------
-    The files, those that were there already included.
+        The files, those that were there already included.
 
     Raises:
-    ------
-    MissingError
-        When the data set has no address to get it from; the message says what to do.
-    ArtifactError
-        When the server fails for good, or sends another file than the published one.
+        MissingError: when the data set has no address to get it from; the message says what to do.
+        ArtifactError: when the server fails for good, or sends another file than the published one.
     """
     files = supply.files_of(name, parameters)
     origin = supply.origin_of(name)
@@ -76,9 +68,7 @@ def chosen(names: list[str], study: Study | None) -> list[tuple[str, dict[str, A
     """Return name and parameters of what is to be downloaded: what was named, and what a study needs of the public ones.
 
     Raises:
-    ------
-    StudyError
-        When nothing was chosen, or a name is none of a public data set.
+        StudyError: when nothing was chosen, or a name is none of a public data set.
     """
     found: list[tuple[str, dict[str, Any]]] = []
     for name in names:
@@ -97,9 +87,8 @@ def get(file: supply.File, folder: Path, tell: Tell = to_stderr) -> Path:
     """Get one file, unless it is there and right.
 
     Raises:
-    ------
-    ArtifactError
-        See `download`. What has arrived of an unfinished file is kept for the next time; a wrong file is not.
+        ArtifactError: see `download`. What has arrived of an unfinished file is kept for the next time; a wrong file is
+            not.
     """
     path = folder / supply.inside(file.path)
     if path.is_file():

@@ -35,17 +35,11 @@ class Listing:
     """Every image of a source, none of them decoded.
 
     Attributes:
-    ----------
-    classes
-        Their names.
-    labels
-        int64 ``[n]``, index into `classes`; a class may have no image.
-    read
-        Decodes the images of ascending indices, one after the other: uint8 ``[h, w]`` or ``[h, w, 3]``.
-    tested
-        bool ``[n]``, images of the official test part, or None where the source has none.
-    groups
-        int64 ``[n]`` from 0, or None where every image is a group of its own.
+        classes: their names.
+        labels: int64 ``[n]``, index into `classes`; a class may have no image.
+        read: decodes the images of ascending indices, one after the other: uint8 ``[h, w]`` or ``[h, w, 3]``.
+        tested: bool ``[n]``, images of the official test part, or None where the source has none.
+        groups: int64 ``[n]`` from 0, or None where every image is a group of its own.
     """
 
     classes: tuple[str, ...]
@@ -65,20 +59,14 @@ def deal(
 ) -> dict[str, Integers]:
     """Deal images to roles, each group to one role only.
 
-    Parameters
-    ----------
-    name
-        Named in errors, and part of the random streams.
-    listing, counts, seed
-        The source, the images of each role, and the seed.
-    from_test
-        Roles that are dealt from the official test part; the others never are.
-    dropped
-        Images that must not be dealt.
+    Args:
+        name: named in errors, and part of the random streams.
+        listing, counts, seed: the source, the images of each role, and the seed.
+        from_test: roles that are dealt from the official test part; the others never are.
+        dropped: images that must not be dealt.
 
     Returns:
-    -------
-    For each role in ``counts``, the int64 indices of its images, in the order of the split.
+        For each role in ``counts``, the int64 indices of its images, in the order of the split.
     """
     n, classes = len(listing.labels), len(listing.classes)
     groups = np.arange(n) if listing.groups is None else listing.groups
@@ -149,9 +137,7 @@ def splits_of(
     """Deal, decode and resize; `groups` of a split is the group of the source.
 
     Raises:
-    ------
-    ValueError
-        When a role asks for more images than exist, or an image cannot be read; it is named.
+        ValueError: when a role asks for more images than exist, or an image cannot be read; it is named.
     """
     held: dict[int, Bytes] = {}
     prints: dict[int, bytes] = {}

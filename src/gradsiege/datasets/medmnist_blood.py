@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from gradsiege.datasets.formats import medmnist
-from gradsiege.datasets.listing import Listing
-from gradsiege.datasets.supply import File
 
 VERSION = 1
 
@@ -43,11 +40,5 @@ class Parameters:
     from_test: tuple[str, ...] = ("test",)
 
 
-def files(parameters: Parameters) -> tuple[File, ...]:
-    """Return the file of the resolution; checksums are MedMNIST's."""
-    return (medmnist.file("bloodmnist", parameters.resolution, CHECKSUMS),)
-
-
-def listing(folder: Path, parameters: Parameters) -> Listing:
-    """List the images of the three official parts."""
-    return medmnist.list_npz(folder / files(parameters)[0].path, CLASSES)
+PUBLISHED = medmnist.Published("bloodmnist", CLASSES, CHECKSUMS)
+files, listing = PUBLISHED.files, PUBLISHED.listing

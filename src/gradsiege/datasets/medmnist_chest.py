@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from gradsiege.datasets.formats import medmnist
-from gradsiege.datasets.listing import Listing
-from gradsiege.datasets.supply import File
 
 VERSION = 1
 
@@ -51,11 +48,5 @@ class Parameters:
     from_test: tuple[str, ...] = ("test",)
 
 
-def files(parameters: Parameters) -> tuple[File, ...]:
-    """Return the file of the resolution; checksums are MedMNIST's."""
-    return (medmnist.file("chestmnist", parameters.resolution, CHECKSUMS),)
-
-
-def listing(folder: Path, parameters: Parameters) -> Listing:
-    """List the images of the three official parts."""
-    return medmnist.list_npz(folder / files(parameters)[0].path, CLASSES, multiple=True)
+PUBLISHED = medmnist.Published("chestmnist", CLASSES, CHECKSUMS, multiple=True)
+files, listing = PUBLISHED.files, PUBLISHED.listing

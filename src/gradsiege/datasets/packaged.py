@@ -14,11 +14,8 @@ def packaged_file(package: str, path: str, sha256: str) -> bytes:
     both are passed by.
 
     Raises:
-    ------
-    FileNotFoundError
-        When the package is not installed or does not carry the file.
-    ValueError
-        When the file is not the one this study was written for.
+        FileNotFoundError: when the package is not installed or does not carry the file.
+        ValueError: when the file is not the one this study was written for.
     """
     spec = importlib.util.find_spec(package)
     folders = (spec.submodule_search_locations if spec else None) or []

@@ -18,16 +18,12 @@ def square(pixels: npt.NDArray[Any], size: int) -> Bytes:
     aliases and nothing rings); enlarging uses bicubic interpolation. Both are integer arithmetic
     in Pillow, so the bytes do not depend on the processor. Grey images are replicated.
 
-    Parameters
-    ----------
-    pixels
-        uint8 ``[side, side]`` or ``[side, side, 3]``.
-    size
-        Side of the result in pixels.
+    Args:
+        pixels: uint8 ``[side, side]`` or ``[side, side, 3]``.
+        size: side of the result in pixels.
 
     Returns:
-    -------
-    uint8 ``[3, size, size]``.
+        uint8 ``[3, size, size]``.
 
     >>> square(np.full((25, 25), 7, dtype=np.uint8), 32).shape
     (3, 32, 32)

@@ -29,16 +29,11 @@ class Split:
     """The images of one role.
 
     Attributes:
-    ----------
-    images
-        uint8 ``[n, 3, size, size]``, RGB, 0 to 255.
-    labels
-        int64 ``[n]``, index into the classes of the data set.
-    groups
-        int64 ``[n]``, the source photograph, source image or subject of each image.
-    boxes
-        int64 ``[n, 4]``, the ``(y0, x0, y1, x1)`` cut out of the source (ends exclusive), or None
-        where every image is a whole source image.
+        images: uint8 ``[n, 3, size, size]``, RGB, 0 to 255.
+        labels: int64 ``[n]``, index into the classes of the data set.
+        groups: int64 ``[n]``, the source photograph, source image or subject of each image.
+        boxes: int64 ``[n, 4]``, the ``(y0, x0, y1, x1)`` cut out of the source (ends exclusive), or None where every
+            image is a whole source image.
     """
 
     images: Bytes
@@ -86,23 +81,16 @@ def check_request(dataset: str, counts: Mapping[str, int], seed: int) -> None:
 def even_quota(dataset: str, role: str, wanted: int, available: Integers) -> Integers:
     """Share ``wanted`` images among the classes as evenly as their supply allows.
 
-    Parameters
-    ----------
-    dataset, role
-        Named in the error message.
-    wanted
-        Images to share out.
-    available
-        int64 ``[classes]``, supply of each class.
+    Args:
+        dataset, role: named in the error message.
+        wanted: images to share out.
+        available: int64 ``[classes]``, supply of each class.
 
     Returns:
-    -------
-    int64 ``[classes]``, summing to ``wanted``.
+        int64 ``[classes]``, summing to ``wanted``.
 
     Raises:
-    ------
-    ValueError
-        When the classes together hold fewer than ``wanted`` images.
+        ValueError: when the classes together hold fewer than ``wanted`` images.
 
     >>> even_quota("digits", "test", 8, np.array([9, 1, 9])).tolist()
     [4, 1, 3]
@@ -147,13 +135,10 @@ def deal_images(
     ``labels``, int64 ``[n]``, is the class of every image of the source, every class present.
 
     Returns:
-    -------
-    For each role in ``counts``, the int64 indices of its images, in the order of the split.
+        For each role in ``counts``, the int64 indices of its images, in the order of the split.
 
     Raises:
-    ------
-    ValueError
-        When a role asks for more than the roles dealt before it have left.
+        ValueError: when a role asks for more than the roles dealt before it have left.
     """
     classes = int(labels.max()) + 1
     piles = [

@@ -34,15 +34,11 @@ class File:
     """One file (or folder, if `path` ends in a slash) that a data set is read from.
 
     Attributes:
-    ----------
-    path
-        Relative to the data set's folder.
-    digest
-        ``md5:...`` or ``sha256:...`` as its publisher, torchvision or MedMNIST states it; empty where none is published.
-    size
-        Bytes, or None if not published.
-    url
-        Where `gradsiege download` gets it; empty for what a person has to obtain.
+        path: relative to the data set's folder.
+        digest: ``md5:...`` or ``sha256:...`` as its publisher, torchvision or MedMNIST states it; empty where none is
+            published.
+        size: bytes, or None if not published.
+        url: where `gradsiege download` gets it; empty for what a person has to obtain.
     """
 
     path: str
@@ -56,18 +52,12 @@ class Origin:
     """What a person must know before they use a data set.
 
     Attributes:
-    ----------
-    description, limits
-        For the data card: what the images are, and what they are not.
-    source
-        Citation and address.
-    licence
-        What its terms say, in a few words.
-    sharing
-        ``public``: nothing forbids to pass images on. ``restricted``: the terms forbid it, or state nothing; images,
-        reconstructions and what is drawn from them stay off public remotes.
-    steps
-        How to obtain it: registration, what to download, how to lay it out.
+        description, limits: for the data card: what the images are, and what they are not.
+        source: citation and address.
+        licence: what its terms say, in a few words.
+        sharing: ``public``: nothing forbids to pass images on. ``restricted``: the terms forbid it, or state nothing;
+            images, reconstructions and what is drawn from them stay off public remotes.
+        steps: how to obtain it: registration, what to download, how to lay it out.
     """
 
     description: str
@@ -173,11 +163,8 @@ def check(name: str, parameters: Mapping[str, Any]) -> None:
     """Refuse a data set whose files are absent or differ from what was published.
 
     Raises:
-    ------
-    MissingError
-        Names the missing files and the steps to obtain them.
-    ArtifactError
-        Names the file whose checksum is wrong.
+        MissingError: names the missing files and the steps to obtain them.
+        ArtifactError: names the file whose checksum is wrong.
     """
     origin, lacking = origin_of(name), missing(name, parameters)
     if lacking:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ VERSION = 1
 CLASSES = tuple(str(digit) for digit in range(10))
 NAMES = ("train_32x32.mat", "test_32x32.mat")
 ADDRESS = "http://ufldl.stanford.edu/housenumbers"
+# Bytes before the first array of a MATLAB 5 file.
+HEADER = 128
 ORIGIN = Origin(
     description="Digits of house numbers in street views, colour, 32x32 pixels.",
     source=f"Netzer et al., NIPS Workshop on Deep Learning, 2011, {ADDRESS}",
@@ -64,13 +67,24 @@ def listing(folder: Path, parameters: Parameters) -> Listing:
 def _read(path: Path) -> tuple[Bytes, Integers]:
     """Return images ``[32, 32, 3, n]`` and labels 1 to 10 of a file of plain arrays."""
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
+    with path.open("rb") as stream:
+        header = stream.read(HEADER)
+    if len(header) < HEADER or not header.startswith(b"MATLAB 5.0"):
+        raise ValueError(f"{path.name} is no MATLAB 5 file: delete it and get it again")
     try:
         found = loadmat(path, variable_names=["X", "y"])
-        images, labels = found["X"], found["y"].ravel()
-    except (MatReadError, ValueError, KeyError, TypeError, NotImplementedError) as error:
-        raise ValueError(f"{path.name} cannot be read: {error}; get it again") from error
+    except (OSError, ValueError, zlib.error) as error:
+        # Cut short at a byte, cut short at an array, damaged within a compressed one.
+        raise ValueError(
+            f"{path.name} is cut short or damaged ({error}): delete it and get it again"
+        ) from error
+    lacking = [name for name in ("X", "y") if name not in found]
+    if lacking:
+        raise ValueError(
+            f"{path.name} holds no array {' and no '.join(lacking)}: delete it and get it again"
+        )
+    images, labels = found["X"], found["y"].ravel()
     if images.dtype != np.uint8 or images.shape != (32, 32, 3, len(labels)):
         raise ValueError(f"{path.name}: X is {images.dtype} {images.shape}, y has {len(labels)}")
     if labels.dtype.kind not in "ui" or not 1 <= labels.min() <= labels.max() <= 10:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pandas as pd
 
 from gradsiege.figures import style
+from gradsiege.figures.chosen_cells import one_a_defense
 from gradsiege.figures.contact_sheet import Block, Tile, draw_sheet
-from gradsiege.figures.data import CELL_KEY, Drawn, StudyData, in_stage_order
+from gradsiege.figures.data import CELL_KEY, Drawn, StudyData
 from gradsiege.figures.labels import label
 from gradsiege.figures.wording import joined, number, synthetic_note
 
@@ -44,7 +45,7 @@ def at_quantiles(
 
 def draw(data: StudyData) -> Drawn:
     """Draw one row a chosen victim: original, controls, attacks, with the PSNR under each."""
-    keys = _cell_keys(data)
+    keys = one_a_defense(data, data.pictures)
     blocks = [block for key in keys[:MOST_BLOCKS] if (block := _block(data, key)) is not None]
     if not blocks:
         figure = style.nothing_to_draw("no pictures of a finished attack.")
@@ -55,28 +56,6 @@ def draw(data: StudyData) -> Drawn:
     table = pd.DataFrame([row for block in blocks for row in _rows(block)], columns=COLUMNS)
     caption = _caption(data, blocks, left_out=len(keys) - len(blocks))
     return Drawn(TITLE, caption, table, figure, alt=_alt(table))
-
-
-def _cell_keys(data: StudyData) -> list[str]:
-    """One cell a data set, model and defense: earliest stage, first protocol, lowest seed."""
-    cells = [
-        dict(zip(CELL_KEY, key.split("/"), strict=True)) | {"key": key} for key in data.pictures
-    ]
-    sections = {"dataset": "datasets", "model": "models", "defense": "defenses"}
-    ranks = {
-        field: data.in_order(section, [cell[field] for cell in cells])
-        for field, section in (sections | {"protocol": "protocols"}).items()
-    }
-    ranks["training_stage"] = in_stage_order(cell["training_stage"] for cell in cells)
-
-    def rank(cell: dict[str, str]) -> list[int]:
-        order = ("dataset", "model", "defense", "training_stage", "protocol")
-        return [ranks[field].index(cell[field]) for field in order] + [int(cell["seed"][4:])]
-
-    first: dict[tuple[str, ...], str] = {}
-    for cell in sorted(cells, key=rank):
-        first.setdefault(tuple(cell[field] for field in sections), cell["key"])
-    return list(first.values())
 
 
 def _block(data: StudyData, key: str) -> Block | None:

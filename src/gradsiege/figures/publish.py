@@ -28,15 +28,17 @@ def draw(name: str, data: StudyData) -> Drawn:
     return drawn
 
 
-def publish(
-    names: list[str], study: Study, root: Path = Path(), file: Path | None = None
-) -> list[Path]:
+def publish(names: list[str], study: Study, root: Path, file: Path) -> list[Path]:
     """Write the named figures, tables or report; a path such as ``.../gallery.pdf`` counts as its name.
 
-    file: where the study file lies, for the commands that the report prints; ``config/<study>.yaml`` unless given.
+    Args:
+        names: of figures and tables, or ``report``.
+        study: the study, as it was read from its file.
+        root: folder of `results`.
+        file: where the study file lies, for the commands that the report prints.
     """
     data = load_study(study, root)
-    choice = _choice(file or Path("config", f"{study.study}.yaml"))
+    choice = _choice(file)
     written: list[Path] = []
     for given in names:
         name = Path(given).stem

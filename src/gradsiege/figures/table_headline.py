@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pandas as pd
 
 from gradsiege.analysis.headline import CELL, MARGIN, NEGLIGIBLE, ROLES, headline
+from gradsiege.figures.budget_curves import families
 from gradsiege.figures.data import Drawn, StudyData
 from gradsiege.figures.labels import label
 from gradsiege.figures.privacy_utility import SETTING
@@ -109,7 +111,15 @@ def _adaptive(data: StudyData, part: pd.DataFrame) -> str:
     if best["to_blind_low"] > 0:
         return f"Knowing it adds {gain} ({name})."
     tried = name if len(informed) == 1 else f"the best of {len(informed)}, {name},"
-    return f"No counter works here: {tried} adds {gain}; the budget curves show how hard we tried."
+    effort = "; the budget curves show how hard we tried" if _shows_budgets(data) else ""
+    return f"No counter works here: {tried} adds {gain}{effort}."
+
+
+def _shows_budgets(data: StudyData) -> bool:
+    """Whether the report holds budget curves with an attack of several budgets on them."""
+    budgets = Counter(families(data).values())
+    shown = "budget_curves" in data.study.get("figures", ())
+    return shown and max(budgets.values(), default=0) > 1
 
 
 def _difference(row: pd.Series, name: str) -> str:

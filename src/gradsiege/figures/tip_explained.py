@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gradsiege.figures.data import CELL_KEY, Explanation, StudyData, in_stage_order
+from gradsiege.figures.chosen_cells import one_a_defense
+from gradsiege.figures.data import CELL_KEY, Explanation, StudyData
 from gradsiege.figures.labels import label
 
 NOTHING = "the study explains no victim (set `explained`), or none was observed yet."
@@ -39,32 +40,12 @@ class Explained:
 
 def explained_cells(data: StudyData) -> list[Explained]:
     """One cell a data set, model and defense, in the order of the study file, chosen by `RULE`."""
-    cells = [
-        dict(zip(CELL_KEY, key.split("/"), strict=True)) | {"key": key} for key in data.explanations
-    ]
-    sections = {"dataset": "datasets", "model": "models", "defense": "defenses"}
-    ranks = {
-        field: data.in_order(section, [cell[field] for cell in cells])
-        for field, section in (sections | {"protocol": "protocols"}).items()
-    }
-    ranks["training_stage"] = in_stage_order(cell["training_stage"] for cell in cells)[::-1]
+    keys = one_a_defense(data, data.explanations, latest=True)
+    return [_explained(data, key) for key in keys]
 
-    def rank(cell: dict[str, str]) -> list[int]:
-        order = ("dataset", "model", "defense", "training_stage", "protocol")
-        return [ranks[field].index(cell[field]) for field in order] + [int(cell["seed"][4:])]
 
-    first: dict[tuple[str, ...], dict[str, str]] = {}
-    for cell in sorted(cells, key=rank):
-        first.setdefault(tuple(cell[field] for field in sections), cell)
-    return [
-        Explained(
-            cell["key"],
-            {field: cell[field] for field in CELL_KEY},
-            data.explanations[cell["key"]],
-            (
-                label(cell["defense"], data.name_of("defenses", cell["defense"])),
-                f"{label(cell['dataset'])}, {label(cell['model'])}, {cell['training_stage']}",
-            ),
-        )
-        for cell in first.values()
-    ]
+def _explained(data: StudyData, key: str) -> Explained:
+    cell = dict(zip(CELL_KEY, key.split("/"), strict=True))
+    defense = label(cell["defense"], data.name_of("defenses", cell["defense"]))
+    where = f"{label(cell['dataset'])}, {label(cell['model'])}, {cell['training_stage']}"
+    return Explained(key, cell, data.explanations[key], (defense, where))

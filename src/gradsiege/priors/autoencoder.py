@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradsiege.models.layers import initialize
+from gradsiege.priors.held_out import hold_out, mirror_some
 from gradsiege.priors.resumable import UNSAVED, Parts, Saving
 
 VERSION = 1
-HELD_OUT = 0.1
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,8 @@ def reconstruction_error(network: nn.Module, images: Tensor) -> Tensor:
 def split(images: Tensor, fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return (held-out, training) images of the fraction that the attacker owns; a tenth is held out."""
     kept = max(2, round(fraction * len(images)))
-    order = torch.randperm(len(images), generator=generator)[:kept]
-    held = max(1, round(HELD_OUT * kept))
-    return images[order[:held]], images[order[held:]]
+    held_out, training = hold_out(torch.randperm(len(images), generator=generator)[:kept])
+    return images[held_out], images[training]
 
 
 def card(network: nn.Module, held_out: Tensor, training: Tensor) -> dict[str, Any]:
@@ -100,9 +99,7 @@ def fit(
     parts: Parts = {"network": network, "optimizer": optimizer}
     for _ in saving.steps(parameters.epochs, "autoencoder", parts, generator):
         shuffled = training[torch.randperm(len(training), generator=generator)]
-        flips = torch.rand(len(shuffled), generator=generator) < 0.5
-        shuffled = torch.where(flips[:, None, None, None], shuffled.flip(3), shuffled)
-        for batch in shuffled.split(parameters.batch_size):
+        for batch in mirror_some(shuffled, generator).split(parameters.batch_size):
             optimizer.zero_grad()
             F.mse_loss(network(corrupt(batch)), batch).backward()
             optimizer.step()

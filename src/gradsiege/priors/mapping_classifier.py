@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradsiege.models import ModelSpec, build
+from gradsiege.priors.held_out import hold_out, mirror_some
 from gradsiege.priors.resumable import UNSAVED, Parts, Saving
 
 VERSION = 1
-HELD_OUT = 0.1
 WEIGHT_DECAY = 5e-4
 MOMENTUM = 0.9
 
@@ -73,9 +73,7 @@ def train(
         raise ValueError("the mapping classifier needs at least 4 images: some are held out")
     labels = labels.long()
     classes, channels, size = int(labels.max()) + 1, images.shape[1], images.shape[-1]
-    order = torch.randperm(len(images), generator=generator)
-    held = max(1, round(HELD_OUT * len(images)))
-    held_out, training = order[:held], order[held:]
+    held_out, training = hold_out(torch.randperm(len(images), generator=generator))
     network = build(_spec(parameters.width, classes, channels, size), generator)
     _fit(network, images[training], labels[training], parameters, generator, saving)
     degraded = degrade(images[held_out], parameters.noise, parameters.blur, generator)
@@ -83,7 +81,7 @@ def train(
     card = {
         "prior": "mapping_classifier",
         "trained_on": len(training),
-        "held_out": held,
+        "held_out": len(held_out),
         "classes": classes,
         "size": size,
         "parameters": sum(value.numel() for value in network.parameters()),
@@ -121,9 +119,7 @@ def _fit(
     for _ in saving.steps(parameters.epochs, "mapping classifier", parts, generator):
         order = torch.randperm(len(images), generator=generator)
         for rows in order.split(parameters.batch_size):
-            batch = images[rows]
-            flips = torch.rand(len(batch), generator=generator) < 0.5
-            batch = torch.where(flips[:, None, None, None], batch.flip(3), batch)
+            batch = mirror_some(images[rows], generator)
             batch = degrade(batch, parameters.noise, parameters.blur, generator)
             optimizer.zero_grad()
             F.cross_entropy(network(batch), labels[rows]).backward()

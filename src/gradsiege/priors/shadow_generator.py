@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradsiege.models.layers import initialize
+from gradsiege.priors.held_out import hold_out
 from gradsiege.priors.resumable import UNSAVED, Parts, Saving
 
 VERSION = 1
-HELD_OUT = 0.1
 SMALLEST_MAP = 4
 
 
@@ -185,8 +185,8 @@ def train(
     if len(images) < 2:
         raise ValueError("the shadow generator needs at least 2 images: one is held out")
     order = torch.randperm(len(images), generator=generator)
-    held = max(1, round(HELD_OUT * len(images)))
-    held_out, training = images[order[:held]], images[order[held:]]
+    held_out, training = (images[part] for part in hold_out(order))
+    held = len(held_out)
     network = ShadowGenerator(
         parameters.latent, parameters.width, images.shape[1], images.shape[-1]
     )

@@ -19,11 +19,11 @@ from gradsiege.priors.discriminator import (
     diversity_loss,
     generator_loss,
 )
+from gradsiege.priors.held_out import hold_out, mirror_some
 from gradsiege.priors.resumable import UNSAVED, Parts, Saving
 from gradsiege.priors.staged_generator import StagedGenerator, from_weights
 
 VERSION = 1
-HELD_OUT = 0.1
 SAMPLES = 500
 
 
@@ -133,16 +133,12 @@ def train(
     if len(images) < 4:
         raise ValueError("the staged generator needs at least 4 images: some are held out")
     labels = labels.long()
-    order = torch.randperm(len(images), generator=generator)
-    held = max(2, round(HELD_OUT * len(images)))
-    held_out, training = order[:held], order[held:]
+    held_out, training = hold_out(torch.randperm(len(images), generator=generator), least=2)
     players = _Players(parameters, images[training], labels[training], generator)
     untrained = copy.deepcopy(players.average)
     for number in saving.steps(parameters.steps, "staged generator", players.parts(), generator):
         drawn = torch.randint(len(training), (parameters.batch_size,), generator=generator)
-        batch = images[training[drawn]]
-        flips = torch.rand(len(batch), generator=generator) < 0.5
-        batch = torch.where(flips[:, None, None, None], batch.flip(3), batch)
+        batch = mirror_some(images[training[drawn]], generator)
         players.step(number, batch, labels[training[drawn]])
     drawn = torch.randint(len(training), (SAMPLES,), generator=generator)
     latents, asked, real = players.latents(SAMPLES), labels[training[drawn]], images[held_out]
@@ -153,7 +149,7 @@ def train(
     card = {
         "prior": "staged_gan",
         "trained_on": len(training),
-        "held_out": held,
+        "held_out": len(held_out),
         "size": images.shape[-1],
         "classes": players.network.classes,
         "latent": parameters.latent,

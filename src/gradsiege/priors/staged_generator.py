@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from abc import ABC, abstractmethod
 
 import torch
 import torch.nn.functional as F
@@ -67,7 +68,7 @@ class ToImage(nn.Module):
         return torch.sigmoid(self.image(F.leaky_relu(self.norm(h, embedding), 0.2)))
 
 
-class Staged(nn.Module):
+class Staged(nn.Module, ABC):
     """A generator as an explicit list of stages, whoever trained it: what the attacks through a generator ask of one.
 
     ``h_1 = start(z, c)``, ``h_{k+1} = stage(k - 1, h_k, c)``, and the last stage gives images in [0, 1], all conditioned
@@ -92,17 +93,17 @@ class Staged(nn.Module):
     carried: int = 0
     spherical: bool = True
 
+    @abstractmethod
     def embed(self, labels: Tensor) -> Tensor:
         """Return class embeddings ``[n, e]`` of indices ``[n]`` or of class probabilities ``[n, classes]``."""
-        raise NotImplementedError
 
     def condition(self, z: Tensor, labels: Tensor) -> Tensor:
         """Return what conditions every stage: the class embeddings, unless the latent does so too."""
         return self.embed(labels)
 
+    @abstractmethod
     def start(self, z: Tensor, condition: Tensor) -> Tensor:
         """Return h_1 ``[n, c, s, s]`` of latents ``[n, latent]``."""
-        raise NotImplementedError
 
     def prepared(self, z: Tensor) -> Tensor:
         """Return the latents that a search begins with, of draws from N(0, I)."""

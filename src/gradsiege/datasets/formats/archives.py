@@ -15,9 +15,7 @@ def tar_members(archive: Path, names: Collection[str], limit: int = MOST_BYTES) 
     """Read regular files out of a compressed tar archive, in one pass.
 
     Raises:
-    ------
-    ValueError
-        When a name is missing, is a link or a device, is larger than `limit`, or the archive is damaged.
+        ValueError: when a name is missing, is a link or a device, is larger than `limit`, or the archive is damaged.
     """
     found: dict[str, bytes] = {}
     try:
@@ -50,9 +48,7 @@ def zip_member(archive: zipfile.ZipFile, name: str, limit: int = MOST_BYTES) -> 
     """Read one file out of an open zip archive, bounded by `limit` bytes.
 
     Raises:
-    ------
-    ValueError
-        When it is missing, larger than it may be, encrypted, or damaged.
+        ValueError: when it is missing, larger than it may be, encrypted, or damaged.
     """
     try:
         info = archive.getinfo(name)

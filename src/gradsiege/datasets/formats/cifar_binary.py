@@ -20,16 +20,11 @@ def list_archive(
 ) -> Listing:
     """List the images of an archive.
 
-    Parameters
-    ----------
-    archive
-        The published ``.tar.gz``.
-    train, test
-        Members that hold records, of the two official parts.
-    names
-        Member with one class name a line.
-    label_bytes
-        Bytes before the pixels; the last of them is the label (CIFAR-100 has a coarse one before it).
+    Args:
+        archive: the published ``.tar.gz``.
+        train, test: members that hold records, of the two official parts.
+        names: member with one class name a line.
+        label_bytes: bytes before the pixels; the last of them is the label (CIFAR-100 has a coarse one before it).
     """
     length = label_bytes + PIXELS
     found = tar_members(archive, [*train, *test, names], MOST_RECORDS * length)

@@ -20,9 +20,7 @@ def read_idx(path: Path, axes: int) -> Bytes:
     """Read a gzipped array of unsigned bytes with so many axes.
 
     Raises:
-    ------
-    ValueError
-        When the file is something else, truncated, or longer than its header says.
+        ValueError: when the file is something else, truncated, or longer than its header says.
     """
     try:
         with gzip.open(path) as stream:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.lib import format as npy
@@ -35,18 +37,48 @@ def origin(title: str, source: str, limits: str) -> Origin:
     )
 
 
-def file(flag: str, resolution: int, checksums: dict[int, str]) -> File:
-    """Return the published file of one resolution; checksums are MedMNIST's own."""
-    name = f"{flag}.npz" if resolution == 28 else f"{flag}_{resolution}.npz"
-    return File(name, f"md5:{checksums[resolution]}", url=f"{RECORD}/files/{name}?download=1")
+class Chosen(Protocol):
+    """The parameters of a set: which of the published resolutions is read."""
+
+    @property
+    def resolution(self) -> int:
+        """Side of the published images in pixels."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One set of MedMNIST.
+
+    Attributes:
+        flag: what its files are called.
+        classes: their names.
+        checksums: MedMNIST's own md5 by resolution.
+        multiple: labels are findings that may coincide, and the first class is that of none.
+    """
+
+    flag: str
+    classes: tuple[str, ...]
+    checksums: dict[int, str]
+    multiple: bool = False
+
+    def files(self, parameters: Chosen) -> tuple[File, ...]:
+        """Return the published file of the resolution."""
+        resolution = parameters.resolution
+        name = f"{self.flag}.npz" if resolution == 28 else f"{self.flag}_{resolution}.npz"
+        address = f"{RECORD}/files/{name}?download=1"
+        return (File(name, f"md5:{self.checksums[resolution]}", url=address),)
+
+    def listing(self, folder: Path, parameters: Chosen) -> Listing:
+        """List the images of the three official parts."""
+        path = folder / self.files(parameters)[0].path
+        return list_npz(path, self.classes, self.multiple)
 
 
 def single_finding(labels: Integers) -> tuple[Integers, Integers]:
     """Turn findings, 0 or 1 ``[n, k]``, into classes: 0 for none, 1 + k for the only one; others are left out.
 
     Returns:
-    -------
-    (indices of the images that are kept, their classes).
+        (indices of the images that are kept, their classes).
 
     >>> kept, found = single_finding(np.array([[0, 0], [0, 1], [1, 1]]))
     >>> kept.tolist(), found.tolist()

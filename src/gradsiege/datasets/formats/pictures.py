@@ -35,9 +35,7 @@ def decode(file: Path | IO[bytes], name: str) -> Bytes:
     Sixteen-bit grey keeps its upper eight bits; transparency and palettes are turned into RGB.
 
     Raises:
-    ------
-    ValueError
-        Names the image when it is damaged, of an unknown kind, or larger than `MOST_PIXELS`.
+        ValueError: names the image when it is damaged, of an unknown kind, or larger than `MOST_PIXELS`.
     """
     try:
         with warnings.catch_warnings():

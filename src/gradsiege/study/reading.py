@@ -1,0 +1,108 @@
+"""From a file, or plain data, to a study: what is wrong becomes a sentence that names the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from gradsiege.errors import StudyError, nearest
+from gradsiege.study.checks import check, resolve
+from gradsiege.study.document import Study
+from gradsiege.study.expansion import expand
+from gradsiege.study.sections import (
+    ROLES,
+    Attack,
+    Dataset,
+    Defense,
+    Federation,
+    Gain,
+    Model,
+    Prior,
+    Protocol,
+    Section,
+    Threat,
+)
+
+
+def parse(raw: object, place: str = "study") -> Study:
+    """Validate a study given as plain data; every default is filled in afterwards."""
+    if not isinstance(raw, dict):
+        raise StudyError(f"{place}: a study file is a mapping of keys, not {type(raw).__name__}")
+    expanded = expand(raw)
+    try:
+        study = Study.model_validate(expanded)
+    except ValidationError as error:
+        raise StudyError(explain(error, place, expanded)) from error
+    try:
+        study = resolve(study)
+        check(study)
+    except StudyError as error:
+        raise StudyError(f"{place}: {error}") from error
+    return study
+
+
+def load(path: Path | str) -> Study:
+    """Read and validate a study file (YAML)."""
+    path = Path(path)
+    return parse(read_yaml(path, "study file"), str(path))
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """Return the plain data of a file that a person wrote; `what` names its kind if it does not exist."""
+    if not path.is_file():
+        raise StudyError(f"{what} {path} does not exist")
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path} is not valid YAML: {error}") from error
+
+
+def explain(error: ValidationError, place: str, raw: Any = None) -> str:
+    """Turn a validation error into one sentence per problem, with the nearest known key."""
+    lines = []
+    for problem in error.errors():
+        location = problem["loc"]
+        where = ".".join(_named(location, raw))
+        if problem["type"] == "extra_forbidden":
+            known = _keys_at(location[:-1])
+            lines.append(f"unknown key {where!r}; {nearest(str(location[-1]), known)}")
+        elif location[-1:] == ("[key]",) and "counts" in location:
+            key = where.removesuffix(".[key]")
+            lines.append(f"unknown key {key!r}; {nearest(str(location[-2]), ROLES)}")
+        else:
+            lines.append(f"{where or 'study'}: {problem['msg'].removeprefix('Value error, ')}")
+    return f"{place}: " + "; ".join(lines)
+
+
+def _named(location: tuple[int | str, ...], raw: Any) -> list[str]:
+    """Parts of a location; the place in a list becomes the id or name of what stands there.
+
+    Sweeps make several defenses of one, so a number would not be the one that a person counts in the file.
+    """
+    parts = [str(part) for part in location]
+    try:
+        item = raw[location[0]][location[1]]
+        parts[1] = str(item.get("id") or item["name"])
+    except (AttributeError, IndexError, KeyError, TypeError):
+        pass
+    return parts
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    """Known keys of the section at a location such as ``("defenses", 0)``."""
+    sections: dict[str, type[Section]] = {
+        "datasets": Dataset,
+        "models": Model,
+        "defenses": Defense,
+        "federation": Federation,
+        "protocols": Protocol,
+        "threat_models": Threat,
+        "priors": Prior,
+        "attacks": Attack,
+        "gains": Gain,
+    }
+    model = sections.get(str(location[0]), Study) if location else Study
+    return list(model.model_fields)

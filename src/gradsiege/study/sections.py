@@ -1,0 +1,243 @@
+"""The sections of a study file, each with its keys, their defaults, and what may not stand together in one section."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gradsiege import catalogue
+
+ROLES = ("train", "test", "aux", "public", "tune", "victims")
+STAGES = ("untrained", "early", "late")
+PROTOCOLS = ("fedsgd", "fedavg")
+# Names that may stand in a study file and have no module of their own.
+FIXED = {"training_stages": STAGES, "protocols": PROTOCOLS}
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are refused, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Named(Section):
+    """Something with a canonical name (`gradsiege list`), its parameters, and an id used in paths."""
+
+    name: Identifier
+    id: Identifier = ""
+    parameters: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_id(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            data = {"name": data}
+        if isinstance(data, dict) and not data.get("id") and "name" in data:
+            data = {**data, "id": data["name"]}
+        return data
+
+
+class Dataset(Named):
+    """A data set at one image size, with the number of images in each role."""
+
+    size: int = Field(32, ge=16, le=512, description="side of the square images, in pixels")
+    counts: dict[Literal["train", "test", "aux", "public", "tune", "victims"], Positive]
+
+    @model_validator(mode="after")
+    def _all_roles(self) -> Dataset:
+        missing = [role for role in ROLES if role not in self.counts]
+        if missing:
+            raise ValueError(f"counts lack the roles {', '.join(missing)}")
+        return self
+
+
+class Model(Named):
+    """A victim classifier."""
+
+
+class Method(Named):
+    """A defense or an attack, in one arm; `sweep` makes one method per value of a parameter."""
+
+    arm: Literal["faithful", "as_released"] = "faithful"
+    sweep: dict[str, Annotated[list[float | int | str | bool], Field(min_length=1)]] = {}
+
+
+class Defense(Method):
+    """A client-side defense."""
+
+
+class Prior(Named):
+    """A prior that is trained on the `aux` role of the attacked data set, or of another one of the study."""
+
+    dataset: Identifier | None = Field(None, description="id of the data set it is trained on")
+
+
+class Attack(Method):
+    """An attack recipe with its budget; `prior` is the id of one of the study's priors, or a list of several."""
+
+    iterations: Positive
+    restarts: Positive = 1
+    prior: Identifier | list[Identifier] | None = None
+    label_rule: Literal["automatic", "row_sum", "row_minimum", "bias_corrected"] = Field(
+        "automatic", description="how labels are inferred where they are not granted"
+    )
+    update_model: Literal["unroll", "gradient", "surrogate", "detached"] = Field(
+        "unroll",
+        description="how the attacker models several local steps; detached: without a derivative, as Shadow's released attacks",
+    )
+    evaluated_at: Literal["global", "defended"] = Field(
+        "global",
+        description="weights of the candidate's update; defended: the uploaded ones, as TIP's released attack takes them",
+    )
+    patience: Positive | None = Field(
+        None, description="a victim's attack stops after so many iterations without progress"
+    )
+    rounds: Literal["first", "joint", "average"] = Field(
+        "first",
+        description="which of the granted rounds of a client are matched: the first alone, all of them together with one "
+        "image, or their mean as if it were one update of the first model",
+    )
+    counter: str | None = Field(
+        None,
+        description="what an informed attacker does about a defense; meets that defense alone, and only where it is disclosed",
+    )
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """What a threat model must grant: the needs of the recipe, then those of the counter."""
+        own = catalogue.entries("attacks")[self.name].requires
+        more = catalogue.entries("counters")[self.counter].requires if self.counter else ()
+        several = ("rounds",) if self.rounds != "first" else ()
+        return tuple(dict.fromkeys((*own, *more, *several)))
+
+    def meets(self, defense: Defense, threat: Threat) -> bool:
+        """Whether the attack is run: with a counter, only on the defense that it answers, and where that is disclosed.
+
+        An attack on several rounds runs where several are granted, and no other attack does: it would ignore the grant.
+        """
+        if (self.rounds != "first") != (threat.rounds > 1):
+            return False
+        if self.counter is None:
+            return True
+        return threat.disclosure and self.counter.partition(".")[0] == defense.name
+
+    @property
+    def priors(self) -> list[str]:
+        """Ids of all priors that the attack reads."""
+        return [self.prior] if isinstance(self.prior, str) else list(self.prior or ())
+
+
+class Federation(Section):
+    """Federated training: FedAvg over simulated clients (McMahan et al., 2017)."""
+
+    clients: Positive = 10
+    clients_per_round: Positive = 10
+    rounds: Positive = 20
+    local_epochs: Positive = 1
+    batch_size: Positive = 32
+    learning_rate: float = Field(0.05, gt=0)
+    milestones: list[Positive] = Field(
+        [], description="rounds after which the learning rate is multiplied by `decay`"
+    )
+    decay: float = Field(0.1, gt=0)
+    partition: Literal["iid", "dirichlet", "sizes"] = "iid"
+    alpha: float = Field(0.5, gt=0, description="concentration of the Dirichlet partition")
+    client_images: list[Positive] = Field(
+        [], description="images of every client, of all classes alike (partition: sizes)"
+    )
+    client_batches: list[Positive] = Field(
+        [], description="images per local step of every client, in the place of batch_size"
+    )
+    early_round: Positive = 2
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Federation:
+        if self.clients_per_round > self.clients:
+            raise ValueError("clients_per_round is larger than clients")
+        if self.early_round >= self.rounds:
+            raise ValueError("early_round must be smaller than rounds (late is the last round)")
+        if (self.partition == "sizes") != bool(self.client_images):
+            raise ValueError("partition: sizes and client_images need each other")
+        for name in ("client_images", "client_batches"):
+            given = len(getattr(self, name))
+            if given not in (0, self.clients):
+                raise ValueError(f"{name} has {given} entries for {self.clients} clients")
+        return self
+
+
+class Protocol(Section):
+    """What one client does before it uploads: one gradient (fedsgd) or several local steps (fedavg)."""
+
+    id: Identifier
+    name: Literal["fedsgd", "fedavg"]
+    images: Positive = Field(1, description="private images of the client")
+    batch_size: Positive = Field(
+        1, description="images per local step; fedsgd uses all images at once"
+    )
+    epochs: Positive = Field(1, description="local passes over the images (fedavg)")
+    learning_rate: float = Field(0.01, gt=0, description="local learning rate")
+    mode: Literal["eval", "train"] = Field("eval", description="batch-norm mode of the local steps")
+    duplicates: bool = Field(
+        False, description="group victims by class, so that batches hold a label several times"
+    )
+    rounds: Positive = Field(
+        1,
+        description="consecutive rounds in which the victims take part with the same images; the server takes the mean of "
+        "their updates in between",
+    )
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What the client does with its images, without how they were chosen."""
+        return self.model_dump(exclude={"id", "duplicates", "rounds"})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_id(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            data = {"name": data}
+        if isinstance(data, dict) and "name" in data:
+            data = {"id": data["name"], **data}
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Protocol:
+        if self.name == "fedsgd" and (self.epochs != 1 or self.batch_size != self.images):
+            raise ValueError(
+                "fedsgd is one step on all images: set batch_size = images and epochs = 1"
+            )
+        return self
+
+
+class Threat(Section):
+    """What the attacker knows; everything that is not granted is stripped from the observation."""
+
+    id: Identifier
+    labels: Literal["given", "inferred"] = "inferred"
+    protocol: bool = Field(True, description="local learning rate, steps and batch-norm mode")
+    disclosure: bool = Field(False, description="the defense and its public parameters")
+    auxiliary: bool = Field(True, description="auxiliary images, and priors trained on them")
+    batch_statistics: bool = Field(
+        False, description="mean and variance of the private batch at every batch norm"
+    )
+    rounds: Positive = Field(
+        1, description="rounds of a client that the attacker knows to be of the same images"
+    )
+
+
+class Deviation(Section):
+    """Where the study departs from a paper, in words for the report."""
+
+    what: str
+    why: str
+
+
+class Gain(Section):
+    """Two attacks of the study that differ in one idea: what `attack` recovers above `against`, for `table_gains`."""
+
+    idea: str = Field(description="what the first has and the second lacks, in a few words")
+    attack: Identifier
+    against: Identifier

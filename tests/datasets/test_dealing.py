@@ -1,0 +1,128 @@
+"""Dealing a listing to roles: fairly by class, groups together, no image twice, and nothing decoded that is not asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from published import PER_CLASS, SMALL, listed, publish
+
+from gradsiege.datasets import prepare
+from gradsiege.datasets.formats import pictures
+from gradsiege.datasets.listing import Listing, deal
+from gradsiege.datasets.splits import DEALING_ORDER
+
+
+def test_roles_may_be_dealt_from_the_test_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GI-PIP's auxiliary set is the validation part, GIFD's victims are in it."""
+    publish("cifar10", tmp_path, monkeypatch)
+    chosen = {"from_test": ["test", "aux"]}
+    prepared = prepare("cifar10", 32, SMALL, 0, chosen)
+    tested = np.flatnonzero(listed("cifar10", {}).tested)
+    inside = {
+        role: set(split.groups.tolist()) <= set(tested) for role, split in prepared.splits.items()
+    }
+    assert {role for role, found in inside.items() if found} == {"test", "aux"}
+    assert "Of the official test part: test, aux" in prepared.card["splitting_rule"]
+    with pytest.raises(ValueError, match="from_test: unknown role 'tets'"):
+        prepare("cifar10", 32, SMALL, 0, {"from_test": ["tets"]})
+
+
+# ---- dealing
+
+
+def count_decodes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    opened: list[str] = []
+    real = pictures.decode
+
+    def counted(file: Any, name: str) -> Any:
+        opened.append(name)
+        return real(file, name)
+
+    monkeypatch.setattr(pictures, "decode", counted)
+    return opened
+
+
+def test_only_what_is_asked_for_is_decoded_and_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = publish("imagenet", tmp_path, monkeypatch)
+    opened = count_decodes(monkeypatch)
+    listed("imagenet", parameters)
+    assert opened == []
+    prepare("imagenet", 64, {"victims": 4, "train": 9, "test": 3}, 0, parameters)
+    assert len(opened) == len(set(opened)) == 16 < 2 * 4 * PER_CLASS
+
+
+def test_repetitions_are_replaced_and_victims_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the files are copies: of two that are dealt, the victim stays, and the other is replaced."""
+    parameters = publish("image_folder", tmp_path, monkeypatch)
+    for number in range(0, 36, 2):
+        for name in ("ant", "bee"):
+            copy = tmp_path / f"mine/{name}/{number + 1}.png"
+            copy.write_bytes((tmp_path / f"mine/{name}/{number}.png").read_bytes())
+    opened = count_decodes(monkeypatch)
+    alone = prepare("image_folder", 32, {"victims": 8}, 0, parameters)
+    opened.clear()
+    full = prepare("image_folder", 32, {"victims": 8, "train": 20, "test": 4}, 0, parameters)
+    images = np.concatenate([split.images for split in full.splits.values()])
+    assert len(np.unique(images.reshape(32, -1), axis=0)) == 32
+    np.testing.assert_array_equal(alone.splits["victims"].images, full.splits["victims"].images)
+    assert len(opened) == len(set(opened))
+    with pytest.raises(ValueError, match="role 'train' asks for 30 images but only"):
+        prepare("image_folder", 32, {"victims": 8, "train": 30}, 0, parameters)
+
+
+def some(images: int, classes: int, groups: int | None = None) -> Listing:
+    """A listing without images."""
+    labels = np.random.default_rng(images).integers(0, classes, images)
+    of_group = None if groups is None else np.random.default_rng(1).integers(0, groups, images)
+    names = tuple(f"class {place}" for place in range(classes))
+    return Listing(names, labels, lambda indices: iter(()), None, of_group)
+
+
+def test_many_classes_are_dealt_fairly() -> None:
+    """Eight victims of a thousand classes are not always of the first eight, and all roles share their classes."""
+    source = some(60_000, 1000)
+    wanted = {"victims": 8, "test": 500, "train": 20_000}
+    dealt = deal("any", source, wanted, 0)
+    labels = {role: source.labels[index] for role, index in dealt.items()}
+    assert len(set(labels["victims"].tolist())) == 8
+    assert labels["victims"].max() > 100
+    assert set(labels["victims"].tolist()) <= set(labels["test"].tolist())
+    assert np.bincount(labels["train"]).tolist() == [20] * 1000
+    fewer = deal("any", source, {"victims": 8}, 0)
+    np.testing.assert_array_equal(fewer["victims"], dealt["victims"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_groups_stay_together(seed: int) -> None:
+    source = some(4000, 5, groups=900)
+    wanted = dict.fromkeys(DEALING_ORDER, 60)
+    dealt = deal("any", source, wanted, seed)
+    assert source.groups is not None
+    owners = [set(source.groups[index].tolist()) for index in dealt.values()]
+    assert sum(map(len, owners)) == len(set.union(*owners))
+    assert {role: len(index) for role, index in dealt.items()} == wanted
+    # A large role spends few patients; victims are of as many as can be.
+    assert len(owners[list(dealt).index("victims")]) == 60
+    assert len(owners[list(dealt).index("train")]) < 60
+
+
+def test_numbers_of_a_group_without_a_name_are_its_own() -> None:
+    rows = [
+        pictures.Row("a", 0, "p"),
+        pictures.Row("b", 0),
+        pictures.Row("c", 0, "p"),
+        pictures.Row("d", 0),
+    ]
+    assert pictures.list_files(Path(), rows, ("x",)).groups.tolist() == [0, 1, 0, 2]
+
+
+# ---- files that are absent, damaged or evil
