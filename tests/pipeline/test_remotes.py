@@ -28,7 +28,7 @@ def workspace(shareable, tmp_path):
 def there_and_back(workspace) -> None:
     """Share one bundle, lose it, and restore it."""
     before = workspace.checksums("fetch")
-    assert "images of the study tiny: 7 files, verified, are at store" in workspace.run(
+    assert "images of the study tiny: 8 files, verified, are at store" in workspace.run(
         "gradsiege", "share", "images", *STUDY
     )
     shutil.rmtree(workspace.folder / "results/tiny/fetch")
