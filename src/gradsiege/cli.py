@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXIT_CODES = (
     "Exit codes: 0 done; 1 a defect of the program; 2 wrong use; 3 invalid study file; 4 missing or damaged "
     "artifact; 5 data or weights absent; 6 threat model too narrow; 7 tracking server or MLflow "
-    "absent; 75 stopped early, run again to go on."
+    "absent; 8 DVC or its remote absent; 75 stopped early, run again to go on."
 )
 app = typer.Typer(
     no_args_is_help=True,
@@ -330,7 +330,8 @@ def verify(
 ) -> None:
     """Compare every finished cell with its manifest and with the study; list stale and damaged ones."""
     from gradsiege.inspection import verify as work
-    from gradsiege.inspection.sharing import BUNDLES, refusals
+    from gradsiege.sharing.bundles import BUNDLES
+    from gradsiege.sharing.restrictions import refusals
 
     resolved = _load(study)
     report, sound = work(resolved, root, partial)
@@ -338,6 +339,44 @@ def verify(
     typer.echo("\n".join([report, *refused]))
     if refused or not sound:
         raise typer.Exit(4)
+
+
+BundlesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="images, priors, shadows, checkpoints, reconstructions, tables, figures; all of them unless given."
+    ),
+]
+RemoteOption = Annotated[
+    str,
+    typer.Option(help="Remote of DVC in place of the default one; restricted data keep theirs."),
+]
+
+
+@app.command(epilog="Example: `gradsiege share tables figures --study config/quick.yaml`")
+def share(
+    bundles: BundlesArgument = None,
+    study: StudyOption = QUICK,
+    root: RootOption = Path(),
+    remote: RemoteOption = "",
+) -> None:
+    """Verify bundles of a finished study and send them to a remote of DVC."""
+    from gradsiege.sharing import share as work
+
+    typer.echo(work(bundles or [], _load(study), root, study, remote))
+
+
+@app.command(epilog="Example: `gradsiege restore tables checkpoints --study config/quick.yaml`")
+def restore(
+    bundles: BundlesArgument = None,
+    study: StudyOption = QUICK,
+    root: RootOption = Path(),
+    remote: RemoteOption = "",
+) -> None:
+    """Fetch shared bundles, refuse what is not as it was recorded, and let Snakemake take the rest as up to date."""
+    from gradsiege.sharing import restore as work
+
+    typer.echo(work(bundles or [], _load(study), root, study, remote))
 
 
 @app.command(epilog="Example: `gradsiege track --uri sqlite:///mlflow.db`")

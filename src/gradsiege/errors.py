@@ -13,6 +13,7 @@ code  meaning
 5     data or weights that the user must supply are absent (`MissingError`)
 6     the threat model does not grant what the attack needs (`ThreatModelError`)
 7     MLflow is not installed, or its server does not answer (`TrackingError`)
+8     DVC or its remote is absent, not configured, or does not answer (`SharingError`)
 75    stopped early, progress is saved; run the same command again (`StoppedEarlyError`)
 ====  =========================================================================
 """
@@ -54,6 +55,12 @@ class TrackingError(GradSiegeError):
     """The tracking server cannot be reached, or MLflow is not installed; no result is touched."""
 
     exit_code = 7
+
+
+class SharingError(GradSiegeError):
+    """DVC is not installed, or a remote is not configured or does not answer; no result is touched."""
+
+    exit_code = 8
 
 
 class StoppedEarlyError(GradSiegeError):

@@ -114,9 +114,11 @@ class Cluster:
         key = folder / "munge.key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
-        munge = f"AuthType=auth/munge\nAuthInfo=socket={folder}/munge.sock\n"
+        munge = f"AuthType=auth/munge\nAuthInfo=socket={folder}/munge.sock"
         (folder / "slurm.conf").write_text(
-            f"ClusterName=test\nSlurmctldHost={host}(127.0.0.1)\nSlurmUser={user}\nSlurmdUser={user}\n{munge}"
+            f"ClusterName=test\nSlurmctldHost={host}(127.0.0.1)\nSlurmUser={user}\nSlurmdUser={user}\n"
+            # A job that was requeued starts again after so many seconds; the default is two minutes.
+            f"{munge},cred_expire=30\n"
             f"SlurmctldPort={controller}\nSlurmdPort={node}\nStateSaveLocation={folder}/state\n"
             f"SlurmdSpoolDir={folder}/spool\nSlurmctldPidFile={folder}/slurmctld.pid\n"
             f"SlurmdPidFile={folder}/slurmd.pid\nProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\n"
@@ -132,7 +134,7 @@ class Cluster:
         (folder / "cgroup.conf").write_text("")
         database = folder / "slurmdbd.conf"
         database.write_text(
-            f"{munge}DbdHost=localhost\nDbdAddr=127.0.0.1\nDbdPort={accounting}\nSlurmUser={user}\n"
+            f"{munge}\nDbdHost=localhost\nDbdAddr=127.0.0.1\nDbdPort={accounting}\nSlurmUser={user}\n"
             f"StorageType=accounting_storage/mysql\nStorageHost=localhost\nStorageUser={user}\nStorageLoc=slurm\n"
             f"PidFile={folder}/slurmdbd.pid\n"
         )

@@ -14,6 +14,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +32,7 @@ STUDY = "config/cluster.yaml"
 OBSERVED = "digits/convnet/none/{}/fedsgd/seed0"
 LONG = f"{OBSERVED.format('untrained')}/all/inverting_gradients"
 REFUSED = f"{OBSERVED.format('late')}/no_auxiliary/gi_pip"
+MOST_SECONDS = 900
 STAGES = ("fetch", "prior", "federate", "observe", "attack", "score")
 
 
@@ -111,44 +114,73 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
         assert "does not grant" in done.stdout + done.stderr, done.stdout + done.stderr
     with slurm.cluster(tmp_path_factory.mktemp("slurm")) as cluster:
         cluster.environment |= variables(remote)
-        first = submit(remote, cluster)
-        checkpoints = [
-            interrupt(remote, cluster, first, *command)
-            for command in (("scancel",), ("scontrol", "requeue"))
-        ]
-        said = first.communicate(timeout=1800)[0]
+        with submitted(remote, cluster) as head:
+            checkpoints = [
+                interrupt(remote, cluster, head, *command)
+                for command in (("scancel",), ("scontrol", "requeue"))
+            ]
+            said = head.end()
         # The scores were one shard, which waited for the broken attack: the next run scores the other observation.
         assert not list((remote / "results/cluster").glob("score/**/manifest.json")), said
-        submit(remote, cluster).communicate(timeout=1800)
+        with submitted(remote, cluster) as head:
+            head.end()
         fields = "JobID,State,ReqTRES,Timelimit,SubmitLine,Comment"
         return Campaign(local, remote, said, cluster.jobs(fields), checkpoints)
 
 
-def submit(folder: Path, cluster: Any) -> subprocess.Popen[str]:
-    """Start the study on the cluster."""
+@dataclass
+class Head:
+    """The Snakemake that submits jobs and waits for them; what it says goes into a file."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def check(self) -> None:
+        """Fail if it left."""
+        assert self.process.poll() is None, self.log.read_text()
+
+    def end(self) -> str:
+        """Wait until it leaves; return what it said."""
+        try:
+            self.process.wait(MOST_SECONDS)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"still waiting for jobs after {MOST_SECONDS} s:\n{self.log.read_text()}")
+        return self.log.read_text()
+
+
+@contextmanager
+def submitted(folder: Path, cluster: Any) -> Iterator[Head]:
+    """Start the study on the cluster; whatever happens, nothing of it is left running."""
     settings = ("--profile", "slurm", "--slurm-init-seconds-before-status-checks", "3")
-    return subprocess.Popen(
-        snakemake("tables", *settings, "--latency-wait", "5"),
-        cwd=folder,
-        env=cluster.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    log = folder / "head.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            snakemake("tables", *settings, "--latency-wait", "5"),
+            cwd=folder,
+            env=cluster.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield Head(process, log)
+    finally:
+        process.kill()
+        process.wait()
 
 
-def interrupt(folder: Path, cluster: Any, head: subprocess.Popen[str], *command: str) -> int:
+def interrupt(folder: Path, cluster: Any, head: Head, *command: str) -> int:
     """Interrupt the job of the long attack when it is at work; return the iteration that it saved."""
     study = load(folder / STUDY)
     cell = parse_key("attack", LONG, study)
     note = runner.note_of(cell, study, folder)
 
     def at_work() -> bool:
-        assert head.poll() is None, head.communicate()[0]
+        head.check()
         return note.is_file()
 
-    slurm.wait_for(at_work, 900)
-    time.sleep(3)
+    slurm.wait_for(at_work, MOST_SECONDS)
+    time.sleep(5)
     running = [
         line.split("|")[0]
         for line in cluster.run("squeue", "-h", "-t", "R", "-o", "%i|%k").splitlines()

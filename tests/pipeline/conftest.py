@@ -140,3 +140,12 @@ def finished(clone: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Work
 def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
     """A copy of the finished study for one test."""
     return finished.copy(tmp_path / "gradsiege")
+
+
+@pytest.fixture(scope="session")
+def shareable(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The finished study, which `dvc.yaml` lists; a folder beside it is free for a remote."""
+    workspace = finished.copy(tmp_path_factory.mktemp("shared") / "gradsiege")
+    workspace.rewrite("dvc.yaml", "published: [quick]", "published: [tiny]")
+    workspace.rewrite("dvc.yaml", "published_shadows: [quick]", "published_shadows: []")
+    return workspace

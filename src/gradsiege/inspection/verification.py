@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from gradsiege import artifacts
@@ -28,17 +29,19 @@ FOREIGN = "foreign"
 MOST = 20  # lines of one sort; the rest is counted
 
 
-def verify(study: Study, root: Path, partial: bool = False) -> tuple[str, bool]:
+def verify(
+    study: Study, root: Path, partial: bool = False, stages: Sequence[str] = tuple(OUTPUTS)
+) -> tuple[str, bool]:
     """Return (report, whether the study is complete and sound).
 
     Missing, stale and damaged cells make a study unsound. A failed cell does not, since a failure is a result that
     is counted; nor does a folder that no cell of the study owns, since no stage reads it; nor a cell whose data set was
-    not supplied. With `partial`, as after restoring one bundle, missing cells are no fault either.
+    not supplied. With `partial`, as after restoring one bundle, missing cells are no fault either. Only `stages` are looked at.
     """
     surveyed = survey(study, root)
-    found = [_with_files(one, study, root) for of_stage in surveyed.values() for one in of_stage]
+    found = [_with_files(one, study, root) for stage in stages for one in surveyed[stage]]
     counts = count(found)
-    foreign = foreign_paths(study, root, [one.cell for one in found])
+    foreign = foreign_paths(study, root, [one.cell for one in found], stages)
     faults = (STALE, DAMAGED) if partial else (STALE, DAMAGED, MISSING)
     sound = not any(counts[state] for state in faults)
     states: tuple[str, ...] = (FINISHED, FAILED, STALE, DAMAGED, MISSING)
@@ -91,14 +94,16 @@ def _with_files(one: Status, study: Study, root: Path) -> Status:
     return Status(one.cell, DAMAGED, "; ".join(problems), one.manifest)
 
 
-def foreign_paths(study: Study, root: Path, owned: list[Cell]) -> list[Path]:
-    """Return folders, and files in cells' folders, that no cell of the study owns."""
+def foreign_paths(
+    study: Study, root: Path, owned: list[Cell], stages: Sequence[str] = tuple(OUTPUTS)
+) -> list[Path]:
+    """Return folders, and files in cells' folders, that no cell of the study owns; only `stages` are looked at."""
     base = root / "results" / study.study
     folders = {cell.folder(study, root): OUTPUTS[cell.stage] for cell in owned}
     ancestors = {parent for folder in folders for parent in folder.parents}
     found: list[Path] = []
     # Figures, tables and the report lie beside the stages and are no cells.
-    for stage in OUTPUTS:
+    for stage in stages:
         for here, below, files in os.walk(base / stage):
             path = Path(here)
             expected = folders.get(path)

@@ -13,7 +13,7 @@ import yaml
 
 from gradsiege.cells import OUTPUTS
 from gradsiege.datasets import supply
-from gradsiege.inspection.sharing import SHAREABLE, refusals, restricted_data
+from gradsiege.sharing.restrictions import SHAREABLE, refusals, restricted_data
 from gradsiege.study import load, parse
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,53 @@
+"""DVC and Snakemake, run as the user would run them: this program imports neither."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from gradsiege.errors import SharingError
+
+MOST_LINES = 12  # of what a program said, in a message
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a program ended."""
+
+    succeeded: bool
+    text: str
+
+    @property
+    def end(self) -> str:
+        """The last lines, where the errors stand."""
+        lines = [line.rstrip() for line in self.text.splitlines() if line.strip()]
+        return "\n".join(lines[-MOST_LINES:])
+
+
+def run(root: Path, program: str, *arguments: str) -> Said:
+    """Run a program in the root of the repository, to its end and without questions.
+
+    Raises:
+        SharingError: it is not installed.
+    """
+    own = Path(sys.executable).parent
+    found = shutil.which(program) or shutil.which(program, path=own)
+    if found is None:
+        raise SharingError(f'{program} is not installed: pip install "gradsiege[pipeline]"')
+    # Its programs call one another.
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(own)])
+    done = subprocess.run(
+        [found, *arguments],
+        cwd=root,
+        env={**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    return Said(done.returncode == 0, done.stdout)

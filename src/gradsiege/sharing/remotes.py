@@ -1,0 +1,116 @@
+"""DVC's remotes: which of them a bundle's outputs belong to, and what to do where one does not answer."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from gradsiege.errors import SharingError, nearest
+from gradsiege.sharing.bundles import RESTRICTED, Bundle
+from gradsiege.sharing.programs import Said, run
+
+ADD = "dvc remote add --local"
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A place that DVC knows by a name."""
+
+    name: str
+    url: str
+
+    def __str__(self) -> str:
+        """Name and address, without a password that may stand in it."""
+        parts = urlsplit(self.url)
+        shown = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        return f"{self.name} ({shown})"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What DVC is told: its remotes by name, the default one or an empty string, and the folder of its cache."""
+
+    remotes: dict[str, Remote]
+    default: str
+    cache: Path
+
+
+def configuration(root: Path) -> Configuration:
+    """Read DVC's configuration, all levels merged.
+
+    Raises:
+        SharingError: there is no DVC repository here.
+    """
+    said = run(root, "dvc", "config", "--list")
+    if not (root / ".dvc").is_dir() or not said.succeeded:
+        raise SharingError(f"{root.absolute()} is no DVC repository that works: {said.end}")
+    values = dict(line.split("=", 1) for line in said.text.splitlines() if "=" in line)
+    remotes = {
+        name: Remote(name, url)
+        for key, url in values.items()
+        for name in re.findall(r"^remote\.(.+)\.url$", key)
+    }
+    cache = root / ".dvc" / values.get("cache.dir", "cache") / "files" / "md5"
+    return Configuration(remotes, values.get("core.remote", ""), cache)
+
+
+def destinations(
+    bundles: list[Bundle], known: Configuration, asked: str, root: Path
+) -> dict[Remote, list[str]]:
+    """Return the outputs that belong to each remote; `asked` takes the place of the default one.
+
+    Raises:
+        SharingError: a remote is not configured, is a folder that is not there, or is no place for restricted outputs.
+    """
+    found: dict[Remote, list[str]] = {}
+    for bundle in bundles:
+        for output in bundle.outputs:
+            if output.push:
+                name = output.remote or asked or known.default
+                remote = _remote(name, output.path, known)
+                found.setdefault(remote, []).append(output.path)
+    for remote in found:
+        _check(remote, known, root)
+    return found
+
+
+def _remote(name: str, path: str, known: Configuration) -> Remote:
+    if not name:
+        raise SharingError(
+            f"no remote is configured for {path}: `{ADD} --default store URL`, where URL is a folder, "
+            "s3://bucket/path or ssh://host/path (the latter two need `gradsiege[dvc-remotes]`)"
+        )
+    if name not in known.remotes:
+        whom = " that only those reach who accepted the data's terms" if name == RESTRICTED else ""
+        raise SharingError(
+            f"the remote {name!r}, where {path} belongs, is not configured ({nearest(name, [*known.remotes])}): "
+            f"`{ADD} {name} URL` with a place{whom}"
+        )
+    return known.remotes[name]
+
+
+def _check(remote: Remote, known: Configuration, root: Path) -> None:
+    """Refuse a restricted remote that is a public one by another name, and a folder that is not there."""
+    same = [other.name for other in known.remotes.values() if other.url == remote.url != ""]
+    if remote.name == RESTRICTED and len(same) > 1:
+        raise SharingError(
+            f"the remote {remote} is the same place as {', '.join(name for name in same if name != RESTRICTED)}: "
+            "what is restricted needs a place of its own"
+        )
+    # DVC would make the folder, and a disk that is not mounted would go unnoticed.
+    if "://" not in remote.url and not (root / ".dvc" / remote.url).is_dir():
+        raise SharingError(
+            f"the remote {remote} is a folder that is not there: mount its disk, create it, or name "
+            f"another place with `dvc remote modify --local {remote.name} url URL`"
+        )
+
+
+def no_answer(remote: Remote, said: Said, verb: str) -> SharingError:
+    """What to tell when DVC could not talk to a remote, or did not find there what it wants."""
+    return SharingError(
+        f"the remote {remote} failed. Look whether it can be reached, whether you may use it (`dvc remote list`; "
+        "credentials belong into .dvc/config.local), and whether everything was shared that is asked for; then "
+        f"`gradsiege {verb}` again: what has arrived is not sent twice. DVC says:\n{said.end}"
+    )

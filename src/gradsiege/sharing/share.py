@@ -1,0 +1,101 @@
+"""`gradsiege share`: verify, record in `dvc.lock`, and send to the remotes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from gradsiege.cells import OUTPUTS, cells
+from gradsiege.errors import ArtifactError
+from gradsiege.inspection.verification import foreign_paths, verify
+from gradsiege.sharing import contents, remotes
+from gradsiege.sharing.bundles import BUNDLES, Bundle, chosen
+from gradsiege.sharing.programs import run
+from gradsiege.sharing.restrictions import refusals
+from gradsiege.study import Study
+
+NOTHING = "Nothing to be done"
+AGAIN = "They were deleted there. Share again."
+KINDS = {"figures": ("pdf", "svg", "png", "csv"), "tables": ("csv",)}
+
+
+def share(names: Sequence[str], study: Study, root: Path, file: Path, remote: str = "") -> str:
+    """Send bundles of a study to their remotes; return what was done.
+
+    Args:
+        names: bundles as `dvc.yaml` names them; all that list the study if empty.
+        study: the resolved study.
+        root: folder of the repository.
+        file: the study file, for Snakemake.
+        remote: name of the remote that takes what has none of its own; DVC's default one if empty.
+
+    Raises:
+        ArtifactError: something is not finished, stale, damaged, or no part of the study; nothing was sent.
+        SharingError: DVC is missing, or a remote is not configured or does not answer.
+        StudyError: the study is not shared by `dvc.yaml`, or would show restricted images to the public.
+    """
+    bundles = chosen(names, study, root / BUNDLES)
+    refused = refusals(study, root / BUNDLES)
+    if refused:
+        raise ArtifactError("\n".join(refused))
+    known = remotes.configuration(root)
+    places = remotes.destinations(bundles, known, remote, root)
+    _verify(bundles, study, root, file)
+    addresses = [bundle.address for bundle in bundles]
+    said = run(root, "dvc", "commit", "--force", *addresses)
+    if not said.succeeded:
+        raise ArtifactError(f"DVC could not record {', '.join(addresses)}:\n{said.end}")
+    recorded = [content for bundle in bundles for content in contents.recorded(root, bundle)]
+    count, wrong = contents.check(recorded, known.cache)
+    contents.refuse(wrong, known.cache, f"in DVC's cache {known.cache}", AGAIN)
+    for place, paths in places.items():
+        said = run(root, "dvc", "push", "--remote", place.name, *paths)
+        if not said.succeeded:
+            raise remotes.no_answer(place, said, "share")
+    return (
+        f"{', '.join(bundle.name for bundle in bundles)} of the study {study.study}: {count} files, verified, are at "
+        f"{', '.join(map(str, places))}.\nClones find them when {contents.LOCK} is committed: "
+        f"git add {contents.LOCK} && git commit"
+    )
+
+
+def _verify(bundles: list[Bundle], study: Study, root: Path, file: Path) -> None:
+    """Refuse whatever is not a sound and finished part of the study."""
+    folders = {Path(output.path).name for bundle in bundles for output in bundle.outputs}
+    stages = [stage for stage in OUTPUTS if stage in folders]
+    report, sound = verify(study, root, stages=stages)
+    if not sound:
+        raise ArtifactError(f"nothing was shared.\n{report}")
+    owned = [cell for of_stage in cells(study).values() for cell in of_stage]
+    foreign = foreign_paths(study, root, owned, stages) + _undrawn(study, root, folders)
+    if foreign:
+        # Perhaps of data that the study no longer uses, and that must not be passed on.
+        named = "\n".join(f"  {path}" for path in foreign)
+        raise ArtifactError(
+            f"nothing was shared: these are no part of the study and would go with it. Delete them.\n{named}"
+        )
+    # Figures and tables have no manifests: Snakemake knows whether they are those of these results.
+    drawn = [bundle.name for bundle in bundles if bundle.name in KINDS]
+    if drawn:
+        choice = f"study={os.path.relpath(file, root)}"
+        said = run(root, "snakemake", "--dry-run", *drawn, "--config", choice)
+        if NOTHING not in said.text:
+            raise ArtifactError(
+                f"nothing was shared: {' and '.join(drawn)} are not up to date. "
+                f"`snakemake {' '.join(drawn)} --config {choice}` first. Snakemake says:\n{said.end}"
+            )
+
+
+def _undrawn(study: Study, root: Path, folders: set[str]) -> list[Path]:
+    """Files among the figures or tables that the study does not draw."""
+    found = []
+    for kind, endings in KINDS.items():
+        if kind in folders:
+            named = [
+                name for name in study.figures if name.startswith("table_") == (kind == "tables")
+            ]
+            known = {f"{name}.{ending}" for name in named for ending in endings}
+            folder = root / "results" / study.study / kind
+            found += [path for path in folder.glob("*") if path.name not in known]
+    return sorted(found)

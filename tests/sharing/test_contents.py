@@ -1,0 +1,84 @@
+"""What a cache holds is believed only if its hashes lead back to `dvc.lock`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path, PurePosixPath
+
+import pytest
+import yaml
+
+from gradsiege.errors import ArtifactError, SharingError
+from gradsiege.sharing.bundles import Bundle, Output
+from gradsiege.sharing.contents import Content, check, recorded, refuse
+
+BUNDLE = Bundle("tables", "mine", (Output("results/mine/tables"),))
+
+
+def put(cache: Path, content: bytes, ending: str = "") -> str:
+    """Keep an object under the hash of its content; return its name."""
+    name = hashlib.md5(content).hexdigest() + ending
+    path = cache / name[:2] / name[2:]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return name
+
+
+def folder(cache: Path, **files: bytes) -> Content:
+    """Keep a folder of files."""
+    listing = [{"md5": put(cache, content), "relpath": name} for name, content in files.items()]
+    name = put(cache, json.dumps(listing).encode(), ".dir")
+    return Content(PurePosixPath("results/mine/tables"), name)
+
+
+def test_what_agrees_is_sound_and_counted(tmp_path: Path) -> None:
+    assert check([folder(tmp_path, a=b"1", b=b"2")], tmp_path) == (2, [])
+
+
+@pytest.mark.parametrize("damage", [b"x", None])
+def test_another_object_is_named_and_leaves_the_cache(tmp_path: Path, damage: bytes | None) -> None:
+    content = folder(tmp_path, a=b"1", b=b"2")
+    name = hashlib.md5(b"2").hexdigest()
+    place = tmp_path / name[:2] / name[2:]
+    if damage is None:
+        place.unlink()
+    else:
+        place.write_bytes(damage)
+    count, wrong = check([content], tmp_path)
+    assert (count, [str(one.path) for one in wrong]) == (2, ["results/mine/tables/b"])
+    with pytest.raises(ArtifactError, match=rf"mine/tables/b \(files/md5/{name[:2]}/{name[2:]}\)"):
+        refuse(wrong, tmp_path, "from store", "Do this.")
+    assert not place.exists()
+    refuse([], tmp_path, "from store", "Do this.")
+
+
+def test_a_forged_listing_is_refused_and_not_followed(tmp_path: Path) -> None:
+    content = folder(tmp_path, a=b"1")
+    listing = tmp_path / content.object
+    forged = [{"md5": "0" * 32, "relpath": "evil"}]
+    listing.write_text(json.dumps(forged))
+    assert check([content], tmp_path) == (0, [content])
+
+
+@pytest.mark.parametrize(
+    "entry", [{"md5": "0" * 32, "relpath": "../../x"}, {"md5": "../../../x", "relpath": "x"}]
+)
+def test_a_recorded_listing_that_leads_outside_is_refused(
+    tmp_path: Path, entry: dict[str, str]
+) -> None:
+    name = put(tmp_path, json.dumps([entry]).encode(), ".dir")
+    with pytest.raises(ArtifactError, match="listing of results/mine/tables is damaged"):
+        check([Content(PurePosixPath("results/mine/tables"), name)], tmp_path)
+
+
+def test_a_bundle_that_nobody_shared(tmp_path: Path) -> None:
+    with pytest.raises(SharingError, match=r"`gradsiege share tables` and commits dvc\.lock"):
+        recorded(tmp_path, BUNDLE)
+    outs = [{"path": "results/mine/tables", "md5": "0" * 32 + ".dir"}]
+    lock = tmp_path / "dvc.lock"
+    lock.write_text(yaml.safe_dump({"stages": {"tables@mine": {"outs": outs}}}))
+    assert [str(one.path) for one in recorded(tmp_path, BUNDLE)] == ["results/mine/tables"]
+    lock.write_text(lock.read_text().replace("0" * 32, "../../x"))
+    with pytest.raises(SharingError, match="is damaged: results/mine/tables has the hash"):
+        recorded(tmp_path, BUNDLE)
