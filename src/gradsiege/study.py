@@ -122,13 +122,13 @@ class Attack(Method):
     def meets(self, defense: Defense, threat: Threat) -> bool:
         """Whether the attack is run: with a counter, only on the defense that it answers, and where that is disclosed.
 
-        An attack on several rounds runs where several are granted, and no other attack does: it would ignore the grant.
+        One that needs the disclosure itself, whatever the defense, runs wherever that is granted. An attack on several rounds runs where several are granted, and no other attack does: it would ignore the grant.
         """
         if (self.rounds != "first") != (threat.rounds > 1):
             return False
-        if self.counter is None:
-            return True
-        return threat.disclosure and self.counter.partition(".")[0] == defense.name
+        if "disclosure" in self.requires and not threat.disclosure:
+            return False
+        return self.counter is None or self.counter.partition(".")[0] == defense.name
 
     @property
     def priors(self) -> list[str]:
@@ -158,6 +158,14 @@ class Federation(Section):
         [], description="images per local step of every client, in the place of batch_size"
     )
     early_round: Positive = 2
+
+    def round_of(self, stage: str) -> int:
+        """Return how many rounds were over at a training stage.
+
+        >>> [Federation(rounds=9).round_of(stage) for stage in STAGES]
+        [0, 2, 9]
+        """
+        return {"untrained": 0, "early": self.early_round, "late": self.rounds}[stage]
 
     @model_validator(mode="after")
     def _consistent(self) -> Federation:
@@ -396,6 +404,20 @@ def _check_ids(study: Study) -> None:
                         )
 
 
+def _check_learned(study: Study) -> None:
+    """Refuse what says how updates are matched, beside an attack that matches none."""
+    matching = ("restarts", "update_model", "evaluated_at", "patience", "rounds", "counter")
+    for attack in study.attacks:
+        if "prior:auxiliary_images" not in catalogue.entries("attacks")[attack.name].requires:
+            continue
+        for key in matching:
+            if getattr(attack, key) != Attack.model_fields[key].default:
+                raise StudyError(
+                    f"attacks.{attack.id}: {attack.name} learns from simulated clients and matches no update, so that "
+                    f"{key!r} would change nothing; leave it out"
+                )
+
+
 def _check_gains(study: Study) -> None:
     """Refuse a gain of an attack over itself, or of one that the study does not have."""
     known = [attack.id for attack in study.attacks]
@@ -415,6 +437,7 @@ def _check(study: Study) -> None:
     """Refuse contradictions between sections."""
     _check_ids(study)
     _check_gains(study)
+    _check_learned(study)
     if study.explained > study.victims:
         raise StudyError(
             f"explained: {study.explained} victims cannot be explained of {study.victims}; "
