@@ -485,9 +485,11 @@ def _check(study: Study) -> None:
                 f"attacks.{attack.id}: 'rounds: {attack.rounds}' needs a threat model that grants several 'rounds'"
             )
         if not any(attack.meets(*pair) for pair in everywhere):
+            what = attack.counter or attack.name
+            defense = f"a defense {what.partition('.')[0]!r} and " if attack.counter else ""
             raise StudyError(
-                f"attacks.{attack.id}: {attack.counter} needs a defense {(attack.counter or '').partition('.')[0]!r} and "
-                "a threat model with 'disclosure: true' in the study; add what is missing, or leave the attack out"
+                f"attacks.{attack.id}: {what} needs {defense}a threat model with 'disclosure: true' in the study; "
+                "add what is missing, or leave the attack out"
             )
         if needed and not {priors[identifier] for identifier in attack.priors} & set(needed):
             raise StudyError(

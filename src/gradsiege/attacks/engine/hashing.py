@@ -49,14 +49,14 @@ class Hashing:
         """Draw a map for updates of the shapes of `like` to about `bins` features."""
         sizes = {name: value.numel() for name, value in like.items()}
         widths = bins_of(sizes, bins)
-        places = {
-            name: torch.randint(widths[name], (size,), generator=generator)
-            for name, size in sizes.items()
-        }
-        signs = {
-            name: torch.randint(2, (size,), generator=generator) * 2.0 - 1
-            for name, size in sizes.items()
-        }
+        places, signs = {}, {}
+        for name, size in sizes.items():
+            whole = widths[name] == size
+            # Where there is a bin for every coordinate, none needs to share one.
+            drawn = torch.randint(widths[name], (size,), generator=generator)
+            places[name] = torch.arange(size) if whole else drawn
+            sign = torch.randint(2, (size,), generator=generator) * 2.0 - 1
+            signs[name] = torch.ones(size) if whole else sign
         return cls(places, signs, widths)
 
     @property

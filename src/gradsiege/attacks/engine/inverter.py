@@ -56,19 +56,26 @@ def plan(images: Tensor, labels: Tensor, updates: int, features: int) -> Example
 
 
 class Inverter(nn.Module):
-    """One hidden layer from features to what is added to a mean image ``[c, h, w]``."""
+    """One hidden layer from features to what is added to a mean image ``[c, h, w]``.
+
+    While it is trained, a share of the hidden units drops out (Srivastava et al., JMLR 2014), by an explicit generator.
+    """
 
     def __init__(self, features: int, width: int, mean: Tensor) -> None:
         super().__init__()
         self.mean = mean
-        self.layers = nn.Sequential(
-            nn.Linear(features, width), nn.ReLU(), nn.Linear(width, mean.numel())
-        )
+        self.hidden = nn.Linear(features, width)
+        self.output = nn.Linear(width, mean.numel())
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(
+        self, features: Tensor, dropout: float = 0.0, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Return images ``[n, c, h, w]``, not clipped, of features ``[n, features]``."""
-        added: Tensor = self.layers(features)
-        images: Tensor = self.mean + added.unflatten(1, self.mean.shape)
+        hidden = F.relu(self.hidden(features))
+        if dropout:
+            kept = torch.rand(hidden.shape, generator=generator) >= dropout
+            hidden = hidden * kept / (1 - dropout)
+        images: Tensor = self.mean + self.output(hidden).unflatten(1, self.mean.shape)
         return images
 
 
@@ -89,11 +96,12 @@ class Training:
         width: int,
         learning_rate: float,
         batch_size: int,
+        dropout: float,
         iterations: int,
         seed: tuple[object, ...],
     ) -> None:
         self.examples, self.observed = examples, observed
-        self.learning_rate, self.batch_size = learning_rate, batch_size
+        self.learning_rate, self.batch_size, self.dropout = learning_rate, batch_size, dropout
         self.iterations = iterations
         self.generator = torch_generator(*seed, "training")
         mean = examples.images[examples.held :].mean(0)
@@ -131,7 +139,8 @@ class Training:
         decay = 0.5 * (1 + math.cos(math.pi * number / self.iterations))
         self.optimizer.param_groups[0]["lr"] = decay * self.learning_rate
         self.optimizer.zero_grad()
-        F.mse_loss(self.network(features[batch]), self.examples.images[batch]).backward()
+        found = self.network(features[batch], self.dropout, self.generator)
+        F.mse_loss(found, self.examples.images[batch]).backward()
         self.optimizer.step()
         if number in self.look_steps:
             self._look(self.look_steps.index(number), features, observed)
@@ -168,7 +177,7 @@ def relevance(features: Tensor, images: Tensor) -> Tensor:
 def prepared(examples: Examples, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return features of examples and of victims as the network gets them, and which examples can be trained on.
 
-    They are in units of the training examples' mean and deviation, weighted by the root of their `relevance`. A simulated
+    They are in units of the training examples' mean and deviation, weighted by their `relevance`. A simulated
     update that is not finite is no example. A feature that never varies, such as one that a defense always removes, is zero.
 
     Raises:
@@ -185,7 +194,7 @@ def prepared(examples: Examples, observed: Tensor) -> tuple[Tensor, Tensor, Tens
     known = examples.features[usable]
     mean, deviation = known.mean(0), known.std(0)
     scale = torch.where(deviation > TINY, 1 / deviation.clamp_min(TINY), 0)
-    weight = relevance((known - mean) * scale, examples.images[usable]).sqrt()
+    weight = relevance((known - mean) * scale, examples.images[usable])
     if weight.any():
         # Where nothing tells anything, all features stay, and the held-out images find that nothing is learned.
         scale = scale * weight / weight.square().mean().sqrt()

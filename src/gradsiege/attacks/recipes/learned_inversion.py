@@ -29,12 +29,14 @@ class Parameters:
         updates: simulated clients, each with one auxiliary image; a second turn through the images mirrors them.
         bins: numbers that an update is hashed to, about.
         width: of the hidden layer.
+        dropout: share of its units that drop out in a step.
         learning_rate, batch_size: of Adam.
     """
 
     updates: int = 3000
     bins: int = 4096
     width: int = 256
+    dropout: float = 0.3
     learning_rate: float = 1e-3
     batch_size: int = 64
 
@@ -83,7 +85,7 @@ def learn(
     examples = plan(*auxiliary_images.load(prior.weights), parameters.updates, hashing.features)
     observed = torch.stack([hashing(one) for one in victims])
     p = parameters
-    settings = (p.width, p.learning_rate, p.batch_size, iterations)
+    settings = (p.width, p.learning_rate, p.batch_size, p.dropout, iterations)
     training = Training(examples, observed, *settings, seed)
     steps = saving.steps(p.updates + iterations, "attack", training.parts(), training.generator)
     for number in steps:
