@@ -33,7 +33,7 @@ class Parameters:
         learning_rate, batch_size: of Adam.
     """
 
-    updates: int = 3000
+    updates: int = 1500
     bins: int = 4096
     width: int = 256
     dropout: float = 0.3
