@@ -290,6 +290,44 @@ def test_the_adaptive_study_meets_every_defense_with_someone_who_knows_it() -> N
     for defense in study.defenses:
         assert (defense.id, False) in met
         assert ((defense.id, True) in met) == (defense.name != "none")
+    learned = {
+        cell.defense: cell.threat_model
+        for cell in cells(study)["attack"]
+        if cell.attack == "learned_inversion"
+    }
+    assert learned == {defense.id: "informed" for defense in study.defenses}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"restarts": 2}, "'restarts' would change nothing"),
+        ({"counter": "gaussian.likelihood"}, "'counter' would change nothing"),
+        ({"update_model": "gradient"}, "'update_model' would change nothing"),
+    ],
+)
+def test_an_attack_that_matches_nothing_takes_nothing_about_matching(
+    change: Raw, said: str, tiny_raw: Raw
+) -> None:
+    tiny_raw["threat_models"].append({"id": "informed", "disclosure": True})
+    tiny_raw["priors"].append("auxiliary_images")
+    own = {"name": "learned_inversion", "iterations": 5, "prior": "auxiliary_images"}
+    tiny_raw["attacks"].append(own)
+    parse(tiny_raw)
+    own |= change
+    with pytest.raises(StudyError, match=said):
+        parse(tiny_raw)
+
+
+def test_a_learned_attack_needs_someone_who_knows_the_defense(tiny_raw: Raw) -> None:
+    tiny_raw["priors"].append("auxiliary_images")
+    tiny_raw["attacks"].append(
+        {"name": "learned_inversion", "iterations": 5, "prior": "auxiliary_images"}
+    )
+    with pytest.raises(
+        StudyError, match=r"learned_inversion needs a threat model with 'disclosure"
+    ):
+        parse(tiny_raw)
 
 
 def test_every_default_is_filled_in(tiny: Study) -> None:

@@ -198,12 +198,13 @@ def attack(
     def load_work() -> Callable[[Job], None]:
         from gradsiege.artifacts import read_header
         from gradsiege.attacks.attack import attack as work
+        from gradsiege.federated.simulation import simulator
         from gradsiege.protocol.observation import OBSERVATION
 
         if observation is not None:
             # Before the job begins: a wrong file must not cost the cell its finished result.
             read_header(observation, OBSERVATION)
-        return lambda job: work(job, observation, engine, device)
+        return lambda job: work(job, observation, engine, device, simulator)
 
     _run("attack", cell, study, root, time_budget, threads, staged, load_work, observation)
 

@@ -154,10 +154,15 @@ def test_the_run_with_the_largest_budget_speaks_for_an_attack() -> None:
     assert found.verdict == "reproduced"
 
 
-def test_an_attack_with_a_counter_tests_only_claims_about_attackers_who_know() -> None:
-    """The counter brings back what TIP hides."""
+@pytest.mark.parametrize(
+    "knows", [{"counter": "tip.drop_flagged_channels"}, {"name": "learned_inversion"}]
+)
+def test_an_attack_that_knows_the_defense_tests_only_claims_about_attackers_who_know(
+    knows: dict[str, str],
+) -> None:
+    """It brings back what TIP hides."""
     knowing = {"id": "knows", "labels": "given", "disclosure": True}
-    counter = {**STUDY["attacks"][0], "id": "drops", "counter": "tip.drop_flagged_channels"}
+    counter = {**STUDY["attacks"][0], "id": "drops", **knows}
     counter["iterations"] = 10  # less than without, and still an attack of its own
     study = changed(
         threat_models=[*STUDY["threat_models"], knowing], attacks=[*STUDY["attacks"], counter]

@@ -14,9 +14,12 @@ from torch import Tensor
 from gradsiege.attacks.counters import agp, tip
 from gradsiege.attacks.counters.attempt import Attempt
 from gradsiege.attacks.engine.distances import cosine
-from gradsiege.attacks.engine.recipe import Recipe, Stage
+from gradsiege.attacks.engine.recipe import Recipe, Stage, TrainedPrior
+from gradsiege.attacks.engine.regularizers import Candidate, revealed_features
 from gradsiege.attacks.recipes import build
+from gradsiege.attacks.reconstruct import reconstruct
 from gradsiege.errors import ThreatModelError
+from gradsiege.priors.autoencoder import Autoencoder
 
 Scenes = Callable[..., Any]
 # The clipping bound scales the noise and must not touch the gradient, so that what differs is noise.
@@ -160,3 +163,55 @@ def test_agps_clean_channels_are_found(defended: Scenes) -> None:
         assert torch.equal(informed.update[name], expected)
     kept = agp.clean_tensors(attempt(scene)).update
     assert set(scene.clean) - set(kept) == set(names)
+
+
+@pytest.mark.parametrize("model", ["convnet", "resnet18"])
+def test_the_head_reveals_its_input_exactly_under_any_noise(model: str, defended: Scenes) -> None:
+    scene = defended("tip", {"epsilon": 0.01}, model=model)
+    informed = tip.head_features(attempt(scene))
+    seen = informed.knowledge.observation
+    network = scene.knowledge.model()
+    network.load_state_dict({**seen.parameters, **seen.buffers})
+    inputs = []
+    head = network.get_submodule("body.head")
+    handle = head.register_forward_hook(
+        lambda module, arguments, output: inputs.append(arguments[0])
+    )
+    with torch.no_grad():
+        network(scene.truth[:, 0])
+    handle.remove()
+    weight, term = first(informed.recipe).regularizers[-1]
+    assert weight > 0
+    for victim, features in enumerate(inputs[0]):
+        update = {name: value[victim] for name, value in informed.update.items()}
+        label = scene.labels[victim]
+        torch.testing.assert_close(
+            revealed_features(update, "body.head", label)[0], features, rtol=1e-5, atol=1e-5
+        )
+        truth = Candidate(scene.truth[victim], scene.truth[victim], label, update)
+        other = replace(truth, images=scene.truth[1 - victim])
+        assert float(term(truth)) < 1e-10 < 1e-5 < float(term(other))
+    dropped = tip.drop_flagged_channels(attempt(scene))
+    assert all(torch.equal(value, dropped.update[name]) for name, value in informed.update.items())
+
+
+def test_features_of_several_images_or_steps_are_refused(defended: Scenes) -> None:
+    with pytest.raises(ThreatModelError, match="not of 4 images in 1 local steps"):
+        tip.head_features(attempt(defended("tip", WEAK, images=4)))
+    with pytest.raises(ThreatModelError, match="2 images in 2 local steps"):
+        tip.head_features(attempt(defended("tip", WEAK, images=2, steps=2)))
+
+
+def test_a_counter_of_tip_stands_beside_a_generative_prior(defended: Scenes) -> None:
+    """GI-PIP with its autoencoder matches what the counter leaves, and keeps its anomaly score."""
+    scene = defended("tip", WEAK)
+    card = {"held_out_error_mean": 0.01}
+    prior = TrainedPrior("autoencoder", dict(Autoencoder().state_dict()), card)
+    knowledge = replace(scene.knowledge, prior=prior)
+    settings = {"total_variation": 0.0, "anomaly_score": 0.1}
+    plain = Attempt(knowledge, build("gi_pip", settings, "faithful", 8, knowledge)).with_labels()
+    informed = tip.drop_flagged_channels(plain)
+    assert first(informed.recipe).regularizers == first(plain.recipe).regularizers != ()
+    found = reconstruct(informed.knowledge, informed.recipe, 1, ("s",))
+    losses = [float(loss.mean()) for _, loss in found.trace]
+    assert losses[-1] < losses[0] - 0.05

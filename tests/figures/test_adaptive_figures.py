@@ -173,3 +173,28 @@ def test_an_attack_that_fails_without_a_defense_shows_nothing(data: StudyData) -
 def test_without_explained_victims_the_table_says_what_to_set(data: StudyData) -> None:
     bare = dataclasses.replace(data, scores=data.scores.drop(columns=table_tip_cosine.LEVEL))
     assert "set `explained`" in table_tip_cosine.draw(bare).caption
+
+
+def test_a_learned_attacker_is_adaptive_without_a_counter_and_counts_for_the_worst_case(
+    data: StudyData,
+) -> None:
+    """It answers every defense by one name, and here it is stronger on TIP than the counter, and weaker on nothing."""
+    own = data.scores[data.scores["attack"] == f"inverting_gradients-{COUNTER}-iterations225"]
+    learned = own.assign(attack="learned_inversion", psnr=own["psnr"] + 2)
+    bare = learned.assign(defense="none", psnr=learned["psnr"] - 8)
+    attacks = [*data.study["attacks"], {"id": "learned_inversion", "name": "learned_inversion"}]
+    study = dataclasses.replace(
+        data,
+        scores=pd.concat([data.scores, learned, bare], ignore_index=True),
+        study={**data.study, "attacks": attacks},
+    )
+    drawn = table_headline.draw(study)
+    found = drawn.data.set_index("defense")
+    assert found.loc["tip", "worst_case_attack"] == "learned_inversion"
+    assert found.loc["tip", "non_adaptive_attack"].startswith("inverting_gradients-iterations")
+    assert found.loc["none", "worst_case_attack"].startswith("inverting_gradients-iterations")
+    assert drawn.shown is not None
+    named = drawn.shown.set_index("Defense").loc["TIP"]
+    assert named["Adaptive, by name"].startswith("Learned inversion: ")
+    assert "Knowing it adds" in named["Verdict"]
+    assert "(Learned inversion)" in named["Verdict"]

@@ -81,8 +81,8 @@ def choose(study: Mapping[str, Any], table: str, cells: Selector, needs: Selecto
     for field in KEYS[table]:
         found = [i for i, item in items(study, field).items() if agrees(item, given.get(field, {}))]
         if field == "attack" and not given.get("threat_model", {}).get("disclosure"):
-            # A counter is our answer to a defense; the papers' attackers had none.
-            found = [i for i in found if not items(study, field)[i].get("counter")]
+            # A counter is our answer to a defense, and so is what learns from its disclosure; the papers' attackers had none.
+            found = [i for i in found if not _informed(items(study, field)[i])]
         if not found:
             raise NotRunError(LACK + _absent(study, field, given.get(field, {})))
         close = [i for i in found if agrees(items(study, field)[i], needs.given().get(field, {}))]
@@ -93,6 +93,13 @@ def choose(study: Mapping[str, Any], table: str, cells: Selector, needs: Selecto
             raise NotRunError(f"no attack of the study uses the {words('prior', given['prior'])}")
         chosen["attack"] = using
     return chosen
+
+
+def _informed(attack: Mapping[str, Any]) -> bool:
+    """Whether an attack needs to know the defense."""
+    entry = catalogue.entries("attacks").get(str(attack.get("name")))
+    needs = entry.requires if entry else ()
+    return bool(attack.get("counter")) or "disclosure" in needs
 
 
 def _absent(study: Mapping[str, Any], field: str, wanted: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import torch
@@ -22,8 +23,10 @@ from gradsiege.cells import priors_of
 from gradsiege.errors import MissingError
 from gradsiege.jobs import Job
 from gradsiege.priors.prior import load_prior
+from gradsiege.priors.resumable import Saving
 from gradsiege.protocol.observation import group, load_observation
 from gradsiege.protocol.reconstruction import Reconstruction, save_reconstruction
+from gradsiege.protocol.simulation import Simulator
 from gradsiege.protocol.threat_model import ThreatModel, require, strip
 from gradsiege.study import Attack
 
@@ -31,7 +34,11 @@ SECONDS_BETWEEN_SAVES = 30.0
 
 
 def attack(
-    job: Job, observation: Path | None = None, engine: str = MEASURED, device: str = "auto"
+    job: Job,
+    observation: Path | None = None,
+    engine: str = MEASURED,
+    device: str = "auto",
+    simulator: Simulator | None = None,
 ) -> None:
     """Write ``reconstructions.safetensors`` and ``trace.parquet``.
 
@@ -40,6 +47,7 @@ def attack(
         observation: a file to attack instead of the study's own.
         engine: ``measured``, or the name of an engine.
         device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
+        simulator: makes clients of the attacker's own, for attacks that learn from them.
     """
     cell, study = job.cell, job.study
     entry = study.one("attacks", cell.attack)
@@ -51,29 +59,19 @@ def attack(
         TrainedPrior(*load_prior(job.input(other, "prior.safetensors")))
         for other in priors_of(cell, study)
     ]
-    attempts = [
-        _attempt(Knowledge(one, threat, next(iter(priors), None), tuple(priors[1:])), entry)
-        for one in several_rounds.seen_by(seen, entry.rounds)
-    ]
-    attempt, *later = attempts
-    if later:
-        attempt = attempt.with_labels(several_rounds.agreed_labels(attempts))
-    # The starts depend on the victim and the seed alone: attacks that start in one space start alike.
-    seed = (study.seed, cell.at("observe").key, "attack")
-    saver = Saver(job)
-    memory = EngineMemory(job.root / "scratch" / "engines")
-    policy = Policy(engine, memory.recall, memory.remember)
-    found = reconstruct(
-        attempt.knowledge,
-        attempt.recipe,
-        entry.restarts,
-        seed,
-        saver.resume,
-        saver.pause,
-        policy,
-        [(one.knowledge, one.recipe) for one in later],
-    )
-    found = replace(found, images=attempt.finish(found.images))
+    knowledge = Knowledge(seen, threat, next(iter(priors), None), tuple(priors[1:]))
+    job.notes = {
+        "threat_model": threat.describe(),
+        "counter": entry.counter,
+        "iterations": entry.iterations,
+        "restarts": entry.restarts,
+        "device": describe(knowledge.device),
+    }
+    learner = recipes.learner(entry.name)
+    if learner:
+        found = _learned(job, learner, knowledge, simulator)
+    else:
+        found = _matched(job, knowledge, engine)
     failures = dict(seen.failures)
     for victim in torch.isfinite(found.matching_loss).logical_not().nonzero().flatten().tolist():
         failures.setdefault(victim, "the matching loss was never finite")
@@ -82,24 +80,76 @@ def attack(
             f"{len(failures)} of {seen.victims} victims: "
             + "; ".join(sorted(set(failures.values())))
         )
-    job.notes = {
-        "threat_model": threat.describe(),
-        "counter": entry.counter,
-        "evaluations": sum(stage.evaluations for stage in attempt.recipe.stages)
-        * entry.restarts
-        * len(attempts),
-        "iterations": entry.iterations,
-        "restarts": entry.restarts,
+    found = replace(found, failures=failures)
+    save_reconstruction(job.path("reconstructions.safetensors"), found)
+    artifacts.write_table(job.path("trace.parquet"), _trace(found))
+
+
+def _seed(job: Job) -> tuple[object, ...]:
+    """Return the names that an attack draws from; attacks that start in one space start alike.
+
+    They depend on the victim and the seed alone, and are none that a client draws from.
+    """
+    return (job.study.seed, job.cell.at("observe").key, "attack")
+
+
+def _matched(job: Job, knowledge: Knowledge, engine: str) -> Reconstruction:
+    """Run a recipe that matches updates."""
+    entry, seen = job.study.one("attacks", job.cell.attack), knowledge.observation
+    rounds = several_rounds.seen_by(seen, entry.rounds)
+    attempts = [_attempt(replace(knowledge, observation=one), entry) for one in rounds]
+    attempt, *later = attempts
+    if later:
+        attempt = attempt.with_labels(several_rounds.agreed_labels(attempts))
+    saver = Saver(job)
+    memory = EngineMemory(job.root / "scratch" / "engines")
+    policy = Policy(engine, memory.recall, memory.remember)
+    found = reconstruct(
+        attempt.knowledge,
+        attempt.recipe,
+        entry.restarts,
+        _seed(job),
+        saver.resume,
+        saver.pause,
+        policy,
+        [(one.knowledge, one.recipe) for one in later],
+    )
+    evaluations = sum(stage.evaluations for stage in attempt.recipe.stages)
+    job.notes |= {
+        "evaluations": evaluations * entry.restarts * len(attempts),
         "engines": found.engines,
-        "device": describe(attempt.knowledge.device),
     }
     if entry.rounds != "first":
         job.notes["rounds"] = f"{entry.rounds} of {1 + len(seen.later)}"
-    kept = kept_channels(several_rounds.seen_by(seen, entry.rounds)[0].update, attempt.update)
+    kept = kept_channels(rounds[0].update, attempt.update)
     kept = {name: flags.cpu() for name, flags in kept.items()}
-    found = replace(found, failures=failures, kept=kept)
-    save_reconstruction(job.path("reconstructions.safetensors"), found)
-    artifacts.write_table(job.path("trace.parquet"), _trace(found))
+    return replace(found, images=attempt.finish(found.images), kept=kept)
+
+
+def _learned(
+    job: Job, learner: ModuleType, knowledge: Knowledge, simulator: Simulator | None
+) -> Reconstruction:
+    """Run an attack that learns from simulated clients; these and its training steps are what it evaluates."""
+    cell, federation = job.cell, job.study.federation
+    entry = job.study.one("attacks", cell.attack)
+    if simulator is None:
+        raise MissingError(
+            f"{entry.id} learns from simulated clients, and none were handed to it: run it by `gradsiege attack`"
+        )
+    own = knowledge.trained("shadow_generator")
+    simulate = simulator(
+        knowledge.observation,
+        federation.round_of(cell.training_stage),
+        federation.rounds,
+        own.weights if own else None,
+    )
+    parameters = learner.Parameters(**entry.parameters)
+    budget = (parameters, entry.iterations)
+    found: Reconstruction = learner.learn(
+        *budget, knowledge, simulate, _seed(job), entry.label_rule, Saving(job)
+    )
+    job.notes |= {"evaluations": parameters.updates + entry.iterations, "device": "cpu"}
+    return found
 
 
 def _attempt(knowledge: Knowledge, entry: Attack) -> Attempt:

@@ -280,11 +280,11 @@ class Shadow(Defense):
         return {"defense": self.name, "arm": self.arm, **asdict(self.parameters)}
 
 
-def build(parameters: Parameters, arm: str, shadow: Path | None = None) -> Defense:
-    """Return the defense with the pretrained generator of stage `shadow`.
+def build(parameters: Parameters, arm: str, shadow: Path | Tensors | None = None) -> Defense:
+    """Return the defense with the pretrained generator of stage `shadow`, or with other weights of one.
 
     As released the generator's weights are loaded and left unused; only its shape matters.
     """
     if shadow is None:
         raise ArtifactError("shadow needs shadow.safetensors: run the stage `shadow` first.")
-    return Shadow(parameters, arm, load_shadow(shadow)[0])
+    return Shadow(parameters, arm, load_shadow(shadow)[0] if isinstance(shadow, Path) else shadow)

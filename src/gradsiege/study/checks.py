@@ -72,6 +72,20 @@ def _check_ids(study: Study) -> None:
                         )
 
 
+def _check_learned(study: Study) -> None:
+    """Refuse what says how updates are matched, beside an attack that matches none."""
+    matching = ("restarts", "update_model", "evaluated_at", "patience", "rounds", "counter")
+    for attack in study.attacks:
+        if "prior:auxiliary_images" not in catalogue.entries("attacks")[attack.name].requires:
+            continue
+        for key in matching:
+            if getattr(attack, key) != Attack.model_fields[key].default:
+                raise StudyError(
+                    f"attacks.{attack.id}: {attack.name} learns from simulated clients and matches no update, so that "
+                    f"{key!r} would change nothing; leave it out"
+                )
+
+
 def _check_gains(study: Study) -> None:
     """Refuse a gain of an attack over itself, or of one that the study does not have."""
     known = [attack.id for attack in study.attacks]
@@ -91,6 +105,7 @@ def check(study: Study) -> None:
     """Refuse contradictions between sections."""
     _check_ids(study)
     _check_gains(study)
+    _check_learned(study)
     if study.explained > study.victims:
         raise StudyError(
             f"explained: {study.explained} victims cannot be explained of {study.victims}; "
@@ -153,9 +168,11 @@ def _check_attack(attack: Attack, study: Study) -> None:
             f"attacks.{attack.id}: 'rounds: {attack.rounds}' needs a threat model that grants several 'rounds'"
         )
     if not any(attack.meets(*pair) for pair in everywhere):
+        what = attack.counter or attack.name
+        defense = f"a defense {what.partition('.')[0]!r} and " if attack.counter else ""
         raise StudyError(
-            f"attacks.{attack.id}: {attack.counter} needs a defense {(attack.counter or '').partition('.')[0]!r} and "
-            "a threat model with 'disclosure: true' in the study; add what is missing, or leave the attack out"
+            f"attacks.{attack.id}: {what} needs {defense}a threat model with 'disclosure: true' in the study; "
+            "add what is missing, or leave the attack out"
         )
     if needed and not {priors[identifier] for identifier in attack.priors} & set(needed):
         raise StudyError(

@@ -116,13 +116,14 @@ class Attack(Method):
     def meets(self, defense: Defense, threat: Threat) -> bool:
         """Whether the attack is run: with a counter, only on the defense that it answers, and where that is disclosed.
 
-        An attack on several rounds runs where several are granted, and no other attack does: it would ignore the grant.
+        One that needs the disclosure itself, whatever the defense, runs wherever that is granted. An attack on several
+        rounds runs where several are granted, and no other attack does: it would ignore the grant.
         """
         if (self.rounds != "first") != (threat.rounds > 1):
             return False
-        if self.counter is None:
-            return True
-        return threat.disclosure and self.counter.partition(".")[0] == defense.name
+        if "disclosure" in self.requires and not threat.disclosure:
+            return False
+        return self.counter is None or self.counter.partition(".")[0] == defense.name
 
     @property
     def priors(self) -> list[str]:
@@ -152,6 +153,14 @@ class Federation(Section):
         [], description="images per local step of every client, in the place of batch_size"
     )
     early_round: Positive = 2
+
+    def round_of(self, stage: str) -> int:
+        """Return how many rounds were over at a training stage.
+
+        >>> [Federation(rounds=9).round_of(stage) for stage in STAGES]
+        [0, 2, 9]
+        """
+        return {"untrained": 0, "early": self.early_round, "late": self.rounds}[stage]
 
     @model_validator(mode="after")
     def _consistent(self) -> Federation:

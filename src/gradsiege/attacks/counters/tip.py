@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -10,12 +11,15 @@ from torch import Tensor
 
 from gradsiege.attacks.counters.attempt import Attempt
 from gradsiege.attacks.counters.views import on_support
+from gradsiege.attacks.engine import regularizers
 from gradsiege.errors import ThreatModelError
 from gradsiege.protocol.local_update import Tensors
 
 VERSION = 1
 REQUIRES = ("disclosure",)
 TINY = 1e-30
+# What the `breaching` framework gives its own feature term; not tuned.
+FEATURES = 0.1
 
 
 def spatial_kernels(update: Tensors) -> list[str]:
@@ -147,3 +151,27 @@ def whitened(attempt: Attempt) -> Attempt:
 def clean_tensors(attempt: Attempt) -> Attempt:
     """Match only what TIP never touches: batch norm, biases, the head and 1x1 convolutions."""
     return attempt.without(spatial_kernels(attempt.update))
+
+
+def head_features(attempt: Attempt) -> Attempt:
+    """Drop flagged channels, and also ask for the head input that the head's own update reveals: the head is never noised.
+
+    For one image and one local step the rows of the head's weight gradient are (p - onehot)_c h and those of its bias
+    gradient (p - onehot)_c, so the features h are known exactly, whatever the noise on convolutions.
+
+    Raises:
+        ThreatModelError: several images or local steps, where the quotient is no image's features.
+    """
+    knowledge = attempt.knowledge
+    seen = knowledge.observation
+    steps = 1 if seen.training is None else seen.training.steps
+    if attempt.images != 1 or steps != 1:
+        raise ThreatModelError(
+            "tip.head_features reads the features of one image from one gradient, not of "
+            f"{attempt.images} images in {steps} local steps; use tip.drop_flagged_channels there"
+        )
+    model = knowledge.model().to(knowledge.device)
+    term = (FEATURES, regularizers.head_features(model, seen.parameters, seen.buffers))
+    return drop_flagged_channels(attempt).each_stage(
+        lambda stage: replace(stage, regularizers=(*stage.regularizers, term))
+    )

@@ -123,11 +123,20 @@ def head_features(model: nn.Module, parameters: Tensors, buffers: Tensors) -> Re
             return candidate.normalised.new_zeros(())
         state = {**parameters, **buffers}
         features = layer_inputs(model, state, candidate.images, [head])[head]
-        weight = candidate.observed[f"{head}.weight"][candidate.labels]
-        bias = candidate.observed[f"{head}.bias"][candidate.labels]
-        return (features - weight / bias[:, None]).square().mean()
+        revealed = revealed_features(candidate.observed, head, candidate.labels)
+        return (features - revealed).square().mean()
 
     return score
+
+
+def revealed_features(update: Tensors, head: str, labels: Tensor) -> Tensor:
+    """Return dW[y] / db[y] for each label, ``[b, features]``: the head's input, exactly, if the update is of one image.
+
+    >>> update = {"head.weight": torch.tensor([[0.5, 1.0], [-1.0, -2.0]]), "head.bias": torch.tensor([0.25, -0.5])}
+    >>> revealed_features(update, "head", torch.tensor([1]))
+    tensor([[2., 4.]])
+    """
+    return update[f"{head}.weight"][labels] / update[f"{head}.bias"][labels][:, None]
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

@@ -1,0 +1,119 @@
+"""Learning To Invert: a network learns from simulated clients what image an update comes from (Wu et al., UAI 2023, arXiv 2210.10880)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from gradsiege.attacks import labels
+from gradsiege.attacks.engine.hashing import Hashing
+from gradsiege.attacks.engine.inverter import Training, plan
+from gradsiege.attacks.engine.recipe import Knowledge
+from gradsiege.errors import StudyError, ThreatModelError
+from gradsiege.priors import auxiliary_images
+from gradsiege.priors.resumable import UNSAVED, Saving
+from gradsiege.protocol.reconstruction import Reconstruction
+from gradsiege.protocol.simulation import Simulate
+from gradsiege.seeds import torch_generator
+
+VERSION = 1
+REQUIRES = ("protocol", "disclosure", "auxiliary", "prior:auxiliary_images")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What the attacker simulates, and the network that learns from it; its training steps are the attack's iterations.
+
+    Attributes:
+        updates: simulated clients, each with one auxiliary image; a second turn through the images mirrors them.
+        bins: numbers that an update is hashed to, about.
+        width: of the hidden layer.
+        dropout: share of its units that drop out in a step.
+        learning_rate, batch_size: of Adam.
+    """
+
+    updates: int = 1500
+    bins: int = 4096
+    width: int = 256
+    dropout: float = 0.3
+    learning_rate: float = 1e-3
+    batch_size: int = 64
+
+
+def learn(
+    parameters: Parameters,
+    iterations: int,
+    knowledge: Knowledge,
+    simulate: Simulate,
+    seed: tuple[object, ...],
+    label_rule: str = "automatic",
+    saving: Saving = UNSAVED,
+) -> Reconstruction:
+    """Return what a network, trained on the updates of the attacker's own clients, makes of the victims' updates.
+
+    The mean squared error on held-out auxiliary images chooses the step whose images are returned and stands for their
+    matching loss; no victim is looked at. One network answers for all victims. It fits every defense that is disclosed: what
+    the defense leaves of an image is what there is to learn.
+
+    Args:
+        parameters, iterations: the budget; an iteration is one step of Adam.
+        knowledge: the stripped observation and a prior `auxiliary_images`.
+        simulate: the client loop with the disclosed defense (`gradsiege.protocol.simulation`).
+        seed: names that all randomness is drawn from, the simulated clients' own included: never what a victim drew.
+        label_rule: how the labels that are handed over are inferred, unless they are granted; the network needs none.
+        saving: checkpoints, among simulated clients and among training steps.
+
+    Raises:
+        StudyError: clients with several images, which have no order that a network could learn to answer in.
+        ThreatModelError: no auxiliary images.
+    """
+    seen = knowledge.observation
+    if seen.images != 1:
+        raise StudyError(
+            f"learned_inversion inverts the update of one image, not of {seen.images}: "
+            "exclude it under protocols with larger batches"
+        )
+    prior = knowledge.trained("auxiliary_images")
+    if prior is None:
+        raise ThreatModelError(
+            "learned_inversion needs the prior 'auxiliary_images'; name it in the study file"
+        )
+    update = {name: value.cpu() for name, value in seen.update.items()}
+    victims = [{k: v[n] for k, v in update.items()} for n in range(seen.victims)]
+    hashing = Hashing.draw(victims[0], parameters.bins, torch_generator(*seed, "hashing"))
+    examples = plan(*auxiliary_images.load(prior.weights), parameters.updates, hashing.features)
+    observed = torch.stack([hashing(one) for one in victims])
+    p = parameters
+    settings = (p.width, p.learning_rate, p.batch_size, p.dropout, iterations)
+    training = Training(examples, observed, *settings, seed)
+    steps = saving.steps(p.updates + iterations, "attack", training.parts(), training.generator)
+    for number in steps:
+        if number < p.updates:
+            one = slice(number, number + 1)
+            own = torch_generator(*seed, "simulated client", number)
+            client = simulate(examples.images[one], examples.labels[one], own)
+            examples.features[number] = hashing(client)
+        else:
+            training.step(number - p.updates)
+    known = seen.labels
+    return _answers(training, labels.infer(update, 1, label_rule) if known is None else known.cpu())
+
+
+def _answers(training: Training, found_labels: torch.Tensor) -> Reconstruction:
+    """Return every victim's images with the error on the held-out ones for their loss, infinite where there is no image."""
+    images, looks = training.answers, training.looks
+    finite = images.flatten(1).isfinite().all(1)
+    place = int(looks.argmin())
+    whole = torch.full((len(images),), 0)
+    return Reconstruction(
+        images=images[:, None],
+        labels=found_labels,
+        matching_loss=torch.where(finite, looks[place], torch.inf),
+        restart=whole,
+        iteration=torch.full_like(whole, training.look_steps[place]),
+        trace=[
+            (step, error.expand(len(images), 1))
+            for step, error in zip(training.look_steps, looks, strict=True)
+        ],
+    )
