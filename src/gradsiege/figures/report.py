@@ -14,12 +14,11 @@ import pandas as pd
 from gradsiege.figures import provenance, table_compute
 from gradsiege.figures.claims_section import section
 from gradsiege.figures.data import Drawn, StudyData
+from gradsiege.figures.data_card import data_card
 from gradsiege.figures.findings import Finding, findings
 from gradsiege.figures.inline import image_address, width_in_pixels
-from gradsiege.figures.labels import label
 from gradsiege.figures.overview import by_reason, coverage, facts, unlisted
 from gradsiege.figures.wording import threat_in_words
-from gradsiege.study import ROLES
 
 READING_ORDER = (
     "table_headline",
@@ -146,7 +145,9 @@ def context(
             {"id": str(threat.get("id", "")), "sentences": threat_in_words(threat)}
             for threat in data.threat_models
         ],
-        "cards": [_card(name, card) for name, card in data.cards.items()],
+        "cards": [
+            data_card(name, card, _folder(data), commands) for name, card in data.cards.items()
+        ],
         "not_run": by_reason(data.not_run),
         "absent": provenance.absent_metrics(data.manifests),
         "failed_jobs": unlisted(provenance.failed_jobs(data.manifests), data.not_run),
@@ -154,6 +155,11 @@ def context(
         "versions": provenance.versions(data.manifests),
         "commits": provenance.commits(data.manifests),
         "commands": commands,
+        "files": {
+            "scores": f"{_folder(data)}/score/…/scores.parquet",
+            "claims": f"{_folder(data)}/tables/table_claims.csv",
+            "manifests": f"{_folder(data)}/…/manifest.json",
+        },
         "settings": json.dumps(dict(data.study), indent=2, ensure_ascii=False, default=str),
     }
 
@@ -204,8 +210,12 @@ def _exhibit(
         table=table_cells(shown, drawn.quiet) if is_table else None,
         data=None if is_table else table_cells(drawn.data.head(MOST_DATA_ROWS)),
         left_out=max(0, len(drawn.data) - MOST_DATA_ROWS),
-        csv=f"results/{data.study.get('study', 'study')}/{'tables' if is_table else 'figures'}/{name}.csv",
+        csv=f"{_folder(data)}/{'tables' if is_table else 'figures'}/{name}.csv",
     )
+
+
+def _folder(data: StudyData) -> str:
+    return f"results/{data.study.get('study', 'study')}"
 
 
 def table_cells(table: pd.DataFrame, quiet: Iterable[int] = ()) -> Cells:
@@ -221,28 +231,3 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return "–" if pd.isna(value) else f"{value:.4g}"
     return str(value)
-
-
-def _card(name: str, card: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of a data card that the report shows."""
-    known = {"name": "", "origin": "", "licence": "not stated", "sha256": ""}
-    sources = [known | dict(source) for source in card.get("sources", ())]
-    licences = dict.fromkeys(str(source["licence"]) for source in sources)
-    counts = {
-        role: sum(number.values()) if isinstance(number, Mapping) else int(number)
-        for role, number in dict(card.get("counts", {})).items()
-    }
-    rank = {role: place for place, role in enumerate(ROLES)}
-    return {
-        "name": label(name),
-        "synthetic": bool(card.get("synthetic", False)),
-        "description": str(card.get("description", "")),
-        "licences": list(licences) or [str(card.get("licence", "not stated"))],
-        "sources": sources,
-        "size": card.get("size"),
-        "classes": [str(name) for name in card.get("classes", ())],
-        "counts": dict(sorted(counts.items(), key=lambda item: rank.get(item[0], len(rank)))),
-        "rule": str(card.get("splitting_rule", "")),
-        "limits": str(card.get("limits", "")),
-        "sha256": dict(card.get("sha256", {})),
-    }
