@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from gradsiege import catalogue
+from gradsiege.analysis.headline import CELL
 from gradsiege.analysis.ledger import FILE, load
 from gradsiege.figures import findings, report
 from gradsiege.figures.data import Drawn, StudyData
 from gradsiege.figures.publish import draw
 
-VOID = {"meta", "link", "img", "input", "br"}
+VOID = {"meta", "link", "img", "input", "br", "wbr"}
 # What says no number of the study: definitions, the study file in words and in full, how to run it.
 EXPLAINS = {"threats", "again", "use", "settings"}
 NAMES = ("table_headline", "table_attacks", "table_defenses", "table_compute", "training_stage")
@@ -177,3 +178,25 @@ def test_the_numbers_of_a_sentence_stand_where_it_leads(
         assert missing == [], (finding.topic, finding.sentence, place)
         checked += len(_numbers(finding.sentence))
     assert checked > 50
+
+
+def test_an_image_that_stands_in_several_roles_is_counted_once(
+    study: StudyData, drawn: dict[str, Drawn]
+) -> None:
+    """The strongest attacker on no defense stands beside every defense; its images are no new attempts."""
+    found = re.search(r"(\d+) of (\d+) attempted images failed", drawn["table_headline"].caption)
+    assert found is not None
+    own = study.attackers[study.attackers["role"] != "no_defense"]
+    cells = own.drop_duplicates([*CELL, "threat_model", "attack"])
+    scores = study.scores[study.scores["kind"] == "attack"]
+    rows = cells.merge(scores, on=[*CELL, "threat_model", "attack"], suffixes=("", "_image"))
+    assert int(found[2]) == len(rows) < len(scores)
+    assert int(found[1]) == int((rows["status"] == "failed").sum())
+
+
+def test_a_sentence_in_a_table_is_wrapped(tree: Tree, drawn: dict[str, Drawn]) -> None:
+    """In one line it would push all that follows it off the page."""
+    shown = drawn["table_headline"].shown
+    assert shown is not None
+    cells = [node for node in tree.by_id["table_headline"].all() if node.has("prose")]
+    assert [cell.text for cell in cells] == list(shown["Verdict"])

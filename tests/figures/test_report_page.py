@@ -25,7 +25,7 @@ COMMANDS = {
     "all": "make reproduce",
     "training_stage": "snakemake results/made_up/figures/training_stage.pdf",
 }
-VOID = {"meta", "link", "img", "input", "br"}
+VOID = {"meta", "link", "img", "input", "br", "wbr"}
 
 
 class Page(HTMLParser):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -19,6 +19,9 @@ from gradsiege.figures.findings import Finding, findings
 from gradsiege.figures.inline import image_address, width_in_pixels
 from gradsiege.figures.overview import by_reason, coverage, facts, unlisted
 from gradsiege.figures.wording import threat_in_words
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 READING_ORDER = (
     "table_headline",
@@ -45,18 +48,21 @@ IN_COMPUTE = "table_compute"
 # Drawn in sections of their own, not among the results.
 ELSEWHERE = (IN_COMPUTE, "table_claims")
 MOST_DATA_ROWS = 60
+# A longer cell is wrapped: a sentence in one line would push all that follows it off the page.
+SENTENCE = 60
 # A cell that begins like a number: sign, digits, a dash for none.
 _NUMBER = re.compile(r"^([+−<]?\s?\d|–$|baseline$|∞)")
 
 
 @dataclass(frozen=True)
 class Cells:
-    """A table ready for the page: headings, which of them are numeric, rows of text."""
+    """A table ready for the page: headings, which of them are numeric, rows of text, which columns hold sentences."""
 
     headings: list[str]
     numeric: list[bool]
     rows: list[list[str]]
     quiet: frozenset[int] = frozenset()
+    prose: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,7 @@ def render(data: StudyData, drawn: Mapping[str, Drawn], commands: Mapping[str, s
         lstrip_blocks=True,
     )
     environment.filters["typeset"] = typeset
+    environment.filters["breakable"] = breakable
     environment.filters["capitalise"] = lambda text: text[:1].upper() + text[1:]
     template = environment.get_template("report.html.j2")
     return template.render(context(data, drawn, commands))
@@ -121,6 +128,17 @@ def typeset(text: str) -> str:
     text = re.sub(r"\bn = (?=\d)", "n\u00a0=\u00a0", text)
     text = re.sub(r"(?<=[\dB%]) (?=\[)", "\u00a0", text)
     return re.sub(r"(\[[^\[\], ]+,) (?=[^\[\], ]+\])", "\\1\u00a0", text)
+
+
+def breakable(text: str) -> Markup:
+    """Let the lines of a path break behind its slashes; what is copied stays the same.
+
+    >>> str(breakable("results/<x>"))
+    'results/<wbr>&lt;x&gt;'
+    """
+    from markupsafe import Markup, escape
+
+    return Markup(str(escape(text)).replace("/", "/<wbr>"))
 
 
 def context(
@@ -224,7 +242,10 @@ def table_cells(table: pd.DataFrame, quiet: Iterable[int] = ()) -> Cells:
     headings = [str(column).strip() for column in table.columns]
     columns = list(zip(*rows, strict=True)) or [()] * len(headings)
     numeric = [bool(column) and all(_NUMBER.match(text) for text in column) for column in columns]
-    return Cells(headings, numeric, rows, frozenset(quiet))
+    prose = [
+        place for place, column in enumerate(columns) if any(len(t) > SENTENCE for t in column)
+    ]
+    return Cells(headings, numeric, rows, frozenset(quiet), frozenset(prose))
 
 
 def _text(value: Any) -> str:
