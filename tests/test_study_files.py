@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -77,3 +78,11 @@ def test_the_dirichlet_study_differs_in_the_partition_and_attacks_nothing() -> N
     assert other.federation == iid.federation.model_copy(update=changes)
     assert {item.name for item in other.defenses} == {item.name for item in iid.defenses}
     assert not cells(other)["attack"]
+
+
+def test_the_artifact_appendix_has_a_row_for_every_study_file() -> None:
+    text = (CONFIG.parent / "docs" / "ARTIFACT.md").read_text()
+    rows = re.findall(r"^\| `([\w/]+\.yaml)` \| .*\b(measured|estimate)\b", text, flags=re.M)
+    studies = {path.relative_to(CONFIG).as_posix() for path in FILES}
+    assert {name for name, _ in rows} == studies
+    assert len(rows) == len(studies)

@@ -392,6 +392,20 @@ def track(
     typer.echo(work(_load(study), root, uri))
 
 
+@app.command(epilog="Example: `gradsiege crate --study config/quick.yaml`")
+def crate(
+    study: StudyOption = QUICK,
+    root: RootOption = Path(),
+    to: Annotated[
+        Path | None, typer.Option(help="The ZIP file; results/<study>/crate.zip unless given.")
+    ] = None,
+) -> None:
+    """Pack a finished study as a Workflow Run RO-Crate: workflow, results, rows, software, hashes."""
+    from gradsiege.inspection.crate import crate as work
+
+    typer.echo(f"wrote {work(_load(study), study, root, to)}")
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; expected errors become one message and a documented exit code."""
     try:

@@ -9,6 +9,9 @@ from scipy import stats
 from gradsiege.analysis.bootstrap import mean_difference_interval, mean_interval
 from gradsiege.analysis.interval import student_interval
 
+STUDIES = 1000
+NOISE = 3 * np.sqrt(0.95 * 0.05 / STUDIES)
+
 
 @pytest.mark.parametrize("method", ["bca", "percentile"])
 @pytest.mark.parametrize("size", [5, 12, 60])
@@ -71,6 +74,29 @@ def _coverage(
 @pytest.mark.parametrize("expanded", [True, False])
 def test_clustered_interval_covers_the_true_mean(method: str, expanded: bool) -> None:
     assert 0.92 <= _coverage(method, expanded, victims=40, studies=2000) <= 0.97
+
+
+@pytest.mark.parametrize("method", ["bca", "percentile"])
+def test_a_paired_clustered_interval_covers_the_true_difference(method: str) -> None:
+    """Attacks that share hard and easy victims (spread 6 dB), and differ by 0.8 dB with skewed noise of an image.
+
+    Pairing is what makes the interval short: the unpaired one would be several times as long.
+    """
+    rng = np.random.default_rng(411)
+    hits, lengths = 0, []
+    for _ in range(STUDIES):
+        victims = np.repeat(np.arange(30), rng.integers(1, 4, 30))
+        hard = rng.normal(0, 6, 30)[victims]
+        own = rng.normal(0, 0.7, 30)[victims] + rng.gamma(2.0, 0.5, len(victims)) - 1.0
+        baseline = 20 + hard + rng.normal(0, 0.3, len(victims))
+        found = mean_difference_interval(
+            baseline + 0.8 + own, baseline, victims, generator=rng, resamples=600, method=method
+        )
+        hits += found.low <= 0.8 <= found.high
+        lengths.append(found.high - found.low)
+    # Three standard errors of a rate of 0.95, and the half point that bootstraps of 30 units fall short.
+    assert 0.95 - NOISE - 0.005 <= hits / STUDIES <= 0.95 + NOISE
+    assert np.mean(lengths) < 6 / np.sqrt(30)
 
 
 def test_expanded_tails_repair_small_studies() -> None:

@@ -91,6 +91,29 @@ def test_both_together_hold_their_level_with_eight_victims() -> None:
     assert _false_findings("both", 8) <= 0.05 + NOISE
 
 
+@pytest.mark.parametrize("side", [-1, 1])
+def test_clustered_pairs_hold_the_level_on_either_margin(side: int) -> None:
+    """Images of a victim share its difference; the mean lies on the lower or on the upper bound."""
+    rng = np.random.default_rng(77)
+    hits, studies = 0, 400
+    for _ in range(studies):
+        victims = np.repeat(np.arange(20), 3)
+        values = 0.5 * side + rng.normal(0, 1, 20)[victims] + rng.normal(0, 0.4, 60)
+        bounds = (-0.5, 9) if side < 0 else (-9, 0.5)
+        hits += tost(values, *bounds, victims, generator=rng)
+    assert hits / studies <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / studies)
+    assert hits > 0, "a test that never finds anything holds every level"
+
+
+def test_images_taken_as_victims_would_break_the_level() -> None:
+    rng = np.random.default_rng(78)
+    hits = 0
+    for _ in range(400):
+        values = 0.5 + rng.normal(0, 1, 20)[np.repeat(np.arange(20), 3)] + rng.normal(0, 0.4, 60)
+        hits += tost_student(values, -9, 0.5).shown
+    assert hits / 400 > 0.1
+
+
 def test_a_small_true_difference_is_found_equivalent() -> None:
     rng = np.random.default_rng(7)
     found = [tost(rng.normal(0.0, 1, 30), -1, 1, generator=rng) for _ in range(200)]

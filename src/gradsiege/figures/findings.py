@@ -15,6 +15,7 @@ from gradsiege.figures.table_headline import standing
 from gradsiege.figures.wording import number, percent, percent_interval, with_interval
 
 UNDEFENDED = ("table_attacks", "attack_defense_heatmap")
+STANDING = ("table_headline", "table_defenses", "attack_defense_heatmap")
 DEFENDED = ("table_defenses", "privacy_utility", "attack_defense_heatmap")
 
 
@@ -43,7 +44,7 @@ def findings(data: StudyData) -> list[Finding]:
     return [
         *_undefended(data)[:MOST],
         *_stages(data)[:MOST],
-        *[Finding("Which protection survives", text) for text in standing(data)[:MOST]],
+        *[Finding("Which protection survives", text, STANDING) for text in standing(data)[:MOST]],
         *_defenses(data)[: 2 * MOST],
         *_failures(data),
         *([Finding("Claims", tally(data.outcomes), ("claims",))] if data.claims else []),

@@ -38,26 +38,27 @@ def publish(names: list[str], study: Study, root: Path, file: Path) -> list[Path
         file: where the study file lies, for the commands that the report prints.
     """
     data = load_study(study, root)
-    choice = _choice(file)
     written: list[Path] = []
     for given in names:
         name = Path(given).stem
         if name == REPORT:
-            written.append(_report(study, data, root, choice))
+            written.append(_report(study, data, root, file))
             continue
         written += save(draw(name, data), folder_of(name, study, root), name)
     return written
 
 
-def _report(study: Study, data: StudyData, root: Path, choice: str) -> Path:
+def _report(study: Study, data: StudyData, root: Path, file: Path) -> Path:
     from gradsiege.figures.report import render
 
     drawn = {name: draw(name, data) for name in study.figures}
-    path = root / "results" / study.study / "report.html"
+    path, choice = root / "results" / study.study / "report.html", _choice(file)
     # All of them: a sentence may rest on a table that this report does not show.
     commands = {name: _command(name, study, choice) for name in catalogue.entries("figures")}
     commands["all"] = f"snakemake{choice}"
     commands["report"] = f"snakemake {path.relative_to(root)}{choice}"
+    commands["verify"] = f"gradsiege verify --study {_near(file)}"
+    commands["fetch"] = f"gradsiege fetch --study {_near(file)}"
     artifacts.write_text(path, render(data, drawn, commands))
     return path
 
@@ -74,6 +75,10 @@ def _choice(file: Path) -> str:
     >>> _choice(Path("config/paper/shadow.yaml")), _choice(Path("config/quick.yaml"))
     (' --config study=config/paper/shadow.yaml', '')
     """
-    here = Path.cwd()
-    near = file.relative_to(here) if file.is_absolute() and file.is_relative_to(here) else file
+    near = _near(file)
     return "" if near == DEFAULT else f" --config study={near}"
+
+
+def _near(file: Path) -> Path:
+    here = Path.cwd()
+    return file.relative_to(here) if file.is_absolute() and file.is_relative_to(here) else file

@@ -7,19 +7,21 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from gradsiege.figures import provenance, table_compute
 from gradsiege.figures.claims_section import section
 from gradsiege.figures.data import Drawn, StudyData
+from gradsiege.figures.data_card import data_card
 from gradsiege.figures.findings import Finding, findings
 from gradsiege.figures.inline import image_address, width_in_pixels
-from gradsiege.figures.labels import label
 from gradsiege.figures.overview import by_reason, coverage, facts, unlisted
 from gradsiege.figures.wording import threat_in_words
-from gradsiege.study import ROLES
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 READING_ORDER = (
     "table_headline",
@@ -46,18 +48,21 @@ IN_COMPUTE = "table_compute"
 # Drawn in sections of their own, not among the results.
 ELSEWHERE = (IN_COMPUTE, "table_claims")
 MOST_DATA_ROWS = 60
+# A longer cell is wrapped: a sentence in one line would push all that follows it off the page.
+SENTENCE = 60
 # A cell that begins like a number: sign, digits, a dash for none.
 _NUMBER = re.compile(r"^([+−<]?\s?\d|–$|baseline$|∞)")
 
 
 @dataclass(frozen=True)
 class Cells:
-    """A table ready for the page: headings, which of them are numeric, rows of text."""
+    """A table ready for the page: headings, which of them are numeric, rows of text, which columns hold sentences."""
 
     headings: list[str]
     numeric: list[bool]
     rows: list[list[str]]
     quiet: frozenset[int] = frozenset()
+    prose: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ def render(data: StudyData, drawn: Mapping[str, Drawn], commands: Mapping[str, s
         lstrip_blocks=True,
     )
     environment.filters["typeset"] = typeset
+    environment.filters["breakable"] = breakable
     environment.filters["capitalise"] = lambda text: text[:1].upper() + text[1:]
     template = environment.get_template("report.html.j2")
     return template.render(context(data, drawn, commands))
@@ -122,6 +128,17 @@ def typeset(text: str) -> str:
     text = re.sub(r"\bn = (?=\d)", "n\u00a0=\u00a0", text)
     text = re.sub(r"(?<=[\dB%]) (?=\[)", "\u00a0", text)
     return re.sub(r"(\[[^\[\], ]+,) (?=[^\[\], ]+\])", "\\1\u00a0", text)
+
+
+def breakable(text: str) -> Markup:
+    """Let the lines of a path break behind its slashes; what is copied stays the same.
+
+    >>> str(breakable("results/<x>"))
+    'results/<wbr>&lt;x&gt;'
+    """
+    from markupsafe import Markup, escape
+
+    return Markup(str(escape(text)).replace("/", "/<wbr>"))
 
 
 def context(
@@ -146,7 +163,9 @@ def context(
             {"id": str(threat.get("id", "")), "sentences": threat_in_words(threat)}
             for threat in data.threat_models
         ],
-        "cards": [_card(name, card) for name, card in data.cards.items()],
+        "cards": [
+            data_card(name, card, _folder(data), commands) for name, card in data.cards.items()
+        ],
         "not_run": by_reason(data.not_run),
         "absent": provenance.absent_metrics(data.manifests),
         "failed_jobs": unlisted(provenance.failed_jobs(data.manifests), data.not_run),
@@ -154,6 +173,11 @@ def context(
         "versions": provenance.versions(data.manifests),
         "commits": provenance.commits(data.manifests),
         "commands": commands,
+        "files": {
+            "scores": f"{_folder(data)}/score/…/scores.parquet",
+            "claims": f"{_folder(data)}/tables/table_claims.csv",
+            "manifests": f"{_folder(data)}/…/manifest.json",
+        },
         "settings": json.dumps(dict(data.study), indent=2, ensure_ascii=False, default=str),
     }
 
@@ -204,8 +228,12 @@ def _exhibit(
         table=table_cells(shown, drawn.quiet) if is_table else None,
         data=None if is_table else table_cells(drawn.data.head(MOST_DATA_ROWS)),
         left_out=max(0, len(drawn.data) - MOST_DATA_ROWS),
-        csv=f"results/{data.study.get('study', 'study')}/{'tables' if is_table else 'figures'}/{name}.csv",
+        csv=f"{_folder(data)}/{'tables' if is_table else 'figures'}/{name}.csv",
     )
+
+
+def _folder(data: StudyData) -> str:
+    return f"results/{data.study.get('study', 'study')}"
 
 
 def table_cells(table: pd.DataFrame, quiet: Iterable[int] = ()) -> Cells:
@@ -214,35 +242,13 @@ def table_cells(table: pd.DataFrame, quiet: Iterable[int] = ()) -> Cells:
     headings = [str(column).strip() for column in table.columns]
     columns = list(zip(*rows, strict=True)) or [()] * len(headings)
     numeric = [bool(column) and all(_NUMBER.match(text) for text in column) for column in columns]
-    return Cells(headings, numeric, rows, frozenset(quiet))
+    prose = [
+        place for place, column in enumerate(columns) if any(len(t) > SENTENCE for t in column)
+    ]
+    return Cells(headings, numeric, rows, frozenset(quiet), frozenset(prose))
 
 
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return "–" if pd.isna(value) else f"{value:.4g}"
     return str(value)
-
-
-def _card(name: str, card: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of a data card that the report shows."""
-    known = {"name": "", "origin": "", "licence": "not stated", "sha256": ""}
-    sources = [known | dict(source) for source in card.get("sources", ())]
-    licences = dict.fromkeys(str(source["licence"]) for source in sources)
-    counts = {
-        role: sum(number.values()) if isinstance(number, Mapping) else int(number)
-        for role, number in dict(card.get("counts", {})).items()
-    }
-    rank = {role: place for place, role in enumerate(ROLES)}
-    return {
-        "name": label(name),
-        "synthetic": bool(card.get("synthetic", False)),
-        "description": str(card.get("description", "")),
-        "licences": list(licences) or [str(card.get("licence", "not stated"))],
-        "sources": sources,
-        "size": card.get("size"),
-        "classes": [str(name) for name in card.get("classes", ())],
-        "counts": dict(sorted(counts.items(), key=lambda item: rank.get(item[0], len(rank)))),
-        "rule": str(card.get("splitting_rule", "")),
-        "limits": str(card.get("limits", "")),
-        "sha256": dict(card.get("sha256", {})),
-    }

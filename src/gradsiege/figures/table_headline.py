@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from gradsiege.analysis.headline import CELL, MARGIN, NEGLIGIBLE, ROLES, headline
+from gradsiege.analysis.headline import CELL, IDS, MARGIN, NEGLIGIBLE, ROLES, headline
 from gradsiege.figures.budget_curves import families
 from gradsiege.figures.data import Drawn, StudyData
 from gradsiege.figures.labels import label
@@ -25,7 +25,7 @@ from gradsiege.figures.wording import (
     with_interval,
 )
 
-VERSION = 1
+VERSION = 2
 TITLE = "Which protection survives: defenses by worst case at equal accuracy"
 FOLDED = ["Data, model", "Where", "No defense"]
 
@@ -154,6 +154,7 @@ def _line(data: StudyData, part: pd.DataFrame) -> dict[str, str]:
     return {
         "Rank": number(first["rank"], 0),
         "Defense": label(first["defense"], name),
+        "Verdict": sentence(data, part),
         "Data, model": f"{label(first['dataset'])}, {label(first['model'])}",
         "Where": f"{first['training_stage']}, {label(first['protocol'])}",
         "Accuracy": percent(first["accuracy"], 1) + _change(first, name),
@@ -163,7 +164,6 @@ def _line(data: StudyData, part: pd.DataFrame) -> dict[str, str]:
         "Worst case": _reached(worst, hits),
         "Worst − none [dB]": DASH if name == "none" else _paired(worst, "to_none"),
         "Adaptive − blind [dB]": DASH if gained is None else _paired(gained, "to_blind"),
-        "Verdict": sentence(data, part),
     }
 
 
@@ -211,6 +211,12 @@ def standing(data: StudyData) -> list[str]:
     return said
 
 
+def _once(table: pd.DataFrame) -> pd.DataFrame:
+    """Each attack on each setting once: it may stand in several roles, and undefended beside every defense."""
+    own = table[table["role"] != "no_defense"]
+    return own.drop_duplicates(IDS)
+
+
 def _caption(data: StudyData, table: pd.DataFrame) -> str:
     apart = table.drop_duplicates(SETTING)["comparable"].eq(False).sum()
     rest = (
@@ -224,5 +230,5 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
         "A protection leaks if its strongest attacker is shown to beat the best control (interval above zero), or to "
         "identify more victims than chance and controls (Wilson limit). Without a leak it survives, with one it survives "
         f"in part where attackers are shown to lose more than {NEGLIGIBLE:g} dB against no defense, and else not. "
-        f"{INTERVAL}{counts_note(table)}{synthetic_note(data, table['dataset'])}"
+        f"{INTERVAL}{counts_note(_once(table))}{synthetic_note(data, table['dataset'])}"
     )

@@ -1,0 +1,146 @@
+"""`gradsiege crate`: read back by its library, it is a Workflow Run RO-Crate with the study's own files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from rocrate.rocrate import ROCrate
+
+from gradsiege import artifacts
+from gradsiege.cells import cells
+from gradsiege.study import Study
+
+Finished = tuple[Study, Path]
+Verb = Callable[..., int]
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def packed(
+    finished_study: Finished, verb: Verb, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """The crate of the tiny study, and the root of what was packed."""
+    import shutil
+
+    root = tmp_path_factory.mktemp("packed") / "root"
+    shutil.copytree(finished_study[1], root)
+    where = ("--study", root / "tiny.yaml", "--root", root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(REPOSITORY)
+        assert verb("publish", "privacy_utility", "report", *where) == 0
+        assert verb("crate", *where) == 0
+    return root / "results" / "tiny" / "crate.zip", root
+
+
+@pytest.fixture(scope="module")
+def opened(packed: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("crate")
+    with zipfile.ZipFile(packed[0]) as archive:
+        archive.extractall(folder)
+    return ROCrate(folder)
+
+
+def test_what_the_profile_requires(opened: Any) -> None:
+    """Workflow Run Crate 0.5: a main workflow, one action that ran it, what went in, what came out, when."""
+    root, workflow = opened.root_dataset, opened.mainEntity
+    profiles = {one.id for one in root["conformsTo"]}
+    assert {f"https://w3id.org/ro/wfrun/{kind}/0.5" for kind in ("process", "workflow")} < profiles
+    assert all(opened.get(profile).type == "CreativeWork" for profile in profiles)
+    assert {"File", "SoftwareSourceCode", "ComputationalWorkflow"} <= set(workflow.type)
+    assert workflow["programmingLanguage"]["name"] == "Snakemake"
+    actions = opened.get_by_type("CreateAction")
+    assert len(actions) == 1
+    (action,) = actions
+    assert root["mentions"] == action
+    assert action["instrument"] is workflow
+    assert action["startTime"] < action["endTime"] == root["datePublished"]
+    assert action["actionStatus"] == "http://schema.org/CompletedActionStatus"
+    assert root["license"].id == "https://spdx.org/licenses/Apache-2.0"
+    for field in ("name", "description"):
+        assert root[field]
+    for slot, value in (("input", "config/tiny.yaml"), ("output", "results/tiny/report.html")):
+        parameter = workflow[slot]
+        assert parameter.type == "FormalParameter"
+        assert opened.get(value)["exampleOfWork"] == parameter
+        assert opened.get(value) in action[{"input": "object", "output": "result"}[slot]]
+
+
+def test_files_software_and_data_are_those_of_the_run(
+    opened: Any, packed: tuple[Path, Path], finished_study: Finished
+) -> None:
+    study, _ = finished_study
+    action = opened.get("#run")
+    results = {entity.id for entity in action["result"]}
+    assert {
+        f"results/tiny/figures/privacy_utility.{kind}" for kind in ("csv", "pdf", "svg")
+    } < results
+    rows = [one for one in results if one.endswith((".parquet", "manifest.json"))]
+    of_stages = cells(study)
+    assert len(rows) == 2 * (len(of_stages["score"]) + len(of_stages["federate"]))
+    manifest = json.loads((packed[1] / next(one for one in rows if "manifest" in one)).read_text())
+    software = {
+        one["name"]: one["softwareVersion"] for one in opened.mainEntity["softwareRequirements"]
+    }
+    assert software.items() >= manifest["environment"]["versions"].items()
+    assert opened.get("#data-digits")["license"]
+    assert opened.get("#data-digits") in action["object"]
+
+
+def test_every_hash_is_that_of_the_file(opened: Any) -> None:
+    files = [entity for entity in opened.data_entities if "sha256" in entity.properties()]
+    assert {"Snakefile", "requirements.lock", "workflow/rules/attack.smk"} < {f.id for f in files}
+    for entity in files:
+        content = (Path(opened.source) / unquote(entity.id)).read_bytes()
+        assert entity["sha256"] == hashlib.sha256(content).hexdigest(), entity.id
+        assert int(entity["contentSize"]) == len(content)
+
+
+def test_the_same_study_gives_the_same_bytes(
+    packed: tuple[Path, Path], verb: Verb, tmp_path: Path
+) -> None:
+    path, root = packed
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(REPOSITORY)
+        again = ("--study", root / "tiny.yaml", "--root", root, "--to", tmp_path / "again.zip")
+        assert verb("crate", *again) == 0
+    assert (tmp_path / "again.zip").read_bytes() == path.read_bytes()
+
+
+def test_only_a_whole_run_is_packed(
+    study_copy: Finished,
+    verb: Verb,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study, root = study_copy
+    monkeypatch.chdir(REPOSITORY)
+    where = ("--study", root / "tiny.yaml", "--root", root)
+    assert verb("crate", *where) == 4
+    assert "report.html does not exist; run the study to its end" in capsys.readouterr().err
+    lost = cells(study)["score"][0]
+    (lost.folder(study, root) / artifacts.MANIFEST).unlink()
+    assert verb("crate", *where) == 4
+    assert (
+        f"1 of 20 cells of study tiny are not finished, such as score {lost.key}"
+        in capsys.readouterr().err
+    )
+
+
+def test_without_the_library_it_says_what_to_install(
+    packed: tuple[Path, Path],
+    verb: Verb,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "rocrate.rocrate", None)
+    monkeypatch.chdir(REPOSITORY)
+    assert verb("crate", "--study", packed[1] / "tiny.yaml", "--root", packed[1]) == 5
+    assert "gradsiege[pipeline]" in capsys.readouterr().err
