@@ -144,8 +144,8 @@ def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
 
 @pytest.fixture(scope="session")
 def shareable(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """The finished study, which `dvc.yaml` lists; a folder beside it is free for a remote."""
-    workspace = finished.copy(tmp_path_factory.mktemp("shared") / "gradsiege")
+    """The finished study, which `dvc.yaml` lists; tests change copies of it only."""
+    workspace = finished.copy(tmp_path_factory.mktemp("shareable") / "gradsiege")
     workspace.rewrite("dvc.yaml", "published: [quick]", "published: [tiny]")
     workspace.rewrite("dvc.yaml", "published_shadows: [quick]", "published_shadows: []")
     return workspace

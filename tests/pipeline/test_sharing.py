@@ -29,16 +29,17 @@ def objects(workspace, store: Path) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def shared(shareable):
+def shared(shareable, tmp_path_factory):
     """The finished study, its bundles shared through a remote in a folder beside it."""
-    store = shareable.folder.parent / "store"
+    workspace = shareable.copy(tmp_path_factory.mktemp("shared") / "gradsiege")
+    store = workspace.folder.parent / "store"
     store.mkdir()
-    shareable.run("dvc", "remote", "add", "--local", "--default", "store", str(store))
-    said = shareable.run("gradsiege", "share", *STUDY)
+    workspace.run("dvc", "remote", "add", "--local", "--default", "store", str(store))
+    said = workspace.run("gradsiege", "share", *STUDY)
     assert f"are at store ({store})" in said
-    shareable.run("git", "add", "--all")
-    shareable.run("git", "commit", "--quiet", "--message", "share tiny")
-    return shareable
+    workspace.run("git", "add", "--all")
+    workspace.run("git", "commit", "--quiet", "--message", "share tiny")
+    return workspace
 
 
 def clone_of(shared, folder: Path, store: Path):

@@ -16,6 +16,7 @@ from gradsiege.analysis import ledger
 from gradsiege.artifacts import MANIFEST
 from gradsiege.datasets import supply
 from gradsiege.errors import GradSiegeError, nearest
+from gradsiege.inspection.checkup import stages_of
 from gradsiege.inspection.status import DONE, status
 from gradsiege.study import load
 
@@ -225,6 +226,19 @@ SHOWN = [
     cell for stage in ("fetch", "federate", "observe", "score") for cell in CELLS[stage]
 ]
 EVIDENCE = [path for cell in SHOWN for path in files_read(cells.Cell("publish"), cell)]
+
+
+def evidence(name):
+    """What one figure or table is drawn from, so that it can be drawn where no more than that was restored."""
+    stages = ("fetch", *stages_of(name))
+    return [
+        path
+        for cell in SHOWN
+        if cell.stage in stages
+        for path in files_read(cells.Cell("publish"), cell)
+    ]
+
+
 EVIDENCE_DIGESTS = [cells.digest(cell, STUDY) for cell in SHOWN]
 # The ledger of claims, which the report, one table and the figures of published points quote; a repository may lack it.
 CLAIMS = ledger.FILE.read_text(encoding="utf-8") if ledger.FILE.is_file() else ""

@@ -3,7 +3,7 @@
 
 rule figure:
     input:
-        EVIDENCE,
+        lambda wildcards: evidence(wildcards.figure),
     output:
         multiext(f"{RESULTS}/figures/{{figure}}", ".pdf", ".svg", ".csv"),
         report(
@@ -31,7 +31,7 @@ rule figure:
 
 rule table:
     input:
-        EVIDENCE,
+        lambda wildcards: evidence(wildcards.table),
     output:
         report(
             f"{RESULTS}/tables/{{table}}.csv",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 VERSION = 1
+REQUIRES = ("federate", "observe", "score")
 TITLE = "What Shadow changes, published and ours"
 PAPER = "Shadow"
 RULES = ("difference_sign", "at_least")

@@ -11,6 +11,7 @@ from gradsiege.figures.claim_words import claimed, measured, part_names, place, 
 from gradsiege.figures.data import Drawn, StudyData
 
 VERSION = 1
+REQUIRES = ("federate", "observe", "score")
 TITLE = "Published claims and their verdicts"
 COLUMNS = [
     "claim", "paper", "source", "place", "origin", "statement", "rule", "verdict", "why", "stand_in",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 VERSION = 1
+REQUIRES = ("federate", "observe", "score")
 TITLE = "Explanations: where the model looks, before and after the defense"
 MOST_CELLS, MOST_VICTIMS = 8, 3
 COLUMNS = [*CELL_KEY, "victim", "correlation", "blank_before", "blank_after"]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 VERSION = 1
+REQUIRES = ("federate", "observe", "score")
 TITLE = "Channels that the defense changes, and their spectra"
 MOST_CELLS = 6
 COLUMNS = [*CELL_KEY, "kind", "layer", "channel", "coefficient", "change"]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 VERSION = 1
+REQUIRES = ("federate", "observe", "score")
 TITLE = "Explanations scored: deletion and insertion before and after the defense"
 CURVES = {"deletion": "lower is better", "insertion": "higher is better"}
 PANEL = ["dataset", "model"]
