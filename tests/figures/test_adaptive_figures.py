@@ -145,7 +145,7 @@ def test_the_headline_points_to_budget_curves_only_where_there_are_some(data: St
     ):
         study = {**data.study, "figures": figures, "attacks": attacks}
         said = table_headline.sentence(dataclasses.replace(data, study=study), part)
-        assert "No counter works here: drop flagged channels" in said
+        assert "No informed attack does better here: drop flagged channels" in said
         assert ("budget curves show how hard we tried" in said) == shown
         assert said.endswith(".")
 

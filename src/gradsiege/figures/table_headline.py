@@ -112,7 +112,7 @@ def _adaptive(data: StudyData, part: pd.DataFrame) -> str:
         return f"Knowing it adds {gain} ({name})."
     tried = name if len(informed) == 1 else f"the best of {len(informed)}, {name},"
     effort = "; the budget curves show how hard we tried" if _shows_budgets(data) else ""
-    return f"No counter works here: {tried} adds {gain}{effort}."
+    return f"No informed attack does better here: {tried} adds {gain}{effort}."
 
 
 def _shows_budgets(data: StudyData) -> bool:

@@ -1,0 +1,44 @@
+"""The README's list of methods is the catalogue: a method that is not named there, or is gone, is found here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gradsiege import catalogue
+
+ROWS = re.findall(
+    r"^\| ([\w ]+).*? \| (.*) \|$",
+    (Path(__file__).parents[1] / "README.md").read_text().partition("## What is implemented")[2],
+    flags=re.MULTILINE,
+)
+DATASETS = ("data sets in the box", "fetched by ", "supplied by you ")
+
+
+def named(*kinds: str) -> list[str]:
+    """Names in the rows of these kinds."""
+    return [name for kind, names in ROWS if kind in kinds for name in re.findall(r"`(\w+)`", names)]
+
+
+@pytest.mark.parametrize("kind", ["models", "defenses", "priors", "attacks"])
+def test_every_method_is_named_once(kind: str) -> None:
+    assert sorted(named(kind)) == sorted(catalogue.entries(kind))
+
+
+def test_every_data_set_is_named_once() -> None:
+    assert sorted(named(*DATASETS)) == sorted(catalogue.entries("datasets"))
+
+
+@pytest.mark.parametrize("kind", ["defenses", "attacks"])
+def test_released_arms_are_said(kind: str) -> None:
+    (row,) = (names for found, names in ROWS if found == kind)
+    released = re.findall(r"`(\w+)`", row.partition("as released:")[2])
+    entries = catalogue.entries(kind)
+    assert set(released) == {name for name in entries if "as_released" in entries[name].arms}
+
+
+def test_every_defense_but_none_has_a_counter() -> None:
+    answered = {name.partition(".")[0] for name in catalogue.entries("counters")}
+    assert answered == set(catalogue.entries("defenses")) - {"none"}
