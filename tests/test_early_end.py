@@ -90,11 +90,12 @@ def test_a_federation_that_was_stopped_ends_with_the_same_bytes(
     assert prints(folder) == before
 
 
-# The tiny study trains an autoencoder alone; tests/attacks/test_generator_attacks.py stops and resumes the others.
+# The tiny study trains an autoencoder alone; tests/attacks/test_generator_attacks.py stops and resumes the others, and
+# tests/attacks/test_learned_inversion.py what learns from clients of its own.
 WITHOUT_GENERATOR = [
     name
     for name, entry in catalogue.entries("attacks").items()
-    if "prior:staged_gan" not in entry.requires
+    if not {"prior:staged_gan", "prior:auxiliary_images"} & set(entry.requires)
 ]
 
 
@@ -195,7 +196,7 @@ SMALL_PRIORS: dict[str, dict[str, Any]] = {
 
 
 def test_the_priors_that_train_in_steps_are_known() -> None:
-    stepless = {"pca", "shadow_generator", "biggan", "stylegan2"}
+    stepless = {"pca", "auxiliary_images", "shadow_generator", "biggan", "stylegan2"}
     assert {*SMALL_PRIORS, *stepless} == set(catalogue.entries("priors"))
 
 

@@ -37,7 +37,10 @@ GUARDS = {
     "the last restart's image is returned with the best one's score": (
         ("attacks/test_engine.py", "test_the_returned_image_is_the_arg_min_image"),
         ("attacks/test_engine.py", "test_best_restart_is_chosen_by_matching_loss"),
-        ("attacks/test_gifd.py", "test_as_released_shows_the_last_restart_under_the_least_loss"),
+        (
+            "attacks/test_gifd_as_released.py",
+            "test_as_released_shows_the_last_restart_under_the_least_loss",
+        ),
     ),
     "inferred labels are put in order with the true ones": (
         ("test_walls.py", "test_no_labels_are_left_after_stripping"),

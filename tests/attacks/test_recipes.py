@@ -62,7 +62,7 @@ def small_prior() -> TrainedPrior:
 PIXEL_RECIPES = [
     name
     for name, entry in catalogue.entries("attacks").items()
-    if "prior:staged_gan" not in entry.requires
+    if not {"prior:staged_gan", "prior:auxiliary_images"} & set(entry.requires)
 ]
 
 
