@@ -1,0 +1,86 @@
+"""The tables kept in docs/results: every one of a recorded run, and every number in the prose beside them one of theirs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+KEPT = ROOT / "docs" / "results"
+STUDIES = sorted(
+    folder.name for folder in KEPT.iterdir() if folder.is_dir() and folder.name[0] != "_"
+)
+DECIMAL = re.compile(r"(?<![\w.])-?\d+\.\d+(?![\w.])")
+
+
+def numbers(folder: Path) -> set[float]:
+    """Return every number of the tables in a folder."""
+    found = set()
+    for table in folder.glob("*.csv"):
+        with table.open(newline="") as lines:
+            for row in csv.reader(lines):
+                for field in row:
+                    try:
+                        found.add(float(field))
+                    except ValueError:
+                        continue
+    return found
+
+
+def unfounded(prose: str, known: set[float], settings: str) -> list[str]:
+    """Return the decimals of a text that no table rounds to, as they stand, without sign or in percent, and no setting is.
+
+    >>> unfounded("gains 4.7 dB, 61.5 % of 0.01; 9.9", {4.651, 0.615}, "sigma: 0.01")
+    ['9.9']
+    """
+    missing = []
+    for text in DECIMAL.findall(prose):
+        digits = len(text.partition(".")[2])
+        value = abs(float(text))
+        half = 0.500001 * 10.0**-digits
+        near = any(
+            abs(abs(number) * scale - value) <= half for number in known for scale in (1, 100)
+        )
+        if not near and text not in DECIMAL.findall(settings):
+            missing.append(text)
+    return missing
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_number_of_the_prose_stands_in_a_table(study: str) -> None:
+    folder = KEPT / study
+    settings = (ROOT / "config" / f"{study}.yaml").read_text()
+    assert unfounded((folder / "README.md").read_text(), numbers(folder), settings) == []
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_run_is_on_record_and_whole(study: str) -> None:
+    prose = (KEPT / study / "README.md").read_text()
+    if "before runs were recorded" in " ".join(prose.split()):
+        assert not (KEPT / study / "run.json").exists()
+        return
+    record = json.loads((KEPT / study / "run.json").read_text())
+    assert record["commits"]
+    assert not [text for text in record["commits"] if text.endswith("changes")]
+    assert record["devices"]
+    for line in record["not run"]:
+        stage, key = line.partition(":")[0].split(" ")
+        assert key.split("/")[-1] in prose, (
+            f"{study}: {stage} {key} did not run, and the text does not say so"
+        )
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_chart_of_the_prose_is_kept(study: str) -> None:
+    folder = KEPT / study
+    for name in re.findall(r"\]\(([\w.]+)\)", (folder / "README.md").read_text()):
+        assert (folder / name).is_file(), name
+
+
+def test_a_number_from_nowhere_is_found() -> None:
+    assert unfounded("12.4 dB", {12.35, 1.0}, "") == []
+    assert unfounded("12.4 dB and -3.0", {-12.44}, "") == ["-3.0"]
