@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from gradsiege.figures import style
@@ -18,7 +17,7 @@ from gradsiege.figures.wording import INTERVAL, counts_note, joined, number, syn
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 1
+VERSION = 2
 TITLE = "Privacy against utility along the strength of each defense"
 PLACE = ["dataset", "model"]
 COLUMNS, HEIGHT = 4, 1.75  # panels side by side; inches
@@ -64,8 +63,8 @@ def draw(data: StudyData) -> Drawn:
         for panel, (key, own) in zip(flat, panels, strict=False):
             place = table[(table[PLACE] == list(key[:2])).all(axis=1)]
             _behind(panel, place, str(key[2]))
-            _curve(panel, own, str(key[2]))
             _limits(panel, place)
+            _curve(panel, own, str(key[2]))
             _title(panel, own, several=len(table[PLACE].drop_duplicates()) > 1)
         for panel in flat[len(panels) :]:
             panel.set_axis_off()
@@ -80,9 +79,9 @@ def _title(panel: Axes, own: pd.DataFrame, *, several: bool) -> None:
     swept = own.loc[own["value"] != "", "text"]
     words = [swept.iloc[0].rpartition(" ")[0]] if len(swept) else []
     words += [f"{label(first['dataset'])}, {label(first['model'])}"] if several else []
-    panel.set_title(label(str(first["method"])), pad=12)
+    panel.set_title(label(str(first["method"])), pad=4 + 8 * len(words))
     place: dict[str, Any] = {"transform": panel.transAxes, "fontsize": 6.5, "color": style.MUTED}
-    panel.text(0, 1.03, " · ".join(words), **place).set_in_layout(False)
+    panel.text(0, 1.03, "\n".join(words), **place)
 
 
 def _behind(panel: Axes, place: pd.DataFrame, method: str) -> None:
@@ -124,7 +123,9 @@ def _curve(panel: Axes, own: pd.DataFrame, method: str) -> None:
         "marker": style.marker(method),
         "linestyle": "",
     }
-    panel.plot(x, own["bound_psnr"], markerfacecolor="none", markersize=5, zorder=3, **options)
+    # A defense that hardly touches the images has a bound far above all points: it stands at the frame.
+    bound = own["bound_psnr"].clip(upper=panel.get_ylim()[1])
+    panel.plot(x, bound, markerfacecolor="none", markersize=5, zorder=3, clip_on=False, **options)
     for index, (_, row) in enumerate(own.iterrows()):
         # Points that are on no curve tend to lie together: their names go up and down in turn.
         above = not row["value"] and index % 2
@@ -143,9 +144,8 @@ def _curve(panel: Axes, own: pd.DataFrame, method: str) -> None:
 
 def _limits(panel: Axes, place: pd.DataFrame) -> None:
     """The same limits in all panels of one data set and model, with room for the text."""
-    points = place[["worst", "bound_psnr"]].to_numpy(dtype=float)
-    low, high = float(np.nanmin(points)), float(np.nanmax(points))
-    panel.set_ylim(low - 0.2 * (high - low + 1), high + 0.12 * (high - low + 1))
+    low, high = float(place["worst"].min()), float(place["worst_high"].max())
+    panel.set_ylim(low - 0.3 * (high - low + 1), high + 0.12 * (high - low + 1))
     across = 100 * place["accuracy"]
     room = float(across.max() - across.min()) + 4
     panel.set_xlim(across.min() - 0.15 * room, across.max() + 0.3 * room)
@@ -158,7 +158,8 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
     return (
         "One panel a defense; a line joins its strengths, which the numbers give. Dark circle: no "
         "defense; faint dots: all other settings on the same data and model. "
-        "Hollow markers: what a perfect inversion would show, where a defense transforms the images. "
+        "Hollow markers: what a perfect inversion would show, where a defense transforms the images; one on the upper "
+        "edge lies above it. "
         "Vertical: the strongest attacker over attacks, threat models, training stages and protocols; "
         f"horizontal: final test accuracy with a t interval over seeds where there are several.{apart} "
         f"{INTERVAL}{counts_note(table)}{synthetic_note(data, table['dataset'])}"
