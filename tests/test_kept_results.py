@@ -14,6 +14,8 @@ KEPT = ROOT / "docs" / "results"
 STUDIES = sorted(
     folder.name for folder in KEPT.iterdir() if folder.is_dir() and folder.name[0] != "_"
 )
+# Kept when no record was written yet; each leaves this list when it is run again, and none may join it.
+UNRECORDED = {"baselines", "switches", "tip_ordering"}
 DECIMAL = re.compile(r"(?<![\w.])-?\d+\.\d+(?![\w.])")
 
 
@@ -57,12 +59,16 @@ def test_every_number_of_the_prose_stands_in_a_table(study: str) -> None:
     assert unfounded((folder / "README.md").read_text(), numbers(folder), settings) == []
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("study", sorted(UNRECORDED))
+def test_a_run_that_is_not_on_record_says_so(study: str) -> None:
+    prose = (KEPT / study / "README.md").read_text()
+    assert "before runs were recorded" in " ".join(prose.split())
+    assert not (KEPT / study / "run.json").exists()
+
+
+@pytest.mark.parametrize("study", sorted({*STUDIES} - UNRECORDED))
 def test_the_run_is_on_record_and_whole(study: str) -> None:
     prose = (KEPT / study / "README.md").read_text()
-    if "before runs were recorded" in " ".join(prose.split()):
-        assert not (KEPT / study / "run.json").exists()
-        return
     record = json.loads((KEPT / study / "run.json").read_text())
     assert record["commits"]
     assert not [text for text in record["commits"] if text.endswith("changes")]
