@@ -63,6 +63,14 @@ def test_what_the_profile_requires(opened: Any) -> None:
     assert action["instrument"] is workflow
     assert action["startTime"] < action["endTime"] == root["datePublished"]
     assert action["actionStatus"] == "http://schema.org/CompletedActionStatus"
+    assert workflow["version"] in action["description"]
+    assert root["author"]["name"] in (REPOSITORY / "CITATION.cff").read_text()
+    assert opened.get("README.md")["about"] is root
+    assert not [
+        one.id
+        for one in opened.get_entities()
+        if "File" in one.type and not one.get("encodingFormat")
+    ]
     assert root["license"].id == "https://spdx.org/licenses/Apache-2.0"
     for field in ("name", "description"):
         assert root[field]

@@ -29,6 +29,9 @@ PROFILES = {
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
 }
 LICENCE = "https://spdx.org/licenses/Apache-2.0"
+# The vocabulary that the workflow's own entry follows.
+WORKFLOW_TERMS = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
+CONTRIBUTORS = "The GradSiege contributors"  # as CITATION.cff has it
 MAIN = "Snakefile"
 AROUND = (
     "workflow/**/*", "profiles/**/*", "config/claims.yaml", "requirements.lock", "pyproject.toml", "CITATION.cff",
@@ -39,7 +42,9 @@ ROWS = {"score": "scores.parquet", "federate": "utility.parquet"}
 TYPES = {
     ".html": "text/html", ".csv": "text/csv", ".pdf": "application/pdf", ".svg": "image/svg+xml", ".png": "image/png",
     ".yaml": "application/yaml", ".json": "application/json", ".parquet": "application/vnd.apache.parquet",
+    ".md": "text/markdown", ".cff": "application/yaml", ".toml": "application/toml",
 }  # fmt: skip
+PLAIN = "text/plain"
 # The time stamp of every file in the archive: the same study gives the same bytes.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -109,8 +114,11 @@ def _described(
         properties={**_file(here / MAIN, MAIN), "name": "GradSiege: the study as a workflow"},
     )
     workflow["license"] = licence
+    workflow["version"] = ", ".join(_commits(manifests))
+    workflow["conformsTo"] = entity(WORKFLOW_TERMS, **{"@type": "CreativeWork"})
     for name, path in _around(here):
         packed(path, name)
+    made.get("README.md")["about"] = made.root_dataset
     given = packed(file, f"config/{file.name}")
     results = [packed(path, name) for name, path in _results(study, root, manifests)]
     workflow["input"] = _slot(made, "study", "the study file")
@@ -137,7 +145,7 @@ def _described(
             "description": _summary(manifests),
             "startTime": start,
             "endTime": end,
-            "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
+            "actionStatus": "http://schema.org/CompletedActionStatus",
         },
     )
     made.root_dataset["mentions"] = action
@@ -148,6 +156,8 @@ def _described(
     made.name = f"GradSiege: the study {study.study}"
     made.description = study.description or f"Results of the study {study.study}."
     made.license = licence
+    contributors = entity("#contributors", **{"@type": "Organization"}, name=CONTRIBUTORS)
+    made.root_dataset["author"] = made.root_dataset["publisher"] = contributors
     made.datePublished = end
     return made
 
@@ -166,8 +176,7 @@ def _file(path: Path, name: str) -> dict[str, Any]:
         "contentSize": str(len(content)),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    kind = TYPES.get(path.suffix)
-    return said | ({"encodingFormat": kind} if kind else {})
+    return said | {"encodingFormat": TYPES.get(path.suffix, PLAIN)}
 
 
 def _around(here: Path) -> Iterator[tuple[str, Path]]:
@@ -235,11 +244,15 @@ def _times(manifests: Mapping[Cell, Mapping[str, Any]]) -> tuple[str, str]:
 def _summary(manifests: Mapping[Cell, Mapping[str, Any]]) -> str:
     failed = sum(manifest["status"] == "failed" for manifest in manifests.values())
     devices = sorted({str(manifest["environment"]["device"]) for manifest in manifests.values()})
-    commits = sorted({str(manifest["environment"]["commit"]) for manifest in manifests.values()})
     return (
         f"{len(manifests)} cells, {failed} of them failed and counted as such; devices: {', '.join(devices)}; "
-        f"source: {', '.join(commits)}"
+        f"source: {', '.join(_commits(manifests))}"
     )
+
+
+def _commits(manifests: Mapping[Cell, Mapping[str, Any]]) -> list[str]:
+    """Every state of the sources that made a cell."""
+    return sorted({str(manifest["environment"]["commit"]) for manifest in manifests.values()})
 
 
 def _write(made: Any, path: Path) -> None:
