@@ -15,7 +15,7 @@ STUDIES = sorted(
     folder.name for folder in KEPT.iterdir() if folder.is_dir() and folder.name[0] != "_"
 )
 # Kept when no record was written yet; each leaves this list when it is run again, and none may join it.
-UNRECORDED = {"switches", "tip_ordering"}
+UNRECORDED = {"tip_ordering"}
 DECIMAL = re.compile(r"(?<![\w.])-?\d+\.\d+(?![\w.])")
 
 
