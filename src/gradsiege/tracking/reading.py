@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # MLflow's SQL stores turn infinity into 1.8e308, which ruins every axis; a perfect copy has an infinite PSNR.
 PSNR_CAP = 100.0
+AVERAGED = (*METRICS, "matching_loss", "label_accuracy", "identified")
 
 
 @dataclass
@@ -71,21 +72,25 @@ def _scores(table: pd.DataFrame, several: bool, end: float) -> Replay:
     Failed images have no metrics and are counted under ``failed``. An infinite PSNR counts as `PSNR_CAP` and is
     counted under ``perfect``.
     """
+    measured = [name for name in AVERAGED if name in table]
+    numbers = table[measured].astype(float)
+    numbers["psnr"] = numbers["psnr"].clip(upper=PSNR_CAP)
+    numbers["perfect"] = table["psnr"].eq(math.inf)
+    numbers["failed"] = table["status"].eq("failed")
+    numbers["images"] = 1
+    # One pass over the table: a study has thousands of them.
+    groups = numbers.groupby([table["threat_model"], table["attack"]], sort=False)
+    means, counts = groups[measured].mean(), groups[["perfect", "failed", "images"]].sum()
     replay = Replay()
-    for (threat, attack), rows in table.groupby(["threat_model", "attack"], sort=False):
+    rows = zip(means.index, means.to_dict("records"), counts.to_dict("records"), strict=True)
+    for (threat, attack), mean, count in rows:
         name = f"{threat}/{attack}" if several and threat else str(attack)
-        perfect = int(rows["psnr"].eq(math.inf).sum())
-        if perfect:
+        if count["perfect"]:
             replay.flags["gradsiege.psnr_capped"] = f"{PSNR_CAP:g} dB"
-            replay.add(f"perfect/{name}", perfect, 0, end)
-        for metric in (*METRICS, "matching_loss", "label_accuracy", "identified"):
-            if metric in rows:
-                values = rows[metric].astype(float)
-                if metric == "psnr":
-                    values = values.clip(upper=PSNR_CAP)
-                replay.add(f"{metric}/{name}", float(values.mean()), 0, end)
-        replay.add(f"failed/{name}", float(rows["status"].eq("failed").sum()), 0, end)
-        replay.add(f"images/{name}", len(rows), 0, end)
+        else:
+            del count["perfect"]
+        for key, value in (mean | count).items():
+            replay.add(f"{key}/{name}", value, 0, end)
     return replay
 
 

@@ -85,9 +85,7 @@ def _cells(server: Server, study: Study, root: Path) -> tuple[int, str, list[str
 def _files(server: Server, study: Study, root: Path) -> str:
     """Attach what changed to the study's own run; return what was done in words."""
     if not server.keeps_files:
-        return (
-            "files: none attached, a bare database keeps none; give the address of its MLflow server"
-        )
+        return "files: none attached, a bare database keeps none; give the address of its MLflow server"
     sent, known = server.attach(published(study, root))
     reason = withheld(study, root)
     return f"files: {sent} attached, {known} unchanged" + (f", {reason}" if reason else "")
