@@ -10,11 +10,12 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONHASHSEED := 0
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup reproduce test test-package test-pipeline test-cluster lint benchmark keep format lock clean
+.PHONY: help setup reproduce test test-package test-pipeline test-cluster test-services lint benchmark keep format lock clean
 help:
 	@echo "make reproduce   set up, run the default study, name its report"
 	@echo "make test        set up, run every test that needs no GPU and no cluster"
 	@echo "make test-cluster  as root: install Slurm, run a study on one node of it"
+	@echo "make test-services  replay a thousand cells into MLflow on PostgreSQL (Debian: postgresql)"
 	@echo "make lint        formatters, types, walls"
 	@echo "make benchmark   time the attack engines, write the README's table"
 	@echo "make keep        copy the tables of STUDY into docs/results, with a record of the run"
@@ -42,7 +43,7 @@ test: setup
 
 # Two processes side by side: the pipeline's tests wait much, for Snakemake and DVC.
 test-package:
-	$(BIN)/pytest --ignore tests/pipeline --ignore tests/cluster
+	$(BIN)/pytest --ignore tests/pipeline --ignore tests/cluster --ignore tests/services
 
 test-pipeline:
 	$(BIN)/pytest tests/pipeline
@@ -53,6 +54,10 @@ test-cluster: setup
 	@test "$$(id -u)" = 0 || { echo "make test-cluster starts daemons: run it as root"; exit 1; }
 	dpkg --status $(SLURM) >/dev/null 2>&1 || { apt-get update && apt-get install --yes --no-install-recommends $(SLURM); }
 	$(BIN)/pytest tests/cluster
+
+# Not part of `make test`: it takes minutes. Needs PostgreSQL's programs; the daemons listen on loopback and are stopped again.
+test-services: setup
+	$(BIN)/pytest -s tests/services
 
 lint: setup
 	$(BIN)/ruff check src tests benchmarks docs

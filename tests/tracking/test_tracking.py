@@ -15,12 +15,16 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from mlflow_server import free_port, runs
 
-from gradsiege import artifacts, tracking
+from gradsiege import artifacts
 from gradsiege.errors import TrackingError
 from gradsiege.inspection.status import Status, survey
 from gradsiege.study import Study
-from gradsiege.tracking import PSNR_CAP, read, shown, track
+from gradsiege.tracking import track
+from gradsiege.tracking.addresses import probe, shown
+from gradsiege.tracking.reading import PSNR_CAP, _scores, read
+from gradsiege.tracking.server import ENVIRONMENT, Server
 
 pytestmark = pytest.mark.pipeline
 Finished = tuple[Study, Path]
@@ -33,12 +37,6 @@ def prints(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One SQLite database for the module: making its tables takes seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
 
 
 @pytest.fixture(scope="module")
@@ -55,19 +53,12 @@ def tracked(
     return said
 
 
-def runs(database: str) -> list[Any]:
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=database)
-    experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
-    assert experiment is not None
-    return list(client.search_runs([experiment.experiment_id], max_results=1000))
-
-
 def run_of(one: Status, database: str) -> Any:
     """The run of a finished cell."""
     wanted = one.manifest["digest"]
-    return next(run for run in runs(database) if run.data.tags.get("gradsiege.digest") == wanted)
+    return next(
+        run for run in runs(database, "tiny") if run.data.tags.get("gradsiege.digest") == wanted
+    )
 
 
 def test_twice_gives_no_duplicates(
@@ -76,7 +67,7 @@ def test_twice_gives_no_duplicates(
     # One prior, two federations, four scores.
     assert tracked[0].startswith(f"{database}: 7 runs added, 0 already there")
     assert tracked[1].startswith(f"{database}: 0 runs added, 7 already there")
-    found = runs(database)
+    found = runs(database, "tiny")
     cells = [run for run in found if run.data.tags["gradsiege.role"] == "cell"]
     parents = [run for run in found if run.data.tags["gradsiege.role"] == "study"]
     assert len(cells) == 7
@@ -90,7 +81,7 @@ def test_runs_carry_the_original_times_and_identity(
     finished_study: Finished, database: str, tracked: list[str]
 ) -> None:
     study, root = finished_study
-    by_digest = {run.data.tags.get("gradsiege.digest"): run for run in runs(database)}
+    by_digest = {run.data.tags.get("gradsiege.digest"): run for run in runs(database, "tiny")}
     for one in survey(study, root)["federate"]:
         run = by_digest[one.manifest["digest"]]
         assert run.info.start_time == round(one.manifest["started"] * 1000)
@@ -158,7 +149,7 @@ def test_failed_images_are_counted_and_nan_is_never_sent() -> None:
             "identified": False,
         }
     )
-    names = dict.fromkeys(name for name, *_ in tracking._scores(rows, True, 0.0).metrics)
+    names = dict.fromkeys(name for name, *_ in _scores(rows, True, 0.0).metrics)
     assert list(names) == ["identified/t/dlg", "failed/t/dlg", "images/t/dlg"]
 
 
@@ -168,9 +159,9 @@ def test_an_interrupted_replay_is_completed(
     study, root = study_copy
     renamed = study.model_copy(update={"study": "interrupted"})
     (root / "results" / "tiny").rename(root / "results" / "interrupted")
-    write, calls = tracking.Server.write, []
+    write, calls = Server.write, []
 
-    def torn(self: tracking.Server, *arguments: Any) -> None:
+    def torn(self: Server, *arguments: Any) -> None:
         calls.append(arguments)
         if len(calls) == 2:
             monkeypatch.setattr(self.client, "log_batch", fail)
@@ -179,12 +170,12 @@ def test_an_interrupted_replay_is_completed(
     def fail(*arguments: Any, **names: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tracking.Server, "write", torn)
+    monkeypatch.setattr(Server, "write", torn)
     with pytest.raises(KeyboardInterrupt):
         track(renamed, root, database)
-    monkeypatch.setattr(tracking.Server, "write", write)
+    monkeypatch.setattr(Server, "write", write)
     assert "6 runs added, 1 already there" in track(renamed, root, database)
-    own = [run for run in runs(database) if run.data.tags["gradsiege.study"] == "interrupted"]
+    own = runs(database, "interrupted")
     digests = [run.data.tags.get("gradsiege.digest") for run in own]
     assert len(digests) == len(set(digests)) == 8
 
@@ -205,19 +196,12 @@ def test_damaged_and_stale_cells_are_left_out(study_copy: Finished, database: st
     assert str(damaged) in said
 
 
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 def test_a_dead_server_fails_fast_and_changes_nothing(
     finished_study: Finished, verb: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, root = finished_study
     before, start = prints(root), time.monotonic()
-    uri = f"http://127.0.0.1:{closed_port()}"
+    uri = f"http://127.0.0.1:{free_port()}"
     code = verb("track", "--study", root / "tiny.yaml", "--root", root, "--uri", uri)
     assert time.monotonic() - start < 10
     assert code == TrackingError.exit_code == 7
@@ -232,7 +216,7 @@ def test_a_server_that_never_answers_fails_within_seconds(
     finished_study: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, root = finished_study
-    monkeypatch.setitem(tracking.ENVIRONMENT, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setitem(ENVIRONMENT, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -289,5 +273,5 @@ def test_a_wrong_uri_is_one_sentence(
 def test_a_password_is_never_shown() -> None:
     assert shown("postgresql://me:secret@db:5432/x") == "postgresql://db:5432/x"
     with pytest.raises(TrackingError) as caught:
-        tracking._probe(f"http://me:secret@127.0.0.1:{closed_port()}")
+        probe(f"http://me:secret@127.0.0.1:{free_port()}")
     assert "secret" not in str(caught.value)

@@ -1,0 +1,124 @@
+"""Tracking URIs: what can be refused at once, what may be shown, and how errors become one sentence."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gradsiege.errors import ArtifactError, TrackingError
+
+SECONDS_TO_ANSWER = 5
+PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+WEB, FILE = ("http", "https"), "sqlite"
+LIBRARIES = (
+    "mlflow",
+    "requests",
+    "urllib3",
+    "sqlalchemy",
+    "sqlite3",
+    "botocore",
+    "google",
+    "azure",
+)
+
+
+def scheme_of(uri: str) -> str:
+    """Return the kind of a URI, without a driver.
+
+    >>> scheme_of("postgresql+psycopg://host/db")
+    'postgresql'
+    """
+    return urlsplit(uri).scheme.split("+")[0]
+
+
+def database_file(uri: str) -> Path:
+    """Return the file of an SQLite URI.
+
+    >>> database_file("sqlite:///mlflow.db").as_posix(), database_file("sqlite:////srv/mlflow.db").as_posix()
+    ('mlflow.db', '/srv/mlflow.db')
+    """
+    return Path(urlsplit(uri).path.removeprefix("/"))
+
+
+def probe(uri: str) -> None:
+    """Refuse at once what MLflow would try for minutes: a closed port, a wrong password, a database in no folder."""
+    parts, scheme = urlsplit(uri), scheme_of(uri)
+    if scheme == FILE:
+        _probe_file(uri, database_file(uri))
+        return
+    if scheme in ("", "file"):
+        raise TrackingError(
+            f"{uri}: MLflow no longer writes to plain folders; use sqlite:///mlflow.db or a server."
+        )
+    if scheme not in PORTS:
+        return
+    with translated(uri):
+        try:
+            address = (parts.hostname or "localhost", parts.port or PORTS[scheme])
+        except ValueError as error:
+            raise OSError(str(error)) from error
+        socket.create_connection(address, timeout=SECONDS_TO_ANSWER).close()
+        if scheme not in WEB:
+            _probe_database(uri)
+
+
+def _probe_file(uri: str, path: Path) -> None:
+    """Refuse a path that SQLite cannot write to or that holds something else."""
+    if not path.parent.is_dir():
+        raise TrackingError(f"{uri}: the folder {path.parent} does not exist.")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise TrackingError(f"{uri}: {path} cannot be written.")
+    if path.exists() and path.stat().st_size:
+        with path.open("rb") as stream:
+            if stream.read(16) != b"SQLite format 3\0":
+                raise TrackingError(f"{uri}: {path} is not an SQLite database.")
+
+
+def _probe_database(uri: str) -> None:
+    """Log in once: MLflow would repeat a login that is refused for half an hour."""
+    try:
+        from sqlalchemy import create_engine
+    except ImportError:
+        return  # MLflow brings it; that MLflow is absent is said when it is needed
+    engine = create_engine(uri)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
+
+
+def shown(uri: str) -> str:
+    """Return a URI without the user and password that it may hold.
+
+    >>> shown("postgresql://me:secret@host:5432/db")
+    'postgresql://host:5432/db'
+    """
+    head, separator, rest = uri.partition("://")
+    return head + separator + rest.rpartition("@")[2]
+
+
+@contextmanager
+def translated(
+    uri: str,
+    what: str = "the tracking server {} cannot be used",
+    then: str = "No result was changed; run the same command again when it answers.",
+) -> Iterator[None]:
+    """Turn the errors of MLflow, of the network and of the database into one sentence: what fails, why, what to do."""
+    try:
+        yield
+    except (TrackingError, ArtifactError):
+        raise
+    except Exception as error:
+        known = type(error).__module__.split(".")[0] in LIBRARIES
+        if not known and not isinstance(error, OSError | ImportError):
+            raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        login = urlsplit(uri).netloc.rpartition("@")[0]
+        reason = reason.replace(f"{login}@", "") if login else reason
+        raise TrackingError(
+            f"{what.format(shown(uri))}: {reason[:300].rstrip('. ')}. {then}"
+        ) from error

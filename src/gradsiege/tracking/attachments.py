@@ -1,0 +1,47 @@
+"""What is attached to a study's own run: figures, tables and the report, but nothing that its data forbid to pass on."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from gradsiege import catalogue
+from gradsiege.sharing.restrictions import SHAREABLE, restricted_data
+from gradsiege.study import Study
+
+REPORT = "report.html"
+
+
+def published(study: Study, root: Path) -> dict[str, Path]:
+    """Return the files to attach, by their name on the server.
+
+    These are ``figures/*.png``, ``tables/*.csv`` and ``report.html`` as far as they are drawn. Only what bears the name of
+    a figure or table of the catalogue counts: whatever else somebody put into these folders stays where it is. A study
+    with a restricted data set shows nothing but its tables.
+    """
+    drawn = _drawn(study, root)
+    if not restricted_data(study):
+        return drawn
+    return {name: path for name, path in drawn.items() if _may_be_shown(name)}
+
+
+def withheld(study: Study, root: Path) -> str:
+    """Return in words what is not attached for the sake of a data set's terms, or an empty string."""
+    restricted = restricted_data(study)
+    kept = [name for name in _drawn(study, root) if not _may_be_shown(name)]
+    if not restricted or not kept:
+        return ""
+    return f"{len(kept)} withheld because {', '.join(restricted)} must not be passed on"
+
+
+def _drawn(study: Study, root: Path) -> dict[str, Path]:
+    folder = root / "results" / study.study
+    names = [
+        f"tables/{name}.csv" if name.startswith("table_") else f"figures/{name}.png"
+        for name in sorted(catalogue.entries("figures"))
+    ]
+    return {name: folder / name for name in (*names, REPORT) if (folder / name).is_file()}
+
+
+def _may_be_shown(name: str) -> bool:
+    """Whether a file holds no image, by the rule of the bundles that are shared."""
+    return PurePosixPath(name).parts[0] in SHAREABLE

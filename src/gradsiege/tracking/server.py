@@ -1,0 +1,199 @@
+"""The runs of one study on one MLflow server."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from gradsiege.artifacts import file_digest
+from gradsiege.errors import TrackingError
+from gradsiege.inspection.status import Status
+from gradsiege.study import Study
+from gradsiege.tracking.addresses import FILE, SECONDS_TO_ANSWER, WEB, database_file, scheme_of
+from gradsiege.tracking.reading import Replay, flat
+
+EXPERIMENT = "gradsiege"
+# MLflow's page then opens on runs and their numbers, not on traces of language models.
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+# Set before MLflow is imported: by default it retries for four minutes, and it reports usage.
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SECONDS_TO_ANSWER),
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+# A server that has answered once is alive; a busy one may need this long for a page of runs or for a large file.
+SECONDS_TO_WORK = 60
+WRITERS = 4  # as many as the processes of `mlflow server`
+PAGE = 200  # runs in one answer, each with all its numbers
+PROXIED = "mlflow-artifacts"  # scheme of files that only a server can take
+FILES, PARENT = "gradsiege.files", "mlflow.parentRunId"
+
+
+class Server:
+    """The runs of one study on one MLflow server; the only place where MLflow is imported.
+
+    Attributes:
+        writers: how many threads may write at a time; a database file has one writer.
+        keeps_files: whether files can be attached: not through a bare database whose files a server keeps.
+    """
+
+    def __init__(self, uri: str, study: Study) -> None:
+        os.environ.update(ENVIRONMENT)
+        try:
+            from mlflow import MlflowClient
+        except ImportError as error:
+            raise TrackingError(
+                'MLflow is not installed; pip install "gradsiege[pipeline]" brings it.'
+            ) from error
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self.study = study
+        self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        experiment = self._experiment(uri)
+        self.experiment = str(experiment.experiment_id)
+        place = urlsplit(experiment.artifact_location).scheme
+        self.keeps_files = place != PROXIED or scheme_of(uri) in WEB
+        os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(SECONDS_TO_WORK)
+        self.writers = WRITERS if scheme_of(uri) in WEB else 1
+        self.parent: Any = next(self._runs("study"), None)
+        self.ends: list[float] = []
+
+    def _experiment(self, uri: str) -> Any:
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            made = self.client.create_experiment(EXPERIMENT, _place_of_files(uri), KIND)
+            return self.client.get_experiment(made)
+        if found.lifecycle_stage == "deleted":
+            raise TrackingError(
+                f"the experiment {EXPERIMENT!r} is deleted on the server; restore it with "
+                f"mlflow experiments restore --experiment-id {found.experiment_id}"
+            )
+        return found
+
+    def _runs(self, role: str) -> Iterator[Any]:
+        chosen = (
+            f"tags.`gradsiege.study` = '{self.study.study}' and tags.`gradsiege.role` = '{role}'"
+        )
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment], filter_string=chosen, max_results=PAGE, page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def finished(self) -> set[str]:
+        """Return the digests of all runs that were written to their end, and delete the others."""
+        digests = set()
+        for run in list(self._runs("cell")):
+            if run.info.status in ("FINISHED", "FAILED"):
+                digests.add(run.data.tags.get("gradsiege.digest", ""))
+                self.ends.append(run.info.end_time / 1000)
+            else:
+                self.client.delete_run(run.info.run_id)
+        return digests
+
+    def _tags(self, role: str) -> dict[str, str]:
+        return {"gradsiege.study": self.study.study, "gradsiege.role": role}
+
+    def open(self, start: float) -> None:
+        """Make the study's own run, unless it is there."""
+        if self.parent is None:
+            tags = self._tags("study") | {"mlflow.note.content": self.study.description}
+            self.parent = self.client.create_run(
+                self.experiment, _milliseconds(start), tags, run_name=self.study.study
+            )
+
+    def write(self, one: Status, replay: Replay) -> None:
+        """Write one nested run; its end time is set last, which makes it count as written."""
+        from mlflow.entities import Metric, Param
+
+        manifest = one.manifest
+        start = float(manifest["started"])
+        end = float(manifest.get("ended", start + manifest["seconds"]))
+        self.ends.append(end)
+        run = self.client.create_run(
+            self.experiment,
+            _milliseconds(start),
+            self._tags("cell") | {PARENT: self.parent.info.run_id} | _told(one) | replay.flags,
+            run_name=f"{one.cell.stage} {one.cell.key}",
+        )
+        metrics = [
+            Metric(key, value, _milliseconds(when), step)
+            for key, value, step, when in replay.metrics
+        ]
+        metrics.append(Metric("seconds", float(manifest["seconds"]), _milliseconds(end), 0))
+        parameters = [Param(key, value[:5000]) for key, value in flat(manifest["settings"]).items()]
+        # One request, unless there are more than the server takes in one.
+        self.client.log_batch(run.info.run_id, metrics=metrics, params=parameters)
+        status = "FAILED" if manifest["status"] == "failed" else "FINISHED"
+        self.client.set_terminated(run.info.run_id, status, _milliseconds(end))
+
+    def close(self) -> None:
+        """Let the study's own run end with the last of its cells."""
+        ended = _milliseconds(max(self.ends, default=0))
+        if self.parent is not None and (self.parent.info.end_time or 0) < ended:
+            self.client.set_terminated(self.parent.info.run_id, "FINISHED", ended)
+
+    def attach(self, files: Mapping[str, Path]) -> tuple[int, int]:
+        """Send files that differ from what was sent before; return how many were sent, and how many were there.
+
+        The study's own run notes name and SHA-256 of each, so that the same file is never sent twice.
+        """
+        if self.parent is None:
+            return 0, 0
+        run = self.parent.info.run_id
+        lines = self.parent.data.tags.get(FILES, "").splitlines()
+        noted = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        digests = {name: file_digest(path) for name, path in files.items()}
+        changed = [name for name, digest in digests.items() if noted.get(name) != digest]
+        for name in changed:
+            folder = PurePosixPath(name).parent.as_posix()
+            self.client.log_artifact(run, str(files[name]), None if folder == "." else folder)
+        if changed:
+            sums = sorted((noted | digests).items())
+            self.client.set_tag(run, FILES, "\n".join(f"{digest}  {name}" for name, digest in sums))
+        return len(changed), len(digests) - len(changed)
+
+
+def _told(one: Status) -> dict[str, str]:
+    """What the tags of a cell's run say about it."""
+    manifest, environment = one.manifest, one.manifest["environment"]
+    tags = {
+        "mlflow.source.git.commit": environment["commit"],
+        "gradsiege.stage": one.cell.stage,
+        "gradsiege.cell": one.cell.key,
+        "gradsiege.digest": manifest["digest"],
+        "gradsiege.commit": environment["commit"],
+        "gradsiege.device": environment["device"],
+    }
+    if manifest["reason"]:
+        tags["gradsiege.reason"] = manifest["reason"][:5000]
+    if environment.get("slurm_job"):
+        tags["gradsiege.slurm_job"] = environment["slurm_job"]
+    return tags
+
+
+def _place_of_files(uri: str) -> str | None:
+    """Where files go if nobody has said so yet: beside an SQLite database, else to the server, which knows better.
+
+    MLflow alone would take a folder ``mlruns`` wherever the program happens to run.
+    """
+    scheme = scheme_of(uri)
+    if scheme == FILE:
+        path = database_file(uri).resolve()
+        return path.with_name(f"{path.name}.artifacts").as_uri()
+    return None if scheme in WEB else f"{PROXIED}:/{EXPERIMENT}"
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
