@@ -14,8 +14,6 @@ KEPT = ROOT / "docs" / "results"
 STUDIES = sorted(
     folder.name for folder in KEPT.iterdir() if folder.is_dir() and folder.name[0] != "_"
 )
-# Kept when no record was written yet; each leaves this list when it is run again, and none may join it.
-UNRECORDED = {"tip_ordering"}
 DECIMAL = re.compile(r"(?<![\w.])-?\d+\.\d+(?![\w.])")
 
 
@@ -59,14 +57,7 @@ def test_every_number_of_the_prose_stands_in_a_table(study: str) -> None:
     assert unfounded((folder / "README.md").read_text(), numbers(folder), settings) == []
 
 
-@pytest.mark.parametrize("study", sorted(UNRECORDED))
-def test_a_run_that_is_not_on_record_says_so(study: str) -> None:
-    prose = (KEPT / study / "README.md").read_text()
-    assert "before runs were recorded" in " ".join(prose.split())
-    assert not (KEPT / study / "run.json").exists()
-
-
-@pytest.mark.parametrize("study", sorted({*STUDIES} - UNRECORDED))
+@pytest.mark.parametrize("study", STUDIES)
 def test_the_run_is_on_record_and_whole(study: str) -> None:
     prose = (KEPT / study / "README.md").read_text()
     record = json.loads((KEPT / study / "run.json").read_text())
