@@ -137,6 +137,7 @@ class Job:
         path = self.scratch / f"{CHECKPOINT}.safetensors"
         own = {"seconds": self.seconds, "started": self.started}
         header = {**state, **own, "digest": self.record["digest"]}
+        header["checksum"] = artifacts.tensors_digest(tensors, header)
         artifacts.write_tensors(path, tensors, CHECKPOINT, header)
 
     def load_progress(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -151,6 +152,8 @@ class Job:
         except (ArtifactError, SafetensorError):
             # A torn checkpoint costs time, never correctness: start over.
             return None
+        if state.pop("checksum", None) != artifacts.tensors_digest(tensors, state):
+            return None
         if state.get("digest") != self.record["digest"]:
             return None
         self._before, self.started = state["seconds"], state["started"]
@@ -163,7 +166,8 @@ class Job:
             "status": "failed" if self.failures else "complete",
             "reason": "; ".join(self.failures),
             "started": self.started,
-            "ended": time.time(),
+            # A clock that was set back in the meantime lets no job end before it began.
+            "ended": max(time.time(), self.started + self.seconds),
             "seconds": self.seconds,
             "environment": environment(),
             "notes": self.notes,
