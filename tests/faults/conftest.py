@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import os
+import random
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from faults import COMMANDS, Place
+from faults import COMMANDS, Place, SmallDisk
+from workspaces import clone, finished, workspace
 
 from gradsiege.cells import cells
 from gradsiege.study import load
 
+__all__ = ["clone", "finished", "workspace"]
 LOADED = (
     "datasets.fetch", "datasets.digits", "priors.prior", "priors.autoencoder", "priors.shadow", "priors.shadow_generator",
     "federated.federate", "federated.observe", "federated.simulation", "attacks.attack", "attacks.recipes.gi_pip", "metrics.score",
@@ -54,3 +59,21 @@ def copied(undisturbed: Place, tmp_path: Path) -> Callable[[str], Place]:
         return Place(tmp_path / name, undisturbed.file)
 
     return copy_to
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A small disk, for those who may mount one."""
+    made = SmallDisk(tmp_path / "disk")
+    if not made.mounted:
+        pytest.skip("no right to mount a small disk here; the limit of file sizes stands for it")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """Random numbers; the environment variable that is printed repeats them."""
+    seed = int(os.environ.get("GRADSIEGE_FAULTS", "") or time.time_ns() % 10**6)
+    print(f"\n{request.node.name}: GRADSIEGE_FAULTS={seed}", end="")
+    return random.Random(seed)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,14 +22,6 @@ RESUMED = ("prior", "shadow", "federate", "attack")
 # Every other child saves its progress at each step to a slow disk, so that kills meet files that are being written.
 def modes(stage: str) -> tuple[tuple[Change, ...], ...]:
     return ((), (save_often, slow_disk if stage in RESUMED else very_slow_disk))
-
-
-@pytest.fixture
-def chance(request: pytest.FixtureRequest) -> random.Random:
-    """Random moments; the environment variable that is printed repeats them."""
-    seed = int(os.environ.get("GRADSIEGE_FAULTS", "") or time.time_ns() % 10**6)
-    print(f"\n{request.node.name}: GRADSIEGE_FAULTS={seed}", end="")
-    return random.Random(seed)
 
 
 def kill_again_and_again(

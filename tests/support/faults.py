@@ -6,9 +6,13 @@ command line would, and ends. What is to happen to the child is done to it befor
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
+import resource
 import signal
+import struct
+import subprocess
 import sys
 import time
 import traceback
@@ -126,6 +130,19 @@ class Place:
         """Run a command on the study to its end."""
         return self.start(*command, changes=changes).end()
 
+    def whole(self) -> dict[str, bytes]:
+        """Everything that lies in the root, manifests included, by its path."""
+        files = (path for path in sorted(self.root.rglob("*")) if path.is_file())
+        return {str(path.relative_to(self.root)): path.read_bytes() for path in files}
+
+    def outputs(self, stage: str) -> list[Path]:
+        """The files of the cell that the stage's command makes, its manifest included; of `publish` all that it draws."""
+        results = self.root / "results/faults"
+        if stage == "publish":
+            found = [*results.glob("figures/*"), *results.glob("tables/*"), results / "report.html"]
+            return sorted(found)
+        return sorted((results / stage / COMMANDS[stage][1]).iterdir())
+
     def prints(self) -> dict[str, str]:
         """Checksums of every result by its path; manifests hold times and are left out."""
         return self.prints_of(self.root / "results")
@@ -172,3 +189,65 @@ def slow_disk(seconds: float = 0.01) -> None:
 def very_slow_disk() -> None:
     """So slow that a good part of a short stage is spent on writing."""
     slow_disk(0.2)
+
+
+def without_rights() -> None:
+    """Let even root meet the rights of files: what it owns and may not write, it cannot write."""
+    header = struct.pack("=Ii", 0x20080522, 0)
+    if ctypes.CDLL(None, use_errno=True).capset(header, bytes(24)):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def files_of_at_most(size: int) -> Change:
+    """Let the kernel refuse to make any file larger: a full disk without a disk."""
+
+    def change() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    return change
+
+
+def clock_off_by(seconds: float) -> Change:
+    """Let the clock of the wall, and no other, go wrong by so many seconds."""
+
+    def change() -> None:
+        right = time.time
+        time.time = lambda: right() + seconds
+
+    return change
+
+
+class SmallDisk:
+    """A file system in memory of a size that can be changed; only root may mount one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.mounted = self._mount("size=64m")
+
+    def _mount(self, options: str) -> bool:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.folder)]
+        try:
+            return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        except OSError:
+            return False
+
+    def leave(self, room: int) -> None:
+        """Leave so many bytes free."""
+        found = os.statvfs(self.folder)
+        used = (found.f_blocks - found.f_bfree) * found.f_frsize
+        assert self._mount(f"remount,size={used + room}")
+
+    def enlarge(self) -> None:
+        """Give room enough for anything."""
+        assert self._mount("remount,size=64m")
+
+    def protect(self) -> None:
+        """Let nobody write."""
+        assert self._mount("remount,ro")
+
+    def close(self) -> None:
+        """Unmount it."""
+        if self.mounted:
+            subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
