@@ -52,6 +52,10 @@ def atomic(path: Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            f"could not write {path}: it was removed meanwhile. Does another process work on the same? Run the command again"
+        ) from error
     except OSError as error:
         raise ArtifactError(f"could not write {path}: {error.strerror or error}") from error
     finally:
@@ -140,7 +144,7 @@ def tensors_digest(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, A
     found = hashlib.sha256(json_digest(metadata).encode())
     for name, tensor in tensors.items():
         found.update(json_digest([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

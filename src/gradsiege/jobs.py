@@ -161,14 +161,15 @@ class Job:
 
     def finish(self) -> None:
         """Write the manifest, which makes the cell's files exist for others, and drop the scratch."""
+        seconds = self.seconds
         body = {
             **self.record,
             "status": "failed" if self.failures else "complete",
             "reason": "; ".join(self.failures),
             "started": self.started,
             # A clock that was set back in the meantime lets no job end before it began.
-            "ended": max(time.time(), self.started + self.seconds),
-            "seconds": self.seconds,
+            "ended": max(time.time(), self.started + seconds),
+            "seconds": seconds,
             "environment": environment(),
             "notes": self.notes,
         }

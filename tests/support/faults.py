@@ -14,6 +14,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -65,13 +66,13 @@ class Child:
 
     Args:
         arguments: of the command line.
-        log: where it says what it says.
         changes: what happens to the process before the command begins.
     """
 
-    def __init__(self, arguments: list[str], log: Path, *changes: Change) -> None:
-        self.log = log
-        log.touch()
+    def __init__(self, arguments: list[str], *changes: Change) -> None:
+        # Not beside the results, whose disk may be full.
+        self.handle, name = tempfile.mkstemp(suffix=".log")
+        self.log = Path(name)
         self.began = time.monotonic()
         self.pid = os.fork()
         if not self.pid:
@@ -82,9 +83,8 @@ class Child:
         code = 1
         try:
             os.setsid()
-            handle = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(handle, 1)
-            os.dup2(handle, 2)
+            os.dup2(self.handle, 1)
+            os.dup2(self.handle, 2)
             sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
             sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
             for change in changes:
@@ -104,7 +104,10 @@ class Child:
         _, status = os.waitpid(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - self.began
-        return End(code, self.log.read_text(encoding="utf-8", errors="replace"), seconds)
+        said = self.log.read_text(encoding="utf-8", errors="replace")
+        os.close(self.handle)
+        self.log.unlink()
+        return End(code, said, seconds)
 
     def kill_after(self, seconds: float) -> End:
         """Kill it without warning, so many seconds after its beginning, unless it ends before."""
@@ -122,9 +125,8 @@ class Place:
 
     def start(self, *command: str, changes: tuple[Change, ...] = ()) -> Child:
         """Start a command on the study."""
-        log = self.root.parent / f"{self.root.name}-{time.monotonic_ns()}.log"
         options = ["--study", str(self.file), "--root", str(self.root)]
-        return Child([*command, *options], log, *changes)
+        return Child([*command, *options], *changes)
 
     def run(self, *command: str, changes: tuple[Change, ...] = ()) -> End:
         """Run a command on the study to its end."""
