@@ -1,4 +1,4 @@
-"""A small study in which every stage has a cell, run once without any disturbance."""
+"""A small study in which every stage has a cell, run once without any disturbance; and the pipeline's workspaces."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from faults import COMMANDS, Place, SmallDisk
-from workspaces import clone, finished, workspace
+from workspaces import clone, finished, shareable, workspace
 
 from gradsiege.cells import cells
 from gradsiege.study import load
 
-__all__ = ["clone", "finished", "workspace"]
+__all__ = ["clone", "finished", "shareable", "workspace"]
 LOADED = (
     "datasets.fetch", "datasets.digits", "priors.prior", "priors.autoencoder", "priors.shadow", "priors.shadow_generator",
     "federated.federate", "federated.observe", "federated.simulation", "attacks.attack", "attacks.recipes.gi_pip", "metrics.score",
@@ -25,8 +25,8 @@ LOADED = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _loaded() -> None:
+@pytest.fixture(scope="session")
+def loaded() -> None:
     """What a forked child would else import after every fork; and a defender's generator of a few steps."""
     for name in LOADED:
         importlib.import_module(f"gradsiege.{name}")
@@ -37,7 +37,7 @@ def _loaded() -> None:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def undisturbed(loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Place:
     """The study after all its stages. Read it, do not change it."""
     folder = tmp_path_factory.mktemp("undisturbed")
     place = Place(folder / "root", Path(__file__).with_name("faults.yaml"))
