@@ -19,6 +19,11 @@ from gradsiege.study import load
 
 __all__ = ["clone", "finished", "shareable", "workspace"]
 LOADED = (
+    # PyTorch's optimizers import a compiler when they are first made.
+    "torch._dynamo", "torchvision.models", "lpips", "piq", "sklearn.metrics", "seaborn", "matplotlib.backends.backend_pdf",
+    "matplotlib.backends.backend_svg", "matplotlib.backends.backend_agg", "fontTools.subset",
+)  # fmt: skip
+OWN = (
     "datasets.fetch", "datasets.digits", "priors.prior", "priors.autoencoder", "priors.shadow", "priors.shadow_generator",
     "federated.federate", "federated.observe", "federated.simulation", "attacks.attack", "attacks.recipes.gi_pip", "metrics.score",
     "metrics.perceptual", "figures.publish", "figures.report", "inspection", "defenses.shadow", "defenses.gaussian",
@@ -28,8 +33,8 @@ LOADED = (
 @pytest.fixture(scope="session")
 def loaded() -> None:
     """What a forked child would else import after every fork; and a defender's generator of a few steps."""
-    for name in LOADED:
-        importlib.import_module(f"gradsiege.{name}")
+    for name in (*LOADED, *(f"gradsiege.{name}" for name in OWN)):
+        importlib.import_module(name)
     from gradsiege.priors import shadow_generator
 
     small = shadow_generator.Parameters(epochs=12, width=4, latent=4, batch_size=4, search_steps=20)
