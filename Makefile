@@ -10,10 +10,12 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONHASHSEED := 0
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup reproduce test test-package test-pipeline test-cluster test-services lint benchmark keep format lock clean
+.PHONY: help setup reproduce test test-package test-pipeline test-faults test-faults-stages test-faults-runs \
+	test-cluster test-services lint benchmark keep format lock clean
 help:
 	@echo "make reproduce   set up, run the default study, name its report"
 	@echo "make test        set up, run every test that needs no GPU and no cluster"
+	@echo "make test-faults kill, starve and mislead every stage, and look what becomes of it"
 	@echo "make test-cluster  as root: install Slurm, run a study on one node of it"
 	@echo "make test-services  replay a thousand cells into MLflow on PostgreSQL (Debian: postgresql)"
 	@echo "make lint        formatters, types, walls"
@@ -43,10 +45,20 @@ test: setup
 
 # Two processes side by side: the pipeline's tests wait much, for Snakemake and DVC.
 test-package:
-	$(BIN)/pytest --ignore tests/pipeline --ignore tests/cluster --ignore tests/services
+	$(BIN)/pytest --ignore tests/pipeline --ignore tests/faults --ignore tests/cluster --ignore tests/services
 
 test-pipeline:
 	$(BIN)/pytest tests/pipeline
+
+# Not part of `make test`: it takes minutes. As root it also mounts small disks to fill; GRADSIEGE_FAULTS=seed repeats a run's moments.
+test-faults: setup
+	$(MAKE) --no-print-directory -j 2 --output-sync=target test-faults-stages test-faults-runs
+
+test-faults-stages:
+	$(BIN)/pytest -s --ignore tests/faults/test_snakemake.py --ignore tests/faults/test_remote.py tests/faults
+
+test-faults-runs:
+	$(BIN)/pytest -s tests/faults/test_snakemake.py tests/faults/test_remote.py
 
 # Not part of `make test`: it installs Debian packages. The daemons run in a folder of their own and are stopped again.
 SLURM := slurm-wlm munge slurmdbd mariadb-server

@@ -203,6 +203,10 @@ def test_a_killed_writer_leaves_nothing_that_can_be_seen(tmp_path: Path) -> None
     (tmp_path / ".gitignore").write_text("kept")
     sweep_up(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [".gitignore"]
+    for name in (".a.pdf.x.part", ".a.csv.x.part", ".ab.csv.x.part"):
+        (tmp_path / name).touch()
+    sweep_up(tmp_path, "a")
+    assert {path.name for path in tmp_path.iterdir()} == {".gitignore", ".ab.csv.x.part"}
 
 
 # ---- files that are not what they were ----
@@ -365,6 +369,37 @@ def test_a_damaged_manifest_is_refused_by_name(sealed: Path, text: str) -> None:
             reader(sealed)
     with pytest.raises(ArtifactError, match=r"manifest\.json is damaged"):
         check(sealed / "c.json")
+
+
+def test_no_bit_of_a_manifest_can_change_without_being_noticed(sealed: Path) -> None:
+    path = sealed / MANIFEST
+    content, known = path.read_bytes(), read_manifest(sealed)
+    noticed = 0
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << 5 * place % 8
+        path.write_bytes(damaged)
+        try:
+            assert read_manifest(sealed) == known
+        except ArtifactError:
+            noticed += 1
+    # What is not noticed means the same: another letter for the white space at the end.
+    assert noticed >= len(content) - 1
+
+
+def test_manifests_of_earlier_versions_have_no_checksum_and_are_read(sealed: Path) -> None:
+    known = read_manifest(sealed)
+    assert artifacts.CHECKSUM not in known
+    (sealed / MANIFEST).write_text(json.dumps(known))
+    assert read_manifest(sealed) == known
+    assert verify_folder(sealed) == []
+
+
+def test_a_file_of_tensors_that_claims_a_huge_header(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes((2**62).to_bytes(8, "little") + b"{}")
+    with pytest.raises(ArtifactError, match=r"x\.safetensors is damaged"):
+        read_tensors(path, "kind", sealed=False)
 
 
 @pytest.mark.parametrize("name", ["../outside.json", "/etc/passwd", "sub/../../outside.json", ".."])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import sys
@@ -184,6 +185,19 @@ def test_an_expected_error_is_one_line_and_its_code(
     assert shown.out == ""
     assert len(shown.err.splitlines()) == 1
     assert shown.err.endswith("what is wrong and what to do\n")
+
+
+def test_what_the_machine_refuses_is_one_line_and_4(
+    verb: Verb, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "results/x")
+
+    monkeypatch.setattr("gradsiege.study.load", refuse)
+    assert verb("plan") == ArtifactError.exit_code
+    said = capsys.readouterr().err
+    assert said.startswith("gradsiege: error: results/x: Permission denied. See to it")
+    assert said.count("\n") == 1
 
 
 def test_a_defect_is_not_hidden(verb: Verb, monkeypatch: pytest.MonkeyPatch) -> None:

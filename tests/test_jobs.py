@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,21 @@ def test_a_finished_job_says_how_it_was_made(job: Job, cell: Cell, tiny: Study) 
     assert manifest["started"] <= manifest["ended"]
     assert set(manifest["environment"]["versions"]) >= {"python", "torch", "gradsiege"}
     assert artifacts.verify_folder(job.folder) == []
+
+
+def test_no_job_ends_before_it_began(
+    job: Job, cell: Cell, tiny: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock is set back by a day between save and resume."""
+    job.save_progress({}, {})
+    again, now = Job(cell, tiny, tmp_path), time.time()
+    assert again.load_progress() is not None
+    monkeypatch.setattr(time, "time", lambda: now - 86400)
+    with again.running():
+        fill(again)
+    manifest = artifacts.read_manifest(again.folder)
+    assert manifest["started"] == job.started
+    assert manifest["ended"] == manifest["started"] + manifest["seconds"]
 
 
 def test_a_failed_job_is_finished_and_counted(job: Job) -> None:
@@ -106,7 +122,9 @@ def test_progress_is_taken_up_by_the_same_cell_alone(
     assert other.load_progress() is None
 
 
-@pytest.mark.parametrize("damage", ["torn", "empty", "pickle", "other kind", "no metadata"])
+@pytest.mark.parametrize(
+    "damage", ["torn", "empty", "one bit", "other words", "pickle", "other kind", "no metadata"]
+)
 def test_a_torn_checkpoint_is_ignored(job: Job, damage: str) -> None:
     import pickle
 
@@ -118,6 +136,10 @@ def test_a_torn_checkpoint_is_ignored(job: Job, damage: str) -> None:
         path.write_bytes(path.read_bytes()[:-100])
     elif damage == "empty":
         path.write_bytes(b"")
+    elif damage == "one bit":
+        path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    elif damage == "other words":
+        path.write_bytes(path.read_bytes().replace(b'iteration\\": 3', b'iteration\\": 4'))
     elif damage == "pickle":
         path.write_bytes(pickle.dumps({"x": 1}))
     elif damage == "other kind":

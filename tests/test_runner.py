@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -146,11 +147,42 @@ def test_a_cell_that_kills_its_process_comes_last_and_in_the_end_not_at_all(
     work = Recorder()
     runner.staged(pair, tiny, tmp_path, None, work)
     assert work.met == []
-    assert "died 3 times" in runner.log_of(pair[0], tiny, tmp_path).read_text()
+    said = runner.log_of(pair[0], tiny, tmp_path).read_text()
+    assert "died 3 times" in said
+    assert f"delete {note}" in said
     # Progress since then is a reason to go on.
     Job(pair[0], tiny, tmp_path).save_progress({}, {})
     runner.staged(pair, tiny, tmp_path, None, work)
     assert work.met == ["none"]
+
+
+def test_remains_of_a_process_that_died_after_its_last_file_are_cleared_away(
+    pair: list[Cell], tiny: Study, tmp_path: Path
+) -> None:
+    runner.staged(pair, tiny, tmp_path, None, fill)
+    note, job = runner.note_of(pair[0], tiny, tmp_path), Job(pair[0], tiny, tmp_path)
+    note.write_text("its process died, the 1. time\n")
+    job.save_progress({}, {})
+    work = Recorder()
+    runner.staged(pair, tiny, tmp_path, None, work)
+    assert work.met == []
+    assert not note.exists()
+    assert not job.scratch.exists()
+
+
+def test_a_full_disk_is_one_sentence_and_no_death(
+    pair: list[Cell], tiny: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(job: Job) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(job.folder))
+
+    for _ in range(runner.DEATHS + 1):
+        runner.staged(pair[:1], tiny, tmp_path, None, full)
+    said = capsys.readouterr().err.splitlines()
+    place = runner.folder_of(pair[0], tiny, tmp_path)
+    assert said[-1].startswith(f"gradsiege: error: {place}: No space left on device")
+    assert len(said) == runner.DEATHS + 1
+    assert runner.note_of(pair[0], tiny, tmp_path).read_text() == "OSError\n"
 
 
 def test_memory_of_a_cell_is_freed_before_the_next(

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 FORMAT = "2"
 MANIFEST = "manifest.json"
 PART = ".part"
+# Two keys, so that no damage to one of them makes a manifest look like those of earlier versions, which had neither.
+CHECKSUM, COVERED = "checksum", "checksum_covers"
 
 
 @contextmanager
@@ -50,6 +52,10 @@ def atomic(path: Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            f"could not write {path}: it was removed meanwhile. Does another process work on the same? Run the command again"
+        ) from error
     except OSError as error:
         raise ArtifactError(f"could not write {path}: {error.strerror or error}") from error
     finally:
@@ -57,9 +63,9 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def sweep_up(folder: Path) -> None:
-    """Remove the temporary files that a killed job left in its folder."""
-    for leftover in folder.glob(f".*{PART}"):
+def sweep_up(folder: Path, stem: str = "*") -> None:
+    """Remove the temporary files that a killed job left in its folder, or those of files of one name and any ending."""
+    for leftover in folder.glob(f".{stem}.*{PART}"):
         leftover.unlink(missing_ok=True)
 
 
@@ -126,6 +132,20 @@ def _sort_metadata(path: Path) -> None:
         assert len(text) <= length, "the same header in another order has the same length"
         stream.seek(8)
         stream.write(text.ljust(length))
+
+
+def tensors_digest(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of named tensors and what is said about them.
+
+    For files that no manifest confirms: the format itself would give back a tensor with one wrong bit without a word.
+    """
+    import torch
+
+    found = hashlib.sha256(json_digest(metadata).encode())
+    for name, tensor in tensors.items():
+        found.update(json_digest([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def read_json(path: Path) -> Any:
@@ -206,16 +226,27 @@ def file_digest(path: Path) -> str:
 
 
 def write_manifest(folder: Path, body: Mapping[str, Any], outputs: list[str]) -> None:
-    """Seal a folder: list `outputs` with size and SHA-256 beside `body` in ``manifest.json``."""
+    """Seal a folder: list `outputs` with size and SHA-256 beside `body` in ``manifest.json``, which has a checksum itself."""
     files = {
         name: {"sha256": file_digest(folder / name), "bytes": (folder / name).stat().st_size}
         for name in sorted(outputs)
     }
-    write_json(folder / MANIFEST, {**body, "files": files})
+    sealed = {**body, "files": files, COVERED: "all other keys, as JSON with sorted keys"}
+    write_json(folder / MANIFEST, {**sealed, CHECKSUM: json_digest(sealed)})
+
+
+def json_digest(value: object) -> str:
+    """Return the SHA-256 of plain data, the same before and after a file.
+
+    >>> json_digest({2: (1.5, None), 10: "x"}) == json_digest({"10": "x", "2": [1.5, None]})
+    True
+    """
+    plain = json.loads(json.dumps(value))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a finished job's folder."""
+    """Return the manifest of a finished job's folder, without its own checksum, which is compared."""
     path = folder / MANIFEST
     if not path.is_file():
         raise ArtifactError(
@@ -225,6 +256,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not all({"sha256", "bytes"} <= set(file) for file in manifest["files"].values()):
             raise ValueError("a file without size or checksum")
+        recorded = manifest.pop(CHECKSUM, None)
+        if (recorded is not None or COVERED in manifest) and recorded != json_digest(manifest):
+            raise ValueError("it differs from its checksum")
+        manifest.pop(COVERED, None)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(
             f"{path} is damaged ({error!r}). Delete it and rerun its stage."

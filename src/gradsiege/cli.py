@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gradsiege import __version__
-from gradsiege.errors import GradSiegeError, MissingError, StoppedEarlyError
+from gradsiege.errors import (
+    ArtifactError,
+    GradSiegeError,
+    MissingError,
+    StoppedEarlyError,
+    refused_by_machine,
+)
 
 if TYPE_CHECKING:
     from gradsiege.jobs import Job
@@ -416,3 +422,8 @@ def main(arguments: list[str] | None = None) -> Any:
     except GradSiegeError as error:
         print(f"gradsiege: error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except OSError as error:
+        if not refused_by_machine(error):
+            raise
+        print(f"gradsiege: error: {refused_by_machine(error)}", file=sys.stderr)
+        raise SystemExit(ArtifactError.exit_code) from None

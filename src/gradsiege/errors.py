@@ -20,6 +20,8 @@ code  meaning
 
 from __future__ import annotations
 
+import errno
+
 
 class GradSiegeError(Exception):
     """Base of all errors that are shown to the user as one message, without a traceback."""
@@ -67,6 +69,24 @@ class StoppedEarlyError(GradSiegeError):
     """The job stopped before its end (signal or time budget) and saved its progress."""
 
     exit_code = 75
+
+
+# What a machine answers that is full, read-only, failing, or not ours; everything else is a defect of the program.
+_REFUSALS = ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")
+
+
+def refused_by_machine(error: OSError) -> str:
+    """Return a sentence for what is no defect of the program: a full disk, a missing right; else an empty string.
+
+    >>> refused_by_machine(PermissionError(errno.EACCES, "Permission denied", "results/x"))
+    'results/x: Permission denied. See to it, then run the same command again'
+    >>> refused_by_machine(FileNotFoundError(errno.ENOENT, "No such file or directory", "results/x"))
+    ''
+    """
+    if errno.errorcode.get(error.errno or 0) not in _REFUSALS:
+        return ""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror}. See to it, then run the same command again"
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:

@@ -137,6 +137,7 @@ class Job:
         path = self.scratch / f"{CHECKPOINT}.safetensors"
         own = {"seconds": self.seconds, "started": self.started}
         header = {**state, **own, "digest": self.record["digest"]}
+        header["checksum"] = artifacts.tensors_digest(tensors, header)
         artifacts.write_tensors(path, tensors, CHECKPOINT, header)
 
     def load_progress(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -151,6 +152,8 @@ class Job:
         except (ArtifactError, SafetensorError):
             # A torn checkpoint costs time, never correctness: start over.
             return None
+        if state.pop("checksum", None) != artifacts.tensors_digest(tensors, state):
+            return None
         if state.get("digest") != self.record["digest"]:
             return None
         self._before, self.started = state["seconds"], state["started"]
@@ -158,13 +161,15 @@ class Job:
 
     def finish(self) -> None:
         """Write the manifest, which makes the cell's files exist for others, and drop the scratch."""
+        seconds = self.seconds
         body = {
             **self.record,
             "status": "failed" if self.failures else "complete",
             "reason": "; ".join(self.failures),
             "started": self.started,
-            "ended": time.time(),
-            "seconds": self.seconds,
+            # A clock that was set back in the meantime lets no job end before it began.
+            "ended": max(time.time(), self.started + seconds),
+            "seconds": seconds,
             "environment": environment(),
             "notes": self.notes,
         }

@@ -21,7 +21,7 @@ from typing import TextIO
 
 from gradsiege import artifacts
 from gradsiege.cells import Cell, digest
-from gradsiege.errors import ArtifactError, GradSiegeError, StoppedEarlyError
+from gradsiege.errors import ArtifactError, GradSiegeError, StoppedEarlyError, refused_by_machine
 from gradsiege.jobs import CHECKPOINT, Job
 from gradsiege.study import Study
 
@@ -63,6 +63,10 @@ def staged(
     """
     end = None if budget is None else time.monotonic() + budget
     waiting = [cell for cell in cells if not _keep(cell, study, root)]
+    for cell in set(cells).difference(waiting):
+        # Of a process that was killed after it had finished the cell.
+        note_of(cell, study, root).unlink(missing_ok=True)
+        shutil.rmtree(Job(cell, study, root).scratch, ignore_errors=True)
     waiting.sort(key=lambda cell: note_of(cell, study, root).is_file())
     for place, cell in enumerate(waiting):
         left = None if end is None else max(end - time.monotonic(), 0)
@@ -145,7 +149,10 @@ def _stage(job: Job, work: Work) -> None:
     with _logged(log_of(cell, study, root)):
         deaths = 0 if (job.scratch / f"{CHECKPOINT}.safetensors").is_file() else _deaths(note)
         if deaths >= DEATHS:
-            print(f"{cell.stage} {cell.key}: its process died {deaths} times; not tried again here")
+            print(
+                f"{cell.stage} {cell.key}: its process died {deaths} times and left no progress; not tried again. "
+                f"If nothing is wrong with the cell (it was killed by hand, the power failed), delete {note}"
+            )
             return
         artifacts.write_text(note, f"its process died, the {deaths + 1}. time\n")
         try:
@@ -154,8 +161,10 @@ def _stage(job: Job, work: Work) -> None:
             note.unlink()
             raise
         except Exception as error:
-            print(describe(error), file=sys.stderr)
+            # On a full disk, the new note needs the room of the old one; and the log may refuse the words.
+            note.unlink()
             artifacts.write_text(note, f"{type(error).__name__}\n")
+            print(describe(error), file=sys.stderr)
         else:
             note.unlink()
 
@@ -176,6 +185,8 @@ def describe(error: Exception) -> str:
     """Return what a user shall read: one message, or a traceback if the program has a defect."""
     if isinstance(error, GradSiegeError):
         return f"gradsiege: error: {error}"
+    if isinstance(error, OSError) and refused_by_machine(error):
+        return f"gradsiege: error: {refused_by_machine(error)}"
     return "".join(traceback.format_exception(error)).rstrip()
 
 

@@ -243,6 +243,17 @@ def test_the_fastest_engine_is_chosen_and_remembered(
     )
 
 
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"engine": "loop"}', '{"engine": "lop", "chunk": 3}', "\xff"]
+)
+def test_a_choice_that_cannot_be_read_is_measured_anew(tmp_path: Path, text: str) -> None:
+    memory = EngineMemory(tmp_path)
+    memory.remember("x", Choice("loop", 3))
+    assert memory.recall("x") == Choice("loop", 3)
+    (tmp_path / "x.json").write_text(text, encoding="latin-1")
+    assert memory.recall("x") is None
+
+
 def test_an_engine_that_cannot_run_is_left_out_with_its_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

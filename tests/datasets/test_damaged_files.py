@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,6 +192,91 @@ def test_pictures_of_every_kind_and_of_none(
     monkeypatch.setattr(pictures, "MOST_PIXELS", 399)
     with pytest.raises(ValueError, match="20 by 20 pixels, more than 399"):
         pictures.decode(tmp_path / "x.png", "x.png")
+
+
+def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG file that claims a size, with some chunks before it ends."""
+    header = (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, body in (header, *chunks, (b"IDAT", zlib.compress(bytes(99))), (b"IEND", b"")):
+        content += struct.pack(">I", len(body)) + name + body
+        content += struct.pack(">I", zlib.crc32(name + body))
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (png(100_000, 100_000), "is no image that can be read: Image size .* exceeds limit"),
+        (png(12_000, 12_000), "is 12000 by 12000 pixels, more than"),
+        (
+            png(4, 4, (b"zTXt", b"k\0\0" + zlib.compress(bytes(2**27)))),
+            "is no image that can be read: Decompressed data too large",
+        ),
+    ],
+    ids=["gigapixels", "more than any photograph", "text"],
+)
+def test_a_small_file_that_unpacks_to_a_huge_image_is_refused(content: bytes, words: str) -> None:
+    assert len(content) < 200_000
+    with pytest.raises(ValueError, match=f"bomb.png {words}"):
+        pictures.decode_bytes(content, "bomb.png")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_damage_of_any_sort_is_an_error_that_names_the_image() -> None:
+    """Bytes of small files are changed at random; what can still be read has the size of an image."""
+    random = np.random.default_rng(0)
+    for kind in pictures.FORMATS:
+        stream = io.BytesIO()
+        Image.fromarray(noise(12, 12, 3)).save(stream, kind)
+        whole = np.frombuffer(stream.getvalue(), dtype=np.uint8)
+        for _ in range(150):
+            damaged = whole.copy()
+            places = random.integers(0, min(len(damaged), 150), 3)
+            damaged[places] = random.integers(0, 256, 3)
+            try:
+                assert pictures.decode_bytes(damaged.tobytes(), "x.image").ndim in (2, 3)
+            except ValueError as error:
+                assert str(error).startswith("x.image "), error  # noqa: PT017
+
+
+def test_names_and_sizes_in_a_zip_archive_are_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "slip.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../../escaped", b"abc")
+        archive.writestr("wanted", bytes(100_000))
+    # The directory of the archive claims ten bytes where a hundred thousand are.
+    place = path.read_bytes().rindex(b"PK\x01\x02")
+    content = bytearray(path.read_bytes())
+    content[place + 24 : place + 28] = struct.pack("<I", 10)
+    path.write_bytes(content)
+    with zipfile.ZipFile(path) as archive:
+        assert archives.zip_member(archive, "../../escaped") == b"abc"
+        with pytest.raises(ValueError, match="wanted cannot be read"):
+            archives.zip_member(archive, "wanted", 500)
+    assert [found.name for found in tmp_path.iterdir()] == ["slip.zip"]
+    assert not (tmp_path.parent.parent / "escaped").exists()
+
+
+def test_arrays_that_claim_to_be_huge_are_refused(tmp_path: Path) -> None:
+    from gradsiege.datasets.formats.medmnist import list_npz
+
+    def written(shape: str, images: str) -> Path:
+        with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+            for part in ("train", "val", "test"):
+                archive.writestr(f"{part}_labels.npy", array("<i8", shape) + bytes(16))
+                archive.writestr(f"{part}_images.npy", array("|u1", images))
+        return tmp_path / "x.npz"
+
+    def array(kind: str, shape: str) -> bytes:
+        text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+        return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+    with pytest.raises(ValueError, match=r"x\.npz is no file of MedMNIST"):
+        list_npz(written("(1000000000000000, 1)", "(2, 28, 28)"), ("a", "b"))
+    listing = list_npz(written("(2, 1)", "(2, 1000000000, 1000000000)"), ("a", "b"))
+    with pytest.raises(ValueError, match=r"x\.npz: train_images\.npy is uint8 \(2, 1000000000"):
+        next(listing.read(np.array([0])))
 
 
 @pytest.mark.parametrize(

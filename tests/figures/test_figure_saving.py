@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gradsiege.figures import save, table_compute, training_stage
+from gradsiege.figures import publish, save, table_compute, training_stage
 from gradsiege.figures.data import StudyData
 from gradsiege.figures.inline import DARK, with_dark_colours
+from gradsiege.study import Study
 
 
 def test_bytes_are_the_same_every_time(made_up_study: StudyData, tmp_path: Path) -> None:
@@ -19,6 +20,22 @@ def test_bytes_are_the_same_every_time(made_up_study: StudyData, tmp_path: Path)
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(p.name for p in first)
+
+
+def test_remains_of_a_killed_process_are_swept_up(
+    made_up_study: StudyData, tiny: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the table that is written; a neighbour may be at work on another one."""
+    folder = publish.folder_of("table_compute", tiny, tmp_path)
+    folder.mkdir(parents=True)
+    for name in (".table_compute.csv.x.part", ".table_costs.csv.y.part"):
+        (folder / name).touch()
+    monkeypatch.setattr(publish, "load_study", lambda study, root: made_up_study)
+    publish.publish(["table_compute"], tiny, tmp_path, tmp_path / "tiny.yaml")
+    assert {path.name for path in folder.iterdir()} == {
+        "table_compute.csv",
+        ".table_costs.csv.y.part",
+    }
 
 
 def test_csv_is_exactly_the_plotted_data(made_up_study: StudyData, tmp_path: Path) -> None:

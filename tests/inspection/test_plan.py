@@ -65,7 +65,7 @@ def test_states_are_told_apart(study_copy: Finished) -> None:
     folders = [cell.folder(study, root) for cell in cells(study)["attack"]]
     for folder, change in zip(folders, ("failed", "stale", "damaged", "missing"), strict=False):
         path = folder / artifacts.MANIFEST
-        manifest = json.loads(path.read_text())
+        manifest = artifacts.read_manifest(path.parent)
         if change == "missing":
             path.unlink()
         elif change == "damaged":
@@ -80,7 +80,7 @@ def test_states_are_told_apart(study_copy: Finished) -> None:
 
 def set_seconds(root: Path, stage: str, seconds: float) -> None:
     for path in root.glob(f"results/*/{stage}/**/{artifacts.MANIFEST}"):
-        manifest = json.loads(path.read_text())
+        manifest = artifacts.read_manifest(path.parent)
         path.write_text(json.dumps(manifest | {"seconds": seconds}))
 
 
@@ -201,7 +201,7 @@ def test_disk_is_that_of_the_files(study_copy: Finished, tiny_raw: Raw) -> None:
     held = sum(path.stat().st_size for path in names if path.name != artifacts.MANIFEST)
     assert f"Disk: about {held / 1e9:.2f} GB when finished" in plan(study, root)
     for path in root.glob(f"results/*/attack/**/{artifacts.MANIFEST}"):
-        manifest = json.loads(path.read_text())
+        manifest = artifacts.read_manifest(path.parent)
         manifest["files"]["trace.parquet"]["bytes"] = 10**9
         path.write_text(json.dumps(manifest))
     # Eight attacks of one gigabyte; another study, three times as large, goes by their mean.

@@ -187,9 +187,9 @@ def test_damaged_and_stale_cells_are_left_out(study_copy: Finished, database: st
     found = survey(renamed, root)
     damaged = found["federate"][0].cell.folder(renamed, root) / "utility.parquet"
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    manifest = found["prior"][0].cell.folder(renamed, root) / "manifest.json"
-    manifest.write_text(
-        manifest.read_text().replace(found["prior"][0].manifest["digest"], "0" * 16)
+    stale = found["prior"][0]
+    artifacts.write_json(
+        stale.cell.folder(renamed, root) / "manifest.json", stale.manifest | {"digest": "0" * 16}
     )
     said = track(renamed, root, database)
     assert "5 runs added, 0 already there, 1 damaged, 1 stale" in said

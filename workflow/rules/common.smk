@@ -105,7 +105,8 @@ def shard_of(stage, wildcards):
 
 # A shard leaves its cells in scratch/staged, and an empty file that says so. Snakemake takes the cells from there
 # one by one (`take`): each has files, parameters and failures of its own. `kept` holds links to cells that were finished before,
-# for the time in which Snakemake deletes their files.
+# for the time in which Snakemake deletes their files. Taking links, and then removes the manifest before all else: whoever is killed
+# in between leaves a cell that can be taken again, or none.
 SHARD = f"scratch/shards/{STUDY.study}"
 STAGED = f"scratch/staged/{STUDY.study}"
 
@@ -121,7 +122,8 @@ shell.prefix(
     f"for from in {shlex.quote(STAGED)}/computed/$at {shlex.quote(STAGED)}/kept/$at; do "
     "if test -e $from.log; then cp $from.log $log; fi; "
     "if test -e $from/manifest.json; then "
-    'for file in "$@"; do mv "$from/${{file##*/}}" "$file" || exit 1; done; rm -rf $from $from.log; return; fi; done; '
+    'for file in "$@"; do ln -f "$from/${{file##*/}}" "$file" 2> /dev/null || cp -p "$from/${{file##*/}}" "$file" || exit 1; done; '
+    "rm -f $from/manifest.json && rm -rf $from $from.log; return; fi; done; "
     f"if test -e {shlex.quote(STAGED)}/computed/$at.failed; then "
     'echo "The cell failed; its log says why."; exit 1; fi; return 1; }}; '
 )

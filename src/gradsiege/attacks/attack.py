@@ -15,6 +15,7 @@ from gradsiege import artifacts
 from gradsiege.attacks import counters, recipes, several_rounds
 from gradsiege.attacks.counters.attempt import Attempt, kept_channels
 from gradsiege.attacks.engine.choice import MEASURED, Choice, Policy
+from gradsiege.attacks.engine.engines import ENGINES
 from gradsiege.attacks.engine.loop import State
 from gradsiege.attacks.engine.recipe import Knowledge, TrainedPrior
 from gradsiege.attacks.engine.variables import Variables
@@ -190,9 +191,14 @@ class EngineMemory:
     folder: Path
 
     def recall(self, name: str) -> Choice | None:
-        """Return the choice of that name, if there is one."""
+        """Return the choice of that name, if there is one that can be read; otherwise engines are measured anew."""
         path = self.folder / f"{name}.json"
-        return Choice(**json.loads(path.read_text())) if path.is_file() else None
+        try:
+            found = Choice(**json.loads(path.read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+        sound = found.engine in ENGINES and isinstance(found.chunk, int) and found.chunk > 0
+        return found if sound else None
 
     def remember(self, name: str, choice: Choice) -> None:
         """Keep a choice."""

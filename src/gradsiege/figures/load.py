@@ -14,6 +14,7 @@ from gradsiege import artifacts
 from gradsiege.analysis import ledger
 from gradsiege.cells import Cell, attack_cells, cells, digest, parse_key
 from gradsiege.datasets import supply
+from gradsiege.errors import ArtifactError
 from gradsiege.figures.data import Explanation, LazyPictures, StudyData
 from gradsiege.study import Study
 
@@ -107,8 +108,14 @@ def _memory(cell: Cell, study: Study, root: Path) -> float | None:
     kept = root / "results" / study.study / "benchmarks" / cell.stage / f"{cell.key}.jsonl"
     if not kept.is_file():
         return None
-    lines = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
-    measured = [float(line["max_rss"]) for line in lines if line.get("max_rss") not in (None, "NA")]
+    try:
+        lines = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
+        found = [line.get("max_rss") for line in lines]
+        measured = [float(one) for one in found if one not in (None, "NA")]
+    except (ValueError, AttributeError) as error:
+        raise ArtifactError(
+            f"{kept}, which Snakemake wrote, is damaged ({error}). Delete it: its cell then has no memory in the report"
+        ) from error
     return max(measured, default=None)
 
 

@@ -44,6 +44,7 @@ def publish(names: list[str], study: Study, root: Path, file: Path) -> list[Path
         if name == REPORT:
             written.append(_report(study, data, root, file))
             continue
+        artifacts.sweep_up(folder_of(name, study, root), name)
         written += save(draw(name, data), folder_of(name, study, root), name)
     return written
 
@@ -59,6 +60,7 @@ def _report(study: Study, data: StudyData, root: Path, file: Path) -> Path:
     commands["report"] = f"snakemake {path.relative_to(root)}{choice}"
     commands["verify"] = f"gradsiege verify --study {_near(file)}"
     commands["fetch"] = f"gradsiege fetch --study {_near(file)}"
+    artifacts.sweep_up(path.parent, REPORT)
     artifacts.write_text(path, render(data, drawn, commands))
     return path
 

@@ -96,7 +96,7 @@ def list_npz(path: Path, classes: tuple[str, ...], multiple: bool = False) -> Li
     try:
         with np.load(path, allow_pickle=False) as arrays:
             of_parts = [np.asarray(arrays[f"{part}_labels"], dtype=np.int64) for part in PARTS]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, MemoryError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path.name} is no file of MedMNIST: {error}") from error
     ends = np.cumsum([0, *(len(labels) for labels in of_parts)])
     labels = np.concatenate(of_parts)
@@ -120,7 +120,8 @@ def _stream(path: Path, member: str, number: int, wanted: Integers) -> Iterator[
         version = npy.read_magic(stream)
         header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, kind = header(stream)
-        fits = shape[0] == number and shape[1] == shape[2] and shape[3:] in ((), (3,))
+        known = len(shape) in (3, 4) and shape[1] == shape[2] <= max(SIZES)
+        fits = known and shape[0] == number and shape[3:] in ((), (3,))
         if kind != np.uint8 or fortran or not fits:
             raise ValueError(
                 f"{path.name}: {member} is {kind} {shape}, not {number} images of bytes"

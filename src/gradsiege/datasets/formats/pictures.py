@@ -41,19 +41,28 @@ def decode(file: Path | IO[bytes], name: str) -> Bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(file, formats=FORMATS)
-        if image.width * image.height > MOST_PIXELS:
-            raise ValueError(
-                f"{name} is {image.width} by {image.height} pixels, more than {MOST_PIXELS}; leave it out"
-            )
-        if image.mode.startswith("I;16"):
-            return (np.asarray(image) >> 8).astype(np.uint8)
-        if image.mode in ("I", "F"):
-            raise ValueError(f"{name} has pixels of 32 bits; convert it to 8 bits")
-        return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+        refusal = _refusal(image)
+        if not refusal:
+            return _pixels(image)
     except FileNotFoundError as error:
         raise ValueError(f"{name} is missing") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        # A value error is what the library makes of a text chunk that unpacks to more than a megabyte, for one.
         raise ValueError(f"{name} is no image that can be read: {error}") from error
+    raise ValueError(f"{name} {refusal}")
+
+
+def _refusal(image: Image.Image) -> str:
+    """Why an image is not read, from what its header says; empty if it is."""
+    if image.width * image.height > MOST_PIXELS:
+        return f"is {image.width} by {image.height} pixels, more than {MOST_PIXELS}; leave it out"
+    return "has pixels of 32 bits; convert it to 8 bits" if image.mode in ("I", "F") else ""
+
+
+def _pixels(image: Image.Image) -> Bytes:
+    if image.mode.startswith("I;16"):
+        return (np.asarray(image) >> 8).astype(np.uint8)
+    return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
 
 
 def decode_bytes(content: bytes, name: str) -> Bytes:
