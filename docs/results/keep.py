@@ -10,12 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from gradsiege.inspection.status import DONE, Status, survey
 from gradsiege.study import load
 
 KEPT = Path(__file__).parent
 ROOT = Path("results")
 MOST_BYTES = 400_000
+COLOURS = 128  # what a chart too large is reduced to
 # Pictures of the victims: too much for git, and back with the study.
 LEFT_OUT = {"gallery"}
 
@@ -58,8 +61,14 @@ def keep(file: Path) -> Path:
     if not tables:
         raise SystemExit(f"{results} holds no table: run snakemake --config study={file} first")
     for found in [*tables, *results.glob("figures/*.png")]:
-        if found.stem not in LEFT_OUT and found.stat().st_size <= MOST_BYTES:
+        if found.stem in LEFT_OUT:
+            continue
+        if found.stat().st_size <= MOST_BYTES:
             shutil.copyfile(found, folder / found.name)
+        elif found.suffix == ".png":
+            Image.open(found).convert("RGB").quantize(COLOURS).save(
+                folder / found.name, optimize=True
+            )
     text = json.dumps(record(survey(study, Path())), indent=1)
     (folder / "run.json").write_text(text + "\n")
     return folder

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-VERSION = 2
+VERSION = 3
 TITLE = "Attacks against defenses"
 ROW = ["dataset", "model", "protocol"]
 COLUMNS = [*ROW, "training_stage", "defense", "attack", "kind", "threat_model", "victims", "rows"]
 COLUMNS += ["failed", "psnr_capped", "psnr", "psnr_low", "psnr_high"]
 CELL_WIDTH, CELL_HEIGHT, MARGIN, WIDEST = 0.62, 0.27, 2.6, 10.5  # inches
 MOST_UNLABELLED = 2  # rows of panels that share the names of the defenses under the last one
+MOST_SLANTED = 12  # names side by side; more of them stand upright, each on one line
 
 
 def draw(data: StudyData) -> Drawn:
@@ -197,8 +198,11 @@ def _method_ticks(panel: Axes, methods: list[tuple[str, str]], data: StudyData) 
 
 def _defense_ticks(panel: Axes, defenses: list[str], data: StudyData) -> None:
     names = [label(name, data.name_of("defenses", name)) for name in defenses]
-    texts = [name.replace(" (", "\n(") for name in names]
-    panel.set_xticks(range(len(texts)), texts, rotation=35, ha="right", rotation_mode="anchor")
+    slanted = len(names) <= MOST_SLANTED
+    texts = [name.replace(" (", "\n(") for name in names] if slanted else names
+    places, angle = range(len(texts)), 35 if slanted else 90
+    anchor: Any = {"ha": "right", "va": "top" if slanted else "center", "rotation_mode": "anchor"}
+    panel.set_xticks(places, texts, rotation=angle, **anchor)
 
 
 def _caption(data: StudyData, table: pd.DataFrame) -> str:
