@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,31 +45,26 @@ class Workspace:
             **self.environment,
         }
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """How every command is started: here, with both of its voices in one."""
+        return {
+            "cwd": self.folder,
+            "env": self.variables,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+            "text": True,
+        }
+
     def run(self, *command: str, check: bool = True) -> str:
         """Run a command to its end; return everything it said."""
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=900,
-        )
+        done = subprocess.run(command, timeout=900, **self.options)
         assert not check or done.returncode == 0, f"{' '.join(command)}\n{done.stdout}"
         return done.stdout
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Start a command as the head of a process group of its own."""
-        return subprocess.Popen(
-            command,
-            cwd=self.folder,
-            env=self.variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        return subprocess.Popen(command, start_new_session=True, **self.options)
 
     def snakemake(self, *arguments: str, study: str = STUDY, check: bool = True) -> str:
         """Run Snakemake on a study."""
