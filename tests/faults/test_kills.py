@@ -33,9 +33,12 @@ def kill_again_and_again(
 ) -> None:
     """Start a command and kill it, until so many died, and one of them with progress to go on from where there is any."""
     changes = modes(command[0])
-    undisturbed = [place.run(*command, changes=one) for one in changes]
-    for end in undisturbed:
+    undisturbed = []
+    for one in changes:
+        end = place.run(*command, changes=one)
         assert end.code == 0, end.said
+        undisturbed.append(end)
+        check()
     died = started = left = 0
     while died < kills or (command[0] in RESUMED and not left):
         mode = started % len(changes)
