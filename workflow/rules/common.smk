@@ -203,11 +203,16 @@ def upstream(cell):
     return [other for other in cells.upstream(cell, STUDY) if can_run(other)]
 
 
+@functools.cache
+def folder_of(cell):
+    return str(cell.folder(STUDY))
+
+
 def files_read(reader, cell):
     """What a later cell reads of one; the manifest is there only when the cell has finished."""
     names = READS.get((reader.stage, cell.stage), cells.OUTPUTS[cell.stage])
-    folder = cell.folder(STUDY)
-    return [folder / name.format(**vars(reader)) for name in (*names, MANIFEST)]
+    folder, ids = folder_of(cell), vars(reader)
+    return [f"{folder}/{name.format(**ids)}" for name in (*names, MANIFEST)]
 
 
 def inputs_of(stage):
@@ -300,9 +305,12 @@ def shard_keys_of(stage):
 @functools.cache
 def is_finished(cell):
     """Whether a cell and all that it reads are there, made under the study's settings."""
-    there = status(cell, STUDY, Path()).state in DONE
-    files = all(path.is_file() for path in cell.files(STUDY))
-    return there and files and all(map(is_finished, upstream(cell)))
+    there = status(cell, STUDY, Path(), ABSENT).state in DONE
+    return (
+        there
+        and all(path.is_file() for path in cell.files(STUDY))
+        and all(map(is_finished, upstream(cell)))
+    )
 
 
 def made_by(stage):
