@@ -121,6 +121,14 @@ def test_an_attack_may_read_several_priors(tiny_raw: Raw) -> None:
     assert {cell.prior for cell in cells.cells(parse(tiny_raw))["prior"]} == {"autoencoder"}
 
 
+def test_a_prior_is_trained_for_the_data_sets_whose_attacks_read_it(tiny_raw: Raw) -> None:
+    tiny_raw["datasets"].append({**tiny_raw["datasets"][0], "name": "phantom"})
+    tiny_raw["exclude"] = [{"dataset": "phantom", "attack": "gi_pip"}]
+    found = cells.cells(parse(tiny_raw))
+    assert {cell.dataset for cell in found["attack"]} == {"digits", "phantom"}
+    assert [cell.dataset for cell in found["prior"]] == ["digits"]
+
+
 def test_a_prior_may_come_from_another_data_set(tiny_raw: Raw) -> None:
     tiny_raw["datasets"].append({**tiny_raw["datasets"][0], "name": "phantom"})
     tiny_raw["priors"][0]["dataset"] = "phantom"

@@ -214,30 +214,26 @@ def datasets_of(cell: Cell, study: Study) -> list[str]:
 
 
 def _trained(study: Study) -> Iterator[Cell]:
-    """Everything that is prepared or trained before any attack; a prior only if an attack uses it."""
-    used = {prior for attack in study.attacks for prior in attack.priors}
+    """Everything but priors that is prepared or trained before any attack."""
     for dataset in study.datasets:
         yield Cell("fetch", dataset=dataset.id)
         for seed in study.seeds:
             ids: dict[str, Any] = {"dataset": dataset.id, "seed": seed}
             if any(needs_shadow(defense.id, study) for defense in study.defenses):
                 yield Cell("shadow", **ids)
-            for prior in study.priors:
-                if prior.id not in used or prior.dataset not in (None, dataset.id):
-                    continue
-                yield Cell("prior", prior=prior.id, **ids)
             for model, defense in itertools.product(study.models, study.defenses):
                 yield Cell("federate", model=model.id, defense=defense.id, **ids)
 
 
 def cells(study: Study) -> dict[str, list[Cell]]:
-    """Every cell of the study by stage, each once."""
+    """Every cell of the study by stage, each once; a prior only if an attack reads it."""
     found: dict[str, dict[Cell, None]] = {stage: {} for stage in FIELDS}
     for cell in _trained(study):
         if _wanted(cell, study):
             found[cell.stage][cell] = None
     for cell in attack_cells(study):
         found["attack"][cell] = None
+        found["prior"] |= dict.fromkeys(priors_of(cell, study))
         found["observe"][cell.at("observe")] = None
         found["score"][cell.at("score")] = None
     return {stage: list(of_stage) for stage, of_stage in found.items()}
