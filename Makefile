@@ -11,7 +11,7 @@ export PYTHONHASHSEED := 0
 export OMP_NUM_THREADS := 1
 
 .PHONY: help setup reproduce test test-package test-pipeline test-faults test-faults-stages test-faults-runs \
-	test-cluster test-services lint benchmark keep format lock clean
+	test-cluster slurm-packages test-services lint benchmark keep format lock clean
 help:
 	@echo "make reproduce   set up, run the default study, name its report"
 	@echo "make test        set up, run every test that needs no GPU and no cluster"
@@ -62,6 +62,9 @@ test-faults-runs:
 
 # Not part of `make test`: it installs Debian packages. The daemons run in a folder of their own and are stopped again.
 SLURM := slurm-wlm munge slurmdbd mariadb-server
+slurm-packages:
+	@echo $(SLURM)
+
 test-cluster: setup
 	@test "$$(id -u)" = 0 || { echo "make test-cluster starts daemons: run it as root"; exit 1; }
 	dpkg --status $(SLURM) >/dev/null 2>&1 || { apt-get update && apt-get install --yes --no-install-recommends $(SLURM); }
