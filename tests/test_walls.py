@@ -271,7 +271,7 @@ def test_roles_of_the_data_share_no_image(finished_study: Finished) -> None:
     study, root = finished_study
     folder = cells(study)["fetch"][0].folder(study, root)
     roles = {
-        path.stem: {image.numpy().tobytes() for image in load_images(path)[0]}
+        path.stem: {image.numpy().tobytes() for image in load_images(path)[0][:]}
         for path in folder.glob("*.safetensors")
     }
     names = sorted(roles)

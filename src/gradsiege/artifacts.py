@@ -208,15 +208,23 @@ def read_tensors(
     path: Path, kind: str, sealed: bool = True
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Return (tensors in the order they were given, metadata) of a file of the given kind, its checksum confirmed."""
+    tensors, metadata = map_tensors(path, kind, sealed)
+    # Tensors come out of a file wherever they lay in it. On memory that is not aligned as usual a convolution may
+    # round differently, and a resumed run would leave the path of an unbroken one: give each memory of its own.
+    return {name: tensor.clone() for name, tensor in tensors.items()}, metadata
+
+
+def map_tensors(
+    path: Path, kind: str, sealed: bool = True
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return the same, but of tensors that are mapped from the file and read where they are used: copy, then compute."""
     from safetensors.torch import load_file
 
     header = _read_raw_header(path, kind, sealed)
     tensors = load_file(path)
     if set(header["order"]) != set(tensors):
         raise ArtifactError(f"{path} has a damaged header: it names other tensors than it holds.")
-    # Tensors come out of a file wherever they lay in it. On memory that is not aligned as usual a convolution may
-    # round differently, and a resumed run would leave the path of an unbroken one: give each memory of its own.
-    return {name: tensors[name].clone() for name in header["order"]}, header["metadata"]
+    return {name: tensors[name] for name in header["order"]}, header["metadata"]
 
 
 def file_digest(path: Path) -> str:

@@ -45,7 +45,7 @@ STAGE_VERSIONS = {
     "fetch": 1,
     "prior": 1,
     "shadow": 1,
-    "federate": 2,
+    "federate": 3,
     "observe": 2,
     "attack": 1,
     "score": 3,

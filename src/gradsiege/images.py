@@ -1,4 +1,4 @@
-"""Prepared images on disk: one file per role, uint8, with labels and source groups."""
+"""Prepared images on disk: one file per role, uint8, with labels and source groups, mapped and read where they are used."""
 
 from __future__ import annotations
 
@@ -11,12 +11,46 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IMAGES = "images"
+PART = 100  # images that are summed at a time
 
 
-def load_images(path: Path) -> tuple[Tensor, Tensor, list[str]]:
-    """Return (images float ``[n, c, h, w]`` in [0, 1], labels int64 ``[n]``, class names) of one role."""
-    tensors, metadata = artifacts.read_tensors(path, IMAGES)
-    return tensors["images"].float() / 255, tensors["labels"], metadata["classes"]
+class StoredImages:
+    """Images of one role, left on disk; those that are taken are float ``[k, c, h, w]`` in [0, 1], in memory of their own.
+
+    Attributes:
+        shape: ``(n, c, h, w)``.
+
+    >>> import torch
+    >>> StoredImages(torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(3, 1, 1, 1))[1:].flatten()
+    tensor([0.2000, 1.0000])
+    """
+
+    def __init__(self, stored: Tensor) -> None:
+        self.stored = stored
+        self.shape = stored.shape
+
+    def __getitem__(self, taken: slice | Tensor) -> Tensor:
+        return self.stored[taken].float() / 255
+
+    def channel_statistics(self) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation (n - 1) of every channel, each ``[c]``, from exact sums of bytes."""
+        import torch
+
+        total, squares = torch.zeros(2, self.shape[1], dtype=torch.int64)
+        for part in self.stored.split(PART):
+            channels = part.transpose(0, 1).flatten(1).long()
+            total += channels.sum(1)
+            squares += channels.square().sum(1)
+        n = self.stored.numel() / self.shape[1]
+        mean = total.double() / n
+        variance = (squares.double() - total.double() * mean) / (n - 1)
+        return (mean / 255).float(), (variance.sqrt() / 255).float()
+
+
+def load_images(path: Path) -> tuple[StoredImages, Tensor, list[str]]:
+    """Return (images, labels int64 ``[n]``, class names) of one role; ``images[:]`` takes all of them into memory."""
+    tensors, metadata = artifacts.map_tensors(path, IMAGES)
+    return StoredImages(tensors["images"]), tensors["labels"].clone(), metadata["classes"]
 
 
 def to_bytes(images: Tensor) -> Tensor:

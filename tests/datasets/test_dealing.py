@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from published import PER_CLASS, SMALL, listed, publish
+from resident import needs_linux, resident
 
 from gradsiege.datasets import prepare
 from gradsiege.datasets.formats import pictures
-from gradsiege.datasets.listing import Listing, deal
-from gradsiege.datasets.splits import DEALING_ORDER
+from gradsiege.datasets.listing import Listing, deal, splits_of
+from gradsiege.datasets.splits import DEALING_ORDER, Bytes, Integers
 
 
 def test_roles_may_be_dealt_from_the_test_part(
@@ -56,6 +58,26 @@ def test_only_what_is_asked_for_is_decoded_and_nothing_twice(
     assert opened == []
     prepare("imagenet", 64, {"victims": 4, "train": 9, "test": 3}, 0, parameters)
     assert len(opened) == len(set(opened)) == 16 < 2 * 4 * PER_CLASS
+
+
+@needs_linux
+def test_a_source_that_is_larger_than_memory_is_dealt_from_disk(tmp_path: Path) -> None:
+    count, held = 9_000, []
+
+    def read(indices: Integers) -> Iterator[Bytes]:
+        for index in indices.tolist():
+            held.append(resident())
+            image = np.full((64, 64, 3), index % 256, dtype=np.uint8)
+            image[0, 0] = index // 256
+            yield image
+
+    listing = Listing(("a", "b"), np.arange(count) % 2, read)
+    splits = splits_of("large", listing, 64, {"train": count}, 0, folder=tmp_path)
+    held.append(resident())
+    assert len(splits["train"].images) == count
+    # Twice 111 MB of images: as they are decoded, and in the order of the split.
+    assert max(held) - held[0] < 40
+    assert list(tmp_path.iterdir()) == [], "the room is given back with the images"
 
 
 def test_repetitions_are_replaced_and_victims_stay(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def prepare(
     counts: Mapping[str, int],
     seed: int,
     parameters: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
 ) -> Prepared:
-    """Build the role splits of one data set in memory.
+    """Build the role splits of one data set.
 
     Args:
         name: one of ``NAMES``.
@@ -45,6 +47,7 @@ def prepare(
         counts: images wanted for each role; a role that is not named gets no split.
         seed: non-negative integer from which every random choice is derived.
         parameters: of the data set; what is left out has its default.
+        folder: where images of large data sets, which are mapped and not held in memory, take their room.
 
     Returns:
         uint8 images ``[n, 3, size, size]`` with labels, for each role, and the data card.
@@ -64,4 +67,4 @@ def prepare(
         return prepared
     from gradsiege.datasets.supplied import prepare_supplied
 
-    return prepare_supplied(name, size, counts, seed, parameters or {})
+    return prepare_supplied(name, size, counts, seed, parameters or {}, folder)

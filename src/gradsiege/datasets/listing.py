@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from gradsiege.datasets.mapped import mapped_bytes
 from gradsiege.datasets.resample import middle, square
 from gradsiege.datasets.splits import (
     CYCLING_ROLES,
@@ -133,8 +135,11 @@ def splits_of(
     counts: Mapping[str, int],
     seed: int,
     from_test: Collection[str] = (),
+    folder: Path | None = None,
 ) -> dict[str, Split]:
     """Deal, decode and resize; `groups` of a split is the group of the source.
+
+    The images are mapped from files without names in `folder`, so that a split may be larger than memory.
 
     Raises:
         ValueError: when a role asks for more images than exist, or an image cannot be read; it is named.
@@ -147,17 +152,18 @@ def splits_of(
         wanted = np.unique(np.concatenate([*dealt.values(), np.empty(0, dtype=np.int64)]))
         wanted = np.array([index for index in wanted.tolist() if index not in held], dtype=np.int64)
         reading = listing.read(wanted)
+        decoded = mapped_bytes((len(wanted), 3, size, size), folder)
         for place in track(range(len(wanted)), len(wanted), f"decode {name}"):
-            image = square(middle(next(reading)), size)
-            held[int(wanted[place])] = image
-            prints[int(wanted[place])] = hashlib.sha256(image.tobytes()).digest()
+            decoded[place] = square(middle(next(reading)), size)
+            held[int(wanted[place])] = decoded[place]
+            prints[int(wanted[place])] = hashlib.sha256(decoded[place].tobytes()).digest()
         repeated = _repetitions(dealt, prints)
         if not repeated:
             break
         dropped |= repeated
     groups = np.arange(len(listing.labels)) if listing.groups is None else listing.groups
     return {
-        role: Split(_stacked(index, held, size), listing.labels[index], groups[index])
+        role: Split(_stacked(index, held, size, folder), listing.labels[index], groups[index])
         for role, index in dealt.items()
     }
 
@@ -172,8 +178,8 @@ def _repetitions(dealt: Mapping[str, Integers], prints: Mapping[int, bytes]) -> 
     return repeated
 
 
-def _stacked(index: Integers, held: Mapping[int, Bytes], size: int) -> Bytes:
-    images = np.empty((len(index), 3, size, size), dtype=np.uint8)
+def _stacked(index: Integers, held: Mapping[int, Bytes], size: int, folder: Path | None) -> Bytes:
+    images = mapped_bytes((len(index), 3, size, size), folder)
     for place, found in enumerate(index.tolist()):
         images[place] = held[found]
     return images

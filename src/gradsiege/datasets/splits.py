@@ -167,8 +167,12 @@ def first_occurrences(images: npt.NDArray[Any]) -> Integers:
 
 def digest(split: Split) -> str:
     """Return the SHA-256 over the images and then the labels (little-endian int64) of a split."""
-    labels = split.labels.astype("<i8")
-    return hashlib.sha256(split.images.tobytes() + labels.tobytes()).hexdigest()
+    found = hashlib.sha256()
+    # One after the other, lest images that are mapped from a file all come into memory.
+    for image in split.images:
+        found.update(image.tobytes())
+    found.update(split.labels.astype("<i8").tobytes())
+    return found.hexdigest()
 
 
 def make_card(

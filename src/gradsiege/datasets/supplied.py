@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gradsiege.datasets import supply
@@ -11,7 +12,12 @@ from gradsiege.datasets.splits import ROLES, Prepared, check_request, make_card
 
 
 def prepare_supplied(
-    name: str, size: int, counts: Mapping[str, int], seed: int, parameters: Mapping[str, Any]
+    name: str,
+    size: int,
+    counts: Mapping[str, int],
+    seed: int,
+    parameters: Mapping[str, Any],
+    folder: Path | None,
 ) -> Prepared:
     """Build the role splits; see `gradsiege.datasets.prepare`."""
     check_request(name, counts, seed)
@@ -25,7 +31,7 @@ def prepare_supplied(
         )
     supply.check(name, parameters)
     listing = module.listing(supply.folder_of(name), module.Parameters(**parameters))
-    splits = splits_of(name, listing, size, counts, seed, from_test)
+    splits = splits_of(name, listing, size, counts, seed, from_test, folder)
     sources = [
         {
             "name": file.path,

@@ -17,7 +17,7 @@ from gradsiege.federated.client import run_client
 from gradsiege.federated.cost import Cost
 from gradsiege.federated.partition import dirichlet, iid, sizes
 from gradsiege.federated.server import evaluate, weighted_mean
-from gradsiege.images import load_images
+from gradsiege.images import StoredImages, load_images
 from gradsiege.jobs import Job
 from gradsiege.models import ModelSpec, build
 from gradsiege.progress import track
@@ -47,7 +47,8 @@ def federate(job: Job) -> None:
     cell, study = job.cell, job.study
     fetch = cell.at("fetch")
     images, labels, classes = load_images(job.input(fetch, "train.safetensors"))
-    test = load_images(job.input(fetch, "test.safetensors"))[:2]
+    test_images, test_labels, _ = load_images(job.input(fetch, "test.safetensors"))
+    test = test_images[:], test_labels
     chosen = study.one("models", cell.model)
     entry = study.one("defenses", cell.defense)
     shadow = shadow_of(cell, study)
@@ -87,11 +88,12 @@ def federate(job: Job) -> None:
     _write(job, spec, untrained, progress)
 
 
-def _set_normalisation(model: nn.Module, images: Tensor) -> None:
+def _set_normalisation(model: nn.Module, images: StoredImages) -> None:
     """Channel statistics of the training images, as a federation would agree on them beforehand."""
     buffers = dict(model.named_buffers())
-    buffers["normalisation.mean"].copy_(images.mean((0, 2, 3)))
-    buffers["normalisation.deviation"].copy_(images.std((0, 2, 3)))
+    mean, deviation = images.channel_statistics()
+    buffers["normalisation.mean"].copy_(mean)
+    buffers["normalisation.deviation"].copy_(deviation)
 
 
 def _partition(job: Job, labels: np.ndarray) -> list[np.ndarray]:
@@ -136,7 +138,7 @@ def _round(
     number: int,
     model: nn.Module,
     defense: Defense,
-    data: tuple[Tensor, Tensor],
+    data: tuple[StoredImages, Tensor],
     shares: list[np.ndarray],
 ) -> None:
     """One round of FedAvg; a non-finite model ends the federation and is recorded."""

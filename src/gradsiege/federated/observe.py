@@ -106,7 +106,7 @@ def _stack(victims: list[Tensors]) -> Tensors:
 
 def _victims(job: Job, per_victim: int, duplicates: bool) -> tuple[Tensor, Tensor]:
     images, labels, _ = load_images(job.input(job.cell.at("fetch"), "victims.safetensors"))
-    return chosen_victims(images, labels, job.study.victims, per_victim, duplicates=duplicates)
+    return chosen_victims(images[:], labels, job.study.victims, per_victim, duplicates=duplicates)
 
 
 def chosen_victims(

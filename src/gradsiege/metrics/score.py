@@ -55,7 +55,8 @@ def score(job: Job) -> None:
     """Write ``scores.parquet`` and ``pictures.safetensors``."""
     fetch = job.cell.at("fetch")
     truths, labels, trained = load_truth(job.input(job.cell.at("observe"), "truth.safetensors"))
-    aux, aux_labels, _ = load_images(job.input(fetch, "aux.safetensors"))
+    aux_images, aux_labels, _ = load_images(job.input(fetch, "aux.safetensors"))
+    aux = aux_images[:]
     test, _, _ = load_images(job.input(fetch, "test.safetensors"))
     gallery = torch.cat([truths.flatten(0, 1), test[:GALLERY_DISTRACTORS]])
     scene = Scene(truths, labels, gallery)

@@ -26,7 +26,7 @@ def prior(job: Job) -> None:
     implementation = module(entry.name)
     generator = torch_generator(study.seed, cell.key, "prior")
     parameters = implementation.Parameters(**entry.parameters)
-    weights, card = implementation.train(images, labels, parameters, generator, Saving(job))
+    weights, card = implementation.train(images[:], labels, parameters, generator, Saving(job))
     refuse_divergence(weights, entry.id)
     card |= {"id": entry.id, "dataset": cell.dataset, "role": "aux", "settings": entry.parameters}
     metadata = {"name": entry.name, "card": card}

@@ -24,7 +24,7 @@ def shadow(job: Job) -> None:
     images, labels, _ = load_images(job.input(cell.at("fetch"), "public.safetensors"))
     generator = torch_generator(study.seed, cell.key, "shadow")
     parameters = shadow_generator.Parameters()
-    weights, card = shadow_generator.train(images, labels, parameters, generator, Saving(job))
+    weights, card = shadow_generator.train(images[:], labels, parameters, generator, Saving(job))
     card |= {"dataset": cell.dataset, "role": "public", "settings": asdict(parameters)}
     artifacts.write_tensors(job.path("shadow.safetensors"), weights, SHADOW, {"card": card})
     artifacts.write_json(job.path("card.json"), card)
