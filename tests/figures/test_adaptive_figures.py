@@ -124,6 +124,32 @@ def test_a_curve_is_one_attack_at_all_its_budgets(data: StudyData) -> None:
     assert "informed 12." in drawn.alt
 
 
+def test_close_budgets_share_a_number_and_an_informed_attack_is_not_called_blind(
+    data: StudyData,
+) -> None:
+    """A learned attack knows the defense without any counter; its budgets are near those of the others."""
+    learned = data.scores[data.scores["attack"].str.contains(COUNTER)].copy()
+    learned["iterations"] = learned["iterations"] * 1.1 // 1
+    learned["attack"] = [f"learned_inversion-iterations{n:.0f}" for n in learned["iterations"]]
+    budgets = sorted(set(learned["iterations"].astype(int)))
+    items = [
+        {"id": f"learned_inversion-iterations{n}", "name": "learned_inversion", "iterations": n}
+        for n in budgets
+    ]
+    both = dataclasses.replace(
+        data,
+        scores=pd.concat([data.scores, learned], ignore_index=True),
+        study=data.study | {"attacks": [*data.study["attacks"], *items]},
+    )
+    drawn = budget_curves.draw(both)
+    assert drawn.figure is not None
+    (tip,) = (panel for panel in drawn.figure.axes if panel.get_title(loc="left") == "TIP")
+    assert list(tip.get_xticks()) == budgets
+    labels = [bars.get_label() for bars in tip.containers]
+    assert "Learned inversion, informed" in labels
+    assert len({bars[0].get_color() for bars in tip.containers}) == len(labels) == 3
+
+
 def test_without_a_second_budget_nothing_is_drawn(data: StudyData) -> None:
     single = dataclasses.replace(data, scores=data.scores[data.scores["iterations"].isin([0, 25])])
     drawn = budget_curves.draw(single)

@@ -17,14 +17,21 @@ from gradsiege.figures.wording import INTERVAL, counts_note, number, synthetic_n
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 1
+VERSION = 2
 TITLE = "How hard we tried: fidelity against the budget of the attack"
 PANEL = ["dataset", "model", "training_stage", "protocol", "defense"]
 KEPT = ["threat_model", "attack", "evaluations", "psnr", "psnr_low", "psnr_high"]
 KEPT += ["identified", "identified_low", "identified_high"]
 COUNTS = ["victims", "rows", "failed", "psnr_capped"]
 COLUMNS = 3
-INFORMED = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00")
+COUNTERS = (
+    "#d55e00",
+    "#0072b2",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+)  # of one defense, one after the other
+NEAREST = 1.5  # budgets that are closer than this factor do not both get a number on the axis
 
 
 def families(data: StudyData) -> dict[str, str]:
@@ -96,7 +103,10 @@ def _title(data: StudyData, part: pd.DataFrame, table: pd.DataFrame) -> str:
     """The defense, with whatever else differs between panels."""
     first = part.iloc[0]
     said = [label(first["defense"], data.name_of("defenses", first["defense"]))]
-    said += [label(str(first[name])) for name in PANEL[:-1] if table[name].nunique() > 1]
+    for name in PANEL[:-1]:
+        if table[name].nunique() > 1:
+            known = data.name_of("models", first[name]) if name == "model" else None
+            said.append(label(str(first[name]), known))
     return ", ".join(said)
 
 
@@ -104,11 +114,11 @@ def _curves(panel: Axes, part: pd.DataFrame, data: StudyData, table: pd.DataFram
     """Blind attacks in grey, informed ones in colour; both with their intervals."""
     from matplotlib.ticker import NullLocator, ScalarFormatter
 
-    every = list(dict.fromkeys(table.loc[table["informed"], "family"]))
+    colours = _colours(data)
     for (family, _), own in part.groupby(["family", "threat_model"], sort=False):
         informed = bool(own["informed"].iloc[0])
         error = [own["psnr"] - own["psnr_low"], own["psnr_high"] - own["psnr"]]
-        colour = INFORMED[every.index(family) % len(INFORMED)] if informed else style.MUTED
+        colour = colours[str(family)] if informed else style.MUTED
         panel.errorbar(
             own["iterations"],
             own["psnr"],
@@ -130,9 +140,35 @@ def _curves(panel: Axes, part: pd.DataFrame, data: StudyData, table: pd.DataFram
         zorder=1,
     )
     panel.set_xscale("log")
-    panel.set_xticks(sorted(set(table["iterations"].astype(int))))
+    panel.set_xticks(_ticks(part["iterations"]))
+    budgets = table["iterations"]
+    panel.set_xlim(budgets.min() / NEAREST, budgets.max() * NEAREST)
     panel.xaxis.set_major_formatter(ScalarFormatter())
     panel.xaxis.set_minor_locator(NullLocator())
+
+
+def _colours(data: StudyData) -> dict[str, str]:
+    """By family: a counter's colour is its place among those of its defense, which never share a panel with others."""
+    found: dict[str, str] = {}
+    of_defense: dict[str, list[str]] = {}
+    for family in dict.fromkeys(families(data).values()):
+        item = json.loads(family)
+        if counter := item.get("counter"):
+            known = of_defense.setdefault(str(counter).partition(".")[0], [])
+            found[family] = COUNTERS[len(known) % len(COUNTERS)]
+            known.append(family)
+        else:
+            found[family] = style.colour(str(item["name"]))
+    return found
+
+
+def _ticks(budgets: pd.Series[Any]) -> list[int]:
+    """The budgets of a panel, from the largest, without those whose numbers would overlap."""
+    kept: list[int] = []
+    for budget in sorted({int(one) for one in budgets}, reverse=True):
+        if not kept or kept[-1] >= NEAREST * budget:
+            kept.append(budget)
+    return kept[::-1]
 
 
 def _name(data: StudyData, own: pd.DataFrame) -> str:
@@ -148,7 +184,9 @@ def _name(data: StudyData, own: pd.DataFrame) -> str:
         parts.append(f"{LABELS.get(defense, defense)}: {idea.replace('_', ' ')}")
     if item.get("rounds", "first") != "first":
         parts.append(f"{item['rounds']} rounds")
-    return ", ".join(parts) if len(parts) > 1 else f"{name}, blind"
+    if len(parts) > 1:
+        return ", ".join(parts)
+    return f"{name}, informed" if bool(first["informed"]) else f"{name}, blind"
 
 
 def _caption(data: StudyData, table: pd.DataFrame) -> str:
