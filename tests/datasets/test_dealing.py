@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from resident import needs_linux, resident
 from gradsiege.datasets import prepare
 from gradsiege.datasets.formats import pictures
 from gradsiege.datasets.listing import Listing, deal, splits_of
+from gradsiege.datasets.mapped import mapped_bytes
 from gradsiege.datasets.splits import DEALING_ORDER, Bytes, Integers
+from gradsiege.errors import refused_by_machine
 
 
 def test_roles_may_be_dealt_from_the_test_part(
@@ -58,6 +61,18 @@ def test_only_what_is_asked_for_is_decoded_and_nothing_twice(
     assert opened == []
     prepare("imagenet", 64, {"victims": 4, "train": 9, "test": 3}, 0, parameters)
     assert len(opened) == len(set(opened)) == 16 < 2 * 4 * PER_CLASS
+
+
+def test_images_without_room_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
+    """As on a full disk; a file that only promised its pages would end the process at the first one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            mapped_bytes((2, 3, 64, 64), tmp_path / "new")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert refused_by_machine(caught.value).startswith(f"{tmp_path / 'new'}: File too large")
 
 
 @needs_linux

@@ -17,7 +17,6 @@ def fetch(job: Job) -> None:
     """Write ``<role>.safetensors`` for the six roles, and the data card."""
     dataset = job.study.one("datasets", job.cell.dataset)
     seed = seed_for(job.study.seed, dataset.id, dataset.size, "splits")
-    job.scratch.mkdir(parents=True, exist_ok=True)
     try:
         prepared = prepare(
             dataset.name, dataset.size, dataset.counts, seed, dataset.parameters, job.scratch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from pathlib import Path
 
@@ -16,10 +17,21 @@ def mapped_bytes(shape: tuple[int, ...], folder: Path | None = None) -> Bytes:
 
     `folder` is where the file takes its room, by default the system's for temporary files.
 
-    >>> mapped_bytes((2, 3)).sum()
-    memmap(0, dtype=uint64)
+    Raises:
+        OSError: there is no room for all of them; the folder is named.
+
+    >>> mapped_bytes((2, 3)).tolist()
+    [[0, 0, 0], [0, 0, 0]]
     """
-    if not math.prod(shape):
+    size = math.prod(shape)
+    if not size:
         return np.zeros(shape, dtype=np.uint8)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
+    place = Path(tempfile.gettempdir()) if folder is None else folder
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=place) as file:
+        try:
+            # Room that is only promised would end the process, without a word, when a page finds none.
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(place)) from error
+        return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)
