@@ -43,12 +43,13 @@ test: setup
 	$(MAKE) --no-print-directory lint
 	$(MAKE) --no-print-directory -j 2 --output-sync=target test-package test-pipeline
 
-# Two processes side by side: the pipeline's tests wait much, for Snakemake and DVC.
+# Two processes side by side that take about as long: what runs and shows studies, and all else.
+SHOWN := tests/pipeline tests/figures tests/sharing tests/tracking tests/inspection
 test-package:
-	$(BIN)/pytest --ignore tests/pipeline --ignore tests/faults --ignore tests/cluster --ignore tests/services
+	$(BIN)/pytest $(addprefix --ignore=,$(SHOWN) tests/faults tests/cluster tests/services)
 
 test-pipeline:
-	$(BIN)/pytest tests/pipeline
+	$(BIN)/pytest $(SHOWN)
 
 # Not part of `make test`: it takes minutes. As root it also mounts small disks to fill; GRADSIEGE_FAULTS=seed repeats a run's moments.
 test-faults: setup
