@@ -217,7 +217,7 @@ def read_tensors(
 def map_tensors(
     path: Path, kind: str, sealed: bool = True
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Return the same, but of tensors that are mapped from the file and read where they are used: copy, then compute."""
+    """Return what `read_tensors` does, its tensors still mapped from the file: copy them before computing with them."""
     from safetensors.torch import load_file
 
     header = _read_raw_header(path, kind, sealed)

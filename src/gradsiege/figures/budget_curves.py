@@ -24,13 +24,8 @@ KEPT = ["threat_model", "attack", "evaluations", "psnr", "psnr_low", "psnr_high"
 KEPT += ["identified", "identified_low", "identified_high"]
 COUNTS = ["victims", "rows", "failed", "psnr_capped"]
 COLUMNS = 3
-COUNTERS = (
-    "#d55e00",
-    "#0072b2",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-)  # of one defense, one after the other
+# Of the counters to one defense, one after the other.
+COUNTERS = ("#d55e00", "#0072b2", "#cc79a7", "#e69f00", "#56b4e9")
 NEAREST = 1.5  # budgets that are closer than this factor do not both get a number on the axis
 
 
