@@ -4,7 +4,9 @@ BIN := $(VENV)/bin
 PYTHON ?= python3.11
 CORES ?= 2
 STUDY ?= config/quick.yaml
-REPORT = results/$(basename $(notdir $(STUDY)))/report.html
+# A word of a shell command, whatever stands in it.
+quoted = '$(subst ','\'',$(1))'
+FILE = $(call quoted,$(value STUDY))
 # The virtual environment's programs are found by Snakemake's jobs through PATH.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONHASHSEED := 0
@@ -31,13 +33,13 @@ $(VENV)/.complete: requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is needed (or: make PYTHON=python3.12 ...)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
+	VIRTUAL_ENV=$(call quoted,$(CURDIR)/$(VENV)) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	VIRTUAL_ENV=$(call quoted,$(CURDIR)/$(VENV)) $(BIN)/uv pip install --quiet --no-deps --editable .
 	touch $@
 
 reproduce: setup
-	$(BIN)/snakemake --cores $(CORES) --config study=$(STUDY)
-	@echo "Report: $(REPORT)"
+	$(BIN)/snakemake --cores $(CORES) --config study=$(FILE)
+	@$(BIN)/python -c 'import sys, gradsiege.study as study; print(f"Report: results/{study.load(sys.argv[1]).study}/report.html")' $(FILE)
 
 test: setup
 	$(MAKE) --no-print-directory lint
@@ -87,7 +89,7 @@ benchmark: setup
 
 # Keep a finished study's tables in git: make keep STUDY=config/gifd.yaml
 keep: setup
-	$(BIN)/python docs/results/keep.py $(STUDY)
+	$(BIN)/python docs/results/keep.py $(FILE)
 
 format: setup
 	$(BIN)/ruff check --fix --quiet src tests benchmarks docs

@@ -81,6 +81,12 @@ rule figures:
 
 # Links to finished cells that nobody took, since they were up to date, and remains of what was taken.
 onstart:
+    if not workflow.local_exec and shlex.quote(sys.executable) != sys.executable:
+        # Snakemake writes it into the scripts of jobs without quotes.
+        raise WorkflowError(
+            f"jobs of a cluster cannot start {sys.executable!r}: set the environment up in a folder whose path has neither "
+            "spaces nor characters that a shell reads"
+        )
     shutil.rmtree(f"{STAGED}/kept", ignore_errors=True)
     for name, reason in ABSENT.items():
         print(f"Left out: {name}: {reason}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from collections import Counter
@@ -59,7 +60,8 @@ def keep(file: Path) -> Path:
     results = ROOT / study.study
     tables = [*results.glob("tables/*.csv"), *results.glob("figures/*.csv")]
     if not tables:
-        raise SystemExit(f"{results} holds no table: run snakemake --config study={file} first")
+        choice = shlex.quote(f"study={file}")
+        raise SystemExit(f"{results} holds no table: run snakemake --config {choice} first")
     for found in [*tables, *results.glob("figures/*.png")]:
         if found.stem in LEFT_OUT:
             continue

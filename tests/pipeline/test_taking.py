@@ -20,7 +20,11 @@ def prefix(staged: Path) -> str:
     text = (ROOT / "workflow/rules/common.smk").read_text(encoding="utf-8")
     found = re.search(r"^shell\.prefix\((.*?)^\)$", text, re.DOTALL | re.MULTILINE)
     assert found
-    names = {"shlex": shlex, "sys": sys, "Path": Path, "STAGED": str(staged)}
+    names = {
+        "shlex": shlex,
+        "PROGRAMS": shlex.quote(str(Path(sys.executable).parent)),
+        "STAGED": str(staged),
+    }
     return str(eval(f"({found.group(1)})", names)).format()
 
 

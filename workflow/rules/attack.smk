@@ -24,8 +24,8 @@ rule attack:
     message:
         "Attacking: {params.cells}"
     shell:
-        "gradsiege attack {params.cells} --staged --study {params.study} --threads {threads} {params.budget}"
-        " 2>&1 | tee {log}"
+        "gradsiege attack {params.cells:q} --staged --study {params.study:q} --threads {threads} {params.budget}"
+        " 2>&1 | tee {log:q}"
 
 
 rule attack_cell:
@@ -46,5 +46,5 @@ rule attack_cell:
     message:
         "Taking attack {params.cell}"
     shell:
-        "take {params.digest} {log} {output} ||"
-        " gradsiege attack {params.cell} --study {params.study} 2>&1 | tee {log}"
+        "take {params.digest:q} {log:q} {output:q} ||"
+        " gradsiege attack {params.cell:q} --study {params.study:q} 2>&1 | tee {log:q}"

@@ -24,6 +24,36 @@ DEFAULTS = {"study": "config/quick.yaml", "gpu": 0, "shard_minutes": 4}
 for key in set(config) - set(DEFAULTS):
     raise WorkflowError(f"unknown --config {key}=; {nearest(key, list(DEFAULTS))}")
 STUDY_FILE, GPU, SHARD_MINUTES = ({**DEFAULTS, **config}[key] for key in DEFAULTS)
+
+
+def study_as_typed():
+    """The path behind `--config study=`, which Snakemake reads as YAML: `my #1.yaml` would end before the #."""
+    entries = workflow.config_settings.config_args or ()
+    typed = [text[6:] for text in entries if text.startswith("study=")]
+    meant = typed and (Path(typed[-1]).is_file() or not isinstance(STUDY_FILE, str))
+    return typed[-1] if meant else str(STUDY_FILE)
+
+
+def check_path(path):
+    """Refuse a path that Snakemake would not hand to the jobs of a cluster as it is: it writes it as Python does."""
+    written = repr(f"study={path}")
+    try:
+        survives = shlex.split(written) == [f"study={path}"]
+    except ValueError:
+        survives = False
+    if not survives or (written[0] == '"' and {"$", "`"} & set(path)):
+        raise WorkflowError(
+            f"the study file {path!r} cannot be handed to jobs: rename it, or a folder above it, so that its path has no "
+            "backslash, no line break, and no apostrophe together with a double quote, a dollar sign or a backtick"
+        )
+
+
+if {"{", "}"} & set(str(workflow.basedir)):
+    raise WorkflowError(
+        f"Snakemake takes the braces in {str(workflow.basedir)!r} for wildcards: rename the folder"
+    )
+STUDY_FILE = study_as_typed()
+check_path(STUDY_FILE)
 try:
     STUDY = cells.remember(load(STUDY_FILE))
     ABSENT = supply.absent(STUDY)
@@ -114,17 +144,19 @@ STAGED = f"scratch/staged/{STUDY.study}"
 # A cluster warns with SIGTERM, and sends it to every process of a job. Only gradsiege may end by
 # it: the shell waits for it, and `tee` goes on listening. The path serves those who call the
 # snakemake of an environment without having activated it.
+# Braces are doubled, as Snakemake formats the text.
+PROGRAMS = shlex.quote(str(Path(sys.executable).parent))
+PROGRAMS = PROGRAMS.replace("{", "{{").replace("}", "}}")
 shell.prefix(
     "set -euo pipefail; trap : TERM; tee() {{ trap '' INT TERM; exec tee \"$@\"; }}; "
-    "command -v gradsiege > /dev/null || "
-    f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
-    "take() {{ local from at=$1 log=$2; shift 2; "
-    f"for from in {shlex.quote(STAGED)}/computed/$at {shlex.quote(STAGED)}/kept/$at; do "
-    "if test -e $from.log; then cp $from.log $log; fi; "
-    "if test -e $from/manifest.json; then "
+    f"command -v gradsiege > /dev/null || PATH={PROGRAMS}:$PATH; "
+    'take() {{ local from at="$1" log="$2"; shift 2; '
+    f'for from in {shlex.quote(STAGED)}/computed/"$at" {shlex.quote(STAGED)}/kept/"$at"; do '
+    'if test -e "$from.log"; then cp "$from.log" "$log"; fi; '
+    'if test -e "$from/manifest.json"; then '
     'for file in "$@"; do ln -f "$from/${{file##*/}}" "$file" 2> /dev/null || cp -p "$from/${{file##*/}}" "$file" || exit 1; done; '
-    "rm -f $from/manifest.json && rm -rf $from $from.log; return; fi; done; "
-    f"if test -e {shlex.quote(STAGED)}/computed/$at.failed; then "
+    'rm -f "$from/manifest.json" && rm -rf "$from" "$from.log"; return; fi; done; '
+    f'if test -e {shlex.quote(STAGED)}/computed/"$at".failed; then '
     'echo "The cell failed; its log says why."; exit 1; fi; return 1; }}; '
 )
 

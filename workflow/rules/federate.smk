@@ -24,8 +24,8 @@ rule federate:
     message:
         "Training federations: {params.cells}"
     shell:
-        "gradsiege federate {params.cells} --staged --study {params.study} --threads {threads} {params.budget}"
-        " 2>&1 | tee {log}"
+        "gradsiege federate {params.cells:q} --staged --study {params.study:q} --threads {threads} {params.budget}"
+        " 2>&1 | tee {log:q}"
 
 
 rule federate_cell:
@@ -46,5 +46,5 @@ rule federate_cell:
     message:
         "Taking federate {params.cell}"
     shell:
-        "take {params.digest} {log} {output} ||"
-        " gradsiege federate {params.cell} --study {params.study} 2>&1 | tee {log}"
+        "take {params.digest:q} {log:q} {output:q} ||"
+        " gradsiege federate {params.cell:q} --study {params.study:q} 2>&1 | tee {log:q}"

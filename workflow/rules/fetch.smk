@@ -24,5 +24,5 @@ rule fetch:
     message:
         "Preparing the images of {params.cell}"
     shell:
-        "gradsiege fetch {params.cell} --study {params.study} --threads {threads} {params.budget}"
-        " 2>&1 | tee {log}"
+        "gradsiege fetch {params.cell:q} --study {params.study:q} --threads {threads} {params.budget}"
+        " 2>&1 | tee {log:q}"

@@ -24,8 +24,8 @@ rule observe:
     message:
         "Observing updates: {params.cells}"
     shell:
-        "gradsiege observe {params.cells} --staged --study {params.study} --threads {threads} {params.budget}"
-        " 2>&1 | tee {log}"
+        "gradsiege observe {params.cells:q} --staged --study {params.study:q} --threads {threads} {params.budget}"
+        " 2>&1 | tee {log:q}"
 
 
 rule observe_cell:
@@ -46,5 +46,5 @@ rule observe_cell:
     message:
         "Taking observe {params.cell}"
     shell:
-        "take {params.digest} {log} {output} ||"
-        " gradsiege observe {params.cell} --study {params.study} 2>&1 | tee {log}"
+        "take {params.digest:q} {log:q} {output:q} ||"
+        " gradsiege observe {params.cell:q} --study {params.study:q} 2>&1 | tee {log:q}"

@@ -24,8 +24,8 @@ rule prior:
     message:
         "Training priors: {params.cells}"
     shell:
-        "gradsiege prior {params.cells} --staged --study {params.study} --threads {threads} {params.budget}"
-        " 2>&1 | tee {log}"
+        "gradsiege prior {params.cells:q} --staged --study {params.study:q} --threads {threads} {params.budget}"
+        " 2>&1 | tee {log:q}"
 
 
 rule prior_cell:
@@ -46,5 +46,5 @@ rule prior_cell:
     message:
         "Taking prior {params.cell}"
     shell:
-        "take {params.digest} {log} {output} ||"
-        " gradsiege prior {params.cell} --study {params.study} 2>&1 | tee {log}"
+        "take {params.digest:q} {log:q} {output:q} ||"
+        " gradsiege prior {params.cell:q} --study {params.study:q} 2>&1 | tee {log:q}"

@@ -26,7 +26,7 @@ rule figure:
     message:
         "Drawing {wildcards.figure}"
     shell:
-        "gradsiege publish {wildcards.figure} --study {params.study} 2>&1 | tee {log}"
+        "gradsiege publish {wildcards.figure:q} --study {params.study:q} 2>&1 | tee {log:q}"
 
 
 rule table:
@@ -53,7 +53,7 @@ rule table:
     message:
         "Writing {wildcards.table}"
     shell:
-        "gradsiege publish {wildcards.table} --study {params.study} 2>&1 | tee {log}"
+        "gradsiege publish {wildcards.table:q} --study {params.study:q} 2>&1 | tee {log:q}"
 
 
 rule report:
@@ -75,4 +75,4 @@ rule report:
     message:
         "Writing the report"
     shell:
-        "gradsiege publish report --study {params.study} 2>&1 | tee {log}"
+        "gradsiege publish report --study {params.study:q} 2>&1 | tee {log:q}"

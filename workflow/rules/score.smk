@@ -24,8 +24,8 @@ rule score:
     message:
         "Scoring attacks: {params.cells}"
     shell:
-        "gradsiege score {params.cells} --staged --study {params.study} --threads {threads} {params.budget}"
-        " 2>&1 | tee {log}"
+        "gradsiege score {params.cells:q} --staged --study {params.study:q} --threads {threads} {params.budget}"
+        " 2>&1 | tee {log:q}"
 
 
 rule score_cell:
@@ -46,5 +46,5 @@ rule score_cell:
     message:
         "Taking score {params.cell}"
     shell:
-        "take {params.digest} {log} {output} ||"
-        " gradsiege score {params.cell} --study {params.study} 2>&1 | tee {log}"
+        "take {params.digest:q} {log:q} {output:q} ||"
+        " gradsiege score {params.cell:q} --study {params.study:q} 2>&1 | tee {log:q}"

@@ -24,8 +24,8 @@ rule shadow:
     message:
         "Pretraining shadow generators: {params.cells}"
     shell:
-        "gradsiege shadow {params.cells} --staged --study {params.study} --threads {threads} {params.budget}"
-        " 2>&1 | tee {log}"
+        "gradsiege shadow {params.cells:q} --staged --study {params.study:q} --threads {threads} {params.budget}"
+        " 2>&1 | tee {log:q}"
 
 
 rule shadow_cell:
@@ -46,5 +46,5 @@ rule shadow_cell:
     message:
         "Taking shadow {params.cell}"
     shell:
-        "take {params.digest} {log} {output} ||"
-        " gradsiege shadow {params.cell} --study {params.study} 2>&1 | tee {log}"
+        "take {params.digest:q} {log:q} {output:q} ||"
+        " gradsiege shadow {params.cell:q} --study {params.study:q} 2>&1 | tee {log:q}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 from pathlib import Path
 
 from gradsiege import artifacts, catalogue
@@ -56,10 +57,11 @@ def _report(study: Study, data: StudyData, root: Path, file: Path) -> Path:
     path, choice = root / "results" / study.study / "report.html", _choice(file)
     # All of them: a sentence may rest on a table that this report does not show.
     commands = {name: _command(name, study, choice) for name in catalogue.entries("figures")}
+    near = shlex.quote(str(_near(file)))
     commands["all"] = f"snakemake{choice}"
     commands["report"] = f"snakemake {path.relative_to(root)}{choice}"
-    commands["verify"] = f"gradsiege verify --study {_near(file)}"
-    commands["fetch"] = f"gradsiege fetch --study {_near(file)}"
+    commands["verify"] = f"gradsiege verify --study {near}"
+    commands["fetch"] = f"gradsiege fetch --study {near}"
     artifacts.sweep_up(path.parent, REPORT)
     artifacts.write_text(path, render(data, drawn, commands))
     return path
@@ -76,9 +78,11 @@ def _choice(file: Path) -> str:
 
     >>> _choice(Path("config/paper/shadow.yaml")), _choice(Path("config/quick.yaml"))
     (' --config study=config/paper/shadow.yaml', '')
+    >>> _choice(Path("my study.yaml"))
+    " --config 'study=my study.yaml'"
     """
     near = _near(file)
-    return "" if near == DEFAULT else f" --config study={near}"
+    return "" if near == DEFAULT else f" --config {shlex.quote(f'study={near}')}"
 
 
 def _near(file: Path) -> Path:
