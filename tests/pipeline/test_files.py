@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gradsiege import cells, schema, study
+from gradsiege import cells, schema
 from gradsiege.catalogue import entries
 
 pytestmark = pytest.mark.pipeline
@@ -119,17 +119,16 @@ def test_bundles_hold_every_folder_of_a_published_study():
     bundles, found = read("dvc.yaml"), {}
     (lists,) = bundles["vars"]
     for stage in bundles["stages"].values():
-        assert all(options["persist"] for options in outputs(stage).values())
-        for name in lists[stage["matrix"]["study"].strip("${}")]:
-            found.setdefault(name, set()).update(path.split("/")[-1] for path in outputs(stage))
-    for name, outs in found.items():
-        needed = cells.cells(study.load(ROOT / f"config/{name}.yaml"))
-        stages = {stage for stage, of_stage in needed.items() if of_stage}
-        assert outs == {*stages, "tables", "figures", "report.html"}
+        assert all(options["persist"] for options in outputs(stage["do"]).values())
+        kept = found.setdefault(stage["foreach"].strip("${}"), set())
+        kept.update(path.split("/")[-1] for path in outputs(stage["do"]))
+    assert {*found} == {*lists}
+    for outs in found.values():
+        assert outs == {*cells.OUTPUTS, "tables", "figures", "report.html"}
 
 
 def test_restricted_bundles_are_the_published_ones_with_another_remote():
-    stages = read("dvc.yaml")["stages"]
+    stages = {name: stage["do"] for name, stage in read("dvc.yaml")["stages"].items()}
     published = {name: stage for name, stage in stages.items() if not name.endswith("_restricted")}
     assert len(stages) == 2 * len(published)
     for name, stage in published.items():

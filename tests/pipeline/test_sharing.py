@@ -111,3 +111,42 @@ def test_what_is_damaged_here_is_not_shared(shared, tmp_path):
     table.unlink()
     said = workspace.run("gradsiege", "share", "tables", *STUDY, check=False)
     assert "nothing was shared: tables are not up to date" in said
+
+
+def test_a_study_without_priors_is_shared_and_comes_back(shareable, tmp_path):
+    """The one attack that needs none, on the late model; no figure either, and a study file with a space in its name."""
+    workspace = shareable.copy(tmp_path / "my results" / "gradsiege")
+    study = "config/my tiny.yaml"
+    (workspace.folder / STUDY[1]).rename(workspace.folder / study)
+    workspace.rewrite("dvc.yaml", STUDY[1], study)
+    text = yaml.safe_load((workspace.folder / study).read_text())
+    text |= {"priors": [], "attacks": text["attacks"][:1], "training_stages": ["late"]}
+    text |= {"exclude": [], "figures": ["table_attacks"]}
+    (workspace.folder / study).write_text(yaml.safe_dump(text))
+    for name in (
+        "prior",
+        "figures",
+        *(f"{stage}/digits/convnet/none/untrained" for stage in ("observe", "attack", "score")),
+    ):
+        shutil.rmtree(workspace.folder / "results/tiny" / name)
+    workspace.snakemake(study=study)
+    store = tmp_path / "the store"
+    store.mkdir()
+    workspace.run("dvc", "remote", "add", "--local", "--default", "store", str(store))
+    said = workspace.run("gradsiege", "share", "priors", "--study", study, check=False)
+    assert "the study tiny has no priors; it has images, checkpoints" in said
+    workspace.run("gradsiege", "share", "--study", study)
+    assert "up to date" in workspace.run("dvc", "status")
+    # Shared twice, nothing changes; one bundle by name, with the folders of the others away.
+    before = (workspace.folder / "dvc.lock").read_bytes()
+    shutil.rmtree(workspace.folder / "results/tiny/prior")
+    workspace.run("gradsiege", "share", "tables", "--study", study)
+    assert (workspace.folder / "dvc.lock").read_bytes() == before
+    workspace.run("git", "add", "--all")
+    workspace.run("git", "commit", "--quiet", "--message", "share")
+    clone = clone_of(workspace, tmp_path / "clone", store)
+    clone.run("gradsiege", "restore", "--study", study)
+    for stage in ("fetch", "federate", "observe", "attack", "score"):
+        assert clone.checksums(stage) == workspace.checksums(stage) != {}
+    assert clone.planned(study=study) == {}
+    assert "Every cell is there," in clone.run("gradsiege", "verify", "--study", study)

@@ -55,7 +55,7 @@ def test_no_password_is_shown() -> None:
 
 def test_unknown_bundles_and_unlisted_studies_are_refused(tiny: Study) -> None:
     file = Path(__file__).parents[2] / "dvc.yaml"
-    with pytest.raises(StudyError, match="lists no bundle of the study tiny: add its name"):
+    with pytest.raises(StudyError, match="lists no bundle of the study tiny: add it and its file"):
         chosen([], tiny, file)
     quick = tiny.model_copy(update={"study": "quick"})
     assert [bundle.address for bundle in chosen(["tables"], quick, file)] == ["tables@quick"]

@@ -143,6 +143,5 @@ def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
 def shareable(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The finished study, which `dvc.yaml` lists; tests change copies of it only."""
     workspace = finished.copy(tmp_path_factory.mktemp("shareable") / "gradsiege")
-    workspace.rewrite("dvc.yaml", "published: [quick]", "published: [tiny]")
-    workspace.rewrite("dvc.yaml", "published_shadows: [quick]", "published_shadows: []")
+    workspace.rewrite("dvc.yaml", "quick: config/quick.yaml", f"tiny: {STUDY}")
     return workspace

@@ -101,6 +101,8 @@ def foreign_paths(
     base = root / "results" / study.study
     folders = {cell.folder(study, root): OUTPUTS[cell.stage] for cell in owned}
     ancestors = {parent for folder in folders for parent in folder.parents}
+    # A study that was shared has an empty folder where it has no cells of a stage.
+    ancestors |= {base / stage for stage in stages}
     found: list[Path] = []
     # Figures, tables and the report lie beside the stages and are no cells.
     for stage in stages:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
+from gradsiege.cells import cells
 from gradsiege.errors import StudyError, nearest
 from gradsiege.study import Study
 
 BUNDLES = Path("dvc.yaml")
 # Name of the remote of what must not be passed on; its bundles' names end in it too.
 RESTRICTED = "restricted"
+# What a shell reads between double quotes, where the commands of `dvc.yaml` have the path of the study file.
+UNQUOTED = {'"', "$", "`", "\\"}
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,15 @@ class Output:
     path: str
     remote: str = ""
     push: bool = True
+
+    @property
+    def kind(self) -> str:
+        """The stage whose cells it holds, or what else it is.
+
+        >>> Output("results/quick/report.html").kind
+        'report.html'
+        """
+        return PurePosixPath(self.path).name
 
 
 @dataclass(frozen=True)
@@ -59,13 +71,14 @@ def bundles_of(study: Study, file: Path) -> list[Bundle]:
     Raises:
         StudyError: the file cannot be read, or holds something else than bundles.
     """
+    name = study.study
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        lists = {key: value for part in content.get("vars", ()) for key, value in part.items()}
+        content = _read(file)
+        lists = _lists(content)
         return [
-            Bundle(name, study.study, tuple(_output(out, study.study) for out in stage["outs"]))
-            for name, stage in content["stages"].items()
-            if study.study in _studies(stage["matrix"]["study"], lists)
+            Bundle(stage, name, tuple(_output(out, name) for out in body["do"]["outs"]))
+            for stage, body in content["stages"].items()
+            if name in lists[body["foreach"].removeprefix("${").removesuffix("}")]
         ]
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(
@@ -77,27 +90,66 @@ def chosen(names: Sequence[str], study: Study, file: Path) -> list[Bundle]:
     """Return the bundles of a study that are asked for by name, or all of them.
 
     Raises:
-        StudyError: the study stands in no list of the file, or there is no bundle of that name.
+        StudyError: the study stands in no list of the file, there is no bundle of that name, or the study has nothing for it.
     """
     found = {bundle.name: bundle for bundle in bundles_of(study, file)}
     if not found:
         raise StudyError(
-            f"{file} lists no bundle of the study {study.study}: add its name to a list at the top of the file, "
+            f"{file} lists no bundle of the study {study.study}: add it and its file to a list at the top, "
             f"`published`, or `{RESTRICTED}` if it uses data that must not be passed on"
         )
     for name in names:
         if name not in found:
             raise StudyError(f"{study.study} has no bundle {name!r}; {nearest(name, [*found])}")
+        if is_empty(found[name], study):
+            kept = [other for other, bundle in found.items() if not is_empty(bundle, study)]
+            raise StudyError(f"the study {study.study} has no {name}; it has {', '.join(kept)}")
     return [found[name] for name in dict.fromkeys(names or found)]
 
 
-def _studies(listed: list[str] | str, lists: dict[str, list[str]]) -> list[str]:
-    """The studies of a matrix, which are written out or named as ``${list}``."""
-    return lists[listed.removeprefix("${").removesuffix("}")] if isinstance(listed, str) else listed
+def is_empty(bundle: Bundle, study: Study) -> bool:
+    """Whether a study has nothing for a bundle: no attack reads a prior, or no defense a shadow generator."""
+    of_study = cells(study)
+    return not any(of_study.get(output.kind, [output]) for output in bundle.outputs)
+
+
+def check_file(study: Study, given: Path, file: Path) -> None:
+    """Refuse a study file other than the one that `dvc.yaml`, which is `file`, lists for the study.
+
+    Raises:
+        StudyError: it is another file, or one whose path DVC's commands cannot hold.
+    """
+    listed = next(
+        of_list[study.study] for of_list in _lists(_read(file)).values() if study.study in of_list
+    )
+    if set(listed) & UNQUOTED:
+        raise StudyError(
+            f"{file} lists {study.study} with the file {listed!r}, which its commands cannot hold: rename it, so that "
+            "its path has no double quote, dollar sign, backtick or backslash"
+        )
+    if (file.parent / listed).resolve() != given.resolve():
+        raise StudyError(
+            f"{file} lists {study.study} with the file {listed}, not {given}: give that one, or correct the list"
+        )
+
+
+def _read(file: Path) -> Any:
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+def _lists(content: Any) -> dict[str, dict[str, str]]:
+    """The studies of every list, with their files."""
+    lists = {key: value for part in content.get("vars", ()) for key, value in part.items()}
+    for key, value in lists.items():
+        if not isinstance(value, dict):
+            raise TypeError(
+                f"`{key}` holds no studies with their files, such as `quick: config/quick.yaml`"
+            )
+    return lists
 
 
 def _output(out: str | dict[str, Any], study: str) -> Output:
     (path, options), *_ = out.items() if isinstance(out, dict) else {out: {}}.items()
     options = options or {}
-    name = path.replace("${item.study}", study)
+    name = path.replace("${key}", study)
     return Output(name, options.get("remote", ""), options.get("push", True))

@@ -57,8 +57,7 @@ def recorded(root: Path, bundle: Bundle) -> list[Content]:
         SharingError: nobody shared the bundle, or not all of it, or the file is damaged.
     """
     try:
-        stages = yaml.safe_load((root / LOCK).read_text(encoding="utf-8"))["stages"]
-        names = {out["path"]: out["md5"] for out in stages.get(bundle.address, {}).get("outs", ())}
+        names = {out["path"]: out["md5"] for out in _outputs(root, bundle)}
         wanted = [Content(PurePosixPath(out.path), names[out.path]) for out in bundle.outputs]
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise SharingError(
@@ -69,6 +68,20 @@ def recorded(root: Path, bundle: Bundle) -> list[Content]:
         if not NAME.fullmatch(content.name):
             raise SharingError(f"{LOCK} is damaged: {content.path} has the hash {content.name!r}")
     return wanted
+
+
+def knows(root: Path, bundle: Bundle) -> bool:
+    """Whether `dvc.lock` has a bundle at all."""
+    try:
+        return bool(_outputs(root, bundle))
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _outputs(root: Path, bundle: Bundle) -> list[dict[str, str]]:
+    stages = yaml.safe_load((root / LOCK).read_text(encoding="utf-8"))["stages"]
+    found: list[dict[str, str]] = stages.get(bundle.address, {}).get("outs", [])
+    return found
 
 
 def files(content: Content, cache: Path) -> Iterator[Content]:

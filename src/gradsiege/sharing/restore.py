@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from gradsiege.errors import ArtifactError
 from gradsiege.inspection.verification import verify
 from gradsiege.sharing import contents, remotes
-from gradsiege.sharing.bundles import BUNDLES, chosen
+from gradsiege.sharing.bundles import BUNDLES, chosen, is_empty
 from gradsiege.sharing.programs import run
 from gradsiege.study import Study
 
@@ -38,6 +39,9 @@ def restore(names: Sequence[str], study: Study, root: Path, file: Path, remote: 
     """
     bundles = chosen(names, study, root / BUNDLES)
     known = remotes.configuration(root)
+    if not names:
+        # Locks of earlier versions do not have what a study lacks.
+        bundles = [b for b in bundles if not is_empty(b, study) or contents.knows(root, b)]
     recorded = [content for bundle in bundles for content in contents.recorded(root, bundle)]
     for place, paths in remotes.destinations(bundles, known, remote, root).items():
         said = run(root, "dvc", "fetch", "--remote", place.name, *paths)
@@ -63,9 +67,10 @@ def restore(names: Sequence[str], study: Study, root: Path, file: Path, remote: 
 def _touch(targets: list[str], root: Path, file: Path) -> None:
     """Tell Snakemake that what lies there is up to date, with the settings of the study on record."""
     choice = f"study={os.path.relpath(file, root)}"
-    said = run(root, "snakemake", "--touch", "--forceall", *targets, "--config", choice)
+    command = ["snakemake", "--touch", "--forceall", *targets, "--config", choice]
+    said = run(root, *command)
     if not said.succeeded:
         raise ArtifactError(
             f"the files are back and sound, but Snakemake could not be told so: make them anew, or again "
-            f"`snakemake --touch --forceall {' '.join(targets)} --config {choice}`. It says:\n{said.end}"
+            f"`{shlex.join(command)}`. It says:\n{said.end}"
         )

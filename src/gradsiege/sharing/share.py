@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from gradsiege.cells import OUTPUTS, cells
 from gradsiege.errors import ArtifactError
 from gradsiege.inspection.verification import foreign_paths, verify
 from gradsiege.sharing import contents, remotes
-from gradsiege.sharing.bundles import BUNDLES, Bundle, chosen
+from gradsiege.sharing.bundles import BUNDLES, Bundle, check_file, chosen
 from gradsiege.sharing.programs import run
 from gradsiege.sharing.restrictions import refusals
 from gradsiege.study import Study
@@ -33,15 +34,17 @@ def share(names: Sequence[str], study: Study, root: Path, file: Path, remote: st
     Raises:
         ArtifactError: something is not finished, stale, damaged, or no part of the study; nothing was sent.
         SharingError: DVC is missing, or a remote is not configured or does not answer.
-        StudyError: the study is not shared by `dvc.yaml`, or would show restricted images to the public.
+        StudyError: `dvc.yaml` does not list the study or this file, or the study would show restricted images to the public.
     """
     bundles = chosen(names, study, root / BUNDLES)
+    check_file(study, file, root / BUNDLES)
     refused = refusals(study, root / BUNDLES)
     if refused:
         raise ArtifactError("\n".join(refused))
     known = remotes.configuration(root)
     places = remotes.destinations(bundles, known, remote, root)
     _verify(bundles, study, root, file)
+    _fill_up(bundles, root)
     addresses = [bundle.address for bundle in bundles]
     said = run(root, "dvc", "commit", "--force", *addresses)
     if not said.succeeded:
@@ -62,7 +65,7 @@ def share(names: Sequence[str], study: Study, root: Path, file: Path, remote: st
 
 def _verify(bundles: list[Bundle], study: Study, root: Path, file: Path) -> None:
     """Refuse whatever is not a sound and finished part of the study."""
-    folders = {Path(output.path).name for bundle in bundles for output in bundle.outputs}
+    folders = {output.kind for bundle in bundles for output in bundle.outputs}
     stages = [stage for stage in OUTPUTS if stage in folders]
     report, sound = verify(study, root, stages=stages)
     if not sound:
@@ -76,15 +79,30 @@ def _verify(bundles: list[Bundle], study: Study, root: Path, file: Path) -> None
             f"nothing was shared: these are no part of the study and would go with it. Delete them.\n{named}"
         )
     # Figures and tables have no manifests: Snakemake knows whether they are those of these results.
-    drawn = [bundle.name for bundle in bundles if bundle.name in KINDS]
+    # Where a study has no table, its target may name no file, which Snakemake would call something to be done.
+    tables = any(name.startswith("table_") for name in study.figures)
+    drawn = [
+        bundle.name
+        for bundle in bundles
+        if bundle.name == "figures" or (bundle.name == "tables" and tables)
+    ]
     if drawn:
         choice = f"study={os.path.relpath(file, root)}"
+        command = shlex.join(["snakemake", *drawn, "--config", choice])
         said = run(root, "snakemake", "--dry-run", *drawn, "--config", choice)
         if NOTHING not in said.text:
             raise ArtifactError(
                 f"nothing was shared: {' and '.join(drawn)} are not up to date. "
-                f"`snakemake {' '.join(drawn)} --config {choice}` first. Snakemake says:\n{said.end}"
+                f"`{command}` first. Snakemake says:\n{said.end}"
             )
+
+
+def _fill_up(bundles: list[Bundle], root: Path) -> None:
+    """Give a study empty folders for what it does not have, since DVC records every output of a bundle."""
+    for bundle in bundles:
+        for output in bundle.outputs:
+            if output.kind in (*OUTPUTS, *KINDS):
+                (root / output.path).mkdir(parents=True, exist_ok=True)
 
 
 def _undrawn(study: Study, root: Path, folders: set[str]) -> list[Path]:
