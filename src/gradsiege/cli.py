@@ -386,16 +386,32 @@ def restore(
     typer.echo(work(bundles or [], _load(study), root, study, remote))
 
 
-@app.command(epilog="Example: `gradsiege track --uri sqlite:///mlflow.db`")
+@app.command(epilog="Example: `gradsiege track --follow --uri sqlite:///mlflow.db`")
 def track(
     study: StudyOption = QUICK,
     root: RootOption = Path(),
-    uri: Annotated[str, typer.Option(help="MLflow tracking URI.")] = "sqlite:///mlflow.db",
+    uri: Annotated[
+        str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow tracking URI.")
+    ] = "sqlite:///mlflow.db",
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            help="Write cells as they finish, until the study is complete (code 0) or Ctrl-C or SIGTERM comes (code 75).",
+        ),
+    ] = False,
 ) -> None:
     """Replay finished cells into an MLflow tracking server; running it twice changes nothing."""
-    from gradsiege.tracking import track as work
+    from gradsiege import tracking
 
-    typer.echo(work(_load(study), root, uri))
+    resolved = _load(study)
+    if not follow:
+        typer.echo(tracking.track(resolved, root, uri))
+        return
+    from gradsiege.tracking.signals import stopped_by_signals
+
+    with stopped_by_signals() as stop:
+        typer.echo(tracking.follow(resolved, root, uri, stop))
 
 
 @app.command(epilog="Example: `gradsiege crate --study config/quick.yaml`")

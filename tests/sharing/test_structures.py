@@ -54,12 +54,11 @@ def dvc(root: Path, *arguments: str) -> str:
 
 @pytest.mark.pipeline
 def test_every_shipped_study_can_be_recorded_and_put_back(tmp_path: Path) -> None:
-    """The very calls of DVC that `share` and `restore` make, for all studies at once."""
-    studies = [load(file) for file in FILES]
-    assert len(studies) >= 20
-    file = listing(
-        tmp_path, {study.study: str(path) for study, path in zip(studies, FILES, strict=True)}
-    )
+    """The very calls of DVC that `share` and `restore` make, for one study of every shape that the shipped ones have."""
+    shapes = {shape(study): (study, file) for file in FILES for study in [load(file)]}
+    assert len(shapes) >= 3
+    studies = [study for study, _ in shapes.values()]
+    file = listing(tmp_path, {study.study: str(path) for study, path in shapes.values()})
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc/config").write_text("[core]\nno_scm = true\n")
     (tmp_path / "src").symlink_to(ROOT / "src")

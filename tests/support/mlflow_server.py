@@ -73,7 +73,7 @@ def mlflow_on_postgresql() -> Iterator[Service]:
     folder = Path(tempfile.mkdtemp(prefix="gradsiege-services-"))
     folder.chmod(0o755)
     try:
-        with _postgresql(folder) as database, _mlflow(folder, database) as uri:
+        with _postgresql(folder) as database, mlflow(folder, database) as uri:
             yield Service(uri, database, folder / "artifacts")
     finally:
         shutil.rmtree(folder)
@@ -113,9 +113,9 @@ def _postgresql(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _mlflow(folder: Path, database: str) -> Iterator[str]:
-    """Run a tracking server that keeps runs in the database and files in ``folder/artifacts``."""
-    port = free_port()
+def mlflow(folder: Path, database: str, port: int = 0) -> Iterator[str]:
+    """Run a tracking server that keeps runs in the database and files in ``folder/artifacts``; port 0 is a free one."""
+    port = port or free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
     command += ["--port", str(port), "--artifacts-destination", folder / "artifacts"]
     # The password stays out of the list of processes.

@@ -52,7 +52,7 @@ def probe(uri: str) -> None:
         return
     if scheme in ("", "file"):
         raise TrackingError(
-            f"{uri}: MLflow no longer writes to plain folders; use sqlite:///mlflow.db or a server."
+            f"{shown(uri)}: MLflow no longer writes to plain folders; use sqlite:///mlflow.db or a server."
         )
     if scheme not in PORTS:
         return
@@ -94,11 +94,26 @@ def _probe_database(uri: str) -> None:
 def shown(uri: str) -> str:
     """Return a URI without the user and password that it may hold.
 
-    >>> shown("postgresql://me:secret@host:5432/db")
-    'postgresql://host:5432/db'
+    >>> shown("postgresql://me:secret@host:5432/db"), shown("postgresql://host/db?password=secret")
+    ('postgresql://host:5432/db', 'postgresql://host/db')
+    >>> shown("sqlite:///me@home/mlflow.db"), shown("me:secret@host")
+    ('sqlite:///me@home/mlflow.db', 'host')
     """
-    head, separator, rest = uri.partition("://")
-    return head + separator + rest.rpartition("@")[2]
+    if scheme_of(uri) == FILE:
+        return uri
+    head, separator, rest = uri.rpartition("://")
+    return head + separator + rest.partition("?")[0].rpartition("@")[2]
+
+
+def _hidden(text: str, uri: str) -> str:
+    """A text without what `shown` leaves out of a URI."""
+    if scheme_of(uri) == FILE:
+        return text
+    parts = urlsplit(uri)
+    login = parts.netloc.rpartition("@")[0]
+    for secret in (f"{login}@" if login else "", f"?{parts.query}" if parts.query else ""):
+        text = text.replace(secret, "") if secret else text
+    return text.replace(parts.password, "...") if parts.password else text
 
 
 @contextmanager
@@ -117,8 +132,7 @@ def translated(
         if not known and not isinstance(error, OSError | ImportError):
             raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        login = urlsplit(uri).netloc.rpartition("@")[0]
-        reason = reason.replace(f"{login}@", "") if login else reason
+        reason = _hidden(reason, uri)
         raise TrackingError(
             f"{what.format(shown(uri))}: {reason[:300].rstrip('. ')}. {then}"
         ) from error

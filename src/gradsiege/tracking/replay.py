@@ -46,7 +46,7 @@ def track(study: Study, root: Path, uri: str) -> str:
         f"{added} runs were added and stay; run the same command again when it takes files.",
     ):
         files = _files(server, study, root)
-    return "\n".join([f"{shown(uri)}: {text}; {files}", *problems])
+    return "\n".join([f"{shown(uri)}: {text}; {files}", *server.repairs, *problems])
 
 
 def _cells(server: Server, study: Study, root: Path) -> tuple[int, str, list[str]]:
@@ -57,8 +57,8 @@ def _cells(server: Server, study: Study, root: Path) -> tuple[int, str, list[str
     done = [one for one in found if one.state in DONE]
     stale = sum(one.state not in DONE and bool(one.manifest) for one in found)
     wanted = [one for one in done if one.manifest["digest"] not in known]
-    if wanted:
-        server.open(min(float(one.manifest["started"]) for one in wanted))
+    if done:
+        server.open(min(float(one.manifest["started"]) for one in done))
 
     def replay(one: Status) -> str:
         """Write one cell; return what is wrong with its files, if anything."""

@@ -16,7 +16,7 @@ from gradsiege.study import Study
 from gradsiege.tracking.addresses import FILE, SECONDS_TO_ANSWER, WEB, database_file, scheme_of
 from gradsiege.tracking.reading import Replay, flat
 
-EXPERIMENT = "gradsiege"
+EXPERIMENT = "gradsiege"  # unless MLFLOW_EXPERIMENT_NAME says otherwise
 # MLflow's page then opens on runs and their numbers, not on traces of language models.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 # Set before MLflow is imported: by default it retries for four minutes, and it reports usage.
@@ -40,6 +40,8 @@ class Server:
     """The runs of one study on one MLflow server; the only place where MLflow is imported.
 
     Attributes:
+        experiment: id of the experiment; `MLFLOW_EXPERIMENT_NAME` names it, else it is `EXPERIMENT`.
+        repairs: what was deleted on the server and is there again, in words.
         writers: how many threads may write at a time; a database file has one writer.
         keeps_files: whether files can be attached: not through a bare database whose files a server keeps.
     """
@@ -56,35 +58,44 @@ class Server:
             logging.getLogger(name).setLevel(logging.WARNING)
         self.study = study
         self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        self.repairs: list[str] = []
         experiment = self._experiment(uri)
         self.experiment = str(experiment.experiment_id)
         place = urlsplit(experiment.artifact_location).scheme
         self.keeps_files = place != PROXIED or scheme_of(uri) in WEB
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(SECONDS_TO_WORK)
         self.writers = WRITERS if scheme_of(uri) in WEB else 1
-        self.parent: Any = next(self._runs("study"), None)
+        self.parent: Any = None
+        for run in list(self._runs("study")):
+            if self.parent is None:
+                self.parent = run
+            else:  # a restored experiment may hold an earlier one
+                self.client.delete_run(run.info.run_id)
+        self.parent_of: dict[str, str] = {}  # of every nested run, by its id
         self.ends: list[float] = []
 
     def _experiment(self, uri: str) -> Any:
-        found = self.client.get_experiment_by_name(EXPERIMENT)
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+        found = self.client.get_experiment_by_name(name)
         if found is None:
-            made = self.client.create_experiment(EXPERIMENT, _place_of_files(uri), KIND)
+            made = self.client.create_experiment(name, _place_of_files(uri), KIND)
             return self.client.get_experiment(made)
         if found.lifecycle_stage == "deleted":
-            raise TrackingError(
-                f"the experiment {EXPERIMENT!r} is deleted on the server; restore it with "
-                f"mlflow experiments restore --experiment-id {found.experiment_id}"
-            )
+            self.client.restore_experiment(found.experiment_id)
+            self.repairs.append(f"the experiment {name!r} had been deleted and was restored")
         return found
 
-    def _runs(self, role: str) -> Iterator[Any]:
+    def _runs(self, role: str, deleted: bool = False) -> Iterator[Any]:
+        from mlflow.entities import ViewType
+
         chosen = (
             f"tags.`gradsiege.study` = '{self.study.study}' and tags.`gradsiege.role` = '{role}'"
         )
+        view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
         token = None
         while True:
             page = self.client.search_runs(
-                [self.experiment], filter_string=chosen, max_results=PAGE, page_token=token
+                [self.experiment], chosen, view, max_results=PAGE, page_token=token
             )
             yield from page
             token = page.token
@@ -92,12 +103,17 @@ class Server:
                 return
 
     def finished(self) -> set[str]:
-        """Return the digests of all runs that were written to their end, and delete the others."""
-        digests = set()
+        """Return the digests of all runs that were written to their end, and delete the others.
+
+        Of two runs of one digest, as a restored experiment may hold, one is deleted too.
+        """
+        digests: set[str] = set()
         for run in list(self._runs("cell")):
-            if run.info.status in ("FINISHED", "FAILED"):
-                digests.add(run.data.tags.get("gradsiege.digest", ""))
+            digest = run.data.tags.get("gradsiege.digest", "")
+            if run.info.status in ("FINISHED", "FAILED") and digest not in digests:
+                digests.add(digest)
                 self.ends.append(run.info.end_time / 1000)
+                self.parent_of[run.info.run_id] = run.data.tags.get(PARENT, "")
             else:
                 self.client.delete_run(run.info.run_id)
         return digests
@@ -106,12 +122,37 @@ class Server:
         return {"gradsiege.study": self.study.study, "gradsiege.role": role}
 
     def open(self, start: float) -> None:
-        """Make the study's own run, unless it is there."""
+        """Make the study's own run unless it is there: one that was deleted is restored if the server still has it.
+
+        Runs that are nested below another one, which is gone, are moved below it. `start`: seconds since the epoch.
+        """
+        if self.parent is None:
+            self.parent = self._restored()
         if self.parent is None:
             tags = self._tags("study") | {"mlflow.note.content": self.study.description}
             self.parent = self.client.create_run(
                 self.experiment, _milliseconds(start), tags, run_name=self.study.study
             )
+            if self.parent_of:
+                self.repairs.append("the study's own run was gone and was made anew")
+        own = self.parent.info.run_id
+        strays = [run for run, parent in self.parent_of.items() if parent != own]
+        for run in strays:
+            self.client.set_tag(run, PARENT, own)
+            self.parent_of[run] = own
+        if strays:
+            self.repairs.append(f"{len(strays)} nested runs were moved below it")
+
+    def _restored(self) -> Any:
+        """The study's own run, taken out of the server's trash; None if there is none."""
+        deleted = list(self._runs("study", deleted=True))
+        if not deleted:
+            return None
+        nested = [*self.parent_of.values()]
+        run = max(deleted, key=lambda run: (nested.count(run.info.run_id), run.info.start_time))
+        self.client.restore_run(run.info.run_id)
+        self.repairs.append("the study's own run had been deleted and was restored")
+        return self.client.get_run(run.info.run_id)
 
     def write(self, one: Status, replay: Replay) -> None:
         """Write one nested run; its end time is set last, which makes it count as written."""

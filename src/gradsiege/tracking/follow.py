@@ -1,0 +1,217 @@
+"""`gradsiege track --follow`: write cells into MLflow while the study runs, wherever its jobs run.
+
+It looks at the files alone: no job knows of it, and what another machine of a cluster writes into the shared folder is seen like
+all else. A cell exists when its manifest does, so nothing half-written is read. A server that goes away is waited for.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+from gradsiege.cells import Cell, cells
+from gradsiege.datasets import supply
+from gradsiege.errors import ArtifactError, StoppedEarlyError, TrackingError
+from gradsiege.inspection.status import Status
+from gradsiege.progress import track as progress
+from gradsiege.study import Study
+from gradsiege.tracking.addresses import probe, shown, translated
+from gradsiege.tracking.reading import read
+from gradsiege.tracking.replay import TRACKED, track
+from gradsiege.tracking.server import Server
+from gradsiege.tracking.watch import Watch
+
+SECONDS_BETWEEN_LOOKS = 1.0
+LONGEST_WAIT = 30.0  # seconds until a server that went away is asked again
+SECONDS_TO_DRAW = 600.0  # after the last cell, for figures, tables and report
+TRIES = 5  # at a cell whose files do not agree with its manifest yet
+
+
+def follow(study: Study, root: Path, uri: str, stop: Event) -> str:
+    """Write cells as they finish, until the study is complete; return what was done in one sentence or more.
+
+    Args:
+        study: the resolved study.
+        root: folder that holds ``results``.
+        uri: an MLflow tracking URI.
+        stop: ends the following when it is set.
+
+    Raises:
+        TrackingError: the server cannot be used when the following begins.
+        StoppedEarlyError: `stop` was set before the study was complete.
+    """
+    follower = Follower(study, root, uri, stop)
+    follower.connect()
+    for _ in progress(follower.arrivals(), follower.total, "track"):
+        pass
+    if not stop.is_set():
+        follower.wait_for_drawings()
+    said = follower.conclude()
+    if follower.left:
+        raise StoppedEarlyError(
+            f"stopped following the study {study.study}: {follower.total - follower.left} of {follower.total} cells are "
+            f"written. Run the same command again to go on.\n{said}"
+        )
+    return said
+
+
+class Follower:
+    """One study, one server, and how far the one is written into the other.
+
+    Attributes:
+        total: cells that will be written; those that wait for absent data are not among them.
+        left: how many of them are not written yet.
+    """
+
+    def __init__(self, study: Study, root: Path, uri: str, stop: Event) -> None:
+        self.study, self.root, self.uri, self.stop = study, root, uri, stop
+        absent = supply.absent(study, root)
+        of_study = cells(study)
+        wanted = [
+            cell
+            for stage in TRACKED
+            for cell in of_study[stage]
+            if not supply.waits_for(cell, study, absent)
+        ]
+        self.watch = Watch(wanted, study, root)
+        self.total = self.left = len(wanted)
+        self.tries: dict[Cell, int] = {}
+        self.server: Server | None = None
+        self.known: set[str] = set()
+        self.newest = 0.0  # when the last cell that was seen to arrive was finished
+        self.wait = SECONDS_BETWEEN_LOOKS
+        self.complaint = ""
+
+    def connect(self) -> Server:
+        """Return the server; after it went away, what it holds is read again.
+
+        Raises:
+            TrackingError: it does not answer.
+        """
+        if self.server is None:
+            probe(self.uri)
+            with translated(self.uri):
+                server = Server(self.uri, self.study)
+                self.known = server.finished()
+            self.server = server
+            if self.complaint:
+                print(f"track: {shown(self.uri)} answers again", file=sys.stderr, flush=True)
+            self.wait, self.complaint = SECONDS_BETWEEN_LOOKS, ""
+        return self.server
+
+    def arrivals(self) -> Iterator[int]:
+        """Yield once for every cell that is written, until all are or `stop` is set."""
+        first = True
+        while self.left and not self.stop.is_set():
+            found = self.watch.finished()
+            try:
+                for one in self._written(found):
+                    self.watch.drop(one.cell)
+                    self.left -= 1
+                    if not first:
+                        self.newest = max(self.newest, self.watch.time_of(one.cell))
+                    yield self.total - self.left
+            except TrackingError as error:
+                self._lost(error)
+            first = False
+            if self.left:
+                self.stop.wait(self.wait)
+
+    def _written(self, found: list[Status]) -> Iterator[Status]:
+        """Yield the cells that stand on the server, those first that were there already."""
+        if not found:
+            return
+        server = self.connect()
+        new = []
+        for one in found:
+            if one.manifest["digest"] in self.known:
+                yield one
+            else:
+                new.append(one)
+        if not new:
+            return
+        with translated(self.uri):
+            server.open(min(float(one.manifest["started"]) for one in new))
+            with ThreadPoolExecutor(server.writers) as pool:
+                waiting = [pool.submit(self._write, server, one) for one in new]
+                try:
+                    for one, writing in zip(new, waiting, strict=True):
+                        if self.stop.is_set():
+                            break
+                        if writing.result():
+                            yield one
+                finally:
+                    pool.shutdown(cancel_futures=True)
+
+    def _write(self, server: Server, one: Status) -> bool:
+        """Write one cell unless its files are not those of its manifest, as when another machine is still writing them."""
+        try:
+            replay = read(one.cell, one.manifest, self.study, self.root)
+        except ArtifactError as error:
+            self.tries[one.cell] = self.tries.get(one.cell, 0) + 1
+            if self.tries[one.cell] >= TRIES:
+                self.watch.refuse(one.cell)
+                self.tries[one.cell] = 0
+                print(f"track: {error}", file=sys.stderr, flush=True)
+            return False
+        server.write(one, replay)
+        return True
+
+    def _lost(self, error: TrackingError) -> None:
+        """Say once that the server went away, and ask it less and less often."""
+        self.server = None
+        if str(error) != self.complaint:
+            self.complaint = str(error)
+            print(f"track: {error} Following goes on.", file=sys.stderr, flush=True)
+        self.wait = min(2 * self.wait, LONGEST_WAIT)
+
+    def wait_for_drawings(self) -> None:
+        """Wait until the figures, tables and the report are younger than the last cell, for ten minutes at most.
+
+        Nothing is waited for where every cell was there when the following began.
+        """
+        end = time.monotonic() + SECONDS_TO_DRAW
+        folder = self.root / "results" / self.study.study
+        names = [
+            f"tables/{name}.csv" if name.startswith("table_") else f"figures/{name}.png"
+            for name in self.study.figures
+        ]
+        waiting = [folder / name for name in (*names, "report.html")] if self.newest else []
+        while waiting and time.monotonic() < end:
+            waiting = [path for path in waiting if not self._is_young(path)]
+            if waiting and self.stop.wait(SECONDS_BETWEEN_LOOKS):
+                return
+
+    def _is_young(self, path: Path) -> bool:
+        try:
+            return path.stat().st_mtime >= self.newest
+        except FileNotFoundError:
+            return False
+
+    def conclude(self) -> str:
+        """Replay the study once more, which finds whatever was deleted meanwhile, and attaches files; return what it says.
+
+        Raises:
+            TrackingError: the server answers and still refuses, as when its store takes no files.
+        """
+        refusals = 0
+        while True:
+            try:
+                return track(self.study, self.root, self.uri)
+            except TrackingError as error:
+                refusals = refusals + 1 if self._answers() else 0
+                if self.stop.is_set() or refusals >= TRIES:
+                    raise
+                self._lost(error)
+            self.stop.wait(self.wait)
+
+    def _answers(self) -> bool:
+        try:
+            probe(self.uri)
+        except TrackingError:
+            return False
+        return True

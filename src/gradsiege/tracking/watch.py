@@ -1,0 +1,103 @@
+"""Which cells of a study have finished since one last looked, at the cost of the folders at work and not of the whole study."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from gradsiege import artifacts
+from gradsiege.cells import Cell
+from gradsiege.inspection.status import DONE, Status, status
+from gradsiege.study import Study
+
+Stamp = tuple[int, int, int]
+
+
+class Watch:
+    """The cells that have not been passed on yet, as a tree of their folders.
+
+    Only folders that are there and still wait for a cell are read; a finished branch is forgotten. They are listed each time, and
+    not told apart by their times: on a network file system listing a folder asks the server, looking at its time may not.
+
+    Args:
+        cells: the cells to wait for.
+        study: the resolved study.
+        root: folder that holds ``results``.
+    """
+
+    def __init__(self, cells: Iterable[Cell], study: Study, root: Path) -> None:
+        self.study = study
+        self.root = root
+        self.tree: dict[str, Any] = {}
+        self.refused: dict[Cell, Stamp] = {}
+        for cell in cells:
+            *folders, last = self._parts(cell)
+            node = self.tree
+            for name in folders:
+                node = node.setdefault(name, {})
+            node[last] = cell
+
+    def _parts(self, cell: Cell) -> list[str]:
+        return [cell.stage, *cell.key.split("/")]
+
+    def finished(self) -> list[Status]:
+        """Return the cells that are done under the study's settings and were not dropped, each time until they are."""
+        return list(self._walk(self.tree, self.root / "results" / self.study.study))
+
+    def drop(self, cell: Cell) -> None:
+        """Forget a cell that was passed on, and the folders that hold no other."""
+        way = [self.tree]
+        *folders, last = self._parts(cell)
+        for name in folders:
+            way.append(way[-1][name])
+        del way[-1][last]
+        for node, name in zip(reversed(way[:-1]), reversed(folders), strict=True):
+            if node[name]:
+                return
+            del node[name]
+
+    def refuse(self, cell: Cell) -> None:
+        """Pass a cell over until its manifest is another one."""
+        self.refused[cell] = self._stamp(cell)
+
+    def time_of(self, cell: Cell) -> float:
+        """Return when a cell's manifest was written, in seconds since the epoch by the clock of its file system."""
+        return self._stamp(cell)[0] / 1e9
+
+    def _walk(self, node: dict[str, Any], folder: Path) -> Iterator[Status]:
+        for name in sorted(_names(folder) & node.keys()):
+            inner, below = node[name], folder / name
+            if isinstance(inner, dict):
+                yield from self._walk(inner, below)
+            elif artifacts.MANIFEST in _names(below):
+                yield from self._done(inner)
+
+    def _done(self, cell: Cell) -> Iterator[Status]:
+        stamp = self._stamp(cell)
+        if self.refused.get(cell) == stamp:
+            return
+        one = status(cell, self.study, self.root, {})
+        if one.state in DONE:
+            yield one
+        else:
+            self.refused[cell] = stamp
+
+    def _stamp(self, cell: Cell) -> Stamp:
+        """What tells a manifest from the one that takes its place."""
+        try:
+            found = (cell.folder(self.study, self.root) / artifacts.MANIFEST).stat()
+        except FileNotFoundError:
+            return (0, 0, 0)
+        return (found.st_mtime_ns, found.st_ino, found.st_size)
+
+
+def _names(folder: Path) -> set[str]:
+    """What a folder holds; nothing if it is not there, or another machine has just put another one there."""
+    try:
+        return {path.name for path in folder.iterdir()}
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
+            raise
+        return set()
