@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
 from published import picture
 
 pytestmark = pytest.mark.pipeline
+ROOT = Path(__file__).resolve().parents[2]
 STUDY = {
     "study": "small",
     "victims": 4,
@@ -93,3 +100,29 @@ def test_a_repository_below_braces_is_refused_in_one_sentence(clone, tmp_path):
     said = workspace.run("snakemake", "--dry-run", check=False)
     assert "Snakemake takes the braces in" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("target", ["reproduce", "keep"])
+def test_make_hands_a_study_on_as_it_is_given(target, tmp_path):
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv/.complete").touch()
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+        os.utime(tmp_path / name, (0, 0))
+    name = 'it\'s $my "study".yaml'
+    command = ["make", "--dry-run", target, f"STUDY={name}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    for line in done.stdout.splitlines():
+        assert name in shlex.split(line)[-1]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "workflow/rules").glob("*.smk")), ids=lambda path: path.stem
+)
+def test_every_rule_quotes_what_it_gives_to_a_shell(path):
+    """The time budget is a piece of shell, the number of threads a number."""
+    commands = re.findall(r"^    shell:\n((?:        .+\n)+)", path.read_text(), re.MULTILINE)
+    assert commands or path.stem == "common"
+    for command in commands:
+        given = set(re.findall(r"{([^}]+)}", command)) - {"threads", "params.budget"}
+        assert all(name.endswith(":q") for name in given), given
