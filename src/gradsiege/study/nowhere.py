@@ -43,19 +43,17 @@ def _check_only(section: str, item: Any, study: Study) -> None:
 
 def _check_selector(place: str, section: str, field: str, value: Any, study: Study) -> None:
     if field == "stage":
-        known = list(STAGES_OF.get(section, STAGES))
-        if value not in known:
+        stages = STAGES_OF.get(section, STAGES)
+        if value not in stages:
             raise StudyError(
-                f"{place}: stage {value!r} can not be asked for here; {nearest(str(value), known)}"
+                f"{place}: stage {value!r} can not be asked for here; {nearest(str(value), stages)}"
             )
         return
     items = getattr(study, LISTS[field])
-    known = {id_of(item) for item in items}
-    if any(type(value) is type(one) and value == one for one in known):
+    if any(type(value) is type(id_of(item)) and value == id_of(item) for item in items):
         return
-    names = {
-        str(word) for item in items for word in (id_of(item), getattr(item, "name", id_of(item)))
-    }
+    names = {str(id_of(item)) for item in items}
+    names |= {str(item.name) for item in items if hasattr(item, "name")}
     hint = "write it as a number" if str(value) in names else nearest(str(value), sorted(names))
     raise StudyError(f"{place}: {field} {value!r} is not in the study; {hint}")
 
