@@ -123,7 +123,7 @@ def test_an_attack_may_read_several_priors(tiny_raw: Raw) -> None:
 
 def test_a_prior_is_trained_for_the_data_sets_whose_attacks_read_it(tiny_raw: Raw) -> None:
     tiny_raw["datasets"].append({**tiny_raw["datasets"][0], "name": "phantom"})
-    tiny_raw["exclude"] = [{"dataset": "phantom", "attack": "gi_pip"}]
+    tiny_raw["attacks"][1]["only"] = {"dataset": "digits"}
     found = cells.cells(parse(tiny_raw))
     assert {cell.dataset for cell in found["attack"]} == {"digits", "phantom"}
     assert [cell.dataset for cell in found["prior"]] == ["digits"]
@@ -133,7 +133,7 @@ def test_a_prior_may_come_from_another_data_set(tiny_raw: Raw) -> None:
     tiny_raw["datasets"].append({**tiny_raw["datasets"][0], "name": "phantom"})
     tiny_raw["priors"][0]["dataset"] = "phantom"
     # The other data set is there for its prior alone.
-    tiny_raw["exclude"] = [{"dataset": "phantom", "model": "lenet"}]
+    tiny_raw["datasets"][1]["only"] = {"stage": "prior"}
     study = parse(tiny_raw)
     (prior,) = cells.cells(study)["prior"]
     assert prior.dataset == "phantom"
@@ -258,11 +258,9 @@ def test_digests_do_not_depend_on_the_process(tiny: Study) -> None:
     assert len(digest(cell, tiny)) == 16
 
 
-def test_exclude_cuts_cells_and_all_that_only_they_need(tiny_raw: Raw) -> None:
-    tiny_raw["exclude"] = [
-        {"attack": "gi_pip", "defense": "gaussian"},
-        {"training_stage": ["late"], "defense": "none"},
-    ]
+def test_only_cuts_cells_and_all_that_they_alone_need(tiny_raw: Raw) -> None:
+    tiny_raw["attacks"][1]["only"] = {"defense": "none"}
+    tiny_raw["defenses"][0] = {"name": "none", "only": {"training_stage": "untrained"}}
     study = parse(tiny_raw)
     keys = {cell.key for cell in cells.cells(study)["attack"]}
     assert len(keys) == 4
@@ -281,9 +279,7 @@ def test_a_counter_meets_its_own_defense_alone_and_where_it_is_disclosed(tiny_ra
     met = {(cell.defense, cell.threat_model, cell.attack) for cell in found["attack"]}
     informed = "inverting_gradients-gaussian.likelihood"
     assert met == {("gaussian", "informed", informed), ("more", "informed", informed)} | {
-        (defense, threat, "gi_pip")
-        for defense in ("none", "gaussian", "more")
-        for threat in ("labels_inferred", "informed")
+        (defense, "labels_inferred", "gi_pip") for defense in ("none", "gaussian", "more")
     }
     # What has no counter is still observed, attacked by others, and scored.
     assert len(found["score"]) == 6
@@ -294,7 +290,7 @@ def test_a_new_version_of_a_counter_reruns_its_attacks(
 ) -> None:
     import dataclasses
 
-    tiny_raw["threat_models"] = [{"id": "informed", "disclosure": True}]
+    tiny_raw["threat_models"].append({"id": "informed", "disclosure": True})
     tiny_raw["attacks"][0]["counter"] = "gaussian.likelihood"
     before = digests(parse(tiny_raw))
     known = dict(catalogue.entries("counters"))
@@ -313,27 +309,47 @@ def test_a_new_version_of_a_counter_reruns_its_attacks(
     assert not any("gi_pip" in key for _, key in changed)
 
 
-def test_an_excluded_defense_is_not_even_trained(tiny_raw: Raw) -> None:
-    tiny_raw["exclude"] = [{"defense": "gaussian"}]
-    assert [cell.defense for cell in cells.cells(parse(tiny_raw))["federate"]] == ["none"]
+def test_a_defense_is_trained_only_where_it_applies(tiny_raw: Raw) -> None:
+    tiny_raw["seeds"] = [0, 1]
+    tiny_raw["defenses"][1]["only"] = {"seed": 1, "threat_model": "labels_inferred"}
+    trained = [(cell.defense, cell.seed) for cell in cells.cells(parse(tiny_raw))["federate"]]
+    assert trained == [("none", 0), ("none", 1), ("gaussian", 1)]
 
 
-def test_include_keeps_only_what_it_names(tiny_raw: Raw) -> None:
-    tiny_raw["include"] = [
-        {"defense": "none", "training_stage": "late"},
+def test_a_defense_can_be_trained_and_not_attacked(tiny_raw: Raw) -> None:
+    tiny_raw["seeds"] = [0, 1]
+    tiny_raw["defenses"][1]["only"] = [{"stage": "federate"}, {"seed": 1}]
+    found = cells.cells(parse(tiny_raw))
+    defended = {
+        stage: {cell.seed for cell in found[stage] if cell.defense == "gaussian"}
+        for stage in ("federate", "observe", "attack", "score")
+    }
+    assert defended == {"federate": {0, 1}, "observe": {1}, "attack": {1}, "score": {1}}
+
+
+def test_one_of_several_alternatives_must_hold(tiny_raw: Raw) -> None:
+    tiny_raw["threat_models"][0]["only"] = [
+        {"training_stage": "late", "defense": "none"},
         {"attack": "gi_pip", "defense": "none"},
     ]
     found = cells.cells(parse(tiny_raw))
-    assert {(cell.training_stage, cell.attack) for cell in found["attack"]} == {
-        ("late", "inverting_gradients"),
-        ("late", "gi_pip"),
-        ("untrained", "gi_pip"),
+    assert {(cell.training_stage, cell.attack, cell.defense) for cell in found["attack"]} == {
+        ("late", "inverting_gradients", "none"),
+        ("late", "gi_pip", "none"),
+        ("untrained", "gi_pip", "none"),
     }
-    assert [cell.defense for cell in found["federate"]] == ["none"]
+    # A threat model says nothing about training.
+    assert [cell.defense for cell in found["federate"]] == ["none", "gaussian"]
+
+
+def test_a_shadow_generator_is_trained_where_a_defense_reads_it(tiny_raw: Raw) -> None:
+    tiny_raw["seeds"] = [0, 1]
+    tiny_raw["defenses"].append({"name": "shadow", "only": {"seed": 1}})
+    assert [cell.seed for cell in cells.cells(parse(tiny_raw))["shadow"]] == [1]
 
 
 def test_attacks_on_follows_the_cuts(tiny_raw: Raw) -> None:
-    tiny_raw["exclude"] = [{"attack": "gi_pip", "training_stage": "untrained"}]
+    tiny_raw["attacks"][1]["only"] = {"training_stage": "late"}
     study = parse(tiny_raw)
     cell = parse_key("score", KEY, study)
     assert [one.attack for one in cells.attacks_on(cell, study)] == ["inverting_gradients"]

@@ -110,6 +110,7 @@ def test_an_attack_that_was_stopped_ends_with_the_same_bytes(
     _, root = study_copy
     requires = catalogue.entries("attacks")[name].requires
     entry: dict[str, Any] = {"name": name, "iterations": 7, "restarts": 2}
+    entry["only"] = {"threat_model": "all"}
     entry |= {"prior": "autoencoder"} if "prior:autoencoder" in requires else {}
     tiny_raw["attacks"] = [entry]
     tiny_raw["threat_models"] = [{"id": "all", "labels": "given", "disclosure": True}]

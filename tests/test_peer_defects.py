@@ -208,7 +208,6 @@ def test_the_text_false_is_not_true(written: str, meant: bool, tiny_raw: dict[st
         {"name": "inverting_gradients", "iterations": 2, "parameters": parameters}
     ]
     tiny_raw.pop("priors", None)
-    tiny_raw.pop("exclude", None)
     (attack,) = studies.parse(tiny_raw, "tiny").attacks
     assert attack.parameters["signed"] is meant
 

@@ -82,10 +82,6 @@ WRONG = {
         change("priors.0.parameters.epoch", 3),
         "priors.autoencoder: autoencoder has no parameter 'epoch'; did you mean 'epochs'?",
     ),
-    "include key": (
-        change("include", [{"modle": "lenet"}]),
-        "include: unknown key 'modle'; did you mean 'model'?",
-    ),
     "a key that is no text": (change("federation", {1: 2}), "federation.1: Keys should be strings"),
     # A name that does not exist.
     "dataset name": (change("datasets.0.name", "digit"), "did you mean 'digits'?"),
@@ -120,22 +116,18 @@ WRONG = {
     ),
     "counter without its defense": (
         change("attacks.0.counter", "tip.whitened"),
-        "attacks.inverting_gradients-tip.whitened: tip.whitened needs a defense 'tip' and a threat model "
-        "with 'disclosure: true' in the study",
+        "attacks.inverting_gradients-tip.whitened: tip.whitened answers the defense 'tip', which the study does not have "
+        "(none, gaussian); add it to defenses, or leave the counter out",
     ),
     "counter without a disclosure": (
         change("attacks.0.counter", "gaussian.likelihood"),
-        "gaussian.likelihood needs a defense 'gaussian' and a threat model with 'disclosure: true'",
+        "attacks.inverting_gradients-gaussian.likelihood: gaussian.likelihood needs a threat model with 'disclosure: true'; "
+        "add one to threat_models, or leave the attack out",
     ),
     "counter that is no text": (
         change("attacks.0.counter", [1]),
         "counter: Input should be a valid",
     ),
-    "excluded id": (
-        change("exclude", [{"defense": ["none", "gausian"]}]),
-        "exclude: defense 'gausian' is not in the study; did you mean 'gaussian'?",
-    ),
-    "excluded seed": (change("exclude", [{"seed": 7}]), "exclude: seed 7 is not in the study"),
     # A value of the wrong type or out of range.
     "not a number": (change("victims", "many"), "victims: Input should be a valid integer"),
     "a fraction": (change("victims", 2.5), "victims: Input should be a valid integer"),

@@ -1,7 +1,7 @@
 """What can stand in a study file, read from the sources of the methods themselves.
 
 A method is one module in the folder of its kind. It declares, as plain literals, ``VERSION`` (raised when
-its science changes), optionally ``ARMS`` and ``REQUIRES``, and a dataclass ``Parameters``. A module of counters
+its science changes), optionally ``ARMS``, ``REQUIRES`` and ``USES`` (what a threat model may grant and need not), and a dataclass ``Parameters``. A module of counters
 holds several, one function each, which share ``VERSION`` and ``REQUIRES``. The catalogue reads these with `ast` instead of importing the module, so that checking a study file or planning
 ten thousand cells costs milliseconds and loads no torch.
 """
@@ -42,6 +42,7 @@ class Entry:
     summary: str
     arms: tuple[str, ...] = ("faithful",)
     requires: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
     parameters: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
     @property
@@ -108,7 +109,7 @@ def _literals(body: list[ast.stmt]) -> dict[str, Any]:
     for statement in body:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
             name = statement.targets[0].id
-            if name in ("VERSION", "ARMS", "REQUIRES"):
+            if name in ("VERSION", "ARMS", "REQUIRES", "USES"):
                 found[name] = ast.literal_eval(statement.value)
     return found
 
@@ -126,6 +127,7 @@ def _read(kind: str, path: Path) -> Entry | None:
         summary=summary,
         arms=tuple(literals.get("ARMS", ("faithful",))),
         requires=tuple(literals.get("REQUIRES", ())),
+        uses=tuple(literals.get("USES", ())),
         parameters=_parameters(tree.body),
     )
 

@@ -8,7 +8,6 @@ reads. Two cells with one digest hold the same science.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from typing import Any
 from gradsiege import catalogue
 from gradsiege.artifacts import MANIFEST
 from gradsiege.errors import StudyError, nearest
-from gradsiege.study import ROLES, STAGES, Study
+from gradsiege.study import PLACES, ROLES, STAGES, Study, combinations
 
 OBSERVED = ("dataset", "model", "defense", "training_stage", "protocol", "seed")
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -134,58 +133,9 @@ def parse_key(stage: str, key: str, study: Study) -> Cell:
     return Cell(stage, **values)
 
 
-def _matches(cell: Cell, rule: dict[str, Any]) -> bool:
-    """Whether a cell agrees with a rule in every field that both have."""
-    return all(
-        getattr(cell, name) in (wanted if isinstance(wanted, list) else [wanted])
-        for name, wanted in rule.items()
-        if name in FIELDS[cell.stage]
-    )
-
-
-def _wanted(cell: Cell, study: Study) -> bool:
-    """Whether `include` and `exclude` leave a cell in the study.
-
-    A rule that excludes is about a cell only if the cell has all of its fields: excluding one attack on a
-    defense leaves the defense's training alone, excluding the defense does not.
-    """
-    if study.include and not any(_matches(cell, rule) for rule in study.include):
-        return False
-    about = (rule for rule in study.exclude if set(rule) <= set(FIELDS[cell.stage]))
-    return not any(_matches(cell, rule) for rule in about)
-
-
 def attack_cells(study: Study) -> Iterator[Cell]:
-    """Every attack cell of the study, in the order of its lists; a counter meets its own defense alone, if disclosed."""
-    unseen = {
-        (protocol.id, threat.id)
-        for protocol, threat in itertools.product(study.protocols, study.threat_models)
-        if threat.rounds > protocol.rounds
-    }
-    senseless = {
-        (defense.id, threat.id, attack.id)
-        for defense, threat, attack in itertools.product(
-            study.defenses, study.threat_models, study.attacks
-        )
-        if not attack.meets(defense, threat)
-    }
-    lists: tuple[list[Any], ...] = (
-        [dataset.id for dataset in study.datasets],
-        [model.id for model in study.models],
-        [defense.id for defense in study.defenses],
-        list(study.training_stages),
-        [protocol.id for protocol in study.protocols],
-        list(study.seeds),
-        [threat.id for threat in study.threat_models],
-        [attack.id for attack in study.attacks],
-    )
-    for ids in itertools.product(*lists):
-        cell = Cell("attack", **dict(zip(FIELDS["attack"], ids, strict=True)))
-        pairing = (cell.defense, cell.threat_model, cell.attack)
-        if (cell.protocol, cell.threat_model) in unseen:
-            continue
-        if pairing not in senseless and _wanted(cell, study):
-            yield cell
+    """Every attack cell of the study, in the order of its lists."""
+    return (Cell(**ids) for ids in combinations(study, "attack"))
 
 
 def needs_shadow(defense: str, study: Study) -> bool:
@@ -213,24 +163,16 @@ def datasets_of(cell: Cell, study: Study) -> list[str]:
     return list(dict.fromkeys([cell.dataset, *(prior.dataset for prior in priors)]))
 
 
-def _trained(study: Study) -> Iterator[Cell]:
-    """Everything but priors that is prepared or trained before any attack."""
-    for dataset in study.datasets:
-        yield Cell("fetch", dataset=dataset.id)
-        for seed in study.seeds:
-            ids: dict[str, Any] = {"dataset": dataset.id, "seed": seed}
-            if any(needs_shadow(defense.id, study) for defense in study.defenses):
-                yield Cell("shadow", **ids)
-            for model, defense in itertools.product(study.models, study.defenses):
-                yield Cell("federate", model=model.id, defense=defense.id, **ids)
-
-
 def cells(study: Study) -> dict[str, list[Cell]]:
-    """Every cell of the study by stage, each once; a prior only if an attack reads it."""
+    """Every cell of the study by stage, each once; a prior or a shadow generator only if something reads it."""
     found: dict[str, dict[Cell, None]] = {stage: {} for stage in FIELDS}
-    for cell in _trained(study):
-        if _wanted(cell, study):
-            found[cell.stage][cell] = None
+    found["fetch"] = {Cell("fetch", dataset=dataset.id): None for dataset in study.datasets}
+    for ids in combinations(study, "federate"):
+        cell = Cell(**ids)
+        found["federate"][cell] = None
+        shadow = shadow_of(cell, study)
+        if shadow:
+            found["shadow"][shadow] = None
     for cell in attack_cells(study):
         found["attack"][cell] = None
         found["prior"] |= dict.fromkeys(priors_of(cell, study))
@@ -278,7 +220,7 @@ def settings(cell: Cell, study: Study) -> dict[str, Any]:
             later = ADDED_LATER.get(name, {})
             chosen[name] = {
                 key: value
-                for key, value in item.model_dump(mode="json").items()
+                for key, value in item.model_dump(mode="json", exclude=set(PLACES)).items()
                 if key not in later or value != later[key]
             }
             if SECTIONS[name] in catalogue.KINDS:

@@ -17,6 +17,8 @@ from gradsiege.study import Study
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 # Sections whose items may be written as a bare name, such as ``- none``.
 BARE = ("models", "defenses", "priors", "protocols")
+# Sections whose items may say where they apply.
+PLACED = ("Dataset", "Model", "Defense", "Protocol", "Threat", "Attack")
 
 
 def schema() -> dict[str, Any]:
@@ -29,7 +31,22 @@ def schema() -> dict[str, Any]:
     found["$defs"]["Protocol"]["required"].remove("id")
     # The iterations of an attack may stand in its sweep.
     found["$defs"]["Attack"]["required"].remove("iterations")
+    for section in PLACED:
+        _shorten_only(found["$defs"][section]["properties"]["only"])
+    counters = found["$defs"]["Attack"]["properties"]["counters"]
+    counters["anyOf"] = [
+        {"type": "string"},
+        {"type": counters.pop("type"), "items": counters.pop("items")},
+    ]
     return found
+
+
+def _shorten_only(only: dict[str, Any]) -> None:
+    """Allow one mapping instead of a list of them, and one selector instead of a list."""
+    mapping = only.pop("items")
+    selectors = mapping["additionalProperties"]
+    mapping["additionalProperties"] = {"anyOf": [*selectors["items"]["anyOf"], selectors]}
+    only["anyOf"] = [mapping, {"type": only.pop("type"), "items": mapping}]
 
 
 def claims_schema() -> dict[str, Any]:

@@ -228,6 +228,8 @@ def test_reserved_names_are_those_that_no_module_has() -> None:
         ),
         ({"cells": {"defense": {"name": "none", "arm": "as_released"}}}, "none has no arm"),
         ({"cells": {"training_stage": "latest"}}, "unknown name 'latest'; did you mean 'late'"),
+        ({"cells": {"attack": {"only": []}}}, "unknown key 'only'; known"),
+        ({"cells": {"threat_model": {"only": []}}}, "unknown key 'only'"),
         ({"cells": {"federation": {"round": 3}}}, "unknown key 'round'; did you mean 'rounds'"),
         ({"cells": {"threat_model": {"label": "given"}}}, "did you mean 'labels'"),
         ({"rule": "about"}, "claims.one.rule"),

@@ -202,8 +202,12 @@ def test_the_distance_of_a_stage_is_all_that_a_view_changes(defended: Scenes) ->
 def informed_study(raw: dict[str, Any]) -> dict[str, Any]:
     raw["threat_models"].append({"id": "informed", "disclosure": True})
     raw["attacks"] = [
-        {"name": "inverting_gradients", "iterations": 5},
-        {"name": "inverting_gradients", "iterations": 5, "counter": "gaussian.likelihood"},
+        {
+            "name": "inverting_gradients",
+            "iterations": 5,
+            "counters": ["none", "gaussian.likelihood"],
+            "only": {"threat_model": ["labels_inferred", "informed"]},
+        },
     ]
     return raw
 

@@ -280,7 +280,12 @@ def raw(**changes: Any) -> dict[str, Any]:
         ],
         "attacks": [
             {"name": "idlg", "iterations": 2},
-            {"name": "idlg", "iterations": 2, "rounds": "joint"},
+            {
+                "name": "idlg",
+                "iterations": 2,
+                "rounds": "joint",
+                "only": {"threat_model": ["three", "informed"]},
+            },
             {
                 "name": "idlg",
                 "iterations": 2,
@@ -341,10 +346,13 @@ def test_the_stages_carry_several_rounds_to_the_scores(
         "threat_models": [{"id": "one"}, {"id": "two", "disclosure": True, "rounds": 2}],
         "attacks": [
             {"name": "inverting_gradients", "iterations": 2},
-            {"name": "inverting_gradients", "iterations": 2, "rounds": "joint"},
+            {
+                "name": "inverting_gradients",
+                "iterations": 2,
+                "rounds": "joint",
+                "only": {"threat_model": "two"},
+            },
         ],
-        "include": [],
-        "exclude": [],
         "figures": [],
     }
     study = run_study(tiny_raw, tmp_path)

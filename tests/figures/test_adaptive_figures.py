@@ -224,3 +224,12 @@ def test_a_learned_attacker_is_adaptive_without_a_counter_and_counts_for_the_wor
     assert named["Adaptive, by name"].startswith("Learned inversion: ")
     assert "Knowing it adds" in named["Verdict"]
     assert "(Learned inversion)" in named["Verdict"]
+
+
+def test_budgets_belong_together_wherever_their_attacks_apply(made_up_study: StudyData) -> None:
+    own = {"name": "idlg", "parameters": {}, "counters": []}
+    few = {**own, "id": "few", "iterations": 25, "only": [{"defense": ["none"]}]}
+    many = {**own, "id": "many", "iterations": 75, "only": []}
+    study = {**made_up_study.study, "attacks": [few, many]}
+    found = budget_curves.families(dataclasses.replace(made_up_study, study=study))
+    assert found["few"] == found["many"]

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from gradsiege.analysis import ledger
-from gradsiege.figures import gifd_stages, sweep_psnr, sweep_ssim, table_gains
+from gradsiege.figures import gifd_stages, sweep_priors, sweep_psnr, sweep_ssim, table_gains
 from gradsiege.figures.data import StudyData
 
 CLAIMS = ledger.load(Path(__file__).parents[2] / "config" / "claims.yaml")
@@ -170,3 +170,10 @@ def test_stages_are_means_over_victims_and_equal_arms_share_a_curve(
     assert own["matching_loss"].tolist() == [0.3, 0.2, 0.1]
     assert drawn.figure is not None
     assert drawn.figure.axes[0].texts[0].get_text() == "Inverting Gradients = GI-PIP"
+
+
+def test_attacks_that_differ_by_their_prior_alone_are_so_wherever_they_apply() -> None:
+    plain: dict[str, Any] = {"id": "a", "name": "gi_pip", "prior": "pca", "only": []}
+    elsewhere = {**plain, "id": "b", "prior": "autoencoder", "only": [{"defense": ["none"]}]}
+    assert sweep_priors._settings(plain) == sweep_priors._settings(elsewhere)
+    assert sweep_priors._settings(plain) != sweep_priors._settings({**elsewhere, "iterations": 2})

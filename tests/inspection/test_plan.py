@@ -133,9 +133,11 @@ def test_attacks_that_a_threat_model_refuses_are_announced(tiny_raw: Raw, tmp_pa
     assert "inverting_gradients under" not in text
 
 
-def test_a_refused_attack_that_is_excluded_is_not_announced(tiny_raw: Raw, tmp_path: Path) -> None:
+def test_the_announced_remedy_is_one(tiny_raw: Raw, tmp_path: Path) -> None:
     tiny_raw["threat_models"].append({"id": "narrow", "auxiliary": False})
-    tiny_raw["exclude"] = [{"threat_model": "narrow", "attack": "gi_pip"}]
+    remedy = "give the attack 'only: {threat_model: [labels_inferred]}'"
+    assert remedy in plan(parse(tiny_raw), tmp_path)
+    tiny_raw["attacks"][1]["only"] = {"threat_model": ["labels_inferred"]}
     assert "Will be refused" not in plan(parse(tiny_raw), tmp_path)
 
 

@@ -81,7 +81,12 @@ def test_schema_accepts_the_ledger_of_claims_and_marks_a_typo():
     assert "tolerence" in next(validator.iter_errors(ledger)).message
 
 
-@pytest.mark.parametrize("name", ["config/quick.yaml", "tests/pipeline/tiny.yaml"])
+SHORT = ["adaptive", "baselines", "tip_counters", "quick"]
+
+
+@pytest.mark.parametrize(
+    "name", [*(f"config/{name}.yaml" for name in SHORT), "tests/pipeline/tiny.yaml"]
+)
 def test_schema_accepts_what_a_study_may_say(name):
     from jsonschema import Draft202012Validator
 

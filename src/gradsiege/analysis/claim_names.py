@@ -9,6 +9,7 @@ from gradsiege import catalogue
 from gradsiege.analysis.claims import Claim, Selector, table_of
 from gradsiege.errors import StudyError, nearest
 from gradsiege.study import (
+    PLACES,
     PROTOCOLS,
     STAGES,
     Attack,
@@ -32,6 +33,13 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "models": ("resnet50",),
     "attacks": ("learned_inversion",),
 }  # fmt: skip
+
+
+def _settings(section: type[Section]) -> tuple[str, ...]:
+    """The keys of a section that are settings of a cell: not how a study file is written in short."""
+    return tuple(key for key in section.model_fields if key not in ("sweep", *PLACES))
+
+
 SECTIONS: dict[str, tuple[str, type[Section]]] = {
     "dataset": ("datasets", Dataset),
     "model": ("models", Model),
@@ -41,9 +49,9 @@ SECTIONS: dict[str, tuple[str, type[Section]]] = {
 }
 PLAIN: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "training_stage": (("name",), STAGES),
-    "protocol": (tuple(Protocol.model_fields), PROTOCOLS),
-    "threat_model": (tuple(Threat.model_fields), ()),
-    "federation": (tuple(Federation.model_fields), ()),
+    "protocol": (_settings(Protocol), PROTOCOLS),
+    "threat_model": (_settings(Threat), ()),
+    "federation": (_settings(Federation), ()),
 }
 # What tells the cells of each table apart; seeds and victims stand inside a cell.
 KEYS: dict[str, tuple[str, ...]] = {
@@ -98,7 +106,7 @@ def _selectors(claim: Claim) -> Iterator[tuple[str, Selector]]:
 def _check_item(field: str, item: dict[str, Any], place: str) -> None:
     if field in SECTIONS:
         section, model = SECTIONS[field]
-        keys, known = [key for key in model.model_fields if key != "sweep"], names(section)
+        keys, known = list(_settings(model)), names(section)
     else:
         section, (given, values) = "", PLAIN[field]
         keys, known = list(given), list(values)

@@ -52,7 +52,7 @@ def attack(
     """
     cell, study = job.cell, job.study
     entry = study.one("attacks", cell.attack)
-    threat = ThreatModel(**study.one("threat_models", cell.threat_model).model_dump())
+    threat = ThreatModel(**study.one("threat_models", cell.threat_model).grants)
     require(threat, entry.requires, entry.id)
     path = observation or job.input(cell.at("observe"), "observation.safetensors")
     seen = strip(load_observation(path), threat).to(where_to_run(device))

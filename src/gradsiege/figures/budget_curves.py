@@ -13,6 +13,7 @@ from gradsiege.figures import style
 from gradsiege.figures.data import Drawn, StudyData
 from gradsiege.figures.labels import LABELS, label
 from gradsiege.figures.wording import INTERVAL, counts_note, number, synthetic_note
+from gradsiege.study import PLACES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +34,7 @@ def families(data: StudyData) -> dict[str, str]:
     """By id of an attack: a name of everything but its budget, shared by attacks that differ in iterations alone."""
     found = {}
     for item in data.study.get("attacks", ()):
-        same = {k: v for k, v in item.items() if k not in ("id", "iterations", "sweep")}
+        same = {k: v for k, v in item.items() if k not in ("id", "iterations", "sweep", *PLACES)}
         found[str(item["id"])] = json.dumps(same, sort_keys=True, default=str)
     return found
 

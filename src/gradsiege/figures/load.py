@@ -53,7 +53,7 @@ def load_study(study: Study, root: Path = Path(), claims: Path = ledger.FILE) ->
         study=study.model_dump(mode="json"),
         not_run=not_run,
         deviations=[item.model_dump() for item in study.deviations],
-        threat_models=[threat.model_dump(mode="json") for threat in study.threat_models],
+        threat_models=[threat.grants for threat in study.threat_models],
         explanations=_explanations(finished.get("observe", []), study, root),
         claims=ledger.load(claims) if claims.is_file() else [],
         planned=frozenset(cell.key for cell in attack_cells(study)),

@@ -9,6 +9,7 @@ import pandas as pd
 
 from gradsiege.figures.data import StudyData
 from gradsiege.figures.labels import label
+from gradsiege.study import PLACES
 
 WITH, WITHOUT = "with anomaly score", "without"
 Item = Mapping[str, Any]
@@ -50,7 +51,7 @@ def _origin(data: StudyData) -> dict[str, pd.Series]:
 
 def _settings(item: Item) -> str:
     """Everything that decides an attack but its prior and its id."""
-    return repr(sorted((k, repr(v)) for k, v in item.items() if k not in ("id", "prior")))
+    return repr(sorted((k, repr(v)) for k, v in item.items() if k not in ("id", "prior", *PLACES)))
 
 
 def _is_bare(item: Item, scored: Item) -> bool:

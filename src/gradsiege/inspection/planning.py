@@ -222,12 +222,24 @@ def _refused(study: Study) -> list[str]:
     lines = []
     pairs = dict.fromkeys((cell.threat_model, cell.attack) for cell in attack_cells(study))
     for threat, attack in pairs:
-        model = ThreatModel(**study.one("threat_models", threat).model_dump())
+        model = ThreatModel(**study.one("threat_models", threat).grants)
         requires = study.one("attacks", attack).requires
         lacking = [name for name in requires if not model.grants(name)]
         if lacking:
             lines.append(
                 f"Will be refused: {attack} under {threat}, which does not grant "
-                f"{', '.join(lacking)}. Exclude this pair or grant it."
+                f"{', '.join(lacking)}. {_remedy(requires, study)}"
             )
     return lines
+
+
+def _remedy(requires: tuple[str, ...], study: Study) -> str:
+    """Say which threat models an attack with these needs can be kept to."""
+    granting = [
+        threat.id
+        for threat in study.threat_models
+        if all(ThreatModel(**threat.grants).grants(name) for name in requires)
+    ]
+    if not granting:
+        return "Grant it, or leave the attack out."
+    return f"Grant it, or give the attack 'only: {{threat_model: [{', '.join(granting)}]}}'."

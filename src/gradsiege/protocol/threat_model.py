@@ -94,7 +94,7 @@ def require(threat: ThreatModel, requirements: tuple[str, ...], attack: str) -> 
     if missing:
         raise ThreatModelError(
             f"{attack} needs {', '.join(missing)}, which the threat model {threat.id!r} does not grant. "
-            "Grant it in the study file, or exclude this attack under this threat model."
+            "Grant it in the study file, or name other threat models in the 'only' of the attack."
         )
 
 

@@ -1,13 +1,16 @@
 """The study file: what a person writes by hand, validated so that a typo is an error that names the key.
 
-`sections` says what may stand in it, `document` is the whole, `expansion` writes out sweeps and ids, `checks` fills in
-defaults and refuses contradictions, `reading` makes a study of a file.
+`sections` says what may stand in it, `document` is the whole, `expansion` writes out sweeps, counters and ids, `selection`
+finds what an `only` names, `placement` says which items meet, `checks` and `nowhere` fill in defaults and refuse
+contradictions, `reading` makes a study of a file.
 """
 
 from gradsiege.study.document import Study
+from gradsiege.study.placement import combinations
 from gradsiege.study.reading import load, parse
 from gradsiege.study.sections import (
     FIXED,
+    PLACES,
     PROTOCOLS,
     ROLES,
     STAGES,
@@ -25,6 +28,7 @@ from gradsiege.study.sections import (
 
 __all__ = [
     "FIXED",
+    "PLACES",
     "PROTOCOLS",
     "ROLES",
     "STAGES",
@@ -39,6 +43,7 @@ __all__ = [
     "Section",
     "Study",
     "Threat",
+    "combinations",
     "load",
     "parse",
 ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 from gradsiege import catalogue
 from gradsiege.errors import StudyError, nearest
 from gradsiege.study.document import Study
+from gradsiege.study.nowhere import check_places
+from gradsiege.study.placement import id_of
 from gradsiege.study.sections import Attack, Method
+from gradsiege.study.selection import LISTS
 
 
 def resolve(study: Study) -> Study:
@@ -33,43 +35,16 @@ def resolve(study: Study) -> Study:
     return study.model_copy(update=update)
 
 
-def _ids(study: Study) -> dict[str, list[Any]]:
-    """The ids that stand in every list of the study, by the field of a cell that holds one of them."""
-    return {
-        "dataset": [item.id for item in study.datasets],
-        "model": [item.id for item in study.models],
-        "defense": [item.id for item in study.defenses],
-        "training_stage": list(study.training_stages),
-        "protocol": [item.id for item in study.protocols],
-        "seed": list(study.seeds),
-        "threat_model": [item.id for item in study.threat_models],
-        "attack": [item.id for item in study.attacks],
-    }
-
-
 def _check_ids(study: Study) -> None:
-    """Refuse an id that stands twice, and a rule of include or exclude that names an unknown one."""
-    ids = _ids(study)
-    others = {"prior": [item.id for item in study.priors], "figure": list(study.figures)}
-    for field, known in {**ids, **others}.items():
+    """Refuse an id that stands twice."""
+    lists = {**LISTS, "prior": "priors", "figure": "figures"}
+    for field, section in lists.items():
+        known = [id_of(item) for item in getattr(study, section)]
         for identifier in known:
             if known.count(identifier) > 1:
                 raise StudyError(
                     f"{field}s: {identifier!r} stands twice; leave one out or give it another id"
                 )
-    for section in ("include", "exclude"):
-        for rule in getattr(study, section):
-            for field, wanted in rule.items():
-                if field not in ids:
-                    raise StudyError(
-                        f"{section}: unknown key {field!r}; {nearest(field, list(ids))}"
-                    )
-                for value in wanted if isinstance(wanted, list) else [wanted]:
-                    if value not in ids[field]:
-                        hint = nearest(str(value), [str(known) for known in ids[field]])
-                        raise StudyError(
-                            f"{section}: {field} {value!r} is not in the study; {hint}"
-                        )
 
 
 def _check_learned(study: Study) -> None:
@@ -118,6 +93,7 @@ def check(study: Study) -> None:
     _check_threats(study)
     for attack in study.attacks:
         _check_attack(attack, study)
+    check_places(study)
 
 
 def _check_counts(study: Study) -> None:
@@ -162,20 +138,30 @@ def _check_attack(attack: Attack, study: Study) -> None:
                 f"attacks.{attack.id}: unknown prior {identifier!r}; "
                 + (nearest(identifier, list(priors)) if priors else "the study has none")
             )
-    everywhere = itertools.product(study.defenses, study.threat_models)
     if attack.rounds != "first" and all(one.rounds == 1 for one in study.threat_models):
         raise StudyError(
             f"attacks.{attack.id}: 'rounds: {attack.rounds}' needs a threat model that grants several 'rounds'"
         )
-    if not any(attack.meets(*pair) for pair in everywhere):
-        what = attack.counter or attack.name
-        defense = f"a defense {what.partition('.')[0]!r} and " if attack.counter else ""
-        raise StudyError(
-            f"attacks.{attack.id}: {what} needs {defense}a threat model with 'disclosure: true' in the study; "
-            "add what is missing, or leave the attack out"
-        )
+    _check_counter(attack, study)
     if needed and not {priors[identifier] for identifier in attack.priors} & set(needed):
         raise StudyError(
             f"attacks.{attack.id}: {attack.name} needs 'prior:' to be the id of a prior "
             f"of the kind {' or '.join(needed)}; the study has: {', '.join(priors) or 'none'}"
+        )
+
+
+def _check_counter(attack: Attack, study: Study) -> None:
+    """Refuse a counter to a defense that the study lacks, and a need for disclosure where no threat model discloses."""
+    what = attack.counter or attack.name
+    answered = what.partition(".")[0]
+    if attack.counter and all(defense.name != answered for defense in study.defenses):
+        known = list(dict.fromkeys(defense.name for defense in study.defenses))
+        raise StudyError(
+            f"attacks.{attack.id}: {what} answers the defense {answered!r}, which the study does not have "
+            f"({', '.join(known)}); add it to defenses, or leave the counter out"
+        )
+    if "disclosure" in attack.requires and not any(one.disclosure for one in study.threat_models):
+        raise StudyError(
+            f"attacks.{attack.id}: {what} needs a threat model with 'disclosure: true'; "
+            "add one to threat_models, or leave the attack out"
         )

@@ -25,7 +25,7 @@ from gradsiege.study.sections import (
 
 
 class Study(Section):
-    """One study: the product of its lists, cut by `include` and `exclude`."""
+    """One study: the product of its lists, cut by what its items are `only` for."""
 
     study: Identifier
     description: str = ""
@@ -51,8 +51,6 @@ class Study(Section):
     gains: list[Gain] = Field([], description="pairs of attacks whose paired gain is tabulated")
     figures: list[Identifier] = Field([])
     deviations: list[Deviation] = Field([])
-    include: list[dict[str, str | int | list[str] | list[int]]] = Field([])
-    exclude: list[dict[str, str | int | list[str] | list[int]]] = Field([])
 
     def one(self, section: str, identifier: str) -> Any:
         """Return the item of a section by id, e.g. ``study.one("defenses", "tip")``."""

@@ -1,9 +1,13 @@
-"""What a person writes in short, written out: a sweep is one method per value, and a method without an id is given one."""
+"""What a person writes in short, written out: one method per swept value and per counter, an id for each, ids in every `only`."""
 
 from __future__ import annotations
 
 import itertools
 from typing import Any
+
+from gradsiege import catalogue
+from gradsiege.errors import StudyError, nearest
+from gradsiege.study.selection import LISTS, Spelled, refuse_old_keys, spelled, with_ids
 
 # Keys of an attack, beside its parameters, that may stand in its sweep.
 BUDGET = ("iterations", "restarts")
@@ -11,17 +15,79 @@ BUDGET = ("iterations", "restarts")
 
 def expand(raw: dict[str, Any]) -> dict[str, Any]:
     """Return a study's plain data with every defense and every attack written out; what is wrong is left to the validation."""
+    refuse_old_keys(raw)
     out = dict(raw)
-    for section in ("defenses", "attacks"):
+    known = {field: spelled(raw.get(section)) for field, section in LISTS.items()}
+    for field in ("defense", "attack"):
+        section = LISTS[field]
         items = raw.get(section)
         if not isinstance(items, list):
             continue
         dicts = [dict(item) if isinstance(item, dict) else {"name": item} for item in items]
         if not all("name" in item for item in dicts):
             continue
-        dicts = [_with_id(item) for item in dicts]
-        out[section] = [single for item in dicts for single in _expand_sweep(item)]
+        groups = [(_written(item), _expanded(item, section)) for item in dicts]
+        out[section] = [single for _, group in groups for single in group]
+        known[field] = [
+            Spelled(single.get("id") or single["name"], written, single["name"])
+            for written, group in groups
+            for single in group
+        ]
+    for section in LISTS.values():
+        if section in out:
+            out[section] = with_ids(out[section], section, known)
     return out
+
+
+def _written(item: dict[str, Any]) -> Any:
+    """The id of an item before the values of its sweep and its counters are added."""
+    return _with_id(item).get("id") or item["name"]
+
+
+def _expanded(item: dict[str, Any], section: str) -> list[dict[str, Any]]:
+    """One method per counter and per combination of swept values."""
+    answers = _expand_counters(item) if section == "attacks" else [item]
+    return [single for one in answers for single in _expand_sweep(_with_id(one))]
+
+
+def _expand_counters(attack: dict[str, Any]) -> list[dict[str, Any]]:
+    """One attack per counter: `none` is the attack without any, a defense's name stands for all of that defense's counters."""
+    wanted = attack.get("counters")
+    wanted = [wanted] if isinstance(wanted, str) else wanted
+    if (
+        not wanted
+        or not isinstance(wanted, list)
+        or not all(isinstance(one, str) for one in wanted)
+    ):
+        # No list of counters, or one so wrong that the validation must see it.
+        return [attack]
+    if "counter" in attack:
+        raise StudyError(
+            f"attacks.{_written(attack)}: 'counter' stands beside 'counters'; put all of them into 'counters'"
+        )
+    rest = {key: value for key, value in attack.items() if key != "counters"}
+    chosen = [name for one in wanted for name in _counters_of(one, f"attacks.{_written(attack)}")]
+    return [
+        {**rest, "counter": name, **({"id": f"{rest['id']}-{name}"} if rest.get("id") else {})}
+        if name
+        else rest
+        for name in chosen
+    ]
+
+
+def _counters_of(name: str, place: str) -> list[str | None]:
+    """The counters that a word of `counters` stands for; None is the attack without any."""
+    if name == "none":
+        return [None]
+    if "." in name:
+        return [name]
+    known = list(catalogue.entries("counters"))
+    found: list[str | None] = [one for one in known if one.partition(".")[0] == name]
+    if not found:
+        answered = dict.fromkeys(one.partition(".")[0] for one in known)
+        hint = nearest(name, ["none", *answered])
+        raise StudyError(f"{place}: counters: {name!r} is not a defense with counters; {hint}")
+    return found
 
 
 def _expand_sweep(method: dict[str, Any]) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -20,6 +20,7 @@ from gradsiege.study.sections import (
     Federation,
     Gain,
     Model,
+    Place,
     Prior,
     Protocol,
     Section,
@@ -31,7 +32,10 @@ def parse(raw: object, place: str = "study") -> Study:
     """Validate a study given as plain data; every default is filled in afterwards."""
     if not isinstance(raw, dict):
         raise StudyError(f"{place}: a study file is a mapping of keys, not {type(raw).__name__}")
-    expanded = expand(raw)
+    try:
+        expanded = expand(raw)
+    except StudyError as error:
+        raise StudyError(f"{place}: {error}") from error
     try:
         study = Study.model_validate(expanded)
     except ValidationError as error:
@@ -64,17 +68,29 @@ def explain(error: ValidationError, place: str, raw: Any = None) -> str:
     """Turn a validation error into one sentence per problem, with the nearest known key."""
     lines = []
     for problem in error.errors():
-        location = problem["loc"]
+        location = _written(problem["loc"])
         where = ".".join(_named(location, raw))
         if problem["type"] == "extra_forbidden":
             known = _keys_at(location[:-1])
-            lines.append(f"unknown key {where!r}; {nearest(str(location[-1]), known)}")
-        elif location[-1:] == ("[key]",) and "counts" in location:
+            hint = nearest(str(location[-1]), known)
+            if location[0] == "priors" and location[-1] == "only":
+                hint = "a prior is trained where an attack reads it, so say it at the attack"
+            lines.append(f"unknown key {where!r}; {hint}")
+        elif location[-1:] == ("[key]",) and {"counts", "only"} & set(location):
             key = where.removesuffix(".[key]")
-            lines.append(f"unknown key {key!r}; {nearest(str(location[-2]), ROLES)}")
+            known = list(ROLES if "counts" in location else get_args(Place))
+            lines.append(f"unknown key {key!r}; {nearest(str(location[-2]), known)}")
         else:
             lines.append(f"{where or 'study'}: {problem['msg'].removeprefix('Value error, ')}")
     return f"{place}: " + "; ".join(lines)
+
+
+def _written(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """A location as a person wrote it, who leaves out the list around a single `only`."""
+    if "only" not in location:
+        return location
+    place = location.index("only") + 1
+    return (*location[:place], *(part for part in location[place:] if isinstance(part, str)))
 
 
 def _named(location: tuple[int | str, ...], raw: Any) -> list[str]:

@@ -15,12 +15,39 @@ PROTOCOLS = ("fedsgd", "fedavg")
 FIXED = {"training_stages": STAGES, "protocols": PROTOCOLS}
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
 Positive = Annotated[int, Field(gt=0)]
+# Keys that say where an item stands in the study, and nothing about what it does there: no part of its settings.
+PLACES = ("only", "counters")
+# What may stand in `only`: the fields of a cell, and the stage, for what is trained and not attacked.
+Place = Literal[
+    "stage",
+    "dataset",
+    "model",
+    "defense",
+    "training_stage",
+    "protocol",
+    "seed",
+    "threat_model",
+    "attack",
+]
+Only = Annotated[
+    dict[Place, Annotated[list[str | Annotated[int, Field(strict=True)]], Field(min_length=1)]],
+    Field(min_length=1),
+]
 
 
 class Section(BaseModel):
     """Base of all sections: unknown keys are refused, values never change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Placed(Section):
+    """An item that may say where it applies; `only` is a list of alternatives, each from fields of a cell to ids."""
+
+    only: list[Only] = Field(
+        [],
+        description="the cells that the item applies to, by their fields; of several mappings one must hold",
+    )
 
 
 class Named(Section):
@@ -40,7 +67,7 @@ class Named(Section):
         return data
 
 
-class Dataset(Named):
+class Dataset(Named, Placed):
     """A data set at one image size, with the number of images in each role."""
 
     size: int = Field(32, ge=16, le=512, description="side of the square images, in pixels")
@@ -54,11 +81,11 @@ class Dataset(Named):
         return self
 
 
-class Model(Named):
+class Model(Named, Placed):
     """A victim classifier."""
 
 
-class Method(Named):
+class Method(Named, Placed):
     """A defense or an attack, in one arm; `sweep` makes one method per value of a parameter."""
 
     arm: Literal["faithful", "as_released"] = "faithful"
@@ -104,6 +131,10 @@ class Attack(Method):
         None,
         description="what an informed attacker does about a defense; meets that defense alone, and only where it is disclosed",
     )
+    counters: list[str] = Field(
+        [],
+        description="one attack per counter: `none` is the attack without any, a defense's name stands for all its counters",
+    )
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -113,15 +144,25 @@ class Attack(Method):
         several = ("rounds",) if self.rounds != "first" else ()
         return tuple(dict.fromkeys((*own, *more, *several)))
 
+    @property
+    def uses_disclosure(self) -> bool:
+        """Whether a disclosed defense changes what the attack does: it has a counter, or its recipe looks at the disclosure."""
+        entry = catalogue.entries("attacks")[self.name]
+        return self.counter is not None or "disclosure" in (*entry.requires, *entry.uses)
+
     def meets(self, defense: Defense, threat: Threat) -> bool:
         """Whether the attack is run: with a counter, only on the defense that it answers, and where that is disclosed.
 
-        One that needs the disclosure itself, whatever the defense, runs wherever that is granted. An attack on several
-        rounds runs where several are granted, and no other attack does: it would ignore the grant.
+        One that needs the disclosure itself, whatever the defense, runs wherever that is granted. One that uses no
+        disclosure runs under no threat model that discloses, unless its `only` names that threat model. An attack on
+        several rounds runs where several are granted, and no other attack does: it would ignore the grant.
         """
         if (self.rounds != "first") != (threat.rounds > 1):
             return False
         if "disclosure" in self.requires and not threat.disclosure:
+            return False
+        named = any(threat.id in one.get("threat_model", []) for one in self.only)
+        if threat.disclosure and not (self.uses_disclosure or named):
             return False
         return self.counter is None or self.counter.partition(".")[0] == defense.name
 
@@ -177,7 +218,7 @@ class Federation(Section):
         return self
 
 
-class Protocol(Section):
+class Protocol(Placed):
     """What one client does before it uploads: one gradient (fedsgd) or several local steps (fedavg)."""
 
     id: Identifier
@@ -201,7 +242,7 @@ class Protocol(Section):
     @property
     def training(self) -> dict[str, Any]:
         """What the client does with its images, without how they were chosen."""
-        return self.model_dump(exclude={"id", "duplicates", "rounds"})
+        return self.model_dump(exclude={"id", "duplicates", "rounds", *PLACES})
 
     @model_validator(mode="before")
     @classmethod
@@ -221,7 +262,7 @@ class Protocol(Section):
         return self
 
 
-class Threat(Section):
+class Threat(Placed):
     """What the attacker knows; everything that is not granted is stripped from the observation."""
 
     id: Identifier
@@ -235,6 +276,11 @@ class Threat(Section):
     rounds: Positive = Field(
         1, description="rounds of a client that the attacker knows to be of the same images"
     )
+
+    @property
+    def grants(self) -> dict[str, Any]:
+        """Id and grants, without where they apply."""
+        return self.model_dump(exclude=set(PLACES))
 
 
 class Deviation(Section):

@@ -17,6 +17,7 @@ from gradsiege.protocol.local_update import Tensors
 
 VERSION = 1
 REQUIRES = ("protocol", "prior:staged_gan", "prior:biggan", "prior:stylegan2")
+USES = ("disclosure",)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from gradsiege.priors.staged_generator import Staged
 VERSION = 1
 ARMS = ("faithful", "as_released")
 REQUIRES = ("protocol", "prior:staged_gan", "prior:biggan", "prior:stylegan2")
+USES = ("disclosure",)
 
 # Iterations of a coarse stage by those of a fine one: 100 to 1,000.
 COARSE = 0.1

@@ -72,7 +72,7 @@ def learn(
     if seen.images != 1:
         raise StudyError(
             f"learned_inversion inverts the update of one image, not of {seen.images}: "
-            "exclude it under protocols with larger batches"
+            "name protocols with one image in its 'only'"
         )
     prior = knowledge.trained("auxiliary_images")
     if prior is None:
