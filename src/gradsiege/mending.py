@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradsiege import artifacts, places
-from gradsiege.errors import ArtifactError
+from gradsiege.errors import MEND, ArtifactError
 from gradsiege.inspection.status import DAMAGED, DONE, MISSING, STALE, Status
 from gradsiege.inspection.verification import MOST, examine, verify
 from gradsiege.sharing.programs import run, show
@@ -111,7 +111,7 @@ def words(found: Findings, study: Study, root: Path) -> list[str]:
     lines = [f"study {study.study}: {found.sound} cells are finished and sound; they stay."]
     lines += [f"to complete: {path}, whose swap was interrupted" for path in found.swaps]
     texts = [
-        f"to set aside: {one.cell.stage} {one.cell.key}: {one.reason}"
+        f"to set aside: {one.cell.stage} {one.cell.key}: {_reason(one)}"
         for one in found.broken[:MOST]
     ]
     if len(found.broken) > MOST:
@@ -124,6 +124,11 @@ def words(found: Findings, study: Study, root: Path) -> list[str]:
             f"other inputs, {len(found.missing)} missing, {len(damaged)} damaged)"
         )
     return [*lines, *texts]
+
+
+def _reason(one: Status) -> str:
+    """Why a folder is set aside, without the advice to do what is being done."""
+    return one.reason.replace(MEND, "").strip() if one.state == DAMAGED else "it has no manifest"
 
 
 def set_aside(one: Status, study: Study, root: Path) -> Path:

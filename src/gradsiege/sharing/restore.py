@@ -66,6 +66,5 @@ def _touch(targets: list[str], root: Path, file: Path) -> None:
     said = run(root, "snakemake", "--touch", "--forceall", *targets, "--config", choice)
     if not said.succeeded:
         raise ArtifactError(
-            f"the files are back and sound, but Snakemake could not be told so: make them anew, or again "
-            f"`snakemake --touch --forceall {' '.join(targets)} --config {choice}`. It says:\n{said.end}"
+            f"the files are back and sound, but Snakemake could not be told so: `gradsiege mend` does. It says:\n{said.end}"
         )

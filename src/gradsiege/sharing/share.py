@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gradsiege.cells import OUTPUTS, cells
-from gradsiege.errors import ArtifactError
+from gradsiege.errors import MEND, ArtifactError
 from gradsiege.inspection.verification import foreign_paths, verify
 from gradsiege.sharing import contents, remotes
 from gradsiege.sharing.bundles import BUNDLES, Bundle, chosen
@@ -82,8 +82,7 @@ def _verify(bundles: list[Bundle], study: Study, root: Path, file: Path) -> None
         said = run(root, "snakemake", "--dry-run", *drawn, "--config", choice)
         if NOTHING not in said.text:
             raise ArtifactError(
-                f"nothing was shared: {' and '.join(drawn)} are not up to date. "
-                f"`snakemake {' '.join(drawn)} --config {choice}` first. Snakemake says:\n{said.end}"
+                f"nothing was shared: {' and '.join(drawn)} are not up to date. {MEND} Snakemake says:\n{said.end}"
             )
 
 
