@@ -41,6 +41,15 @@ rule all:
         [manifest_of(cell) for of_stage in CELLS.values() for cell in of_stage],
 
 
+# A file that is never there when Snakemake starts: what waits for it is made again.
+rule again:
+    output:
+        touch(AGAIN),
+    localrule: True
+    message:
+        "Some cells are damaged, of other settings or of other inputs; they are made again"
+
+
 # What `gradsiege mend` lets Snakemake take as up to date, whatever the times of its files.
 rule sound:
     input:
@@ -101,7 +110,7 @@ onstart:
 
 onsuccess:
     shutil.rmtree(STAGED, ignore_errors=True)
-    shutil.rmtree(os.path.dirname(AGAIN), ignore_errors=True)
+    shutil.rmtree(SHARD, ignore_errors=True)
     if Path(REPORT).exists():
         print(f"All done. Open the report in a browser: {REPORT}")
 
@@ -109,5 +118,4 @@ onsuccess:
 # A shard with a failed cell is run again, for that cell alone.
 onerror:
     shutil.rmtree(SHARD, ignore_errors=True)
-    shutil.rmtree(os.path.dirname(AGAIN), ignore_errors=True)
     print("Something failed; its log is above. The same command goes on from here.")

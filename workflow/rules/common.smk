@@ -114,17 +114,9 @@ STAGED = f"scratch/staged/{STUDY.study}"
 
 # Whether a cell has to be made again is said by its manifest. Snakemake does not read it, and a failed update is on its record as done:
 # cells that are there and not as they should be wait for this file, which is never there when Snakemake starts.
-AGAIN = "scratch/again/{}/{}".format(
-    STUDY.study, os.environ.setdefault("GRADSIEGE_AGAIN", f"{time.time_ns():x}")
+AGAIN = "{}/again/{}".format(
+    SHARD, os.environ.setdefault("GRADSIEGE_AGAIN", f"{time.time_ns():x}")
 )
-
-
-rule again:
-    output:
-        touch(AGAIN),
-    localrule: True
-    message:
-        "Some cells are there but damaged, of other settings or of other inputs; they are made again"
 
 
 # A cluster warns with SIGTERM, and sends it to every process of a job. Only gradsiege may end by
@@ -143,7 +135,7 @@ shell.prefix(
     'if test -e "$place"; then mv -T "$place" "$old" || exit 1; fi; '
     'if test "$(stat -c %d "$from")" = "$(stat -c %d "$(dirname "$place")")"; then mv -T "$from" "$place" || exit 1; '
     'else rm -rf "$place.part"; cp -rp "$from" "$place.part" && mv -T "$place.part" "$place" || exit 1; rm -rf "$from"; fi; '
-    'mv -n "$old"/* "$place" 2> /dev/null; rm -rf "$old" "$from.log"; return 0; fi; '
+    'mv -n -t "$place" "$old/"* 2> /dev/null; rm -rf "$old" "$from.log"; return 0; fi; '
     'if test -e "$from.failed"; then echo "The cell failed; its log says why."; exit 1; fi; '
     # Finished already, under these settings.
     'grep -qs "^  .digest.: .$at.,$" "$place/manifest.json"; }}; '
