@@ -37,6 +37,28 @@ rule all:
         REPORT,
         FIGURES,
         TABLES,
+        # A cell that nothing asks for is made all the same.
+        [manifest_of(cell) for of_stage in CELLS.values() for cell in of_stage],
+
+
+# A file that is never there when Snakemake starts: what waits for it is made again.
+rule again:
+    output:
+        touch(AGAIN),
+    localrule: True
+    message:
+        "Some cells are damaged, of other settings or of other inputs; they are made again"
+
+
+# What `gradsiege mend` lets Snakemake take as up to date, whatever the times of its files.
+rule sound:
+    input:
+        lambda wildcards: [
+            manifest_of(cell)
+            for of_stage in CELLS.values()
+            for cell in of_stage
+            if is_finished(cell)
+        ],
 
 
 # The bundles that DVC stores and shares (dvc.yaml): each names every file of its folders.
@@ -79,7 +101,7 @@ rule figures:
         REPORT,
 
 
-# Links to finished cells that nobody took, since they were up to date, and remains of what was taken.
+# A swap that was interrupted is completed before anything else.
 onstart:
     if not workflow.local_exec and shlex.quote(sys.executable) != sys.executable:
         # Snakemake writes it into the scripts of jobs without quotes.
@@ -87,13 +109,14 @@ onstart:
             f"jobs of a cluster cannot start {sys.executable!r}: set the environment up in a folder whose path has neither "
             "spaces nor characters that a shell reads"
         )
-    shutil.rmtree(f"{STAGED}/kept", ignore_errors=True)
+    places.settle(STUDY, Path())
     for name, reason in ABSENT.items():
         print(f"Left out: {name}: {reason}")
 
 
 onsuccess:
     shutil.rmtree(STAGED, ignore_errors=True)
+    shutil.rmtree(SHARD, ignore_errors=True)
     if Path(REPORT).exists():
         print(f"All done. Open the report in a browser: {REPORT}")
 

@@ -417,7 +417,7 @@ def test_a_manifest_that_names_a_path_outside(sealed: Path, name: str) -> None:
 
 def test_a_manifest_comes_last_or_not_at_all(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", 1)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ArtifactError, match=r"b\.json was removed meanwhile"):
         write_manifest(tmp_path, {}, ["a.json", "b.json"])
     assert not (tmp_path / MANIFEST).exists()
 

@@ -25,6 +25,7 @@ from gradsiege.errors import (
     StudyError,
     ThreatModelError,
     TrackingError,
+    UsageError,
 )
 from gradsiege.study import FIXED, Study, load
 
@@ -161,6 +162,7 @@ def test_codes_are_distinct_and_documented() -> None:
 @pytest.mark.parametrize(
     ("error", "code"),
     [
+        (UsageError, 2),
         (StudyError, 3),
         (ArtifactError, 4),
         (MissingError, 5),
@@ -296,7 +298,7 @@ def test_an_attack_that_is_pointed_at_the_truth_fails(
     truth = parse_key("observe", KEY, study).folder(study, root) / "truth.safetensors"
     finished = parse_key("attack", ATTACK, study).folder(study, root)
     before = {path.name: path.read_bytes() for path in finished.iterdir()}
-    common = ("--study", root / "tiny.yaml", "--root", root)
+    common = ("--study", root / "tiny.yaml", "--root", root, "--to", root / "elsewhere")
     assert verb("attack", ATTACK, *common, "--observation", truth) == 4
     assert "holds 'truth', but 'observation' is needed here" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in finished.iterdir()} == before
@@ -313,15 +315,80 @@ def test_a_truth_under_another_name_fails_too(
     assert "differs from its manifest.json" in capsys.readouterr().err
 
 
-def test_the_result_of_another_observation_is_marked(verb: Verb, study_copy: Finished) -> None:
-    from gradsiege.artifacts import read_manifest
+def test_the_result_of_another_observation_has_a_folder_of_its_own(
+    verb: Verb, study_copy: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gradsiege.artifacts import read_manifest, verify_folder
 
     study, root = study_copy
     other = KEY.replace("untrained", "late")
     observation = parse_key("observe", other, study).folder(study, root) / "observation.safetensors"
     common = ("--study", root / "tiny.yaml", "--root", root)
-    assert verb("attack", ATTACK, *common, "--observation", observation) == 0
-    manifest = read_manifest(parse_key("attack", ATTACK, study).folder(study, root))
-    assert manifest["read_instead"]["file"] == "observation.safetensors"
-    assert verb("score", KEY, *common) == 4, "no stage takes it for the study's own"
-    assert verb("verify", *common) == 4
+    given, to = ("--observation", observation), root / "elsewhere"
+    assert verb("attack", ATTACK, *common, *given) == 2
+    assert verb("attack", ATTACK, *common, *given, "--to", root / "results/mine") == 2
+    assert "outside" in capsys.readouterr().err
+    assert not to.exists()
+    assert verb("attack", ATTACK, *common, *given, "--to", to) == 0
+    assert read_manifest(to)["read_instead"]["file"] == "observation.safetensors"
+    assert verify_folder(to) == []
+    assert verb("attack", ATTACK, *common, *given, "--to", to) == 2, "it would be lost"
+    assert verb("score", KEY, *common) == 0
+    assert verb("verify", *common) == 0, "the study's own cell is as it was"
+
+
+# ---- devices and engines ----
+
+WRONG = {
+    "unknown device": ("--device", "gpu", "device 'gpu' is not there; choose one of auto, cpu"),
+    "no GPU": ("--device", "cuda", "device 'cuda' is not there; choose one of auto, cpu"),
+    "no such GPU": (
+        "--device",
+        "cuda:99",
+        "device 'cuda:99' is not there; choose one of auto, cpu",
+    ),
+    "unknown engine": ("--engine", "fast", "unknown engine 'fast'; choose one of measured, loop"),
+    "engine of a GPU": ("--engine", "cuda_graph", "engine 'cuda_graph' runs on a GPU alone"),
+    "other engine of a GPU": ("--engine", "cuda_graph_vmap", "runs on a GPU alone"),
+}
+
+
+@pytest.mark.parametrize("by", ["option", "environment", "shard"])
+@pytest.mark.parametrize("sort", WRONG)
+def test_a_device_or_engine_that_is_not_there_is_one_sentence_and_touches_nothing(
+    sort: str,
+    by: str,
+    verb: Verb,
+    finished_study: Finished,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import torch
+
+    _, root = finished_study
+    option, value, sentence = WRONG[sort]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    given = [option, value]
+    if by == "environment":
+        monkeypatch.setenv(option.replace("--", "GRADSIEGE_").upper(), value)
+        given = []
+    staged = ["--staged"] if by == "shard" else []
+    common = ("--study", root / "tiny.yaml", "--root", root)
+    assert verb("attack", ATTACK, *common, *given, *staged) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("gradsiege: error: ")
+    assert sentence in said
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+
+
+def test_no_other_verb_takes_a_device_or_an_engine() -> None:
+    """One that begins to must check it as `attack` does."""
+    takes = {
+        name
+        for name, command in COMMANDS.items()
+        for parameter in command.params
+        if parameter.name in ("device", "engine")
+    }
+    assert takes == {"attack"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,21 +78,75 @@ def test_a_failed_job_is_finished_and_counted(job: Job) -> None:
     assert manifest["reason"] == "the update is not finite; another reason"
 
 
-def test_a_crash_leaves_no_manifest(job: Job) -> None:
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def refuse(job: Job) -> None:
+    """What checks do before a job has written anything."""
+    raise ArtifactError("planted")
+
+
+def crash(job: Job) -> None:
+    """A defect after half of the files."""
+    artifacts.write_text(job.path("trace.parquet"), "half")
+    raise RuntimeError("planted")
+
+
+def stop(job: Job) -> None:
+    """SIGTERM: progress is saved, and the job leaves."""
+    artifacts.write_text(job.path("trace.parquet"), "half")
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert job.should_stop()
+    job.interrupt()
+
+
+@pytest.mark.parametrize("end", [refuse, crash, stop])
+def test_a_finished_cell_stays_until_its_successor_is_whole(
+    job: Job, end: Callable[[Job], None]
+) -> None:
     with job.running():
         fill(job)
-    with pytest.raises(RuntimeError), job.running():
-        raise RuntimeError("a defect")
-    with pytest.raises(ArtifactError, match="its job has not finished"):
-        artifacts.read_manifest(job.folder)
+    before = content(job.folder)
+    with pytest.raises((ArtifactError, RuntimeError, StoppedEarlyError)), job.running():
+        end(job)
+    assert content(job.folder) == before
+    with job.running():
+        fill(job)
+        artifacts.write_text(job.path("trace.parquet"), "new")
+    assert job.path("trace.parquet").parent != job.folder
+    assert (job.folder / "trace.parquet").read_text() == "new"
+    assert artifacts.verify_folder(job.folder) == []
+    assert not list(job.root.rglob("scratch/*"))
+
+
+def test_what_was_read_is_recorded_and_belongs_to_the_progress(study_copy: Finished) -> None:
+    study, root = study_copy
+    cell = parse_key("attack", ATTACK, study)
+    observed = cell.at("observe").folder(study, root)
+    read = artifacts.read_manifest(cell.folder(study, root))["reads"]
+    name = f"observe/{cell.at('observe').key}/observation.safetensors"
+    assert read == {name: artifacts.file_digest(observed / "observation.safetensors")}
+    job = Job(cell, study, root)
+    job.input(cell.at("observe"), "observation.safetensors")
+    job.save_progress({}, {})
+    assert job.load_progress() is not None
+    # The same settings, and other bytes.
+    path = observed / "observation.safetensors"
+    path.write_bytes(path.read_bytes() + b" ")
+    manifest = artifacts.read_manifest(observed)
+    artifacts.write_manifest(observed, manifest, [*manifest["files"]])
+    later = Job(cell, study, root)
+    later.input(cell.at("observe"), "observation.safetensors")
+    assert later.load_progress() is None
 
 
 def test_leftovers_of_a_killed_job_are_swept_up(job: Job) -> None:
-    for folder in (job.folder, job.scratch):
+    for folder in (job.draft, job.scratch):
         folder.mkdir(parents=True)
         (folder / ".x.json.abc.part").write_text("half")
     with job.running():
-        assert not list(job.folder.iterdir())
+        assert not list(job.draft.iterdir())
         assert not list(job.scratch.iterdir())
         fill(job)
     assert not job.scratch.exists()
@@ -197,9 +252,7 @@ def test_inputs_made_under_other_settings_are_refused(
     observe = cell.at("observe")
     assert Job(cell, study, root).input(observe, "observation.safetensors").is_file()
     tiny_raw["federation"]["rounds"] = 4
-    with pytest.raises(
-        ArtifactError, match=r"made under other settings .*gradsiege observe digits"
-    ):
+    with pytest.raises(ArtifactError, match=r"made under other settings .*`gradsiege mend`"):
         Job(cell, parse(tiny_raw), root).input(observe, "observation.safetensors")
 
 

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from gradsiege import artifacts, runner
-from gradsiege.cells import OUTPUTS, Cell, digest, parse_key
-from gradsiege.errors import ArtifactError, StoppedEarlyError
+from gradsiege.cells import OUTPUTS, Cell, parse_key
+from gradsiege.errors import StoppedEarlyError
 from gradsiege.jobs import Job
+from gradsiege.places import draft_of
 from gradsiege.study import Study
 
 KEYS = ["digits/lenet/none/seed0", "digits/lenet/gaussian/seed0"]
@@ -53,7 +54,7 @@ def broken(job: Job) -> None:
 
 
 def complete(cell: Cell, study: Study, root: Path) -> bool:
-    folder = runner.folder_of(cell, study, root)
+    folder = draft_of(cell, study, root)
     return (folder / artifacts.MANIFEST).is_file() and not artifacts.verify_folder(folder)
 
 
@@ -78,30 +79,11 @@ def test_finished_cells_are_kept_unless_stale_or_damaged(
 ) -> None:
     runner.in_place(pair, lambda cell: Job(cell, tiny, tmp_path), fill)
     (pair[1].folder(tiny, tmp_path) / "late.safetensors").write_text("damaged")
+    before = artifacts.read_manifest(pair[0].folder(tiny, tmp_path))
     work = Recorder()
     runner.staged(pair, tiny, tmp_path, None, work)
     assert work.met == ["gaussian"]
-    kept = runner.kept_folder_of(pair[0], tiny, tmp_path)
-    assert artifacts.verify_folder(kept) == []
-    # Snakemake deletes the files of a cell before it takes them: the kept ones survive.
-    for path in pair[0].files(tiny, tmp_path):
-        path.unlink()
-    assert artifacts.verify_folder(kept) == []
-    assert artifacts.read_manifest(kept)["digest"] == digest(pair[0], tiny)
-
-
-def test_a_file_system_without_links_keeps_copies(
-    pair: list[Cell], tiny: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refused(*arguments: object) -> None:
-        raise OSError(1, "Operation not permitted")
-
-    runner.in_place(pair, lambda cell: Job(cell, tiny, tmp_path), fill)
-    monkeypatch.setattr(os, "link", refused)
-    work = Recorder()
-    runner.staged(pair, tiny, tmp_path, None, work)
-    assert work.met == []
-    assert artifacts.verify_folder(runner.kept_folder_of(pair[1], tiny, tmp_path)) == []
+    assert artifacts.read_manifest(pair[0].folder(tiny, tmp_path)) == before
 
 
 def test_a_signal_ends_the_shard_after_the_cell_that_cannot_stop(
@@ -179,7 +161,7 @@ def test_a_full_disk_is_one_sentence_and_no_death(
     for _ in range(runner.DEATHS + 1):
         runner.staged(pair[:1], tiny, tmp_path, None, full)
     said = capsys.readouterr().err.splitlines()
-    place = runner.folder_of(pair[0], tiny, tmp_path)
+    place = draft_of(pair[0], tiny, tmp_path)
     assert said[-1].startswith(f"gradsiege: error: {place}: No space left on device")
     assert len(said) == runner.DEATHS + 1
     assert runner.note_of(pair[0], tiny, tmp_path).read_text() == "OSError\n"
@@ -226,8 +208,7 @@ def test_in_place_the_others_go_on_and_the_first_error_is_raised(
     with pytest.raises(RuntimeError, match="planted"):
         runner.in_place(pair, lambda cell: Job(cell, tiny, tmp_path), Recorder("none", broken))
     assert artifacts.verify_folder(pair[1].folder(tiny, tmp_path)) == []
-    with pytest.raises(ArtifactError):
-        artifacts.read_manifest(pair[0].folder(tiny, tmp_path))
+    assert not pair[0].folder(tiny, tmp_path).exists()
     assert f"federate {KEYS[0]}: Traceback" in capsys.readouterr().err
 
 
@@ -244,15 +225,13 @@ def test_a_shard_has_the_bytes_of_cells_computed_alone(
         (cell.folder(study, root) / artifacts.MANIFEST).unlink()
     common = ("--study", root / "tiny.yaml", "--root", root, "--staged")
     assert verb("attack", *(cell.key for cell in pair), *common) == 0
-    staged = [
-        artifacts.read_manifest(runner.folder_of(cell, study, root))["files"] for cell in pair
-    ]
+    staged = [artifacts.read_manifest(draft_of(cell, study, root))["files"] for cell in pair]
     assert staged == alone
 
 
 def test_another_observation_is_for_one_cell(verb: Callable[..., int], capsys: Any) -> None:
     key = "photos/convnet/none/untrained/fedsgd/seed0/labels_inferred/inverting_gradients"
     quick = Path(__file__).parents[1] / "config/quick.yaml"
-    given = ("--study", quick, "--observation", "elsewhere.safetensors")
+    given = ("--study", quick, "--observation", "elsewhere.safetensors", "--to", "elsewhere")
     assert verb("attack", key, key, *given) == 2
     assert "one cell alone" in capsys.readouterr().err

@@ -117,6 +117,7 @@ def test_no_option_of_the_attack_leads_to_the_truth() -> None:
         "time_budget",
         "threads",
         "observation",
+        "to",
         "engine",
         "device",
         "staged",

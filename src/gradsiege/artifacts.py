@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradsiege.errors import ArtifactError
+from gradsiege.errors import MEND, ArtifactError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FORMAT = "2"
 MANIFEST = "manifest.json"
 PART = ".part"
+REMOVED = "was removed meanwhile. Does another process work on the same? Run the command again"
 # Two keys, so that no damage to one of them makes a manifest look like those of earlier versions, which had neither.
 CHECKSUM, COVERED = "checksum", "checksum_covers"
 
@@ -53,9 +54,7 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except FileNotFoundError as error:
-        raise ArtifactError(
-            f"could not write {path}: it was removed meanwhile. Does another process work on the same? Run the command again"
-        ) from error
+        raise ArtifactError(f"could not write {path}: it {REMOVED}") from error
     except OSError as error:
         raise ArtifactError(f"could not write {path}: {error.strerror or error}") from error
     finally:
@@ -179,20 +178,18 @@ def _read_raw_header(path: Path, kind: str, sealed: bool) -> dict[str, Any]:
         with safe_open(path, framework="np") as file:
             header = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise ArtifactError(
-            f"{path} is damaged: {error}. Delete it and rerun its stage."
-        ) from error
+        raise ArtifactError(f"{path} is damaged: {error}. {MEND}") from error
     if header.get("kind") != kind:
         found = header.get("kind", "no kind at all")
         raise ArtifactError(f"{path} holds {found!r}, but {kind!r} is needed here.")
     if header.get("format") != FORMAT:
         raise ArtifactError(
-            f"{path} has format {header.get('format')!r}; this version reads {FORMAT!r}. Rerun its stage."
+            f"{path} has format {header.get('format')!r}; this version reads {FORMAT!r}. {MEND}"
         )
     try:
         return {name: json.loads(header[name]) for name in ("metadata", "order")}
     except (KeyError, json.JSONDecodeError) as error:
-        raise ArtifactError(f"{path} has a damaged header: {error!r}. Rerun its stage.") from error
+        raise ArtifactError(f"{path} has a damaged header: {error!r}. {MEND}") from error
 
 
 def read_header(path: Path, kind: str, sealed: bool = True) -> dict[str, Any]:
@@ -223,7 +220,9 @@ def map_tensors(
     header = _read_raw_header(path, kind, sealed)
     tensors = load_file(path)
     if set(header["order"]) != set(tensors):
-        raise ArtifactError(f"{path} has a damaged header: it names other tensors than it holds.")
+        raise ArtifactError(
+            f"{path} has a damaged header: it names other tensors than it holds. {MEND}"
+        )
     return {name: tensors[name] for name in header["order"]}, header["metadata"]
 
 
@@ -235,10 +234,13 @@ def file_digest(path: Path) -> str:
 
 def write_manifest(folder: Path, body: Mapping[str, Any], outputs: list[str]) -> None:
     """Seal a folder: list `outputs` with size and SHA-256 beside `body` in ``manifest.json``, which has a checksum itself."""
-    files = {
-        name: {"sha256": file_digest(folder / name), "bytes": (folder / name).stat().st_size}
-        for name in sorted(outputs)
-    }
+    try:
+        files = {
+            name: {"sha256": file_digest(folder / name), "bytes": (folder / name).stat().st_size}
+            for name in sorted(outputs)
+        }
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{error.filename} {REMOVED}") from error
     sealed = {**body, "files": files, COVERED: "all other keys, as JSON with sorted keys"}
     write_json(folder / MANIFEST, {**sealed, CHECKSUM: json_digest(sealed)})
 
@@ -257,9 +259,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest of a finished job's folder, without its own checksum, which is compared."""
     path = folder / MANIFEST
     if not path.is_file():
-        raise ArtifactError(
-            f"{folder} holds no {MANIFEST}: its job has not finished. Run its stage."
-        )
+        raise ArtifactError(f"{folder} holds no {MANIFEST}: its job has not finished. {MEND}")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not all({"sha256", "bytes"} <= set(file) for file in manifest["files"].values()):
@@ -269,23 +269,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise ValueError("it differs from its checksum")
         manifest.pop(COVERED, None)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(
-            f"{path} is damaged ({error!r}). Delete it and rerun its stage."
-        ) from error
+        raise ArtifactError(f"{path} is damaged ({error!r}). {MEND}") from error
     return manifest
 
 
 def check(path: Path) -> None:
     """Refuse a file that is missing, unfinished, or different from what its manifest recorded."""
     if not path.is_file():
-        raise ArtifactError(f"{path} does not exist. Run the stage that makes it.")
+        raise ArtifactError(f"{path} does not exist. {MEND}")
     recorded = read_manifest(path.parent)["files"].get(path.name)
     if recorded is None:
-        raise ArtifactError(f"{path} is not in its folder's {MANIFEST}: its job has not finished.")
+        raise ArtifactError(
+            f"{path} is not in its folder's {MANIFEST}: its job has not finished. {MEND}"
+        )
     if recorded["bytes"] != path.stat().st_size or recorded["sha256"] != file_digest(path):
         raise ArtifactError(
-            f"{path} differs from its {MANIFEST} (truncated, corrupted or edited). "
-            "Delete its folder and run its stage again."
+            f"{path} differs from its {MANIFEST} (truncated, corrupted or edited). {MEND}"
         )
 
 

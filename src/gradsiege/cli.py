@@ -85,6 +85,7 @@ def _run(
     staged: bool,
     load_work: Callable[[], Callable[[Job], None]],
     observation: Path | None = None,
+    to: Path | None = None,
 ) -> None:
     """Run cells of one stage; what is heavy is loaded only when study and keys have proved right."""
     from gradsiege import runner
@@ -93,8 +94,10 @@ def _run(
 
     study = _load(study_file)
     cells = [parse_key(stage, key, study) for key in keys]
-    if observation is not None and (staged or len(cells) > 1):
-        raise typer.BadParameter("another observation is for one cell alone, in its place")
+    if observation is not None or to is not None:
+        _check_other(
+            observation, to, alone=len(cells) == 1 and not staged, results=root / "results"
+        )
     end = None if budget is None else time.monotonic() + budget
     work = load_work()
     import torch
@@ -106,13 +109,27 @@ def _run(
         return
 
     def make(cell: Cell) -> Job:
-        job = Job(cell, study, root, None if end is None else max(end - time.monotonic(), 0))
+        job = Job(cell, study, root, None if end is None else max(end - time.monotonic(), 0), to)
         if observation is not None:
             own = cell.at("observe").folder(study, root) / "observation.safetensors"
             job.read_instead(observation, own)
         return job
 
     runner.in_place(cells, make, work)
+
+
+def _check_other(observation: Path | None, to: Path | None, alone: bool, results: Path) -> None:
+    """Refuse another observation unless it is for one cell, and its result has a folder of its own."""
+    if observation is None or to is None:
+        raise typer.BadParameter("--observation FILE and --to FOLDER go together")
+    if not alone:
+        raise typer.BadParameter("another observation is for one cell alone, run by hand")
+    if to.resolve().is_relative_to(results.resolve()):
+        raise typer.BadParameter(
+            f"--to {to}: choose a folder outside {results}, which holds the study's cells"
+        )
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise typer.BadParameter(f"--to {to} is there already; choose another folder, or delete it")
 
 
 def _stage(stage: str, module: str, help_text: str, example: str) -> None:
@@ -183,9 +200,13 @@ def attack(
     observation: Annotated[
         Path | None,
         typer.Option(
-            help="Attack this observation file instead of the study's own. The result takes the cell's place, "
-            "marked so that no stage of the study reads it."
+            help="Attack this observation file instead of the study's own. The result goes to the folder --to, "
+            "and the study's cell stays as it is."
         ),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="New folder, outside results/, for the result of --observation."),
     ] = None,
     engine: Annotated[
         str,
@@ -204,15 +225,16 @@ def attack(
     def load_work() -> Callable[[Job], None]:
         from gradsiege.artifacts import read_header
         from gradsiege.attacks.attack import attack as work
+        from gradsiege.attacks.attack import where_to_run
         from gradsiege.federated.simulation import simulator
         from gradsiege.protocol.observation import OBSERVATION
 
+        where_to_run(device, engine)
         if observation is not None:
-            # Before the job begins: a wrong file must not cost the cell its finished result.
             read_header(observation, OBSERVATION)
         return lambda job: work(job, observation, engine, device, simulator)
 
-    _run("attack", cell, study, root, time_budget, threads, staged, load_work, observation)
+    _run("attack", cell, study, root, time_budget, threads, staged, load_work, observation, to)
 
 
 _stage(
@@ -345,6 +367,24 @@ def verify(
     refused = refusals(resolved, root / BUNDLES)
     typer.echo("\n".join([report, *refused]))
     if refused or not sound:
+        raise typer.Exit(4)
+
+
+@app.command(epilog="Example: `gradsiege mend --study config/quick.yaml --cores 2`")
+def mend(
+    study: StudyOption = QUICK,
+    root: RootOption = Path(),
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="Cores of Snakemake; all of them unless given.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
+    ] = False,
+) -> None:
+    """Bring a study to its end, whatever happened to it: keep what is sound, set aside what is damaged, compute the rest."""
+    from gradsiege.mending import mend as work
+
+    if not work(_load(study), root, study, cores, dry_run, typer.echo) and not dry_run:
         raise typer.Exit(4)
 
 

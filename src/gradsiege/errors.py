@@ -7,7 +7,7 @@ code  meaning
 ====  =========================================================================
 0     done
 1     a defect of the program (a traceback is shown)
-2     wrong use of the command line
+2     wrong use of the command line, or a device or engine that is not there (`UsageError`)
 3     the study file is invalid (`StudyError`)
 4     an artifact is missing, damaged or of the wrong kind (`ArtifactError`)
 5     data or weights that the user must supply are absent (`MissingError`)
@@ -22,11 +22,20 @@ from __future__ import annotations
 
 import errno
 
+# The one remedy for what is missing, damaged or made under other settings.
+MEND = "`gradsiege mend` makes it anew."
+
 
 class GradSiegeError(Exception):
     """Base of all errors that are shown to the user as one message, without a traceback."""
 
     exit_code = 1
+
+
+class UsageError(GradSiegeError):
+    """An option names something unknown, or something that this machine does not have."""
+
+    exit_code = 2
 
 
 class StudyError(GradSiegeError):

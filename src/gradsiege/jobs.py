@@ -1,8 +1,9 @@
 """What every job does around its work: progress that survives, an orderly early end, and a manifest.
 
-A job that is killed leaves its finished files alone and its progress in ``scratch/<digest>``; the same command
-takes it up again and ends with the same bytes. SIGTERM and a time budget do not kill: they ask the job to
-save and leave with exit code 75, upon which a scheduler starts it again.
+A job writes to a draft and is put in its place when it is whole (`places`): until then, whatever a finished cell holds stays as it
+is. A job that is killed leaves its progress in ``scratch/<digest>``; the same command takes it up again and ends with
+the same bytes. SIGTERM and a time budget do not kill: they ask the job to save and leave with exit code 75, upon which a
+scheduler starts it again.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from gradsiege import __version__, artifacts
+from gradsiege import __version__, artifacts, places
 from gradsiege.cells import OUTPUTS, Cell, digest, resolved
-from gradsiege.errors import ArtifactError, StoppedEarlyError
+from gradsiege.errors import MEND, ArtifactError, StoppedEarlyError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +52,7 @@ class Job:
         study: the resolved study.
         root: root of the results and scratch folders.
         time_budget: seconds after which the job saves and leaves; None for no limit.
-        folder: where it writes, if not in the cell's own place.
+        folder: where the finished cell shall lie, if not in its own place.
     """
 
     def __init__(
@@ -74,14 +75,21 @@ class Job:
         self._signalled = False
         self.failures: list[str] = []
         self.notes: dict[str, Any] = {}
+        self.reads: dict[str, str] = {}
 
     @property
     def scratch(self) -> Path:
         """Folder of the cell's progress."""
         return self.root / "scratch" / str(self.record["digest"])
 
+    @property
+    def draft(self) -> Path:
+        """Folder that the job writes to."""
+        computed = places.draft_of(self.cell, self.study, self.root)
+        return computed.with_name(str(self.record["digest"]))
+
     def read_instead(self, given: Path, own: Path) -> None:
-        """Record that the job reads `given` in the place of `own`, a file of the study.
+        """Record that the job reads `given` instead of `own`, a file of the study.
 
         Unless the two are equal, the result has another digest than the study's cell, and no stage takes it for one.
         """
@@ -93,22 +101,22 @@ class Job:
         self.record["digest"] = hashlib.sha256(both.encode()).hexdigest()[:16]
 
     def path(self, name: str) -> Path:
-        """Path of one of the cell's own files."""
-        return self.folder / name
+        """Path at which the job writes one of the cell's own files."""
+        return self.draft / name
 
     def input(self, cell: Cell, name: str) -> Path:
-        """Path of a file of another cell of the study, refusing what other settings have made.
+        """Path of a file of another cell of the study, refusing what other settings have made; the manifest will record it.
 
-        Whether the file is there and intact is checked by whoever reads it.
+        Whether the file is there and intact is checked when it is read.
         """
         folder = cell.folder(self.study, self.root)
         if (folder / artifacts.MANIFEST).is_file():
             found = artifacts.read_manifest(folder).get("digest")
             if found != digest(cell, self.study):
                 raise ArtifactError(
-                    f"{folder} was made under other settings than the study's. "
-                    f"Run its stage again: gradsiege {cell.stage} {cell.key}"
+                    f"{folder} was made under other settings than the study's. {MEND}"
                 )
+            self.reads[f"{cell.stage}/{cell.key}/{name}"] = places.checksum_of(folder / name)
         return folder / name
 
     @property
@@ -135,7 +143,7 @@ class Job:
     def save_progress(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Save a checkpoint; the previous one stays valid until this one is complete."""
         path = self.scratch / f"{CHECKPOINT}.safetensors"
-        own = {"seconds": self.seconds, "started": self.started}
+        own = {"seconds": self.seconds, "started": self.started, "reads": self.reads}
         header = {**state, **own, "digest": self.record["digest"]}
         header["checksum"] = artifacts.tensors_digest(tensors, header)
         artifacts.write_tensors(path, tensors, CHECKPOINT, header)
@@ -156,11 +164,14 @@ class Job:
             return None
         if state.get("digest") != self.record["digest"]:
             return None
+        if any(self.reads.get(name, old) != old for name, old in state.get("reads", {}).items()):
+            # An input was made again since, and holds other bytes.
+            return None
         self._before, self.started = state["seconds"], state["started"]
         return tensors, state
 
     def finish(self) -> None:
-        """Write the manifest, which makes the cell's files exist for others, and drop the scratch."""
+        """Seal the draft with its manifest, put it in its place, and drop the scratch."""
         seconds = self.seconds
         body = {
             **self.record,
@@ -172,16 +183,22 @@ class Job:
             "seconds": seconds,
             "environment": environment(),
             "notes": self.notes,
+            places.READS: self.reads,
         }
-        artifacts.write_manifest(self.folder, body, list(OUTPUTS[self.cell.stage]))
+        artifacts.write_manifest(self.draft, body, list(OUTPUTS[self.cell.stage]))
+        if self.folder != self.draft:
+            places.swap(self.draft, self.folder, self._replaced)
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     @contextmanager
     def running(self) -> Iterator[Job]:
-        """Take signals while the block runs; write the manifest when it ends well."""
-        # An old manifest must not vouch for files that are being replaced.
-        (self.folder / artifacts.MANIFEST).unlink(missing_ok=True)
-        for folder in (self.folder, self.scratch):
+        """Take signals while the block runs; when it ends well, the cell is whole and in its place."""
+        if self.folder != self.draft:
+            places.complete(self.draft, self.folder, self._replaced)
+        self.draft.mkdir(parents=True, exist_ok=True)
+        # What is left of an earlier draft must not vouch for the files of this one.
+        (self.draft / artifacts.MANIFEST).unlink(missing_ok=True)
+        for folder in (self.draft, self.scratch):
             artifacts.sweep_up(folder)
         previous = signal.signal(signal.SIGTERM, self._on_signal)
         try:
@@ -189,6 +206,10 @@ class Job:
             self.finish()
         finally:
             signal.signal(signal.SIGTERM, previous)
+
+    @property
+    def _replaced(self) -> Path:
+        return places.replaced_of(self.cell, self.study, self.root)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signalled = True

@@ -1,8 +1,7 @@
 """Run cells one after the other in one process: each writes, logs and fails by itself, and leaves no memory behind.
 
-Called by hand, a verb computes its cells in their places. For Snakemake it computes a shard: cells that are finished already are
-not computed again, and what is new waits in ``scratch/staged`` until Snakemake takes it, cell by cell. For Snakemake deletes
-the files of a job before the job starts and after it failed; what is staged is no file of any job.
+Called by hand, a verb computes its cells, and each takes its place when it is whole. For Snakemake it computes a shard: cells that
+are finished already are not computed again, and what is new waits in ``scratch/staged`` until Snakemake takes it, cell by cell.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import os
 import shutil
 import sys
 import time
@@ -20,9 +18,10 @@ from pathlib import Path
 from typing import TextIO
 
 from gradsiege import artifacts
-from gradsiege.cells import Cell, digest
-from gradsiege.errors import ArtifactError, GradSiegeError, StoppedEarlyError, refused_by_machine
+from gradsiege.cells import Cell
+from gradsiege.errors import GradSiegeError, StoppedEarlyError, refused_by_machine
 from gradsiege.jobs import CHECKPOINT, Job
+from gradsiege.places import draft_of, is_current, staged_folder
 from gradsiege.study import Study
 
 Work = Callable[[Job], None]
@@ -31,7 +30,7 @@ DEATHS = 3
 
 
 def in_place(cells: Sequence[Cell], make: Callable[[Cell], Job], work: Work) -> None:
-    """Compute cells where they belong, whether or not they are finished.
+    """Compute cells and put them where they belong, whether or not they are finished.
 
     Raises:
         Exception: what the first failed cell raised, after the others were computed.
@@ -56,7 +55,7 @@ def staged(
 ) -> None:
     """Compute the cells of a shard for Snakemake; those at which something broke before come last.
 
-    A failed cell leaves a note beside its place among the staged, and the others go on.
+    A failed cell leaves a note beside its draft, and the others go on.
 
     Raises:
         StoppedEarlyError: a signal arrived or the time budget ended; finished cells are kept.
@@ -70,7 +69,7 @@ def staged(
     waiting.sort(key=lambda cell: note_of(cell, study, root).is_file())
     for place, cell in enumerate(waiting):
         left = None if end is None else max(end - time.monotonic(), 0)
-        job = Job(cell, study, root, left, folder_of(cell, study, root))
+        job = Job(cell, study, root, left, draft_of(cell, study, root))
         _stage(job, work)
         if job.should_stop() and waiting[place + 1 :]:
             raise StoppedEarlyError(
@@ -80,66 +79,26 @@ def staged(
         free_memory()
 
 
-def folder_of(cell: Cell, study: Study, root: Path) -> Path:
-    """Return where a computed cell waits to be taken."""
-    return root / "scratch" / "staged" / study.study / "computed" / digest(cell, study)
-
-
-def kept_folder_of(cell: Cell, study: Study, root: Path) -> Path:
-    """Return where the files of a finished cell are kept while Snakemake deletes and takes them again."""
-    return root / "scratch" / "staged" / study.study / "kept" / digest(cell, study)
-
-
 def note_of(cell: Cell, study: Study, root: Path) -> Path:
     """Return the file that says how the cell broke; it is there while the cell is computed, in case its process dies."""
-    return folder_of(cell, study, root).with_suffix(".failed")
+    return draft_of(cell, study, root).with_suffix(".failed")
 
 
 def broken(study: Study, root: Path) -> list[str]:
     """Return the digests of the cells that broke when they were last computed for Snakemake."""
-    notes = (root / "scratch" / "staged" / study.study / "computed").glob("*.failed")
+    notes = (staged_folder(study, root) / "computed").glob("*.failed")
     return sorted(note.stem for note in notes)
 
 
 def log_of(cell: Cell, study: Study, root: Path) -> Path:
     """Return where the log of a cell waits with it."""
-    return folder_of(cell, study, root).with_suffix(".log")
+    return draft_of(cell, study, root).with_suffix(".log")
 
 
 def _keep(cell: Cell, study: Study, root: Path) -> bool:
-    """Whether a cell is finished, under the study's settings and undamaged; if in its place, link it to where it is kept."""
-    if _finished(folder_of(cell, study, root), cell, study):
-        return True
-    place, kept = cell.folder(study, root), kept_folder_of(cell, study, root)
-    if not _finished(place, cell, study):
-        return _finished(kept, cell, study)
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir(parents=True)
-    for path in cell.files(study, root):
-        _link(path, kept / path.name)
-    log = root / "results" / study.study / "logs" / cell.stage / f"{cell.key}.log"
-    if log.is_file():
-        _link(log, kept.with_suffix(".log"))
-    return True
-
-
-def _link(path: Path, other: Path) -> None:
-    other.unlink(missing_ok=True)
-    try:
-        os.link(path, other)
-    except OSError:
-        # A file system without links.
-        shutil.copy2(path, other)
-
-
-def _finished(folder: Path, cell: Cell, study: Study) -> bool:
-    if not (folder / artifacts.MANIFEST).is_file():
-        return False
-    try:
-        recorded = artifacts.read_manifest(folder).get("digest")
-        return recorded == digest(cell, study) and not artifacts.verify_folder(folder)
-    except ArtifactError:
-        return False
+    """Whether a cell is finished, undamaged and up to date: in its place, or where it waits to be taken there."""
+    folders = (draft_of(cell, study, root), cell.folder(study, root))
+    return any(is_current(folder, cell, study, root) for folder in folders)
 
 
 def _stage(job: Job, work: Work) -> None:

@@ -23,7 +23,7 @@ from gradsiege.attacks.engine.recipe import Knowledge, Stage
 from gradsiege.attacks.engine.regularizers import total_variation
 from gradsiege.attacks.engine.spaces import PixelsAndLabels
 from gradsiege.attacks.engine.variables import Variables
-from gradsiege.errors import GradSiegeError, StudyError
+from gradsiege.errors import GradSiegeError, StudyError, UsageError
 from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
 from gradsiege.protocol.observation import Observation
@@ -276,7 +276,9 @@ def test_the_factored_engine_refuses_what_it_would_get_wrong() -> None:
 
 
 def test_an_unknown_engine_is_named() -> None:
-    with pytest.raises(StudyError, match="factored"):
+    with pytest.raises(
+        UsageError, match=r"unknown engine 'factord'; choose one of measured, .*factored"
+    ):
         Policy("factord")
 
 

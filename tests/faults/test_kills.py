@@ -11,7 +11,8 @@ import pytest
 from faults import COMMANDS, Change, Place, save_often, slow_disk, very_slow_disk
 
 from gradsiege.cells import digest, parse_key
-from gradsiege.runner import DEATHS, folder_of
+from gradsiege.places import draft_of
+from gradsiege.runner import DEATHS
 from gradsiege.study import load
 
 # Kills of each stage; there are eight, and the shards.
@@ -103,7 +104,7 @@ def test_a_shard_that_is_killed_ends_with_the_same_bytes(
             if f"the {DEATHS}. time" in note.read_text():
                 # It was not the cell's fault; what the log says to do.
                 note.unlink()
-        done = [folder_of(cell, study, place.root) / "manifest.json" for cell in pair]
+        done = [draft_of(cell, study, place.root) / "manifest.json" for cell in pair]
         if all(path.exists() for path in done):
             # All was finished, in several lives: begin again.
             shutil.rmtree(staged)
@@ -112,7 +113,7 @@ def test_a_shard_that_is_killed_ends_with_the_same_bytes(
     end = place.run("attack", *keys, "--staged")
     assert end.code == 0, end.said
     for cell in pair:
-        folder = folder_of(cell, study, place.root)
+        folder = draft_of(cell, study, place.root)
         assert place.prints_of(folder) == results[cell]
         shutil.copytree(folder, finished[cell])
     assert place.prints() == before

@@ -132,7 +132,7 @@ def test_only_a_whole_run_is_packed(
     monkeypatch.chdir(REPOSITORY)
     where = ("--study", root / "tiny.yaml", "--root", root)
     assert verb("crate", *where) == 4
-    assert "report.html does not exist; run the study to its end" in capsys.readouterr().err
+    assert "report.html does not exist. `gradsiege mend` makes it anew" in capsys.readouterr().err
     lost = cells(study)["score"][0]
     (lost.folder(study, root) / artifacts.MANIFEST).unlink()
     assert verb("crate", *where) == 4

@@ -162,7 +162,8 @@ def test_a_copy_in_anothers_place_is_stale(study_copy: Finished) -> None:
     shutil.copytree(first, second)
     report, sound = verify(study, root)
     assert not sound
-    assert "1 stale" in report
+    # The score has read other bytes.
+    assert "2 stale" in report
 
 
 def test_long_lists_are_cut(tiny_raw: dict[str, Any], tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_absent_data_are_left_out_and_taken_up_when_they_come(clone, tmp_path):
     for number in range(60):
         for name in ("ant", "bee"):
             picture(workspace.folder / f"supplied/mine/{name}/{number}.png", number, (16, 16))
-    cells = {"fetch": 1, "prior_cell": 1, "federate_cell": 1}
+    cells = {"fetch_cell": 1, "prior_cell": 1, "federate_cell": 1}
     cells |= dict.fromkeys(("observe_cell", "attack_cell", "score_cell"), 2)
-    shards = dict.fromkeys(("prior", "federate", "observe", "attack", "score"), 1)
+    shards = dict.fromkeys(("fetch", "prior", "federate", "observe", "attack", "score"), 1)
     assert workspace.planned() == {**cells, **shards, "report": 1}

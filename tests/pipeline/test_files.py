@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -108,6 +109,20 @@ def test_each_stage_has_a_verb_and_a_rule_file():
     rules = {path.stem for path in ROOT.glob("workflow/rules/*.smk")}
     assert {*cells.FIELDS, "publish"} <= verbs
     assert rules == {*cells.FIELDS, "publish", "common"}
+
+
+def test_the_rules_of_all_stages_are_one_mechanism():
+    """What is tested for one stage holds for the others: their commands and the marks of their files differ in the name alone."""
+    found = set()
+    for stage in cells.FIELDS:
+        text = (ROOT / f"workflow/rules/{stage}.smk").read_text()
+        rules = text.split(f"\nrule {stage}_cell:")
+        assert len(rules) == 2, stage
+        rules[1] = re.sub(r"message:\n.*", "", rules[1])
+        shell = rules[0].split("shell:")[1]
+        output = re.search(r"output:\n.*", rules[0]).group()
+        found.add("\n".join([output, shell, rules[1]]).replace(stage, "STAGE"))
+    assert len(found) == 1
 
 
 def test_figures_and_tables_are_told_apart_by_name():

@@ -7,11 +7,12 @@ import os
 import shlex
 import shutil
 import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from gradsiege import catalogue, cells, runner, shards, workload
+from gradsiege import catalogue, cells, places, runner, shards, workload
 from gradsiege.analysis import ledger
 from gradsiege.artifacts import MANIFEST
 from gradsiege.datasets import supply
@@ -134,11 +135,18 @@ def shard_of(stage, wildcards):
 
 
 # A shard leaves its cells in scratch/staged, and an empty file that says so. Snakemake takes the cells from there
-# one by one (`take`): each has files, parameters and failures of its own. `kept` holds links to cells that were finished before,
-# for the time in which Snakemake deletes their files. Taking links, and then removes the manifest before all else: whoever is killed
-# in between leaves a cell that can be taken again, or none.
+# one by one (`take`): each has files, parameters and failures of its own. Taking is the swap of gradsiege.places, in shell since it is
+# done ten thousand times: a job that is killed in it leaves the old cell and the new one whole. The files of a cell are marked `update`:
+# Snakemake does not delete them before the job, and has them back if the job fails.
 SHARD = f"scratch/shards/{STUDY.study}"
 STAGED = f"scratch/staged/{STUDY.study}"
+
+
+# Whether a cell has to be made again is said by its manifest. Snakemake does not read it, and a failed update is on its record as done:
+# cells that are there and not as they should be wait for this file, which is never there when Snakemake starts.
+AGAIN = "{}/again/{}".format(
+    SHARD, os.environ.setdefault("GRADSIEGE_AGAIN", f"{time.time_ns():x}")
+)
 
 
 # A cluster warns with SIGTERM, and sends it to every process of a job. Only gradsiege may end by
@@ -150,14 +158,19 @@ PROGRAMS = PROGRAMS.replace("{", "{{").replace("}", "}}")
 shell.prefix(
     "set -euo pipefail; trap : TERM; tee() {{ trap '' INT TERM; exec tee \"$@\"; }}; "
     f"command -v gradsiege > /dev/null || PATH={PROGRAMS}:$PATH; "
-    'take() {{ local from at="$1" log="$2"; shift 2; '
-    f'for from in {shlex.quote(STAGED)}/computed/"$at" {shlex.quote(STAGED)}/kept/"$at"; do '
+    'take() {{ local at="$1" log="$2" place old from; '
+    f"local staged={shlex.quote(STAGED)} results={shlex.quote(RESULTS)}; "
+    'place=$(dirname "$3"); old=$staged/replaced/${{place#"$results"/}}; from=$staged/computed/$at; '
     'if test -e "$from.log"; then cp "$from.log" "$log"; fi; '
     'if test -e "$from/manifest.json"; then '
-    'for file in "$@"; do ln -f "$from/${{file##*/}}" "$file" 2> /dev/null || cp -p "$from/${{file##*/}}" "$file" || exit 1; done; '
-    'rm -f "$from/manifest.json" && rm -rf "$from" "$from.log"; return; fi; done; '
-    f'if test -e {shlex.quote(STAGED)}/computed/"$at".failed; then '
-    'echo "The cell failed; its log says why."; exit 1; fi; return 1; }}; '
+    'rm -rf "$old"; mkdir -p "$(dirname "$old")" "$(dirname "$place")" || exit 1; '
+    'if test -e "$place"; then mv -T "$place" "$old" || exit 1; fi; '
+    'if test "$(stat -c %d "$from")" = "$(stat -c %d "$(dirname "$place")")"; then mv -T "$from" "$place" || exit 1; '
+    'else rm -rf "$place.part"; cp -rp "$from" "$place.part" && mv -T "$place.part" "$place" || exit 1; rm -rf "$from"; fi; '
+    'mv -n -t "$place" "$old/"* 2> /dev/null; rm -rf "$old" "$from.log"; return 0; fi; '
+    'if test -e "$from.failed"; then echo "The cell failed; its log says why."; exit 1; fi; '
+    # Finished already, under these settings.
+    'grep -qs "^  .digest.: .$at.,$" "$place/manifest.json"; }}; '
 )
 
 
@@ -206,15 +219,11 @@ def pattern_of(stage):
 
 def outputs_of(stage):
     names = [*cells.OUTPUTS[stage], MANIFEST]
-    return [f"{RESULTS}/{stage}/{pattern_of(stage)}/{name}" for name in names]
+    return [update(f"{RESULTS}/{stage}/{pattern_of(stage)}/{name}") for name in names]
 
 
 def log_of(stage):
     return f"{RESULTS}/logs/{stage}/{pattern_of(stage)}.log"
-
-
-def benchmark_of(stage):
-    return f"{RESULTS}/benchmarks/{stage}/{pattern_of(stage)}.jsonl"
 
 
 def cell_of(stage, wildcards):
@@ -253,6 +262,10 @@ def inputs_of(stage):
         return [path for other in upstream(cell) for path in files_read(cell, other)]
 
     return inputs
+
+
+def manifest_of(cell):
+    return f"{folder_of(cell)}/{MANIFEST}"
 
 
 def finished(*stages):
@@ -335,14 +348,16 @@ def shard_keys_of(stage):
 
 
 @functools.cache
-def is_finished(cell):
-    """Whether a cell and all that it reads are there, made under the study's settings."""
+def is_sound(cell):
+    """Whether a cell is there, made under the study's settings from what its inputs hold now."""
     there = status(cell, STUDY, Path(), ABSENT).state in DONE
-    return (
-        there
-        and all(path.is_file() for path in cell.files(STUDY))
-        and all(map(is_finished, upstream(cell)))
-    )
+    return there and all(path.is_file() for path in cell.files(STUDY))
+
+
+@functools.cache
+def is_finished(cell):
+    """Whether a cell and all that it reads are sound."""
+    return is_sound(cell) and all(map(is_finished, upstream(cell)))
 
 
 def made_by(stage):
@@ -350,8 +365,11 @@ def made_by(stage):
 
     def made(wildcards):
         cell = cell_of(stage, wildcards)
-        found = cut(stage, shard_minutes())[cell]
-        return [] if is_finished(cell) else [f"{SHARD}/{stage}/{found.name}"]
+        if is_finished(cell):
+            return []
+        found = f"{SHARD}/{stage}/{cut(stage, shard_minutes())[cell].name}"
+        unsound = not is_sound(cell) and os.path.exists(manifest_of(cell))
+        return [found, AGAIN] if unsound else [found]
 
     return made
 

@@ -2,12 +2,14 @@
 
 
 rule fetch:
+    input:
+        shard_inputs_of("fetch"),
     output:
-        outputs_of("fetch"),
+        temp(touch(shard_file("fetch"))),
     log:
-        log_of("fetch"),
+        shard_log_of("fetch"),
     benchmark:
-        benchmark_of("fetch")
+        shard_benchmark_of("fetch")
     localrule: True
     conda:
         "../envs/gradsiege.yaml"
@@ -17,12 +19,33 @@ rule fetch:
         mem_mb=4000,
         runtime=20,
     params:
-        cell=key_of("fetch"),
-        digest=digest_of("fetch"),
+        cells=shard_keys_of("fetch"),
         study=study_file,
         budget=time_budget,
     message:
-        "Preparing the images of {params.cell}"
+        "Preparing images: {params.cells}"
     shell:
-        "gradsiege fetch {params.cell:q} --study {params.study:q} --threads {threads} {params.budget}"
+        "gradsiege fetch {params.cells:q} --staged --study {params.study:q} --threads {threads} {params.budget}"
         " 2>&1 | tee {log:q}"
+
+
+rule fetch_cell:
+    input:
+        inputs_of("fetch"),
+        made_by("fetch"),
+    output:
+        outputs_of("fetch"),
+    log:
+        log_of("fetch"),
+    localrule: True
+    conda:
+        "../envs/gradsiege.yaml"
+    params:
+        cell=key_of("fetch"),
+        digest=digest_of("fetch"),
+        study=study_file,
+    message:
+        "Taking fetch {params.cell}"
+    shell:
+        "take {params.digest:q} {log:q} {output:q} ||"
+        " gradsiege fetch {params.cell:q} --study {params.study:q} 2>&1 | tee {log:q}"

@@ -21,7 +21,7 @@ from gradsiege.attacks.engine.recipe import Knowledge, TrainedPrior
 from gradsiege.attacks.engine.variables import Variables
 from gradsiege.attacks.reconstruct import reconstruct
 from gradsiege.cells import priors_of
-from gradsiege.errors import MissingError
+from gradsiege.errors import MissingError, UsageError
 from gradsiege.jobs import Job
 from gradsiege.priors.prior import load_prior
 from gradsiege.priors.resumable import Saving
@@ -32,13 +32,14 @@ from gradsiege.protocol.threat_model import ThreatModel, require, strip
 from gradsiege.study import Attack
 
 SECONDS_BETWEEN_SAVES = 30.0
+AUTO = "auto"  # the device: a GPU if there is one
 
 
 def attack(
     job: Job,
     observation: Path | None = None,
     engine: str = MEASURED,
-    device: str = "auto",
+    device: str = AUTO,
     simulator: Simulator | None = None,
 ) -> None:
     """Write ``reconstructions.safetensors`` and ``trace.parquet``.
@@ -54,8 +55,9 @@ def attack(
     entry = study.one("attacks", cell.attack)
     threat = ThreatModel(**study.one("threat_models", cell.threat_model).grants)
     require(threat, entry.requires, entry.id)
+    place = where_to_run(device, engine)
     path = observation or job.input(cell.at("observe"), "observation.safetensors")
-    seen = strip(load_observation(path), threat).to(where_to_run(device))
+    seen = strip(load_observation(path), threat).to(place)
     priors = [
         TrainedPrior(*load_prior(job.input(other, "prior.safetensors")))
         for other in priors_of(cell, study)
@@ -164,19 +166,26 @@ def _attempt(knowledge: Knowledge, entry: Attack) -> Attempt:
     return counters.apply(entry.counter, attempt) if entry.counter else attempt
 
 
-def where_to_run(device: str) -> torch.device:
-    """Return the device of an attack.
+def where_to_run(device: str, engine: str = MEASURED) -> torch.device:
+    """Return the device of an attack, when it is there and the engine runs on it.
 
     Raises:
-        MissingError: a GPU was asked for and PyTorch sees none.
+        UsageError: the device or the engine is unknown, or there is no such GPU.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise MissingError(
-            f"device {device!r}: PyTorch sees no GPU; use --device cpu, or install a CUDA build"
+    Policy(engine)
+    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    there = ["cpu", *(["cuda"] if gpus else []), *gpus]
+    if device != AUTO and device not in there:
+        choices = ", ".join([AUTO, *there])
+        none = "" if gpus else ", for PyTorch sees no GPU"
+        raise UsageError(f"device {device!r} is not there; choose one of {choices}{none}")
+    found = torch.device(("cuda" if gpus else "cpu") if device == AUTO else device)
+    if engine.startswith("cuda") and found.type != "cuda":
+        others = ", ".join([MEASURED, *(name for name in ENGINES if not name.startswith("cuda"))])
+        raise UsageError(
+            f"engine {engine!r} runs on a GPU alone, and the device is {found.type}; choose one of {others}"
         )
-    return torch.device(device)
+    return found
 
 
 def describe(device: torch.device) -> str:

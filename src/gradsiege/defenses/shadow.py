@@ -17,7 +17,7 @@ from gradsiege.defenses.shadow_cam import class_activation
 from gradsiege.defenses.shadow_control import Maps, equal_distortion, shape_of
 from gradsiege.defenses.shadow_head import head_difference, moved
 from gradsiege.defenses.shadow_loss import Target, latest_statistics, normalise, update_generator
-from gradsiege.errors import ArtifactError
+from gradsiege.errors import MEND, ArtifactError
 from gradsiege.models.layers import initialize
 from gradsiege.priors.shadow import load_shadow
 from gradsiege.priors.shadow_generator import find_latents, load, project
@@ -286,5 +286,5 @@ def build(parameters: Parameters, arm: str, shadow: Path | Tensors | None = None
     As released the generator's weights are loaded and left unused; only its shape matters.
     """
     if shadow is None:
-        raise ArtifactError("shadow needs shadow.safetensors: run the stage `shadow` first.")
+        raise ArtifactError(f"shadow needs shadow.safetensors. {MEND}")
     return Shadow(parameters, arm, load_shadow(shadow)[0] if isinstance(shadow, Path) else shadow)

@@ -14,7 +14,7 @@ from gradsiege import artifacts
 from gradsiege.analysis import ledger
 from gradsiege.cells import Cell, attack_cells, cells, digest, parse_key
 from gradsiege.datasets import supply
-from gradsiege.errors import ArtifactError
+from gradsiege.errors import MEND, ArtifactError
 from gradsiege.figures.data import Explanation, LazyPictures, StudyData
 from gradsiege.study import Study
 
@@ -90,7 +90,7 @@ def _missing(cell: Cell, study: Study, root: Path, absent: dict[str, str]) -> st
     if not (folder / artifacts.MANIFEST).is_file():
         return supply.waits_for(cell, study, absent) or "not run yet"
     if artifacts.read_manifest(folder)["digest"] != digest(cell, study):
-        return "made under other settings; run the study again"
+        return f"made under other settings. {MEND}"
     return ""
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from gradsiege import artifacts
 from gradsiege.cells import Cell
-from gradsiege.errors import ArtifactError, MissingError
+from gradsiege.errors import MEND, ArtifactError, MissingError
 from gradsiege.inspection.status import DAMAGED, DONE, MISSING, STALE, survey
 from gradsiege.study import Study
 
@@ -60,7 +60,7 @@ def crate(
     manifests = _finished(study, root)
     folder = root / "results" / study.study
     if not (folder / "report.html").is_file():
-        raise ArtifactError(f"{folder / 'report.html'} does not exist; run the study to its end")
+        raise ArtifactError(f"{folder / 'report.html'} does not exist. {MEND}")
     if not (here / MAIN).is_file():
         raise ArtifactError(
             f"{here.resolve() / MAIN} does not exist; run this in the repository's folder"
@@ -80,7 +80,7 @@ def _finished(study: Study, root: Path) -> dict[Cell, dict[str, Any]]:
         first = lacking[0]
         raise ArtifactError(
             f"{len(lacking)} of {len(found)} cells of study {study.study} are not finished, such as {first.cell.stage} "
-            f"{first.cell.key}: {first.reason}. Run the study to its end; a crate records a whole run"
+            f"{first.cell.key}: {first.reason}. A crate records a whole run. {MEND}"
         )
     return {one.cell: one.manifest for one in found if one.state in DONE}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gradsiege import artifacts
+from gradsiege import artifacts, places
 from gradsiege.cells import Cell, cells, digest
 from gradsiege.datasets import supply
 from gradsiege.errors import ArtifactError
@@ -25,7 +25,7 @@ class Status:
     """One cell: its state, the reason in words unless it is finished, and its manifest if it has a readable one.
 
     States: `finished`; `failed`, that is run to its end, with a failure that is counted; `stale`, made under
-    other settings than the study's; `damaged`; `missing`, not run yet or still running; `absent`, which cannot be run
+    other settings than the study's or from inputs that hold other bytes now; `damaged`; `missing`, not run yet or still running; `absent`, which cannot be run
     before its data set is supplied.
     """
 
@@ -52,6 +52,10 @@ def status(cell: Cell, study: Study, root: Path, absent: Mapping[str, str] | Non
     found, wanted = manifest.get("digest"), digest(cell, study)
     if found != wanted:
         reason = f"made under other settings (digest {found}, the study's is {wanted})"
+        return Status(cell, STALE, reason, manifest)
+    changed = places.outdated(manifest, study, root)
+    if changed:
+        reason = f"made from another {changed} than lies there now"
         return Status(cell, STALE, reason, manifest)
     if manifest.get("status") == "failed":
         return Status(cell, FAILED, str(manifest.get("reason", "")), manifest)

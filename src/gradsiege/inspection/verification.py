@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gradsiege import artifacts
 from gradsiege.cells import OUTPUTS, Cell
-from gradsiege.errors import ArtifactError
+from gradsiege.errors import MEND, ArtifactError
 from gradsiege.inspection.status import (
     ABSENT,
     DAMAGED,
@@ -38,8 +38,7 @@ def verify(
     is counted; nor does a folder that no cell of the study owns, since no stage reads it; nor a cell whose data set was
     not supplied. With `partial`, as after restoring one bundle, missing cells are no fault either. Only `stages` are looked at.
     """
-    surveyed = survey(study, root)
-    found = [_with_files(one, study, root) for stage in stages for one in surveyed[stage]]
+    found = examine(study, root, stages)
     counts = count(found)
     foreign = foreign_paths(study, root, [one.cell for one in found], stages)
     faults = (STALE, DAMAGED) if partial else (STALE, DAMAGED, MISSING)
@@ -69,8 +68,14 @@ def verify(
         what = "What is there was" if partial else every
         lines.append(f"{what} made under the study's settings, and intact.")
     else:
-        lines.append("Not sound: run the study again, and what is listed above is made anew.")
+        lines.append(f"Not sound. {MEND}")
     return "\n".join(lines), sound
+
+
+def examine(study: Study, root: Path, stages: Sequence[str] = tuple(OUTPUTS)) -> list[Status]:
+    """Return the state of every cell of the stages, its files compared with their checksums."""
+    surveyed = survey(study, root)
+    return [_with_files(one, study, root) for stage in stages for one in surveyed[stage]]
 
 
 def verify_cell(cell: Cell, study: Study, root: Path) -> Status:

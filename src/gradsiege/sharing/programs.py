@@ -34,16 +34,10 @@ def run(root: Path, program: str, *arguments: str) -> Said:
     Raises:
         SharingError: it is not installed.
     """
-    own = Path(sys.executable).parent
-    found = shutil.which(program) or shutil.which(program, path=own)
-    if found is None:
-        raise SharingError(f'{program} is not installed: pip install "gradsiege[pipeline]"')
-    # Its programs call one another.
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(own)])
     done = subprocess.run(
-        [found, *arguments],
+        [_found(program), *arguments],
         cwd=root,
-        env={**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"},
+        env=_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -51,3 +45,27 @@ def run(root: Path, program: str, *arguments: str) -> Said:
         errors="replace",
     )
     return Said(done.returncode == 0, done.stdout)
+
+
+def show(root: Path, program: str, *arguments: str) -> bool:
+    """Run a program in the root of the repository while the user reads what it says; return whether it succeeded.
+
+    Raises:
+        SharingError: it is not installed.
+    """
+    command = [_found(program), *arguments]
+    return subprocess.run(command, cwd=root, env=_environment()).returncode == 0
+
+
+def _found(program: str) -> str:
+    """Where a program lies: on the path, or beside this interpreter."""
+    found = shutil.which(program) or shutil.which(program, path=Path(sys.executable).parent)
+    if found is None:
+        raise SharingError(f'{program} is not installed: pip install "gradsiege[pipeline]"')
+    return found
+
+
+def _environment() -> dict[str, str]:
+    """The environment of a program, on whose path this interpreter's programs are: they call one another."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
+    return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}

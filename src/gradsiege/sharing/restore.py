@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,10 +66,8 @@ def restore(names: Sequence[str], study: Study, root: Path, file: Path, remote: 
 def _touch(targets: list[str], root: Path, file: Path) -> None:
     """Tell Snakemake that what lies there is up to date, with the settings of the study on record."""
     choice = f"study={os.path.relpath(file, root)}"
-    command = ["snakemake", "--touch", "--forceall", *targets, "--config", choice]
-    said = run(root, *command)
+    said = run(root, "snakemake", "--touch", "--forceall", *targets, "--config", choice)
     if not said.succeeded:
         raise ArtifactError(
-            f"the files are back and sound, but Snakemake could not be told so: make them anew, or again "
-            f"`{shlex.join(command)}`. It says:\n{said.end}"
+            f"the files are back and sound, but Snakemake could not be told so: `gradsiege mend` does. It says:\n{said.end}"
         )

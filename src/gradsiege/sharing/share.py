@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from gradsiege.cells import OUTPUTS, cells
-from gradsiege.errors import ArtifactError
+from gradsiege.errors import MEND, ArtifactError
 from gradsiege.inspection.verification import foreign_paths, verify
 from gradsiege.sharing import contents, remotes
 from gradsiege.sharing.bundles import BUNDLES, Bundle, check_file, chosen
@@ -88,12 +87,10 @@ def _verify(bundles: list[Bundle], study: Study, root: Path, file: Path) -> None
     ]
     if drawn:
         choice = f"study={os.path.relpath(file, root)}"
-        command = shlex.join(["snakemake", *drawn, "--config", choice])
         said = run(root, "snakemake", "--dry-run", *drawn, "--config", choice)
         if NOTHING not in said.text:
             raise ArtifactError(
-                f"nothing was shared: {' and '.join(drawn)} are not up to date. "
-                f"`{command}` first. Snakemake says:\n{said.end}"
+                f"nothing was shared: {' and '.join(drawn)} are not up to date. {MEND} Snakemake says:\n{said.end}"
             )
 
 

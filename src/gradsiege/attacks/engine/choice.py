@@ -20,7 +20,7 @@ from gradsiege.attacks.engine.chunks import Chunked, elements_that_fit
 from gradsiege.attacks.engine.engines import ENGINES, candidates, loop
 from gradsiege.attacks.engine.objective import Evaluate, Problem, Target
 from gradsiege.attacks.engine.variables import Variables
-from gradsiege.errors import GradSiegeError, StudyError, nearest
+from gradsiege.errors import GradSiegeError, UsageError
 
 MEASURED = "measured"
 # A compiler is tried only when the run would take longer than this with the best engine so far.
@@ -59,8 +59,8 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.engine not in (MEASURED, *ENGINES):
-            raise StudyError(
-                f"unknown engine {self.engine!r}; " + nearest(self.engine, [MEASURED, *ENGINES])
+            raise UsageError(
+                f"unknown engine {self.engine!r}; choose one of {', '.join([MEASURED, *ENGINES])}"
             )
 
 
