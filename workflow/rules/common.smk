@@ -14,7 +14,7 @@ from snakemake.exceptions import WorkflowError
 from gradsiege import catalogue, cells, runner, shards, workload
 from gradsiege.analysis import ledger
 from gradsiege.artifacts import MANIFEST
-from gradsiege.datasets import supply
+from gradsiege.datasets import identity, supply
 from gradsiege.errors import GradSiegeError, nearest
 from gradsiege.inspection.checkup import stages_of
 from gradsiege.inspection.status import DONE, status
@@ -25,10 +25,15 @@ for key in set(config) - set(DEFAULTS):
     raise WorkflowError(f"unknown --config {key}=; {nearest(key, list(DEFAULTS))}")
 STUDY_FILE, GPU, SHARD_MINUTES = ({**DEFAULTS, **config}[key] for key in DEFAULTS)
 try:
-    STUDY = cells.remember(load(STUDY_FILE))
+    STUDY = cells.remember(identity.identified(load(STUDY_FILE)))
     ABSENT = supply.absent(STUDY)
 except GradSiegeError as error:
     raise WorkflowError(str(error)) from error
+
+
+# Sources are looked at once; every job, on a cluster as well, takes them for what they were then, and fetch refuses
+# one that has changed since.
+identity.tell_jobs(STUDY)
 
 
 def can_run(cell):
