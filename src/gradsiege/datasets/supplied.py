@@ -75,11 +75,7 @@ def prepare_supplied(
 
 
 def remarks_on(listing: Listing, splits: Mapping[str, Split]) -> list[str]:
-    """Return what the data card must say about the images that were dealt.
-
-    Raises:
-        ValueError: when all images of the role `train` are of one colour, so that they show nothing.
-    """
+    """Return what the data card must say about the images that were dealt."""
     found = []
     counts = np.bincount(listing.labels, minlength=len(listing.classes))
     few = [
@@ -94,10 +90,6 @@ def remarks_on(listing: Listing, splits: Mapping[str, Split]) -> list[str]:
     if "train" in splits and len(splits["train"].images):
         images = splits["train"].images
         still = images.min(axis=(0, 2, 3)) == images.max(axis=(0, 2, 3))
-        if still.all():
-            raise ValueError(
-                "every colour channel of the images of `train` is constant: they show nothing"
-            )
         constant = [name for name, held in zip(CHANNELS, still.tolist(), strict=True) if held]
         if constant:
             found.append(
