@@ -111,8 +111,10 @@ def decode(
         raise ValueError(f"{name} {refusal}")
     seen.depths.add(name, pixels, bits)
     if pixels.dtype == np.uint8:
-        return pixels
-    return shallow(pixels, reading.bits or (bits if reading.own else 16), name)
+        return pixels.astype(np.uint8, copy=False)
+    return shallow(
+        pixels.astype(np.uint16, copy=False), reading.bits or (bits if reading.own else 16), name
+    )
 
 
 def _refusal(image: Image.Image, reading: Reading) -> str:
