@@ -164,6 +164,19 @@ def test_an_unplugged_source_makes_nothing_stale(mine: Path, verb: Verb) -> None
     assert digests(now(mine)) == before
 
 
+def test_pictures_that_are_unplugged_without_their_table_make_nothing_stale(
+    mine: Path, verb: Verb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--study", mine / "study.yaml", "--root", mine)
+    assert verb("fetch", "own", *options) == 0
+    before = digests(now(mine))
+    for path in (mine / "data/mine").glob("*.png"):
+        path.unlink()
+    assert digests(now(mine)) == before
+    assert verb("fetch", "own", *options) == 5
+    assert "all other pictures; is their disk there?" in capsys.readouterr().err
+
+
 def test_what_other_parameters_made_says_nothing_about_an_absent_source(
     mine: Path, verb: Verb
 ) -> None:

@@ -97,6 +97,9 @@ def source_of(item: Dataset, root: Path = Path(), hash_all: bool = False) -> dic
         if item.name in HASHED:
             return found | {"contents": _hash(_contents(item, paths, root, hash_all))}
         return found | {"sizes": _hash(path.stat().st_size for path in paths)}
+    except FileNotFoundError:
+        # A table whose pictures lie on a disk that is not there.
+        return {}
     except (ValueError, OSError) as error:
         return {UNREADABLE: _without_places(str(error))}
 

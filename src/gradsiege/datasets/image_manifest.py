@@ -154,6 +154,10 @@ def _refuse_missing(
     ]
     if lacking:
         number, path = lacking[0]
+        if len(lacking) == len(rows):
+            raise FileNotFoundError(
+                f"{table}, line {number}: {path} is missing, and so are all other pictures; is their disk there?"
+            )
         raise ValueError(
             f"{table}, line {number}: {path} is missing, one of {len(lacking)} of {len(rows)} files"
         )

@@ -71,6 +71,9 @@ class Scan:
 
     def _pictures(self, folder: Path, above: tuple[str, ...]) -> list[str]:
         found: list[str] = []
+        # Once a folder, not once a file: a source may hold a million.
+        here = self._name(folder)
+        prefix = "" if here == "." else f"{here}/"
         for entry in self._entries(folder):
             if entry.is_dir():
                 real = os.path.realpath(entry.path) if entry.is_symlink() else ""
@@ -81,7 +84,7 @@ class Scan:
                 inner = real or os.path.join(above[-1], entry.name)  # noqa: PTH118
                 found += self._pictures(Path(entry.path), (*above, inner))
             elif entry.is_file() and os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # noqa: PTH122
-                found.append(self._name(entry.path))
+                found.append(prefix + entry.name)
             else:
                 self.remarks.add("files of other kinds are left out", self._name(entry.path))
         return found
