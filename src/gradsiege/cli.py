@@ -67,12 +67,13 @@ def _version(
         raise typer.Exit
 
 
-def _load(file: Path) -> Study:
-    """Read a study file; no verb changes what it reads."""
+def _load(file: Path, root: Path = Path(), hash_all: bool = False) -> Study:
+    """Read a study file, and what its sources list now; no verb changes what it reads."""
     from gradsiege.cells import remember
+    from gradsiege.datasets.identity import identified
     from gradsiege.study import load
 
-    return remember(load(file))
+    return remember(identified(load(file), root, hash_all))
 
 
 def _run(
@@ -92,7 +93,7 @@ def _run(
     from gradsiege.cells import Cell, parse_key
     from gradsiege.jobs import Job
 
-    study = _load(study_file)
+    study = _load(study_file, root)
     cells = [parse_key(stage, key, study) for key in keys]
     if observation is not None or to is not None:
         _check_other(
@@ -256,7 +257,7 @@ def publish(
     """Draw figures and tables, or the report, from stored scores."""
     from gradsiege.figures.publish import publish as work
 
-    for path in work(names, _load(study), root, study):
+    for path in work(names, _load(study, root), root, study):
         typer.echo(str(path))
 
 
@@ -300,7 +301,7 @@ def claims(
     """Judge every published claim by what the study has measured so far."""
     from gradsiege.inspection import claims as work
 
-    typer.echo(work(_load(study), root, ledger))
+    typer.echo(work(_load(study, root), root, ledger))
 
 
 @app.command(epilog="Example: `gradsiege plan --study config/small.yaml`")
@@ -314,7 +315,7 @@ def plan(
     """Print cells, jobs, hours and disk of a study by stage, and how many cells are finished."""
     from gradsiege.inspection import plan as work
 
-    typer.echo(work(_load(study), root, shard_minutes))
+    typer.echo(work(_load(study, root), root, shard_minutes))
 
 
 @app.command(epilog="Example: `gradsiege doctor`")
@@ -322,7 +323,7 @@ def doctor(study: StudyOption = QUICK, root: RootOption = Path()) -> None:
     """Say what this machine can run, and what the study still lacks."""
     from gradsiege.inspection import doctor as work
 
-    typer.echo(work(_load(study), root))
+    typer.echo(work(_load(study, root), root))
 
 
 @app.command(epilog="Example: `gradsiege download cifar10 --to data`")
@@ -362,7 +363,7 @@ def verify(
     from gradsiege.sharing.bundles import BUNDLES
     from gradsiege.sharing.restrictions import refusals
 
-    resolved = _load(study)
+    resolved = _load(study, root, hash_all=True)
     report, sound = work(resolved, root, partial)
     refused = refusals(resolved, root / BUNDLES)
     typer.echo("\n".join([report, *refused]))
@@ -384,7 +385,10 @@ def mend(
     """Bring a study to its end, whatever happened to it: keep what is sound, set aside what is damaged, compute the rest."""
     from gradsiege.mending import mend as work
 
-    if not work(_load(study), root, study, cores, dry_run, typer.echo) and not dry_run:
+    if (
+        not work(_load(study, root, hash_all=True), root, study, cores, dry_run, typer.echo)
+        and not dry_run
+    ):
         raise typer.Exit(4)
 
 
@@ -410,7 +414,7 @@ def share(
     """Verify bundles of a finished study and send them to a remote of DVC."""
     from gradsiege.sharing import share as work
 
-    typer.echo(work(bundles or [], _load(study), root, study, remote))
+    typer.echo(work(bundles or [], _load(study, root), root, study, remote))
 
 
 @app.command(epilog="Example: `gradsiege restore tables checkpoints --study config/quick.yaml`")
@@ -423,7 +427,7 @@ def restore(
     """Fetch shared bundles, refuse what is not as it was recorded, and let Snakemake take the rest as up to date."""
     from gradsiege.sharing import restore as work
 
-    typer.echo(work(bundles or [], _load(study), root, study, remote))
+    typer.echo(work(bundles or [], _load(study, root), root, study, remote))
 
 
 @app.command(epilog="Example: `gradsiege track --follow --uri sqlite:///mlflow.db`")
@@ -444,7 +448,7 @@ def track(
     """Replay finished cells into an MLflow tracking server; running it twice changes nothing."""
     from gradsiege import tracking
 
-    resolved = _load(study)
+    resolved = _load(study, root)
     if not follow:
         typer.echo(tracking.track(resolved, root, uri))
         return
@@ -465,7 +469,7 @@ def crate(
     """Pack a finished study as a Workflow Run RO-Crate: workflow, results, rows, software, hashes."""
     from gradsiege.inspection.crate import crate as work
 
-    typer.echo(f"wrote {work(_load(study), study, root, to)}")
+    typer.echo(f"wrote {work(_load(study, root), study, root, to)}")
 
 
 def main(arguments: list[str] | None = None) -> Any:

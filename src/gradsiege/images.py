@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IMAGES = "images"
+CHANNELS = ("red", "green", "blue")
 PART = 100  # images that are summed at a time
 
 
@@ -44,7 +45,7 @@ class StoredImages:
         n = self.stored.numel() / self.shape[1]
         mean = total.double() / n
         variance = (squares.double() - total.double() * mean) / (n - 1)
-        return (mean / 255).float(), (variance.sqrt() / 255).float()
+        return (mean / 255).float(), (variance.clamp(min=0).sqrt() / 255).float()
 
 
 def load_images(path: Path) -> tuple[StoredImages, Tensor, list[str]]:

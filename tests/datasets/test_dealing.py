@@ -44,9 +44,9 @@ def count_decodes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     opened: list[str] = []
     real = pictures.decode
 
-    def counted(file: Any, name: str) -> Any:
+    def counted(file: Any, name: str, *more: Any) -> Any:
         opened.append(name)
-        return real(file, name)
+        return real(file, name, *more)
 
     monkeypatch.setattr(pictures, "decode", counted)
     return opened

@@ -224,7 +224,7 @@ def test_cells_without_data_are_no_fault_and_are_told(
         last
         == "Every cell is there but 20 without data, made under the study's settings, and intact."
     )
-    (root / "data/mine").mkdir(parents=True)
+    (root / "data/mine/ant").mkdir(parents=True)
     report, sound = verify(parse(tiny_raw), root)
     assert not sound
     assert "20 missing" in report

@@ -15,7 +15,7 @@ from snakemake.exceptions import WorkflowError
 from gradsiege import catalogue, cells, places, runner, shards, workload
 from gradsiege.analysis import ledger
 from gradsiege.artifacts import MANIFEST
-from gradsiege.datasets import supply
+from gradsiege.datasets import identity, supply
 from gradsiege.errors import GradSiegeError, nearest
 from gradsiege.inspection.checkup import stages_of
 from gradsiege.inspection.status import DONE, status
@@ -56,10 +56,15 @@ if {"{", "}"} & set(str(workflow.basedir)):
 STUDY_FILE = study_as_typed()
 check_path(STUDY_FILE)
 try:
-    STUDY = cells.remember(load(STUDY_FILE))
+    STUDY = cells.remember(identity.identified(load(STUDY_FILE)))
     ABSENT = supply.absent(STUDY)
 except GradSiegeError as error:
     raise WorkflowError(str(error)) from error
+
+
+# Sources are looked at once; every job, on a cluster as well, takes them for what they were then, and fetch refuses
+# one that has changed since.
+identity.tell_jobs(STUDY)
 
 
 def can_run(cell):

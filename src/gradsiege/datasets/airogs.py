@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradsiege.datasets.formats.pictures import Row, images_in, list_files
+from gradsiege.datasets.formats.folders import Scan
+from gradsiege.datasets.formats.pictures import Row, list_files
+from gradsiege.datasets.formats.tables import by_name, read_table, unnamed
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin
 
@@ -37,15 +38,15 @@ def files(parameters: Parameters) -> tuple[File, ...]:
 
 def listing(folder: Path, parameters: Parameters) -> Listing:
     """List the images that the table names; it has the columns challenge_id and class."""
-    paths = {Path(path).stem: path for path in images_in(folder / "images", folder)}
-    with (folder / LABELS).open(newline="", encoding="utf-8-sig") as stream:
-        table = list(csv.DictReader(stream))
+    scan = Scan(folder)
+    paths = by_name(scan.pictures(folder / "images"), "airogs")
     rows = []
-    for line in table:
-        name, found = line.get("challenge_id"), line.get("class")
+    for _, line in read_table(folder / LABELS, ("challenge_id", "class")):
+        name, found = line["challenge_id"], line["class"]
         if name not in paths or found not in CLASSES:
             raise ValueError(
                 f"airogs: {LABELS} says {found!r} of {name!r}: no such class, or image"
             )
         rows.append(Row(paths[name], CLASSES.index(found)))
-    return list_files(folder, rows, CLASSES)
+    notes = [*scan.remarks.sentences(), *unnamed(paths.values(), rows, LABELS)]
+    return list_files(folder, rows, CLASSES, notes)

@@ -59,6 +59,10 @@ def listing(folder: Path, parameters: Parameters) -> Listing:
     rows = []
     for line in lines[2:]:
         values = line.split()
+        if values[0] not in person or values[0] not in part:
+            raise ValueError(
+                f"celeba: {PERSONS} or {PARTS} does not name {values[0]}; get it again"
+            )
         label = int(values[column] == "1")
         path = f"{IMAGES}/{inside(values[0])}"
         rows.append(Row(path, label, person[values[0]], part[values[0]] == "2"))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradsiege.datasets.formats.pictures import Row, images_in, list_files
+from gradsiege.datasets.formats.folders import Scan
+from gradsiege.datasets.formats.pictures import Row, list_files
+from gradsiege.datasets.formats.tables import by_name, read_table, unnamed
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin
 
@@ -56,18 +57,21 @@ def files(parameters: Parameters) -> tuple[File, ...]:
 
 def listing(folder: Path, parameters: Parameters) -> Listing:
     """List the images with one finding or none; patients are groups."""
-    paths = {Path(path).name: path for path in images_in(folder / "images", folder)}
+    scan = Scan(folder)
+    paths = by_name(scan.pictures(folder / "images"), "chestxray14", stems=False)
     tested = set((folder / TESTED).read_text(encoding="ascii").split())
     rows = []
-    with (folder / LABELS).open(newline="", encoding="utf-8-sig") as stream:
-        for line in csv.DictReader(stream):
-            name, findings = line["Image Index"], line["Finding Labels"].split("|")
-            if len(findings) > 1:
-                continue
-            if name not in paths or findings[0] not in CLASSES:
-                raise ValueError(
-                    f"chestxray14: {LABELS} says {findings[0]!r} of {name!r}: no such class, or image"
-                )
-            label = CLASSES.index(findings[0])
-            rows.append(Row(paths[name], label, line["Patient ID"], name in tested))
-    return list_files(folder, rows, CLASSES)
+    for _, line in read_table(folder / LABELS, ("Image Index", "Finding Labels", "Patient ID")):
+        name, findings = line["Image Index"], line["Finding Labels"].split("|")
+        if len(findings) > 1:
+            scan.remarks.add("pictures with several findings are left out", name)
+            paths.pop(name, None)
+            continue
+        if name not in paths or findings[0] not in CLASSES:
+            raise ValueError(
+                f"chestxray14: {LABELS} says {findings[0]!r} of {name!r}: no such class, or image"
+            )
+        label = CLASSES.index(findings[0])
+        rows.append(Row(paths[name], label, line["Patient ID"], name in tested))
+    notes = [*scan.remarks.sentences(), *unnamed(paths.values(), rows, LABELS)]
+    return list_files(folder, rows, CLASSES, notes)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradsiege.datasets.formats.pictures import Row, images_in, list_files
+from gradsiege.datasets.formats.folders import Scan, refuse_empty_class, refuse_look_alikes
+from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin, inside
 
@@ -38,9 +39,21 @@ def files(parameters: Parameters) -> tuple[File, ...]:
 
 def listing(folder: Path, parameters: Parameters) -> Listing:
     """List the radiographs; newer editions have masks beside them, which are left out."""
-    rows = []
+    if len(set(parameters.classes)) != len(parameters.classes):
+        raise ValueError(
+            f"covid_radiography: classes {list(parameters.classes)} name one folder twice"
+        )
+    refuse_look_alikes(parameters.classes, "covid_radiography: classes")
+    scan, rows = Scan(folder), []
     for label, name in enumerate(parameters.classes):
         images = folder / name / "images"
         place = images if images.is_dir() else folder / name
-        rows += [Row(path, label) for path in images_in(place, folder)]
-    return list_files(folder, rows, tuple(parameters.classes))
+        found = scan.pictures_of_class(place)
+        if not found:
+            refuse_empty_class(name, place.relative_to(folder).as_posix(), scan)
+        if place == images:
+            for beside in Scan(folder).folders(folder / name):
+                if beside != "images":
+                    scan.remarks.add("folders beside images are left out", f"{name}/{beside}")
+        rows += [Row(path, label) for path in found]
+    return list_files(folder, rows, tuple(parameters.classes), scan.remarks.sentences())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradsiege.datasets.formats.pictures import Row, images_in, list_files
+from gradsiege.datasets.formats.folders import Scan
+from gradsiege.datasets.formats.pictures import Row, list_files
+from gradsiege.datasets.formats.tables import by_name, read_table, unnamed
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin
 
@@ -37,14 +38,15 @@ def files(parameters: Parameters) -> tuple[File, ...]:
 
 def listing(folder: Path, parameters: Parameters) -> Listing:
     """List the images; a name such as 10_left begins with the patient, who is the group."""
-    paths = {Path(path).stem: path for path in images_in(folder / "train", folder)}
+    scan = Scan(folder)
+    paths = by_name(scan.pictures(folder / "train"), "eyepacs")
     rows = []
-    with (folder / LABELS).open(newline="", encoding="utf-8-sig") as stream:
-        for line in csv.DictReader(stream):
-            name, level = line.get("image", ""), line.get("level", "")
-            if name not in paths or level not in ("0", "1", "2", "3", "4"):
-                raise ValueError(
-                    f"eyepacs: {LABELS} says {level!r} of {name!r}: no such grade, or image"
-                )
-            rows.append(Row(paths[name], int(level), name.partition("_")[0]))
-    return list_files(folder, rows, CLASSES)
+    for _, line in read_table(folder / LABELS, ("image", "level")):
+        name, level = line["image"], line["level"]
+        if name not in paths or level not in ("0", "1", "2", "3", "4"):
+            raise ValueError(
+                f"eyepacs: {LABELS} says {level!r} of {name!r}: no such grade, or image"
+            )
+        rows.append(Row(paths[name], int(level), name.partition("_")[0]))
+    notes = [*scan.remarks.sentences(), *unnamed(paths.values(), rows, LABELS)]
+    return list_files(folder, rows, CLASSES, notes)

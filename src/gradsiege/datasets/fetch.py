@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from gradsiege import artifacts
-from gradsiege.datasets import prepare
+from gradsiege.datasets import identity, prepare
 from gradsiege.errors import MissingError, StudyError
 from gradsiege.images import IMAGES
 from gradsiege.jobs import Job
@@ -16,6 +16,7 @@ from gradsiege.study import ROLES
 def fetch(job: Job) -> None:
     """Write ``<role>.safetensors`` for the six roles, and the data card."""
     dataset = job.study.one("datasets", job.cell.dataset)
+    identity.confirm(dataset, job.root)
     seed = seed_for(job.study.seed, dataset.id, dataset.size, "splits")
     try:
         prepared = prepare(
@@ -25,6 +26,8 @@ def fetch(job: Job) -> None:
         raise MissingError(str(error)) from error
     except ValueError as error:
         raise StudyError(f"datasets.{dataset.id}: {error}") from error
+    # Images were read after they had been looked at.
+    identity.confirm(dataset, job.root)
     for role in ROLES:
         split = prepared.splits[role]
         tensors = {

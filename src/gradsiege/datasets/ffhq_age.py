@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradsiege.datasets.formats.pictures import Row, images_in, list_files
+from gradsiege.datasets.formats.folders import Scan
+from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin
 
@@ -39,12 +40,14 @@ def files(parameters: Parameters) -> tuple[File, ...]:
 
 def listing(folder: Path, parameters: Parameters) -> Listing:
     """List the faces that have an age."""
-    rows = []
-    for path in images_in(folder / IMAGES, folder):
+    scan, rows = Scan(folder), []
+    for path in scan.pictures(folder / IMAGES):
         age = _age(folder / AGES / f"{Path(path).stem}.json")
-        if age is not None:
+        if age is None:
+            scan.remarks.add("faces without an estimated age are left out", path)
+        else:
             rows.append(Row(path, min(int(age) // 10, 9)))
-    return list_files(folder, rows, CLASSES)
+    return list_files(folder, rows, CLASSES, scan.remarks.sentences())
 
 
 def _age(path: Path) -> float | None:

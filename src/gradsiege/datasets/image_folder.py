@@ -1,4 +1,4 @@
-"""Any folder of images with a subfolder for every class."""
+"""Any folder of images with a subfolder for every class, or with parts (train, val, test) that hold such subfolders."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gradsiege.datasets.formats.pictures import Row, class_folders, images_in, list_files
+from gradsiege.datasets.formats.folders import Scan, refuse_empty_class, refuse_look_alikes
+from gradsiege.datasets.formats.parts import part_of, tested_parts
+from gradsiege.datasets.formats.pictures import Reading, Row, list_files
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin, inside
 
-VERSION = 1
+VERSION = 2
 
 FOLDER = "."
 ORIGIN = Origin(
     description="Images of a folder of one's own, a class a subfolder.",
-    source="supplied by whoever ran the study",
-    licence="as stated by whoever ran the study; restricted unless they say otherwise",
+    source="supplied by the person who ran the study",
+    licence="as stated by the person who ran the study; restricted unless they say otherwise",
     sharing="restricted",
-    steps="Lay the folder below the data root; its classes are its subfolders, or those of its subfolders train and test.",
+    steps="Lay the folder below the data root; its classes are its subfolders, or those of its subfolders train, val and "
+    "test (training, validation and testing).",
     limits="What the images show, and whether several show one subject, only their owner knows.",
 )
 
@@ -27,12 +30,15 @@ ORIGIN = Origin(
 class Parameters:
     """`path`: the folder, relative to the data root; `sharing`: whether images and reconstructions may be passed on.
 
-    `from_test`: roles that are dealt from the subfolder test, if there is one.
+    `from_test`: roles that are dealt from the test part, if there is one. `bits`: depth of the values of pictures of more
+    than 8 bits, by default that of the file's mode. `background`: what transparent pictures are laid on.
     """
 
     path: str
     sharing: Literal["restricted", "public"] = "restricted"
     from_test: tuple[str, ...] = ("test",)
+    bits: Literal[8, 9, 10, 11, 12, 13, 14, 15, 16] | None = None
+    background: Literal["white", "grey", "black"] = "white"
 
 
 def files(parameters: Parameters) -> tuple[File, ...]:
@@ -41,16 +47,72 @@ def files(parameters: Parameters) -> tuple[File, ...]:
 
 
 def listing(folder: Path, parameters: Parameters) -> Listing:
-    """List the images below every class folder."""
-    place = folder / inside(parameters.path)
-    divided = set(class_folders(place)) == {"train", "test"}
-    parts = {place / "train": False, place / "test": True} if divided else {place: False}
-    classes = sorted({name for part in parts for name in class_folders(part)})
-    rows = [
-        Row(path, label, tested=tested)
-        for part, tested in parts.items()
-        for label, name in enumerate(classes)
-        if (part / name).is_dir()
-        for path in images_in(part / name, folder)
-    ]
-    return list_files(folder, rows, classes)
+    """List the images below every class folder.
+
+    Raises:
+        ValueError: for a layout that is neither classes nor parts, and for a class without a picture to train on.
+    """
+    scan, place = Scan(folder), folder / inside(parameters.path)
+    tested, told = _parts(scan, place, parameters.path)
+    names = {part: scan.folders(place / part) for part in tested}
+    classes = sorted({name for of_part in names.values() for name in of_part})
+    refuse_look_alikes(classes, f"{parameters.path}: the classes")
+    rows = []
+    for part, held in tested.items():
+        for label, name in enumerate(classes):
+            found = _of_class(place / part / name, folder, scan) if name in names[part] else []
+            if not found:
+                scan.remarks.add("classes without a picture in a part", f"{name} ({part})")
+            rows += [Row(path, label, tested=held) for path in found]
+    trained = {row.label for row in rows if not row.tested}
+    training = next(part for part, held in tested.items() if not held)
+    for label, name in enumerate(classes):
+        if label not in trained:
+            where = (place / training / name).relative_to(folder).as_posix()
+            refuse_empty_class(name, where, scan)
+    notes = [told, *scan.remarks.sentences()]
+    reading = Reading(parameters.bits, parameters.background, upright=True, own=True)
+    return list_files(folder, rows, classes, [note for note in notes if note], reading)
+
+
+def _parts(scan: Scan, place: Path, path: str) -> tuple[dict[str, bool], str]:
+    """Subfolders that hold the class folders (``.`` for the folder itself), whether each is tested, and a sentence."""
+    names = scan.folders(place)
+    if not names:
+        raise ValueError(
+            f"{path} holds no folders; lay the pictures of every class into a folder of its own"
+        )
+    named = [name for name in names if part_of(name)]
+    divided = [name for name in named if not scan.holds_pictures(place / name)]
+    if not divided:
+        if len(named) == len(names):
+            raise ValueError(
+                f"{path}: {' and '.join(names)} hold pictures, but no class folders; lay the pictures of every class "
+                "into a folder of its own"
+            )
+        return {".": False}, ""
+    others = [name for name in names if name not in divided]
+    for name in others:
+        if Scan(scan.below).pictures(place / name):
+            raise ValueError(
+                f"{path} has {' and '.join(divided)} beside {name}: either all of its folders are classes, or all are "
+                "parts (train, val, test). List the pictures in a table and use image_manifest, or move them"
+            )
+        scan.remarks.add(
+            "folders beside the parts that hold no picture are left out", f"{path}/{name}"
+        )
+    empty = next((name for name in divided if not Scan(scan.below).folders(place / name)), None)
+    if empty:
+        raise ValueError(f"{path}/{empty} is a part without class folders; fill it, or remove it")
+    return tested_parts(divided, path)
+
+
+def _of_class(where: Path, folder: Path, scan: Scan) -> list[str]:
+    """Pictures of one class folder, which holds no parts of its own."""
+    parts = [name for name in Scan(folder).folders(where) if part_of(name)]
+    if parts:
+        shown = where.relative_to(folder).as_posix()
+        raise ValueError(
+            f"{shown} has the folder {parts[0]}: parts belong above the classes ({parts[0]}/{where.name}), not below them"
+        )
+    return scan.pictures_of_class(where)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gradsiege.datasets.formats.pictures import Row, list_files
+from gradsiege.datasets.formats.folders import refuse_look_alikes
+from gradsiege.datasets.formats.parts import part_of, tested_parts
+from gradsiege.datasets.formats.pictures import Reading, Row, list_files
+from gradsiege.datasets.formats.remarks import Remarks
+from gradsiege.datasets.formats.tables import read_table
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin, inside
 from gradsiege.errors import StudyError
 
-VERSION = 1
+VERSION = 2
 
 FOLDER = "."
 COLUMNS = ("path", "label", "group", "part")
 ORIGIN = Origin(
     description="Images of one's own, as a table lists them.",
-    source="supplied by whoever ran the study",
-    licence="as stated by whoever ran the study; restricted unless they say otherwise",
+    source="supplied by the person who ran the study",
+    licence="as stated by the person who ran the study; restricted unless they say otherwise",
     sharing="restricted",
     steps="Lay a table (CSV) below the data root, with the columns path (relative to the table), label, and if you like "
-    "group (no group is ever in two roles) and part (train or test).",
+    "group (no group is ever in two roles) and part (train, val or test).",
     limits="What the images show only their owner knows; without the column group every image counts as its own.",
 )
 
@@ -31,12 +35,15 @@ ORIGIN = Origin(
 class Parameters:
     """`file`: the table, relative to the data root; `sharing`: whether images and reconstructions may be passed on.
 
-    `from_test`: roles that are dealt from the part test, if the table names one.
+    `from_test`: roles that are dealt from the test part, if the table names one. `bits`: depth of the values of pictures
+    of more than 8 bits, by default that of the file's mode. `background`: what transparent pictures are laid on.
     """
 
     file: str
     sharing: Literal["restricted", "public"] = "restricted"
     from_test: tuple[str, ...] = ("test",)
+    bits: Literal[8, 9, 10, 11, 12, 13, 14, 15, 16] | None = None
+    background: Literal["white", "grey", "black"] = "white"
 
 
 def files(parameters: Parameters) -> tuple[File, ...]:
@@ -45,35 +52,112 @@ def files(parameters: Parameters) -> tuple[File, ...]:
 
 
 def listing(folder: Path, parameters: Parameters) -> Listing:
-    """List what the table names; classes are its labels in alphabetical order."""
-    table = folder / inside(parameters.file)
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        columns = list(reader.fieldnames or ())
-        unknown = [column for column in columns if column not in COLUMNS]
-        if unknown or not {"path", "label"} <= set(columns):
-            raise ValueError(
-                f"{table.name} has the columns {', '.join(columns)}; path and label are needed, "
-                f"known are {', '.join(COLUMNS)}"
-            )
-        lines = [(reader.line_num, line) for line in reader]
+    """List what the table names; classes are its labels in alphabetical order.
+
+    Raises:
+        ValueError: names the table and the line, or the label.
+    """
+    table, remarks = folder / inside(parameters.file), Remarks()
+    lines = read_table(table, ("path", "label"), COLUMNS)
+    for column in ("label", "group"):
+        refuse_look_alikes((line.get(column, "") for _, line in lines), f"{table.name}: {column}s")
+    tested, told = _parts(lines, table.name, remarks)
     classes = sorted({line["label"] for _, line in lines})
-    rows = [_row(number, line, table, folder, classes) for number, line in lines]
-    if len({row.path for row in rows}) != len(rows):
-        raise ValueError(f"{table.name} lists an image twice")
-    return list_files(folder, rows, classes)
+    rows = [_row(number, line, table, folder, classes, tested) for number, line in lines]
+    _refuse_repeated(rows, lines, table.name)
+    _refuse_missing(rows, lines, folder, table.name)
+    trained = {row.label for row in rows if not row.tested}
+    for label, name in enumerate(classes):
+        if label not in trained:
+            raise ValueError(
+                f"{table.name}: no picture of the label {name!r} is in the training part"
+            )
+    if any(row.group for row in rows):
+        for row in rows:
+            if not row.group:
+                remarks.add("lines without a group are a group of their own", row.path)
+    notes = [told, *remarks.sentences()]
+    reading = Reading(parameters.bits, parameters.background, upright=True, own=True)
+    return list_files(folder, rows, classes, [note for note in notes if note], reading)
 
 
-def _row(number: int, line: dict[str, str], table: Path, folder: Path, classes: list[str]) -> Row:
-    """One line of the table, its path checked."""
-    if None in line or None in line.values() or not line["label"]:
-        raise ValueError(f"{table.name}, line {number}: too many or too few values")
-    part = line.get("part", "") or "train"
-    if part not in ("train", "test"):
-        raise ValueError(f"{table.name}, line {number}: part {part!r} is neither train nor test")
+def _parts(
+    lines: Sequence[tuple[int, dict[str, str]]], table: str, remarks: Remarks
+) -> tuple[dict[str, bool], str]:
+    """Whether each part of the table belongs to the test part, and a sentence; an empty cell means the training part."""
+    named: dict[str, None] = {}
+    for number, line in lines:
+        part = line.get("part", "")
+        if part and not part_of(part):
+            raise ValueError(
+                f"{table}, line {number}: part {part!r} is neither train nor val nor test"
+            )
+        if part:
+            named[part] = None
+        elif "part" in line:
+            remarks.add("lines without a part are of the training part", line["path"])
+    if not named:
+        return {"": False}, ""
+    if any(not line.get("part") for _, line in lines) and not any(
+        part_of(name) == "train" for name in named
+    ):
+        named["train"] = None
+    tested, told = tested_parts(named, table)
+    return tested | {"": False}, told
+
+
+def _row(
+    number: int,
+    line: dict[str, str],
+    table: Path,
+    folder: Path,
+    classes: list[str],
+    tested: dict[str, bool],
+) -> Row:
+    """One line of the table, its values checked."""
+    for column, value in line.items():
+        if value != value.strip():
+            raise ValueError(
+                f"{table.name}, line {number}: {column} {value!r} begins or ends with a space; remove it"
+            )
+    if not line["label"]:
+        raise ValueError(f"{table.name}, line {number}: the label is empty")
     try:
         path = table.parent / inside(line["path"])
     except StudyError as error:
         raise ValueError(f"{table.name}, line {number}: {error}") from error
     relative = path.relative_to(folder).as_posix()
-    return Row(relative, classes.index(line["label"]), line.get("group", ""), part == "test")
+    held = tested[line.get("part", "")]
+    return Row(relative, classes.index(line["label"]), line.get("group", ""), held)
+
+
+def _refuse_repeated(
+    rows: Sequence[Row], lines: Sequence[tuple[int, dict[str, str]]], table: str
+) -> None:
+    first: dict[str, int] = {}
+    for row, (number, line) in zip(rows, lines, strict=True):
+        other = first.setdefault(row.path, number)
+        if other != number:
+            raise ValueError(
+                f"{table} lists an image twice: {line['path']} in line {other} and line {number}"
+            )
+
+
+def _refuse_missing(
+    rows: Sequence[Row], lines: Sequence[tuple[int, dict[str, str]]], folder: Path, table: str
+) -> None:
+    """Refuse a table that names files which are not there; without any, the pictures as a whole are not there."""
+    lacking = [
+        (number, line["path"])
+        for row, (number, line) in zip(rows, lines, strict=True)
+        if not (folder / row.path).is_file()
+    ]
+    if lacking:
+        number, path = lacking[0]
+        if len(lacking) == len(rows):
+            raise FileNotFoundError(
+                f"{table}, line {number}: {path} is missing, and so are all other pictures; is their disk there?"
+            )
+        raise ValueError(
+            f"{table}, line {number}: {path} is missing, one of {len(lacking)} of {len(rows)} files"
+        )

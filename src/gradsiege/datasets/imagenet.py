@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradsiege.datasets.formats.pictures import Row, class_folders, images_in, list_files
+from gradsiege.datasets.formats.folders import Scan, refuse_empty_class
+from gradsiege.datasets.formats.pictures import Row, list_files
+from gradsiege.datasets.formats.tables import read_table
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin
 
@@ -40,43 +41,47 @@ def files(parameters: Parameters) -> tuple[File, ...]:
 
 def listing(folder: Path, parameters: Parameters) -> Listing:
     """List the files of the class folders; labels follow the synsets in alphabetical order, as is usual."""
-    synsets = class_folders(folder / "train")
+    scan = Scan(folder)
+    synsets = scan.folders(folder / "train")
     if len(synsets) != parameters.classes:
         raise ValueError(
             f"imagenet: train holds {len(synsets)} synset folders, not {parameters.classes}; complete it, or set the "
             "parameter `classes` to what you mean to use"
         )
     number = {synset: place for place, synset in enumerate(synsets)}
-    rows = [
-        Row(path, label)
-        for synset, label in number.items()
-        for path in images_in(folder / "train" / synset, folder)
-    ]
-    for path, synset in _validation(folder):
+    rows = []
+    for synset, label in number.items():
+        found = scan.pictures_of_class(folder / "train" / synset)
+        if not found:
+            refuse_empty_class(synset, f"train/{synset}", scan)
+        rows += [Row(path, label) for path in found]
+    for path, synset in _validation(folder, scan):
         if synset not in number:
             raise ValueError(f"imagenet: {path} is of {synset}, which train does not hold")
         rows.append(Row(path, number[synset], tested=True))
-    return list_files(folder, rows, synsets)
+    return list_files(folder, rows, synsets, scan.remarks.sentences())
 
 
-def _validation(folder: Path) -> list[tuple[str, str]]:
+def _validation(folder: Path, scan: Scan) -> list[tuple[str, str]]:
     """Path and synset of the validation images: their folder, or Kaggle's table where they lie in one folder."""
-    synsets = class_folders(folder / "val")
+    synsets = Scan(folder).folders(folder / "val")
     if synsets:
         return [
             (path, synset)
-            for synset in synsets
-            for path in images_in(folder / "val" / synset, folder)
+            for synset in scan.folders(folder / "val")
+            for path in scan.pictures_of_class(folder / "val" / synset)
         ]
     if not (folder / SOLUTION).is_file():
         raise ValueError(
             f"imagenet: val has no synset folders, and {SOLUTION}, which maps its files to synsets, is missing"
         )
-    with (folder / SOLUTION).open(newline="", encoding="utf-8") as stream:
-        told = {
-            row["ImageId"]: row["PredictionString"].split()[0] for row in csv.DictReader(stream)
-        }
-    paths = images_in(folder / "val", folder)
+    told = {}
+    for number, row in read_table(folder / SOLUTION, ("ImageId", "PredictionString")):
+        words = row["PredictionString"].split()
+        if not words:
+            raise ValueError(f"imagenet: {SOLUTION}, line {number}: no synset")
+        told[row["ImageId"]] = words[0]
+    paths = scan.pictures(folder / "val")
     unknown = next((path for path in paths if Path(path).stem not in told), None)
     if unknown is not None:
         raise ValueError(f"imagenet: {SOLUTION} does not name {unknown}")

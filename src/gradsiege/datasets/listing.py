@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,9 @@ class Listing:
         read: decodes the images of ascending indices, one after the other: uint8 ``[h, w]`` or ``[h, w, 3]``.
         tested: bool ``[n]``, images of the official test part, or None where the source has none.
         groups: int64 ``[n]`` from 0, or None where every image is a group of its own.
+        paths: of the image files, relative to the data set's folder; empty where images lie in an archive.
+        notes: what the source holds and the listing leaves out, in sentences.
+        seen: returns sentences about the images that were read so far.
     """
 
     classes: tuple[str, ...]
@@ -49,6 +52,9 @@ class Listing:
     read: Callable[[Integers], Iterator[Bytes]]
     tested: npt.NDArray[np.bool_] | None = None
     groups: Integers | None = None
+    paths: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    seen: Callable[[], list[str]] = field(default=list)
 
 
 def deal(

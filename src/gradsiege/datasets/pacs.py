@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gradsiege.datasets.formats.pictures import Row, images_in, list_files
+from gradsiege.datasets.formats.folders import Scan, refuse_empty_class
+from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin
 
@@ -38,9 +39,10 @@ def files(parameters: Parameters) -> tuple[File, ...]:
 
 def listing(folder: Path, parameters: Parameters) -> Listing:
     """List the images of one style."""
-    rows = [
-        Row(path, label)
-        for label, name in enumerate(CLASSES)
-        for path in images_in(folder / parameters.domain / name, folder)
-    ]
-    return list_files(folder, rows, CLASSES)
+    scan, rows = Scan(folder), []
+    for label, name in enumerate(CLASSES):
+        found = scan.pictures_of_class(folder / parameters.domain / name)
+        if not found:
+            refuse_empty_class(name, f"{parameters.domain}/{name}", scan)
+        rows += [Row(path, label) for path in found]
+    return list_files(folder, rows, CLASSES, scan.remarks.sentences())

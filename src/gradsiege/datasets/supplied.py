@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gradsiege.datasets import supply
-from gradsiege.datasets.listing import RULE, splits_of
-from gradsiege.datasets.splits import ROLES, Prepared, check_request, make_card
+from gradsiege.datasets.listing import RULE, Listing, splits_of
+from gradsiege.datasets.splits import ROLES, Prepared, Split, check_request, make_card
+from gradsiege.images import CHANNELS
 
 
 def prepare_supplied(
@@ -31,7 +35,16 @@ def prepare_supplied(
         )
     supply.check(name, parameters)
     listing = module.listing(supply.folder_of(name), module.Parameters(**parameters))
+    present = np.unique(listing.labels)
+    if len(present) < 2:
+        raise ValueError(
+            f"{name}: all pictures are of one class, {listing.classes[present[0]]!r}; two are needed. Are the class "
+            "folders one level deeper?"
+        )
     splits = splits_of(name, listing, size, counts, seed, from_test, folder)
+    notes = [*listing.notes, *listing.seen(), *remarks_on(listing, splits)]
+    for note in notes:
+        print(f"{name}: {note}", file=sys.stderr)
     sources = [
         {
             "name": file.path,
@@ -53,9 +66,33 @@ def prepare_supplied(
         description=origin.description,
         sources=sources,
         rule=RULE + parts,
-        limits=origin.limits,
+        limits=" ".join([origin.limits, *(f"{note.rstrip('.')}." for note in notes)]),
         classes=listing.classes,
         splits=splits,
         sharing=supply.sharing_of(name, parameters),
     )
     return Prepared(name, size, tuple(listing.classes), splits, card)
+
+
+def remarks_on(listing: Listing, splits: Mapping[str, Split]) -> list[str]:
+    """Return what the data card must say about the images that were dealt."""
+    found = []
+    counts = np.bincount(listing.labels, minlength=len(listing.classes))
+    few = [
+        f"{listing.classes[label]} ({count})"
+        for label, count in enumerate(counts.tolist())
+        if count < len(splits)
+    ]
+    if few:
+        found.append(
+            f"classes with fewer pictures than there are roles, so that some role lacks them: {len(few)}, such as {few[0]}"
+        )
+    if "train" in splits and len(splits["train"].images):
+        images = splits["train"].images
+        still = images.min(axis=(0, 2, 3)) == images.max(axis=(0, 2, 3))
+        constant = [name for name, held in zip(CHANNELS, still.tolist(), strict=True) if held]
+        if constant:
+            found.append(
+                f"constant over the images of train, and so without any information: {', '.join(constant)}"
+            )
+    return found

@@ -118,6 +118,9 @@ def missing(name: str, parameters: Mapping[str, Any]) -> list[str]:
         if file.path.endswith("/"):
             if not path.is_dir():
                 found.append(f"{shown}/ (a folder)")
+            elif next(path.iterdir(), None) is None:
+                # What is left of a disk that is not mounted.
+                found.append(f"{shown}/ (the folder is empty)")
         elif not path.is_file():
             found.append(shown + (f" ({file.digest})" if file.digest else ""))
         elif file.size is not None and path.stat().st_size != file.size:

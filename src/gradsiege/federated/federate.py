@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +14,12 @@ from torch import Tensor, nn
 from gradsiege import artifacts, defenses
 from gradsiege.cells import shadow_of
 from gradsiege.defenses.base import Client, Defense
+from gradsiege.errors import ArtifactError
 from gradsiege.federated.client import run_client
 from gradsiege.federated.cost import Cost
 from gradsiege.federated.partition import dirichlet, iid, sizes
 from gradsiege.federated.server import evaluate, weighted_mean
-from gradsiege.images import StoredImages, load_images
+from gradsiege.images import CHANNELS, StoredImages, load_images
 from gradsiege.jobs import Job
 from gradsiege.models import ModelSpec, build
 from gradsiege.progress import track
@@ -59,7 +61,7 @@ def federate(job: Job) -> None:
     # The initial weights depend on no defense, so that all defenses are compared from one start.
     start = torch_generator(study.seed, cell.dataset, cell.model, cell.seed, "initial weights")
     model = build(spec, start)
-    _set_normalisation(model, images)
+    _set_normalisation(model, images, f"{cell.stage} {cell.key}")
     progress = _resume(job) or Progress(*split_state(model))
     untrained = split_state(model)
     shares = _partition(job, labels.numpy())
@@ -88,10 +90,29 @@ def federate(job: Job) -> None:
     _write(job, spec, untrained, progress)
 
 
-def _set_normalisation(model: nn.Module, images: StoredImages) -> None:
-    """Channel statistics of the training images, as a federation would agree on them beforehand."""
+def _set_normalisation(model: nn.Module, images: StoredImages, place: str) -> None:
+    """Channel statistics of the training images, as a federation would agree on them beforehand.
+
+    A constant channel is divided by 1: it is zero everywhere, and the update says nothing about it.
+
+    Raises:
+        ArtifactError: when every channel is constant.
+    """
     buffers = dict(model.named_buffers())
     mean, deviation = images.channel_statistics()
+    constant = deviation == 0
+    if constant.all():
+        raise ArtifactError(
+            f"{place}: every colour channel of the images of `train` is constant, so there is nothing to learn; "
+            "supply images that show something"
+        )
+    for channel in constant.nonzero().flatten().tolist():
+        name = CHANNELS[channel] if len(constant) == len(CHANNELS) else f"number {channel}"
+        print(
+            f"{place}: warning: the channel {name} is constant over `train` and is not scaled",
+            file=sys.stderr,
+        )
+    deviation[constant] = 1
     buffers["normalisation.mean"].copy_(mean)
     buffers["normalisation.deviation"].copy_(deviation)
 

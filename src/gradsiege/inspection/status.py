@@ -10,7 +10,7 @@ from typing import Any
 
 from gradsiege import artifacts, places
 from gradsiege.cells import Cell, cells, digest
-from gradsiege.datasets import supply
+from gradsiege.datasets import identity, supply
 from gradsiege.errors import ArtifactError
 from gradsiege.study import Study
 
@@ -51,7 +51,9 @@ def status(cell: Cell, study: Study, root: Path, absent: Mapping[str, str] | Non
         return Status(cell, DAMAGED, str(error))
     found, wanted = manifest.get("digest"), digest(cell, study)
     if found != wanted:
-        reason = f"made under other settings (digest {found}, the study's is {wanted})"
+        changed = identity.why_stale(manifest, study.one("datasets", cell.dataset))
+        settings = f"made under other settings (digest {found}, the study's is {wanted})"
+        reason = changed or settings
         return Status(cell, STALE, reason, manifest)
     changed = places.outdated(manifest, study, root)
     if changed:

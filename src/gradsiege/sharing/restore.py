@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from gradsiege.datasets.identity import identified
 from gradsiege.errors import ArtifactError
 from gradsiege.inspection.verification import verify
 from gradsiege.sharing import contents, remotes
@@ -53,7 +54,8 @@ def restore(names: Sequence[str], study: Study, root: Path, file: Path, remote: 
     if not said.succeeded:
         saved = ": these files would be lost; move them away first" if UNSAVED in said.text else ""
         raise ArtifactError(f"DVC could not put the files in place{saved}.\n{said.end}")
-    report, sound = verify(study, root, partial=True)
+    # What came back may be all that says what a source listed that is not on this machine.
+    report, sound = verify(identified(study, root), root, partial=True)
     if not sound:
         raise ArtifactError(f"Snakemake was told nothing, for this is not sound:\n{report}")
     _touch([bundle.name for bundle in bundles], root, file)

@@ -40,6 +40,11 @@ def parse(raw: object, place: str = "study") -> Study:
         study = Study.model_validate(expanded)
     except ValidationError as error:
         raise StudyError(explain(error, place, expanded)) from error
+    for dataset in study.datasets:
+        if dataset.source:
+            raise StudyError(
+                f"{place}: unknown key 'datasets.{dataset.id}.source'; the program finds out what a source lists"
+            )
     try:
         study = resolve(study)
         check(study)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import SkipJsonSchema
 
 from gradsiege import catalogue
 
@@ -68,10 +76,15 @@ class Named(Section):
 
 
 class Dataset(Named, Placed):
-    """A data set at one image size, with the number of images in each role."""
+    """A data set at one image size, with the number of images in each role.
+
+    `source` says what the data set's source listed, where no published checksum does. No study file holds it:
+    `gradsiege.datasets.identity` fills it in, and every cell that reads the data set depends on it.
+    """
 
     size: int = Field(32, ge=16, le=512, description="side of the square images, in pixels")
     counts: dict[Literal["train", "test", "aux", "public", "tune", "victims"], Positive]
+    source: SkipJsonSchema[dict[str, str]] = {}
 
     @model_validator(mode="after")
     def _all_roles(self) -> Dataset:
@@ -79,6 +92,14 @@ class Dataset(Named, Placed):
         if missing:
             raise ValueError(f"counts lack the roles {', '.join(missing)}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_empty_source(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Cells of data sets with published checksums keep the digests that they had before sources were recorded.
+        found: dict[str, Any] = handler(self)
+        if not self.source:
+            found.pop("source", None)
+        return found
 
 
 class Model(Named, Placed):

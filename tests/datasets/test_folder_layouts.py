@@ -1,0 +1,228 @@
+"""Folders of images: usual layouts are recognised, others refused by a sentence, and nothing is left out in silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from published import SMALL, listed, picture, publish
+
+from gradsiege.datasets import prepare, supply
+from gradsiege.datasets.listing import Listing
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(supply.ROOT_VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+def lay(root: Path, *folders: str, each: int = 2) -> None:
+    for place, folder in enumerate(folders):
+        for number in range(each):
+            picture(root / "mine" / folder / f"{number}.png", 100 * place + number, (16, 16))
+
+
+def found(root: Path) -> Listing:
+    return listed("image_folder", {"path": "mine"})
+
+
+def refused(words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        listed("image_folder", {"path": "mine"})
+
+
+@pytest.mark.parametrize(
+    ("parts", "tested"),
+    [
+        (("train", "test"), "test"),
+        (("train", "val"), "val"),
+        (("Train", "Val"), "Val"),
+        (("train", "valid"), "valid"),
+        (("training", "validation"), "validation"),
+        (("train", "val", "test"), "test"),
+        (("training", "validation", "testing"), "testing"),
+        (("train",), ""),
+    ],
+)
+def test_parts_are_parts_and_not_classes(root: Path, parts: tuple[str, ...], tested: str) -> None:
+    lay(root, *(f"{part}/{name}" for part in parts for name in ("ant", "bee")))
+    listing = found(root)
+    assert listing.classes == ("ant", "bee")
+    held = {
+        path
+        for path, of_test in zip(
+            listing.paths,
+            np.broadcast_to(
+                False if listing.tested is None else listing.tested, len(listing.paths)
+            ),
+            strict=True,
+        )
+        if of_test
+    }
+    assert held == {
+        f"mine/{tested}/{name}/{n}.png" for name in ("ant", "bee") for n in (0, 1) if tested
+    }
+    assert len(listing.paths) == 4 * len(parts)
+    (told,) = [note for note in listing.notes if note.startswith("Parts:")]
+    assert (f"{tested} the test part" if tested else "there is no test part") in told
+    assert ("val" not in parts) or tested == "val" or "train and val are the training part" in told
+
+
+def test_flat_classes_may_be_called_like_a_part(root: Path) -> None:
+    lay(root, "bus", "train")
+    assert found(root).classes == ("bus", "train")
+    assert found(root).tested is None
+
+
+@pytest.mark.parametrize(
+    ("folders", "words"),
+    [
+        (
+            ("train/ant", "bee"),
+            "mine has train beside bee: either all .* classes, or all are parts",
+        ),
+        (("val/ant", "test/ant"), "mine has test and val, but no training part"),
+        (("train/ant", "Train/bee"), "two names of one part|differ only in case"),
+        (("train/ant", "val/ant", "validation/ant"), "two names of one part"),
+        (("train", "val"), "train and val hold pictures, but no class folders"),
+        (
+            ("ant/train", "ant/val", "bee/train"),
+            r"mine/ant has the folder train: parts belong above",
+        ),
+        (("train/ant", "val/bee"), r"class 'bee': mine/train/bee holds no picture"),
+        (("ant", "Ant "), "'Ant ' and 'ant' differ only in case or spaces"),
+    ],
+)
+def test_other_layouts_are_refused(root: Path, folders: tuple[str, ...], words: str) -> None:
+    lay(root, *folders)
+    refused(words)
+
+
+def test_a_part_without_class_folders_and_a_folder_without_folders_are_refused(root: Path) -> None:
+    lay(root, "train/ant", "train/bee")
+    (root / "mine/val").mkdir()
+    refused("mine/val is a part without class folders")
+    (root / "other").mkdir()
+    picture(root / "other/0.png", 0)
+    with pytest.raises(ValueError, match="other holds no folders"):
+        listed("image_folder", {"path": "other"})
+
+
+def test_nothing_is_left_out_in_silence(root: Path) -> None:
+    lay(root, "train/ant", "train/bee", "val/ant", "val/bee")
+    for path in (
+        *(".DS_Store", "train/.ipynb_checkpoints/0.png", "__MACOSX/train/ant/0.png"),
+        *("train/ant/Thumbs.db", "train/ant/._0.png", "annotations/a.json", "labels.csv"),
+        *("train/ant/scan.dcm", "val/bee/x.heic"),
+    ):
+        (root / "mine" / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / "mine" / path).write_bytes(b"x")
+    picture(root / "mine/train/ant/deep/5.png", 5)
+    listing = found(root)
+    assert listing.classes == ("ant", "bee")
+    assert len(listing.paths) == 9
+    assert set(listing.notes) == {
+        "Parts: train is the training part, val the test part.",
+        "hidden and system files and folders are left out: 5, such as mine/.DS_Store",
+        "files beside folders are left out: 1, such as mine/labels.csv",
+        "folders beside the parts that hold no picture are left out: 1, such as mine/annotations",
+        "files of other kinds are left out: 2, such as mine/train/ant/scan.dcm",
+        "pictures in folders below their class's are read: 1, such as mine/train/ant/deep/5.png",
+    }
+
+
+def test_what_is_left_out_stands_in_the_card_and_on_the_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parameters = publish("image_folder", tmp_path, monkeypatch)
+    (tmp_path / "mine/ant/notes.txt").write_text("x")
+    prepared = prepare("image_folder", 32, SMALL, 0, parameters)
+    said = "files of other kinds are left out: 1, such as mine/ant/notes.txt"
+    assert said in prepared.card["limits"]
+    assert said in capsys.readouterr().err
+
+
+def test_a_class_without_a_readable_picture_is_refused_with_what_it_holds(root: Path) -> None:
+    lay(root, "ant", "bee")
+    (root / "mine/cat").mkdir()
+    refused("class 'cat': mine/cat holds no picture")
+    (root / "mine/cat/a.heic").write_bytes(b"x")
+    refused(r"files of other kinds are left out: 1, such as mine/cat/a\.heic")
+
+
+def test_links_are_followed_and_counted_or_refused(root: Path) -> None:
+    lay(root, "ant", "bee")
+    picture(root / "far/away/7.png", 7)
+    (root / "mine/ant/linked.png").symlink_to(root / "mine/ant/0.png")
+    (root / "mine/cat").symlink_to(root / "far/away")
+    outside = root.parent / f"{root.name}-outside"
+    picture(outside / "8.png", 8)
+    (root / "mine/bee/8.png").symlink_to(outside / "8.png")
+    listing = found(root)
+    assert listing.classes == ("ant", "bee", "cat")
+    assert "mine/cat/7.png" in listing.paths
+    assert (
+        "links that lead out of the folder are followed: 1, such as mine/bee/8.png" in listing.notes
+    )
+    assert any(note.startswith("links are followed: ") for note in listing.notes)
+    (root / "mine/bee/back").symlink_to(root / "mine")
+    refused("mine/bee/back is a link that leads back to a folder above it")
+    (root / "mine/bee/back").unlink()
+    (root / "mine/bee/gone.png").symlink_to(root / "nowhere.png")
+    refused(r"mine/bee/gone\.png is a link that leads nowhere")
+
+
+def test_one_class_and_classes_of_one_picture(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lay(root, "pictures/ant", "pictures/bee", each=8)
+    with pytest.raises(
+        ValueError, match=r"all pictures are of one class, 'pictures'; .* one level deeper"
+    ):
+        prepare("image_folder", 16, {"train": 2, "victims": 2}, 0, {"path": "mine"})
+    picture(root / "mine/pictures/cat/0.png", 77)
+    prepare("image_folder", 16, {"train": 4, "victims": 3}, 0, {"path": "mine/pictures"})
+    assert "some role lacks them: 1, such as cat (1)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["imagenet", "pacs", "covid_radiography", "airogs", "eyepacs", "chestxray14", "ffhq_age"],
+)
+def test_every_data_set_in_folders_names_what_it_leaves_out(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = publish(name, tmp_path, monkeypatch)
+    before = listed(name, parameters)
+    folder = tmp_path / name / Path(before.paths[0]).parent
+    for entry in (".DS_Store", "._x.png", "readme.txt"):
+        (folder / entry).write_bytes(b"x")
+    (folder / ".ipynb_checkpoints").mkdir()
+    picture(folder / ".ipynb_checkpoints/x.png", 1)
+    after = listed(name, parameters)
+    assert after.paths == before.paths
+    assert any(note.startswith("files of other kinds are left out: 1") for note in after.notes)
+    assert any(
+        note.startswith("hidden and system files and folders are left out: 3")
+        for note in after.notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("imagenet", "train/n00000002"),
+        ("pacs", "photo/house"),
+        ("covid_radiography", "COVID/images"),
+    ],
+)
+def test_an_empty_class_of_a_published_set_is_refused(
+    name: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = publish(name, tmp_path, monkeypatch)
+    for path in (tmp_path / name / folder).iterdir():
+        path.rename(path.with_suffix(".heic"))
+    with pytest.raises(ValueError, match=f"{folder} holds no picture"):
+        listed(name, parameters)
