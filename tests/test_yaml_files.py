@@ -64,7 +64,17 @@ def test_aliases_and_merges_mean_what_yaml_says(text: str, data: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a: 010", "a: 1:30", "a: -07", "a: 2026-02-30", f"a: {'9' * 5000}", "[" * 5000]
+    "text",
+    [
+        "a: 010",
+        "a: 1:30",
+        "a: -07",
+        "a: 2026-02-30",
+        f"a: {'9' * 5000}",
+        "[" * 5000,
+        r'a: "\ud800"',
+        r'"\udce9": 1',
+    ],
 )
 def test_what_yaml_reads_as_something_else_is_refused(text: str) -> None:
     with pytest.raises(yaml.YAMLError):

@@ -55,6 +55,14 @@ class _Loader(yaml.SafeLoader):
                 )
             first[value] = key
 
+    def construct_scalar(self, node: ScalarNode) -> Any:
+        r"""Refuse half a surrogate pair, such as "\ud800", which no file could hold."""
+        text = super().construct_scalar(node)
+        if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
+            line = node.start_mark.line + 1
+            raise ConstructorError(None, None, f"line {line}: {text!r} is not valid text")
+        return text
+
     def construct_yaml_int(self, node: ScalarNode) -> int:
         """Refuse 010, which YAML 1.1 takes for 8, 1:30, which it takes for 90, and more digits than Python reads."""
         text = str(self.construct_scalar(node))

@@ -26,7 +26,7 @@ def pair(seed: int, size: int, length: float) -> tuple[torch.Tensor, torch.Tenso
     return value / value.norm() * length, torch.randn(size, generator=generator)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 999), st.integers(2, 60), st.floats(1e-4, 1e3))
 def test_faithful_directions_are_orthogonal_and_as_long_as_the_gradient(
     seed: int, size: int, length: float

@@ -12,9 +12,7 @@ from gradsiege.defenses.base import Client
 from gradsiege.protocol.local_update import norm
 
 
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 1000), st.floats(-3, 3), st.floats(0.01, 10))
 def test_an_upload_is_no_longer_than_the_bound(
     bystander: Callable[[int], Client], seed: int, scale: float, bound: float
