@@ -107,6 +107,7 @@ Probability = Annotated[float, Range(1e-100, 1, open_high=True)]
 Percent = Annotated[float, Range(0, 100)]
 # Below, float32 no longer tells a step, a bound or a temperature from nothing.
 Rate = Annotated[float, Range(1e-12, 1e3)]
+Epsilon = Annotated[float, Range(1e-12, 1e30)]
 Spread = Annotated[float, Range(0, 1e6)]
 Weight = Annotated[float, Range(0, 1e6)]
 PositiveSize = Annotated[float, Range(1e-12, 1e9)]

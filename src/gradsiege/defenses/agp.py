@@ -19,7 +19,7 @@ from gradsiege.defenses.tip_ranking import (
     trained_model,
 )
 from gradsiege.protocol.local_update import LocalTraining, Step, Tensors
-from gradsiege.ranges import Checked, PositiveSize, Probability, Share, Spread
+from gradsiege.ranges import Checked, Epsilon, PositiveSize, Probability, Share, Spread
 
 VERSION = 1
 ARMS = ("faithful", "as_released")
@@ -40,7 +40,7 @@ class Parameters(Checked):
     """
 
     kept: Share = 0.25
-    epsilon: PositiveSize = 5.0
+    epsilon: Epsilon = 5.0
     delta: Probability = 1e-5
     clip: PositiveSize = 5.0
     noise_norm: Spread | None = None

@@ -26,7 +26,7 @@ from gradsiege.defenses.tip_ranking import (
 )
 from gradsiege.protocol.local_update import Step, Tensors
 from gradsiege.protocol.observation import group
-from gradsiege.ranges import Checked, PositiveSize, Probability, Share, Spread
+from gradsiege.ranges import Checked, Epsilon, PositiveSize, Probability, Share, Spread
 
 VERSION = 1
 ARMS = ("faithful", "as_released")
@@ -60,7 +60,7 @@ class Parameters(Checked):
 
     ratio: Share = 0.1
     rho: Share = 0.5
-    epsilon: PositiveSize = 5.0
+    epsilon: Epsilon = 5.0
     delta: Probability = 1e-5
     clip: PositiveSize = 5.0
     selection: Literal["top", "random", "lowest", "all"] = "top"

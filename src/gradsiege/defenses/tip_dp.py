@@ -10,7 +10,7 @@ import torch
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.defenses.tip_noise import clip_gradient, factor_for_norm, noise_scale
 from gradsiege.protocol.local_update import Step, Tensors
-from gradsiege.ranges import Checked, PositiveSize, Probability, Spread
+from gradsiege.ranges import Checked, Epsilon, PositiveSize, Probability, Spread
 
 VERSION = 1
 
@@ -22,7 +22,7 @@ class Parameters(Checked):
     `noise_norm` is the root mean square l2 norm of the whole noise, in weight units, instead of what epsilon gives.
     """
 
-    epsilon: PositiveSize = 5.0
+    epsilon: Epsilon = 5.0
     delta: Probability = 1e-5
     clip: PositiveSize = 5.0
     noise_norm: Spread | None = None
