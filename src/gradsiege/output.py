@@ -73,9 +73,10 @@ def _flush() -> None:
 def _discard() -> None:
     """Send what is left to nowhere, since the interpreter writes it out once more when it ends."""
     for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is None:
+            continue
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except OSError:
             with suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -107,6 +107,7 @@ Probability = Annotated[float, Range(1e-100, 1, open_high=True)]
 Percent = Annotated[float, Range(0, 100)]
 # Below, float32 no longer tells a step, a bound or a temperature from nothing.
 Rate = Annotated[float, Range(1e-12, 1e3)]
+RateOrZero = Annotated[float, Range(0, 1e3)]
 Epsilon = Annotated[float, Range(1e-12, 1e30)]
 Spread = Annotated[float, Range(0, 1e6)]
 Weight = Annotated[float, Range(0, 1e6)]
@@ -139,7 +140,7 @@ class Checked:
         Raises:
             ValueError: a value that is out of range or of another type; it names field, value and range.
         """
-        kinds = _kinds(type(self))
+        kinds: dict[str, Any] = _kinds(type(self))  # type: ignore[arg-type]
         given = {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]
         place = f"{type(self).__module__}.{type(self).__qualname__}".removeprefix("gradsiege.")
         for name, value in given.items():

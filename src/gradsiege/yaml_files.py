@@ -55,7 +55,7 @@ class _Loader(yaml.SafeLoader):
                 )
             first[value] = key
 
-    def construct_scalar(self, node: ScalarNode) -> Any:
+    def construct_scalar(self, node: ScalarNode | MappingNode) -> Any:
         r"""Refuse half a surrogate pair, such as "\ud800", which no file could hold."""
         text = super().construct_scalar(node)
         if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):

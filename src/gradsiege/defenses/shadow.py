@@ -24,7 +24,16 @@ from gradsiege.priors.shadow_generator import find_latents, load, project
 from gradsiege.protocol.local_update import Step, Tensors
 from gradsiege.protocol.local_update import gradient as gradient_of
 from gradsiege.protocol.observation import group
-from gradsiege.ranges import AtMost, Checked, CountOrZero, PositiveSize, Range, Rate, Share, Spread
+from gradsiege.ranges import (
+    AtMost,
+    Checked,
+    CountOrZero,
+    PositiveSize,
+    Range,
+    RateOrZero,
+    Share,
+    Spread,
+)
 
 VERSION = 2
 ARMS = ("faithful", "as_released")
@@ -77,10 +86,10 @@ class Parameters(Checked):
     memory: Share = 0.1
     phase: Share = 0.2
     shadow_steps: CountOrZero = 5
-    shadow_rate: Rate | None = None
+    shadow_rate: RateOrZero | None = None
     shadow_average: Share = 0.5
     latent_steps: CountOrZero = 500
-    latent_rate: Rate = 1e-2
+    latent_rate: RateOrZero = 1e-2
     control: Literal[
         "none", "gaussian", "shuffled_map", "map_only", "cam_only", "constant_amplitude"
     ] = "none"
