@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gradsiege import __version__
+from gradsiege import __version__, output
 from gradsiege.errors import (
     ArtifactError,
     GradSiegeError,
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 EXIT_CODES = (
     "Exit codes: 0 done; 1 a defect of the program; 2 wrong use; 3 invalid study file; 4 missing or damaged "
     "artifact; 5 data or weights absent; 6 threat model too narrow; 7 tracking server or MLflow "
-    "absent; 8 DVC or its remote absent; 75 stopped early, run again to go on."
+    "absent; 8 DVC or its remote absent; 75 stopped early, run again to go on; 141 the reader of the output left."
 )
 app = typer.Typer(
     no_args_is_help=True,
@@ -267,9 +266,10 @@ def list_names(
         str, typer.Argument(help="datasets, models, priors, defenses, attacks, ...")
     ] = "",
 ) -> None:
-    """Print every name that may stand in a study file, with its parameters and defaults."""
+    """Print every name that may stand in a study file, with its parameters, defaults and ranges."""
     from gradsiege import catalogue
     from gradsiege.errors import nearest
+    from gradsiege.ranges import described
     from gradsiege.study import FIXED
 
     kinds = [*catalogue.KINDS, *FIXED]
@@ -285,9 +285,9 @@ def list_names(
     for entry in catalogue.entries(kind).values():
         arms = "" if entry.arms == ("faithful",) else f"  [arms: {', '.join(entry.arms)}]"
         typer.echo(f"{entry.name}  v{entry.version}  {entry.summary}{arms}")
-        for key, (_, default) in entry.parameters.items():
+        for key, (kind, default) in entry.parameters.items():
             shown = "required" if default is catalogue.REQUIRED else repr(default)
-            typer.echo(f"    {key}: {shown}")
+            typer.echo(f"    {key}: {shown}  ({described(kind)})")
 
 
 @app.command(epilog="Example: `gradsiege claims --study config/quick.yaml`")
@@ -474,16 +474,27 @@ def crate(
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; expected errors become one message and a documented exit code."""
+    output.take_any_text()
+    with output.written_out():
+        return _answer(arguments)
+
+
+def _answer(arguments: list[str] | None) -> Any:
     try:
         return app(args=arguments, standalone_mode=True)
     except StoppedEarlyError as error:
-        print(f"gradsiege: {error}", file=sys.stderr)
+        output.complain(str(error))
         raise SystemExit(error.exit_code) from None
     except GradSiegeError as error:
-        print(f"gradsiege: error: {error}", file=sys.stderr)
+        output.complain(f"error: {error}")
         raise SystemExit(error.exit_code) from None
+    except UnicodeEncodeError as error:
+        if "surrogates" not in error.reason:
+            raise
+        output.complain(f"error: {error.object!a} is not valid text; rename what bears it")
+        raise SystemExit(ArtifactError.exit_code) from None
     except OSError as error:
         if not refused_by_machine(error):
             raise
-        print(f"gradsiege: error: {refused_by_machine(error)}", file=sys.stderr)
+        output.complain(f"error: {refused_by_machine(error)}")
         raise SystemExit(ArtifactError.exit_code) from None

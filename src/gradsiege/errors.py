@@ -15,12 +15,15 @@ code  meaning
 7     MLflow is not installed, or its server does not answer (`TrackingError`)
 8     DVC or its remote is absent, not configured, or does not answer (`SharingError`)
 75    stopped early, progress is saved; run the same command again (`StoppedEarlyError`)
+141   the reader of the output left, as `head` does (`gradsiege.output`)
 ====  =========================================================================
 """
 
 from __future__ import annotations
 
 import errno
+import os
+from pathlib import Path
 
 # The one remedy for what is missing, damaged or made under other settings.
 MEND = "`gradsiege mend` makes it anew."
@@ -81,7 +84,29 @@ class StoppedEarlyError(GradSiegeError):
 
 
 # What a machine answers that is full, read-only, failing, or not ours; everything else is a defect of the program.
-_REFUSALS = ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")
+_REFUSALS = (
+    "ENOSPC",
+    "EDQUOT",
+    "EFBIG",
+    "EROFS",
+    "EACCES",
+    "EPERM",
+    "EIO",
+    "ENOTDIR",
+    "ENAMETOOLONG",
+)
+# Where libraries keep caches and temporary files.
+_FOLDERS = (
+    "TMPDIR",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "TORCH_HOME",
+    "MPLCONFIGDIR",
+    "HF_HOME",
+    "NUMBA_CACHE_DIR",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "HOME",
+)
 
 
 def refused_by_machine(error: OSError) -> str:
@@ -92,10 +117,34 @@ def refused_by_machine(error: OSError) -> str:
     >>> refused_by_machine(FileNotFoundError(errno.ENOENT, "No such file or directory", "results/x"))
     ''
     """
+    if "No usable temporary directory" in str(error.strerror):
+        return (
+            "no folder for temporary files can be written to. Free some space in /tmp, or set TMPDIR to a folder that can; "
+            "then run the same command again"
+        )
+    variable = _leads_nowhere(error.filename)
+    if variable:
+        return (
+            f"{error.filename}: {error.strerror}. Set {variable}, which leads there, to a folder that can be written to, "
+            "then run the same command again"
+        )
     if errno.errorcode.get(error.errno or 0) not in _REFUSALS:
         return ""
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror}. See to it, then run the same command again"
+
+
+def _leads_nowhere(path: object) -> str:
+    """Return the variable of a folder for caches that holds `path` or lies in it, and cannot be written to; else nothing."""
+    if not isinstance(path, str | os.PathLike):
+        return ""
+    place = Path(path)
+    for name in _FOLDERS:
+        folder = Path(os.environ.get(name) or os.sep)
+        related = place.is_relative_to(folder) or folder.is_relative_to(place)
+        if folder != Path(os.sep) and related and not os.access(folder, os.W_OK | os.X_OK):
+            return name
+    return ""
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:

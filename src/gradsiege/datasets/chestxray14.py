@@ -10,6 +10,7 @@ from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.formats.tables import by_name, read_table, unnamed
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin
+from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -44,7 +45,7 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`from_test`: roles that are dealt from the official test part; the others never are."""
 
     from_test: tuple[str, ...] = ("test",)

@@ -9,6 +9,7 @@ from gradsiege.datasets.formats.folders import Scan, refuse_empty_class, refuse_
 from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin, inside
+from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -26,7 +27,7 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`classes`: folders, in the order of their labels; Shadow's paper has normal (0) and COVID (1)."""
 
     classes: tuple[str, ...] = ("Normal", "COVID")

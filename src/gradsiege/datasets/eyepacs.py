@@ -10,6 +10,7 @@ from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.formats.tables import by_name, read_table, unnamed
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin
+from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -27,7 +28,7 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """No parameters: the official test part has no labels."""
 
 

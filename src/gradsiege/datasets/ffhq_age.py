@@ -10,6 +10,7 @@ from gradsiege.datasets.formats.folders import Scan
 from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin
+from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -29,7 +30,7 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """No parameters: there is no official test part."""
 
 

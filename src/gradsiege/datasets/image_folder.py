@@ -11,6 +11,7 @@ from gradsiege.datasets.formats.parts import part_of, tested_parts
 from gradsiege.datasets.formats.pictures import Reading, Row, list_files
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin, inside
+from gradsiege.ranges import Checked
 
 VERSION = 2
 
@@ -27,7 +28,7 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`path`: the folder, relative to the data root; `sharing`: whether images and reconstructions may be passed on.
 
     `from_test`: roles that are dealt from the test part, if there is one. `bits`: depth of the values of pictures of more

@@ -15,6 +15,7 @@ from gradsiege.datasets.formats.tables import read_table
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin, inside
 from gradsiege.errors import StudyError
+from gradsiege.ranges import Checked
 
 VERSION = 2
 
@@ -32,7 +33,7 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`file`: the table, relative to the data root; `sharing`: whether images and reconstructions may be passed on.
 
     `from_test`: roles that are dealt from the test part, if the table names one. `bits`: depth of the values of pictures

@@ -10,6 +10,7 @@ from gradsiege.datasets.formats.folders import Scan, refuse_empty_class
 from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin
+from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -26,7 +27,7 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`domain`: the style."""
 
     domain: Literal["photo", "art_painting", "cartoon", "sketch"] = "photo"

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from gradsiege import yaml_files
 from gradsiege.cells import cells
 from gradsiege.errors import StudyError, nearest
 from gradsiege.study import Study
@@ -134,7 +135,7 @@ def check_file(study: Study, given: Path, file: Path) -> None:
 
 
 def _read(file: Path) -> Any:
-    return yaml.safe_load(file.read_text(encoding="utf-8"))
+    return yaml_files.read_text(file.read_text(encoding="utf-8"))
 
 
 def _lists(content: Any) -> dict[str, dict[str, str]]:

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
+from gradsiege import yaml_files
 from gradsiege.datasets.supply import inside
 from gradsiege.errors import ArtifactError, SharingError, StudyError
 from gradsiege.sharing.bundles import Bundle
@@ -79,7 +80,7 @@ def knows(root: Path, bundle: Bundle) -> bool:
 
 
 def _outputs(root: Path, bundle: Bundle) -> list[dict[str, str]]:
-    stages = yaml.safe_load((root / LOCK).read_text(encoding="utf-8"))["stages"]
+    stages = yaml_files.read_text((root / LOCK).read_text(encoding="utf-8"))["stages"]
     found: list[dict[str, str]] = stages.get(bundle.address, {}).get("outs", [])
     return found
 

@@ -11,6 +11,7 @@ from gradsiege.study.nowhere import check_places
 from gradsiege.study.placement import id_of
 from gradsiege.study.sections import Attack, Method
 from gradsiege.study.selection import LISTS
+from gradsiege.study.sizes import check_sizes
 
 
 def resolve(study: Study) -> Study:
@@ -44,6 +45,14 @@ def _check_ids(study: Study) -> None:
             if known.count(identifier) > 1:
                 raise StudyError(
                     f"{field}s: {identifier!r} stands twice; leave one out or give it another id"
+                )
+        folded: dict[str, Any] = {}
+        for identifier in known:
+            other = folded.setdefault(str(identifier).casefold(), identifier)
+            if other != identifier:
+                raise StudyError(
+                    f"{field}s: {other!r} and {identifier!r} differ in case alone and would share a folder on some file "
+                    "systems; give one another id"
                 )
 
 
@@ -94,6 +103,7 @@ def check(study: Study) -> None:
     for attack in study.attacks:
         _check_attack(attack, study)
     check_places(study)
+    check_sizes(study)
 
 
 def _check_counts(study: Study) -> None:

@@ -1,0 +1,82 @@
+"""Standard output whose reader leaves, whose disk is full, or whose terminal lacks a character."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from gradsiege.errors import ArtifactError, refused_by_machine
+
+# What a shell reports of a program that SIGPIPE ended, such as `yes | head -1`.
+READER_LEFT = 141
+
+
+def take_any_text() -> None:
+    """Let a terminal or pipe without UTF-8 show what it lacks as an escape; nobody loses a run to a dash."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def written_out() -> Iterator[None]:
+    """Write out what a command printed while its exit code can still tell; a reader who left ends it without a word.
+
+    A command that has failed keeps its own code.
+    """
+    streams = sys.stdout, sys.stderr
+    code: object = 0
+    try:
+        try:
+            yield
+        except SystemExit as leaving:
+            code = leaving.code
+            # The libraries of the command line answer a closed pipe with code 1.
+            if code == 1 and _is_of_a_pipe(leaving):
+                raise BrokenPipeError from None
+            _flush()
+            raise
+        _flush()
+    except BrokenPipeError:
+        _discard()
+        raise SystemExit(READER_LEFT if code in (0, 1, None) else code) from None
+    except OSError as error:
+        if not refused_by_machine(error):
+            raise
+        _discard()
+        complain(f"error: standard output: {refused_by_machine(error)}")
+        raise SystemExit(code or ArtifactError.exit_code) from None
+    finally:
+        sys.stdout, sys.stderr = streams
+
+
+def complain(message: str) -> None:
+    """Print a message to standard error, if it can be written; the exit code says the same in short."""
+    with suppress(OSError):
+        print(f"gradsiege: {message}", file=sys.stderr, flush=True)
+
+
+def _is_of_a_pipe(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, BrokenPipeError):
+        error = error.__context__
+    return error is not None
+
+
+def _flush() -> None:
+    # None: the stream was closed before the program began.
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _discard() -> None:
+    """Send what is left to nowhere, since the interpreter writes it out once more when it ends."""
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except OSError:
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
