@@ -74,14 +74,15 @@ def test_a_side_that_a_model_cannot_work_on(
         parse(raw)
 
 
-def test_a_pair_that_is_excluded_may_be_unfit(tiny_raw: Raw) -> None:
+def test_a_pair_that_never_meets_may_be_unfit(tiny_raw: Raw) -> None:
     raw = changed(tiny_raw, models=["lenet", "vgg11"])
     with pytest.raises(StudyError, match="vgg11 needs images"):
         parse(raw)
-    parse(raw | {"exclude": [{"dataset": "digits", "model": "vgg11"}]})
-    parse(raw | {"include": [{"model": "lenet"}]})
+    raw["datasets"] = [*raw["datasets"], {**raw["datasets"][0], "id": "large", "size": 32}]
+    apart = {"name": "vgg11", "only": {"dataset": "large"}}
+    parse(raw | {"models": ["lenet", apart]})
     with pytest.raises(StudyError, match="vgg11 needs images"):
-        parse(raw | {"exclude": [{"model": "vgg11", "defense": "none"}]})
+        parse(raw | {"models": ["lenet", apart | {"only": {"defense": "none"}}]})
 
 
 def test_a_side_that_a_prior_cannot_work_on(tiny_raw: Raw) -> None:
