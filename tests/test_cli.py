@@ -337,6 +337,50 @@ def test_the_result_of_another_observation_has_a_folder_of_its_own(
     assert verb("verify", *common) == 0, "the study's own cell is as it was"
 
 
+# ---- finished cells ----
+
+# One cell of each stage, and the cell that it cannot do without.
+REFUSED = {
+    "prior": ("digits/autoencoder/seed0", "fetch", "digits"),
+    "federate": ("digits/lenet/none/seed0", "fetch", "digits"),
+    "observe": (KEY, "federate", "digits/lenet/none/seed0"),
+    "attack": (ATTACK, "observe", KEY),
+    "score": (KEY, "attack", ATTACK),
+}
+
+
+def held(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("stage", REFUSED)
+def test_a_verb_that_is_refused_costs_no_finished_cell(
+    stage: str, verb: Verb, study_copy: Finished
+) -> None:
+    study, root = study_copy
+    key, upstream, needed = REFUSED[stage]
+    finished = parse_key(stage, key, study).folder(study, root)
+    before = held(finished)
+    for path in parse_key(upstream, needed, study).folder(study, root).glob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-1])
+    assert verb(stage, key, "--study", root / "tiny.yaml", "--root", root) == 4
+    assert held(finished) == before
+
+
+def test_a_source_that_is_gone_costs_no_finished_images(
+    verb: Verb, study_copy: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*arguments: object) -> None:
+        raise MissingError("the images are not on this machine")
+
+    study, root = study_copy
+    finished = parse_key("fetch", "digits", study).folder(study, root)
+    before = held(finished)
+    monkeypatch.setattr("gradsiege.datasets.fetch.prepare", gone)
+    assert verb("fetch", "digits", "--study", root / "tiny.yaml", "--root", root) == 5
+    assert held(finished) == before
+
+
 # ---- devices and engines ----
 
 WRONG = {
