@@ -124,12 +124,12 @@ def outside(kind: type, allowed: Range) -> list[float]:
     low = (
         []
         if allowed.low == -math.inf
-        else [allowed.low - 1, -1e30, *([allowed.low] * allowed.open_low)]
+        else [allowed.low - 1, -1e31, *([allowed.low] * allowed.open_low)]
     )
     high = (
         []
         if allowed.high == math.inf
-        else [allowed.high * 2 + 1, 1e30, *([allowed.high] * allowed.open_high)]
+        else [allowed.high * 2 + 1, 1e31, *([allowed.high] * allowed.open_high)]
     )
     if kind is int:
         return [int(value) for value in [*low, *high]] + [0.5, 3.0]
@@ -148,7 +148,7 @@ SPREAD = {
     "attacks.0.restarts": (1, 10**9),
     "protocols.0.images": (1, 10**9),
     "threat_models.0.rounds": (1, 10**9),
-    "federation.learning_rate": (1e-12, 1e3),
+    "federation.learning_rate": (1e-12, 1e6),
     "federation.decay": (0.0, 1.0),
     "federation.alpha": (1e-3, 1e6),
 }

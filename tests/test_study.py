@@ -166,7 +166,7 @@ WRONG = {
     ),
     "infinite": (
         change("federation.learning_rate", float("inf")),
-        "federation.learning_rate must be a number from 1e-12 to 1,000, not inf",
+        "federation.learning_rate must be a number from 1e-12 to 1,000,000, not inf",
     ),
     "sweep of one number": (
         change("defenses.1.sweep", {"sigma": 0.1}),

@@ -130,7 +130,7 @@ def test_batches_that_repeat_labels_test_no_chart_of_batches(claims: dict[str, C
                 {
                     "name": "photos",
                     "counts": {
-                        "train": 8,
+                        "train": 16,
                         "test": 8,
                         "aux": 8,
                         "public": 8,

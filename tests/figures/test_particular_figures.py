@@ -33,7 +33,7 @@ STUDY = {
         {
             "name": "photos",
             "size": 24,
-            "counts": {"train": 8, "test": 8, "aux": 8, "public": 8, "tune": 1, "victims": 64},
+            "counts": {"train": 16, "test": 8, "aux": 8, "public": 8, "tune": 1, "victims": 64},
         }
     ],
     "models": ["convnet"],

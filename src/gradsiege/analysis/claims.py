@@ -121,7 +121,9 @@ class Claim(Section):
     arms: list[Selector] = Field([], description="from the highest to the lowest (ordering)")
     needs: Selector = Field(Selector(), description="the setting of the source")
     transfers: bool = Field(
-        False, description="meant to hold elsewhere too, and so tested outside `needs` as well"
+        False,
+        strict=True,
+        description="meant to hold elsewhere too, and so tested outside `needs` as well",
     )
 
     @model_validator(mode="after")
