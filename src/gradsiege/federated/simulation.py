@@ -19,7 +19,6 @@ from gradsiege import catalogue, defenses
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.errors import ThreatModelError
 from gradsiege.federated.client import run_client
-from gradsiege.models import build
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.simulation import Simulate
@@ -69,7 +68,7 @@ def simulator(
     # Clients draw on the CPU, wherever the attack runs.
     seen = observation.to(torch.device("cpu"))
     defense = disclosed_defense(disclosure, shadow)
-    model = build(seen.model)
+    model = seen.model.build()
 
     def simulate(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensors:
         client = Client(

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+
+class Architecture(Protocol):
+    """A network whose weights come from elsewhere: `ModelSpec`, or `adapted.AdaptedModel` for a network of one's own."""
+
+    @property
+    def classes(self) -> int:
+        """Length of the logits."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+
+    def build(self) -> nn.Module:
+        """Return a network of its own, in evaluation mode."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return plain data that tells it from other architectures."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +46,19 @@ class ModelSpec:
     channels: int
     size: int
     bottleneck: int = 0
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        return (self.channels, self.size, self.size)
+
+    def build(self) -> nn.Module:
+        """Return the network, its weights drawn from a fixed seed."""
+        return build(self)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the fields as plain data."""
+        return asdict(self)
 
 
 def build(spec: ModelSpec, generator: torch.Generator | None = None) -> nn.Module:

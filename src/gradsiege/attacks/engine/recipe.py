@@ -13,7 +13,6 @@ from gradsiege.attacks.engine.optimizer import Optimizer
 from gradsiege.attacks.engine.regularizers import Regularizer
 from gradsiege.attacks.engine.spaces import Pixels, Space
 from gradsiege.attacks.engine.variables import Variables
-from gradsiege.models import build
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.threat_model import ThreatModel
@@ -53,7 +52,7 @@ class Knowledge:
 
     def model(self) -> nn.Module:
         """Return the architecture of the global model, its weights left at their initial values."""
-        return build(self.observation.model)
+        return self.observation.model.build()
 
     def pixels(self) -> Pixels:
         """Return the pixel space of the private images."""
