@@ -214,7 +214,7 @@ def _copy(network: nn.Module) -> nn.Module:
 def _make_pure(part: nn.Module) -> None:
     """Keep a layer from writing into its input or its statistics. Its weights stay where they are."""
     if isinstance(getattr(part, "inplace", None), bool):
-        part.inplace = False
+        setattr(part, "inplace", False)  # noqa: B010
     if type(part) is nn.BatchNorm2d and part.affine and part.track_running_stats:
         part.__class__ = BatchNorm2d
     elif isinstance(part, _BatchNorm) and not isinstance(part, BatchNorm2d):

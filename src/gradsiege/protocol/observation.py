@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradsiege import artifacts
 from gradsiege.errors import ModelError
@@ -63,6 +63,15 @@ class Observation:
     statistics: Tensors = field(default_factory=dict)
     later: tuple[Round, ...] = ()
     progress: tuple[float, ...] = ()
+
+    @classmethod
+    def of(
+        cls, model: nn.Module, update: Any, image_shape: tuple[int, int, int], **more: Any
+    ) -> Observation:
+        """Return the observation of an update that was recorded elsewhere; see `protocol.recorded.recorded`."""
+        from gradsiege.protocol.recorded import recorded
+
+        return recorded(model, update, image_shape, **more)
 
     def to(self, device: torch.device) -> Observation:
         """Return the observation with all tensors on a device."""
