@@ -10,11 +10,12 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONHASHSEED := 0
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup reproduce test test-package test-pipeline test-faults test-faults-stages test-faults-runs \
+.PHONY: help setup reproduce test test-package test-pipeline test-random test-faults test-faults-stages test-faults-runs \
 	test-cluster slurm-packages test-services lint benchmark keep format lock clean
 help:
 	@echo "make reproduce   set up, run the default study, name its report"
 	@echo "make test        set up, run every test that needs no GPU and no cluster"
+	@echo "make test-random  the tests of properties, on examples that nobody has tried yet"
 	@echo "make test-faults kill, starve and mislead every stage, and look what becomes of it"
 	@echo "make test-cluster  as root: install Slurm, run a study on one node of it"
 	@echo "make test-services  replay a thousand cells into MLflow on PostgreSQL (Debian: postgresql)"
@@ -50,6 +51,10 @@ test-package:
 
 test-pipeline:
 	$(BIN)/pytest $(SHOWN)
+
+# Not part of `make test`, whose examples are the same on every run. A failure names the example and how to repeat it.
+test-random: setup
+	$(BIN)/pytest -m hypothesis --hypothesis-profile=random tests
 
 # Not part of `make test`: it takes minutes. As root it also mounts small disks to fill; GRADSIEGE_FAULTS=seed repeats a run's moments.
 test-faults: setup

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
+from hypothesis import settings
 
 from gradsiege.cells import cells
 from gradsiege.cli import main
+from gradsiege.seeds import seed_for
 from gradsiege.study import Study, load, parse
+
+# The same examples on every machine and every day; `pytest --hypothesis-profile=random` draws others, and says how to repeat one.
+settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
+settings.register_profile("random", database=None, deadline=None, print_blob=True)
+settings.load_profile("fixed")
 
 # Engines round differently, and a measurement may choose another one the next time: results are compared bit by bit here.
 os.environ["GRADSIEGE_ENGINE"] = "loop"
@@ -56,6 +66,23 @@ TINY: dict[str, Any] = {
     "figures": ["gallery", "privacy_utility"],
 }
 FILE = "tiny.yaml"
+
+
+def _seed_all(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Give every test the same global random numbers, alone or in any order; fixtures between tests begin at seed 0."""
+    _seed_all(seed_for(request.node.name))
+    yield
+    _seed_all(0)
+
+
+_seed_all(0)
 
 
 @pytest.fixture

@@ -137,20 +137,32 @@ WRONG = {
     ),
     "excluded seed": (change("exclude", [{"seed": 7}]), "exclude: seed 7 is not in the study"),
     # A value of the wrong type or out of range.
-    "not a number": (change("victims", "many"), "victims: Input should be a valid integer"),
-    "a fraction": (change("victims", 2.5), "victims: Input should be a valid integer"),
-    "zero": (change("attacks.0.iterations", 0), "iterations: Input should be greater than 0"),
-    "negative seed": (change("seeds", [-1]), "seeds.0: Input should be greater than or equal to 0"),
+    "not a number": (
+        change("victims", "many"),
+        "victims must be a whole number from 1 to 1,000,000,000, not 'many'",
+    ),
+    "a fraction": (
+        change("victims", 2.5),
+        "victims must be a whole number from 1 to 1,000,000,000, not 2.5",
+    ),
+    "zero": (
+        change("attacks.0.iterations", 0),
+        "attacks.inverting_gradients.iterations must be a whole number from 1 to 1,000,000,000, not 0",
+    ),
+    "negative seed": (
+        change("seeds", [-1]),
+        "seeds.0 must be a whole number from 0 to 9,223,372,036,854,775,807, not -1",
+    ),
     "too small": (
         change("datasets.0.size", 8),
-        "size: Input should be greater than or equal to 16",
+        "datasets.digits.size must be a whole number from 16 to 512, not 8",
     ),
     "not a list": (change("defenses", "none"), "defenses: Input should be a valid list"),
     "nothing": (change("defenses", None), "defenses: Input should be a valid list"),
     "empty item": (change("defenses.0", None), "name: Input should be a valid string"),
     "parameter type": (
         change("defenses.1.parameters.sigma", "much"),
-        "defenses.gaussian: parameter 'sigma' of gaussian: Input should be a valid number",
+        "defenses.gaussian: parameter 'sigma' of gaussian must be a number from 0 to 1,000,000, not 'much'",
     ),
     "parameters as a list": (
         change("defenses.1.parameters", [1]),
@@ -158,11 +170,11 @@ WRONG = {
     ),
     "not a finite number": (
         change("defenses.1.parameters.sigma", float("nan")),
-        "parameter 'sigma' of gaussian: Input should be a finite number",
+        "parameter 'sigma' of gaussian must be a number from 0 to 1,000,000, not nan",
     ),
     "infinite": (
         change("federation.learning_rate", float("inf")),
-        "federation.learning_rate: Input should be a finite number",
+        "federation.learning_rate must be a number from 1e-12 to 1,000, not inf",
     ),
     "sweep of one number": (
         change("defenses.1.sweep", {"sigma": 0.1}),

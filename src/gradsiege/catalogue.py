@@ -1,7 +1,8 @@
 """What can stand in a study file, read from the sources of the methods themselves.
 
 A method is one module in the folder of its kind. It declares, as plain literals, ``VERSION`` (raised when
-its science changes), optionally ``ARMS`` and ``REQUIRES``, and a dataclass ``Parameters``. A module of counters
+its science changes), optionally ``ARMS`` and ``REQUIRES``, what it asks of the side of an image (``SIDE_MULTIPLE``: a number, or the
+parameter that holds it; ``SIDE_LEAST``) and of the number of images that it learns from (``LEAST_IMAGES``), and a dataclass ``Parameters`` whose annotations are ranges (`gradsiege.ranges`). A module of counters
 holds several, one function each, which share ``VERSION`` and ``REQUIRES``. The catalogue reads these with `ast` instead of importing the module, so that checking a study file or planning
 ten thousand cells costs milliseconds and loads no torch.
 """
@@ -13,10 +14,9 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import GenericAlias
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, ValidationError, create_model
-
+from gradsiege import ranges
 from gradsiege.errors import StudyError, nearest
 
 KINDS = {
@@ -30,6 +30,7 @@ KINDS = {
 }
 SCALARS: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
 REQUIRED = object()
+LITERALS = ("VERSION", "ARMS", "REQUIRES", "SIDE_MULTIPLE", "SIDE_LEAST", "LEAST_IMAGES")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class Entry:
     arms: tuple[str, ...] = ("faithful",)
     requires: tuple[str, ...] = ()
     parameters: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    side_multiple: int | str = 1
+    side_least: int = 1
+    least_images: int = 1
 
     @property
     def module(self) -> str:
@@ -57,28 +61,43 @@ class Entry:
                     f"{place}: {self.name} has no parameter {key!r}; "
                     + nearest(key, list(self.parameters))
                 )
-        fields: dict[str, Any] = {
-            key: (kind, ...) if default is REQUIRED else (kind, default)
-            for key, (kind, default) in self.parameters.items()
-        }
-        config = ConfigDict(extra="forbid", allow_inf_nan=False)
-        model = create_model(self.name, __config__=config, **fields)
-        try:
-            return model.model_validate(given).model_dump()
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise StudyError(
-                f"{place}: parameter {key!r} of {self.name}: {first['msg']}"
-            ) from error
+        values = {}
+        for key, (kind, default) in self.parameters.items():
+            if key not in given and default is REQUIRED:
+                raise StudyError(f"{place}: parameter {key!r} of {self.name} is missing")
+            try:
+                # A default stays as it is declared.
+                values[key] = (
+                    ranges.fitted(given[key], kind, written=True) if key in given else default
+                )
+            except ValueError as error:
+                raise StudyError(f"{place}: parameter {key!r} of {self.name} {error}") from None
+        kinds = {key: kind for key, (kind, _) in self.parameters.items()}
+        wrong = ranges.contradiction(values, kinds)
+        if wrong:
+            raise StudyError(f"{place}: parameter {wrong[0]!r} of {self.name} {wrong[1]}")
+        return values
+
+    def refused_side(self, size: int, parameters: dict[str, Any]) -> str:
+        """Return why the method cannot work on square images of `size` pixels, or an empty string."""
+        step = (
+            parameters[self.side_multiple]
+            if isinstance(self.side_multiple, str)
+            else self.side_multiple
+        )
+        if size < self.side_least:
+            return f"{self.name} needs images of at least {self.side_least} px, not {size}"
+        if size % step:
+            return f"{self.name} needs a size that is a multiple of {step}, not {size} px"
+        return ""
 
 
 def _annotation(node: ast.expr) -> Any:
-    """Turn the annotation of a parameter into a type: scalars, unions with None, Literal, tuples."""
+    """Turn the annotation of a parameter into a type: scalars, ranges, unions with None, Literal, tuples."""
     if isinstance(node, ast.Constant) and node.value is None:
         return type(None)
     if isinstance(node, ast.Name):
-        return SCALARS[node.id]
+        return SCALARS[node.id] if node.id in SCALARS else ranges.ALIASES[node.id]
     if isinstance(node, ast.BinOp):
         return _annotation(node.left) | _annotation(node.right)
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
@@ -86,7 +105,20 @@ def _annotation(node: ast.expr) -> Any:
             return Literal.__getitem__(ast.literal_eval(node.slice))
         if node.value.id == "tuple" and isinstance(node.slice, ast.Tuple):
             return GenericAlias(tuple, (_annotation(node.slice.elts[0]), ...))
+        if node.value.id == "Annotated" and isinstance(node.slice, ast.Tuple):
+            plain, *rules = node.slice.elts
+            return Annotated.__class_getitem__(  # type: ignore[attr-defined]
+                (_annotation(plain), *(_rule(rule) for rule in rules))
+            )
     raise TypeError(f"unsupported parameter annotation: {ast.unparse(node)}")
+
+
+def _rule(node: ast.expr) -> Any:
+    """Turn one rule of an annotation, such as ``Range(0, 1)``, into what it is."""
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        raise TypeError(f"unsupported rule of a parameter: {ast.unparse(node)}")
+    named = {key.arg or "": ast.literal_eval(key.value) for key in node.keywords}
+    return ranges.RULES[node.func.id](*map(ast.literal_eval, node.args), **named)
 
 
 def _parameters(body: list[ast.stmt]) -> dict[str, tuple[Any, Any]]:
@@ -108,7 +140,7 @@ def _literals(body: list[ast.stmt]) -> dict[str, Any]:
     for statement in body:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
             name = statement.targets[0].id
-            if name in ("VERSION", "ARMS", "REQUIRES"):
+            if name in LITERALS:
                 found[name] = ast.literal_eval(statement.value)
     return found
 
@@ -127,6 +159,9 @@ def _read(kind: str, path: Path) -> Entry | None:
         arms=tuple(literals.get("ARMS", ("faithful",))),
         requires=tuple(literals.get("REQUIRES", ())),
         parameters=_parameters(tree.body),
+        side_multiple=literals.get("SIDE_MULTIPLE", 1),
+        side_least=literals.get("SIDE_LEAST", 1),
+        least_images=literals.get("LEAST_IMAGES", 1),
     )
 
 

@@ -244,9 +244,10 @@ def list_names(
         str, typer.Argument(help="datasets, models, priors, defenses, attacks, ...")
     ] = "",
 ) -> None:
-    """Print every name that may stand in a study file, with its parameters and defaults."""
+    """Print every name that may stand in a study file, with its parameters, defaults and ranges."""
     from gradsiege import catalogue
     from gradsiege.errors import nearest
+    from gradsiege.ranges import described
     from gradsiege.study import FIXED
 
     kinds = [*catalogue.KINDS, *FIXED]
@@ -262,9 +263,9 @@ def list_names(
     for entry in catalogue.entries(kind).values():
         arms = "" if entry.arms == ("faithful",) else f"  [arms: {', '.join(entry.arms)}]"
         typer.echo(f"{entry.name}  v{entry.version}  {entry.summary}{arms}")
-        for key, (_, default) in entry.parameters.items():
+        for key, (kind, default) in entry.parameters.items():
             shown = "required" if default is catalogue.REQUIRED else repr(default)
-            typer.echo(f"    {key}: {shown}")
+            typer.echo(f"    {key}: {shown}  ({described(kind)})")
 
 
 @app.command(epilog="Example: `gradsiege claims --study config/quick.yaml`")

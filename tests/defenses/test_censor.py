@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from gradsiege import defenses
 from gradsiege.defenses.base import Client
 from gradsiege.defenses.censor import orthogonal, released
-from gradsiege.errors import StudyError
 from gradsiege.federated.client import run_client
 from gradsiege.protocol.local_update import Tensors, apply_update, loss
 
@@ -27,7 +26,7 @@ def pair(seed: int, size: int, length: float) -> tuple[torch.Tensor, torch.Tenso
     return value / value.norm() * length, torch.randn(size, generator=generator)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 999), st.integers(2, 60), st.floats(1e-4, 1e3))
 def test_faithful_directions_are_orthogonal_and_as_long_as_the_gradient(
     seed: int, size: int, length: float
@@ -141,5 +140,5 @@ def test_the_released_choice_prefers_what_is_left_of_the_gradient(
 
 
 def test_no_trial_at_all_is_refused() -> None:
-    with pytest.raises(StudyError, match="trials must be at least 1, not 0"):
+    with pytest.raises(ValueError, match=r"trials must be a whole number from 1 to .*, not 0"):
         defenses.build("censor", {"trials": 0})

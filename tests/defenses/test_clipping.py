@@ -9,13 +9,10 @@ from hypothesis import strategies as st
 
 from gradsiege import defenses
 from gradsiege.defenses.base import Client
-from gradsiege.errors import StudyError
 from gradsiege.protocol.local_update import norm
 
 
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 1000), st.floats(-3, 3), st.floats(0.01, 10))
 def test_an_upload_is_no_longer_than_the_bound(
     bystander: Callable[[int], Client], seed: int, scale: float, bound: float
@@ -46,5 +43,5 @@ def test_an_update_of_zeros_stays_one(bystander: Callable[[int], Client]) -> Non
 
 
 def test_a_bound_must_be_positive() -> None:
-    with pytest.raises(StudyError, match="clipping: bound must be positive, not 0"):
+    with pytest.raises(ValueError, match=r"bound must be a number from 1e-12 to .*, not 0"):
         defenses.build("clipping", {"bound": 0.0})

@@ -10,7 +10,6 @@ import torch
 from gradsiege import defenses
 from gradsiege.cells import cells
 from gradsiege.defenses.base import Client
-from gradsiege.errors import StudyError
 from gradsiege.federated.client import run_client
 from gradsiege.models import build
 from gradsiege.models.bottleneck import divergence, sampled
@@ -100,5 +99,5 @@ def test_a_study_runs_through_and_the_observation_names_the_bottleneck(
 
 
 def test_a_code_without_units_is_refused() -> None:
-    with pytest.raises(StudyError, match="units must be at least 1, not 0"):
+    with pytest.raises(ValueError, match=r"units must be a whole number from 1 to .*, not 0"):
         defenses.build("precode", {"units": 0})

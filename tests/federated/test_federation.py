@@ -17,7 +17,7 @@ from gradsiege.protocol.local_update import LocalTraining, Step, Tensors, split_
 torch.set_num_threads(1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(1, 12), st.integers(12, 200), st.integers(0, 5), st.sampled_from([0.05, 0.5, 50.0])
 )

@@ -24,7 +24,7 @@ PAPER = [8, 32, 128, 512, 8, 32, 128, 512, 1]
 CONFIG = Path(__file__).parents[2] / "config" / "paper" / "shadow.yaml"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(1, 5), st.integers(0, 100))
 def test_clients_have_their_sizes_share_no_image_and_hold_the_classes_alike(
     wanted: list[int], classes: int, seed: int

@@ -24,7 +24,7 @@ Finished = tuple[Study, Path]
 TIMES = ["seconds", "peak_memory"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 60), st.integers(2, 7), st.integers(0, 1000))
 def test_micro_f1_of_one_label_per_image_is_the_accuracy(
     images: int, classes: int, seed: int

@@ -22,7 +22,7 @@ def is_bijection(order: Tensor) -> bool:
     return order.dtype == torch.int64 and sorted(order.tolist()) == list(range(len(order)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(order=st.integers(1, 12).flatmap(lambda n: st.permutations(range(n))))
 def test_a_planted_permutation_is_found(order: list[int]) -> None:
     truths = batch(len(order))
@@ -62,7 +62,7 @@ def test_two_reconstructions_cannot_claim_one_victim() -> None:
     assert (assigned == 0).sum() == 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), failed=st.sets(st.integers(0, 5)))
 def test_the_total_cost_is_the_smallest_and_failures_do_not_disturb_the_rest(
     seed: int, failed: set[int]

@@ -23,7 +23,7 @@ ROWS = st.integers(1, 8).flatmap(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=ROWS)
 def test_it_is_the_multiset_intersection(rows: list[tuple[list[int], list[int]]]) -> None:
     inferred, true = (torch.tensor(column) for column in zip(*rows, strict=True))

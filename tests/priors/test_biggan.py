@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from gradsiege.errors import GradSiegeError, MissingError
+from gradsiege.errors import GradSiegeError, MissingError, StudyError
 from gradsiege.priors import biggan, published_weights
 from gradsiege.priors.biggan import Attention, BigGAN, Block, Parameters, load, train
 from gradsiege.priors.biggan_weights import converted
@@ -224,5 +224,5 @@ def test_what_is_not_the_file_is_refused(
     torch.save({"weights": print}, tmp_path / biggan.FILE)
     with pytest.raises(GradSiegeError, match="without running code"):
         train(images, images, Parameters(), random)
-    with pytest.raises(ValueError, match="256 pixels"):
+    with pytest.raises(StudyError, match="256 pixels"):
         BigGAN(4, 3, 48)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
+from gradsiege.ranges import AnyNumber, CountOrZero
 from gradsiege.study import Identifier, Section
 
 Rule = Literal["value_within", "difference_sign", "at_most", "at_least", "equivalent", "ordering"]
@@ -25,7 +26,7 @@ Scored = Literal[
     "protected_psnr", "protected_rms", "protected_peak",
 ]  # fmt: skip
 Metric = Scored | Utility | Explained
-Values = dict[Metric, float]
+Values = dict[Metric, AnyNumber]
 _NAMES = {"type": "array", "items": {"type": "string"}}
 
 
@@ -68,7 +69,7 @@ class Selector(Section):
     attack: Item = Field({})
     prior: Item = Field({})
     federation: dict[str, Any] = Field({})
-    round: int | None = Field(None, ge=0)
+    round: CountOrZero | None = Field(None)
 
     def given(self) -> dict[str, dict[str, Any]]:
         """The fields that select something, without `round`."""

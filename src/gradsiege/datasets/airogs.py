@@ -9,6 +9,7 @@ from pathlib import Path
 from gradsiege.datasets.formats.pictures import Row, images_in, list_files
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin
+from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -26,7 +27,7 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """No parameters: there is no official test part with labels."""
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin, inside
+from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -29,7 +30,7 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`attribute`: the class is whether a face has it; `from_test`: roles that are dealt from the official test part."""
 
     attribute: str = "Smiling"

@@ -8,6 +8,7 @@ from pathlib import Path
 from gradsiege.datasets.formats.cifar_binary import list_archive
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin
+from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -25,7 +26,7 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`from_test`: roles that are dealt from the official test part; the others never are."""
 
     from_test: tuple[str, ...] = ("test",)

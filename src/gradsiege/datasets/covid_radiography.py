@@ -8,6 +8,7 @@ from pathlib import Path
 from gradsiege.datasets.formats.pictures import Row, images_in, list_files
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin, inside
+from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -25,7 +26,7 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`classes`: folders, in the order of their labels; Shadow's paper has normal (0) and COVID (1)."""
 
     classes: tuple[str, ...] = ("Normal", "COVID")

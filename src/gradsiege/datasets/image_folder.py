@@ -9,6 +9,7 @@ from typing import Literal
 from gradsiege.datasets.formats.pictures import Row, class_folders, images_in, list_files
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin, inside
+from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -24,7 +25,7 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`path`: the folder, relative to the data root; `sharing`: whether images and reconstructions may be passed on.
 
     `from_test`: roles that are dealt from the subfolder test, if there is one.

@@ -11,6 +11,7 @@ from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin, inside
 from gradsiege.errors import StudyError
+from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -28,7 +29,7 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`file`: the table, relative to the data root; `sharing`: whether images and reconstructions may be passed on.
 
     `from_test`: roles that are dealt from the part test, if the table names one.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from gradsiege.datasets.formats.pictures import Row, class_folders, images_in, list_files
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin
+from gradsiege.ranges import Checked, Range
 
 VERSION = 1
 
@@ -26,10 +28,10 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`classes`: synset folders that must be there; `from_test`: roles that are dealt from the validation part."""
 
-    classes: int = 1000
+    classes: Annotated[int, Range(2, 1000)] = 1000
     from_test: tuple[str, ...] = ("test",)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gradsiege.datasets.formats import medmnist
+from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -33,7 +34,7 @@ ORIGIN = medmnist.origin(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`resolution` of the published file in pixels; `from_test`: roles that are dealt from the official test part."""
 
     resolution: Literal[28, 64, 128, 224] = 28

@@ -12,6 +12,7 @@ from gradsiege.datasets.formats.idx import read_idx
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.splits import Bytes, Integers
 from gradsiege.datasets.supply import File, Origin
+from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -29,7 +30,7 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`from_test`: roles that are dealt from the official test part; the others never are."""
 
     from_test: tuple[str, ...] = ("test",)

@@ -9,6 +9,7 @@ from typing import Literal
 from gradsiege.datasets.formats.pictures import Row, images_in, list_files
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin
+from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -25,7 +26,7 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`domain`: the style."""
 
     domain: Literal["photo", "art_painting", "cartoon", "sketch"] = "photo"

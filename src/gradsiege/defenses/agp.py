@@ -19,6 +19,7 @@ from gradsiege.defenses.tip_ranking import (
     trained_model,
 )
 from gradsiege.protocol.local_update import LocalTraining, Step, Tensors
+from gradsiege.ranges import Checked, PositiveSize, Probability, Share, Spread
 
 VERSION = 1
 ARMS = ("faithful", "as_released")
@@ -26,7 +27,7 @@ SWITCHES = ("every_channel", "epochs_miscounted", "scaled_by_rate")
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """The constants of TIP's comparison, and three switches (None: as the arm has it).
 
     Attributes:
@@ -38,11 +39,11 @@ class Parameters:
         scaled_by_rate: multiply the noise by the learning rate.
     """
 
-    kept: float = 0.25
-    epsilon: float = 5.0
-    delta: float = 1e-5
-    clip: float = 5.0
-    noise_norm: float | None = None
+    kept: Share = 0.25
+    epsilon: PositiveSize = 5.0
+    delta: Probability = 1e-5
+    clip: PositiveSize = 5.0
+    noise_norm: Spread | None = None
     every_channel: bool | None = None
     epochs_miscounted: bool | None = None
     scaled_by_rate: bool | None = None

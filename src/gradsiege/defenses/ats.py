@@ -12,12 +12,13 @@ from gradsiege.defenses.base import Client, Defense
 from gradsiege.protocol.ats_operations import apply
 from gradsiege.protocol.ats_policies import LONGEST, POOL, parse_policy
 from gradsiege.protocol.local_update import Step
+from gradsiege.ranges import Checked
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`policies`, each up to three entries of the pool; an image gets one of them at random.
 
     The default is the released pair for ResNet-20 on CIFAR-100. Without any policy an image gets three

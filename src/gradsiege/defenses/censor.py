@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from gradsiege.defenses.base import Client, Defense
-from gradsiege.errors import StudyError
 from gradsiege.protocol.local_update import Tensors, apply_update, loss
+from gradsiege.ranges import Checked, Count, CountOrZero, Rate
 
 VERSION = 1
 ARMS = ("faithful", "as_released")
@@ -20,7 +20,7 @@ RELEASED_ROUNDS = 10
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """The released constants.
 
     Attributes:
@@ -29,9 +29,9 @@ class Parameters:
         rounds: how many rounds are defended. None: all of them in the faithful arm, the first 10 (epochs) as released.
     """
 
-    trials: int = 20
-    step: float = 1e-4
-    rounds: int | None = None
+    trials: Count = 20
+    step: Rate = 1e-4
+    rounds: CountOrZero | None = None
 
 
 def orthogonal(value: Tensor, direction: Tensor) -> Tensor:
@@ -137,6 +137,4 @@ class Censor(Defense):
 
 def build(parameters: Parameters, arm: str) -> Defense:
     """Return the defense."""
-    if parameters.trials < 1:
-        raise StudyError(f"censor: trials must be at least 1, not {parameters.trials}")
     return Censor(parameters, arm)

@@ -6,17 +6,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gradsiege.defenses.base import Client, Defense
-from gradsiege.errors import StudyError
 from gradsiege.protocol.local_update import Tensors, norm
+from gradsiege.ranges import Checked, PositiveSize
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`bound` is the largest l2 norm C of an upload, over all tensors together, in gradient units."""
 
-    bound: float = 4.0
+    bound: PositiveSize = 4.0
 
 
 class Clipping(Defense):
@@ -43,7 +43,5 @@ class Clipping(Defense):
 
 
 def build(parameters: Parameters, arm: str) -> Defense:
-    """Return the defense; the bound must be positive."""
-    if parameters.bound <= 0:
-        raise StudyError(f"clipping: bound must be positive, not {parameters.bound}")
+    """Return the defense."""
     return Clipping(parameters)

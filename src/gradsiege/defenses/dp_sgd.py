@@ -12,6 +12,7 @@ from torch.func import vmap
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.errors import StudyError
 from gradsiege.protocol.local_update import Step, Tensors, functional_gradient
+from gradsiege.ranges import Checked, PositiveSize, Probability, Spread
 
 VERSION = 1
 # Images whose gradients are held at once.
@@ -21,15 +22,15 @@ ORDERS = [1 + x / 50 for x in range(1, 500)] + list(range(11, 256))
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """Clipping bound C of an image's gradient, deviation of the noise in units of C, and the delta of the account.
 
     A `noise_multiplier` of 0 leaves the clipping alone: the control that tells noise and clipping apart.
     """
 
-    bound: float = 1.0
-    noise_multiplier: float = 1.0
-    delta: float = 1e-5
+    bound: PositiveSize = 1.0
+    noise_multiplier: Spread = 1.0
+    delta: Probability = 1e-5
 
 
 def epsilon(
@@ -52,15 +53,16 @@ def epsilon(
     """
     from opacus.accountants import PRVAccountant, RDPAccountant
 
-    if noise_multiplier == 0:
+    if noise_multiplier**2 == 0:
         return float("inf")
     if accountant == "prv":
         tight = PRVAccountant()
         tight.history = [(noise_multiplier, sample_rate, steps)]
-        return float(tight.get_epsilon(delta))
+        return max(0.0, float(tight.get_epsilon(delta)))
     renyi = RDPAccountant()
     renyi.history = [(noise_multiplier, sample_rate, steps)]
-    return float(renyi.get_epsilon(delta, alphas=ORDERS))
+    # With a large delta the conversion falls below zero, which is as good as zero.
+    return max(0.0, float(renyi.get_epsilon(delta, alphas=ORDERS)))
 
 
 def per_sample_gradients(step: Step, images: Tensor, labels: Tensor) -> Tensors:
@@ -134,9 +136,4 @@ class DpSgd(Defense):
 
 def build(parameters: Parameters, arm: str) -> Defense:
     """Return the defense."""
-    if parameters.bound <= 0 or parameters.noise_multiplier < 0:
-        raise StudyError(
-            "dp_sgd: bound must be positive and noise_multiplier not negative, "
-            f"not {parameters.bound} and {parameters.noise_multiplier}"
-        )
     return DpSgd(parameters)

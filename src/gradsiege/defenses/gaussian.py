@@ -9,15 +9,16 @@ import torch
 
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.protocol.local_update import Tensors
+from gradsiege.ranges import Checked, Spread
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`sigma` is the deviation of the noise in gradient units."""
 
-    sigma: float = 0.01
+    sigma: Spread = 0.01
 
 
 class Gaussian(Defense):

@@ -10,15 +10,16 @@ from torch import Tensor
 
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.protocol.local_update import Tensors
+from gradsiege.ranges import Checked, Spread
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`scale` is the b of the density exp(-|x| / b) / (2 b), in gradient units; the deviation is b sqrt(2)."""
 
-    scale: float = 0.01
+    scale: Spread = 0.01
 
 
 def laplace(shape: torch.Size, generator: torch.Generator) -> Tensor:

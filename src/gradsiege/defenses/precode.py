@@ -10,20 +10,20 @@ from torch import Tensor
 from torch.func import grad
 
 from gradsiege.defenses.base import Client, Defense
-from gradsiege.errors import StudyError
 from gradsiege.models import ModelSpec
 from gradsiege.models.bottleneck import divergence, sampled
 from gradsiege.protocol.local_update import Step, Tensors, loss
+from gradsiege.ranges import Checked, Weight, Width
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """Units of the code, and the weight beta of its divergence in the loss: 256 and 1e-3 in the release."""
 
-    units: int = 256
-    beta: float = 1e-3
+    units: Width = 256
+    beta: Weight = 1e-3
 
 
 class Precode(Defense):
@@ -67,6 +67,4 @@ class Precode(Defense):
 
 def build(parameters: Parameters, arm: str) -> Defense:
     """Return the defense."""
-    if parameters.units < 1:
-        raise StudyError(f"precode: units must be at least 1, not {parameters.units}")
     return Precode(parameters)

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from gradsiege.defenses.base import Client, Defense
-from gradsiege.errors import StudyError
 from gradsiege.protocol.local_update import Tensors
+from gradsiege.ranges import Checked, Count
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`levels` is s, the number of steps between zero and the norm of a tensor."""
 
-    levels: int = 16
+    levels: Count = 16
 
 
 def quantize(value: Tensor, levels: int, generator: torch.Generator) -> Tensor:
@@ -59,6 +59,4 @@ class Quantization(Defense):
 
 def build(parameters: Parameters, arm: str) -> Defense:
     """Return the defense."""
-    if parameters.levels < 1:
-        raise StudyError(f"quantization: levels must be at least 1, not {parameters.levels}")
     return Quantization(parameters)

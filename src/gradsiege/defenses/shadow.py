@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from gradsiege.priors.shadow_generator import find_latents, load, project
 from gradsiege.protocol.local_update import Step, Tensors
 from gradsiege.protocol.local_update import gradient as gradient_of
 from gradsiege.protocol.observation import group
+from gradsiege.ranges import AtMost, Checked, CountOrZero, PositiveSize, Range, Rate, Share, Spread
 
 VERSION = 2
 ARMS = ("faithful", "as_released")
@@ -42,7 +43,7 @@ COEFFICIENTS = {"gradient": 1e-2, "statistics": 1e-2, "variation": 1e-5, "norm":
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """The released constants, the search budget, a control, and the switches (None: as the arm has it).
 
     Attributes:
@@ -68,18 +69,18 @@ class Parameters:
         unsynchronised_heads: the clients start with another last layer than the server (`shadow_head`).
     """
 
-    amplitude: float = 0.19
-    temperature: float = 20.0
-    kept: float = 0.3
-    weight_low: float = 0.1
-    weight_high: float = 0.5
-    memory: float = 0.1
-    phase: float = 0.2
-    shadow_steps: int = 5
-    shadow_rate: float | None = None
-    shadow_average: float = 0.5
-    latent_steps: int = 500
-    latent_rate: float = 1e-2
+    amplitude: Spread = 0.19
+    temperature: PositiveSize = 20.0
+    kept: Share = 0.3
+    weight_low: Annotated[float, Range(0, 1), AtMost("weight_high")] = 0.1
+    weight_high: Share = 0.5
+    memory: Share = 0.1
+    phase: Share = 0.2
+    shadow_steps: CountOrZero = 5
+    shadow_rate: Rate | None = None
+    shadow_average: Share = 0.5
+    latent_steps: CountOrZero = 500
+    latent_rate: Rate = 1e-2
     control: Literal[
         "none", "gaussian", "shuffled_map", "map_only", "cam_only", "constant_amplitude"
     ] = "none"

@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.protocol.local_update import Tensors
+from gradsiege.ranges import Checked
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`scale` of a tensor's signs: the ``mean_magnitude`` of its coordinates, or ``one``."""
 
     scale: Literal["mean_magnitude", "one"] = "mean_magnitude"

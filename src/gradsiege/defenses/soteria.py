@@ -13,8 +13,8 @@ from torch.func import functional_call, jvp, vjp, vmap
 
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.defenses.magnitudes import below_percentile, smallest
-from gradsiege.errors import StudyError
 from gradsiege.protocol.local_update import Step, Tensors
+from gradsiege.ranges import Checked, CountOrZero, Percent, PositiveSize
 
 VERSION = 1
 HEAD = "head.weight"
@@ -23,7 +23,7 @@ AT_ONCE = 128
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """Percentage of features whose columns are zeroed, and how features are ranked.
 
     Attributes:
@@ -35,10 +35,10 @@ class Parameters:
             federation); 0 computes them exactly, with one backward pass per feature.
     """
 
-    prune: float = 60.0
+    prune: Percent = 60.0
     rule: Literal["approximation", "jacobian"] = "approximation"
-    constant: float = 0.1
-    probes: int = 0
+    constant: PositiveSize = 0.1
+    probes: CountOrZero = 0
 
 
 def representation(model: nn.Module, state: Tensors, images: Tensor) -> Tensor:
@@ -155,6 +155,4 @@ class Soteria(Defense):
 
 def build(parameters: Parameters, arm: str) -> Defense:
     """Return the defense."""
-    if not 0 <= parameters.prune <= 100:
-        raise StudyError(f"soteria: prune lies in 0..100, not {parameters.prune}")
     return Soteria(parameters)

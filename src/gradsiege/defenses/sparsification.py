@@ -7,17 +7,17 @@ from typing import Any
 
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.defenses.magnitudes import below_percentile, smallest
-from gradsiege.errors import StudyError
 from gradsiege.protocol.local_update import Tensors
+from gradsiege.ranges import Checked, Percent
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`percent` of a tensor's coordinates, those of least magnitude, are zeroed."""
 
-    percent: float = 90.0
+    percent: Percent = 90.0
 
 
 class Sparsification(Defense):
@@ -47,6 +47,4 @@ class Sparsification(Defense):
 
 def build(parameters: Parameters, arm: str) -> Defense:
     """Return the defense."""
-    if not 0 <= parameters.percent <= 100:
-        raise StudyError(f"sparsification: percent lies in 0..100, not {parameters.percent}")
     return Sparsification(parameters)

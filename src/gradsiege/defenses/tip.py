@@ -26,6 +26,7 @@ from gradsiege.defenses.tip_ranking import (
 )
 from gradsiege.protocol.local_update import Step, Tensors
 from gradsiege.protocol.observation import group
+from gradsiege.ranges import Checked, PositiveSize, Probability, Share, Spread
 
 VERSION = 1
 ARMS = ("faithful", "as_released")
@@ -39,7 +40,7 @@ SUM = "accumulated."
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """The published constants, controls, and four switches (None: as the arm has it).
 
     Attributes:
@@ -57,15 +58,15 @@ class Parameters:
         ranking_writes_buffers: upload the batch-norm buffers that a train-mode ranking leaves behind.
     """
 
-    ratio: float = 0.1
-    rho: float = 0.5
-    epsilon: float = 5.0
-    delta: float = 1e-5
-    clip: float = 5.0
+    ratio: Share = 0.1
+    rho: Share = 0.5
+    epsilon: PositiveSize = 5.0
+    delta: Probability = 1e-5
+    clip: PositiveSize = 5.0
     selection: Literal["top", "random", "lowest", "all"] = "top"
     spectrum: Literal["high", "white", "dc"] = "high"
     match_energy: bool = False
-    noise_norm: float | None = None
+    noise_norm: Spread | None = None
     train_mode_ranking: bool | None = None
     first_sample_only: bool | None = None
     gradients_accumulated: bool | None = None

@@ -10,21 +10,22 @@ import torch
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.defenses.tip_noise import clip_gradient, factor_for_norm, noise_scale
 from gradsiege.protocol.local_update import Step, Tensors
+from gradsiege.ranges import Checked, PositiveSize, Probability, Spread
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """Budget (epsilon, delta), and the clipping bound C of a step's mean gradient, as in `tip`.
 
     `noise_norm` is the root mean square l2 norm of the whole noise, in weight units, instead of what epsilon gives.
     """
 
-    epsilon: float = 5.0
-    delta: float = 1e-5
-    clip: float = 5.0
-    noise_norm: float | None = None
+    epsilon: PositiveSize = 5.0
+    delta: Probability = 1e-5
+    clip: PositiveSize = 5.0
+    noise_norm: Spread | None = None
 
 
 class TipDp(Defense):

@@ -9,17 +9,17 @@ import torch
 
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.defenses.magnitudes import smallest
-from gradsiege.errors import StudyError
 from gradsiege.protocol.local_update import Tensors
+from gradsiege.ranges import Checked, PositiveShare
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`fraction` of all coordinates, those of largest magnitude, are uploaded."""
 
-    fraction: float = 0.1
+    fraction: PositiveShare = 0.1
 
 
 def kept(count: int, fraction: float) -> int:
@@ -61,6 +61,4 @@ class TopK(Defense):
 
 def build(parameters: Parameters, arm: str) -> Defense:
     """Return the defense."""
-    if not 0 < parameters.fraction <= 1:
-        raise StudyError(f"top_k: fraction lies in 0..1 and above 0, not {parameters.fraction}")
     return TopK(parameters)

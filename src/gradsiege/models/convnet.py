@@ -10,18 +10,19 @@ from torch import Tensor, nn
 
 from gradsiege.models import ModelSpec
 from gradsiege.models.layers import BatchNorm2d
+from gradsiege.ranges import Checked, Width
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """Width of the first convolution, which doubles twice, and what normalises each convolution's output.
 
     ``group`` (at most 8 groups of channels; Wu and He, ECCV 2018) and ``none`` let every image have a gradient of its own.
     """
 
-    width: int = 32
+    width: Width = 32
     norm: Literal["batch", "group", "none"] = "batch"
 
 

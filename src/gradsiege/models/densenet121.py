@@ -10,16 +10,17 @@ from torch import Tensor, nn
 
 from gradsiege.models import ModelSpec
 from gradsiege.models.layers import BatchNorm2d
+from gradsiege.ranges import Checked, Width
 
 VERSION = 1
 BLOCKS = (6, 12, 24, 16)
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """Growth rate (32 in the paper); every layer adds that many channels."""
 
-    growth: int = 32
+    growth: Width = 32
 
 
 class DenseLayer(nn.Module):

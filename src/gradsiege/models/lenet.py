@@ -8,16 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from gradsiege.models import ModelSpec
+from gradsiege.ranges import Checked, PositiveSize, Width
 
 VERSION = 1
+SIDE_MULTIPLE = 4
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """Width of every convolution, and the range of the uniform initialisation."""
 
-    channels: int = 12
-    initial_range: float = 0.5
+    channels: Width = 12
+    initial_range: PositiveSize = 0.5
 
 
 class LeNet(nn.Module):

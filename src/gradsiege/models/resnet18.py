@@ -9,15 +9,16 @@ from torch import Tensor, nn
 
 from gradsiege.models import ModelSpec
 from gradsiege.models.layers import BatchNorm2d
+from gradsiege.ranges import Checked, Width
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """Width of the first of the four stages (64 in the paper)."""
 
-    width: int = 64
+    width: Width = 64
 
 
 class BasicBlock(nn.Module):

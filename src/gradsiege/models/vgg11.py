@@ -8,17 +8,19 @@ from torch import Tensor, nn
 
 from gradsiege.models import ModelSpec
 from gradsiege.models.layers import BatchNorm2d
+from gradsiege.ranges import Checked, Width
 
 VERSION = 1
+SIDE_LEAST = 32
 # Configuration A: convolutions by width in units of the first one, "pool" halves the side.
 LAYOUT: tuple[int | str, ...] = (1, "pool", 2, "pool", 4, 4, "pool", 8, 8, "pool", 8, 8, "pool")
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """Width of the first convolution (64 in the paper)."""
 
-    width: int = 64
+    width: Width = 64
 
 
 class VGG11(nn.Module):

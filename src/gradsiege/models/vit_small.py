@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradsiege.models import ModelSpec
+from gradsiege.ranges import Checked, MultipleOf, Range, Width
 
 VERSION = 1
+SIDE_MULTIPLE = "patch"
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """Patch side in pixels, width, number of blocks and of attention heads."""
 
-    patch: int = 4
-    width: int = 192
-    depth: int = 6
-    heads: int = 3
+    patch: Annotated[int, Range(1, 512)] = 4
+    width: Annotated[int, Range(1, 65536), MultipleOf("heads")] = 192
+    depth: Annotated[int, Range(1, 1000)] = 6
+    heads: Width = 3
 
 
 class Block(nn.Module):

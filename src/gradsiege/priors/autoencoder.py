@@ -13,18 +13,21 @@ from torch import Tensor, nn
 from gradsiege.models.layers import initialize
 from gradsiege.priors.held_out import hold_out, mirror_some
 from gradsiege.priors.resumable import UNSAVED, Parts, Saving
+from gradsiege.ranges import Checked, Count, PositiveShare, Rate
 
 VERSION = 1
+LEAST_IMAGES = 2
+SIDE_MULTIPLE = 8
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """Training budget, and the fraction of `aux` that the attacker owns."""
 
-    fraction: float = 1.0
-    epochs: int = 100
-    batch_size: int = 128
-    learning_rate: float = 1e-3
+    fraction: PositiveShare = 1.0
+    epochs: Count = 100
+    batch_size: Count = 128
+    learning_rate: Rate = 1e-3
 
 
 class Autoencoder(nn.Module):

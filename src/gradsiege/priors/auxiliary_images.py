@@ -8,18 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradsiege.errors import StudyError
 from gradsiege.images import to_bytes
 from gradsiege.priors.resumable import UNSAVED, Saving
+from gradsiege.ranges import Checked, PositiveShare
 
 VERSION = 1
+LEAST_IMAGES = 2
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`fraction` of `aux` that the attacker owns."""
 
-    fraction: float = 1.0
+    fraction: PositiveShare = 1.0
 
 
 def train(
@@ -29,15 +30,7 @@ def train(
     generator: torch.Generator,
     saving: Saving = UNSAVED,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return (images uint8 ``[n, c, h, w]`` in random order with labels ``[n]``, card); nothing is trained.
-
-    Raises:
-        StudyError: a fraction outside (0, 1].
-    """
-    if not 0 < parameters.fraction <= 1:
-        raise StudyError(
-            f"auxiliary_images: fraction must be above 0 and at most 1, not {parameters.fraction}"
-        )
+    """Return (images uint8 ``[n, c, h, w]`` in random order with labels ``[n]``, card); nothing is trained."""
     kept = max(2, round(parameters.fraction * len(images)))
     order = torch.randperm(len(images), generator=generator)[:kept]
     weights = {"images": to_bytes(images[order]), "labels": labels[order].clone()}

@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gradsiege.errors import GradSiegeError
+from gradsiege.errors import GradSiegeError, StudyError
 from gradsiege.priors.biggan_weights import converted
 from gradsiege.priors.published_weights import demand, find, read
 from gradsiege.priors.shadow_generator import double
 from gradsiege.priors.staged_generator import Staged, mixture
+from gradsiege.ranges import Checked
 
 VERSION = 1
 FILE = "biggan-deep-256-pytorch_model.bin"
@@ -29,7 +30,7 @@ WIDTH_OF = "stages.11.norm.gain"
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`weights`: the PyTorch port's file of BigGAN-deep-256, or one with the same names in safetensors; `sha256` it must have.
 
     Without a name it is looked for in the folder of published weights.
@@ -159,7 +160,7 @@ class BigGAN(Staged):
     def __init__(self, width: int = 128, classes: int = 1000, size: int = 64) -> None:
         super().__init__()
         if SIDE % size:
-            raise ValueError(f"BigGAN's images of {SIDE} pixels cannot be averaged to {size}")
+            raise StudyError(f"BigGAN's images of {SIDE} pixels cannot be averaged to {size}")
         self.latent, self.classes, self.channels, self.size = LATENT, classes, 3, size
         condition = 2 * LATENT
         self.embedding = nn.Parameter(torch.zeros(classes, LATENT))
@@ -194,7 +195,7 @@ def train(
     Of the auxiliary images only the side counts, to which the generator's own are averaged.
     """
     if images.shape[1] != 3:
-        raise ValueError(
+        raise StudyError(
             f"BigGAN makes colour images; the auxiliary ones have {images.shape[1]} channel"
         )
     path = find(parameters.weights, FILE)

@@ -11,19 +11,22 @@ from torch import Tensor
 from gradsiege.priors import autoencoder
 from gradsiege.priors.autoencoder import Autoencoder
 from gradsiege.priors.resumable import UNSAVED, Saving
+from gradsiege.ranges import Checked, Count, PositiveShare, Rate, Spread
 
 VERSION = 1
+LEAST_IMAGES = 2
+SIDE_MULTIPLE = 8
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """Those of the autoencoder, and the deviation of the noise on images in [0, 1]."""
 
-    fraction: float = 1.0
-    epochs: int = 100
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    noise: float = 0.1
+    fraction: PositiveShare = 1.0
+    epochs: Count = 100
+    batch_size: Count = 128
+    learning_rate: Rate = 1e-3
+    noise: Spread = 0.1
 
 
 def train(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from gradsiege.models import ModelSpec, build
 from gradsiege.priors.held_out import hold_out, mirror_some
 from gradsiege.priors.resumable import UNSAVED, Parts, Saving
+from gradsiege.ranges import Checked, Count, Range, Rate, Spread, Width
 
 VERSION = 1
+LEAST_IMAGES = 4
 WEIGHT_DECAY = 5e-4
 MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """Published: 20 epochs of batches of 128, SGD with Nesterov momentum at 0.1. `width` is ResNet-18's, 64 there.
 
     The step falls to zero along a cosine; the released milestones lie past the last epoch. `noise` and `blur` degrade the
@@ -28,12 +30,12 @@ class Parameters:
     [0, `noise`] and a Gaussian blur of [0, `blur`] pixels.
     """
 
-    width: int = 16
-    epochs: int = 20
-    batch_size: int = 128
-    learning_rate: float = 0.1
-    noise: float = 0.0
-    blur: float = 0.0
+    width: Width = 16
+    epochs: Count = 20
+    batch_size: Count = 128
+    learning_rate: Rate = 0.1
+    noise: Spread = 0.0
+    blur: Annotated[float, Range(0, 64)] = 0.0
 
 
 def degrade(images: Tensor, noise: float, blur: float, generator: torch.Generator) -> Tensor:
@@ -69,7 +71,7 @@ def train(
         parameters: shape and budget.
         generator: the only source of randomness.
     """
-    if len(images) < 4:
+    if len(images) < LEAST_IMAGES:
         raise ValueError("the mapping classifier needs at least 4 images: some are held out")
     labels = labels.long()
     classes, channels, size = int(labels.max()) + 1, images.shape[1], images.shape[-1]

@@ -8,21 +8,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gradsiege.errors import StudyError
 from gradsiege.priors import autoencoder
 from gradsiege.priors.resumable import UNSAVED, Saving
+from gradsiege.ranges import Checked, Count, PositiveShare
 
 VERSION = 1
+LEAST_IMAGES = 2
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`fraction` of `aux` that the attacker owns. `components` None gives as many numbers as the autoencoder has.
 
     Or as many components as the images allow, if those are fewer.
     """
 
-    fraction: float = 1.0
-    components: int | None = None
+    fraction: PositiveShare = 1.0
+    components: Count | None = None
 
 
 class PrincipalComponents(nn.Module):
@@ -82,7 +85,7 @@ def train(
     if count is None:
         count = min(most, equal_components(images.shape[1], images.shape[-1]))
     if not 1 <= count <= most:
-        raise ValueError(
+        raise StudyError(
             f"pca: {len(training)} training images and their mirror images allow 1 to {most} "
             f"components, not {count}"
         )

@@ -14,22 +14,25 @@ from torch import Tensor, nn
 from gradsiege.models.layers import initialize
 from gradsiege.priors.held_out import hold_out
 from gradsiege.priors.resumable import UNSAVED, Parts, Saving
+from gradsiege.ranges import Checked, Count, CountOrZero, Rate, Width
 
 VERSION = 1
+LEAST_IMAGES = 2
+SIDE_MULTIPLE = 2
 SMALLEST_MAP = 4
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """Latent dimension, width of the finest layer, training budget, and the search that grades the result."""
 
-    latent: int = 64
-    width: int = 16
-    epochs: int = 40
-    batch_size: int = 32
-    learning_rate: float = 3e-3
-    latent_learning_rate: float = 1e-2
-    search_steps: int = 200
+    latent: Width = 64
+    width: Width = 16
+    epochs: Count = 40
+    batch_size: Count = 32
+    learning_rate: Rate = 3e-3
+    latent_learning_rate: Rate = 1e-2
+    search_steps: CountOrZero = 200
 
 
 def pyramid(size: int) -> tuple[int, int]:
@@ -182,7 +185,7 @@ def train(
     and x_i over the weights and all z_i in the unit ball. A tenth of the images is held out; the card
     gives their error after a latent search, beside that of the mean image. No label is read.
     """
-    if len(images) < 2:
+    if len(images) < LEAST_IMAGES:
         raise ValueError("the shadow generator needs at least 2 images: one is held out")
     order = torch.randperm(len(images), generator=generator)
     held_out, training = (images[part] for part in hold_out(order))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -22,27 +22,30 @@ from gradsiege.priors.discriminator import (
 from gradsiege.priors.held_out import hold_out, mirror_some
 from gradsiege.priors.resumable import UNSAVED, Parts, Saving
 from gradsiege.priors.staged_generator import StagedGenerator, from_weights
+from gradsiege.ranges import Checked, Count, PartialShare, Range, Rate, Weight, Width
 
 VERSION = 1
+LEAST_IMAGES = 4
+SIDE_MULTIPLE = 2
 SAMPLES = 500
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """Shape and training budget. `steps` counts updates of the generator, one of the discriminator each.
 
     `averaging` is the decay of the generator's exponential moving average, which grows from 0 to it; `diversity`
     weighs the reward for images that change with z, without which 1,500 photographs gave one image a class.
     """
 
-    latent: int = 64
-    width: int = 32
-    discriminator_width: int = 32
-    steps: int = 20000
-    batch_size: int = 32
-    learning_rate: float = 5e-4
-    averaging: float = 0.999
-    diversity: float = 1.0
+    latent: Width = 64
+    width: Width = 32
+    discriminator_width: Width = 32
+    steps: Count = 20000
+    batch_size: Annotated[int, Range(2, 1_000_000_000)] = 32
+    learning_rate: Rate = 5e-4
+    averaging: PartialShare = 0.999
+    diversity: Weight = 1.0
     augmentation: bool = True
 
 
@@ -130,7 +133,7 @@ def train(
         parameters: shape and budget.
         generator: the only source of randomness.
     """
-    if len(images) < 4:
+    if len(images) < LEAST_IMAGES:
         raise ValueError("the staged generator needs at least 4 images: some are held out")
     labels = labels.long()
     held_out, training = hold_out(torch.randperm(len(images), generator=generator), least=2)

@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gradsiege.errors import GradSiegeError
+from gradsiege.errors import GradSiegeError, StudyError
 from gradsiege.priors.published_weights import demand, find, read
 from gradsiege.priors.staged_generator import Staged
 from gradsiege.priors.stylegan2_layers import Styled, ToRGB
 from gradsiege.priors.stylegan2_weights import converted
+from gradsiege.ranges import Checked
 
 VERSION = 1
 FILE = "stylegan2-ffhq-config-f.pt"
@@ -25,7 +26,7 @@ SEARCHED_NOISES = 5
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`weights`: a file in the layout of the PyTorch port of StyleGAN2 config-f (its `g_ema`); `sha256` it must have.
 
     Without a name it is looked for in the folder of published weights.
@@ -87,7 +88,7 @@ class StyleGAN2(Staged):
     def __init__(self, side: int, channels: dict[int, int], style: int, size: int) -> None:
         super().__init__()
         if side % size:
-            raise ValueError(f"StyleGAN2's images of {side} pixels cannot be averaged to {size}")
+            raise StudyError(f"StyleGAN2's images of {side} pixels cannot be averaged to {size}")
         self.classes, self.channels, self.size, self.style = 0, 3, size, style
         doublings = int(math.log2(side)) - 2
         self.codes, noises = 2 * doublings + 2, 2 * doublings + 1
@@ -171,7 +172,7 @@ def train(
     Of the auxiliary images only the side counts. `generator` draws the latents by which the codes' distribution is fitted.
     """
     if images.shape[1] != 3:
-        raise ValueError(
+        raise StudyError(
             f"StyleGAN2 makes colour images; the auxiliary ones have {images.shape[1]} channel"
         )
     path = find(parameters.weights, FILE)

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from gradsiege import yaml_files
 from gradsiege.errors import StudyError, nearest
 from gradsiege.study import Study
 
@@ -60,7 +61,7 @@ def bundles_of(study: Study, file: Path) -> list[Bundle]:
         StudyError: the file cannot be read, or holds something else than bundles.
     """
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml_files.read_text(file.read_text(encoding="utf-8"))
         lists = {key: value for part in content.get("vars", ()) for key, value in part.items()}
         return [
             Bundle(name, study.study, tuple(_output(out, study.study) for out in stage["outs"]))

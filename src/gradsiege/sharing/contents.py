@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
+from gradsiege import yaml_files
 from gradsiege.datasets.supply import inside
 from gradsiege.errors import ArtifactError, SharingError, StudyError
 from gradsiege.sharing.bundles import Bundle
@@ -57,7 +58,7 @@ def recorded(root: Path, bundle: Bundle) -> list[Content]:
         SharingError: nobody shared the bundle, or not all of it, or the file is damaged.
     """
     try:
-        stages = yaml.safe_load((root / LOCK).read_text(encoding="utf-8"))["stages"]
+        stages = yaml_files.read_text((root / LOCK).read_text(encoding="utf-8"))["stages"]
         names = {out["path"]: out["md5"] for out in stages.get(bundle.address, {}).get("outs", ())}
         wanted = [Content(PurePosixPath(out.path), names[out.path]) for out in bundle.outputs]
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:

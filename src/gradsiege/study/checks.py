@@ -9,6 +9,7 @@ from gradsiege import catalogue
 from gradsiege.errors import StudyError, nearest
 from gradsiege.study.document import Study
 from gradsiege.study.sections import Attack, Method
+from gradsiege.study.sizes import check_sizes
 
 
 def resolve(study: Study) -> Study:
@@ -56,6 +57,14 @@ def _check_ids(study: Study) -> None:
             if known.count(identifier) > 1:
                 raise StudyError(
                     f"{field}s: {identifier!r} stands twice; leave one out or give it another id"
+                )
+        folded: dict[str, Any] = {}
+        for identifier in known:
+            other = folded.setdefault(str(identifier).casefold(), identifier)
+            if other != identifier:
+                raise StudyError(
+                    f"{field}s: {other!r} and {identifier!r} differ in case alone and would share a folder on some file "
+                    "systems; give one another id"
                 )
     for section in ("include", "exclude"):
         for rule in getattr(study, section):
@@ -118,6 +127,7 @@ def check(study: Study) -> None:
     _check_threats(study)
     for attack in study.attacks:
         _check_attack(attack, study)
+    check_sizes(study)
 
 
 def _check_counts(study: Study) -> None:

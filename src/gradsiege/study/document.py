@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from gradsiege.errors import StudyError, nearest
+from gradsiege.ranges import Count, CountOrZero, Seed
 from gradsiege.study.sections import (
     Attack,
     Dataset,
@@ -16,7 +17,6 @@ from gradsiege.study.sections import (
     Gain,
     Identifier,
     Model,
-    Positive,
     Prior,
     Protocol,
     Section,
@@ -29,12 +29,11 @@ class Study(Section):
 
     study: Identifier
     description: str = ""
-    seed: int = 0
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
-    victims: Positive = Field(8, description="updates attacked in every cell (the sampling unit)")
-    explained: int = Field(
+    seed: Seed = 0
+    seeds: list[Seed] = Field([0], min_length=1)
+    victims: Count = Field(8, description="updates attacked in every cell (the sampling unit)")
+    explained: CountOrZero = Field(
         0,
-        ge=0,
         description="first victims whose uploaded models are explained, before and after the defense",
     )
     datasets: list[Dataset] = Field(min_length=1)

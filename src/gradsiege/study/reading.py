@@ -8,7 +8,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from gradsiege import yaml_files
 from gradsiege.errors import StudyError, nearest
+from gradsiege.ranges import number_of
 from gradsiege.study.checks import check, resolve
 from gradsiege.study.document import Study
 from gradsiege.study.expansion import expand
@@ -31,6 +33,7 @@ def parse(raw: object, place: str = "study") -> Study:
     """Validate a study given as plain data; every default is filled in afterwards."""
     if not isinstance(raw, dict):
         raise StudyError(f"{place}: a study file is a mapping of keys, not {type(raw).__name__}")
+    _refuse_equal_values(raw, place)
     expanded = expand(raw)
     try:
         study = Study.model_validate(expanded)
@@ -44,6 +47,22 @@ def parse(raw: object, place: str = "study") -> Study:
     return study
 
 
+def _refuse_equal_values(raw: dict[str, Any], place: str) -> None:
+    """Refuse a sweep that holds a value twice, as 1 and 1.0 are: it would make two methods of one."""
+    for section in ("defenses", "attacks"):
+        items = raw.get(section)
+        for item in items if isinstance(items, list) else []:
+            sweep = item.get("sweep") if isinstance(item, dict) else None
+            for key, values in sweep.items() if isinstance(sweep, dict) else []:
+                plain = [number_of(value) for value in values] if isinstance(values, list) else []
+                twice = [value for at, value in enumerate(plain) if value in plain[:at]]
+                if twice:
+                    name = item.get("id") or item.get("name")
+                    raise StudyError(
+                        f"{place}: {section}.{name}.sweep.{key}: {twice[0]!r} stands twice; leave one out"
+                    )
+
+
 def load(path: Path | str) -> Study:
     """Read and validate a study file (YAML)."""
     path = Path(path)
@@ -55,7 +74,7 @@ def read_yaml(path: Path, what: str) -> Any:
     if not path.is_file():
         raise StudyError(f"{what} {path} does not exist")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml_files.read_text(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise StudyError(f"{path} is not valid YAML: {error}") from error
 
@@ -73,8 +92,14 @@ def explain(error: ValidationError, place: str, raw: Any = None) -> str:
             key = where.removesuffix(".[key]")
             lines.append(f"unknown key {key!r}; {nearest(str(location[-2]), ROLES)}")
         else:
-            lines.append(f"{where or 'study'}: {problem['msg'].removeprefix('Value error, ')}")
+            said = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{where or 'study'}{_joined(problem['type'], said)}")
     return f"{place}: " + "; ".join(lines)
+
+
+def _joined(kind: str, said: str) -> str:
+    """What follows the place: a sentence of `gradsiege.ranges` goes on, all others stand after a colon."""
+    return f" {said}" if kind == "value_error" and said.startswith("must be ") else f": {said}"
 
 
 def _named(location: tuple[int | str, ...], raw: Any) -> list[str]:

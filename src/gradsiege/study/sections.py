@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gradsiege import catalogue
+from gradsiege.ranges import Count, Range, Rate
 
 ROLES = ("train", "test", "aux", "public", "tune", "victims")
 STAGES = ("untrained", "early", "late")
@@ -14,7 +15,11 @@ PROTOCOLS = ("fedsgd", "fedavg")
 # Names that may stand in a study file and have no module of their own.
 FIXED = {"training_stages": STAGES, "protocols": PROTOCOLS}
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
-Positive = Annotated[int, Field(gt=0)]
+ImageSide = Annotated[int, Range(16, 512)]
+# A number or a word is not a truth value, though it could be read as one.
+Truth = Annotated[bool, Field(strict=True)]
+Decay = Annotated[float, Range(0, 1, open_low=True)]
+Concentration = Annotated[float, Range(1e-3, 1e6)]
 
 
 class Section(BaseModel):
@@ -43,8 +48,8 @@ class Named(Section):
 class Dataset(Named):
     """A data set at one image size, with the number of images in each role."""
 
-    size: int = Field(32, ge=16, le=512, description="side of the square images, in pixels")
-    counts: dict[Literal["train", "test", "aux", "public", "tune", "victims"], Positive]
+    size: ImageSide = Field(32, description="side of the square images, in pixels")
+    counts: dict[Literal["train", "test", "aux", "public", "tune", "victims"], Count]
 
     @model_validator(mode="after")
     def _all_roles(self) -> Dataset:
@@ -78,8 +83,8 @@ class Prior(Named):
 class Attack(Method):
     """An attack recipe with its budget; `prior` is the id of one of the study's priors, or a list of several."""
 
-    iterations: Positive
-    restarts: Positive = 1
+    iterations: Count
+    restarts: Count = 1
     prior: Identifier | list[Identifier] | None = None
     label_rule: Literal["automatic", "row_sum", "row_minimum", "bias_corrected"] = Field(
         "automatic", description="how labels are inferred where they are not granted"
@@ -92,7 +97,7 @@ class Attack(Method):
         "global",
         description="weights of the candidate's update; defended: the uploaded ones, as TIP's released attack takes them",
     )
-    patience: Positive | None = Field(
+    patience: Count | None = Field(
         None, description="a victim's attack stops after so many iterations without progress"
     )
     rounds: Literal["first", "joint", "average"] = Field(
@@ -134,25 +139,25 @@ class Attack(Method):
 class Federation(Section):
     """Federated training: FedAvg over simulated clients (McMahan et al., 2017)."""
 
-    clients: Positive = 10
-    clients_per_round: Positive = 10
-    rounds: Positive = 20
-    local_epochs: Positive = 1
-    batch_size: Positive = 32
-    learning_rate: float = Field(0.05, gt=0)
-    milestones: list[Positive] = Field(
+    clients: Count = 10
+    clients_per_round: Count = 10
+    rounds: Count = 20
+    local_epochs: Count = 1
+    batch_size: Count = 32
+    learning_rate: Rate = 0.05
+    milestones: list[Count] = Field(
         [], description="rounds after which the learning rate is multiplied by `decay`"
     )
-    decay: float = Field(0.1, gt=0)
+    decay: Decay = 0.1
     partition: Literal["iid", "dirichlet", "sizes"] = "iid"
-    alpha: float = Field(0.5, gt=0, description="concentration of the Dirichlet partition")
-    client_images: list[Positive] = Field(
+    alpha: Concentration = Field(0.5, description="concentration of the Dirichlet partition")
+    client_images: list[Count] = Field(
         [], description="images of every client, of all classes alike (partition: sizes)"
     )
-    client_batches: list[Positive] = Field(
-        [], description="images per local step of every client, in the place of batch_size"
+    client_batches: list[Count] = Field(
+        [], description="images per local step of every client, instead of batch_size"
     )
-    early_round: Positive = 2
+    early_round: Count = 2
 
     def round_of(self, stage: str) -> int:
         """Return how many rounds were over at a training stage.
@@ -165,9 +170,19 @@ class Federation(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Federation:
         if self.clients_per_round > self.clients:
-            raise ValueError("clients_per_round is larger than clients")
+            raise ValueError(
+                f"clients_per_round is larger than clients: {self.clients_per_round} of {self.clients}; lower it"
+            )
         if self.early_round >= self.rounds:
-            raise ValueError("early_round must be smaller than rounds (late is the last round)")
+            raise ValueError(
+                f"early_round must be smaller than rounds (late is the last round): {self.early_round} is not below {self.rounds}"
+            )
+        if self.milestones != sorted(set(self.milestones)):
+            raise ValueError(f"milestones must rise, not {self.milestones}")
+        if self.milestones and self.milestones[-1] >= self.rounds:
+            raise ValueError(
+                f"milestones must be below rounds ({self.rounds}), not {self.milestones[-1]}: it would change nothing"
+            )
         if (self.partition == "sizes") != bool(self.client_images):
             raise ValueError("partition: sizes and client_images need each other")
         for name in ("client_images", "client_batches"):
@@ -182,17 +197,17 @@ class Protocol(Section):
 
     id: Identifier
     name: Literal["fedsgd", "fedavg"]
-    images: Positive = Field(1, description="private images of the client")
-    batch_size: Positive = Field(
+    images: Count = Field(1, description="private images of the client")
+    batch_size: Count = Field(
         1, description="images per local step; fedsgd uses all images at once"
     )
-    epochs: Positive = Field(1, description="local passes over the images (fedavg)")
-    learning_rate: float = Field(0.01, gt=0, description="local learning rate")
+    epochs: Count = Field(1, description="local passes over the images (fedavg)")
+    learning_rate: Rate = Field(0.01, description="local learning rate")
     mode: Literal["eval", "train"] = Field("eval", description="batch-norm mode of the local steps")
-    duplicates: bool = Field(
+    duplicates: Truth = Field(
         False, description="group victims by class, so that batches hold a label several times"
     )
-    rounds: Positive = Field(
+    rounds: Count = Field(
         1,
         description="consecutive rounds in which the victims take part with the same images; the server takes the mean of "
         "their updates in between",
@@ -218,6 +233,10 @@ class Protocol(Section):
             raise ValueError(
                 "fedsgd is one step on all images: set batch_size = images and epochs = 1"
             )
+        if self.batch_size > self.images:
+            raise ValueError(
+                f"batch_size must be at most images ({self.images}), not {self.batch_size}"
+            )
         return self
 
 
@@ -226,13 +245,13 @@ class Threat(Section):
 
     id: Identifier
     labels: Literal["given", "inferred"] = "inferred"
-    protocol: bool = Field(True, description="local learning rate, steps and batch-norm mode")
-    disclosure: bool = Field(False, description="the defense and its public parameters")
-    auxiliary: bool = Field(True, description="auxiliary images, and priors trained on them")
-    batch_statistics: bool = Field(
+    protocol: Truth = Field(True, description="local learning rate, steps and batch-norm mode")
+    disclosure: Truth = Field(False, description="the defense and its public parameters")
+    auxiliary: Truth = Field(True, description="auxiliary images, and priors trained on them")
+    batch_statistics: Truth = Field(
         False, description="mean and variance of the private batch at every batch norm"
     )
-    rounds: Positive = Field(
+    rounds: Count = Field(
         1, description="rounds of a client that the attacker knows to be of the same images"
     )
 

@@ -10,23 +10,25 @@ from gradsiege.attacks.engine.optimizer import Adam
 from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
 from gradsiege.attacks.engine.regularizers import total_variation
 from gradsiege.attacks.engine.untrained_network import OverParameterisedNetwork, published_width
+from gradsiege.ranges import Checked, Rate, Weight, Width
 
 VERSION = 1
+SIDE_MULTIPLE = 2
 REQUIRES = ("protocol",)
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """CI-Net's constants: z in R^128, signed Adam at a constant 1e-3, no TV; 2,000 iterations at 32 px.
 
     `width` None takes the published rule: 32, doubled until the weights outnumber 4 * images * side^2.
     """
 
-    latent: int = 128
-    width: int | None = None
-    learning_rate: float = 1e-3
+    latent: Width = 128
+    width: Width | None = None
+    learning_rate: Rate = 1e-3
     signed: bool = True
-    total_variation: float = 0.0
+    total_variation: Weight = 0.0
 
 
 def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:

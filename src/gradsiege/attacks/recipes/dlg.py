@@ -8,17 +8,18 @@ from gradsiege.attacks.engine.distances import squared_l2
 from gradsiege.attacks.engine.optimizer import LBFGS
 from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
 from gradsiege.attacks.engine.spaces import PixelsAndLabels
+from gradsiege.ranges import Checked, Count, Rate
 
 VERSION = 1
 REQUIRES = ("protocol",)
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """The authors run 300 calls of 20 inner iterations with step 1: 6,000 iterations as counted here."""
 
-    learning_rate: float = 1.0
-    history: int = 100
+    learning_rate: Rate = 1.0
+    history: Count = 100
 
 
 def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:

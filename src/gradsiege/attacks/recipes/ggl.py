@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor
 
@@ -14,23 +14,24 @@ from gradsiege.attacks.engine.generator_spaces import LATENT, LatentCodes, stage
 from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
 from gradsiege.attacks.engine.regularizers import Candidate
 from gradsiege.protocol.local_update import Tensors
+from gradsiege.ranges import Checked, PositiveSize, Range, Weight
 
 VERSION = 1
 REQUIRES = ("protocol", "prior:staged_gan", "prior:biggan", "prior:stylegan2")
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """The released CMA-ES settings: 50 samples a step, 500 steps (`iterations` of the study file), unit deviation.
 
     With `tanh` the latent is bounded and no divergence is added; without, 0.1 KL is. `transformation` is the defense
     whose strength is estimated: ``disclosed`` takes the kind from the disclosure, if that is granted.
     """
 
-    population: int = 50
-    deviation: float = 1.0
+    population: Annotated[int, Range(4, 1_000_000)] = 50
+    deviation: PositiveSize = 1.0
     tanh: bool = True
-    divergence: float = 0.1
+    divergence: Weight = 0.1
     transformation: Literal["disclosed", "none", "clipping", "sparsification", "soteria"] = (
         "disclosed"
     )

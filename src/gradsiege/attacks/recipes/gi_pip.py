@@ -10,6 +10,7 @@ from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
 from gradsiege.attacks.engine.regularizers import anomaly_score, total_variation
 from gradsiege.errors import ThreatModelError
 from gradsiege.priors import module
+from gradsiege.ranges import Checked, Rate, Weight
 
 VERSION = 1
 ARMS = ("faithful", "as_released")
@@ -22,15 +23,15 @@ PUBLISHED_WEIGHTS = {1: (1e-6, 1e-6), 4: (1e-5, 1e-4), 8: (5e-4, 5e-4)}
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """Weights of TV and anomaly score; None takes the published ones of the nearest batch size below.
 
     With the anomaly score at 0, total variation is the only prior.
     """
 
-    total_variation: float | None = None
-    anomaly_score: float | None = None
-    learning_rate: float = 0.1
+    total_variation: Weight | None = None
+    anomaly_score: Weight | None = None
+    learning_rate: Rate = 0.1
 
 
 def published_weights(images: int) -> tuple[float, float]:

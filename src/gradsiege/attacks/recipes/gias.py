@@ -13,6 +13,7 @@ from gradsiege.attacks.engine.generator_spaces import (
 from gradsiege.attacks.engine.optimizer import Adam
 from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
 from gradsiege.attacks.engine.regularizers import total_variation
+from gradsiege.ranges import Checked, Rate, Share, Weight
 
 VERSION = 1
 REQUIRES = ("protocol", "prior:staged_gan", "prior:biggan", "prior:stylegan2")
@@ -23,13 +24,13 @@ PUBLISHED_ITERATIONS = {32: (500, 5000), 128: (1000, 8000)}
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """The scripts' constants for 32 px; published with 3 restarts. `latent_share` None takes the published split."""
 
-    latent_learning_rate: float = 3e-2
-    weight_learning_rate: float = 1e-3
-    total_variation: float = 1e-6
-    latent_share: float | None = None
+    latent_learning_rate: Rate = 3e-2
+    weight_learning_rate: Rate = 1e-3
+    total_variation: Weight = 1e-6
+    latent_share: Share | None = None
 
 
 def split_iterations(iterations: int, size: int, share: float | None = None) -> tuple[int, int]:

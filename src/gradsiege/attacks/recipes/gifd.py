@@ -17,6 +17,7 @@ from gradsiege.attacks.engine.regularizers import l2, total_variation
 from gradsiege.attacks.engine.spaces import Space
 from gradsiege.errors import StudyError
 from gradsiege.priors.staged_generator import Staged
+from gradsiege.ranges import Checked, CountOrZero, PositiveSize, Rate, Weight
 
 VERSION = 1
 ARMS = ("faithful", "as_released")
@@ -27,7 +28,7 @@ COARSE = 0.1
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """The released constants; published with 4 restarts and 1,000 iterations a stage. `stages` is K, None for all.
 
     The paper's ablations are settings: GIFD-z is stages 0; GIFD-f is no ball and select last; GIFD-e is no ball. A
@@ -39,20 +40,20 @@ class Parameters:
     gives the oracle the generator's class of every private one.
     """
 
-    stages: int | None = None
+    stages: CountOrZero | None = None
     ball: bool = True
     select: Literal["least", "last"] = "least"
     iterate: Literal["last", "least"] = "last"
     radii: Literal["stylegan2", "biggan"] = "stylegan2"
-    radius_scale: float = 1.0
-    learning_rate: float = 0.1
-    total_variation: float = 1e-4
-    l2: float = 1e-6
+    radius_scale: PositiveSize = 1.0
+    learning_rate: Rate = 0.1
+    total_variation: Weight = 1e-4
+    l2: Weight = 1e-6
     transformation: Literal["disclosed", "none", "clipping", "sparsification", "soteria"] = (
         "disclosed"
     )
     label_mapping: Literal["none", "mapped", "random", "oracle", "soft"] = "none"
-    class_table: tuple[int, ...] = ()
+    class_table: tuple[CountOrZero, ...] = ()
     sphere: bool | None = None
     last_restart: bool | None = None
 

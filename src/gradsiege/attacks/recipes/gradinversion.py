@@ -18,30 +18,31 @@ from gradsiege.attacks.engine.regularizers import (
 )
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.threat_model import require
+from gradsiege.ranges import Checked, Count, CountOrZero, Rate, Spread, Weight
 
 VERSION = 1
 REQUIRES = ("protocol",)
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """Weights of the public re-implementations (the authors released no code); `group` needs restarts.
 
     `batch_norm` says whose statistics the candidate must have: nobody's (``off``), the global model's ``running`` ones, or
     those of the ``private`` batch, as public re-implementations take them; a threat model must grant `batch_statistics`.
     """
 
-    matching: float = 1e-4
-    total_variation: float = 1e-4
-    l2: float = 1e-6
+    matching: Weight = 1e-4
+    total_variation: Weight = 1e-4
+    l2: Weight = 1e-6
     batch_norm: Literal["off", "running", "private"] = "running"
-    batch_norm_weight: float = 0.1
-    group: float = 0.01
-    group_first: int = 500
-    group_every: int = 100
-    langevin: float = 0.01
-    learning_rate: float = 0.1
-    warm_up: int = 50
+    batch_norm_weight: Weight = 0.1
+    group: Weight = 0.01
+    group_first: CountOrZero = 500
+    group_every: Count = 100
+    langevin: Spread = 0.01
+    learning_rate: Rate = 0.1
+    warm_up: CountOrZero = 50
 
 
 def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:

@@ -8,17 +8,18 @@ from gradsiege.attacks.engine.distances import cosine
 from gradsiege.attacks.engine.optimizer import Adam
 from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
 from gradsiege.attacks.engine.regularizers import total_variation
+from gradsiege.ranges import Checked, Rate, Weight
 
 VERSION = 1
 REQUIRES = ("protocol",)
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """The authors' constants for one CIFAR-sized image; `signed: false` is the variant that later forks run."""
 
-    total_variation: float = 1e-6
-    learning_rate: float = 0.1
+    total_variation: Weight = 1e-6
+    learning_rate: Rate = 0.1
     signed: bool = True
 
 

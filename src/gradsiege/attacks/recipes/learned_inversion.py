@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
@@ -15,14 +16,16 @@ from gradsiege.priors import auxiliary_images
 from gradsiege.priors.resumable import UNSAVED, Saving
 from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.protocol.simulation import Simulate
+from gradsiege.ranges import Checked, Count, PartialShare, Range, Rate, Width
 from gradsiege.seeds import torch_generator
 
 VERSION = 1
+LEAST_IMAGES = 3
 REQUIRES = ("protocol", "disclosure", "auxiliary", "prior:auxiliary_images")
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """What the attacker simulates, and the network that learns from it; its training steps are the attack's iterations.
 
     Attributes:
@@ -33,12 +36,12 @@ class Parameters:
         learning_rate, batch_size: of Adam.
     """
 
-    updates: int = 1500
-    bins: int = 4096
-    width: int = 256
-    dropout: float = 0.3
-    learning_rate: float = 1e-3
-    batch_size: int = 64
+    updates: Annotated[int, Range(3, 1_000_000_000)] = 1500
+    bins: Count = 4096
+    width: Width = 256
+    dropout: PartialShare = 0.3
+    learning_rate: Rate = 1e-3
+    batch_size: Count = 64
 
 
 def learn(

@@ -9,19 +9,20 @@ from gradsiege.attacks.engine.optimizer import Adam
 from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
 from gradsiege.attacks.engine.regularizers import double_opponent_total_variation, head_features
 from gradsiege.attacks.engine.spaces import Pixels
+from gradsiege.ranges import Checked, CountOrZero, Rate, Weight
 
 VERSION = 1
 REQUIRES = ("protocol",)
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """Constants of the "modern" configuration of the `breaching` framework."""
 
-    total_variation: float = 0.1
-    features: float = 0.1
-    learning_rate: float = 0.1
-    warm_up: int = 50
+    total_variation: Weight = 0.1
+    features: Weight = 0.1
+    learning_rate: Rate = 0.1
+    warm_up: CountOrZero = 50
 
 
 def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:

@@ -1,0 +1,285 @@
+"""What a parameter may be: ranges declared beside the fields, checked in study files and in Python by the same code.
+
+A number of a method or of a section of the study file is annotated with an alias of this module, such as ``sigma: Spread = 0.01``, or
+with a range of its own, ``Annotated[int, Range(1, 512)]``. A dataclass of parameters inherits `Checked`, which refuses other values when
+it is built; `gradsiege.catalogue` reads the same annotations from the sources.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+# YAML 1.1 reads a number without a point, such as 1e-3, as text.
+EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers from `low` to `high`; an open end does not belong to them.
+
+    >>> print(Range(0, 1), Range(0, 1, open_low=True), Range(0), Range(), sep="; ")
+    from 0 to 1; above 0 and at most 1; at least 0; of any finite size
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, number: float) -> bool:
+        above = number > self.low if self.open_low else number >= self.low
+        below = number < self.high if self.open_high else number <= self.high
+        return above and below and -math.inf < number < math.inf
+
+    def __str__(self) -> str:
+        low = f"{'above' if self.open_low else 'at least'} {_number(self.low)}"
+        high = f"{'below' if self.open_high else 'at most'} {_number(self.high)}"
+        if self.low == -math.inf:
+            return "of any finite size" if self.high == math.inf else high
+        if self.high == math.inf:
+            return low
+        if self.open_low or self.open_high:
+            return f"{low} and {high}"
+        return f"from {_number(self.low)} to {_number(self.high)}"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        """Let a section of the study file refuse with the sentence of `fitted`."""
+        from pydantic_core import core_schema
+
+        kind = Annotated[source, self]
+        check = lambda value: fitted(value, kind, written=True)  # noqa: E731
+        return core_schema.no_info_before_validator_function(check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        """Tell editors the two ends."""
+        found: dict[str, Any] = handler(schema)
+        if self.low > -math.inf:
+            found["exclusiveMinimum" if self.open_low else "minimum"] = self.low
+        if self.high < math.inf:
+            found["exclusiveMaximum" if self.open_high else "maximum"] = self.high
+        return found
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """A value must not exceed that of another field."""
+
+    field: str
+
+    def refusal(self, value: Any, others: dict[str, Any]) -> str:
+        """Return what is wrong, or an empty string.
+
+        >>> AtMost("b").refusal(2, {"b": 1})
+        'must be at most b (1), not 2'
+        """
+        other = others[self.field]
+        return "" if value <= other else f"must be at most {self.field} ({other}), not {value}"
+
+
+@dataclass(frozen=True)
+class MultipleOf:
+    """A value must be a multiple of that of another field."""
+
+    field: str
+
+    def refusal(self, value: Any, others: dict[str, Any]) -> str:
+        """Return what is wrong, or an empty string.
+
+        >>> MultipleOf("heads").refusal(8, {"heads": 3})
+        'must be a multiple of heads (3), not 8'
+        """
+        other = others[self.field]
+        if value % other == 0:
+            return ""
+        return f"must be a multiple of {self.field} ({other}), not {value}"
+
+
+AnyNumber = Annotated[float, Range()]
+Share = Annotated[float, Range(0, 1)]
+PositiveShare = Annotated[float, Range(0, 1, open_low=True)]
+PartialShare = Annotated[float, Range(0, 1, open_high=True)]
+Probability = Annotated[float, Range(1e-100, 1, open_high=True)]
+Percent = Annotated[float, Range(0, 100)]
+# Below, float32 no longer tells a step, a bound or a temperature from nothing.
+Rate = Annotated[float, Range(1e-12, 1e3)]
+Spread = Annotated[float, Range(0, 1e6)]
+Weight = Annotated[float, Range(0, 1e6)]
+PositiveSize = Annotated[float, Range(1e-12, 1e9)]
+Count = Annotated[int, Range(1, 10**9)]
+CountOrZero = Annotated[int, Range(0, 10**9)]
+Width = Annotated[int, Range(1, 2**16)]
+Seed = Annotated[int, Range(0, 2**63 - 1)]
+
+ALIASES: dict[str, Any] = {
+    name: found for name, found in list(globals().items()) if get_origin(found) is Annotated
+}
+RULES = {"Range": Range, "AtMost": AtMost, "MultipleOf": MultipleOf}
+
+
+class Checked:
+    """Base of a dataclass of parameters: what its annotations do not allow is refused when it is built.
+
+    >>> @dataclass(frozen=True)
+    ... class Parameters(Checked):
+    ...     sigma: Annotated[float, Range(0)] = 0.01
+    >>> Parameters(sigma=-1)
+    Traceback (most recent call last):
+    ValueError: ranges.Parameters: sigma must be a number at least 0, not -1
+    """
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            ValueError: a value that is out of range or of another type; it names field, value and range.
+        """
+        kinds = _kinds(type(self))
+        given = {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]
+        place = f"{type(self).__module__}.{type(self).__qualname__}".removeprefix("gradsiege.")
+        for name, value in given.items():
+            try:
+                fitted(value, kinds[name])
+            except ValueError as error:
+                raise ValueError(f"{place}: {name} {error}") from None
+        wrong = contradiction(given, kinds)
+        if wrong:
+            raise ValueError(f"{place}: {wrong[0]} {wrong[1]}")
+
+
+@cache
+def _kinds(owner: type) -> dict[str, Any]:
+    return get_type_hints(owner, include_extras=True)
+
+
+def contradiction(values: dict[str, Any], kinds: dict[str, Any]) -> tuple[str, str] | None:
+    """Return the first field that disagrees with another one, and how, or None.
+
+    >>> contradiction({"a": 3, "b": 2}, {"a": Annotated[int, AtMost("b")], "b": int})
+    ('a', 'must be at most b (2), not 3')
+    """
+    for name, kind in kinds.items():
+        for rule in get_args(kind)[1:] if get_origin(kind) is Annotated else ():
+            if isinstance(rule, AtMost | MultipleOf) and values[name] is not None:
+                found = rule.refusal(values[name], values)
+                if found:
+                    return name, found
+    return None
+
+
+def fitted(value: Any, kind: Any, *, written: bool = False) -> Any:
+    """Return a value as its annotation has it: whole numbers become floats where these are expected, lists become tuples.
+
+    Args:
+        value: what was given.
+        kind: the annotation: a scalar, a range, a Literal, a tuple, or one of these or None.
+        written: the value stands in a file, where 1e-3 may have been read as text.
+
+    Raises:
+        ValueError: the value does not fit; the sentence names value and range.
+
+    >>> fitted(1, float), fitted([2], tuple[int, ...]), fitted("1e-3", Share, written=True)
+    (1.0, (2,), 0.001)
+    >>> fitted(True, Share)
+    Traceback (most recent call last):
+    ValueError: must be a number from 0 to 1, not True
+    """
+    try:
+        return _convert(value, kind, written)
+    except (TypeError, OverflowError):
+        hint = "; write it in quotes" if _unquoted(value, kind) else ""
+        raise ValueError(f"must be {described(kind)}, not {shown(value)}{hint}") from None
+
+
+def _convert(value: Any, kind: Any, written: bool) -> Any:
+    """Return the value as `kind` has it; anything else is a TypeError or an OverflowError."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        found = _convert(value, arguments[0], written)
+        if any(isinstance(rule, Range) and found not in rule for rule in arguments[1:]):
+            raise TypeError
+        return found
+    if origin in (Union, UnionType):
+        if value is None and NoneType in arguments:
+            return None
+        (other,) = (one for one in arguments if one is not NoneType)
+        return _convert(value, other, written)
+    if origin is Literal:
+        if not any(value == one and type(value) is type(one) for one in arguments):
+            raise TypeError
+        return value
+    if origin is tuple:
+        if not isinstance(value, tuple | list):
+            raise TypeError
+        return tuple(_convert(one, arguments[0], written) for one in value)
+    if kind is float:
+        return _as_float(value, written)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise TypeError
+    return value
+
+
+def number_of(value: Any) -> Any:
+    """Return the number that a text such as 1e-3 stands for; anything else as it is.
+
+    >>> number_of("1e-3"), number_of("3"), number_of(2)
+    (0.001, '3', 2)
+    """
+    return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
+
+
+def _as_float(value: Any, written: bool) -> float:
+    value = number_of(value) if written else value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError
+    number = float(value)
+    if not math.isfinite(number):
+        raise TypeError
+    return number
+
+
+def _unquoted(value: Any, kind: Any) -> bool:
+    """Whether a word such as off was read as a truth value where a word is expected."""
+    words = get_args(kind) if get_origin(kind) is Literal else ()
+    return isinstance(value, bool) and bool({"on", "off", "yes", "no"} & set(words))
+
+
+def described(kind: Any) -> str:
+    """Return what an annotation allows, in words.
+
+    >>> described(Share), described(Literal["a", "b"]), described(Count | None)
+    ('a number from 0 to 1', 'one of a, b', 'a whole number from 1 to 1,000,000,000, or null')
+    """
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        ends = [str(rule) for rule in arguments[1:] if isinstance(rule, Range)]
+        return " ".join([described(arguments[0]), *ends])
+    if origin in (Union, UnionType):
+        (other,) = (one for one in arguments if one is not NoneType)
+        return f"{described(other)}, or null"
+    if origin is Literal:
+        return "one of " + ", ".join(str(one) for one in arguments)
+    if origin is tuple:
+        return f"a list, each {described(arguments[0])}"
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    return names[kind]
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it, cut where it is long.
+
+    >>> shown("x" * 100)
+    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx..."
+    """
+    if isinstance(value, int) and abs(value) >= 10**60:
+        return f"a whole number of {int(math.log10(abs(value))) + 1} digits"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:39]}..."
+
+
+def _number(value: float) -> str:
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:g}"

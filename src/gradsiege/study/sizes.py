@@ -1,0 +1,105 @@
+"""Whether the images of a study are as many and as large as its models, priors and clients need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from gradsiege import catalogue
+from gradsiege.errors import StudyError
+from gradsiege.study.document import Study
+from gradsiege.study.sections import Dataset, Prior
+
+
+def check_sizes(study: Study) -> None:
+    """Refuse a side on which a method cannot work, and a role with fewer images than are needed of it."""
+    for dataset in study.datasets:
+        _check_clients(study, dataset)
+        for place, entry, parameters in _meeting(study, dataset):
+            refused = entry.refused_side(dataset.size, parameters)
+            if refused:
+                raise StudyError(
+                    f"{place}: {refused}; change 'size' of datasets.{dataset.id}, or leave one of the two out"
+                )
+    for prior, dataset, least in _owners(study):
+        share = prior.parameters.get("fraction", 1.0)
+        owned = round(share * dataset.counts["aux"])
+        if owned < least:
+            raise StudyError(
+                f"priors.{prior.id}: {owned} images are too few, at least {least} are needed; raise counts.aux "
+                f"({dataset.counts['aux']}) of datasets.{dataset.id}"
+                + (f", or 'fraction' ({share:g})" if share < 1 else "")
+            )
+
+
+def _check_clients(study: Study, dataset: Dataset) -> None:
+    """Every client needs an image, and the defender's generator two."""
+    federation, images = study.federation, dataset.counts["train"]
+    if federation.clients > images:
+        raise StudyError(
+            f"federation.clients: {federation.clients} clients cannot share the {images} images of counts.train of "
+            f"datasets.{dataset.id}; lower it to {images} or less, or raise counts.train"
+        )
+    generator = catalogue.entries("priors")["shadow_generator"]
+    shadowed = [one.id for one in study.defenses if _shadowed(one.name)]
+    if shadowed and dataset.counts["public"] < generator.least_images:
+        raise StudyError(
+            f"datasets.{dataset.id}: the shadow generator of defenses.{shadowed[0]} needs at least "
+            f"{generator.least_images} images in counts.public, not {dataset.counts['public']}"
+        )
+
+
+def _shadowed(defense: str) -> bool:
+    return "shadow" in catalogue.entries("defenses")[defense].requires
+
+
+def _meeting(
+    study: Study, dataset: Dataset
+) -> Iterator[tuple[str, catalogue.Entry, dict[str, Any]]]:
+    """Yield (place, entry, parameters) of every method that has to do with the images of a data set."""
+    for model in study.models:
+        if not _cut(study, dataset=dataset.id, model=model.id):
+            entry = catalogue.entries("models")[model.name]
+            yield f"models.{model.id}", entry, model.parameters
+    for attack in study.attacks:
+        if not _cut(study, dataset=dataset.id, attack=attack.id):
+            entry = catalogue.entries("attacks")[attack.name]
+            yield f"attacks.{attack.id}", entry, attack.parameters
+    for defense in study.defenses:
+        if _shadowed(defense.name) and not _cut(study, dataset=dataset.id, defense=defense.id):
+            entry = catalogue.entries("priors")["shadow_generator"]
+            yield f"defenses.{defense.id}", entry, {}
+    for prior, owner, _ in _owners(study):
+        if owner.id == dataset.id:
+            yield f"priors.{prior.id}", catalogue.entries("priors")[prior.name], prior.parameters
+
+
+def _owners(study: Study) -> Iterator[tuple[Prior, Dataset, int]]:
+    """Yield (prior, data set that it is trained on, images that it and its attack need) for every attack that reads one."""
+    for attack in study.attacks:
+        for prior in (study.one("priors", one) for one in attack.priors):
+            kinds = (
+                catalogue.entries("priors")[prior.name],
+                catalogue.entries("attacks")[attack.name],
+            )
+            least = max(entry.least_images for entry in kinds)
+            for dataset in study.datasets:
+                if prior.dataset == dataset.id or (
+                    prior.dataset is None and not _cut(study, dataset=dataset.id, attack=attack.id)
+                ):
+                    yield prior, dataset, least
+
+
+def _cut(study: Study, **ids: str) -> bool:
+    """Whether `include` and `exclude` leave out every cell with these ids."""
+
+    def agrees(rule: dict[str, Any]) -> bool:
+        wanted = {field: value for field, value in rule.items() if field in ids}
+        return all(
+            ids[field] in (value if isinstance(value, list) else [value])
+            for field, value in wanted.items()
+        )
+
+    if study.include and not any(agrees(rule) for rule in study.include):
+        return True
+    return any(agrees(rule) and set(rule) <= set(ids) for rule in study.exclude)
