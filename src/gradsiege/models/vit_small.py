@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gradsiege.models import ModelSpec
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
