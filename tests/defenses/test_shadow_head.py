@@ -10,6 +10,7 @@ from gradsiege.defenses.shadow import Parameters, Shadow
 from gradsiege.defenses.shadow_head import head_difference, moved
 from gradsiege.federated.client import run_client
 from gradsiege.models import ModelSpec, build
+from gradsiege.models.head import Head
 from gradsiege.models.layers import initialize
 from gradsiege.priors.shadow_generator import ShadowGenerator
 from gradsiege.protocol.local_update import LocalTraining, Tensors, apply_update, split_state
@@ -18,6 +19,7 @@ torch.set_num_threads(1)
 SYNCHRONISED = Parameters(shadow_steps=1, latent_steps=2, amplitude=0.0)
 APART = replace(SYNCHRONISED, unsynchronised_heads=True)
 RATE = 0.1
+HEAD = Head("body.head.weight", "body.head.bias")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def test_the_first_upload_is_the_servers_weights_minus_those_of_a_client_with_it
     """Without noise, so that plain local training from the client's own weights is the reference."""
     server = client(batch=batch)
     upload, buffers = run_client(server, Shadow(APART, "faithful", weights))
-    start = moved(server.parameters, head_difference(server.parameters))
+    start = moved(server.parameters, head_difference(server.parameters, HEAD))
     plain, plain_buffers = run_client(replace(client(batch=batch), parameters=start), Defense())
     trained = apply_update(start, plain, RATE)
     for name, value in server.parameters.items():
@@ -62,7 +64,7 @@ def test_the_first_upload_is_the_servers_weights_minus_those_of_a_client_with_it
 
 def test_only_the_last_layer_and_only_the_first_round_are_apart(weights: Tensors) -> None:
     synchronised, apart = (Shadow(p, "faithful", weights) for p in (SYNCHRONISED, APART))
-    difference = head_difference(client().parameters)
+    difference = head_difference(client().parameters, HEAD)
     assert {name.rpartition(".")[2] for name in difference} == {"weight", "bias"}
     assert len(difference) == 2
     first, _ = run_client(client(), synchronised)
@@ -79,8 +81,8 @@ def test_only_the_last_layer_and_only_the_first_round_are_apart(weights: Tensors
 
 def test_the_clients_head_is_one_for_all_and_drawn_like_any_linear_layer() -> None:
     one, other = client().parameters, client(seed=5).parameters
-    heads = [moved(each, head_difference(each)) for each in (one, other)]
-    for name in head_difference(one):
+    heads = [moved(each, head_difference(each, HEAD)) for each in (one, other)]
+    for name in head_difference(one, HEAD):
         assert not torch.equal(one[name], other[name])
         assert torch.allclose(heads[0][name], heads[1][name], atol=1e-7)
     weight = heads[0]["body.head.weight"]

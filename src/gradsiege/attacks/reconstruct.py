@@ -142,7 +142,7 @@ def _labels(knowledge: Knowledge, recipe: Recipe) -> Tensor:
     seen = knowledge.observation
     if seen.labels is not None and not recipe.ordered_labels:
         return seen.labels
-    inferred = label_rules.infer(seen.update, seen.images, recipe.label_rule)
+    inferred = label_rules.inferred(seen, recipe.label_rule)
     return inferred if seen.labels is None else label_rules.ordered(inferred, seen.labels)
 
 

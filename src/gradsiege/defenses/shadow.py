@@ -18,6 +18,7 @@ from gradsiege.defenses.shadow_control import Maps, equal_distortion, shape_of
 from gradsiege.defenses.shadow_head import head_difference, moved
 from gradsiege.defenses.shadow_loss import Target, latest_statistics, normalise, update_generator
 from gradsiege.errors import ArtifactError
+from gradsiege.models.head import find_head
 from gradsiege.models.layers import initialize
 from gradsiege.priors.shadow import load_shadow
 from gradsiege.priors.shadow_generator import find_latents, load, project
@@ -183,7 +184,8 @@ class Shadow(Defense):
         """Return the client's last layer minus the server's; empty once they are the same."""
         if client.round or not self.parameters.unsynchronised_heads:
             return {}
-        return head_difference(client.parameters)
+        state = {**client.parameters, **client.buffers}
+        return head_difference(client.parameters, find_head(client.model, client.images[:1], state))
 
     def _saliency(
         self, images: Tensor, labels: Tensor, sensitivity: Tensor, client: Client

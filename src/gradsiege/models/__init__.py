@@ -66,12 +66,13 @@ def build(spec: ModelSpec, generator: torch.Generator | None = None) -> nn.Modul
 
     Every model maps images ``[n, channels, size, size]`` in [0, 1] to logits ``[n, classes]``; it normalises its
     input itself, with buffers that are part of its state, so client and attacker can never disagree
-    about normalisation. The last layer is always called ``head``. A bottleneck draws its weights after all others, which
-    are the same with and without it.
+    about normalisation. The last layer is linear, whatever it is called (`gradsiege.models.head`). A bottleneck draws its
+    weights after all others, which are the same with and without it.
     """
     import torch
 
     from gradsiege.models.bottleneck import insert_bottleneck
+    from gradsiege.models.head import find_head, probe_images
     from gradsiege.models.layers import Classifier, allocate, initialize
 
     module = importlib.import_module(f"gradsiege.models.{spec.name}")
@@ -82,5 +83,6 @@ def build(spec: ModelSpec, generator: torch.Generator | None = None) -> nn.Modul
     generator = generator or torch.Generator().manual_seed(0)
     initialize(model, generator)
     if spec.bottleneck:
-        insert_bottleneck(model, spec.bottleneck, generator)
+        head = find_head(model, probe_images(spec.image_shape)[:1])
+        insert_bottleneck(model, head.layer, spec.bottleneck, generator)
     return model.eval()
