@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,30 +18,11 @@ from gradsiege.errors import StudyError
 from gradsiege.models.head import Head, find_head
 from gradsiege.protocol.inner import layer_inputs
 from gradsiege.protocol.local_update import Step, Tensors
-from gradsiege.ranges import Checked, CountOrZero, Percent, PositiveSize
+from gradsiege.ranges import CountOrZero, Percent, PositiveSize
 
 VERSION = 1
 # Images times features whose gradients are computed at once.
 AT_ONCE = 128
-
-
-@dataclass(frozen=True)
-class Parameters(Checked):
-    """Percentage of features whose columns are zeroed, and how features are ranked.
-
-    Attributes:
-        prune: released 60 (attack of Geiping et al.) and 1 (DLG); GIFD 80, GGL 10.
-        rule: ``approximation`` ranks by |d r_i / d X| / (|r_i| + constant), the smallest first, as the release and its
-            ports do. ``jacobian`` ranks by what this stands in for, |r_i (d r / d X)^-1_i|, the largest first.
-        constant: keeps the ratio of a dead feature finite: released 0.1, ports 1e-10. Only ``approximation`` uses it.
-        probes: random directions from which ``approximation`` estimates the gradient norms (ours, for wide heads in a
-            federation); 0 computes them exactly, with one backward pass per feature.
-    """
-
-    prune: Percent = 60.0
-    rule: Literal["approximation", "jacobian"] = "approximation"
-    constant: PositiveSize = 0.1
-    probes: CountOrZero = 0
 
 
 def head_layer(head: Head) -> str:
@@ -119,6 +100,7 @@ def jacobian_risk(features: Tensor, gradients: Iterator[Tensor]) -> Tensor:
     return risk
 
 
+@dataclass(frozen=True)
 class Soteria(Defense):
     """Zero the columns of the last layer's weight gradient that belong to the features of highest risk.
 
@@ -129,22 +111,34 @@ class Soteria(Defense):
 
     One backward pass per feature and step makes this the most expensive defense by far on wide heads; `probes` is the way
     out where thousands of steps are taken.
+
+    Percentage of features whose columns are zeroed, and how features are ranked.
+
+    Attributes:
+        prune: released 60 (attack of Geiping et al.) and 1 (DLG); GIFD 80, GGL 10.
+        rule: ``approximation`` ranks by |d r_i / d X| / (|r_i| + constant), the smallest first, as the release and its
+            ports do. ``jacobian`` ranks by what this stands in for, |r_i (d r / d X)^-1_i|, the largest first.
+        constant: keeps the ratio of a dead feature finite: released 0.1, ports 1e-10. Only ``approximation`` uses it.
+        probes: random directions from which ``approximation`` estimates the gradient norms (ours, for wide heads in a
+            federation); 0 computes them exactly, with one backward pass per feature.
     """
 
     name = "soteria"
 
-    def __init__(self, parameters: Parameters) -> None:
-        self.parameters = parameters
+    prune: Percent = 60.0
+    rule: Literal["approximation", "jacobian"] = "approximation"
+    constant: PositiveSize = 0.1
+    probes: CountOrZero = 0
 
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
         """Return the gradient with the risky columns of the head's weight zeroed."""
         head = find_head(step.model, step.images[:1], {**step.buffers, **step.parameters})
         risk = self._risk(step, head_layer(head), client.generator)
-        pruned = smallest(-risk, below_percentile(len(risk), self.parameters.prune))
+        pruned = smallest(-risk, below_percentile(len(risk), self.prune))
         return {**gradient, head.weight: gradient[head.weight].masked_fill(pruned, 0)}
 
     def _risk(self, step: Step, layer: str, generator: torch.Generator) -> Tensor:
-        p, images = self.parameters, step.images
+        p, images = self, step.images
         model = copy.deepcopy(step.model).eval()
         state = {**step.buffers, **step.parameters}
         if p.rule == "approximation" and p.probes:
@@ -157,12 +151,3 @@ class Soteria(Defense):
             return jacobian_risk(features, gradients)
         norms = torch.cat([block.norm(dim=2) for block in gradients]).T
         return approximate_risk(features, norms, p.constant)
-
-    def disclosure(self) -> dict[str, Any]:
-        """The rule is public; which columns it chose is not, though zeros betray it."""
-        return {"defense": self.name, **asdict(self.parameters)}
-
-
-def build(parameters: Parameters, arm: str) -> Defense:
-    """Return the defense."""
-    return Soteria(parameters)
