@@ -14,6 +14,7 @@ import pytest
 from gradsiege import catalogue
 from gradsiege.catalogue import KINDS, REQUIRED, Entry, entries, lookup
 from gradsiege.errors import StudyError
+from gradsiege.ranges import is_given
 
 EVERY = [(kind, name) for kind in KINDS for name in entries(kind)]
 
@@ -26,8 +27,13 @@ def test_an_entry_is_what_its_module_declares(kind: str, name: str) -> None:
     assert entry.arms == tuple(getattr(module, "ARMS", ("faithful",)))
     assert entry.requires == tuple(getattr(module, "REQUIRES", ()))
     assert entry.summary
-    if hasattr(module, "Parameters"):
-        declared = {field.name: field.default for field in dataclasses.fields(module.Parameters)}
+    if entry.method:
+        made = catalogue.implementation(entry)
+        declared = {
+            field.name: field.default
+            for field in dataclasses.fields(made)
+            if field.name != "arm" and not is_given(field)
+        }
         found = {key: default for key, (_, default) in entry.parameters.items()}
         assert {key: value for key, value in found.items() if value is not REQUIRED} == {
             key: value for key, value in declared.items() if value is not dataclasses.MISSING

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import math
 from typing import Annotated, Any, get_args, get_origin
 
@@ -102,7 +101,7 @@ def test_every_number_of_a_section_declares_its_range(section: type[Any]) -> Non
 )
 def test_python_and_the_catalogue_refuse_the_same_values(kind: str, name: str) -> None:
     entry = catalogue.entries(kind)[name]
-    made = importlib.import_module(entry.module).Parameters
+    made = catalogue.implementation(entry)
     assert issubclass(made, Checked)
     needed = {
         key: "x" for key, (_, default) in entry.parameters.items() if default is catalogue.REQUIRED
@@ -115,7 +114,9 @@ def test_python_and_the_catalogue_refuse_the_same_values(kind: str, name: str) -
                 wrong = {**needed, key: [value] if listed else value}
                 with pytest.raises(StudyError, match=f"{key!r} of {name} must be .*, not "):
                     entry.validate(wrong, "here")
-                with pytest.raises(ValueError, match=f"{name}.Parameters: {key} must be .*, not "):
+                with pytest.raises(
+                    ValueError, match=f"{name}.{entry.method}: {key} must be .*, not "
+                ):
                     made(**wrong)
 
 

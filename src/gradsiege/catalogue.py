@@ -11,6 +11,7 @@ ten thousand cells costs milliseconds and loads no torch.
 from __future__ import annotations
 
 import ast
+import importlib
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,8 @@ KINDS = {
 }
 SCALARS: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
 REQUIRED = object()
+# Bases of the dataclasses whose fields are parameters.
+BASES = ("Defense", "Attack", "Checked")
 LITERALS = ("VERSION", "ARMS", "REQUIRES", "USES", "SIDE_MULTIPLE", "SIDE_LEAST", "LEAST_IMAGES")
 
 
@@ -49,6 +52,7 @@ class Entry:
     side_multiple: int | str = 1
     side_least: int = 1
     least_images: int = 1
+    method: str = ""
 
     @property
     def module(self) -> str:
@@ -123,18 +127,29 @@ def _rule(node: ast.expr) -> Any:
     return ranges.RULES[node.func.id](*map(ast.literal_eval, node.args), **named)
 
 
-def _parameters(body: list[ast.stmt]) -> dict[str, tuple[Any, Any]]:
+def _method(body: list[ast.stmt]) -> ast.ClassDef | None:
+    """Return the dataclass whose fields are the method's parameters: the one that derives from a base of `BASES`."""
     for statement in body:
-        if isinstance(statement, ast.ClassDef) and statement.name == "Parameters":
-            return {
-                item.target.id: (
-                    _annotation(item.annotation),
-                    REQUIRED if item.value is None else ast.literal_eval(item.value),
-                )
-                for item in statement.body
-                if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
-            }
-    return {}
+        if isinstance(statement, ast.ClassDef) and statement.decorator_list:
+            bases = [base.id for base in statement.bases if isinstance(base, ast.Name)]
+            if set(bases) & set(BASES):
+                return statement
+    return None
+
+
+def _parameters(method: ast.ClassDef | None) -> dict[str, tuple[Any, Any]]:
+    """Return (type, default) of every field but the arm and those that are handed over (`ranges.given`)."""
+    return {
+        item.target.id: (
+            _annotation(item.annotation),
+            REQUIRED if item.value is None else ast.literal_eval(item.value),
+        )
+        for item in (method.body if method else ())
+        if isinstance(item, ast.AnnAssign)
+        and isinstance(item.target, ast.Name)
+        and item.target.id != "arm"
+        and not isinstance(item.value, ast.Call)
+    }
 
 
 def _literals(body: list[ast.stmt]) -> dict[str, Any]:
@@ -153,6 +168,7 @@ def _read(kind: str, path: Path) -> Entry | None:
     if "VERSION" not in literals:
         return None
     summary = (ast.get_docstring(tree) or "").split("\n")[0]
+    method = _method(tree.body)
     return Entry(
         kind=kind,
         name=path.stem,
@@ -161,7 +177,8 @@ def _read(kind: str, path: Path) -> Entry | None:
         arms=tuple(literals.get("ARMS", ("faithful",))),
         requires=tuple(literals.get("REQUIRES", ())),
         uses=tuple(literals.get("USES", ())),
-        parameters=_parameters(tree.body),
+        parameters=_parameters(method),
+        method=method.name if method else "",
         side_multiple=literals.get("SIDE_MULTIPLE", 1),
         side_least=literals.get("SIDE_LEAST", 1),
         least_images=literals.get("LEAST_IMAGES", 1),
@@ -206,3 +223,25 @@ def lookup(kind: str, name: str, place: str) -> Entry:
     if name not in known:
         raise StudyError(f"{place}: unknown name {name!r} in {kind}; {nearest(name, list(known))}")
     return known[name]
+
+
+def implementation(entry: Entry) -> Any:
+    """Import and return the dataclass of a method."""
+    return getattr(importlib.import_module(entry.module), entry.method)
+
+
+def classes(kind: str) -> list[str]:
+    """Return the names of the dataclasses of a kind, for those who work in Python."""
+    return sorted(entry.method for entry in entries(kind).values())
+
+
+def attribute(kind: str, name: str) -> Any:
+    """Return the dataclass of that name, as an attribute of the package of its kind.
+
+    Raises:
+        AttributeError: there is none; it names the nearest.
+    """
+    for entry in entries(kind).values():
+        if entry.method == name:
+            return implementation(entry)
+    raise AttributeError(f"{kind} has no {name!r}; {nearest(name, classes(kind))}")

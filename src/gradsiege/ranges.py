@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -123,6 +123,16 @@ ALIASES: dict[str, Any] = {
 RULES = {"Range": Range, "AtMost": AtMost, "MultipleOf": MultipleOf}
 
 
+def given() -> Any:
+    """Return the default of a field that is handed to a method and is no parameter of it, such as the weights of a network."""
+    return field(default=None, repr=False, compare=False, metadata={"given": True})
+
+
+def is_given(one: Field[Any]) -> bool:
+    """Whether a field was declared by `given`."""
+    return "given" in one.metadata
+
+
 class Checked:
     """Base of a dataclass of parameters: what its annotations do not allow is refused when it is built.
 
@@ -140,15 +150,17 @@ class Checked:
         Raises:
             ValueError: a value that is out of range or of another type; it names field, value and range.
         """
+        if not is_dataclass(self):
+            return
         kinds: dict[str, Any] = _kinds(type(self))  # type: ignore[arg-type]
-        given = {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]
+        values = {one.name: getattr(self, one.name) for one in fields(self) if not is_given(one)}
         place = f"{type(self).__module__}.{type(self).__qualname__}".removeprefix("gradsiege.")
-        for name, value in given.items():
+        for name, value in values.items():
             try:
                 fitted(value, kinds[name])
             except ValueError as error:
                 raise ValueError(f"{place}: {name} {error}") from None
-        wrong = contradiction(given, kinds)
+        wrong = contradiction(values, {name: kinds[name] for name in values})
         if wrong:
             raise ValueError(f"{place}: {wrong[0]} {wrong[1]}")
 

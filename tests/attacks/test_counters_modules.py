@@ -27,7 +27,7 @@ def test_soterias_mask_is_the_set_of_zero_columns(defended: Scenes) -> None:
     scene = defended("soteria", {"prune": 60.0}, victims=3)
     name = "body.head.weight"
     for seen, clean in zip(scene.seen.update[name], scene.clean[name], strict=True):
-        shown, _ = soteria.masked_view({name: clean}, {name: seen})
+        shown, _ = soteria.masked_view({name: clean}, {name: seen}, name)
         torch.testing.assert_close(shown[name], seen)
         assert not torch.equal(clean, seen)
 

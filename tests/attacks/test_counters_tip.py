@@ -186,7 +186,10 @@ def test_the_head_reveals_its_input_exactly_under_any_noise(model: str, defended
         update = {name: value[victim] for name, value in informed.update.items()}
         label = scene.labels[victim]
         torch.testing.assert_close(
-            revealed_features(update, "body.head", label)[0], features, rtol=1e-5, atol=1e-5
+            revealed_features(update, scene.knowledge.head, label)[0],
+            features,
+            rtol=1e-5,
+            atol=1e-5,
         )
         truth = Candidate(scene.truth[victim], scene.truth[victim], label, update)
         other = replace(truth, images=scene.truth[1 - victim])

@@ -33,7 +33,7 @@ def random_update(seed: int, scale: float = 1.0) -> Tensors:
     return {name: scale * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
 
 
-def test_estimated_clipping_equals_the_planted_one() -> None:
+def test_estimated_clipping_equals_the_planted_one(natural: tuple[Knowledge, Tensor]) -> None:
     update = random_update(0)
     length = estimated_transforms.clipping_bound(update)
     clipped = {name: value * (4 / length) for name, value in update.items()}
@@ -42,7 +42,7 @@ def test_estimated_clipping_equals_the_planted_one() -> None:
     torch.testing.assert_close(redone, clipped)
     short = {name: value * 0.01 for name, value in update.items()}
     torch.testing.assert_close(estimated_transforms.clip(short, clipped), short)
-    distance = estimated_transforms.after(squared_l2, "clipping")
+    distance = estimated_transforms.after(squared_l2, "clipping", natural[0])
     assert distance(update, clipped) < 1e-9
     assert squared_l2(update, clipped) > 1
 

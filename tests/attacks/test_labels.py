@@ -53,4 +53,5 @@ def test_a_named_rule_is_the_one_that_is_used() -> None:
         "head.bias": torch.tensor([[0.1, -0.1, -0.6]]),
     }
     found = {rule: labels.infer(update, 1, rule).item() for rule in ("automatic", *labels.RULES)}
+    assert found.pop("projection") == 2
     assert found == {"automatic": 1, "row_sum": 1, "row_minimum": 0, "bias_corrected": 2}

@@ -143,7 +143,9 @@ def test_gi_pip_without_anomaly_score_knows_total_variation_alone() -> None:
 def test_head_features_vanish_at_the_truth() -> None:
     seen, truth = observe("convnet")
     model = build(seen.model)
-    term = head_features(model, seen.parameters, seen.buffers)
+    term = head_features(
+        model, Knowledge(seen, ThreatModel("t")).head, seen.parameters, seen.buffers
+    )
     observed = {name: value[0] for name, value in seen.update.items()}
     at_truth = Candidate(truth[0], truth[0], torch.tensor([0]), observed)
     elsewhere = Candidate(truth[1], truth[1], torch.tensor([0]), observed)

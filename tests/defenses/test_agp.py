@@ -113,13 +113,13 @@ def test_a_client_with_images_of_ten_classes_has_no_channel_that_all_find_import
 def test_noise_is_white_with_the_published_deviation() -> None:
     noise = noise_on_weights(network(width=16))
     party = client(network(width=16))
-    sigma = agp.deviation(agp.Parameters(), party.training)
+    sigma = agp.deviation(agp.Agp(), party.training)
     white = noise["body.blocks.4.conv1.weight"]
     assert abs(float(white.std()) / sigma - 1) < 0.02
     # Unlike TIP's, it keeps the zero frequency: a mean of nine values has a third of the deviation.
     assert abs(float(white.mean((2, 3)).std()) / (sigma / 3) - 1) < 0.05
     attack_study = LocalTraining("fedavg", 1, 1, 4, 0.001, "eval")
-    assert math.isclose(agp.deviation(agp.Parameters(), attack_study), 0.01938, rel_tol=1e-3)
+    assert math.isclose(agp.deviation(agp.Agp(), attack_study), 0.01938, rel_tol=1e-3)
 
 
 def test_released_arm_noises_every_channel_of_every_convolution() -> None:
@@ -136,9 +136,7 @@ def test_released_arm_noises_every_channel_of_every_convolution() -> None:
 )
 def test_each_released_switch_weakens_the_noise(switches: dict[str, bool], factor: float) -> None:
     training = LocalTraining("fedavg", 500, 32, 2, 0.001, "train")
-    ratio = agp.deviation(agp.Parameters(**switches), training) / agp.deviation(
-        agp.Parameters(), training
-    )
+    ratio = agp.deviation(agp.Agp(**switches), training) / agp.deviation(agp.Agp(), training)
     assert math.isclose(ratio, factor)
 
 

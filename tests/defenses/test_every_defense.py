@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from gradsiege import catalogue, defenses
-from gradsiege.defenses import shadow
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.defenses.shadow import Shadow
 from gradsiege.federated.client import run_client
@@ -41,7 +40,7 @@ def make() -> Make:
     def build(name: str, arm: str) -> Defense:
         parameters = catalogue.entries("defenses")[name].validate(CHEAP.get(name, {}), "test")
         if name == "shadow":  # its generator comes from a finished stage; here it is untrained
-            return Shadow(shadow.Parameters(**parameters), arm, dict(network.state_dict()))
+            return Shadow(**parameters, arm=arm, pretrained=dict(network.state_dict()))
         return defenses.build(name, parameters, arm)
 
     return build

@@ -35,7 +35,7 @@ def weights() -> Tensors:
 def test_the_true_step_is_the_plain_step_on_the_perturbed_batch(
     weights: Tensors, training: LocalTraining
 ) -> None:
-    defense = Watched(CHEAP, "faithful", weights)
+    defense = Watched(**CHEAP, arm="faithful", pretrained=weights)
     update, buffers = run_client(make_client(training=training), defense)
     batches = torch.cat(defense.batches)
     assert len(defense.batches) == training.steps
@@ -49,8 +49,8 @@ def test_the_true_step_is_the_plain_step_on_the_perturbed_batch(
 
 def test_noise_is_positive_bounded_and_grows_with_the_rounds(weights: Tensors) -> None:
     client = make_client()
-    first = perturbed(client, weights, replace(CHEAP, unclamped=True)) - client.images
-    later = perturbed(make_client(99), weights, replace(CHEAP, unclamped=True)) - client.images
+    first = perturbed(client, weights, unclamped=True) - client.images
+    later = perturbed(make_client(99), weights, unclamped=True) - client.images
     mean, deviation = (client.buffers[f"normalisation.{name}"] for name in ("mean", "deviation"))
     normalised = (client.images - mean[:, None, None]) / deviation[:, None, None]
     peaks = 0.19 * normalised.amax((1, 2, 3)) * deviation[0]
@@ -151,7 +151,7 @@ def test_a_single_image_in_eval_mode(weights: Tensors) -> None:
     training = LocalTraining("fedsgd", 1, 1, 1, 0.01, "eval")
     client = replace(make_client(training=training), images=torch.rand(1, 3, 16, 16))
     client.labels = client.labels[:1]
-    update, buffers = run_client(client, Shadow(CHEAP, "faithful", weights))
+    update, buffers = run_client(client, Shadow(**CHEAP, arm="faithful", pretrained=weights))
     assert all(bool(torch.isfinite(value).all()) for value in update.values())
     assert all(torch.equal(buffers[name], value) for name, value in client.buffers.items())
     clean, _ = local_update(
@@ -161,7 +161,7 @@ def test_a_single_image_in_eval_mode(weights: Tensors) -> None:
 
 
 def test_disclosure_is_plain_data_and_a_missing_generator_is_named(weights: Tensors) -> None:
-    told = Shadow(CHEAP, "as_released", weights).disclosure()
+    told = Shadow(**CHEAP, arm="as_released", pretrained=weights).disclosure()
     assert json.loads(json.dumps(told)) == told
     assert told["amplitude"] == 0.19
     assert told["scrambled_map"] is True

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradsiege.defenses import shadow_map
 from gradsiege.defenses.base import Client
-from gradsiege.defenses.shadow import Parameters, Shadow
+from gradsiege.defenses.shadow import Shadow
 from gradsiege.defenses.shadow_control import Maps, equal_distortion, shape_of, shuffle
 from gradsiege.models import ModelSpec, build
 from gradsiege.models.layers import initialize
@@ -18,7 +18,7 @@ from gradsiege.priors.shadow_generator import ShadowGenerator
 from gradsiege.protocol.local_update import LocalTraining, Step, Tensors, split_state
 
 torch.set_num_threads(1)
-CHEAP = Parameters(shadow_steps=1, latent_steps=3)
+CHEAP = {"shadow_steps": 1, "latent_steps": 3}
 MATCHED = ["gaussian", "shuffled_map", "map_only", "cam_only"]
 DEVIATION = torch.tensor([0.2, 0.25, 0.3])
 KEYS = ["a", "b"]
@@ -53,7 +53,7 @@ def perturbation(weights: Tensors, number: int = 0, **settings: Any) -> tuple[Te
     generator = torch.Generator().manual_seed(2)
     state = split_state(model)
     client = Client(model, *state, images, labels, training, generator, number, 100)
-    defense = Shadow(replace(CHEAP, **settings), "faithful", weights)
+    defense = Shadow(**CHEAP, **settings, pretrained=weights)
     step = Step(model, *state, images, labels)
     return images, defense.transform_batch(images, labels, step, client)[0] - images
 
@@ -170,5 +170,5 @@ def test_constant_amplitude_has_the_energy_of_the_growing_one(weights: Tensors) 
 
 
 def test_the_control_is_disclosed(weights: Tensors) -> None:
-    stated = Shadow(replace(CHEAP, control="gaussian"), "faithful", weights).disclosure()
+    stated = Shadow(**CHEAP, control="gaussian", pretrained=weights).disclosure()
     assert stated["control"] == "gaussian"

@@ -6,18 +6,20 @@ import pytest
 import torch
 
 from gradsiege.defenses.base import Client, Defense
-from gradsiege.defenses.shadow import Parameters, Shadow
+from gradsiege.defenses.shadow import Shadow
 from gradsiege.defenses.shadow_head import head_difference, moved
 from gradsiege.federated.client import run_client
 from gradsiege.models import ModelSpec, build
+from gradsiege.models.head import Head
 from gradsiege.models.layers import initialize
 from gradsiege.priors.shadow_generator import ShadowGenerator
 from gradsiege.protocol.local_update import LocalTraining, Tensors, apply_update, split_state
 
 torch.set_num_threads(1)
-SYNCHRONISED = Parameters(shadow_steps=1, latent_steps=2, amplitude=0.0)
+SYNCHRONISED = Shadow(shadow_steps=1, latent_steps=2, amplitude=0.0)
 APART = replace(SYNCHRONISED, unsynchronised_heads=True)
 RATE = 0.1
+HEAD = Head("body.head.weight", "body.head.bias")
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +49,8 @@ def test_the_first_upload_is_the_servers_weights_minus_those_of_a_client_with_it
 ) -> None:
     """Without noise, so that plain local training from the client's own weights is the reference."""
     server = client(batch=batch)
-    upload, buffers = run_client(server, Shadow(APART, "faithful", weights))
-    start = moved(server.parameters, head_difference(server.parameters))
+    upload, buffers = run_client(server, replace(APART, pretrained=weights))
+    start = moved(server.parameters, head_difference(server.parameters, HEAD))
     plain, plain_buffers = run_client(replace(client(batch=batch), parameters=start), Defense())
     trained = apply_update(start, plain, RATE)
     for name, value in server.parameters.items():
@@ -61,8 +63,8 @@ def test_the_first_upload_is_the_servers_weights_minus_those_of_a_client_with_it
 
 
 def test_only_the_last_layer_and_only_the_first_round_are_apart(weights: Tensors) -> None:
-    synchronised, apart = (Shadow(p, "faithful", weights) for p in (SYNCHRONISED, APART))
-    difference = head_difference(client().parameters)
+    synchronised, apart = (replace(one, pretrained=weights) for one in (SYNCHRONISED, APART))
+    difference = head_difference(client().parameters, HEAD)
     assert {name.rpartition(".")[2] for name in difference} == {"weight", "bias"}
     assert len(difference) == 2
     first, _ = run_client(client(), synchronised)
@@ -79,8 +81,8 @@ def test_only_the_last_layer_and_only_the_first_round_are_apart(weights: Tensors
 
 def test_the_clients_head_is_one_for_all_and_drawn_like_any_linear_layer() -> None:
     one, other = client().parameters, client(seed=5).parameters
-    heads = [moved(each, head_difference(each)) for each in (one, other)]
-    for name in head_difference(one):
+    heads = [moved(each, head_difference(each, HEAD)) for each in (one, other)]
+    for name in head_difference(one, HEAD):
         assert not torch.equal(one[name], other[name])
         assert torch.allclose(heads[0][name], heads[1][name], atol=1e-7)
     weight = heads[0]["body.head.weight"]
@@ -90,5 +92,5 @@ def test_the_clients_head_is_one_for_all_and_drawn_like_any_linear_layer() -> No
 
 
 def test_the_released_arm_is_apart_and_the_faithful_one_is_not(weights: Tensors) -> None:
-    assert Shadow(Parameters(), "as_released", weights).parameters.unsynchronised_heads is True
-    assert Shadow(Parameters(), "faithful", weights).parameters.unsynchronised_heads is False
+    assert Shadow(arm="as_released").unsynchronised_heads is True
+    assert Shadow(arm="faithful").unsynchronised_heads is False

@@ -1,14 +1,12 @@
 """Shadow as released: each switch alone, and all of them together."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from shadow_party import CHEAP, Watched, generator_weights, make_client, perturbed
 from torch import Tensor
 
 from gradsiege.defenses import shadow as shadow_module
-from gradsiege.defenses.shadow import image_keys, resolve
+from gradsiege.defenses.shadow import Shadow, image_keys
 from gradsiege.federated.client import run_client
 from gradsiege.protocol.local_update import (
     Tensors,
@@ -27,8 +25,8 @@ def test_each_released_switch_of_the_pattern_changes_the_noise(
     weights: Tensors, switch: str
 ) -> None:
     client = make_client(30)
-    clean = perturbed(client, weights, replace(CHEAP, unclamped=True))
-    changed = perturbed(make_client(30), weights, replace(CHEAP, unclamped=True, **{switch: True}))
+    clean = perturbed(client, weights, unclamped=True)
+    changed = perturbed(make_client(30), weights, unclamped=True, **{switch: True})
     assert (clean - changed).abs().max() > 1e-3
     difference = changed - client.images
     if switch == "scrambled_map":
@@ -51,14 +49,14 @@ def test_class_one_is_explained_whatever_the_label(
         return real(*arguments)
 
     monkeypatch.setattr(shadow_module, "class_activation", watch)
-    perturbed(make_client(), weights, replace(CHEAP, class_one=wrong))
+    perturbed(make_client(), weights, class_one=wrong)
     assert seen[0].tolist() == ([1, 1, 1, 1] if wrong else [0, 1, 2, 1])
 
 
 def test_released_generator_and_latents_are_random_and_the_clients_own(weights: Tensors) -> None:
-    parameters = replace(CHEAP, shadow_rate=0.0, random_generator=True, random_latents=True)
+    settings = {"shadow_rate": 0.0, "random_generator": True, "random_latents": True}
     client = make_client()
-    perturbed(client, weights, parameters)
+    perturbed(client, weights, **settings)
     start = client.state["generator.start.weight"]
     assert not torch.equal(start, weights["start.weight"])
     latents = [client.state[f"latent.{key}"] for key in image_keys(client.images)]
@@ -66,16 +64,16 @@ def test_released_generator_and_latents_are_random_and_the_clients_own(weights: 
     assert torch.stack(latents).norm(dim=1).max() <= 1 + 1e-6
     other = make_client()
     other.generator.manual_seed(3)
-    perturbed(other, weights, parameters)
+    perturbed(other, weights, **settings)
     assert not torch.equal(other.state["generator.start.weight"], start)
     faithful = make_client()
-    perturbed(faithful, weights, replace(CHEAP, shadow_rate=0.0))
+    perturbed(faithful, weights, shadow_rate=0.0)
     assert torch.allclose(faithful.state["generator.start.weight"], weights["start.weight"])
 
 
 def test_released_arm_turns_every_open_switch_on_and_keeps_the_set_ones() -> None:
-    assert not any(getattr(resolve(CHEAP, "faithful"), name) for name in shadow_module.SWITCHES)
-    released = resolve(replace(CHEAP, random_generator=False), "as_released")
+    assert not any(getattr(Shadow(), name) for name in Shadow.switches)
+    released = Shadow(random_generator=False, arm="as_released")
     assert not released.random_generator
     assert released.scrambled_map
     assert released.unclamped
@@ -83,6 +81,6 @@ def test_released_arm_turns_every_open_switch_on_and_keeps_the_set_ones() -> Non
 
 def test_released_arm_runs_and_leaves_pixels_outside_the_range(weights: Tensors) -> None:
     client = make_client(99)
-    defense = Watched(CHEAP, "as_released", weights)
+    defense = Watched(**CHEAP, arm="as_released", pretrained=weights)
     run_client(client, defense)
     assert torch.cat(defense.batches).max() > 1

@@ -1,6 +1,7 @@
 """Soteria hides the right columns: planted networks whose ranking is known, and a loop over all features."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_the_columns_are_those_of_the_released_rule_and_nothing_else_changes(
     client = party()
     state = {**client.parameters, **client.buffers}
     images = client.images.requires_grad_(True)
-    features = representation(client.model, state, images)
+    features = representation(client.model, state, images, "body.head")
     ratios = []
     for index in range(features.shape[1]):
         (found,) = torch.autograd.grad(features[:, index].sum(), images, retain_graph=True)
@@ -105,11 +106,12 @@ def test_the_columns_are_those_of_the_released_rule_and_nothing_else_changes(
 def test_estimated_norms_converge_to_the_exact_ones(party: Callable[..., Client]) -> None:
     client = party()
     state = {**client.parameters, **client.buffers}
-    _, gradients = feature_gradients(client.model, state, client.images)
+    represent = partial(representation, client.model, state, layer="body.head")
+    _, gradients = feature_gradients(client.model, state, client.images, "body.head")
     exact = torch.cat([block.norm(dim=2) for block in gradients]).T
     for probes in (64, 1024):
         generator = torch.Generator().manual_seed(0)
-        found = estimated_norms(client.model, state, client.images, probes, generator)
+        found = estimated_norms(represent, client.images, probes, generator)
         assert found.shape == exact.shape
         # (k / |g|^2) times the estimate squared has the chi-squared law of k degrees.
         ratio = (found / exact).square().detach()

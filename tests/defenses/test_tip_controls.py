@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gradsiege import defenses
 from gradsiege.defenses.base import Client, Defense
-from gradsiege.defenses.tip import Parameters
+from gradsiege.defenses.tip import Tip
 from gradsiege.defenses.tip_energy import expected_energy, factors, unit_energy
 from gradsiege.defenses.tip_noise import clip_gradient, masked_noise, noise_scale, spectrum_mask
 from gradsiege.defenses.tip_ranking import (
@@ -80,13 +80,13 @@ def test_energy_in_closed_form_is_the_energy_of_drawn_noise(selection: str, spec
 def test_matched_controls_have_the_papers_energy_layer_by_layer(name: str) -> None:
     small = {"lenet": {"channels": 7}, "vit_small": {"width": 12, "depth": 1, "heads": 1}}
     of_model = shapes(network(name, **small.get(name, {"width": 8})))
-    paper = Parameters(ratio=0.3)
+    paper = Tip(ratio=0.3)
     published = {
         layer: expected_energy({layer: shape}, paper, {layer: 0.02}, 3)
         for layer, shape in of_model.items()
     }
     for selection, spectrum in CHOICES:
-        control = Parameters(0.3, selection=selection, spectrum=spectrum, match_energy=True)
+        control = Tip(0.3, selection=selection, spectrum=spectrum, match_energy=True)
         factor = factors(of_model, control, 0.02, 3)
         for layer, shape in of_model.items():
             strength = {layer: 0.02 * factor[layer]}
@@ -108,7 +108,7 @@ def test_matched_controls_add_noise_of_the_papers_norm(selection: str, spectrum:
 def test_without_a_control_nothing_is_scaled() -> None:
     of_model = shapes(network())
     for match in (False, True):
-        assert set(factors(of_model, Parameters(match_energy=match), 0.02, 3).values()) == {1.0}
+        assert set(factors(of_model, Tip(match_energy=match), 0.02, 3).values()) == {1.0}
 
 
 @pytest.mark.parametrize("spectrum", SPECTRA)
@@ -215,7 +215,7 @@ def test_published_settings_differ_seventyfold_in_norm() -> None:
     assert abs(beta * math.sqrt(weights) - 16.2) < 0.01
     of_model = shapes(model)
     deviations = dict.fromkeys(of_model, beta / len(of_model))
-    assert abs(math.sqrt(expected_energy(of_model, Parameters(), deviations, 1)) - 0.238) < 0.001
+    assert abs(math.sqrt(expected_energy(of_model, Tip(), deviations, 1)) - 0.238) < 0.001
     for ratio, share in ((0.1, 0.0972), (0.3, 0.2934), (0.6, 0.5889)):
         noised = sum(
             selected_count(shape[0], ratio) * shape[1] * 9

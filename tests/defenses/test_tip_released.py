@@ -15,7 +15,7 @@ from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import LocalTraining, Tensors, norm, split_state
 
 torch.set_num_threads(1)
-OFF = dict.fromkeys(tip.SWITCHES, False)
+OFF = dict.fromkeys(tip.Tip.switches, False)
 LABELS = [4, 2, 7, 2]
 
 
@@ -146,5 +146,5 @@ def test_released_arm_turns_every_open_switch_on_and_keeps_the_set_ones() -> Non
     faithful = defenses.build("tip", {}).disclosure()
     released = defenses.build("tip", {"first_sample_only": False}, "as_released").disclosure()
     assert faithful["arm"] == "faithful"
-    assert not any(faithful[switch] for switch in tip.SWITCHES)
-    assert [released[switch] for switch in tip.SWITCHES] == [True, False, True, True]
+    assert not any(faithful[switch] for switch in tip.Tip.switches)
+    assert [released[switch] for switch in tip.Tip.switches] == [True, False, True, True]

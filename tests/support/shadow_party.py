@@ -1,17 +1,19 @@
 """A client with a model and four images to defend by Shadow, random generator weights, and a Shadow that keeps its batches."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from gradsiege.defenses.base import Client
-from gradsiege.defenses.shadow import Parameters, Shadow
+from gradsiege.defenses.shadow import Shadow
 from gradsiege.federated.client import run_client
 from gradsiege.models import ModelSpec, build
 from gradsiege.models.layers import initialize
 from gradsiege.priors.shadow_generator import ShadowGenerator
 from gradsiege.protocol.local_update import LocalTraining, Step, Tensors, split_state
 
-CHEAP = Parameters(shadow_steps=2, latent_steps=5)
+CHEAP = {"shadow_steps": 2, "latent_steps": 5}
 ONE_STEP = LocalTraining("fedavg", 4, 4, 1, 0.1, "train")
 
 
@@ -56,7 +58,7 @@ class Watched(Shadow):
         return perturbed, same
 
 
-def perturbed(client: Client, weights: Tensors, parameters: Parameters = CHEAP) -> Tensor:
-    defense = Watched(parameters, "faithful", weights)
+def perturbed(client: Client, weights: Tensors, **settings: Any) -> Tensor:
+    defense = Watched(**{**CHEAP, **settings}, pretrained=weights)
     run_client(client, defense)
     return torch.cat(defense.batches)

@@ -1,20 +1,72 @@
-"""Labels from the last layer's update; none of these rules ever sees a true label."""
+"""Labels from the last layer's update; none of these rules ever sees a true label.
+
+For one image with head input h, probabilities p and label y the gradient of ``z = W h + b`` is (p - onehot(y)) h^T for W
+and p - onehot(y) for b, whose only negative entry is the true class. What a rule may conclude from W alone depends on the sign of h: behind a ReLU or a sigmoid
+no feature is negative, behind a layer norm or a variational bottleneck about half of them are.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from gradsiege.errors import StudyError
+from gradsiege.models import ModelSpec
+from gradsiege.models.head import Head, head_of
 from gradsiege.protocol.local_update import Tensors
+from gradsiege.protocol.observation import Observation
+
+TINY = 1e-30
+# Power iterations of `projection`; more change no label in docs/LABELS.md.
+ITERATIONS = 4
+# Empty it together with a new version of PRECODE: then all its cells are computed again.
+ROW_SUMS_BEHIND_A_BOTTLENECK = {"lenet", "convnet", "resnet18", "vgg11", "densenet121"}
 
 
-def head_weight(update: Tensors) -> Tensor:
-    """Return the update of the last layer's weight, ``[..., classes, features]``."""
-    names = [name for name in update if name.endswith("head.weight")]
-    return update[names[-1]]
+def head_of_update(update: Tensors) -> Head:
+    """Return the head that an update suggests where there is no network to ask: its last matrix, with the vector after it.
+
+    Its features are taken to be non-negative, as they are behind a ReLU.
+
+    >>> update = {"fc.weight": torch.zeros(1, 3, 5), "fc.bias": torch.zeros(1, 3)}
+    >>> head_of_update(update).parameters
+    ('fc.weight', 'fc.bias')
+    """
+    matrices = [name for name, value in update.items() if value.dim() == 3]
+    if not matrices:
+        raise StudyError(
+            "labels are read off the last linear layer's update, and this update has no matrix; grant the labels "
+            "(threat model, 'labels: given')"
+        )
+    weight = matrices[-1]
+    bias = weight.removesuffix("weight") + "bias"
+    return Head(weight, bias if bias in update else None)
 
 
-def row_sum(update: Tensors, images: int) -> Tensor:
+def _weight(update: Tensors, head: Head) -> Tensor:
+    """Return the update of W, ``[victims, classes, features]``."""
+    if head.weight not in update:
+        raise StudyError(
+            f"labels are read off the update of {head.weight!r}, which is not matched here; grant the labels "
+            "(threat model, 'labels: given')"
+        )
+    return update[head.weight]
+
+
+def _distinct(scores: Tensor, images: int, rule: str) -> Tensor:
+    """Return the `images` classes of least score, sorted, ``[victims, images]``."""
+    if images > scores.shape[-1]:
+        raise StudyError(
+            f"label_rule {rule!r} gives every image a class of its own: {images} images are more than the "
+            f"{scores.shape[-1]} classes; choose 'automatic' or 'bias_corrected', or fewer images"
+        )
+    return scores.topk(images, largest=False).indices.sort(-1).values
+
+
+def row_sum(update: Tensors, images: int, head: Head | None = None) -> Tensor:
     """Return the `images` classes with the smallest row sums, sorted, ``[victims, images]``.
 
     For one image and non-negative features the row sum of the true class alone is negative, hence exact (Zhao
@@ -24,11 +76,11 @@ def row_sum(update: Tensors, images: int) -> Tensor:
     >>> row_sum(gradient, 1)
     tensor([[1]])
     """
-    sums = head_weight(update).sum(-1)
-    return sums.topk(images, largest=False).indices.sort(-1).values
+    sums = _weight(update, head or head_of_update(update)).sum(-1)
+    return _distinct(sums, images, "row_sum")
 
 
-def row_minimum(update: Tensors, images: int) -> Tensor:
+def row_minimum(update: Tensors, images: int, head: Head | None = None) -> Tensor:
     """Return the `images` classes with the smallest row minimum, sorted, ``[victims, images]``.
 
     Yin et al., GradInversion, CVPR 2021, equation 7: distinct labels, non-negative features.
@@ -37,11 +89,11 @@ def row_minimum(update: Tensors, images: int) -> Tensor:
     >>> row_minimum(gradient, 2)
     tensor([[1, 2]])
     """
-    minima = head_weight(update).amin(-1)
-    return minima.topk(images, largest=False).indices.sort(-1).values
+    minima = _weight(update, head or head_of_update(update)).amin(-1)
+    return _distinct(minima, images, "row_minimum")
 
 
-def bias_corrected(update: Tensors, images: int) -> Tensor:
+def bias_corrected(update: Tensors, images: int, head: Head | None = None) -> Tensor:
     """Return `images` labels with duplicates from the head's bias gradient, sorted, ``[victims, images]``.
 
     Each image of class c adds about -1/B to the bias gradient of c and little elsewhere. Every class with a
@@ -52,8 +104,57 @@ def bias_corrected(update: Tensors, images: int) -> Tensor:
     >>> bias_corrected(gradient, 4)
     tensor([[1, 1, 1, 2]])
     """
-    name = next(name for name in reversed(list(update)) if name.endswith("head.bias"))
-    return torch.stack([_greedy_counts(bias, images) for bias in update[name]])
+    name = (head or head_of_update(update)).bias_for("label_rule 'bias_corrected'")
+    return counts(update[name], images)
+
+
+def projection(update: Tensors, images: int, head: Head | None = None) -> Tensor:
+    """Return `images` labels from W and b together, whatever the sign of the features, sorted, ``[victims, images]``.
+
+    With A = [W b] every image adds (p - onehot(y)) [h 1] to A. Power iterations with A A^T turn the bias gradient (without a bias the
+    projection of W's rows on the features that are typical of the network) towards the strongest direction, where noise averages
+    out over all features. For one image that direction is p - onehot(y) itself, and the least entry is the label. For more, the counts of
+    `bias_corrected` are taken of the start.
+
+    >>> gradient = {"fc.weight": torch.tensor([[[-0.2, 0.1], [0.5, -0.25], [-0.3, 0.15]]]), "fc.bias": torch.tensor([[0.2, -0.5, 0.3]])}
+    >>> projection(gradient, 1)
+    tensor([[1]])
+    """
+    head = head or head_of_update(update)
+    start = bias_like(update, head)
+    if images > 1:
+        return counts(start, images)
+    rows = _weight(update, head)
+    if head.bias is not None:
+        rows = torch.cat([rows, update[head.bias][..., None]], -1)
+    return _turned(rows, start).argmin(-1, keepdim=True)
+
+
+def bias_like(update: Tensors, head: Head) -> Tensor:
+    """Return the head's bias gradient, or what stands for it without a bias, up to a positive factor ``[victims, classes]``.
+
+    That is the sum of each row of W, or its product with the typical features if features are signed.
+    """
+    if head.bias is not None:
+        return update[head.bias]
+    rows = _weight(update, head)
+    if not head.signed or head.typical is None:
+        return rows.sum(-1)
+    return rows @ head.typical.to(rows)
+
+
+def _turned(rows: Tensor, start: Tensor) -> Tensor:
+    """Return the start ``[victims, classes]`` after some power iterations with rows rows^T, each at unit length."""
+    found = start
+    for _ in range(ITERATIONS):
+        found = (rows @ (rows.mT @ found[..., None]))[..., 0]
+        found = found / found.norm(dim=-1, keepdim=True).clamp_min(TINY)
+    return found
+
+
+def counts(bias: Tensor, images: int) -> Tensor:
+    """Return `images` labels of each bias gradient ``[victims, classes]`` by counting, see `bias_corrected`."""
+    return torch.stack([_greedy_counts(one, images) for one in bias])
 
 
 def _greedy_counts(bias: Tensor, images: int) -> Tensor:
@@ -68,6 +169,19 @@ def _greedy_counts(bias: Tensor, images: int) -> Tensor:
         left[label] -= impact
         found.append(label)
     return torch.tensor(sorted(found), device=bias.device)
+
+
+def automatic(update: Tensors, images: int, head: Head) -> Tensor:
+    """Return labels by the rule that fits what the head receives, ``[victims, images]``.
+
+    Signed features: `projection`. Non-negative ones: `row_sum` for one image, `bias_corrected` for more, and without a bias the same counts of
+    the row sums.
+    """
+    if head.signed:
+        return projection(update, images, head)
+    if images == 1:
+        return row_sum(update, images, head)
+    return counts(bias_like(update, head), images)
 
 
 def ordered(inferred: Tensor, given: Tensor) -> Tensor:
@@ -87,15 +201,45 @@ def ordered(inferred: Tensor, given: Tensor) -> Tensor:
     return torch.tensor(rows)
 
 
-RULES = {"row_sum": row_sum, "row_minimum": row_minimum, "bias_corrected": bias_corrected}
+Rule = Callable[[Tensors, int, Head], Tensor]
+RULES: dict[str, Rule] = {
+    "row_sum": row_sum,
+    "row_minimum": row_minimum,
+    "bias_corrected": bias_corrected,
+    "projection": projection,
+}
 
 
-def infer(update: Tensors, images: int, rule: str = "automatic") -> Tensor:
+def infer(
+    update: Tensors, images: int, rule: str = "automatic", head: Head | None = None
+) -> Tensor:
     """Return inferred labels ``[victims, images]``.
 
-    The ``automatic`` rule is the row sum for one image and bias-corrected counts for more. A non-finite update yields some label; its victim is recorded as failed before this is asked.
+    A non-finite update yields some label; its victim is recorded as failed before this is asked.
+
+    Args:
+        update: ``[victims, *shape]`` for each parameter.
+        images: per victim.
+        rule: ``automatic``, or a key of `RULES`.
+        head: of the network; where it is not given, `head_of_update`.
     """
     clean = {name: torch.nan_to_num(value) for name, value in update.items()}
-    if rule == "automatic":
-        rule = "row_sum" if images == 1 else "bias_corrected"
-    return RULES[rule](clean, images)
+    return {"automatic": automatic, **RULES}[rule](clean, images, head or head_of_update(clean))
+
+
+def inferred(seen: Observation, rule: str = "automatic") -> Tensor:
+    """Return labels ``[victims, images]`` inferred from an observation, whose network says what its head receives."""
+    return infer(seen.update, seen.images, rule, label_head(seen))
+
+
+def label_head(seen: Observation) -> Head:
+    """Return the head of an observed network as the automatic rule takes it.
+
+    Behind PRECODE's bottleneck features are signed. Kept results of the models in `ROW_SUMS_BEHIND_A_BOTTLENECK` were computed
+    with row sums all the same, and stay; PRECODE's counter and ``label_rule: projection`` find the labels there.
+    """
+    head = head_of(seen.model, {**seen.parameters, **seen.buffers})
+    spec = seen.model
+    if not isinstance(spec, ModelSpec) or not spec.bottleneck:
+        return head
+    return replace(head, signed=False) if spec.name in ROW_SUMS_BEHIND_A_BOTTLENECK else head

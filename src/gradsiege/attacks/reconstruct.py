@@ -30,7 +30,6 @@ from gradsiege.attacks.engine.selection import (
 )
 from gradsiege.attacks.engine.variables import Variables, stack
 from gradsiege.errors import ThreatModelError
-from gradsiege.models import build
 from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.seeds import torch_generator
 
@@ -65,7 +64,8 @@ def reconstruct(
         raise ThreatModelError("matching the update needs the local protocol, which is not granted")
     labels = _labels(knowledge, recipe)
     target = _target(knowledge, labels, restarts)
-    model = build(observation.model).to(next(iter(observation.parameters.values())).dtype)
+    some = next(iter(observation.parameters.values()))
+    model = observation.model.build().to(some.device, some.dtype)
     first = recipe.stages[0]
     targets = [_target(other, labels, restarts) for other, _ in later]
 
@@ -142,7 +142,7 @@ def _labels(knowledge: Knowledge, recipe: Recipe) -> Tensor:
     seen = knowledge.observation
     if seen.labels is not None and not recipe.ordered_labels:
         return seen.labels
-    inferred = label_rules.infer(seen.update, seen.images, recipe.label_rule)
+    inferred = label_rules.inferred(seen, recipe.label_rule)
     return inferred if seen.labels is None else label_rules.ordered(inferred, seen.labels)
 
 

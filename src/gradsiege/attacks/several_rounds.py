@@ -49,8 +49,7 @@ def agreed_labels(attempts: Sequence[Attempt]) -> Tensor:
     for attempt in attempts:
         seen = attempt.knowledge.observation
         known = seen.labels is not None and not attempt.recipe.ordered_labels
-        rule = attempt.recipe.label_rule
-        own = seen.labels if known else labels.infer(seen.update, seen.images, rule)
+        own = seen.labels if known else labels.inferred(seen, attempt.recipe.label_rule)
         assert own is not None
         found.append(own)
     return torch.stack(found).mode(0).values

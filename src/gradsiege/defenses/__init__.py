@@ -1,9 +1,15 @@
-"""Client-side defenses, one file each over one small base; `build` makes one by name."""
+"""Client-side defenses: one frozen dataclass each, over one small base.
+
+`gradsiege.defenses.Gaussian(sigma=0.1)` makes one in Python, `build` makes one of a study file's entry. Nothing is imported before it
+is asked for.
+"""
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from gradsiege import catalogue
+from gradsiege.errors import MEND, ArtifactError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,9 +26,23 @@ def build(
 ) -> Defense:
     """Return the defense of a study file's entry, parameters already resolved.
 
-    `shadow` is the pretrained generator, its file or its weights, handed only to modules with ``REQUIRES = ("shadow",)``.
+    `shadow` is the pretrained generator, its file or its weights, handed only to defenses with ``REQUIRES = ("shadow",)``.
     """
-    module = importlib.import_module(f"gradsiege.defenses.{name}")
-    wanted = {"shadow": shadow} if "shadow" in getattr(module, "REQUIRES", ()) else {}
-    defense: Defense = module.build(module.Parameters(**parameters), arm, **wanted)
+    entry = catalogue.entries("defenses")[name]
+    more: dict[str, Any] = {"arm": arm} if len(entry.arms) > 1 else {}
+    if "shadow" in entry.requires:
+        if shadow is None:
+            raise ArtifactError(f"{name} needs shadow.safetensors. {MEND}")
+        more["pretrained"] = shadow
+    defense: Defense = catalogue.implementation(entry)(**parameters, **more)
     return defense
+
+
+def __getattr__(name: str) -> Any:
+    """Import a defense by the name of its class."""
+    return catalogue.attribute("defenses", name)
+
+
+def __dir__() -> list[str]:
+    """Name every defense."""
+    return catalogue.classes("defenses")

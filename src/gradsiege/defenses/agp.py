@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from gradsiege.defenses.arms import resolve
-from gradsiege.defenses.base import Client, Defense
+from gradsiege.defenses.base import Arm, Client, Defense
 from gradsiege.defenses.tip_noise import clip_gradient, factor_for_norm, noise_scale
 from gradsiege.defenses.tip_ranking import (
     channel_coefficients,
@@ -19,46 +17,22 @@ from gradsiege.defenses.tip_ranking import (
     trained_model,
 )
 from gradsiege.protocol.local_update import LocalTraining, Step, Tensors
-from gradsiege.ranges import Checked, Epsilon, PositiveSize, Probability, Share, Spread
+from gradsiege.ranges import Epsilon, PositiveSize, Probability, Share, Spread
 
 VERSION = 1
 ARMS = ("faithful", "as_released")
-SWITCHES = ("every_channel", "epochs_miscounted", "scaled_by_rate")
 
 
-@dataclass(frozen=True)
-class Parameters(Checked):
-    """The constants of TIP's comparison, and three switches (None: as the arm has it).
-
-    Attributes:
-        kept: share of channels that stay clean in the last convolution of a block.
-        epsilon, delta, clip: of the noise's deviation, as in `tip_dp`.
-        noise_norm: root mean square l2 norm of the whole noise, in weight units, instead of what epsilon gives.
-        every_channel: no layer is protected, so all channels of all convolutions are noised.
-        epochs_miscounted: count one local epoch too few in the deviation.
-        scaled_by_rate: multiply the noise by the learning rate.
-    """
-
-    kept: Share = 0.25
-    epsilon: Epsilon = 5.0
-    delta: Probability = 1e-5
-    clip: PositiveSize = 5.0
-    noise_norm: Spread | None = None
-    every_channel: bool | None = None
-    epochs_miscounted: bool | None = None
-    scaled_by_rate: bool | None = None
-
-
-def deviation(parameters: Parameters, training: LocalTraining) -> float:
+def deviation(defense: Agp, training: LocalTraining) -> float:
     """Return sigma of the noise in weight units, from epsilon: that of `tip_dp`, with the switches applied.
 
     >>> federation = LocalTraining("fedavg", 500, 32, 2, 0.001, "train")
-    >>> f"{deviation(Parameters(), federation):.3e}"
+    >>> f"{deviation(Agp(), federation):.3e}"
     '4.845e-03'
-    >>> f"{deviation(resolve(Parameters(), SWITCHES, 'as_released'), federation):.1e}"
+    >>> f"{deviation(Agp(arm='as_released'), federation):.1e}"
     '2.4e-06'
     """
-    p = parameters
+    p = defense
     if p.epochs_miscounted:
         training = replace(training, epochs=training.epochs - 1)
     sigma = noise_scale(training, p.clip, p.epsilon, p.delta)
@@ -112,6 +86,7 @@ def important_channels(
     return flags
 
 
+@dataclass(frozen=True)
 class Agp(Defense):
     """TIP's rival: after local training, Gaussian noise on the channels that Grad-CAM finds unimportant.
 
@@ -128,25 +103,42 @@ class Agp(Defense):
     As released (1) the list of protected layers is read before it is filled, so all channels are noised; in
     federated training (2) the loop over epochs overwrites their number E with E - 1, and (3) the noise is
     multiplied by the learning rate, which leaves next to none: 2.4e-6 instead of 4.8e-3. With one epoch it is none.
+
+    The constants of TIP's comparison, and three switches (None: as the arm has it).
+
+    Attributes:
+        kept: share of channels that stay clean in the last convolution of a block.
+        epsilon, delta, clip: of the noise's deviation, as in `tip_dp`.
+        noise_norm: root mean square l2 norm of the whole noise, in weight units, instead of what epsilon gives.
+        every_channel: no layer is protected, so all channels of all convolutions are noised.
+        epochs_miscounted: count one local epoch too few in the deviation.
+        scaled_by_rate: multiply the noise by the learning rate.
     """
 
     name = "agp"
+    switches = ("every_channel", "epochs_miscounted", "scaled_by_rate")
 
-    def __init__(self, parameters: Parameters, arm: str) -> None:
-        self.arm = arm
-        self.parameters = resolve(parameters, SWITCHES, arm)
+    kept: Share = 0.25
+    epsilon: Epsilon = 5.0
+    delta: Probability = 1e-5
+    clip: PositiveSize = 5.0
+    noise_norm: Spread | None = None
+    every_channel: bool | None = None
+    epochs_miscounted: bool | None = None
+    scaled_by_rate: bool | None = None
+    arm: Arm = "faithful"
 
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
         """Clip the gradient of a local step: g min(1, C / (|g| + 1e-6))."""
-        return clip_gradient(gradient, self.parameters.clip)
+        return clip_gradient(gradient, self.clip)
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
         """Add the noise to the weights; in the unit of the update that is minus noise / learning rate."""
         noised = self.noised_channels(trained_model(client, update), client)
-        sigma = deviation(self.parameters, client.training)
-        if self.parameters.noise_norm is not None:
+        sigma = deviation(self, client.training)
+        if self.noise_norm is not None:
             weights = sum(update[name][chosen].numel() for name, chosen in noised.items())
-            sigma = factor_for_norm(self.parameters.noise_norm, weights, self.name)
+            sigma = factor_for_norm(self.noise_norm, weights, self.name)
         defended = dict(update)
         for name, chosen in noised.items():
             shape = [len(chosen), *update[name].shape[1:]]
@@ -158,20 +150,11 @@ class Agp(Defense):
     def noised_channels(self, model: nn.Module, client: Client) -> dict[str, Tensor]:
         """Return for the weight of every convolution the indices of the channels that are noised."""
         protected: list[str] = []
-        if not self.parameters.every_channel:
+        if not self.every_channel:
             protected = last_of_blocks(model) or last_of_stages(model, client.images[0])
-        clean = important_channels(model, protected, client, self.parameters.kept)
+        clean = important_channels(model, protected, client, self.kept)
         noised = {}
         for name, layer in convolutions(model).items():
             flags = clean.get(name, torch.zeros(layer.out_channels, dtype=torch.bool))
             noised[f"{name}.weight"] = (~flags).nonzero().flatten()
         return noised
-
-    def disclosure(self) -> dict[str, Any]:
-        """Everything but the drawn noise and the protected channels is public."""
-        return {"defense": self.name, "arm": self.arm, **asdict(self.parameters)}
-
-
-def build(parameters: Parameters, arm: str) -> Defense:
-    """Return the defense."""
-    return Agp(parameters, arm)

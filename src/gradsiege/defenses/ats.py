@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -12,22 +12,11 @@ from gradsiege.defenses.base import Client, Defense
 from gradsiege.protocol.ats_operations import apply
 from gradsiege.protocol.ats_policies import LONGEST, POOL, parse_policy
 from gradsiege.protocol.local_update import Step
-from gradsiege.ranges import Checked
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
-    """`policies`, each up to three entries of the pool; an image gets one of them at random.
-
-    The default is the released pair for ResNet-20 on CIFAR-100. Without any policy an image gets three
-    random entries of the pool, the form in which the code of GIFD (2026) tests the defense.
-    """
-
-    policies: tuple[str, ...] = ("3-1-7", "43-18-18")
-
-
 class Ats(Defense):
     """Augment every image anew in every local step; the update is that of the augmented batch.
 
@@ -35,13 +24,26 @@ class Ats(Defense):
     not repeated here. Left out is what the release does before a policy to CIFAR images in training (random crop and
     flip), which belongs to training and not to the defense. A reconstruction is scored against the raw image: that
     is the secret.
+
+    `policies`, each up to three entries of the pool; an image gets one of them at random.
+
+    The default is the released pair for ResNet-20 on CIFAR-100. Without any policy an image gets three
+    random entries of the pool, the form in which the code of GIFD (2026) tests the defense.
     """
 
     name = "ats"
 
-    def __init__(self, parameters: Parameters) -> None:
-        self.parameters = parameters
-        self.policies = [parse_policy(text) for text in parameters.policies]
+    policies: tuple[str, ...] = ("3-1-7", "43-18-18")
+
+    def __post_init__(self) -> None:
+        """Refuse a policy that cannot be read."""
+        super().__post_init__()
+        _ = self.parsed
+
+    @cached_property
+    def parsed(self) -> list[tuple[int, ...]]:
+        """The policies as numbers of the pool's entries."""
+        return [parse_policy(text) for text in self.policies]
 
     def transform_batch(
         self, images: Tensor, labels: Tensor, step: Step, client: Client
@@ -51,23 +53,14 @@ class Ats(Defense):
 
     def _augment(self, image: Tensor, generator: torch.Generator) -> Tensor:
         """Apply one policy to an image, each entry with a random sign."""
-        if self.policies:
-            policy = self.policies[_draw(len(self.policies), generator)]
+        if self.parsed:
+            policy = self.parsed[_draw(len(self.parsed), generator)]
         else:
             policy = tuple(_draw(len(POOL), generator) for _ in range(LONGEST))
         for number in policy:
             image = apply(*POOL[number], image, 1 - 2 * _draw(2, generator))
         return image
 
-    def disclosure(self) -> dict[str, Any]:
-        """The policies are public; which one an image got is not."""
-        return {"defense": self.name, **asdict(self.parameters)}
-
 
 def _draw(count: int, generator: torch.Generator) -> int:
     return int(torch.randint(count, (), generator=generator))
-
-
-def build(parameters: Parameters, arm: str) -> Defense:
-    """Return the defense."""
-    return Ats(parameters)

@@ -6,14 +6,17 @@ outlive a round lives in ``client.state``, which is checkpointed with the client
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from gradsiege.models import ModelSpec
 from gradsiege.protocol.local_update import LocalTraining, Step, Tensors, apply_update
+from gradsiege.ranges import Checked, is_given
+
+Arm = Literal["faithful", "as_released"]
 
 
 @dataclass
@@ -48,10 +51,29 @@ class Client:
         return apply_update(self.parameters, update, self.training.learning_rate)
 
 
-class Defense:
-    """Base of all defenses: every hook leaves its argument alone."""
+class Defense(Checked):
+    """Base of all defenses: every hook leaves its argument alone.
 
-    name = "none"
+    A defense is a frozen dataclass. Its fields are its parameters, their annotations the ranges, and both stand in study
+    files and in Python alike. A defense that was published with code has a field `arm`: ``faithful`` to its paper, or
+    ``as_released``, every known defect included. Each defect is a boolean parameter of its own, named in `switches`, so that
+    its effect can be measured alone; one that is left at None follows the arm.
+    """
+
+    name: ClassVar[str] = "none"
+    switches: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        """Name a defense after its class, unless it has a name."""
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
+
+    def __post_init__(self) -> None:
+        """Check the parameters, then set every open switch: off in the faithful arm, on as released."""
+        super().__post_init__()
+        for switch in self.switches:
+            if getattr(self, switch) is None:
+                object.__setattr__(self, switch, getattr(self, "arm", "") == "as_released")
 
     def wrap_model(self, spec: ModelSpec) -> ModelSpec:
         """Change the architecture before the federation starts (PRECODE); checkpoints and observations say so."""
@@ -76,5 +98,9 @@ class Defense:
         return update
 
     def disclosure(self) -> dict[str, Any]:
-        """Return the public parameters: what an attacker who knows the defense may know."""
-        return {"defense": self.name}
+        """Return what an attacker who knows the defense may know: its name, its arm and its parameters."""
+        if not is_dataclass(self):
+            return {"defense": self.name}
+        public = {one.name: getattr(self, one.name) for one in fields(self) if not is_given(one)}
+        arm = {"arm": public.pop("arm")} if "arm" in public else {}
+        return {"defense": self.name, **arm, **public}

@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gradsiege.defenses.base import Client, Defense
+from gradsiege.defenses.base import Arm, Client, Defense
 from gradsiege.protocol.local_update import Tensors, apply_update, loss
-from gradsiege.ranges import Checked, Count, CountOrZero, Rate
+from gradsiege.ranges import Count, CountOrZero, Rate
 
 VERSION = 1
 ARMS = ("faithful", "as_released")
 RELEASED_ROUNDS = 10
-
-
-@dataclass(frozen=True)
-class Parameters(Checked):
-    """The released constants.
-
-    Attributes:
-        trials: random candidates.
-        step: learning rate with which each is tried on the client's own loss.
-        rounds: how many rounds are defended. None: all of them in the faithful arm, the first 10 (epochs) as released.
-    """
-
-    trials: Count = 20
-    step: Rate = 1e-4
-    rounds: CountOrZero | None = None
 
 
 def orthogonal(value: Tensor, direction: Tensor) -> Tensor:
@@ -74,6 +58,7 @@ def _double(tensors: Tensors) -> Tensors:
     }
 
 
+@dataclass(frozen=True)
 class Censor(Defense):
     """Replace every tensor by a random one of its length, the candidate that lowers the client's loss most.
 
@@ -86,19 +71,31 @@ class Censor(Defense):
     candidate does not change it: at the released step the candidates differ by about 1e-8, less than single precision
     resolves, so losses are computed in double. The released candidates differ by their part along the update, and the
     choice among them prefers those that keep most of it.
+
+    The released constants.
+
+    Attributes:
+        trials: random candidates.
+        step: learning rate with which each is tried on the client's own loss.
+        rounds: how many rounds are defended. None: all of them in the faithful arm, the first 10 (epochs) as released.
     """
 
     name = "censor"
 
-    def __init__(self, parameters: Parameters, arm: str) -> None:
-        self.arm = arm
-        if parameters.rounds is None and arm == "as_released":
-            parameters = replace(parameters, rounds=RELEASED_ROUNDS)
-        self.parameters = parameters
+    trials: Count = 20
+    step: Rate = 1e-4
+    rounds: CountOrZero | None = None
+    arm: Arm = "faithful"
+
+    def __post_init__(self) -> None:
+        """Take the released number of rounds as released, where none is given."""
+        super().__post_init__()
+        if self.rounds is None and self.arm == "as_released":
+            object.__setattr__(self, "rounds", RELEASED_ROUNDS)
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
         """Return the best of the random candidates."""
-        if self.parameters.rounds is not None and client.round >= self.parameters.rounds:
+        if self.rounds is not None and client.round >= self.rounds:
             return update
         draw = orthogonal if self.arm == "faithful" else released
         loss_after = self._objective(client)
@@ -106,7 +103,7 @@ class Censor(Defense):
         if self.arm == "as_released":
             unmoved = {name: torch.zeros_like(value) for name, value in update.items()}
             best, least = update, loss_after(unmoved)
-        for _ in range(self.parameters.trials):
+        for _ in range(self.trials):
             candidate = {
                 name: draw(value, torch.randn(value.shape, generator=client.generator))
                 for name, value in update.items()
@@ -125,16 +122,7 @@ class Censor(Defense):
 
         @torch.no_grad()
         def loss_after(candidate: Tensors) -> float:
-            moved = apply_update(parameters, candidate, self.parameters.step)
+            moved = apply_update(parameters, candidate, self.step)
             return float(loss(model, moved, buffers, images, client.labels)[0])
 
         return loss_after
-
-    def disclosure(self) -> dict[str, Any]:
-        """The rule is public; the draws are not."""
-        return {"defense": self.name, "arm": self.arm, **asdict(self.parameters)}
-
-
-def build(parameters: Parameters, arm: str) -> Defense:
-    """Return the defense."""
-    return Censor(parameters, arm)

@@ -2,46 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.protocol.local_update import Tensors, norm
-from gradsiege.ranges import Checked, PositiveSize
+from gradsiege.ranges import PositiveSize
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
-    """`bound` is the largest l2 norm C of an upload, over all tensors together, in gradient units."""
-
-    bound: PositiveSize = 4.0
-
-
 class Clipping(Defense):
     """Upload u min(1, C / |u|): the direction is kept, and a short update is left alone.
 
     The study value of GGL (Li et al., CVPR 2022), GIFD and GI-NAS is C = 4. A distance that ignores scale, such as the
     cosine, does not notice this defense. What is clipped is the whole update, so with several local steps
     the bound holds for their sum; `dp_sgd` clips every image of every step.
+
+    `bound` is the largest l2 norm C of an upload, over all tensors together, in gradient units.
     """
 
     name = "clipping"
 
-    def __init__(self, parameters: Parameters) -> None:
-        self.parameters = parameters
+    bound: PositiveSize = 4.0
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
         """Return the update, no longer than C."""
-        factor = (self.parameters.bound / norm(update)).clamp(max=1)
+        factor = (self.bound / norm(update)).clamp(max=1)
         return {name: value * factor for name, value in update.items()}
-
-    def disclosure(self) -> dict[str, Any]:
-        """The bound is public."""
-        return {"defense": self.name, **asdict(self.parameters)}
-
-
-def build(parameters: Parameters, arm: str) -> Defense:
-    """Return the defense."""
-    return Clipping(parameters)

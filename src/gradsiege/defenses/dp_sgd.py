@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -12,25 +12,13 @@ from torch.func import vmap
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.errors import StudyError
 from gradsiege.protocol.local_update import Step, Tensors, functional_gradient
-from gradsiege.ranges import Checked, PositiveSize, Probability, Spread
+from gradsiege.ranges import PositiveSize, Probability, Spread
 
 VERSION = 1
 # Images whose gradients are held at once.
 PHYSICAL_BATCH = 16
 # Orders of the Renyi divergence: fine near 1, which little noise needs, and wide.
 ORDERS = [1 + x / 50 for x in range(1, 500)] + list(range(11, 256))
-
-
-@dataclass(frozen=True)
-class Parameters(Checked):
-    """Clipping bound C of an image's gradient, deviation of the noise in units of C, and the delta of the account.
-
-    A `noise_multiplier` of 0 leaves the clipping alone: the control that tells noise and clipping apart.
-    """
-
-    bound: PositiveSize = 1.0
-    noise_multiplier: Spread = 1.0
-    delta: Probability = 1e-5
 
 
 def epsilon(
@@ -98,24 +86,30 @@ def refuse_batch_statistics(model: nn.Module) -> None:
             )
 
 
+@dataclass(frozen=True)
 class DpSgd(Defense):
     """A step's gradient becomes (sum_i clip_C(g_i) + N(0, (sigma C)^2)) / n (Abadi et al., CCS 2016, algorithm 1).
 
     The hook recomputes the gradients image by image from the step; the mean gradient that it is handed is not used.
     With several local steps every step is clipped and noised. The account of a client: `epsilon` with
     rate b / n and the number of all its local steps.
+
+    Clipping bound C of an image's gradient, deviation of the noise in units of C, and the delta of the account.
+
+    A `noise_multiplier` of 0 leaves the clipping alone: the control that tells noise and clipping apart.
     """
 
     name = "dp_sgd"
 
-    def __init__(self, parameters: Parameters) -> None:
-        self.parameters = parameters
+    bound: PositiveSize = 1.0
+    noise_multiplier: Spread = 1.0
+    delta: Probability = 1e-5
 
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
         """Return the private gradient of the step."""
         refuse_batch_statistics(step.model)
-        bound, count = self.parameters.bound, len(step.images)
-        deviation = self.parameters.noise_multiplier * bound
+        bound, count = self.bound, len(step.images)
+        deviation = self.noise_multiplier * bound
         batches = zip(
             step.images.split(PHYSICAL_BATCH), step.labels.split(PHYSICAL_BATCH), strict=True
         )
@@ -129,11 +123,6 @@ class DpSgd(Defense):
 
     def disclosure(self) -> dict[str, Any]:
         """The mechanism is public, and with it the epsilon of one step on all images (None: no guarantee)."""
-        p = self.parameters
-        spent = epsilon(p.noise_multiplier, 1.0, 1, p.delta) if p.noise_multiplier else None
-        return {"defense": self.name, **asdict(p), "epsilon_of_one_step": spent}
-
-
-def build(parameters: Parameters, arm: str) -> Defense:
-    """Return the defense."""
-    return DpSgd(parameters)
+        noise = self.noise_multiplier
+        spent = epsilon(noise, 1.0, 1, self.delta) if noise else None
+        return {**super().disclosure(), "epsilon_of_one_step": spent}

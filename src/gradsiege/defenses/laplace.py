@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.protocol.local_update import Tensors
-from gradsiege.ranges import Checked, Spread
+from gradsiege.ranges import Spread
 
 VERSION = 1
-
-
-@dataclass(frozen=True)
-class Parameters(Checked):
-    """`scale` is the b of the density exp(-|x| / b) / (2 b), in gradient units; the deviation is b sqrt(2)."""
-
-    scale: Spread = 0.01
 
 
 def laplace(shape: torch.Size, generator: torch.Generator) -> Tensor:
@@ -28,30 +20,23 @@ def laplace(shape: torch.Size, generator: torch.Generator) -> Tensor:
     return first - second
 
 
+@dataclass(frozen=True)
 class Laplace(Defense):
     """Add Laplace(0, b) to every trainable coordinate.
 
     The second noise of Deep Leakage from Gradients (Zhu et al., NeurIPS 2019, section 5). The unit is the
     gradient's in every protocol, as for `gaussian`.
+
+    `scale` is the b of the density exp(-|x| / b) / (2 b), in gradient units; the deviation is b sqrt(2).
     """
 
     name = "laplace"
 
-    def __init__(self, parameters: Parameters) -> None:
-        self.parameters = parameters
+    scale: Spread = 0.01
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
         """Return update + b * Laplace(0, 1)."""
         return {
-            name: value + self.parameters.scale * laplace(value.shape, client.generator)
+            name: value + self.scale * laplace(value.shape, client.generator)
             for name, value in update.items()
         }
-
-    def disclosure(self) -> dict[str, Any]:
-        """The noise law is public."""
-        return {"defense": self.name, **asdict(self.parameters)}
-
-
-def build(parameters: Parameters, arm: str) -> Defense:
-    """Return the defense."""
-    return Laplace(parameters)

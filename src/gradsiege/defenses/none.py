@@ -5,16 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gradsiege.defenses.base import Defense
-from gradsiege.ranges import Checked
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
-    """No parameters."""
+class NoDefense(Defense):
+    """Upload the update as it is."""
 
-
-def build(parameters: Parameters, arm: str) -> Defense:
-    """Return the defense that does nothing."""
-    return Defense()
+    name = "none"

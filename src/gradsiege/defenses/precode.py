@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,19 +12,12 @@ from gradsiege.defenses.base import Client, Defense
 from gradsiege.models import ModelSpec
 from gradsiege.models.bottleneck import divergence, sampled
 from gradsiege.protocol.local_update import Step, Tensors, loss
-from gradsiege.ranges import Checked, Weight, Width
+from gradsiege.ranges import Weight, Width
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
-    """Units of the code, and the weight beta of its divergence in the loss: 256 and 1e-3 in the release."""
-
-    units: Width = 256
-    beta: Weight = 1e-3
-
-
 class Precode(Defense):
     """Train cross-entropy + beta KL(code | N(0, 1)) with a code that is drawn anew in every step.
 
@@ -36,35 +28,28 @@ class Precode(Defense):
 
     The hook recomputes the gradient of the step; the deterministic one that it is handed is not used. Our choice: test
     accuracy and loss are measured at the mean of the code, where the release samples in evaluation too.
+
+    Units of the code, and the weight beta of its divergence in the loss: 256 and 1e-3 in the release.
     """
 
     name = "precode"
 
-    def __init__(self, parameters: Parameters) -> None:
-        self.parameters = parameters
+    units: Width = 256
+    beta: Weight = 1e-3
 
     def wrap_model(self, spec: ModelSpec) -> ModelSpec:
         """Return the architecture with the bottleneck."""
-        return replace(spec, bottleneck=self.parameters.units)
+        return replace(spec, bottleneck=self.units)
 
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
         """Return the gradient of the loss with one draw of the code per image."""
-        shape = (len(step.images), self.parameters.units)
+        shape = (len(step.images), self.units)
         noise = torch.randn(shape, generator=client.generator)
 
         def objective(parameters: Tensors) -> Tensor:
             with sampled(step.model, noise) as codes:
                 entropy, _ = loss(step.model, parameters, step.buffers, step.images, step.labels)
-            return entropy + self.parameters.beta * divergence(*codes[0])
+            return entropy + self.beta * divergence(*codes[0])
 
         found: Tensors = grad(objective)(step.parameters)
         return found
-
-    def disclosure(self) -> dict[str, Any]:
-        """Size and weight are public; the draws are not."""
-        return {"defense": self.name, **asdict(self.parameters)}
-
-
-def build(parameters: Parameters, arm: str) -> Defense:
-    """Return the defense."""
-    return Precode(parameters)

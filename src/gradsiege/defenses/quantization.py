@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.protocol.local_update import Tensors
-from gradsiege.ranges import Checked, Count
+from gradsiege.ranges import Count
 
 VERSION = 1
-
-
-@dataclass(frozen=True)
-class Parameters(Checked):
-    """`levels` is s, the number of steps between zero and the norm of a tensor."""
-
-    levels: Count = 16
 
 
 def quantize(value: Tensor, levels: int, generator: torch.Generator) -> Tensor:
@@ -37,26 +29,19 @@ def quantize(value: Tensor, levels: int, generator: torch.Generator) -> Tensor:
     return quantized
 
 
+@dataclass(frozen=True)
 class Quantization(Defense):
-    """Round every tensor to s levels of its own norm, at random and without bias."""
+    """Round every tensor to s levels of its own norm, at random and without bias.
+
+    `levels` is s, the number of steps between zero and the norm of a tensor.
+    """
 
     name = "quantization"
 
-    def __init__(self, parameters: Parameters) -> None:
-        self.parameters = parameters
+    levels: Count = 16
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
         """Return the quantized update."""
         return {
-            name: quantize(value, self.parameters.levels, client.generator)
-            for name, value in update.items()
+            name: quantize(value, self.levels, client.generator) for name, value in update.items()
         }
-
-    def disclosure(self) -> dict[str, Any]:
-        """The number of levels is public."""
-        return {"defense": self.name, **asdict(self.parameters)}
-
-
-def build(parameters: Parameters, arm: str) -> Defense:
-    """Return the defense."""
-    return Quantization(parameters)

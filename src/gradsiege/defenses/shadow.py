@@ -3,57 +3,75 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
 from gradsiege.defenses import shadow_map
-from gradsiege.defenses.base import Client, Defense
+from gradsiege.defenses.base import Arm, Client, Defense
 from gradsiege.defenses.shadow_cam import class_activation
 from gradsiege.defenses.shadow_control import Maps, equal_distortion, shape_of
 from gradsiege.defenses.shadow_head import head_difference, moved
 from gradsiege.defenses.shadow_loss import Target, latest_statistics, normalise, update_generator
-from gradsiege.errors import MEND, ArtifactError
+from gradsiege.errors import ArtifactError
+from gradsiege.models.head import find_head
 from gradsiege.models.layers import initialize
 from gradsiege.priors.shadow import load_shadow
-from gradsiege.priors.shadow_generator import find_latents, load, project
+from gradsiege.priors.shadow_generator import ShadowGenerator, find_latents, load, project
 from gradsiege.protocol.local_update import Step, Tensors
 from gradsiege.protocol.local_update import gradient as gradient_of
 from gradsiege.protocol.observation import group
 from gradsiege.ranges import (
     AtMost,
-    Checked,
     CountOrZero,
     PositiveSize,
     Range,
     RateOrZero,
     Share,
     Spread,
+    given,
 )
 
 VERSION = 2
 ARMS = ("faithful", "as_released")
 REQUIRES = ("shadow",)
-SWITCHES = (
-    "scrambled_map",
-    "flat_cam",
-    "class_one",
-    "random_generator",
-    "random_latents",
-    "signed",
-    "unclamped",
-    "unsynchronised_heads",
-)
 COEFFICIENTS = {"gradient": 1e-2, "statistics": 1e-2, "variation": 1e-5, "norm": 1e2, "error": 1.0}
 
 
+def released_rate(batch: int) -> float:
+    """Return the released learning rate of the shadow: 1e-4, 1e-3, 2e-3 for batches from 1, 4, 8 images on.
+
+    >>> released_rate(1), released_rate(4), released_rate(32)
+    (0.0001, 0.001, 0.002)
+    """
+    return 1e-4 if batch < 4 else 1e-3 if batch < 8 else 2e-3
+
+
+def image_keys(images: Tensor) -> list[str]:
+    """Return a key for each image made of its content, so that it is found again in any batch and order."""
+    arrays = images.detach().cpu().contiguous().numpy()
+    return [hashlib.sha256(array.tobytes()).hexdigest()[:16] for array in arrays]
+
+
 @dataclass(frozen=True)
-class Parameters(Checked):
-    """The released constants, the search budget, a control, and the switches (None: as the arm has it).
+class Shadow(Defense):
+    """Perturb each batch before the real local step, by what a private shadow attacker can reconstruct.
+
+    State of a client: ``generator.*`` (weights of G), ``latent.<key>`` (z_i) and ``memory.<key>`` (M_i) of its
+    images. The noise is deterministic given that state. The constants of the release act on normalised
+    images; ours are in [0, 1], so images and noise pass through the model's own mean and deviation.
+
+    Our choices in the faithful arm: a small GLO generator at the size of the images instead of StyleGAN3, its
+    latents searched from zero; the map kept in place; the saliency of the true class, unflattened and
+    scaled to the peak of N; a pattern that stops at zero; pixels kept in [0, 1]. An image that is
+    first met after the learning phase (a victim of `observe`) lets the shadow learn once and gets its map.
+
+    The released constants, the search budget, a control, and the switches (None: as the arm has it).
 
     Attributes:
         amplitude: peak of the noise at t = 0 as a share of the peak of the normalised image.
@@ -78,6 +96,18 @@ class Parameters(Checked):
         unsynchronised_heads: the clients start with another last layer than the server (`shadow_head`).
     """
 
+    name = "shadow"
+    switches = (
+        "scrambled_map",
+        "flat_cam",
+        "class_one",
+        "random_generator",
+        "random_latents",
+        "signed",
+        "unclamped",
+        "unsynchronised_heads",
+    )
+
     amplitude: Spread = 0.19
     temperature: PositiveSize = 20.0
     kept: Share = 0.3
@@ -101,56 +131,29 @@ class Parameters(Checked):
     signed: bool | None = None
     unclamped: bool | None = None
     unsynchronised_heads: bool | None = None
+    arm: Arm = "faithful"
+    pretrained: Tensors | Path | None = given()
 
+    @cached_property
+    def weights(self) -> Tensors:
+        """Weights of the pretrained generator; as released they are loaded and left unused, only their shapes matter."""
+        if self.pretrained is None:
+            raise ArtifactError(
+                "shadow needs a pretrained generator: run the stage `shadow` first, or give `pretrained`, its weights or file"
+            )
+        given = self.pretrained
+        return load_shadow(given)[0] if isinstance(given, Path) else given
 
-def resolve(parameters: Parameters, arm: str) -> Parameters:
-    """Return the parameters with every open switch set: off in the faithful arm, on as released."""
-    open_switches = [name for name in SWITCHES if getattr(parameters, name) is None]
-    chosen: dict[str, Any] = dict.fromkeys(open_switches, arm == "as_released")
-    return replace(parameters, **chosen)
-
-
-def released_rate(batch: int) -> float:
-    """Return the released learning rate of the shadow: 1e-4, 1e-3, 2e-3 for batches from 1, 4, 8 images on.
-
-    >>> released_rate(1), released_rate(4), released_rate(32)
-    (0.0001, 0.001, 0.002)
-    """
-    return 1e-4 if batch < 4 else 1e-3 if batch < 8 else 2e-3
-
-
-def image_keys(images: Tensor) -> list[str]:
-    """Return a key for each image made of its content, so that it is found again in any batch and order."""
-    arrays = images.detach().cpu().contiguous().numpy()
-    return [hashlib.sha256(array.tobytes()).hexdigest()[:16] for array in arrays]
-
-
-class Shadow(Defense):
-    """Perturb each batch before the real local step, by what a private shadow attacker can reconstruct.
-
-    State of a client: ``generator.*`` (weights of G), ``latent.<key>`` (z_i) and ``memory.<key>`` (M_i) of its
-    images. The noise is deterministic given that state. The constants of the release act on normalised
-    images; ours are in [0, 1], so images and noise pass through the model's own mean and deviation.
-
-    Our choices in the faithful arm: a small GLO generator at the size of the images instead of StyleGAN3, its
-    latents searched from zero; the map kept in place; the saliency of the true class, unflattened and
-    scaled to the peak of N; a pattern that stops at zero; pixels kept in [0, 1]. An image that is
-    first met after the learning phase (a victim of `observe`) lets the shadow learn once and gets its map.
-    """
-
-    name = "shadow"
-
-    def __init__(self, parameters: Parameters, arm: str, pretrained: Tensors) -> None:
-        self.arm = arm
-        self.parameters = resolve(parameters, arm)
-        self.pretrained = pretrained
-        self.generator = load(pretrained)
+    @cached_property
+    def generator(self) -> ShadowGenerator:
+        """The pretrained generator."""
+        return load(self.weights)
 
     def transform_batch(
         self, images: Tensor, labels: Tensor, step: Step, client: Client
     ) -> tuple[Tensor, Tensor]:
         """Return (x + noise, labels): the batch of the true step."""
-        p, progress = self.parameters, client.round / client.rounds
+        p, progress = self, client.round / client.rounds
         sensitivity = self._sensitivity(images, labels, step, client)
         saliency = self._saliency(images, labels, sensitivity, client)
         weight = shadow_map.saliency_weight(progress, p.weight_low, p.weight_high)
@@ -160,7 +163,7 @@ class Shadow(Defense):
 
     def _noise(self, images: Tensor, maps: Maps, client: Client) -> Tensor:
         """Return what is added to the images, in pixels: the paper's noise, or a control of equal strength."""
-        p = self.parameters
+        p = self
         deviation = client.buffers["normalisation.deviation"]
         scale = shadow_map.strength(client.round / client.rounds, p.amplitude)
         if p.control == "constant_amplitude":
@@ -190,15 +193,16 @@ class Shadow(Defense):
 
     def _difference(self, client: Client) -> Tensors:
         """Return the client's last layer minus the server's; empty once they are the same."""
-        if client.round or not self.parameters.unsynchronised_heads:
+        if client.round or not self.unsynchronised_heads:
             return {}
-        return head_difference(client.parameters)
+        state = {**client.parameters, **client.buffers}
+        return head_difference(client.parameters, find_head(client.model, client.images[:1], state))
 
     def _saliency(
         self, images: Tensor, labels: Tensor, sensitivity: Tensor, client: Client
     ) -> Tensor:
         """Return S from Grad-CAM++ of the global model on the clean batch."""
-        p = self.parameters
+        p = self
         classes = torch.ones_like(labels) if p.class_one else labels
         cam = class_activation(client.model, client.parameters, client.buffers, images, classes)
         if p.flat_cam:
@@ -209,14 +213,14 @@ class Shadow(Defense):
         """Return the fresh N while the shadow learns and the memory M afterwards, ``[n, c, h, w]``."""
         keys = image_keys(images)
         known = [client.state.get(f"memory.{key}") for key in keys]
-        learning = client.round / client.rounds < self.parameters.phase
+        learning = client.round / client.rounds < self.phase
         if not learning and all(memory is not None for memory in known):
             return torch.stack([memory for memory in known if memory is not None])
         fresh = self._fresh_map(keys, images, labels, step, client)
         used = []
         for key, new, old in zip(keys, fresh, known, strict=True):
             if learning or old is None:
-                memory = shadow_map.remember(old, new, self.parameters.memory)
+                memory = shadow_map.remember(old, new, self.memory)
                 client.state[f"memory.{key}"] = memory.clone()
             used.append(new if learning or old is None else old)
         return torch.stack(used)
@@ -225,7 +229,7 @@ class Shadow(Defense):
         self, keys: list[str], images: Tensor, labels: Tensor, step: Step, client: Client
     ) -> Tensor:
         """Let the shadow learn from this batch, and return N of its new weights."""
-        p = self.parameters
+        p = self
         old = self._weights(client)
         latents = self._latents(keys, images, old, client)
         target = self._pseudo_step(images, labels, step, client)
@@ -260,18 +264,18 @@ class Shadow(Defense):
         own = group(client.state, "generator.")
         if own:
             return own
-        if self.parameters.random_generator:
-            network = load(self.pretrained)
+        if self.random_generator:
+            network = load(self.weights)
             initialize(network, client.generator)
             return dict(network.state_dict())
-        return self.pretrained
+        return self.weights
 
     def _latents(self, keys: list[str], images: Tensor, weights: Tensors, client: Client) -> Tensor:
         """Return z_i ``[n, latent]``; those of new images are searched in the pretrained generator.
 
         A client whose generator was never pretrained searches in the `weights` of its own.
         """
-        p = self.parameters
+        p = self
         new = [i for i, key in enumerate(keys) if f"latent.{key}" not in client.state]
         if new:
             shape = (len(new), self.generator.latent)
@@ -284,17 +288,3 @@ class Shadow(Defense):
             for i, latent in zip(new, found, strict=True):
                 client.state[f"latent.{keys[i]}"] = latent.clone()
         return torch.stack([client.state[f"latent.{key}"] for key in keys])
-
-    def disclosure(self) -> dict[str, Any]:
-        """Every constant and the arm are public; the client's generator, latents and maps are not."""
-        return {"defense": self.name, "arm": self.arm, **asdict(self.parameters)}
-
-
-def build(parameters: Parameters, arm: str, shadow: Path | Tensors | None = None) -> Defense:
-    """Return the defense with the pretrained generator of stage `shadow`, or with other weights of one.
-
-    As released the generator's weights are loaded and left unused; only its shape matters.
-    """
-    if shadow is None:
-        raise ArtifactError(f"shadow needs shadow.safetensors. {MEND}")
-    return Shadow(parameters, arm, load_shadow(shadow)[0] if isinstance(shadow, Path) else shadow)

@@ -12,24 +12,21 @@ import math
 
 import torch
 
+from gradsiege.models.head import Head
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.seeds import torch_generator
 
-HEAD = ("head.weight", "head.bias")
 
-
-def head_difference(parameters: Tensors) -> Tensors:
+def head_difference(parameters: Tensors, head: Head) -> Tensors:
     """Return the clients' initial last layer minus the given one of the server, by name of the parameter.
 
     The layer is drawn as PyTorch draws it, uniformly in +-1 / sqrt(features), and is the same for all clients: whether
     theirs differ from each other is not known.
     """
-    names = [name for name in parameters if name.endswith(HEAD)]
-    features = next(parameters[name].shape[1] for name in names if name.endswith("weight"))
     generator = torch_generator("last layer of Shadow's clients")
-    bound = 1 / math.sqrt(features)
+    bound = 1 / math.sqrt(parameters[head.weight].shape[1])
     found = {}
-    for name in names:
+    for name in head.parameters:
         value = parameters[name]
         own = torch.empty(value.shape).uniform_(-bound, bound, generator=generator)
         found[name] = own.to(value) - value

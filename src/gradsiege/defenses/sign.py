@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.protocol.local_update import Tensors
-from gradsiege.ranges import Checked
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
-    """`scale` of a tensor's signs: the ``mean_magnitude`` of its coordinates, or ``one``."""
-
-    scale: Literal["mean_magnitude", "one"] = "mean_magnitude"
-
-
 class Sign(Defense):
     """Upload the sign of every coordinate, tensor by tensor times one number.
 
     ``one`` is signSGD (Bernstein et al., ICML 2018, algorithm 1), whose step is then the learning rate itself and wants a
     small one. ``mean_magnitude`` is |u|_1 / d * sign(u) (Karimireddy et al., ICML 2019, algorithm 1, without error
     feedback): in gradient units, so that one learning rate serves all defenses. An exact zero stays zero.
+
+    `scale` of a tensor's signs: the ``mean_magnitude`` of its coordinates, or ``one``.
     """
 
     name = "sign"
 
-    def __init__(self, parameters: Parameters) -> None:
-        self.parameters = parameters
+    scale: Literal["mean_magnitude", "one"] = "mean_magnitude"
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
         """Return the scaled signs."""
-        if self.parameters.scale == "one":
+        if self.scale == "one":
             return {name: value.sign() for name, value in update.items()}
         return {name: value.sign() * value.abs().mean() for name, value in update.items()}
-
-    def disclosure(self) -> dict[str, Any]:
-        """The scaling rule is public."""
-        return {"defense": self.name, **asdict(self.parameters)}
-
-
-def build(parameters: Parameters, arm: str) -> Defense:
-    """Return the defense."""
-    return Sign(parameters)

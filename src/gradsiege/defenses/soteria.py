@@ -3,65 +3,55 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jvp, vjp, vmap
+from torch.func import jvp, vjp, vmap
 
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.defenses.magnitudes import below_percentile, smallest
+from gradsiege.errors import StudyError
+from gradsiege.models.head import Head, find_head
+from gradsiege.protocol.inner import layer_inputs
 from gradsiege.protocol.local_update import Step, Tensors
-from gradsiege.ranges import Checked, CountOrZero, Percent, PositiveSize
+from gradsiege.ranges import CountOrZero, Percent, PositiveSize
 
 VERSION = 1
-HEAD = "head.weight"
 # Images times features whose gradients are computed at once.
 AT_ONCE = 128
 
 
-@dataclass(frozen=True)
-class Parameters(Checked):
-    """Percentage of features whose columns are zeroed, and how features are ranked.
+def head_layer(head: Head) -> str:
+    """Return the name of the head's module.
 
-    Attributes:
-        prune: released 60 (attack of Geiping et al.) and 1 (DLG); GIFD 80, GGL 10.
-        rule: ``approximation`` ranks by |d r_i / d X| / (|r_i| + constant), the smallest first, as the release and its
-            ports do. ``jacobian`` ranks by what this stands in for, |r_i (d r / d X)^-1_i|, the largest first.
-        constant: keeps the ratio of a dead feature finite: released 0.1, ports 1e-10. Only ``approximation`` uses it.
-        probes: random directions from which ``approximation`` estimates the gradient norms (ours, for wide heads in a
-            federation); 0 computes them exactly, with one backward pass per feature.
+    Raises:
+        StudyError: a function alone uses the weight, so that no module receives r.
     """
+    if not head.layer:
+        raise StudyError(
+            f"soteria ranks what a torch.nn.Linear receives, and no such module holds {head.weight!r}; "
+            "choose a model whose last layer is one"
+        )
+    return head.layer
 
-    prune: Percent = 60.0
-    rule: Literal["approximation", "jacobian"] = "approximation"
-    constant: PositiveSize = 0.1
-    probes: CountOrZero = 0
 
-
-def representation(model: nn.Module, state: Tensors, images: Tensor) -> Tensor:
-    """Return r, the input ``[n, features]`` of the layer called ``head``."""
-    seen: list[Tensor] = []
-    name = next(name for name in reversed(list(state)) if name.endswith(HEAD))
-    head = model.get_submodule(name.removesuffix(".weight"))
-    handle = head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    try:
-        functional_call(model, state, (images,))
-    finally:
-        handle.remove()
-    return seen[0]
+def representation(model: nn.Module, state: Tensors, images: Tensor, layer: str) -> Tensor:
+    """Return r, the input ``[n, features]`` of the last linear layer, the module called `layer`."""
+    return layer_inputs(model, state, images, [layer])[layer]
 
 
 def feature_gradients(
-    model: nn.Module, state: Tensors, images: Tensor
+    model: nn.Module, state: Tensors, images: Tensor, layer: str
 ) -> tuple[Tensor, Iterator[Tensor]]:
     """Return r ``[n, features]`` and, in blocks of features, d r_i / d X as ``[block, n, pixels]``.
 
     In eval mode no image sees another, so one backward pass per feature serves all images.
     """
-    features, pull_back = vjp(lambda x: representation(model, state, x), images)[:2]
+    features, pull_back = vjp(lambda x: representation(model, state, x, layer), images)[:2]
     count = features.shape[1]
 
     def blocks() -> Iterator[Tensor]:
@@ -75,7 +65,7 @@ def feature_gradients(
 
 
 def estimated_norms(
-    model: nn.Module, state: Tensors, images: Tensor, probes: int, generator: torch.Generator
+    represent: Callable[[Tensor], Tensor], images: Tensor, probes: int, generator: torch.Generator
 ) -> Tensor:
     """Return an estimate of |d r_i / d X|, ``[n, features]``, from forward derivatives along random directions.
 
@@ -85,7 +75,7 @@ def estimated_norms(
     directions = torch.randn((probes, *images.shape), generator=generator, dtype=images.dtype)
 
     def along(direction: Tensor) -> Tensor:
-        moved: Tensor = jvp(lambda x: representation(model, state, x), (images,), (direction,))[1]
+        moved: Tensor = jvp(represent, (images,), (direction,))[1]
         return moved
 
     blocks = directions.split(max(1, AT_ONCE // len(images)))
@@ -110,6 +100,7 @@ def jacobian_risk(features: Tensor, gradients: Iterator[Tensor]) -> Tensor:
     return risk
 
 
+@dataclass(frozen=True)
 class Soteria(Defense):
     """Zero the columns of the last layer's weight gradient that belong to the features of highest risk.
 
@@ -120,39 +111,43 @@ class Soteria(Defense):
 
     One backward pass per feature and step makes this the most expensive defense by far on wide heads; `probes` is the way
     out where thousands of steps are taken.
+
+    Percentage of features whose columns are zeroed, and how features are ranked.
+
+    Attributes:
+        prune: released 60 (attack of Geiping et al.) and 1 (DLG); GIFD 80, GGL 10.
+        rule: ``approximation`` ranks by |d r_i / d X| / (|r_i| + constant), the smallest first, as the release and its
+            ports do. ``jacobian`` ranks by what this stands in for, |r_i (d r / d X)^-1_i|, the largest first.
+        constant: keeps the ratio of a dead feature finite: released 0.1, ports 1e-10. Only ``approximation`` uses it.
+        probes: random directions from which ``approximation`` estimates the gradient norms (ours, for wide heads in a
+            federation); 0 computes them exactly, with one backward pass per feature.
     """
 
     name = "soteria"
 
-    def __init__(self, parameters: Parameters) -> None:
-        self.parameters = parameters
+    prune: Percent = 60.0
+    rule: Literal["approximation", "jacobian"] = "approximation"
+    constant: PositiveSize = 0.1
+    probes: CountOrZero = 0
 
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
-        """Return the gradient with the risky columns of ``head.weight`` zeroed."""
-        name = next(name for name in reversed(list(gradient)) if name.endswith(HEAD))
-        risk = self._risk(step, client.generator)
-        pruned = smallest(-risk, below_percentile(len(risk), self.parameters.prune))
-        return {**gradient, name: gradient[name].masked_fill(pruned, 0)}
+        """Return the gradient with the risky columns of the head's weight zeroed."""
+        head = find_head(step.model, step.images[:1], {**step.buffers, **step.parameters})
+        risk = self._risk(step, head_layer(head), client.generator)
+        pruned = smallest(-risk, below_percentile(len(risk), self.prune))
+        return {**gradient, head.weight: gradient[head.weight].masked_fill(pruned, 0)}
 
-    def _risk(self, step: Step, generator: torch.Generator) -> Tensor:
-        p, images = self.parameters, step.images
+    def _risk(self, step: Step, layer: str, generator: torch.Generator) -> Tensor:
+        p, images = self, step.images
         model = copy.deepcopy(step.model).eval()
         state = {**step.buffers, **step.parameters}
         if p.rule == "approximation" and p.probes:
-            features = representation(model, state, images)
-            norms = estimated_norms(model, state, images, p.probes, generator)
+            represent = partial(representation, model, state, layer=layer)
+            features = represent(images)
+            norms = estimated_norms(represent, images, p.probes, generator)
             return approximate_risk(features, norms, p.constant)
-        features, gradients = feature_gradients(model, state, images)
+        features, gradients = feature_gradients(model, state, images, layer)
         if p.rule == "jacobian":
             return jacobian_risk(features, gradients)
         norms = torch.cat([block.norm(dim=2) for block in gradients]).T
         return approximate_risk(features, norms, p.constant)
-
-    def disclosure(self) -> dict[str, Any]:
-        """The rule is public; which columns it chose is not, though zeros betray it."""
-        return {"defense": self.name, **asdict(self.parameters)}
-
-
-def build(parameters: Parameters, arm: str) -> Defense:
-    """Return the defense."""
-    return Soteria(parameters)

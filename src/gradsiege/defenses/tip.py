@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
-from gradsiege.defenses.arms import resolve
-from gradsiege.defenses.base import Client, Defense
+from gradsiege.defenses.base import Arm, Client, Defense
 from gradsiege.defenses.tip_energy import factors
 from gradsiege.defenses.tip_noise import (
     clip_gradient,
@@ -26,53 +25,14 @@ from gradsiege.defenses.tip_ranking import (
 )
 from gradsiege.protocol.local_update import Step, Tensors
 from gradsiege.protocol.observation import group
-from gradsiege.ranges import Checked, Epsilon, PositiveSize, Probability, Share, Spread
+from gradsiege.ranges import Epsilon, PositiveSize, Probability, Share, Spread
 
 VERSION = 1
 ARMS = ("faithful", "as_released")
-SWITCHES = (
-    "train_mode_ranking",
-    "first_sample_only",
-    "gradients_accumulated",
-    "ranking_writes_buffers",
-)
 SUM = "accumulated."
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
-    """The published constants, controls, and four switches (None: as the arm has it).
-
-    Attributes:
-        ratio: share p of the channels of every convolution that are noised.
-        rho: radius of the frequency mask as a share of half the kernel.
-        epsilon, delta: the budget; a knob, not a guarantee (see `tip_noise.noise_scale`).
-        clip: bound C on the norm of a step's mean gradient.
-        selection: which channels are noised; all but ``top`` are controls (see `select_channels`).
-        spectrum: which frequencies of a kernel are noised; all but ``high`` are controls (see `spectrum_mask`).
-        match_energy: give a control the expected noise energy of the paper's choice, layer by layer.
-        noise_norm: root mean square l2 norm of the whole noise, in weight units, instead of what epsilon gives.
-        train_mode_ranking: rank in train mode on one image, where every coefficient is round-off.
-        first_sample_only: rank with one image, of the lowest class, instead of one of each class.
-        gradients_accumulated: never zero the gradients: every step follows the clipped sum of all so far.
-        ranking_writes_buffers: upload the batch-norm buffers that a train-mode ranking leaves behind.
-    """
-
-    ratio: Share = 0.1
-    rho: Share = 0.5
-    epsilon: Epsilon = 5.0
-    delta: Probability = 1e-5
-    clip: PositiveSize = 5.0
-    selection: Literal["top", "random", "lowest", "all"] = "top"
-    spectrum: Literal["high", "white", "dc"] = "high"
-    match_energy: bool = False
-    noise_norm: Spread | None = None
-    train_mode_ranking: bool | None = None
-    first_sample_only: bool | None = None
-    gradients_accumulated: bool | None = None
-    ranking_writes_buffers: bool | None = None
-
-
 class Tip(Defense):
     """Noise on the weights of the ranked channels, once per round, after local training.
 
@@ -90,34 +50,67 @@ class Tip(Defense):
     studies, so the published pair is two settings, each measured in full: a sweep of `epsilon` over 1 and 5.
     (2) The attack took its gradients at the defended weights instead of theta_t. (3) It undid another normalisation
     than the victim's and scored with another peak than 1: see `gradsiege.metrics.as_released`.
+
+    The published constants, controls, and four switches (None: as the arm has it).
+
+    Attributes:
+        ratio: share p of the channels of every convolution that are noised.
+        rho: radius of the frequency mask as a share of half the kernel.
+        epsilon, delta: the budget; a knob, not a guarantee (see `tip_noise.noise_scale`).
+        clip: bound C on the norm of a step's mean gradient.
+        selection: which channels are noised; all but ``top`` are controls (see `select_channels`).
+        spectrum: which frequencies of a kernel are noised; all but ``high`` are controls (see `spectrum_mask`).
+        match_energy: give a control the expected noise energy of the paper's choice, layer by layer.
+        noise_norm: root mean square l2 norm of the whole noise, in weight units, instead of what epsilon gives.
+        train_mode_ranking: rank in train mode on one image, where every coefficient is round-off.
+        first_sample_only: rank with one image, of the lowest class, instead of one of each class.
+        gradients_accumulated: never zero the gradients: every step follows the clipped sum of all so far.
+        ranking_writes_buffers: upload the batch-norm buffers that a train-mode ranking leaves behind.
     """
 
     name = "tip"
+    switches = (
+        "train_mode_ranking",
+        "first_sample_only",
+        "gradients_accumulated",
+        "ranking_writes_buffers",
+    )
 
-    def __init__(self, parameters: Parameters, arm: str) -> None:
-        self.arm = arm
-        self.parameters = resolve(parameters, SWITCHES, arm)
+    ratio: Share = 0.1
+    rho: Share = 0.5
+    epsilon: Epsilon = 5.0
+    delta: Probability = 1e-5
+    clip: PositiveSize = 5.0
+    selection: Literal["top", "random", "lowest", "all"] = "top"
+    spectrum: Literal["high", "white", "dc"] = "high"
+    match_energy: bool = False
+    noise_norm: Spread | None = None
+    train_mode_ranking: bool | None = None
+    first_sample_only: bool | None = None
+    gradients_accumulated: bool | None = None
+    ranking_writes_buffers: bool | None = None
+    arm: Arm = "faithful"
 
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
         """Clip the gradient of a local step; as released, the sum of it and the step before."""
-        if not self.parameters.gradients_accumulated:
-            return clip_gradient(gradient, self.parameters.clip)
+        if not self.gradients_accumulated:
+            return clip_gradient(gradient, self.clip)
         before = group(client.state, SUM)
         total = {name: value + before.get(name, 0) for name, value in gradient.items()}
-        clipped = clip_gradient(total, self.parameters.clip)
+        clipped = clip_gradient(total, self.clip)
         client.state.update({SUM + name: value for name, value in clipped.items()})
         return clipped
 
     def transform_buffers(self, buffers: Tensors, update: Tensors, client: Client) -> Tensors:
         """Leave the buffers alone; as released, let the ranking images into the running statistics."""
-        if not self.parameters.ranking_writes_buffers:
+        if not self.ranking_writes_buffers:
             return buffers
         images = client.images[self._samples(client)]
         return buffers_after_passes(trained_model(client, update), images)
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
         """Add the noise to the weights; in the unit of the update that is minus noise / learning rate."""
-        p, rate = self.parameters, client.training.learning_rate
+        p, rate = self, client.training.learning_rate
         model, samples = trained_model(client, update), self._samples(client)
         shapes = {name: layer.weight.shape for name, layer in convolutions(model).items()}
         scale = noise_scale(client.training, p.clip, p.epsilon, p.delta)
@@ -142,13 +135,4 @@ class Tip(Defense):
     def _samples(self, client: Client) -> list[int]:
         """Return the indices of the images that rank the channels."""
         found = one_image_per_class(client.labels)
-        return found[:1] if self.parameters.first_sample_only else found
-
-    def disclosure(self) -> dict[str, Any]:
-        """Everything but the drawn noise and the chosen channels is public."""
-        return {"defense": self.name, "arm": self.arm, **asdict(self.parameters)}
-
-
-def build(parameters: Parameters, arm: str) -> Defense:
-    """Return the defense."""
-    return Tip(parameters, arm)
+        return found[:1] if self.first_sample_only else found

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.defenses.tip_noise import clip_gradient, factor_for_norm, noise_scale
 from gradsiege.protocol.local_update import Step, Tensors
-from gradsiege.ranges import Checked, Epsilon, PositiveSize, Probability, Spread
+from gradsiege.ranges import Epsilon, PositiveSize, Probability, Spread
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
-    """Budget (epsilon, delta), and the clipping bound C of a step's mean gradient, as in `tip`.
-
-    `noise_norm` is the root mean square l2 norm of the whole noise, in weight units, instead of what epsilon gives.
-    """
-
-    epsilon: Epsilon = 5.0
-    delta: Probability = 1e-5
-    clip: PositiveSize = 5.0
-    noise_norm: Spread | None = None
-
-
 class TipDp(Defense):
     """N(0, sigma^2) on every trainable parameter after local training, batch norm and head included.
 
@@ -35,20 +22,26 @@ class TipDp(Defense):
     `tip_noise.noise_scale`), and the gradient of each local step is clipped as the mean of its batch. DP-SGD (Abadi et
     al., CCS 2016) clips per example, adds noise in every step and accounts for all of them; this does none of
     that, and its epsilon guarantees nothing.
+
+    Budget (epsilon, delta), and the clipping bound C of a step's mean gradient, as in `tip`.
+
+    `noise_norm` is the root mean square l2 norm of the whole noise, in weight units, instead of what epsilon gives.
     """
 
     name = "tip_dp"
 
-    def __init__(self, parameters: Parameters) -> None:
-        self.parameters = parameters
+    epsilon: Epsilon = 5.0
+    delta: Probability = 1e-5
+    clip: PositiveSize = 5.0
+    noise_norm: Spread | None = None
 
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
         """Clip the gradient of a local step: g min(1, C / (|g| + 1e-6))."""
-        return clip_gradient(gradient, self.parameters.clip)
+        return clip_gradient(gradient, self.clip)
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
         """Add the noise to the weights; in the unit of the update that is minus noise / learning rate."""
-        p = self.parameters
+        p = self
         sigma = noise_scale(client.training, p.clip, p.epsilon, p.delta)
         if p.noise_norm is not None:
             count = sum(value.numel() for value in update.values())
@@ -58,12 +51,3 @@ class TipDp(Defense):
             name: value - scale * torch.randn(value.shape, generator=client.generator)
             for name, value in update.items()
         }
-
-    def disclosure(self) -> dict[str, Any]:
-        """Everything but the drawn noise is public."""
-        return {"defense": self.name, **asdict(self.parameters)}
-
-
-def build(parameters: Parameters, arm: str) -> Defense:
-    """Return the defense."""
-    return TipDp(parameters)

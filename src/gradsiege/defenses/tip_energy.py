@@ -11,7 +11,7 @@ from gradsiege.defenses.tip_noise import factor_for_norm, spectrum_mask
 from gradsiege.defenses.tip_ranking import selected_count
 
 if TYPE_CHECKING:
-    from gradsiege.defenses.tip import Parameters
+    from gradsiege.defenses.tip import Tip
 
 Shapes = dict[str, torch.Size]
 
@@ -30,9 +30,7 @@ def unit_energy(
     return selected_count(shape[0], ratio, selection) * shape[1] * kept
 
 
-def expected_energy(
-    shapes: Shapes, p: Parameters, deviations: dict[str, float], samples: int
-) -> float:
+def expected_energy(shapes: Shapes, p: Tip, deviations: dict[str, float], samples: int) -> float:
     """Return E|noise|^2 over all layers: `samples` independent draws of deviation beta_l each, in weight units squared."""
     of_layers = (
         deviations[layer] ** 2 * unit_energy(shape, p.ratio, p.rho, p.selection, p.spectrum)
@@ -41,7 +39,7 @@ def expected_energy(
     return samples * sum(of_layers)
 
 
-def factors(shapes: Shapes, p: Parameters, beta_l: float, samples: int) -> dict[str, float]:
+def factors(shapes: Shapes, p: Tip, beta_l: float, samples: int) -> dict[str, float]:
     """Return by how much the published deviation beta_l of every convolution is multiplied.
 
     One, unless `match_energy` gives each layer (hence the whole) the energy of the paper's selection and

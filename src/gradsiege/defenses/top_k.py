@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.defenses.magnitudes import smallest
 from gradsiege.protocol.local_update import Tensors
-from gradsiege.ranges import Checked, PositiveShare
+from gradsiege.ranges import PositiveShare
 
 VERSION = 1
-
-
-@dataclass(frozen=True)
-class Parameters(Checked):
-    """`fraction` of all coordinates, those of largest magnitude, are uploaded."""
-
-    fraction: PositiveShare = 0.1
 
 
 def kept(count: int, fraction: float) -> int:
@@ -31,34 +23,27 @@ def kept(count: int, fraction: float) -> int:
     return max(1, round(fraction * count))
 
 
+@dataclass(frozen=True)
 class TopK(Defense):
     """Keep the k coordinates of largest magnitude over all tensors together (Stich et al., NeurIPS 2018).
 
     Without error feedback: what is left out is lost, as in every study of gradient inversion. A tensor
     of small gradients may vanish whole, which the ranking by tensor of `sparsification` never does.
+
+    `fraction` of all coordinates, those of largest magnitude, are uploaded.
     """
 
     name = "top_k"
 
-    def __init__(self, parameters: Parameters) -> None:
-        self.parameters = parameters
+    fraction: PositiveShare = 0.1
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
         """Return the update with everything but its k largest coordinates zeroed."""
         magnitudes = torch.cat([value.abs().flatten() for value in update.values()])
-        count = len(magnitudes) - kept(len(magnitudes), self.parameters.fraction)
+        count = len(magnitudes) - kept(len(magnitudes), self.fraction)
         sizes = [value.numel() for value in update.values()]
         dropped = smallest(magnitudes, count).split(sizes)
         return {
             name: value.masked_fill(mask.view(value.shape), 0)
             for (name, value), mask in zip(update.items(), dropped, strict=True)
         }
-
-    def disclosure(self) -> dict[str, Any]:
-        """The fraction is public."""
-        return {"defense": self.name, **asdict(self.parameters)}
-
-
-def build(parameters: Parameters, arm: str) -> Defense:
-    """Return the defense."""
-    return TopK(parameters)

@@ -8,8 +8,6 @@ defender pretrained is not disclosed either; the attacker brings one of its own.
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -19,7 +17,6 @@ from gradsiege import catalogue, defenses
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.errors import ThreatModelError
 from gradsiege.federated.client import run_client
-from gradsiege.models import build
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.simulation import Simulate
@@ -36,9 +33,7 @@ def disclosed_defense(disclosure: dict[str, Any], shadow: Tensors | None = None)
     """
     name = str(disclosure.get("defense"))
     entry = catalogue.lookup("defenses", name, "the disclosed defense")
-    module: Any = importlib.import_module(entry.module)
-    wanted = [one.name for one in fields(module.Parameters)]
-    missing = [one for one in wanted if one not in disclosure]
+    missing = [one for one in entry.parameters if one not in disclosure]
     if missing:
         raise ThreatModelError(
             f"{name} discloses no {', '.join(missing)}: its clients cannot be simulated. "
@@ -49,7 +44,7 @@ def disclosed_defense(disclosure: dict[str, Any], shadow: Tensors | None = None)
             f"{name} perturbs images by a shadow generator, and the attacker has none of its own to simulate it with: "
             "add the prior 'shadow_generator' to the attack in the study file"
         )
-    given = entry.validate({one: disclosure[one] for one in wanted}, f"disclosed {name}")
+    given = entry.validate({one: disclosure[one] for one in entry.parameters}, f"disclosed {name}")
     return defenses.build(name, given, str(disclosure.get("arm", "faithful")), shadow)
 
 
@@ -69,7 +64,7 @@ def simulator(
     # Clients draw on the CPU, wherever the attack runs.
     seen = observation.to(torch.device("cpu"))
     defense = disclosed_defense(disclosure, shadow)
-    model = build(seen.model)
+    model = seen.model.build()
 
     def simulate(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensors:
         client = Client(

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+
+class Architecture(Protocol):
+    """A network whose weights come from elsewhere: `ModelSpec`, or `adapted.AdaptedModel` for a network of one's own."""
+
+    @property
+    def classes(self) -> int:
+        """Length of the logits."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+
+    def build(self) -> nn.Module:
+        """Return a network of its own, in evaluation mode."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return plain data that tells it from other architectures."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +47,32 @@ class ModelSpec:
     size: int
     bottleneck: int = 0
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        return (self.channels, self.size, self.size)
+
+    def build(self) -> nn.Module:
+        """Return the network, its weights drawn from a fixed seed."""
+        return build(self)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the fields as plain data."""
+        return asdict(self)
+
 
 def build(spec: ModelSpec, generator: torch.Generator | None = None) -> nn.Module:
     """Return the network of `spec`, its weights drawn from `generator`.
 
     Every model maps images ``[n, channels, size, size]`` in [0, 1] to logits ``[n, classes]``; it normalises its
     input itself, with buffers that are part of its state, so client and attacker can never disagree
-    about normalisation. The last layer is always called ``head``. A bottleneck draws its weights after all others, which
-    are the same with and without it.
+    about normalisation. The last layer is linear, whatever it is called (`gradsiege.models.head`). A bottleneck draws its
+    weights after all others, which are the same with and without it.
     """
     import torch
 
     from gradsiege.models.bottleneck import insert_bottleneck
+    from gradsiege.models.head import find_head, probe_images
     from gradsiege.models.layers import Classifier, allocate, initialize
 
     module = importlib.import_module(f"gradsiege.models.{spec.name}")
@@ -51,5 +83,6 @@ def build(spec: ModelSpec, generator: torch.Generator | None = None) -> nn.Modul
     generator = generator or torch.Generator().manual_seed(0)
     initialize(model, generator)
     if spec.bottleneck:
-        insert_bottleneck(model, spec.bottleneck, generator)
+        head = find_head(model, probe_images(spec.image_shape)[:1])
+        insert_bottleneck(model, head.layer, spec.bottleneck, generator)
     return model.eval()

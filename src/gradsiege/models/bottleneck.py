@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gradsiege.errors import StudyError
 from gradsiege.models.layers import Classifier, allocate, initialize
 
 Code = tuple[Tensor, Tensor]
@@ -45,18 +46,24 @@ class VariationalBottleneck(nn.Module):
         return decoded
 
 
-def insert_bottleneck(model: Classifier, units: int, generator: torch.Generator) -> None:
+def insert_bottleneck(
+    model: Classifier, layer: str, units: int, generator: torch.Generator
+) -> None:
     """Put a bottleneck before the head and draw its weights; all other weights stay as they are.
 
-    The head becomes ``head.head`` beside ``head.bottleneck``, so the last layer is still called ``head``.
+    The module called `layer`, the head, becomes ``<layer>.head`` beside ``<layer>.bottleneck``.
     """
-    head = model.body.get_submodule("head")
-    assert isinstance(head, nn.Linear)
+    head = model.get_submodule(layer)
+    if not isinstance(head, nn.Linear):
+        raise StudyError(
+            f"a bottleneck goes before a torch.nn.Linear, and the last layer {layer!r} is a {type(head).__name__}; "
+            "choose another model"
+        )
     with torch.device("meta"):  # no weight is drawn from the global generator
         bottleneck = VariationalBottleneck(head.in_features, units)
     allocate(bottleneck)
     initialize(bottleneck, generator)
-    model.body.head = nn.Sequential(OrderedDict(bottleneck=bottleneck, head=head))
+    model.set_submodule(layer, nn.Sequential(OrderedDict(bottleneck=bottleneck, head=head)))
 
 
 @contextmanager

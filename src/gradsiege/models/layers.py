@@ -54,7 +54,7 @@ class Normalisation(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Normalisation followed by a network whose last layer is called ``head``."""
+    """Normalisation followed by a network whose last layer is linear."""
 
     def __init__(self, body: nn.Module, channels: int) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gradsiege.models import ModelSpec
 from gradsiege.ranges import Checked, MultipleOf, Range, Width
 
-VERSION = 1
+VERSION = 2
 SIDE_MULTIPLE = "patch"
 
 

@@ -62,10 +62,12 @@ Differentiate = Callable[[nn.Module, Tensors, Tensors, Tensor, Tensor], tuple[Te
 
 
 def split_state(model: nn.Module) -> tuple[Tensors, Tensors]:
-    """Return detached copies of a model's (parameters, buffers)."""
-    parameters = {name: value.detach().clone() for name, value in model.named_parameters()}
+    """Return detached copies of a model's (parameters, buffers); frozen parameters are not trained and stand among buffers."""
+    state = {name: value.detach().clone() for name, value in model.named_parameters()}
+    trained = {name for name, value in model.named_parameters() if value.requires_grad}
     buffers = {name: value.detach().clone() for name, value in model.named_buffers()}
-    return parameters, buffers
+    buffers |= {name: value for name, value in state.items() if name not in trained}
+    return {name: value for name, value in state.items() if name in trained}, buffers
 
 
 def loss(
@@ -104,7 +106,10 @@ def gradient(
             for name, value in parameters.items()
         }
         value, after = loss(model, points, buffers, images, labels)
-        found = torch.autograd.grad(value, list(points.values()), create_graph=again)
+        # A parameter that the network does not use has the gradient zero.
+        found = torch.autograd.grad(
+            value, list(points.values()), create_graph=again, materialize_grads=True
+        )
     after = after if again else {name: buffer.detach() for name, buffer in after.items()}
     return dict(zip(points, found, strict=True)), after
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gradsiege import artifacts
-from gradsiege.models import ModelSpec
+from gradsiege.errors import ModelError
+from gradsiege.models import Architecture, ModelSpec
 from gradsiege.protocol.local_update import LocalTraining, Tensors
 
 OBSERVATION = "observation"
@@ -50,7 +51,7 @@ class Observation:
         progress: t / R of the first round and of the later ones; empty if there are no later ones.
     """
 
-    model: ModelSpec
+    model: Architecture
     parameters: Tensors
     buffers: Tensors
     update: Tensors
@@ -62,6 +63,15 @@ class Observation:
     statistics: Tensors = field(default_factory=dict)
     later: tuple[Round, ...] = ()
     progress: tuple[float, ...] = ()
+
+    @classmethod
+    def of(
+        cls, model: nn.Module, update: Any, image_shape: tuple[int, int, int], **more: Any
+    ) -> Observation:
+        """Return the observation of an update that was recorded elsewhere; see `protocol.recorded.recorded`."""
+        from gradsiege.protocol.recorded import recorded
+
+        return recorded(model, update, image_shape, **more)
 
     def to(self, device: torch.device) -> Observation:
         """Return the observation with all tensors on a device."""
@@ -107,11 +117,20 @@ class Observation:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of one private image."""
-        return (self.model.channels, self.model.size, self.model.size)
+        return self.model.image_shape
 
 
 def save_observation(path: Path, observation: Observation) -> None:
-    """Write an observation in full; stripping is the reader's threat model's work."""
+    """Write an observation in full; stripping is the reader's threat model's work.
+
+    Raises:
+        ModelError: the network is not one that the library can build from its name.
+    """
+    if not isinstance(observation.model, ModelSpec):
+        raise ModelError(
+            "an observation of a network of your own cannot be written: the file could not tell how to build it. Keep the "
+            "update (`torch.save` of its tensors, or `numpy.savez`) and call `Observation.of` with your network again"
+        )
     tensors = {f"parameters.{k}": v for k, v in observation.parameters.items()}
     tensors |= {f"buffers.{k}": v for k, v in observation.buffers.items()}
     tensors |= {f"update.{k}": v for k, v in observation.update.items()}

@@ -20,7 +20,7 @@ class ThreatModel:
     """The attacker's knowledge beyond the global model, the update, and the images' shape and count.
 
     Attributes:
-        id: name in the study file.
+        id: name in the study file; ``own`` outside of one.
         labels: ``given``, or ``inferred`` from the update.
         protocol: local learning rate, steps, batch-norm mode.
         disclosure: the defense and its public parameters.
@@ -29,7 +29,7 @@ class ThreatModel:
         rounds: how many rounds of a client the attacker knows to be of the same images; 1 if it takes each by itself.
     """
 
-    id: str
+    id: str = "own"
     labels: str = "inferred"
     protocol: bool = True
     disclosure: bool = False

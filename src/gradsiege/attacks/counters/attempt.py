@@ -12,6 +12,7 @@ from torch import Tensor
 from gradsiege.attacks import labels
 from gradsiege.attacks.engine.recipe import Distance, Knowledge, Recipe, Stage
 from gradsiege.errors import ThreatModelError
+from gradsiege.models.head import Head
 from gradsiege.protocol.local_update import Tensors
 
 View = Callable[[Tensors, Tensors], tuple[Tensors, Tensors]]
@@ -79,6 +80,11 @@ class Attempt:
         return self.knowledge.observation.update
 
     @property
+    def head(self) -> Head:
+        """The network's last linear layer."""
+        return self.knowledge.head
+
+    @property
     def images(self) -> int:
         """Private images per victim."""
         return self.knowledge.observation.images
@@ -106,9 +112,7 @@ class Attempt:
         seen = self.knowledge.observation
         if self.knowledge.threat.labels == "given" and seen.labels is not None:
             return self
-        return self._seeing(
-            labels=labels.infer(seen.update, seen.images) if found is None else found
-        )
+        return self._seeing(labels=labels.inferred(seen) if found is None else found)
 
     def each_stage(self, change: Callable[[Stage], Stage]) -> Attempt:
         """Change every stage of the recipe."""

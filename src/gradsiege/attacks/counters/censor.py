@@ -39,8 +39,7 @@ def label_by_orthogonality(attempt: Attempt) -> Tensor:
     of a grey image, which is close as long as the model is unsure.
     """
     seen = attempt.knowledge.observation
-    name = next(name for name in reversed(list(seen.update)) if name.endswith("head.bias"))
-    upload = seen.update[name]
+    upload = seen.update[attempt.head.bias_for("censor.norms_and_orthogonality")]
     grey = torch.full((1, *seen.image_shape), 0.5, device=upload.device, dtype=upload.dtype)
     state = {**seen.parameters, **seen.buffers}
     logits: Tensor = functional_call(attempt.knowledge.model(), state, (grey,))

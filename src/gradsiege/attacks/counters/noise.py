@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from gradsiege.attacks.counters.attempt import Attempt
-from gradsiege.attacks.labels import head_weight
 from gradsiege.protocol.local_update import Tensors
 
 
@@ -52,7 +51,7 @@ def estimated_deviation(attempt: Attempt) -> Tensor:
     than classes the largest directions of what noise there is are still left out, and the estimate is too low.
     """
     training = attempt.knowledge.observation.training
-    weight = head_weight(attempt.update)
+    weight = attempt.update[attempt.head.weight]
     classes, features = weight.shape[-2:]
     rank = min(attempt.images * (training.epochs if training else 1), min(classes, features) - 1)
     rest = torch.linalg.svdvals(weight)[..., rank:].square().sum(-1)

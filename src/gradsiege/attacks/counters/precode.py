@@ -14,9 +14,10 @@ def drop_module(attempt: Attempt) -> Attempt:
     The features in front of the head can be negative here, so that row sums say nothing of the label; for one image
     the bias gradient is p - onehot, whose only negative entry is the true class.
     """
-    bias = next(name for name in reversed(list(attempt.update)) if name.endswith("head.head.bias"))
-    later = [name for name in attempt.update if ".bottleneck." in name or ".head.head." in name]
+    head = attempt.head
+    later = [name for name in attempt.update if ".bottleneck." in name or name in head.parameters]
     informed = attempt.without(later)
     if attempt.images == 1:
-        return informed.with_labels(attempt.update[bias].argmin(-1, keepdim=True))
+        bias = attempt.update[head.bias_for("precode.drop_module")]
+        return informed.with_labels(bias.argmin(-1, keepdim=True))
     return informed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from gradsiege.attacks.counters.attempt import Attempt
 from gradsiege.attacks.engine.estimated_transforms import mask_head
 from gradsiege.protocol.local_update import Tensors
@@ -12,14 +14,17 @@ REQUIRES = ("disclosure",)
 
 def drop_layer(attempt: Attempt) -> Attempt:
     """Leave the defended layer's weight out of the match, as Balunovic et al. do (ICLR 2022); its bias is not defended."""
-    return attempt.without(name for name in attempt.update if name.endswith("head.weight"))
+    return attempt.without([attempt.head.weight])
 
 
-def masked_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tensors]:
-    """Zero the candidate's features that the received head lacks (Li et al., GGL, CVPR 2022)."""
-    return mask_head({name: candidate[name] for name in observed}, observed), observed
+def masked_view(candidate: Tensors, observed: Tensors, weight: str) -> tuple[Tensors, Tensors]:
+    """Zero the candidate's features that the received head lacks (Li et al., GGL, CVPR 2022).
+
+    `weight` names the head's weight.
+    """
+    return mask_head({name: candidate[name] for name in observed}, observed, weight), observed
 
 
 def estimated_mask(attempt: Attempt) -> Attempt:
     """Match the defended layer on the columns that were left: the zero ones show the mask."""
-    return attempt.through(masked_view)
+    return attempt.through(partial(masked_view, weight=attempt.head.weight))

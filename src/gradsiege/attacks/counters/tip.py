@@ -170,8 +170,12 @@ def head_features(attempt: Attempt) -> Attempt:
             "tip.head_features reads the features of one image from one gradient, not of "
             f"{attempt.images} images in {steps} local steps; use tip.drop_flagged_channels there"
         )
+    attempt.head.bias_for("tip.head_features")
     model = knowledge.model().to(knowledge.device)
-    term = (FEATURES, regularizers.head_features(model, seen.parameters, seen.buffers))
+    term = (
+        FEATURES,
+        regularizers.head_features(model, attempt.head, seen.parameters, seen.buffers),
+    )
     return drop_flagged_channels(attempt).each_stage(
         lambda stage: replace(stage, regularizers=(*stage.regularizers, term))
     )

@@ -85,7 +85,7 @@ def signature(problem: Problem, elements: int, device: torch.device, x: Variable
     """Return a name for everything that decides which engine is fastest."""
     named = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     facts: dict[str, Any] = {
-        "model": asdict(problem.observation.model),
+        "model": problem.observation.model.describe(),
         "elements": elements,
         "iterations": problem.stage.iterations,
         "work": asdict(problem.work),

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from gradsiege.attacks.engine.recipe import Distance
+from gradsiege.attacks.engine.recipe import Distance, Knowledge
 from gradsiege.errors import ThreatModelError
 from gradsiege.protocol.local_update import Tensors, norm
 
@@ -67,15 +67,14 @@ def _prune(value: Tensor, share: Tensor) -> Tensor:
     return value * (value.abs() >= threshold)
 
 
-def mask_head(candidate: Tensors, observed: Tensors) -> Tensors:
+def mask_head(candidate: Tensors, observed: Tensors, weight: str) -> Tensors:
     """Zero the features of the last layer's weight that the first observed row lacks (Soteria's mask).
 
-    >>> seen = {"head.weight": torch.tensor([[0.0, 2.0], [0.0, 1.0]])}
-    >>> mask_head({"head.weight": torch.ones(2, 2)}, seen)["head.weight"].tolist()
+    >>> seen = {"fc.weight": torch.tensor([[0.0, 2.0], [0.0, 1.0]])}
+    >>> mask_head({"fc.weight": torch.ones(2, 2)}, seen, "fc.weight")["fc.weight"].tolist()
     [[0.0, 1.0], [0.0, 1.0]]
     """
-    name = next(name for name in reversed(list(observed)) if name.endswith("head.weight"))
-    return {**candidate, name: candidate[name] * (observed[name][0] != 0)}
+    return {**candidate, weight: candidate[weight] * (observed[weight][0] != 0)}
 
 
 TRANSFORMS: dict[str, Transform] = {
@@ -89,15 +88,21 @@ STRENGTHS = {"clipping": "bound", "sparsification": "sparsity"}
 
 
 def after(
-    distance: Distance, transform: str, disclosure: Mapping[str, object] | None = None
+    distance: Distance,
+    transform: str,
+    knowledge: Knowledge,
+    disclosure: Mapping[str, object] | None = None,
 ) -> Distance:
     """Return ``distance(T(candidate), observed)``; a kind that has no estimator leaves the candidate alone.
 
-    With a disclosure of that kind of defense, the strength is not estimated but taken from there.
+    With a disclosure of that kind of defense, the strength is not estimated but taken from there. `knowledge` says which
+    layer is the head.
     """
     if transform not in TRANSFORMS:
         return distance
     change = TRANSFORMS[transform]
+    if change is mask_head:
+        change = partial(change, weight=knowledge.head.weight)
     strength = STRENGTHS.get(transform)
     if strength and disclosure is not None and disclosure.get("defense") == transform:
         if strength not in disclosure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -13,7 +14,7 @@ from gradsiege.attacks.engine.optimizer import Optimizer
 from gradsiege.attacks.engine.regularizers import Regularizer
 from gradsiege.attacks.engine.spaces import Pixels, Space
 from gradsiege.attacks.engine.variables import Variables
-from gradsiege.models import build
+from gradsiege.models.head import Head, head_of
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.threat_model import ThreatModel
@@ -51,9 +52,15 @@ class Knowledge:
         """Where the attack runs: where its observation lies."""
         return next(iter(self.observation.update.values())).device
 
+    @cached_property
+    def head(self) -> Head:
+        """The last linear layer of the global model, found by its structure."""
+        seen = self.observation
+        return head_of(seen.model, {**seen.parameters, **seen.buffers})
+
     def model(self) -> nn.Module:
         """Return the architecture of the global model, its weights left at their initial values."""
-        return build(self.observation.model)
+        return self.observation.model.build()
 
     def pixels(self) -> Pixels:
         """Return the pixel space of the private images."""

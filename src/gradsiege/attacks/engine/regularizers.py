@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gradsiege.attacks.engine.variables import Variables
+from gradsiege.models.head import Head
 from gradsiege.priors.autoencoder import reconstruction_error
 from gradsiege.protocol.inner import batch_statistics, layer_inputs
 from gradsiege.protocol.local_update import Tensors
@@ -109,34 +110,38 @@ def batch_norm_statistics(
     return score
 
 
-def head_features(model: nn.Module, parameters: Tensors, buffers: Tensors) -> Regularizer:
+def head_features(
+    model: nn.Module, head: Head, parameters: Tensors, buffers: Tensors
+) -> Regularizer:
     """Return the mean squared difference between the candidate's head input and the one that the update reveals.
 
     For a single image the head's weight gradient is (p - onehot) h^T and its bias gradient (p - onehot), so
     that h = dW[y] / db[y] is known exactly (Geiping et al., NeurIPS 2020, proposition 3.1). For more images the
-    quotient mixes them and the term is only a hint. Where the head is not matched it says nothing and is zero.
+    quotient mixes them and the term is only a hint. Where the head is not matched, has no bias, or is no module, it says
+    nothing and is zero.
     """
-    head = next(name for name, _ in model.named_modules() if name.split(".")[-1] == "head")
+    known = bool(head.bias and head.layer)
 
     def score(candidate: Candidate) -> Tensor:
-        if f"{head}.weight" not in candidate.observed:
+        if not known or not set(head.parameters) <= candidate.observed.keys():
             return candidate.normalised.new_zeros(())
         state = {**parameters, **buffers}
-        features = layer_inputs(model, state, candidate.images, [head])[head]
+        features = layer_inputs(model, state, candidate.images, [head.layer])[head.layer]
         revealed = revealed_features(candidate.observed, head, candidate.labels)
         return (features - revealed).square().mean()
 
     return score
 
 
-def revealed_features(update: Tensors, head: str, labels: Tensor) -> Tensor:
+def revealed_features(update: Tensors, head: Head, labels: Tensor) -> Tensor:
     """Return dW[y] / db[y] for each label, ``[b, features]``: the head's input, exactly, if the update is of one image.
 
-    >>> update = {"head.weight": torch.tensor([[0.5, 1.0], [-1.0, -2.0]]), "head.bias": torch.tensor([0.25, -0.5])}
-    >>> revealed_features(update, "head", torch.tensor([1]))
+    >>> update = {"w": torch.tensor([[0.5, 1.0], [-1.0, -2.0]]), "b": torch.tensor([0.25, -0.5])}
+    >>> revealed_features(update, Head("w", "b"), torch.tensor([1]))
     tensor([[2., 4.]])
     """
-    return update[f"{head}.weight"][labels] / update[f"{head}.bias"][labels][:, None]
+    bias = update[head.bias_for("the head's input")]
+    return update[head.weight][labels] / bias[labels][:, None]
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
     bound: Literal["tanh", "none"] = "tanh" if parameters.tanh else "none"
     stage = Stage(
         space=LatentCodes(network, shape[0], mean, deviation, bound, begin="uniform"),
-        distance=after(mean_squared_l2, kind),
+        distance=after(mean_squared_l2, kind, knowledge),
         regularizers=() if parameters.tanh else ((parameters.divergence, latent_divergence),),
         optimizer=CMAES(parameters.population, parameters.deviation),
         iterations=iterations,

@@ -56,7 +56,9 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
     network = staged_generator(knowledge, "gias")
     seen = knowledge.observation
     shape, mean, deviation = knowledge.pixel_arguments()
-    latent, weight = split_iterations(iterations, seen.model.size, parameters.latent_share)
+    latent, weight = split_iterations(
+        iterations, max(seen.image_shape[1:]), parameters.latent_share
+    )
     variation = ((parameters.total_variation, total_variation),)
     return Recipe(
         (

@@ -131,7 +131,7 @@ def matching(parameters: Parameters, arm: str, knowledge: Knowledge) -> Distance
     kind: str = parameters.transformation
     if kind == "disclosed":
         kind = str((disclosure or {}).get("defense", "none"))
-    return after(cosine, kind, disclosure if arm == "as_released" else None)
+    return after(cosine, kind, knowledge, disclosure if arm == "as_released" else None)
 
 
 def _stage(parameters: Parameters, network: Staged, space: Space, distance: Distance) -> Stage:

@@ -100,7 +100,8 @@ def learn(
         else:
             training.step(number - p.updates)
     known = seen.labels
-    return _answers(training, labels.infer(update, 1, label_rule) if known is None else known.cpu())
+    found = labels.inferred(seen, label_rule) if known is None else known
+    return _answers(training, found.cpu())
 
 
 def _answers(training: Training, found_labels: torch.Tensor) -> Reconstruction:

@@ -28,7 +28,7 @@ class Parameters(Checked):
 def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:
     """Return: 1 - cos + TV with double opponents + squared feature difference, soft-signed Adam, cosine decay."""
     seen = knowledge.observation
-    features = head_features(knowledge.model(), seen.parameters, seen.buffers)
+    features = head_features(knowledge.model(), knowledge.head, seen.parameters, seen.buffers)
     stage = Stage(
         space=Pixels(*knowledge.pixel_arguments(), begin="patterned"),
         distance=cosine,

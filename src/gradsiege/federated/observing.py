@@ -1,0 +1,130 @@
+"""What a server would see of clients with given images: the client loop on any network, without a study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gradsiege.defenses.base import Client, Defense
+from gradsiege.errors import ModelError
+from gradsiege.federated.client import run_client
+from gradsiege.models.adapted import adapt
+from gradsiege.protocol.inner import batch_statistics
+from gradsiege.protocol.local_update import LocalTraining, split_state
+from gradsiege.protocol.observation import Observation, finite
+from gradsiege.protocol.recorded import check_classes
+from gradsiege.seeds import torch_generator
+
+
+def observe(
+    model: nn.Module,
+    images: Any,
+    labels: Any,
+    defense: Defense | None = None,
+    images_per_client: int = 1,
+    training: LocalTraining | None = None,
+    normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
+    seed: int = 0,
+) -> Observation:
+    """Let clients train on private images, and return what a server sees of them.
+
+    Args:
+        model: the global network theta_t: any classifier. It is copied and never changed.
+        images: ``[n, c, h, w]`` in [0, 1], tensor or array. They are dealt to clients in this order.
+        labels: ``[n]``, classes from 0.
+        defense: what every client does to its update; nothing if None.
+        images_per_client: private images of a client; it must divide n.
+        training: what a client does between download and upload; a single gradient of all its images in evaluation mode
+            unless given.
+        normalisation: mean and standard deviation per channel, if `model` expects normalised images.
+        seed: of all that clients draw.
+
+    Returns:
+        An observation of n / images_per_client clients. The labels in it are for threat models that grant them.
+
+    Raises:
+        ModelError: images, labels and network do not fit each other.
+    """
+    pictures, classes = _pictures(images), _whole_numbers(labels)
+    if len(classes) != len(pictures):
+        raise ModelError(f"there are {len(pictures)} images and {len(classes)} labels")
+    if images_per_client < 1 or len(pictures) % images_per_client or not len(pictures):
+        raise ModelError(
+            f"{len(pictures)} images cannot be dealt to clients of {images_per_client}: images_per_client must divide "
+            "their number"
+        )
+    channels, height, width = pictures.shape[1:]
+    adapted = adapt(model, (channels, height, width), normalisation)
+    check_classes(classes, adapted.classes)
+    defense = defense or Defense()
+    if training is None:
+        training = LocalTraining("fedsgd", images_per_client, images_per_client, 1, 1.0, "eval")
+    training = replace(training, images=images_per_client)
+    parameters, buffers = split_state(adapted.network)
+    pictures = pictures.to(next(iter(parameters.values())))
+    updates, statistics = [], []
+    batches = zip(pictures.split(images_per_client), classes.split(images_per_client), strict=True)
+    for place, (own, own_labels) in enumerate(batches):
+        network = adapted.build()
+        network.generator = torch_generator(seed, "client", place, "layers")
+        client = Client(
+            model=network,
+            parameters=parameters,
+            buffers=buffers,
+            images=own,
+            labels=own_labels,
+            training=training,
+            generator=torch_generator(seed, "client", place),
+        )
+        updates.append(run_client(client, defense)[0])
+        statistics.append(batch_statistics(adapted.build(), {**parameters, **buffers}, own))
+    update = {name: torch.stack([one[name] for one in updates]) for name in updates[0]}
+    usable = finite(update)
+    return Observation(
+        model=adapted,
+        parameters=parameters,
+        buffers=buffers,
+        update=update,
+        images=images_per_client,
+        training=training,
+        disclosure=defense.disclosure(),
+        labels=classes.reshape(-1, images_per_client),
+        failures={
+            place: "the update is not finite" for place in range(len(usable)) if not usable[place]
+        },
+        statistics={name: torch.stack([one[name] for one in statistics]) for name in statistics[0]},
+    )
+
+
+def _pictures(images: Any) -> Tensor:
+    """Images as a tensor ``[n, c, h, w]`` in [0, 1], or a sentence that says what they are instead."""
+    found = images if isinstance(images, Tensor) else torch.from_numpy(np.asarray(images))
+    if found.dim() != 4:
+        raise ModelError(
+            f"images have shape {list(found.shape)}; give [n, channels, height, width], one image as images[None]"
+        )
+    if not found.dtype.is_floating_point:
+        raise ModelError(f"images hold {found.dtype}; divide bytes by 255 to get numbers in [0, 1]")
+    if not bool(found.isfinite().all()):
+        raise ModelError("images hold a number that is not finite")
+    low, high = float(found.min()), float(found.max())
+    if low < 0 or high > 1:
+        raise ModelError(
+            f"images range from {low:.3g} to {high:.3g}; give pixels in [0, 1], and `normalisation` if the network expects "
+            "normalised ones"
+        )
+    return found.detach().cpu()
+
+
+def _whole_numbers(labels: Any) -> Tensor:
+    found = labels if isinstance(labels, Tensor) else torch.as_tensor(np.asarray(labels))
+    if found.dim() != 1 or found.dtype.is_floating_point:
+        raise ModelError(
+            f"labels have shape {list(found.shape)} and type {found.dtype}; give one whole number per image, [n]"
+        )
+    return found.detach().cpu().long()

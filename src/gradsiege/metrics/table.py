@@ -1,0 +1,38 @@
+"""The image metrics as a table: one row per image."""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from gradsiege.metrics.absent import Absent
+from gradsiege.metrics.registry import METRICS
+
+
+def table(reconstructions: Tensor, truths: Tensor) -> pd.DataFrame:
+    """Return every image metric of each pair, one row per image.
+
+    Args:
+        reconstructions, truths: ``[n, c, h, w]`` in [0, 1]; the i-th reconstruction belongs to the i-th truth
+            (`metrics.assignment.assign` finds the order within a batch).
+
+    Returns:
+        A column per metric of `metrics.registry.METRICS`. A metric that cannot be computed here is not a column; the
+        reason stands in ``table.attrs["absent"]``.
+
+    >>> image = torch.full((1, 3, 16, 16), 0.5)
+    >>> float(table(image, image + 0.25).psnr.round(4)[0])
+    12.0412
+    """
+    columns, absent = {}, {}
+    for name, metric in METRICS.items():
+        missing = metric.absence(*truths.shape[-2:])
+        values = missing if missing is not None else metric.load()(reconstructions, truths)
+        if isinstance(values, Absent):
+            absent[name] = values.reason
+        else:
+            columns[name] = torch.as_tensor(values).tolist()
+    found = pd.DataFrame(columns)
+    found.attrs["absent"] = absent
+    return found

@@ -1,0 +1,241 @@
+"""Any classifier as a victim: a copy of a `torch.nn.Module` that clients can train and attackers can differentiate twice.
+
+The copy computes what the original computes. It differs in how:
+
+- it takes images in [0, 1] and normalises them itself, with buffers that are part of its state;
+- batch norms return new running statistics instead of writing into the old ones, which `vmap` and second derivatives forbid;
+- attention is computed by plain matrix products, and hard sigmoids by `clamp`: the usual kernels have no second derivative;
+- activations do not overwrite their inputs;
+- layers that draw random numbers (dropout, stochastic depth) do so only in a client that was given a generator. An attacker
+  cannot know the draws and leaves them out.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.overrides import TorchFunctionMode
+
+from gradsiege.errors import ModelError
+from gradsiege.models.layers import BatchNorm2d, Normalisation
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptedModel:
+    """The architecture of an observation whose network the library did not build itself.
+
+    Attributes:
+        network: the adapted network; `build` returns copies of it.
+        classes: length of the logits.
+        image_shape: channels, height and width of an image.
+    """
+
+    network: AdaptedNetwork
+    classes: int
+    image_shape: tuple[int, int, int]
+
+    def build(self) -> AdaptedNetwork:
+        """Return the network with its weights, in evaluation mode, without a client's generator."""
+        made = copy.deepcopy(self.network)
+        made.generator = None
+        return made.eval()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what tells one architecture from another: the names and shapes of its weights."""
+        shapes = {name: list(value.shape) for name, value in self.network.named_parameters()}
+        return {"module": self.network.kind, "shapes": shapes, "image_shape": self.image_shape}
+
+
+class AdaptedNetwork(nn.Module):
+    """Normalisation followed by a copy of somebody's network, called ``body``.
+
+    Attributes:
+        kind: class of the original.
+        generator: what random layers draw from in train mode; None leaves them out.
+    """
+
+    def __init__(self, body: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.kind = type(body).__name__
+        self.generator: torch.Generator | None = None
+        self.normalisation = Normalisation(len(mean))
+        self.normalisation.mean.copy_(torch.tensor(mean))
+        self.normalisation.deviation.copy_(torch.tensor(std))
+        self.body = body
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits ``[n, classes]`` of images ``[n, c, h, w]`` in [0, 1]."""
+        with plain_attention(), DifferentiableTwice(), self._drawing():
+            return logits_of(self.body(self.normalisation(images)))
+
+    def train(self, mode: bool = True) -> AdaptedNetwork:
+        """Set batch norms to a mode; random layers only follow where there is a generator."""
+        super().train(mode)
+        if self.generator is None:
+            for part in self.body.modules():
+                part.training = mode and isinstance(part, _NormBase)
+        return self
+
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """Let random layers draw from the generator, and leave the global random state as it was."""
+        if self.generator is None or not self.training:
+            yield
+            return
+        with torch.random.fork_rng(devices=[]):
+            drawn = torch.randint(2**62, (), generator=self.generator)
+            torch.manual_seed(int(drawn))
+            yield
+
+
+class PureBatchNorm(_BatchNorm):
+    """Batch normalisation over any number of dimensions that never writes into its running statistics."""
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        """Every ``[n, c, ...]`` is accepted."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``[n, c, ...]`` by batch statistics (train, or without running ones) or running statistics (eval)."""
+        shape = (-1, *[1] * (x.dim() - 2))
+        if self.training or self.running_mean is None or self.running_var is None:
+            over = [0, *range(2, x.dim())]
+            mean = x.mean(over)
+            variance = (x - mean.view(shape)).square().mean(over)
+        else:
+            mean, variance = self.running_mean, self.running_var
+        normalised = (x - mean.view(shape)) * torch.rsqrt(variance + self.eps).view(shape)
+        if self.weight is None:
+            return normalised
+        return normalised * self.weight.view(shape) + self.bias.view(shape)
+
+
+class DifferentiableTwice(TorchFunctionMode):
+    """Replaces functions whose second derivative PyTorch lacks by others with the same values."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Compute hard sigmoids (Howard et al., MobileNetV3, ICCV 2019) by `clamp`; all else as it is."""
+        if func is F.hardsigmoid:
+            return (args[0] / 6 + 0.5).clamp(0, 1)
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Compute attention by matrix products and a softmax, which can be differentiated twice."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def logits_of(output: Any) -> Tensor:
+    """Return the logits that a network returned, itself or as ``.logits``.
+
+    >>> logits_of(torch.zeros(2, 3)).shape
+    torch.Size([2, 3])
+
+    Raises:
+        ModelError: the network returned something else.
+    """
+    found = getattr(output, "logits", output)
+    if not isinstance(found, Tensor) or found.dim() != 2:
+        shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ModelError(
+            f"the network returns {shape}, but a classifier returns logits [images, classes], or an object with such "
+            "`.logits`: wrap it in a module whose forward returns its logits alone"
+        )
+    return found
+
+
+def adapt(
+    network: nn.Module,
+    image_shape: tuple[int, int, int],
+    normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
+) -> AdaptedModel:
+    """Return a classifier as the architecture of an observation; the network itself is left as it is.
+
+    Args:
+        network: maps images ``[n, c, h, w]`` to logits ``[n, classes]``, or to an object with such ``.logits``.
+        image_shape: channels, height and width of an image.
+        normalisation: mean and standard deviation of every channel, if `network` expects normalised images. Without it the
+            network is given images in [0, 1] as they are.
+
+    Raises:
+        ModelError: the network does not take such images, or does not return logits.
+    """
+    channels = image_shape[0]
+    mean, std = normalisation or ([0.0] * channels, [1.0] * channels)
+    if len(mean) != channels or len(std) != channels:
+        raise ModelError(
+            f"normalisation has {len(mean)} means and {len(std)} standard deviations for images of {channels} channels"
+        )
+    if min(std) <= 0:
+        raise ModelError(f"normalisation: a standard deviation is {min(std)}; it must be positive")
+    _refuse_unfinished(network)
+    body = _copy(network)
+    for part in body.modules():
+        _make_pure(part)
+    adapted = AdaptedNetwork(body, mean, std).eval()
+    return AdaptedModel(adapted, _classes(adapted, image_shape), image_shape)
+
+
+def _refuse_unfinished(network: nn.Module) -> None:
+    """Refuse a network some of whose weights have no shape or no values yet."""
+    for name, value in network.named_parameters():
+        if isinstance(value, nn.parameter.UninitializedParameter) or value.is_meta:
+            raise ModelError(f"the weight {name} has no values yet: initialise the network first")
+
+
+def _copy(network: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(network)
+    except (RuntimeError, TypeError) as error:
+        raise ModelError(
+            f"{type(network).__name__} cannot be copied: {error} With torch.nn.utils.weight_norm or spectral_norm use those of "
+            "torch.nn.utils.parametrizations instead"
+        ) from error
+
+
+def _make_pure(part: nn.Module) -> None:
+    """Keep a layer from writing into its input or its statistics. Its weights stay where they are."""
+    if isinstance(getattr(part, "inplace", None), bool):
+        setattr(part, "inplace", False)  # noqa: B010
+    if type(part) is nn.BatchNorm2d and part.affine and part.track_running_stats:
+        part.__class__ = BatchNorm2d
+    elif isinstance(part, _BatchNorm) and not isinstance(part, BatchNorm2d):
+        part.__class__ = PureBatchNorm
+
+
+def _classes(network: AdaptedNetwork, image_shape: tuple[int, int, int]) -> int:
+    """Return the number of logits; a forward pass is made."""
+    some = next(network.parameters(), None)
+    if some is None:
+        raise ModelError(f"{network.kind} has no weights, so that no update tells anything")
+    images = torch.full((2, *image_shape), 0.5, dtype=some.dtype, device=some.device)
+    try:
+        with torch.no_grad():
+            logits: Tensor = network.to(some.device)(images)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"{network.kind} does not take images of {' x '.join(map(str, image_shape))} (channels, height, width): {error}"
+        ) from error
+    if len(logits) != 2:
+        raise ModelError(f"{network.kind} returns {len(logits)} rows of logits for 2 images")
+    return logits.shape[1]

@@ -1,0 +1,161 @@
+"""An observation of an update that was recorded elsewhere: by a server of one's own, or on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gradsiege.errors import ModelError, nearest
+from gradsiege.models.adapted import AdaptedModel, adapt
+from gradsiege.protocol.local_update import LocalTraining, Tensors, split_state
+from gradsiege.protocol.observation import Observation, finite
+
+Update = Mapping[str, Any] | Sequence[Any]
+BODY = "body."
+
+
+def recorded(
+    model: nn.Module,
+    update: Update,
+    image_shape: tuple[int, int, int],
+    images: int = 1,
+    training: LocalTraining | None = None,
+    normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
+    labels: Any = None,
+    disclosure: dict[str, Any] | None = None,
+    unit: Literal["gradient", "difference"] = "gradient",
+) -> Observation:
+    """Return what a server saw of one client or several, from a network and its recorded updates.
+
+    Args:
+        model: the global network theta_t that the clients started from; it is copied.
+        update: for each trained parameter its update, by name or in the order of ``model.named_parameters()``: tensors or arrays
+            of the parameter's shape, or ``[clients, *shape]`` for several clients.
+        image_shape: channels, height and width of a private image.
+        images: private images per client.
+        training: what each client did; a single gradient of all its images in evaluation mode unless given.
+        normalisation: mean and standard deviation per channel, if `model` expects normalised images.
+        labels: ``[clients, images]`` or, for one client, ``[images]``; used only where a threat model grants them.
+        disclosure: name (``defense``) and public parameters of the defense, for attackers who know it.
+        unit: ``gradient``, or ``difference`` for theta_local - theta_t, which is divided by minus the learning rate.
+
+    Raises:
+        ModelError: the network does not take such images, or the update does not fit the network.
+    """
+    adapted = adapt(model, image_shape, normalisation)
+    parameters, buffers = split_state(adapted.network)
+    training = _training(training, images)
+    named = _by_name(update, parameters)
+    clients = _clients(named, parameters)
+    if unit == "difference":
+        named = {name: value / -training.learning_rate for name, value in named.items()}
+    shaped = {
+        name: named[name].reshape(clients, *value.shape).to(value.dtype)
+        for name, value in parameters.items()
+        if name in named
+    }
+    usable = finite(shaped)
+    failures = {place: "the update is not finite" for place in range(clients) if not usable[place]}
+    return Observation(
+        model=adapted,
+        parameters=parameters,
+        buffers=buffers,
+        update=shaped,
+        images=images,
+        training=training,
+        disclosure=disclosure,
+        labels=_labels(labels, clients, images, adapted),
+        failures=failures,
+    )
+
+
+def _training(training: LocalTraining | None, images: int) -> LocalTraining:
+    """The protocol, which says of how many images the update is."""
+    if images < 1:
+        raise ModelError(f"images is {images}; a client holds at least one private image")
+    if training is None:
+        return LocalTraining("fedsgd", images, images, 1, 1.0, "eval")
+    return replace(training, images=images)
+
+
+def _tensor(value: Any, name: str) -> Tensor:
+    """An array or tensor as a tensor on the CPU."""
+    try:
+        found = value if isinstance(value, Tensor) else torch.from_numpy(np.asarray(value))
+    except TypeError as error:
+        raise ModelError(
+            f"the update of {name} is no array of numbers but {type(value).__name__}"
+        ) from error
+    if not found.dtype.is_floating_point:
+        raise ModelError(f"the update of {name} holds {found.dtype}, not floating-point numbers")
+    return found.detach().cpu()
+
+
+def _by_name(update: Update, parameters: Tensors) -> Tensors:
+    """The update by the names of the adapted network's parameters."""
+    own = [name.removeprefix(BODY) for name in parameters]
+    if not isinstance(update, Mapping):
+        if len(update) != len(own):
+            raise ModelError(
+                f"the update is a list of {len(update)} tensors, and the network has {len(own)} trained parameters: give one "
+                "for each, in the order of model.named_parameters(), or a mapping from names"
+            )
+        update = dict(zip(own, update, strict=True))
+    for name in update:
+        if name not in own:
+            raise ModelError(
+                f"the update holds {name!r}, which is not a trained parameter of the network; {nearest(str(name), own)}"
+            )
+    if not update:
+        raise ModelError("the update is empty: give the update of at least one trained parameter")
+    return {BODY + name: _tensor(value, name) for name, value in update.items()}
+
+
+def _clients(named: Tensors, parameters: Tensors) -> int:
+    """The number of clients, which every tensor of the update must agree on."""
+    found: dict[str, int] = {}
+    for name, value in named.items():
+        shape = parameters[name].shape
+        if value.shape == shape:
+            found[name] = 1
+        elif value.shape[1:] == shape:
+            found[name] = len(value)
+        else:
+            raise ModelError(
+                f"the update of {name.removeprefix(BODY)!r} has shape {list(value.shape)}, and the parameter has {list(shape)}: "
+                "give that shape, or one more dimension in front for several clients"
+            )
+    if len(set(found.values())) > 1 or 0 in found.values():
+        raise ModelError(
+            "the tensors of the update are of different numbers of clients: "
+            + ", ".join(f"{name.removeprefix(BODY)} {count}" for name, count in found.items())
+        )
+    return next(iter(found.values()))
+
+
+def _labels(labels: Any, clients: int, images: int, model: AdaptedModel) -> Tensor | None:
+    """The labels as ``[clients, images]``."""
+    if labels is None:
+        return None
+    found = torch.as_tensor(labels)
+    if found.numel() != clients * images or found.dtype.is_floating_point:
+        raise ModelError(
+            f"labels have shape {list(found.shape)} and type {found.dtype}; {clients} clients with {images} images each "
+            f"have {clients * images} whole numbers"
+        )
+    check_classes(found, model.classes)
+    return found.reshape(clients, images).long()
+
+
+def check_classes(labels: Tensor, classes: int) -> None:
+    """Refuse a label that is not a class of the network."""
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if len(wrong):
+        raise ModelError(
+            f"label {int(wrong.flatten()[0])} is out of range: the network has {classes} classes, 0 to {classes - 1}"
+        )
