@@ -61,7 +61,7 @@ def test_parameters_of_every_supported_type(tmp_path: Path) -> None:
         REQUIRES = ("labels",)
 
         @dataclass
-        class Parameters:
+        class Parameters(Checked):
             must: int
             rate: float = 0.5
             maybe: float | None = None
@@ -141,7 +141,7 @@ def test_every_counter_is_a_function_that_needs_the_disclosure() -> None:
 
 def test_an_unsupported_annotation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"unsupported parameter annotation: list\[int\]"):
-        entry_of(tmp_path, '"""X."""\nVERSION = 1\nclass Parameters:\n    x: list[int] = None\n')
+        entry_of(tmp_path, '"""X."""\nVERSION = 1\n@dataclass\nclass Parameters(Checked):\n    x: list[int] = None\n')
 
 
 def test_a_method_without_parameters_says_so() -> None:

@@ -152,7 +152,7 @@ class Checked:
         """
         if not is_dataclass(self):
             return
-        kinds: dict[str, Any] = _kinds(type(self))  # type: ignore[arg-type]
+        kinds: dict[str, Any] = _kinds(type(self))
         values = {one.name: getattr(self, one.name) for one in fields(self) if not is_given(one)}
         place = f"{type(self).__module__}.{type(self).__qualname__}".removeprefix("gradsiege.")
         for name, value in values.items():

@@ -131,7 +131,7 @@ def test_victims_upload_the_update_of_perturbed_images(root: Path) -> None:
         run(federate_module.federate, cell, root)
     found = run(observe, OBSERVE, root)
     assert not found.failures
-    observation = load_observation(found.path("observation.safetensors"))
+    observation = load_observation(found.folder / "observation.safetensors")
     assert observation.disclosure is not None
     assert observation.disclosure["defense"] == "shadow"
     assert observation.disclosure["latent_steps"] == 3
