@@ -141,7 +141,10 @@ def test_every_counter_is_a_function_that_needs_the_disclosure() -> None:
 
 def test_an_unsupported_annotation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"unsupported parameter annotation: list\[int\]"):
-        entry_of(tmp_path, '"""X."""\nVERSION = 1\n@dataclass\nclass Parameters(Checked):\n    x: list[int] = None\n')
+        entry_of(
+            tmp_path,
+            '"""X."""\nVERSION = 1\n@dataclass\nclass Parameters(Checked):\n    x: list[int] = None\n',
+        )
 
 
 def test_a_method_without_parameters_says_so() -> None:
