@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gradsiege.errors import StudyError
@@ -19,8 +20,8 @@ from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.observation import Observation
 
 TINY = 1e-30
-# Power iterations of `projection`; more change no label in docs/LABELS.md.
-ITERATIONS = 4
+# More than both other hints together, which are cosines and skewnesses of at most one.
+BIAS_VOTE = 2.5
 # Empty it together with a new version of PRECODE: then all its cells are computed again.
 ROW_SUMS_BEHIND_A_BOTTLENECK = {"lenet", "convnet", "resnet18", "vgg11", "densenet121"}
 
@@ -110,23 +111,20 @@ def bias_corrected(update: Tensors, images: int, head: Head | None = None) -> Te
 def projection(update: Tensors, images: int, head: Head | None = None) -> Tensor:
     """Return `images` labels from W and b together, whatever the sign of the features, sorted, ``[victims, images]``.
 
-    With A = [W b] every image adds (p - onehot(y)) [h 1] to A. Power iterations with A A^T turn the bias gradient (without a bias the
-    projection of W's rows on the features that are typical of the network) towards the strongest direction, where noise averages
-    out over all features. For one image that direction is p - onehot(y) itself, and the least entry is the label. For more, the counts of
-    `bias_corrected` are taken of the start.
+    For one image the matrix [W b] of the gradients is the product of p - onehot(y) and [h 1]. Its first left singular vector is the first of the two up
+    to its sign, with the noise averaged out over all features, and its least entry is the label once the sign is right (`_oriented`).
+    For more images the counts of `bias_corrected` are taken of `bias_like`.
 
     >>> gradient = {"fc.weight": torch.tensor([[[-0.2, 0.1], [0.5, -0.25], [-0.3, 0.15]]]), "fc.bias": torch.tensor([[0.2, -0.5, 0.3]])}
     >>> projection(gradient, 1)
     tensor([[1]])
     """
     head = head or head_of_update(update)
-    start = bias_like(update, head)
     if images > 1:
-        return counts(start, images)
-    rows = _weight(update, head)
-    if head.bias is not None:
-        rows = torch.cat([rows, update[head.bias][..., None]], -1)
-    return _turned(rows, start).argmin(-1, keepdim=True)
+        return counts(bias_like(update, head), images)
+    weight = _weight(update, head)
+    bias = weight.new_zeros(weight.shape[:-1]) if head.bias is None else update[head.bias]
+    return _oriented(weight, bias, head.typical).argmin(-1, keepdim=True)
 
 
 def bias_like(update: Tensors, head: Head) -> Tensor:
@@ -142,13 +140,25 @@ def bias_like(update: Tensors, head: Head) -> Tensor:
     return rows @ head.typical.to(rows)
 
 
-def _turned(rows: Tensor, start: Tensor) -> Tensor:
-    """Return the start ``[victims, classes]`` after some power iterations with rows rows^T, each at unit length."""
-    found = start
-    for _ in range(ITERATIONS):
-        found = (rows @ (rows.mT @ found[..., None]))[..., 0]
-        found = found / found.norm(dim=-1, keepdim=True).clamp_min(TINY)
-    return found
+def _oriented(weight: Tensor, bias: Tensor, typical: Tensor | None) -> Tensor:
+    """Return the first left singular vector u ``[victims, classes]`` of [W b], with its sign.
+
+    Three hints vote on the sign: the cosine of u and b; that of W^T u and the typical features; and the skewness of u, since p - onehot(y) has one large
+    negative entry and many small positive ones. A bias gradient that no defense has touched lies along u, and then outvotes the
+    others; the less it does, the less it says.
+    """
+    rows = torch.cat([weight, bias[..., None]], -1)
+    rows = rows / rows.abs().amax((-2, -1), keepdim=True).clamp_min(TINY)
+    u = torch.linalg.eigh(rows @ rows.mT).eigenvectors[..., -1]
+    votes = BIAS_VOTE * _cosine(bias, u) ** 3 - (u**3).sum(-1)
+    if typical is not None:
+        votes += _cosine((rows[..., :-1].mT @ u[..., None])[..., 0], typical.to(u))
+    return torch.where(votes < 0, -1, 1)[..., None] * u
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Return the cosine of two vectors along the last dimension; zero if one of them is."""
+    return F.normalize(a, dim=-1).mul(F.normalize(b, dim=-1)).sum(-1)
 
 
 def counts(bias: Tensor, images: int) -> Tensor:
