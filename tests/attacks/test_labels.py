@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gradsiege.attacks import labels
 from gradsiege.errors import StudyError
+from gradsiege.metrics.labels import label_accuracy
 from gradsiege.models import ModelSpec, build
 from gradsiege.models.head import Head
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
@@ -60,7 +61,7 @@ def test_a_named_rule_is_the_one_that_is_used() -> None:
         "head.bias": torch.tensor([[0.1, -0.1, -0.6]]),
     }
     found = {rule: labels.infer(update, 1, rule).item() for rule in ("automatic", *labels.RULES)}
-    rules = {"row_sum": 1, "row_minimum": 0, "bias_corrected": 2, "projection": 0}
+    rules = {"row_sum": 1, "row_minimum": 0, "bias_corrected": 2, "projection": 2}
     assert found == {"automatic": 1, **rules}
 
 
@@ -160,11 +161,43 @@ def test_without_a_bias_the_typical_features_tell_the_sign_of_a_row(classes: int
     assert not torch.equal(labels.infer(update, 1, "row_sum", head), true)
 
 
+def test_without_a_bias_one_bit_per_coordinate_is_enough() -> None:
+    update, true = planted(10, 20)
+    signs = {name: value.sign() for name, value in update.items()}
+    assert torch.equal(labels.infer(signs, 1, head=UNBIASED), true)
+
+
+def test_a_bias_that_a_defense_has_turned_away_does_not_decide_alone() -> None:
+    update, true = planted(10, 40)
+    generator = torch.Generator().manual_seed(2)
+    turned = {**update, "b": torch.randn(40, 10, generator=generator)}
+    head = Head("w", "b", signed=True, typical=typical(64))
+    assert torch.equal(labels.infer(turned, 1, head=head), true)
+    assert (labels.infer(turned, 1, "bias_corrected", head) == true).float().mean() < 0.5
+
+
+def test_a_broken_update_gets_a_label_behind_signed_features_too() -> None:
+    for value in (torch.nan, torch.inf, 0.0):
+        broken = {"w": torch.full((1, 3, 4), value), "b": torch.full((1, 3), value)}
+        for images in (1, 5):
+            assert labels.infer(broken, images, head=HEAD).shape == (1, images)
+
+
 def test_without_a_bias_batches_are_counted_from_the_rows() -> None:
     for true in ([4, 4, 4, 1], [0, 2, 2, 9, 9, 9], [3, 6, 7, 8]):
         update = update_of(true)
         head = Head("body.head.weight")
         assert labels.infer(update, len(true), head=head).tolist() == [sorted(true)]
+
+
+def test_a_bias_gradient_of_one_sign_was_not_received_whole_and_rows_are_counted() -> None:
+    update, _ = planted(10, 20)
+    batch = {name: value.view(5, 4, *value.shape[1:]).mean(1) for name, value in update.items()}
+    batch["b"] = batch["b"] * (batch["b"] == batch["b"].amin(-1, keepdim=True))
+    head = Head("w", "b", signed=True, typical=typical(64))
+    true = (torch.arange(20) % 10).view(5, 4)
+    assert label_accuracy(labels.infer(batch, 4, head=head), true).mean() >= 0.9
+    assert label_accuracy(labels.infer(batch, 4, "bias_corrected", head), true).mean() <= 0.3
 
 
 def test_an_update_alone_is_read_at_its_last_matrix() -> None:

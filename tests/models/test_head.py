@@ -133,7 +133,7 @@ def test_a_head_may_be_defined_first_and_followed_by_what_no_gradient_sees(
 def test_a_head_without_a_bias_says_so_and_names_who_needs_one() -> None:
     head = find_head(Ending(nn.Identity(), bias=False), torch.rand(2, 3, 2, 2))
     assert head.parameters == ("later.weight",)
-    with pytest.raises(StudyError, match=r"label_rule 'x' reads the bias .*later has no bias"):
+    with pytest.raises(StudyError, match=r"label_rule 'x' reads the bias .*'later' has no bias"):
         head.bias_for("label_rule 'x'")
 
 

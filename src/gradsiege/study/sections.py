@@ -81,8 +81,8 @@ class Attack(Method):
     iterations: Positive
     restarts: Positive = 1
     prior: Identifier | list[Identifier] | None = None
-    label_rule: Literal["automatic", "row_sum", "row_minimum", "bias_corrected"] = Field(
-        "automatic", description="how labels are inferred where they are not granted"
+    label_rule: Literal["automatic", "row_sum", "row_minimum", "bias_corrected", "projection"] = (
+        Field("automatic", description="how labels are inferred where they are not granted")
     )
     update_model: Literal["unroll", "gradient", "surrogate", "detached"] = Field(
         "unroll",
