@@ -93,7 +93,9 @@ class Stage:
         """Let `victims` clients with `images` images each run the client loop with a defense, and without."""
         given = catalogue.entries("defenses")[name].validate(parameters or {}, "test")
         defense = defenses.build(name, given, arm)
-        spec = defense.wrap_model(ModelSpec(model, shape or SHAPES[model], 10, 3, 16))
+        spec = defense.wrap_model(
+            ModelSpec(model, SHAPES[model] if shape is None else shape, 10, 3, 16)
+        )
         network = build(spec, torch.Generator().manual_seed(1))
         values, buffers = split_state(network)
         truth = smooth(victims * images, 16).view(victims, images, 3, 16, 16)

@@ -1,9 +1,17 @@
 """Label rules on real gradients; none is ever re-ordered with true labels."""
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 import torch
+from torch import Tensor
 
 from gradsiege.attacks import labels
+from gradsiege.errors import StudyError
+from gradsiege.metrics.labels import label_accuracy
 from gradsiege.models import ModelSpec, build
+from gradsiege.models.head import Head
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
 
 torch.set_num_threads(1)
@@ -53,5 +61,174 @@ def test_a_named_rule_is_the_one_that_is_used() -> None:
         "head.bias": torch.tensor([[0.1, -0.1, -0.6]]),
     }
     found = {rule: labels.infer(update, 1, rule).item() for rule in ("automatic", *labels.RULES)}
-    assert found.pop("projection") == 2
-    assert found == {"automatic": 1, "row_sum": 1, "row_minimum": 0, "bias_corrected": 2}
+    rules = {"row_sum": 1, "row_minimum": 0, "bias_corrected": 2, "projection": 2}
+    assert found == {"automatic": 1, **rules}
+
+
+Scenes = Callable[..., Any]
+HEAD, UNBIASED = Head("w", "b", signed=True), Head("w", signed=True)
+KEPT = ("lenet", "convnet", "resnet18")
+DEFENSES = {
+    **{name: {} for name in ("none", "gaussian", "laplace", "clipping", "top_k", "sparsification")},
+    **{name: {} for name in ("sign", "quantization", "ats")},
+    "censor": {"trials": 1},
+    "soteria": {"probes": 4},
+    "precode": {"units": 8},
+}
+VIT = {"model": "vit_small", "shape": {"depth": 1, "width": 48}}
+
+
+def as_it_was(update: dict[str, Tensor], images: int) -> Tensor:
+    """The rule that kept results were computed with, by names of parameters."""
+    weight = [name for name in update if name.endswith("head.weight")][-1]
+    if images == 1:
+        return update[weight].sum(-1).argmin(-1, keepdim=True)
+    return labels.bias_corrected(update, images, Head(weight, weight[:-6] + "bias"))
+
+
+@pytest.mark.parametrize("model", KEPT)
+@pytest.mark.parametrize("name", DEFENSES)
+def test_labels_of_kept_networks_are_what_they_were(
+    name: str, model: str, defended: Scenes
+) -> None:
+    scene = defended(name, DEFENSES[name], model=model, victims=3)
+    assert torch.equal(labels.inferred(scene.seen), as_it_was(scene.seen.update, 1))
+
+
+@pytest.mark.parametrize("model", KEPT)
+def test_batches_of_kept_networks_get_the_labels_that_they_had(
+    model: str, defended: Scenes
+) -> None:
+    scene = defended("none", model=model, images=4, steps=2)
+    assert torch.equal(labels.inferred(scene.seen), as_it_was(scene.seen.update, 4))
+
+
+@pytest.mark.parametrize(
+    "name", ["none", "gaussian", "clipping", "sign", "top_k", "quantization", "soteria", "precode"]
+)
+def test_the_automatic_rule_is_right_behind_a_layer_norm(name: str, defended: Scenes) -> None:
+    scene = defended(name, DEFENSES[name], victims=10, **VIT)
+    right = (labels.inferred(scene.seen) == scene.labels).sum()
+    assert right == 10, "every known rule but row sums finds all of them"
+
+
+def test_row_sums_are_wrong_behind_a_layer_norm(defended: Scenes) -> None:
+    """Why the automatic rule looks at what the head receives."""
+    scene = defended("none", victims=10, **VIT)
+    assert (labels.inferred(scene.seen, "row_sum") == scene.labels).sum() < 8
+
+
+def test_several_steps_and_repeated_labels_behind_a_layer_norm(defended: Scenes) -> None:
+    scene = defended("none", images=4, steps=2, victims=3, **VIT)
+    assert torch.equal(labels.inferred(scene.seen), scene.labels.sort(-1).values)
+
+
+def planted(classes: int, count: int, noise: float = 0.0) -> tuple[dict[str, Tensor], Tensor]:
+    """Updates of one image each with features of both signs around a common mean; returns them and the labels."""
+    generator = torch.Generator().manual_seed(0)
+    true = torch.arange(count) % classes
+    h = typical(64) + 0.5 * torch.randn(count, 64, generator=generator)
+    p = torch.randn(count, classes, generator=generator).softmax(-1)
+    b = p - torch.eye(classes)[true]
+    update = {"w": b[:, :, None] * h[:, None], "b": b}
+    noisy = {
+        name: value + noise * torch.randn(value.shape, generator=generator)
+        for name, value in update.items()
+    }
+    return noisy, true[:, None]
+
+
+def typical(features: int) -> Tensor:
+    return torch.randn(features, generator=torch.Generator().manual_seed(1))
+
+
+def test_rows_and_bias_together_see_through_noise_that_hides_the_bias() -> None:
+    update, true = planted(10, 100, noise=0.5)
+    share = {
+        rule: (labels.infer(update, 1, rule, HEAD) == true).float().mean().item()
+        for rule in ("automatic", "bias_corrected", "row_sum")
+    }
+    assert share["automatic"] >= 0.95
+    assert share["bias_corrected"] < 0.8
+    assert share["row_sum"] < 0.6
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_without_a_bias_the_typical_features_tell_the_sign_of_a_row(classes: int) -> None:
+    update, true = planted(classes, 20)
+    head = Head("w", signed=True, typical=typical(64))
+    assert torch.equal(labels.infer(update, 1, head=head), true)
+    assert not torch.equal(labels.infer(update, 1, "row_sum", head), true)
+
+
+def test_without_a_bias_one_bit_per_coordinate_is_enough() -> None:
+    update, true = planted(10, 20)
+    signs = {name: value.sign() for name, value in update.items()}
+    assert torch.equal(labels.infer(signs, 1, head=UNBIASED), true)
+
+
+def test_a_bias_that_a_defense_has_turned_away_does_not_decide_alone() -> None:
+    update, true = planted(10, 40)
+    generator = torch.Generator().manual_seed(2)
+    turned = {**update, "b": torch.randn(40, 10, generator=generator)}
+    head = Head("w", "b", signed=True, typical=typical(64))
+    assert torch.equal(labels.infer(turned, 1, head=head), true)
+    assert (labels.infer(turned, 1, "bias_corrected", head) == true).float().mean() < 0.5
+
+
+def test_a_broken_update_gets_a_label_behind_signed_features_too() -> None:
+    for value in (torch.nan, torch.inf, 0.0):
+        broken = {"w": torch.full((1, 3, 4), value), "b": torch.full((1, 3), value)}
+        for images in (1, 5):
+            assert labels.infer(broken, images, head=HEAD).shape == (1, images)
+
+
+def test_without_a_bias_batches_are_counted_from_the_rows() -> None:
+    for true in ([4, 4, 4, 1], [0, 2, 2, 9, 9, 9], [3, 6, 7, 8]):
+        update = update_of(true)
+        head = Head("body.head.weight")
+        assert labels.infer(update, len(true), head=head).tolist() == [sorted(true)]
+
+
+def test_a_bias_gradient_of_one_sign_was_not_received_whole_and_rows_are_counted() -> None:
+    update, _ = planted(10, 20)
+    batch = {name: value.view(5, 4, *value.shape[1:]).mean(1) for name, value in update.items()}
+    batch["b"] = batch["b"] * (batch["b"] == batch["b"].amin(-1, keepdim=True))
+    head = Head("w", "b", signed=True, typical=typical(64))
+    true = (torch.arange(20) % 10).view(5, 4)
+    assert label_accuracy(labels.infer(batch, 4, head=head), true).mean() >= 0.9
+    assert label_accuracy(labels.infer(batch, 4, "bias_corrected", head), true).mean() <= 0.3
+
+
+def test_an_update_alone_is_read_at_its_last_matrix() -> None:
+    update = {f"body.fc.{k[10:]}" if "head" in k else k: v for k, v in update_of([6]).items()}
+    assert list(update)[-2:] == ["body.fc.weight", "body.fc.bias"]
+    assert labels.infer(update, 1).tolist() == [[6]]
+    with pytest.raises(StudyError, match="no matrix; grant the labels"):
+        labels.infer({"conv": torch.zeros(1, 2, 3, 3, 3)}, 1)
+
+
+@pytest.mark.parametrize("rule", ["row_sum", "row_minimum"])
+def test_more_images_than_classes_are_refused_where_every_image_has_a_class_of_its_own(
+    rule: str,
+) -> None:
+    update, _ = planted(2, 3)
+    said = f"label_rule '{rule}' gives every image a class of its own: 4 images are more than the 2 classes"
+    with pytest.raises(StudyError, match=said):
+        labels.infer(update, 4, rule, HEAD)
+    for other in ("automatic", "bias_corrected", "projection"):
+        assert labels.infer(update, 4, other, HEAD).shape == (3, 4)
+    plain = Head("w", "b")
+    assert labels.infer(update, 4, head=plain).shape == (3, 4)
+
+
+def test_a_rule_that_needs_a_bias_says_so_where_there_is_none() -> None:
+    update, _ = planted(3, 2)
+    with pytest.raises(StudyError, match="'bias_corrected' reads the bias of the last layer"):
+        labels.infer(update, 1, "bias_corrected", UNBIASED)
+
+
+def test_labels_of_an_update_without_its_head_are_refused_in_a_sentence() -> None:
+    update, _ = planted(3, 2)
+    with pytest.raises(StudyError, match="update of 'w', which is not matched here"):
+        labels.infer({"b": update["b"], "other": update["w"]}, 1, "row_sum", HEAD)

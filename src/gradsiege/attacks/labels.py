@@ -1,8 +1,9 @@
 """Labels from the last layer's update; none of these rules ever sees a true label.
 
 For one image with head input h, probabilities p and label y the gradient of ``z = W h + b`` is (p - onehot(y)) h^T for W
-and p - onehot(y) for b, whose only negative entry is the true class. What a rule may conclude from W alone depends on the sign of h: behind a ReLU or a sigmoid
-no feature is negative, behind a layer norm or a variational bottleneck about half of them are.
+and p - onehot(y) for b, whose only negative entry is the true class. What a rule may conclude from W alone depends on the
+sign of h: behind a ReLU or a sigmoid no feature is negative, behind a layer norm or a variational bottleneck about half of
+them are. docs/LABELS.md says which rule finds how many labels.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gradsiege.errors import StudyError
@@ -20,8 +22,8 @@ from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.observation import Observation
 
 TINY = 1e-30
-# Power iterations of `projection`; more change no label in docs/LABELS.md.
-ITERATIONS = 4
+# More than both other hints together, which are cosines and skewnesses of at most one.
+BIAS_VOTE = 2.5
 # Empty it together with a new version of PRECODE: then all its cells are computed again.
 ROW_SUMS_BEHIND_A_BOTTLENECK = {"lenet", "convnet", "resnet18", "vgg11", "densenet121"}
 
@@ -111,45 +113,65 @@ def bias_corrected(update: Tensors, images: int, head: Head | None = None) -> Te
 def projection(update: Tensors, images: int, head: Head | None = None) -> Tensor:
     """Return `images` labels from W and b together, whatever the sign of the features, sorted, ``[victims, images]``.
 
-    With A = [W b] every image adds (p - onehot(y)) [h 1] to A. Power iterations with A A^T turn the bias gradient (without a bias the
-    projection of W's rows on the features that are typical of the network) towards the strongest direction, where noise averages
-    out over all features. For one image that direction is p - onehot(y) itself, and the least entry is the label. For more, the counts of
-    `bias_corrected` are taken of the start.
+    For one image the matrix [W b] of the gradients is the product of p - onehot(y) and [h 1]. Its first left singular vector
+    is p - onehot(y) up to its length and sign, with noise averaged out over all features; once the sign is right
+    (`_oriented`), its least entry is the label. For more images the counts of `bias_corrected` are taken of `bias_like`.
 
-    >>> gradient = {"fc.weight": torch.tensor([[[-0.2, 0.1], [0.5, -0.25], [-0.3, 0.15]]]), "fc.bias": torch.tensor([[0.2, -0.5, 0.3]])}
-    >>> projection(gradient, 1)
+    >>> bias = torch.tensor([[0.2, -0.5, 0.3]])
+    >>> weight = bias[..., None] * torch.tensor([-1.0, 0.5])
+    >>> projection({"fc.weight": weight, "fc.bias": bias}, 1)
     tensor([[1]])
     """
     head = head or head_of_update(update)
-    start = bias_like(update, head)
     if images > 1:
-        return counts(start, images)
-    rows = _weight(update, head)
-    if head.bias is not None:
-        rows = torch.cat([rows, update[head.bias][..., None]], -1)
-    return _turned(rows, start).argmin(-1, keepdim=True)
+        return counts(bias_like(update, head), images)
+    weight = _weight(update, head)
+    bias = weight.new_zeros(weight.shape[:-1]) if head.bias is None else update[head.bias]
+    return _oriented(weight, bias, head.typical).argmin(-1, keepdim=True)
 
 
 def bias_like(update: Tensors, head: Head) -> Tensor:
-    """Return the head's bias gradient, or what stands for it without a bias, up to a positive factor ``[victims, classes]``.
+    """Return the head's bias gradient ``[victims, classes]``, or what is about proportional to it where there is none.
 
-    That is the sum of each row of W, or its product with the typical features if features are signed.
+    That is the sum of each row of W, or its product with the typical features if features are signed. A bias gradient sums
+    to zero; one that has a single sign was not received whole (sparsification), and the rows stand for it too.
     """
-    if head.bias is not None:
-        return update[head.bias]
+    if head.bias is None:
+        return _by_rows(update, head)
+    bias = update[head.bias]
+    whole = (bias < 0).any(-1, keepdim=True) & (bias > 0).any(-1, keepdim=True)
+    return bias if bool(whole.all()) else torch.where(whole, bias, _by_rows(update, head))
+
+
+def _by_rows(update: Tensors, head: Head) -> Tensor:
+    """Return the product of W's rows with ones, or with the typical features where they are signed."""
     rows = _weight(update, head)
     if not head.signed or head.typical is None:
         return rows.sum(-1)
     return rows @ head.typical.to(rows)
 
 
-def _turned(rows: Tensor, start: Tensor) -> Tensor:
-    """Return the start ``[victims, classes]`` after some power iterations with rows rows^T, each at unit length."""
-    found = start
-    for _ in range(ITERATIONS):
-        found = (rows @ (rows.mT @ found[..., None]))[..., 0]
-        found = found / found.norm(dim=-1, keepdim=True).clamp_min(TINY)
-    return found
+def _oriented(weight: Tensor, bias: Tensor, typical: Tensor | None) -> Tensor:
+    """Return the first left singular vector u ``[victims, classes]`` of [W b], with its sign.
+
+    Three hints vote on the sign: the cosine of u and b; that of W^T u and the typical features; and the skewness of u, since
+    one entry of p - onehot(y) lies far below all others. A bias gradient that no defense has touched lies along u, and then
+    outvotes the others; the farther it lies from u, the less it says.
+    """
+    rows = torch.cat([weight, bias[..., None]], -1)
+    rows = rows / rows.abs().amax((-2, -1), keepdim=True).clamp_min(TINY)
+    u = torch.linalg.eigh(rows @ rows.mT).eigenvectors[..., -1]
+    apart = F.normalize(u - u.mean(-1, keepdim=True), dim=-1)
+    votes = BIAS_VOTE * _cosine(bias, u) ** 3 - (apart**3).sum(-1)
+    if typical is not None:
+        votes += _cosine((rows[..., :-1].mT @ u[..., None])[..., 0], typical.to(u))
+    return torch.where(votes < 0, -1, 1)[..., None] * u
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Return the cosine of two vectors along the last dimension; zero if one of them is."""
+    product: Tensor = F.normalize(a, dim=-1) * F.normalize(b, dim=-1)
+    return product.sum(-1)
 
 
 def counts(bias: Tensor, images: int) -> Tensor:
@@ -174,14 +196,14 @@ def _greedy_counts(bias: Tensor, images: int) -> Tensor:
 def automatic(update: Tensors, images: int, head: Head) -> Tensor:
     """Return labels by the rule that fits what the head receives, ``[victims, images]``.
 
-    Signed features: `projection`. Non-negative ones: `row_sum` for one image, `bias_corrected` for more, and without a bias the same counts of
-    the row sums.
+    Signed features: `projection`. Non-negative ones: `row_sum` for one image, `bias_corrected` for more, and without a bias
+    the same counts of the row sums.
     """
     if head.signed:
         return projection(update, images, head)
     if images == 1:
         return row_sum(update, images, head)
-    return counts(bias_like(update, head), images)
+    return counts(_by_rows(update, head) if head.bias is None else update[head.bias], images)
 
 
 def ordered(inferred: Tensor, given: Tensor) -> Tensor:
@@ -236,7 +258,7 @@ def label_head(seen: Observation) -> Head:
     """Return the head of an observed network as the automatic rule takes it.
 
     Behind PRECODE's bottleneck features are signed. Kept results of the models in `ROW_SUMS_BEHIND_A_BOTTLENECK` were computed
-    with row sums all the same, and stay; PRECODE's counter and ``label_rule: projection`` find the labels there.
+    with row sums all the same, and stay; PRECODE's counter and ``label_rule: projection`` find these labels.
     """
     head = head_of(seen.model, {**seen.parameters, **seen.buffers})
     spec = seen.model

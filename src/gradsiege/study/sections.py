@@ -134,8 +134,8 @@ class Attack(Method):
     iterations: Count
     restarts: Count = 1
     prior: Identifier | list[Identifier] | None = None
-    label_rule: Literal["automatic", "row_sum", "row_minimum", "bias_corrected"] = Field(
-        "automatic", description="how labels are inferred where they are not granted"
+    label_rule: Literal["automatic", "row_sum", "row_minimum", "bias_corrected", "projection"] = (
+        Field("automatic", description="how labels are inferred where they are not granted")
     )
     update_model: Literal["unroll", "gradient", "surrogate", "detached"] = Field(
         "unroll",
