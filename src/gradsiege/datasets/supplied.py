@@ -30,7 +30,8 @@ def prepare_supplied(
             f"{name}: from_test: unknown role '{unknown[0]}': roles are {', '.join(ROLES)}"
         )
     supply.check(name, parameters)
-    listing = module.listing(supply.folder_of(name), module.Parameters(**parameters))
+    place, files = supply.place_of(name, parameters)
+    listing = module.listing(place, module.Parameters(**parameters))
     splits = splits_of(name, listing, size, counts, seed, from_test, folder)
     sources = [
         {
@@ -39,7 +40,7 @@ def prepare_supplied(
             "licence": origin.licence,
             "digest": file.digest or "none is published",
         }
-        for file in supply.files_of(name, parameters)
+        for file in files
     ]
     parts = (
         f" Of the official test part: {', '.join(from_test)}." if listing.tested is not None else ""

@@ -57,6 +57,7 @@ LABELS = {
     "cifar100": "CIFAR-100",
     "svhn": "SVHN",
     "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
     "tiny_imagenet": "Tiny ImageNet",
     "imagenet": "ImageNet",
     "ffhq_age": "FFHQ (age)",
