@@ -132,7 +132,11 @@ def load(trunk: str, folder: Path | str | None = None) -> DeepFeatures | Absent:
 @lru_cache(maxsize=2)
 def _heads(trunk: str) -> tuple[Tensor, ...]:
     """The linear layers of LPIPS v0.1, from the installed package lpips, which is not imported."""
-    file = Path(str(metadata.distribution("lpips").locate_file(f"lpips/weights/v0.1/{trunk}.pth")))
+    name = f"lpips/weights/v0.1/{trunk}.pth"
+    try:
+        file = Path(str(metadata.distribution("lpips").locate_file(name)))
+    except metadata.PackageNotFoundError as error:
+        raise MissingError("the package lpips is absent: run `make setup` again") from error
     if not file.is_file():
         raise MissingError(f"the file {file} of the package lpips is absent: install it anew")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
