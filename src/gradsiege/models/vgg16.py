@@ -57,7 +57,7 @@ class VGG16(nn.Module):
         for module in self.features:
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-                module.bias.zero_()
+                nn.init.zeros_(module.get_parameter("bias"))
 
     @torch.no_grad()
     def begin_(self) -> None:
