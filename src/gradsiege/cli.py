@@ -328,7 +328,10 @@ def doctor(study: StudyOption = QUICK, root: RootOption = Path()) -> None:
 
 @app.command(epilog="Example: `gradsiege download cifar10 --to data`")
 def download(
-    names: Annotated[list[str] | None, typer.Argument(help="Public data sets by name.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Public data sets by name, or `lpips` for its weights."),
+    ] = None,
     study: Annotated[
         Path | None, typer.Option("--study", "-s", help="Also get the public data sets of a study.")
     ] = None,
@@ -339,13 +342,15 @@ def download(
         ),
     ] = None,
 ) -> None:
-    """Download public data sets with resume and checksums; the only verb that uses the network."""
-    from gradsiege.datasets.download import chosen
+    """Download public data sets, or the weights of LPIPS, with resume and checksums; the only verb that uses the network."""
+    from gradsiege.datasets.download import WEIGHTS, chosen, download_weights
     from gradsiege.datasets.download import download as work
     from gradsiege.datasets.supply import data_root
 
     for name, parameters in chosen(names or [], _load(study) if study else None):
-        for path in work(name, parameters, to or data_root()):
+        weights = name == WEIGHTS
+        found = download_weights(to) if weights else work(name, parameters, to or data_root())
+        for path in found:
             typer.echo(str(path))
 
 

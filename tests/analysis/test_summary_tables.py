@@ -49,6 +49,27 @@ def test_absent_metric_is_absent_not_zero(made_up_scores: pd.DataFrame) -> None:
     assert (table["haarpsi_n"] == 0).all()
 
 
+def test_perceptual_identification_counts_what_was_ranked(made_up_scores: pd.DataFrame) -> None:
+    table = summarise(made_up_scores)
+    assert table["identified_lpips"].isna().all()
+    ranked = made_up_scores.assign(rank_lpips=2.0)
+    own = ranked["attack"] == "gi_pip"
+    ranked.loc[own & (ranked["victim"] < 4), "rank_lpips"] = 1.0
+    gi_pip = _row(summarise(ranked), "gi_pip")
+    done = ranked[own & ranked["status"].eq("complete")]
+    assert gi_pip["identified_lpips"] == pytest.approx((done["victim"] < 4).sum() / 20)
+    # Rows of cells that were scored before the weights were there do not count; failures do.
+    ranked.loc[own & (ranked["victim"] >= 8) & ranked["status"].eq("complete"), "rank_lpips"] = (
+        np.nan
+    )
+    again = _row(summarise(ranked), "gi_pip")
+    known = ranked[own & (ranked["rank_lpips"].notna() | ranked["status"].eq("failed"))]
+    assert again["identified_lpips"] == pytest.approx((done["victim"] < 4).sum() / len(known))
+    assert (
+        again["identified_lpips_low"] < again["identified_lpips"] < again["identified_lpips_high"]
+    )
+
+
 def test_empty_summary_has_every_column(made_up_scores: pd.DataFrame) -> None:
     empty = summarise(made_up_scores.iloc[:0])
     assert list(empty.columns) == list(summarise(made_up_scores).columns)

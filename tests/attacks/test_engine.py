@@ -29,6 +29,7 @@ SHAPES = {
     "lenet": {"channels": 4, "initial_range": 0.5},
     "resnet18": {"width": 4},
     "vgg11": {"width": 4},
+    "vgg16": {"width": 4},
     "densenet121": {"growth": 4},
     "vit_small": {"width": 16, "depth": 2, "heads": 2},
 }
@@ -43,7 +44,7 @@ def case(
     training: LocalTraining | None = None,
 ) -> tuple[nn.Module, Observation, Tensor]:
     """A model, an observation of `victims` updates, and the true images."""
-    size = 32 if name == "vgg11" else 16
+    size = 32 if name.startswith("vgg") else 16
     spec = ModelSpec(name, SHAPES[name], 10, 3, size)
     model = build(spec, torch.Generator().manual_seed(1)).to(kind)
     parameters, buffers = split_state(model)

@@ -28,6 +28,7 @@ def test_absent_files_are_named_with_checksum_and_steps(
 ) -> None:
     monkeypatch.setenv(supply.ROOT_VARIABLE, str(tmp_path))
     for name in (*PUBLIC, *SUPPLIED):
+        monkeypatch.setattr(supply.module_of(name), "PACKAGED", None, raising=False)
         parameters = (
             {"path": "mine"}
             if name == "image_folder"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from published import publish
 
+from gradsiege import pretrained
 from gradsiege.cli import main
 from gradsiege.datasets import PUBLIC, download, prepare, supply
 from gradsiege.errors import ArtifactError, MissingError, StudyError
@@ -195,6 +196,35 @@ def test_what_can_be_chosen(tiny_raw: dict[str, object]) -> None:
         download.chosen([], None)
     with pytest.raises(MissingError, match=r"cannot be downloaded by this program\. Register at"):
         download.download("imagenet", {}, Path())
+
+
+@pytest.mark.parametrize("to", ["data", ""])
+def test_the_weights_of_lpips_are_resumed_and_verified(
+    to: str, tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = hashlib.sha256(CONTENT).hexdigest()
+
+    class Served(pretrained.Published):
+        @property
+        def url(self) -> str:
+            return f"{web.address}/{self.file}"
+
+    monkeypatch.setattr(pretrained, "TRUNKS", trunks := {"alex": Served("alexnet.pth", digest)})
+    monkeypatch.setattr(download, "TRUNKS", trunks)
+    folder = tmp_path / "data/weights" if to else tmp_path / "mine"
+    monkeypatch.setenv(pretrained.VARIABLE, str(folder if not to else tmp_path / "other"))
+    web.files["alexnet.pth"] = CONTENT
+    web.break_off_after = [3000]
+    options = ["--to", str(tmp_path / to)] if to else []
+    with pytest.raises(SystemExit) as left:
+        main(["download", "lpips", *options])
+    assert left.value.code == 0
+    assert (folder / "alexnet.pth").read_bytes() == CONTENT
+    assert web.asked == ["all", "bytes=3000-"]
+    (folder / "alexnet.pth").write_bytes(CONTENT[1:])
+    with pytest.raises(SystemExit) as left:
+        main(["download", "lpips", *options])
+    assert left.value.code == ArtifactError.exit_code
 
 
 def test_every_public_file_has_an_address_and_a_checksum() -> None:

@@ -13,10 +13,13 @@ import pytest
 from published import SMALL, WRITERS, listed, publish, table
 
 from gradsiege.catalogue import entries
-from gradsiege.datasets import PUBLIC, SUPPLIED, prepare, supply
+from gradsiege.datasets import PUBLIC, SUPPLIED, fashion_mnist, prepare, supply
 from gradsiege.datasets.resample import middle, square
 from gradsiege.datasets.splits import Prepared
+from gradsiege.errors import ArtifactError
 
+# Seconds since the epoch: when the published files of Fashion-MNIST were packed.
+PACKED_AT = {"train": 1504176606, "t10k": 1504176627}
 BY_PATIENT = ("celeba", "eyepacs", "chestxray14", "image_manifest")
 
 
@@ -106,6 +109,59 @@ def test_cifar_is_read_as_its_page_describes(
     # A thousand and twenty-four red values row by row, then green, then blue.
     assert image[2, 5].tolist() == [record[1 + plane * 1024 + 2 * 32 + 5] for plane in range(3)]
     assert source.tested.sum() == 40
+
+
+def test_fashion_mnist_is_found_where_a_package_of_debian_puts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish("fashion_mnist", tmp_path / "download", monkeypatch)
+    own = tmp_path / "download/fashion_mnist"
+    packaged = tmp_path / "share/fashion-mnist"
+    packaged.mkdir(parents=True)
+    WRITERS["fashion_mnist"](packaged)
+    files = supply.files_of("fashion_mnist", {})
+    module = supply.module_of("fashion_mnist")
+    monkeypatch.setattr(module, "PACKAGED", supply.Packaged(packaged, files))
+    # What was downloaded goes first; a download that is not complete does not.
+    assert supply.place_of("fashion_mnist", {})[0] == own
+    (own / files[0].path).unlink()
+    assert supply.missing("fashion_mnist", {}) == []
+    supply.check("fashion_mnist", {})
+    prepared = prepare("fashion_mnist", 32, SMALL, 0)
+    assert [row["digest"] for row in prepared.card["sources"]] == [file.digest for file in files]
+    assert str(packaged) not in str(prepared.card)
+    damaged = packaged / files[0].path
+    damaged.write_bytes(bytes(damaged.stat().st_size))
+    with pytest.raises(ArtifactError, match="it is damaged or another version"):
+        supply.check("fashion_mnist", {})
+    damaged.unlink()
+    (lacking,) = supply.missing("fashion_mnist", {})
+    assert lacking.startswith(f"fashion_mnist/{files[0].path} (")
+
+
+@pytest.mark.skipif(
+    not fashion_mnist.PACKAGED.folder.is_dir(),
+    reason="Debian's package dataset-fashion-mnist is not installed",
+)
+def test_debians_files_are_the_published_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian took name and time out of the gzip header; with them back, the published checksum comes out."""
+    monkeypatch.setenv(supply.ROOT_VARIABLE, str(tmp_path))
+    supply.check("fashion_mnist", {})
+    folder, _ = supply.place_of("fashion_mnist", {})
+    assert folder == fashion_mnist.PACKAGED.folder
+    for published in supply.files_of("fashion_mnist", {}):
+        content = (folder / published.path).read_bytes()
+        name = published.path.removesuffix(".gz")
+        time = PACKED_AT[name.partition("-")[0]].to_bytes(4, "little")
+        whole = content[:3] + b"\x08" + time + content[8:10] + name.encode() + b"\0" + content[10:]
+        digest = hashlib.md5(whole, usedforsecurity=False).hexdigest()
+        assert (len(whole), f"md5:{digest}") == (published.size, published.digest)
+    source = listed("fashion_mnist", {})
+    assert np.bincount(source.labels).tolist() == [7000] * 10
+    assert source.tested is not None
+    assert source.tested.sum() == 10_000
 
 
 def test_svhn_calls_zero_ten_and_medmnist_keeps_single_findings(

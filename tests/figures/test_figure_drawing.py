@@ -13,7 +13,7 @@ import pytest
 
 from gradsiege import catalogue
 from gradsiege.analysis.ledger import FILE, load
-from gradsiege.figures import gallery, style, table_defenses
+from gradsiege.figures import gallery, style, table_attacks, table_defenses
 from gradsiege.figures.data import Drawn, LazyPictures, StudyData
 
 FIGURES = (
@@ -236,6 +236,25 @@ def test_several_threat_models_are_told_apart(informed_study: StudyData, name: s
         names = [tick.get_text() for tick in one.figure.axes[0].get_yticklabels()]
         assert "GI-PIP · labels inferred" in names
         assert "GI-PIP · adaptive" in names
+
+
+def test_table_attacks_shows_lpips_where_it_was_measured(
+    made_up_study: StudyData, drawn: dict[str, Drawn]
+) -> None:
+    headings = {"LPIPS", "LPIPS (VGG16)", "Identified by LPIPS"}
+    before = drawn["table_attacks"]
+    assert not headings & set(before.shown)
+    assert "LPIPS" not in before.caption
+    done = made_up_study.scores["status"].eq("complete")
+    values = {"lpips": 0.25, "lpips_vgg": 0.5, "rank_lpips": 1.0}
+    scores = made_up_study.scores.assign(**{k: done.map({True: v}) for k, v in values.items()})
+    after = table_attacks.draw(dataclasses.replace(made_up_study, scores=scores))
+    assert headings < set(after.shown)
+    assert after.shown["LPIPS"].str.startswith("0.25").all()
+    assert after.shown["LPIPS (VGG16)"].str.startswith("0.50").all()
+    assert "instead of pixels" in after.caption
+    same = [name for name in before.data if "lpips" not in name]
+    pd.testing.assert_frame_equal(after.data[same], before.data[same])
 
 
 def test_table_attacks_compares_with_the_baseline(drawn: dict[str, Drawn]) -> None:

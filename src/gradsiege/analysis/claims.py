@@ -21,7 +21,7 @@ Utility = Literal["accuracy", "macro_f1"]
 Explained = Literal["deletion_area", "insertion_area"]
 # Those of the last two lines are published, or follow from published constants, and no stage measures them yet.
 Scored = Literal[
-    "psnr", "ssim", "ms_ssim", "haarpsi", "lpips", "mse", "identified", "label_accuracy",
+    "psnr", "ssim", "ms_ssim", "haarpsi", "lpips", "lpips_vgg", "mse", "identified", "label_accuracy",
     "ssim_on_normalised", "lpips_on_normalised", "psnr_sensitive_area",
     "protected_psnr", "protected_rms", "protected_peak",
 ]  # fmt: skip

@@ -24,7 +24,7 @@ from gradsiege.seeds import numpy_generator
 
 CELL = ("dataset", "model", "defense", "training_stage", "protocol")
 METHOD = ("threat_model", "attack", "kind")
-FIDELITY = ("psnr", "ssim", "haarpsi")
+FIDELITY = ("psnr", "ssim", "haarpsi", "lpips", "lpips_vgg")
 PSNR_CAP = 100.0
 REQUIRED = (*CELL, *METHOD, "victim", "image", "status", "psnr", "identified", "gallery_size")
 
@@ -62,9 +62,10 @@ def summarise(
 ) -> pd.DataFrame:
     """Summarise scores per `by` + (threat_model, attack, kind), in order of first appearance.
 
-    Columns: rows, victims, failed; for each of psnr [dB], ssim, haarpsi: mean, `_low`, `_high`
+    Columns: rows, victims, failed; for each of psnr [dB], ssim, haarpsi, lpips, lpips_vgg: mean, `_low`, `_high`
     (BCa over victims, small-sample tails) and `_n`; psnr_capped; identified, identified_low,
-    identified_high (Wilson), chance (mean of 1 / gallery_size); iterations, evaluations and seconds (medians
+    identified_high (Wilson), the same by LPIPS (`identified_lpips`, NaN where no completed row has its rank),
+    chance (mean of 1 / gallery_size); iterations, evaluations and seconds (medians
     over completed rows).
     """
     check_scores(scores)
@@ -128,16 +129,31 @@ def _fidelity(
 
 def _identification(table: pd.DataFrame, level: float) -> dict[str, float]:
     """Rank-1 identification rate; a failed image is not identified."""
-    hits = table["status"].eq("complete") & table["identified"].eq(True)
+    done = table["status"].eq("complete")
+    hits = done & table["identified"].eq(True)
     rate = clustered_wilson_interval(hits.to_numpy(), table["victim"].to_numpy(), level=level)
-    galleries = table.loc[table["status"].eq("complete"), "gallery_size"].astype("float64")
+    galleries = table.loc[done, "gallery_size"].astype("float64")
     chance = float((1.0 / galleries[galleries > 0]).mean()) if (galleries > 0).any() else math.nan
     return {
         "identified": rate.estimate,
         "identified_low": rate.low,
         "identified_high": rate.high,
+        **_perceptual_identification(table, level),
         "chance": chance,
     }
+
+
+def _perceptual_identification(table: pd.DataFrame, level: float) -> dict[str, float]:
+    """The same by LPIPS; without its weights there is no rank, and no rate."""
+    names = [f"identified_lpips{end}" for end in ("", "_low", "_high")]
+    done = table["status"].eq("complete")
+    if "rank_lpips" not in table or not table.loc[done, "rank_lpips"].notna().any():
+        return dict.fromkeys(names, math.nan)
+    # Cells may have been scored before the weights were there: their rows say nothing either way.
+    known = table[~done | table["rank_lpips"].notna()]
+    hits = known["status"].eq("complete") & known["rank_lpips"].eq(1)
+    rate = clustered_wilson_interval(hits.to_numpy(), known["victim"].to_numpy(), level=level)
+    return dict(zip(names, (rate.estimate, rate.low, rate.high), strict=True))
 
 
 def _cost(table: pd.DataFrame) -> dict[str, float]:
@@ -154,5 +170,7 @@ def _empty(groups: list[str]) -> pd.DataFrame:
     for metric in FIDELITY:
         columns += [metric, f"{metric}_low", f"{metric}_high", f"{metric}_n"]
         columns += ["psnr_capped"] if metric == "psnr" else []
-    columns += ["identified", "identified_low", "identified_high", "chance"]
+    for name in ("identified", "identified_lpips"):
+        columns += [name, f"{name}_low", f"{name}_high"]
+    columns += ["chance"]
     return pd.DataFrame(columns=[*columns, "iterations", "evaluations", "seconds"])

@@ -165,7 +165,9 @@ def _oriented(weight: Tensor, bias: Tensor, typical: Tensor | None) -> Tensor:
     votes = BIAS_VOTE * _cosine(bias, u) ** 3 - (apart**3).sum(-1)
     if typical is not None:
         votes += _cosine((rows[..., :-1].mT @ u[..., None])[..., 0], typical.to(u))
-    return torch.where(votes < 0, -1, 1)[..., None] * u
+    sign: Tensor = torch.where(votes < 0, -1, 1)[..., None]
+    found: Tensor = sign * u
+    return found
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = ("photos", "faces", "digits", "phantom")
 PUBLIC = (
-    *("cifar10", "cifar100", "svhn", "mnist", "tiny_imagenet"),
+    *("cifar10", "cifar100", "svhn", "mnist", "fashion_mnist", "tiny_imagenet"),
     *("medmnist_chest", "medmnist_pneumonia", "medmnist_retina", "medmnist_blood"),
 )
 SUPPLIED = (

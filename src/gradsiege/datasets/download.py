@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from gradsiege.datasets import PUBLIC, supply
 from gradsiege.errors import ArtifactError, MissingError, StudyError, nearest
+from gradsiege.pretrained import TRUNKS, weights_folder
 
 if TYPE_CHECKING:
     from gradsiege.study import Study
@@ -28,6 +29,9 @@ SECONDS_TO_ANSWER = 30.0
 SECONDS_BETWEEN_LINES = 5.0
 # No public file of the catalogue is larger; whoever sends more than this sends something else.
 MOST_BYTES = 16 * 2**30
+
+# What names the weights of LPIPS among the data sets.
+WEIGHTS = "lpips"
 
 Tell = Callable[[str], None]
 
@@ -64,22 +68,47 @@ def download(
     return [get(file, folder / name, tell) for file in files]
 
 
+def download_weights(to: Path | None, tell: Tell = to_stderr) -> list[Path]:
+    """Get torchvision's ImageNet weights of AlexNet and VGG16, which LPIPS looks through.
+
+    Args:
+        to: the data root, which gets them under ``weights``; by default they go where LPIPS looks for them.
+        tell: receives lines of progress.
+
+    Returns:
+        The files, those that were there already included.
+
+    Raises:
+        ArtifactError: see `download`.
+    """
+    folder = to / "weights" if to else weights_folder()
+    files = [
+        supply.File(trunk.file, f"sha256:{trunk.sha256}", url=trunk.url)
+        for trunk in TRUNKS.values()
+    ]
+    return [get(file, folder, tell) for file in files]
+
+
 def chosen(names: list[str], study: Study | None) -> list[tuple[str, dict[str, Any]]]:
     """Return name and parameters of what is to be downloaded: what was named, and what a study needs of the public ones.
+
+    `WEIGHTS` is one of the names.
 
     Raises:
         StudyError: when nothing was chosen, or a name is none of a public data set.
     """
     found: list[tuple[str, dict[str, Any]]] = []
     for name in names:
-        if name not in PUBLIC:
-            raise StudyError(f"{name!r} is no public data set; {nearest(name, PUBLIC)}")
+        if name not in (*PUBLIC, WEIGHTS):
+            raise StudyError(f"{name!r} is no public data set; {nearest(name, [*PUBLIC, WEIGHTS])}")
         found.append((name, {}))
     for item in study.datasets if study else ():
         if item.name in PUBLIC:
             found.append((item.name, item.parameters))
     if not found:
-        raise StudyError(f"nothing to download; name a data set ({', '.join(PUBLIC)}) or a --study")
+        raise StudyError(
+            f"nothing to download; name a data set ({', '.join(PUBLIC)}), {WEIGHTS} or a --study"
+        )
     return found
 
 

@@ -84,7 +84,7 @@ def source_of(item: Dataset, root: Path = Path(), hash_all: bool = False) -> dic
     """
     if supply.missing(item.name, item.parameters):
         return {}
-    module, folder = supply.module_of(item.name), supply.folder_of(item.name)
+    module, (folder, _) = supply.module_of(item.name), supply.place_of(item.name, item.parameters)
     try:
         listing = module.listing(folder, module.Parameters(**item.parameters))
         found = {

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from gradsiege.datasets.formats.idx import read_idx
+from gradsiege.datasets.formats.idx import list_parts
 from gradsiege.datasets.listing import Listing
-from gradsiege.datasets.splits import Bytes, Integers
 from gradsiege.datasets.supply import File, Origin
 from gradsiege.ranges import Checked
 
 VERSION = 1
 
 CLASSES = tuple(str(digit) for digit in range(10))
-PARTS = ("train", "t10k")
 ADDRESS = "https://ossci-datasets.s3.amazonaws.com/mnist"
 ORIGIN = Origin(
     description="Handwritten digits, grey, 28x28 pixels, white on black.",
@@ -52,14 +47,4 @@ def files(parameters: Parameters) -> tuple[File, ...]:
 
 def listing(folder: Path, parameters: Parameters) -> Listing:
     """List 60,000 training and 10,000 test images."""
-    images = [read_idx(folder / f"{part}-images-idx3-ubyte.gz", 3) for part in PARTS]
-    labels = [read_idx(folder / f"{part}-labels-idx1-ubyte.gz", 1) for part in PARTS]
-    if [len(part) for part in images] != [len(part) for part in labels]:
-        raise ValueError("mnist: images and labels are of different number; get them again")
-    pixels = np.concatenate(images)
-
-    def read(indices: Integers) -> Iterator[Bytes]:
-        yield from pixels[indices]
-
-    tested = np.arange(len(pixels)) >= len(images[0])
-    return Listing(CLASSES, np.concatenate(labels).astype(np.int64), read, tested)
+    return list_parts(folder, CLASSES, "mnist")

@@ -34,7 +34,8 @@ def prepare_supplied(
             f"{name}: from_test: unknown role '{unknown[0]}': roles are {', '.join(ROLES)}"
         )
     supply.check(name, parameters)
-    listing = module.listing(supply.folder_of(name), module.Parameters(**parameters))
+    place, files = supply.place_of(name, parameters)
+    listing = module.listing(place, module.Parameters(**parameters))
     present = np.unique(listing.labels)
     if len(present) < 2:
         raise ValueError(
@@ -52,7 +53,7 @@ def prepare_supplied(
             "licence": origin.licence,
             "digest": file.digest or "none is published",
         }
-        for file in supply.files_of(name, parameters)
+        for file in files
     ]
     parts = (
         f" Of the official test part: {', '.join(from_test)}." if listing.tested is not None else ""

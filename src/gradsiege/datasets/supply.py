@@ -68,6 +68,14 @@ class Origin:
     limits: str
 
 
+@dataclass(frozen=True)
+class Packaged:
+    """Where a package of the operating system puts a data set, and its files with their checksums there."""
+
+    folder: Path
+    files: tuple[File, ...]
+
+
 def data_root() -> Path:
     """Return the folder that holds a folder for every data set."""
     return Path(os.environ.get(ROOT_VARIABLE) or ROOT)
@@ -108,23 +116,44 @@ def missing(name: str, parameters: Mapping[str, Any]) -> list[str]:
 
     Files are named relative to the data root, so that a report does not tell where anything lies on a machine.
     """
-    files = files_of(name, parameters)
-    if not files:
+    if name in EMBEDDED:
         return []
-    folder, found = folder_of(name), []
+    folder, files = place_of(name, parameters)
+    if not folder.is_relative_to(data_root()):
+        return []
+    return _lacking(folder, files, PurePosixPath(folder.relative_to(data_root())))
+
+
+def place_of(name: str, parameters: Mapping[str, Any]) -> tuple[Path, tuple[File, ...]]:
+    """Return the folder that a data set is read from, and the files to expect there.
+
+    It is the one below the data root, unless that lacks a file and a package of the operating system has them all.
+    """
+    folder, files = folder_of(name), files_of(name, parameters)
+    packaged: Packaged | None = getattr(module_of(name), "PACKAGED", None)
+    if packaged is None or not _lacking(folder, files) or _lacking(packaged.folder, packaged.files):
+        return folder, files
+    return packaged.folder, packaged.files
+
+
+def _lacking(
+    folder: Path, files: tuple[File, ...], shown: PurePosixPath | None = None
+) -> list[str]:
+    """One phrase for every file that is not there or has another size; `shown` names the folder."""
+    found = []
     for file in files:
-        shown = (PurePosixPath(folder.relative_to(data_root())) / file.path).as_posix()
+        name = (shown or PurePosixPath()).joinpath(file.path).as_posix()
         path = folder / inside(file.path)
         if file.path.endswith("/"):
             if not path.is_dir():
-                found.append(f"{shown}/ (a folder)")
+                found.append(f"{name}/ (a folder)")
             elif next(path.iterdir(), None) is None:
                 # What is left of a disk that is not mounted.
-                found.append(f"{shown}/ (the folder is empty)")
+                found.append(f"{name}/ (the folder is empty)")
         elif not path.is_file():
-            found.append(shown + (f" ({file.digest})" if file.digest else ""))
+            found.append(name + (f" ({file.digest})" if file.digest else ""))
         elif file.size is not None and path.stat().st_size != file.size:
-            found.append(f"{shown} ({path.stat().st_size} of {file.size} bytes are there)")
+            found.append(f"{name} ({path.stat().st_size} of {file.size} bytes are there)")
     return found
 
 
@@ -175,9 +204,10 @@ def check(name: str, parameters: Mapping[str, Any]) -> None:
         raise MissingError(
             f"{name}: {', '.join(lacking)} missing under {data_root()} ({ROOT_VARIABLE}). {steps}"
         )
-    for file in files_of(name, parameters):
+    folder, files = place_of(name, parameters)
+    for file in files:
         if file.digest:
-            verify(folder_of(name) / file.path, file.digest)
+            verify(folder / file.path, file.digest)
 
 
 def verify(path: Path, digest: str) -> None:

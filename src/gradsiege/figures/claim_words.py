@@ -24,6 +24,7 @@ SHOWN: dict[str, tuple[str, float, int, str, str]] = {
     "ms_ssim": ("MS-SSIM", 1, 3, "", ""),
     "haarpsi": ("HaarPSI", 1, 3, "", ""),
     "lpips": ("LPIPS", 1, 3, "", ""),
+    "lpips_vgg": ("LPIPS (VGG16)", 1, 3, "", ""),
     "ssim_on_normalised": ("SSIM on normalised images", 1, 3, "", ""),
     "lpips_on_normalised": ("LPIPS on normalised images", 1, 3, "", ""),
     "mse": ("MSE", 1, 4, "", ""),

@@ -50,6 +50,7 @@ LABELS = {
     "resnet18": "ResNet-18",
     "resnet50": "ResNet-50",
     "vgg11": "VGG-11",
+    "vgg16": "VGG-16",
     "densenet121": "DenseNet-121",
     "vit_small": "ViT-S",
     # data sets, protocols, stages
@@ -57,6 +58,7 @@ LABELS = {
     "cifar100": "CIFAR-100",
     "svhn": "SVHN",
     "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
     "tiny_imagenet": "Tiny ImageNet",
     "imagenet": "ImageNet",
     "ffhq_age": "FFHQ (age)",

@@ -23,10 +23,13 @@ TITLE = "Do the metrics agree?"
 SCOPES = {"all": "Over all reconstructions", "victim": "Between attacks on one image"}
 IMAGE = ["dataset", "victim", "image", "seed"]
 CLUSTER = ["dataset", "victim"]
-RANK = "retrieval"
+RANKS = {"retrieval": "rank", "retrieval_lpips": "rank_lpips"}
 # MSE is left out: it ranks exactly as PSNR does.
 IMAGE_METRICS = {name: metric for name, metric in METRICS.items() if name != "mse"}
-NAMES = {name: metric.label for name, metric in IMAGE_METRICS.items()} | {RANK: "Retrieval rank"}
+NAMES = {name: metric.label for name, metric in IMAGE_METRICS.items()} | {
+    "retrieval": "Retrieval rank",
+    "retrieval_lpips": "Retrieval rank (LPIPS)",
+}
 COLUMNS = ["scope", "first", "second", "correlation", "low", "high", "rows", "victims"]
 RESAMPLES = 500
 FEWEST = 3  # rows that a correlation takes, and attacks that an image takes to be compared
@@ -62,8 +65,9 @@ def _oriented(done: pd.DataFrame) -> pd.DataFrame:
         for name, metric in IMAGE_METRICS.items()
         if name in done
     }
-    if "rank" in done:
-        found[RANK] = -done["rank"].astype(float) / done["gallery_size"].astype(float)
+    for name, column in RANKS.items():
+        if column in done:
+            found[name] = -done[column].astype(float) / done["gallery_size"].astype(float)
     table = pd.DataFrame(found, index=done.index)
     return table.loc[:, table.nunique() > 1]
 

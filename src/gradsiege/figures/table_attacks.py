@@ -29,6 +29,12 @@ TITLE = "Attacks on undefended updates"
 BASELINE = "inverting_gradients"
 FOLDED = ["Data, model", "Stage", "Protocol", "n"]
 KEY = ["dataset", "model", "defense", "training_stage", "protocol", "threat_model", "attack"]
+# Columns that stand in the table only where the weights of LPIPS were there: heading, metric.
+PERCEPTUAL = {
+    "LPIPS": "lpips",
+    "LPIPS (VGG16)": "lpips_vgg",
+    "Identified by LPIPS": "identified_lpips",
+}
 COMPARED = ["difference", "difference_low", "difference_high", "d_z", "pairs", "unpaired"]
 COMPARED += ["wilcoxon_p", "wilcoxon_holm", "permutation_p", "permutation_holm"]
 
@@ -61,9 +67,11 @@ def baseline_attack(data: StudyData, table: pd.DataFrame) -> str | None:
 
 def _shown(data: StudyData, table: pd.DataFrame, baseline: str | None) -> pd.DataFrame:
     """The table as text."""
-    return pd.DataFrame(
+    shown = pd.DataFrame(
         [_line(data, row, is_baseline=row["attack"] == baseline) for _, row in table.iterrows()]
     )
+    unmeasured = [heading for heading, name in PERCEPTUAL.items() if table[name].isna().all()]
+    return shown.drop(columns=unmeasured, errors="ignore")
 
 
 def _line(data: StudyData, row: pd.Series, *, is_baseline: bool) -> dict[str, str]:
@@ -78,8 +86,15 @@ def _line(data: StudyData, row: pd.Series, *, is_baseline: bool) -> dict[str, st
         "PSNR [dB]": with_interval(row["psnr"], row["psnr_low"], row["psnr_high"]),
         "SSIM": with_interval(row["ssim"], row["ssim_low"], row["ssim_high"], 2),
         "HaarPSI": with_interval(row["haarpsi"], row["haarpsi_low"], row["haarpsi_high"], 2),
+        "LPIPS": with_interval(row["lpips"], row["lpips_low"], row["lpips_high"], 2),
+        "LPIPS (VGG16)": with_interval(
+            row["lpips_vgg"], row["lpips_vgg_low"], row["lpips_vgg_high"], 2
+        ),
         "Identified": percent_interval(
             row["identified"], row["identified_low"], row["identified_high"]
+        ),
+        "Identified by LPIPS": percent_interval(
+            row["identified_lpips"], row["identified_lpips_low"], row["identified_lpips_high"]
         ),
         "Δ PSNR [dB]": "baseline" if is_baseline else difference,
         "p (Holm)": p_value(row["wilcoxon_holm"]),
@@ -96,10 +111,15 @@ def _caption(data: StudyData, table: pd.DataFrame, baseline: str | None) -> str:
         return "No undefended update was attacked."
     chance = table["chance"].mean()
     name = label(baseline) if baseline else "none"
+    perceptual = (
+        " LPIPS is lower for closer images; identified by LPIPS: the same retrieval by LPIPS (AlexNet) instead of pixels."
+        if table["identified_lpips"].notna().any()
+        else ""
+    )
     return (
         "Attacks and controls on undefended updates. Controls use no gradient: what an attack "
         f"reaches above them, the gradient gave. Identified: rank-1 retrieval (chance "
-        f"{percent(chance)}). Δ: mean paired difference to {name} on the same victims; p from "
+        f"{percent(chance)}).{perceptual} Δ: mean paired difference to {name} on the same victims; p from "
         "Wilcoxon's signed-rank test, adjusted by Holm over this table. Restarts are part of an "
         "attack, not replicates; iterations, model evaluations per victim (restarts included) and time (a job on all "
         "victims of a cell) are medians. "

@@ -68,10 +68,6 @@ def bounds(data: StudyData) -> pd.DataFrame:
     LPIPS, which is NaN where its weights are absent.
     """
     found = worst_case(data.summary, by=SETTING, kind="bound")
-    rows = data.scores[(data.scores["kind"] == "bound") & (data.scores["status"] == "complete")]
-    place = [*SETTING, "training_stage", "protocol"]
-    if "lpips" in rows:
-        found = found.merge(rows.groupby(place)["lpips"].mean().reset_index(), on=place, how="left")
     kept = ["psnr", "psnr_low", "psnr_high", "ssim", "lpips"]
     table = found.reindex(columns=[*SETTING, *kept])
     return table.rename(columns={column: f"bound_{column}" for column in kept})

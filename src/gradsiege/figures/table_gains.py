@@ -19,6 +19,7 @@ from gradsiege.figures.wording import (
     threat_label,
     with_interval,
 )
+from gradsiege.metrics.registry import METRICS as LABELS
 
 VERSION = 1
 TITLE = "What each idea adds"
@@ -27,6 +28,7 @@ METRICS = {
     "psnr": ("Δ PSNR [dB]", 1),
     "ssim": ("Δ SSIM", 3),
     "lpips": ("Δ LPIPS (lower is better)", 3),
+    "lpips_vgg": ("Δ LPIPS, VGG16 (lower is better)", 3),
 }
 CELL = ["dataset", "model", "defense", "training_stage", "protocol", "threat_model"]
 FOLDED = ["Data, model", "Defense", "Stage", "Protocol", "Threat model", "Victims"]
@@ -113,13 +115,14 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
         return "The study file names no pair of attacks in `gains`."
     lost = int(table["unpaired"].sum())
     absent = [
-        f" {str(item['what']).removeprefix('metric ').upper()} is not shown: {item['why']}."
+        f" {LABELS[name].label} is not shown: {item['why']}."
         for item in data.not_run
-        if str(item["what"]) in [f"metric {name}" for name in METRICS]
+        for name in METRICS
+        if str(item["what"]) == f"metric {name}"
     ]
     return (
         "Mean difference of an attack to the same attack without one idea, paired by victim image; positive is a gain "
-        "in PSNR and SSIM, negative in LPIPS. The pairs stand in the study file and were named before it ran. p from "
+        "in PSNR and SSIM, negative in LPIPS (with AlexNet unless VGG16 is named). The pairs stand in the study file and were named before it ran. p from "
         "Wilcoxon's signed-rank test on victims, adjusted by Holm over this table. "
         f"{lost} images failed on either side and are in no pair. {INTERVAL}"
         f"{synthetic_note(data, table['dataset'].dropna())}{''.join(absent)}"

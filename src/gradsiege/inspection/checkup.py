@@ -9,11 +9,10 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-from gradsiege import __version__, catalogue
-from gradsiege.artifacts import file_digest
+from gradsiege import __version__, catalogue, pretrained
 from gradsiege.cells import datasets_of
 from gradsiege.datasets import EMBEDDED, supply
-from gradsiege.errors import ArtifactError
+from gradsiege.errors import ArtifactError, MissingError
 from gradsiege.inspection.status import ABSENT, DONE, Status, count, survey
 from gradsiege.study import Study
 
@@ -106,21 +105,17 @@ def tools() -> list[tuple[str, str]]:
 
 
 def weights() -> list[tuple[str, str]]:
-    """The trunks of LPIPS: present and verified, wrong, or absent and where to put them."""
-    try:
-        from gradsiege.metrics import perceptual
-    except ImportError as error:
-        return [("lpips", f"not checked: {error}")]
-    folder = Path(os.environ.get(perceptual.WEIGHTS_VARIABLE) or perceptual.WEIGHTS_FOLDER)
+    """The trunks of LPIPS: verified and where they lie, wrong, or absent and how to get them."""
     rows = []
-    for name, trunk in perceptual.TRUNKS.items():
-        file, prefix = folder / trunk.file, f"SHA-256 {trunk.sha256[:8]}..."
-        if not file.is_file():
-            text = f"absent: put {trunk.url} ({prefix}) at {file}"
-        elif file_digest(file) != trunk.sha256:
-            text = f"wrong file: {file} is not {trunk.url} ({prefix}); replace it"
-        else:
-            text = f"present: {file} ({prefix})"
+    for name in pretrained.TRUNKS:
+        try:
+            file, source = pretrained.find(name)
+            pretrained.verify(file, source)
+            text = f"present: {file} (SHA-256 {source.sha256[:8]}...)"
+        except MissingError as error:
+            text = f"absent: {error}"
+        except ArtifactError as error:
+            text = f"wrong file: {error}"
         rows.append((f"lpips {name}", text))
     return rows
 

@@ -6,17 +6,19 @@ over a batch, so one exact image cannot make a batch perfect. A reconstruction t
 an infinity scores NaN and stays a row; images outside [0, 1] are refused, because a metric on the
 wrong range is a different metric.
 
-=================  ==============================================================================
-`registry`         names, units, directions, ranges and citations of the image metrics (no torch)
-`absent`           the value that stands where a metric could not be computed: a reason, no number
-`fidelity`         MSE, PSNR, SSIM, multi-scale SSIM
-`perceptual`       HaarPSI (no weights needed) and LPIPS (weights verified by SHA-256, else absent)
-`identification`   rank of the victim in a gallery, and the chance of rank one
-`assignment`       which reconstruction belongs to which victim of a batch: a bijection
-`labels`           share of a batch's labels that were inferred, duplicates counted
-`score`            all of these for one attack cell
-`controls`         what an attacker without the gradient would have scored
-=================  ==============================================================================
+====================  ===========================================================================
+`registry`            names, units, directions, ranges and citations of the image metrics (no torch)
+`absent`              the value that stands where a metric could not be computed: a reason, no number
+`fidelity`            MSE, PSNR, SSIM, multi-scale SSIM
+`perceptual`          HaarPSI (no weights needed) and LPIPS (weights verified by SHA-256, else absent)
+`deep_features`       the layers of AlexNet and VGG16 that LPIPS compares, as one vector per image
+`identification`      rank of the victim in a gallery, and the chance of rank one
+`perceptual_gallery`  the same by LPIPS
+`assignment`          which reconstruction belongs to which victim of a batch: a bijection
+`labels`              share of a batch's labels that were inferred, duplicates counted
+`score`               all of these for one attack cell
+`controls`            what an attacker without the gradient would have scored
+====================  ===========================================================================
 
 Importing this package loads no torch; its submodules do when they are imported.
 """

@@ -80,15 +80,24 @@ def retrieval_rank(
     """
     finite = check_images(reconstructions, "reconstructions", allow_failed=True)
     check_images(gallery, "gallery")
-    _check_index(reconstructions, truth_index, gallery)
+    check_gallery(reconstructions, truth_index, gallery)
     ranks = torch.full_like(truth_index, len(gallery))
     if finite.any():
         with torch.no_grad():
             rows = _unit_rows(features, reconstructions[finite])
             distances = 1 - rows @ _unit_rows(features, gallery).T  # [finite, g]
-        to_truth = distances.gather(1, truth_index[finite, None])
-        ranks[finite] = (distances <= to_truth + SLACK).sum(dim=1)
+        ranks[finite] = rank_among(distances, truth_index[finite], SLACK)
     return ranks
+
+
+def rank_among(distances: Tensor, truth_index: Tensor, slack: float) -> Tensor:
+    """Rank of the truth in each row of distances ``[n, g]``, ties within `slack` counted against the attacker.
+
+    >>> rank_among(torch.tensor([[0.1, 0.2, 0.2], [0.1, 0.2, 0.3]]), torch.tensor([1, 0]), 0.0).tolist()
+    [3, 1]
+    """
+    to_truth = distances.gather(1, truth_index[:, None])
+    return (distances <= to_truth + slack).sum(dim=1)
 
 
 def chance_rank_one(gallery_size: int) -> float:
@@ -114,7 +123,7 @@ def _unit_rows(features: Features, images: Tensor) -> Tensor:
     return unit
 
 
-def _check_index(reconstructions: Tensor, truth_index: Tensor, gallery: Tensor) -> None:
+def check_gallery(reconstructions: Tensor, truth_index: Tensor, gallery: Tensor) -> None:
     """Refuse galleries and indices that do not belong to these reconstructions."""
     if reconstructions.shape[1:] != gallery.shape[1:]:
         raise ValueError(

@@ -128,6 +128,16 @@ _ALL = (
         citation="Zhang et al., The unreasonable effectiveness of deep features as a perceptual "
         "metric, CVPR 2018",
     ),
+    Metric(
+        name="lpips_vgg",
+        label="LPIPS (VGG16)",
+        unit="1",
+        higher_is_better=False,
+        range=(0.0, inf),
+        function="gradsiege.metrics.perceptual.lpips_vgg",
+        citation="Zhang et al., The unreasonable effectiveness of deep features as a perceptual "
+        "metric, CVPR 2018",
+    ),
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import nan
 from typing import Any
 
@@ -15,12 +16,14 @@ from gradsiege.cells import Cell, attacks_on
 from gradsiege.datasets import supply
 from gradsiege.images import load_images, to_bytes
 from gradsiege.jobs import Job
+from gradsiege.metrics import deep_features
 from gradsiege.metrics.absent import Absent
 from gradsiege.metrics.assignment import assign
 from gradsiege.metrics.controls import CONTROLS
 from gradsiege.metrics.gradient_level import gradient_level
 from gradsiege.metrics.identification import retrieval_rank
 from gradsiege.metrics.labels import label_accuracy
+from gradsiege.metrics.perceptual_gallery import PerceptualGallery
 from gradsiege.metrics.registry import METRICS
 from gradsiege.metrics.stages import last_and_best_psnr, psnr_by_stage
 from gradsiege.protocol.observation import load_truth
@@ -49,6 +52,11 @@ class Scene:
     truths: Tensor
     labels: Tensor
     gallery: Tensor
+
+    @cached_property
+    def perceptual(self) -> PerceptualGallery:
+        """The gallery for retrieval by LPIPS; its features are computed once for all reconstructions."""
+        return PerceptualGallery(self.gallery)
 
 
 def score(job: Job) -> None:
@@ -85,7 +93,7 @@ def score(job: Job) -> None:
         pictures[name] = to_bytes(torch.nan_to_num(measured.images, 0.0, 1.0, 0.0))
     table = pd.DataFrame([{**_ids(job), **row} for row in rows])
     failed = int(((table.kind == "attack") & (table.status == "failed")).sum())
-    job.notes = {"failed_rows": failed, "absent": absent_metrics(scene)}
+    job.notes = {"failed_rows": failed, "absent": absent_metrics(scene), "weights": used_weights()}
     artifacts.write_table(job.path("scores.parquet"), table)
     artifacts.write_tensors(job.path("pictures.safetensors"), pictures, PICTURES)
 
@@ -103,11 +111,15 @@ def _attacks(job: Job) -> list[Cell]:
 
 @dataclass(frozen=True)
 class Measured:
-    """Reconstructions in the order of their truths, ``[victims * images, ...]``, and their numbers."""
+    """Reconstructions in the order of their truths, ``[victims * images, ...]``, and their numbers.
+
+    `ranks` are by pixels, `perceptual_ranks` by LPIPS, or None where its weights are absent.
+    """
 
     images: Tensor
     numbers: dict[str, Tensor]
     ranks: Tensor
+    perceptual_ranks: Tensor | None
     scene: Scene
 
 
@@ -122,8 +134,12 @@ def measure(images: Tensor, scene: Scene) -> Measured:
         numbers[name] = (
             torch.full((len(ordered),), torch.nan) if isinstance(values, Absent) else values
         )
-    ranks = retrieval_rank(ordered, torch.arange(len(truths)), scene.gallery)
-    return Measured(ordered, numbers, ranks, scene)
+    index = torch.arange(len(truths))
+    ranks = retrieval_rank(ordered, index, scene.gallery)
+    perceptual = scene.perceptual.ranks(ordered, index)
+    return Measured(
+        ordered, numbers, ranks, None if isinstance(perceptual, Absent) else perceptual, scene
+    )
 
 
 def absent_metrics(scene: Scene) -> dict[str, str]:
@@ -139,6 +155,16 @@ def absent_metrics(scene: Scene) -> dict[str, str]:
         if absence is not None:
             reasons[name] = absence.reason
     return reasons
+
+
+def used_weights() -> dict[str, str]:
+    """Return the SHA-256 of the file of each network that LPIPS looked through here."""
+    loaded = {trunk: deep_features.load(trunk) for trunk in deep_features.HEADS}
+    return {
+        trunk: found.convolutions.sha256
+        for trunk, found in loaded.items()
+        if not isinstance(found, Absent)
+    }
 
 
 def _score_bound(trained: Tensor, scene: Scene) -> tuple[Measured, dict[str, Any]]:
@@ -221,6 +247,9 @@ def _rows(measured: Measured, extra: dict[str, Any]) -> list[dict[str, Any]]:
                     for name in BY_STAGE
                 },
                 "rank": rank,
+                "rank_lpips": nan
+                if measured.perceptual_ranks is None
+                else float(measured.perceptual_ranks[place]),
                 "gallery_size": len(measured.scene.gallery),
                 "identified": rank == 1,
                 "iterations": extra.get("iterations", 0),

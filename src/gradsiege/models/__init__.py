@@ -68,6 +68,9 @@ def build(spec: ModelSpec, generator: torch.Generator | None = None) -> nn.Modul
     input itself, with buffers that are part of its state, so client and attacker can never disagree
     about normalisation. The last layer is linear, whatever it is called (`gradsiege.models.head`). A bottleneck draws its
     weights after all others, which are the same with and without it.
+
+    A network may begin from published weights (``begin_``). They are read only where weights are drawn: without a
+    `generator` the caller has a checkpoint's weights to put in, and needs no weight file.
     """
     import torch
 
@@ -80,9 +83,12 @@ def build(spec: ModelSpec, generator: torch.Generator | None = None) -> nn.Modul
         body = module.build(spec, module.Parameters(**spec.parameters))
         model = Classifier(body, spec.channels)
     allocate(model)
-    generator = generator or torch.Generator().manual_seed(0)
-    initialize(model, generator)
+    drawn = generator or torch.Generator().manual_seed(0)
+    initialize(model, drawn)
+    begin = getattr(body, "begin_", None)
+    if generator is not None and callable(begin):
+        begin()
     if spec.bottleneck:
         head = find_head(model, probe_images(spec.image_shape)[:1])
-        insert_bottleneck(model, head.layer, spec.bottleneck, generator)
+        insert_bottleneck(model, head.layer, spec.bottleneck, drawn)
     return model.eval()

@@ -1,8 +1,9 @@
 """How near generated images come to real ones: Frechet distance and k-nearest-neighbour precision and recall.
 
-The published measures look through a network trained on ImageNet, which is not ours to ship. Here the features are
-those of a small convolutional network with fixed random weights: numbers compare generators of this study with each other,
-and with nothing else. They are therefore never called FID.
+The published measures look through networks trained on ImageNet: FID through Inception, precision and recall through VGG16.
+Two others stand here. A small convolutional network with fixed random weights is always at hand. AlexNet, whose weights LPIPS
+uses, is taken where they are installed; its numbers say so in their names. Both compare generators of this study with
+each other, at equal numbers of images, and with nothing else. They are therefore never called FID.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gradsiege.metrics import deep_features
+from gradsiege.metrics.absent import Absent
+
 EXTRACTOR = "random convolutions (seed 0), 3 levels x 8 channels, mean and deviation: 48 numbers"
+ALEXNET = "ImageNet's AlexNet, last convolution, mean over positions: 256 numbers"
 LEVELS, CHANNELS = 3, 8
 
 
@@ -26,6 +31,17 @@ def random_features(images: Tensor) -> Tensor:
         found += [x.mean((2, 3)), x.std((2, 3))]
         x = F.avg_pool2d(x, 2)
     return torch.cat(found, 1).double()
+
+
+def alexnet_features(images: Tensor) -> Tensor | Absent:
+    """Return ``[n, 256]``: the mean of AlexNet's last convolution, after its ReLU, of images in [0, 1]; or why there is none."""
+    network = deep_features.load("alex")
+    if isinstance(network, Absent):
+        return network
+    size = deep_features.chunk(images)
+    with torch.no_grad():
+        found = [network.taps(some)[-1].mean((2, 3)) for some in images.split(size)]
+    return torch.cat(found).double()
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> float:
@@ -78,4 +94,28 @@ def compare(real: Tensor, generated: Tensor) -> dict[str, float]:
         "frechet_distance": frechet_distance(one, two),
         "precision": precision,
         "recall": recall,
+    }
+
+
+def compare_by_alexnet(
+    real: Tensor, generated: Tensor, untrained: Tensor, training: Tensor
+) -> dict[str, float | str]:
+    """Return the measures of generated images that AlexNet's features give, for a card; or the reason why there are none.
+
+    Args:
+        real: held-out images ``[n, c, h, w]`` in [0, 1].
+        generated, untrained, training: images of the trained generator, of the untrained one, and of the training set.
+    """
+    seen = [alexnet_features(images) for images in (real, generated, untrained, training)]
+    rows = [found for found in seen if isinstance(found, Tensor)]
+    if len(rows) < len(seen):
+        return {"extractor_alexnet": str(seen[0])}
+    precision, recall = precision_recall(rows[0], rows[1])
+    return {
+        "extractor_alexnet": ALEXNET,
+        "frechet_distance_alexnet": frechet_distance(rows[0], rows[1]),
+        "precision_alexnet": precision,
+        "recall_alexnet": recall,
+        "frechet_distance_alexnet_untrained": frechet_distance(rows[0], rows[2]),
+        "frechet_distance_alexnet_of_training_images": frechet_distance(rows[0], rows[3]),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 # The error alone: what PyTorch raises when it refuses a file.
@@ -14,9 +13,7 @@ import torch
 from torch import Tensor
 
 from gradsiege.errors import GradSiegeError, MissingError
-
-# The folder of published weights, and the one that is meant where it is not set; the same as for LPIPS.
-VARIABLE, FOLDER = "GRADSIEGE_WEIGHTS", Path("data/weights")
+from gradsiege.pretrained import VARIABLE, weights_folder
 
 
 def find(given: str, usual: str) -> Path:
@@ -25,8 +22,7 @@ def find(given: str, usual: str) -> Path:
     Raises:
         MissingError: there is no such file.
     """
-    folder = Path(os.environ.get(VARIABLE, FOLDER))
-    path = Path(given).expanduser() if given else folder / usual
+    path = Path(given).expanduser() if given else weights_folder() / usual
     if not path.is_file():
         raise MissingError(
             f"the published weights {path.name!r} are not at {path}: obtain them from their authors, and name the file "

@@ -146,9 +146,11 @@ def train(
     drawn = torch.randint(len(training), (SAMPLES,), generator=generator)
     latents, asked, real = players.latents(SAMPLES), labels[training[drawn]], images[held_out]
     with torch.no_grad():
-        measured = generator_quality.compare(real, players.average(latents, asked))
-        before = generator_quality.compare(real, untrained(latents, asked))
-    floor = generator_quality.compare(real, images[training[drawn]])
+        generated, raw = players.average(latents, asked), untrained(latents, asked)
+    known = images[training[drawn]]
+    measured, before, floor = (
+        generator_quality.compare(real, one) for one in (generated, raw, known)
+    )
     card = {
         "prior": "staged_gan",
         "trained_on": len(training),
@@ -163,6 +165,7 @@ def train(
         **measured,
         "frechet_distance_untrained": before["frechet_distance"],
         "frechet_distance_of_training_images": floor["frechet_distance"],
+        **generator_quality.compare_by_alexnet(real, generated, raw, known),
     }
     return {name: value.detach() for name, value in players.average.state_dict().items()}, card
 

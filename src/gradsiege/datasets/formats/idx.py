@@ -6,12 +6,16 @@ import gzip
 import math
 import struct
 import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from gradsiege.datasets.splits import Bytes
+from gradsiege.datasets.listing import Listing
+from gradsiege.datasets.splits import Bytes, Integers
 
+# The official training and test parts, as MNIST and its like name their files.
+PARTS = ("train", "t10k")
 UNSIGNED_BYTES = 8
 MOST_VALUES = 2**28
 
@@ -37,3 +41,22 @@ def read_idx(path: Path, axes: int) -> Bytes:
     if len(content) != length:
         raise ValueError(f"{path.name} is truncated or has another shape than its header says")
     return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+
+
+def list_parts(folder: Path, classes: Sequence[str], name: str) -> Listing:
+    """List the grey images of both official parts of a data set that is laid out as MNIST is.
+
+    Raises:
+        ValueError: when a file cannot be read, or a part has not as many labels as images.
+    """
+    images = [read_idx(folder / f"{part}-images-idx3-ubyte.gz", 3) for part in PARTS]
+    labels = [read_idx(folder / f"{part}-labels-idx1-ubyte.gz", 1) for part in PARTS]
+    if [len(part) for part in images] != [len(part) for part in labels]:
+        raise ValueError(f"{name}: images and labels are of different number; get them again")
+    pixels = np.concatenate(images)
+
+    def read(indices: Integers) -> Iterator[Bytes]:
+        yield from pixels[indices]
+
+    tested = np.arange(len(pixels)) >= len(images[0])
+    return Listing(tuple(classes), np.concatenate(labels).astype(np.int64), read, tested)

@@ -1,0 +1,174 @@
+"""What ImageNet's AlexNet and VGG16 see in images: the layers that LPIPS compares, as one vector per image.
+
+LPIPS (Zhang et al., CVPR 2018, equation 1) is a weighted squared distance of feature maps whose channels are scaled to
+length one. `embedding` scales and joins the maps such that LPIPS of two images is the squared Euclidean distance of their
+vectors: a gallery needs one pass, whatever is compared with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+from math import ceil
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gradsiege import pretrained
+from gradsiege.errors import ArtifactError, MissingError
+from gradsiege.metrics.absent import Absent
+
+CHUNK_PIXELS = 16 * 64 * 64
+"""Pixels that pass through a network at once (one image at least), which bounds memory, not the result."""
+
+SMALLEST = {"alex": 64, "vgg": 32}
+"""Images with a shorter side below this many pixels are enlarged to it; AlexNet fails on 28, VGG16 below 16."""
+
+HEADS = {
+    "alex": "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+    "vgg": "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+}
+"""SHA-256 of the linear layers of LPIPS v0.1, which the package lpips carries."""
+
+# A convolution is (place, stride, padding) and ends in a ReLU; a pooling is (kernel, stride); TAP marks what LPIPS compares.
+TAP = ()
+Step = tuple[int, ...]
+LAYOUTS: dict[str, tuple[Step, ...]] = {
+    "alex": (
+        *((0, 4, 2), TAP, (3, 2), (3, 1, 2), TAP, (3, 2)),
+        *((6, 1, 1), TAP, (8, 1, 1), TAP, (10, 1, 1), TAP),
+    ),
+    "vgg": (
+        *((0, 1, 1), (2, 1, 1), TAP, (2, 2)),
+        *((5, 1, 1), (7, 1, 1), TAP, (2, 2)),
+        *((10, 1, 1), (12, 1, 1), (14, 1, 1), TAP, (2, 2)),
+        *((17, 1, 1), (19, 1, 1), (21, 1, 1), TAP, (2, 2)),
+        *((24, 1, 1), (26, 1, 1), (28, 1, 1), TAP),
+    ),
+}
+# ImageNet's mean and deviation on the scale [-1, 1], as LPIPS has them.
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+# Added to the length of a feature vector before the division, as in the authors' code.
+EPSILON = 1e-10
+
+
+@dataclass(frozen=True)
+class DeepFeatures:
+    """A verified trunk with the linear layers of LPIPS.
+
+    Attributes:
+        convolutions: of the trunk, with their file and its SHA-256.
+        heads: five non-negative weight vectors ``[channels]`` of LPIPS v0.1, float64.
+    """
+
+    convolutions: pretrained.Convolutions
+    heads: tuple[Tensor, ...]
+
+    def taps(self, images: Tensor) -> list[Tensor]:
+        """Return the five feature maps ``[n, c, h, w]`` that LPIPS compares, of images ``[n, 1 or 3, H, W]`` in [0, 1].
+
+        Grey images are repeated to three channels; those with a shorter side below `SMALLEST` are enlarged so that it has
+        that many pixels, bilinearly with ``align_corners=False``.
+        """
+        trunk, found = self.convolutions.trunk, []
+        x = _standardised(_enlarged(images.expand(-1, 3, -1, -1), SMALLEST[trunk]))
+        tensors = self.convolutions.tensors
+        for step in LAYOUTS[trunk]:
+            if not step:
+                found.append(x)
+            elif len(step) == 2:
+                x = F.max_pool2d(x, step[0], step[1])
+            else:
+                place, stride, padding = step
+                weight, bias = (tensors[f"{place}.{kind}"].to(x) for kind in ("weight", "bias"))
+                x = F.conv2d(x, weight, bias, stride, padding).relu()
+        return found
+
+    def embedding(self, images: Tensor) -> Tensor:
+        """Return ``[n, d]`` such that the squared distance of two rows is LPIPS v0.1 of their images in [0, 1].
+
+        Single precision on a CPU, double precision elsewhere: a GPU's single-precision convolutions round much more.
+        """
+        images = images.to(torch.float32 if images.device.type == "cpu" else torch.float64)
+        return torch.cat([self._embedded(some) for some in images.split(chunk(images))])
+
+    def distance(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return LPIPS v0.1 of each pair of images ``[n, 1 or 3, H, W]`` in [0, 1], float64 ``[n]``."""
+        pairs = zip(first.split(chunk(first)), second.split(chunk(second)), strict=True)
+        return torch.cat(
+            [(self.embedding(a) - self.embedding(b)).double().square().sum(1) for a, b in pairs]
+        )
+
+    def _embedded(self, images: Tensor) -> Tensor:
+        rows = []
+        for x, head in zip(self.taps(images), self.heads, strict=True):
+            unit = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + EPSILON)
+            weight = (head.to(x) / (x.shape[2] * x.shape[3])).sqrt()
+            rows.append((unit * weight[:, None, None]).flatten(1))
+        return torch.cat(rows, 1)
+
+
+def load(trunk: str, folder: Path | str | None = None) -> DeepFeatures | Absent:
+    """Return a verified trunk with its linear layers, or the reason why there is none.
+
+    Args:
+        trunk: "alex" or "vgg".
+        folder: where torchvision's file must lie; see `gradsiege.pretrained.convolutions`.
+
+    Raises:
+        ValueError: unknown trunk.
+    """
+    try:
+        found = pretrained.convolutions(trunk, folder)
+        return DeepFeatures(found, _heads(trunk))
+    except (ArtifactError, MissingError) as error:
+        return Absent(f"LPIPS ({trunk}): {error}")
+
+
+@lru_cache(maxsize=2)
+def _heads(trunk: str) -> tuple[Tensor, ...]:
+    """The linear layers of LPIPS v0.1, from the installed package lpips, which is not imported."""
+    name = f"lpips/weights/v0.1/{trunk}.pth"
+    try:
+        file = Path(str(metadata.distribution("lpips").locate_file(name)))
+    except metadata.PackageNotFoundError as error:
+        raise MissingError("the package lpips is absent: run `make setup` again") from error
+    if not file.is_file():
+        raise MissingError(f"the file {file} of the package lpips is absent: install it anew")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    if digest != HEADS[trunk]:
+        raise ArtifactError(
+            f"the file {file} is refused, because its SHA-256 is {digest} and that of LPIPS v0.1 is {HEADS[trunk]}; "
+            "install the package lpips anew"
+        )
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    return tuple(state[f"lin{layer}.model.1.weight"].double().flatten() for layer in range(5))
+
+
+def chunk(images: Tensor) -> int:
+    """Return how many images of this size pass through a network at once.
+
+    >>> [chunk(torch.empty(1, 3, side, side)) for side in (32, 64, 128, 512)]
+    [16, 16, 4, 1]
+    """
+    pixels = max(images.shape[2] * images.shape[3], 64 * 64)
+    return max(1, CHUNK_PIXELS // pixels)
+
+
+def _standardised(images: Tensor) -> Tensor:
+    """Images in [0, 1] on the scale on which the trunks were trained."""
+    shift, scale = (images.new_tensor(values)[:, None, None] for values in (SHIFT, SCALE))
+    return (2 * images - 1 - shift) / scale
+
+
+def _enlarged(images: Tensor, smallest: int) -> Tensor:
+    """Images ``[n, 3, H, W]`` whose shorter side has at least so many pixels."""
+    short = min(images.shape[2:])
+    if short >= smallest:
+        return images
+    size = [ceil(side * smallest / short) for side in images.shape[2:]]
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False)

@@ -1,0 +1,92 @@
+"""Does a reconstruction look most like its victim? Retrieval by LPIPS instead of pixels, in the same gallery.
+
+LPIPS is the squared distance of two vectors (`deep_features`), so the gallery passes through AlexNet once, and every
+reconstruction once. Images are compared at 64 pixels: smaller ones are enlarged as LPIPS enlarges them, larger ones are averaged
+down, which bounds the cost for a large gallery. `identification` asks the same of pixels, and its caveats hold here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from gradsiege.metrics import deep_features
+from gradsiege.metrics._images import check_images
+from gradsiege.metrics.absent import Absent
+from gradsiege.metrics.deep_features import DeepFeatures
+from gradsiege.metrics.identification import check_gallery, rank_among
+
+SIDE = deep_features.SMALLEST["alex"]
+"""Side in pixels at which images are compared."""
+
+SLACK = 1e-6
+"""Values of LPIPS closer than this are a tie: they differ by rounding, not by content."""
+
+ROWS = 64
+"""Rows of the gallery that are held in double precision at once."""
+
+
+@dataclass(frozen=True)
+class PerceptualGallery:
+    """A gallery in which retrieval goes by LPIPS with AlexNet.
+
+    Attributes:
+        images: ``[g, c, h, w]`` in [0, 1], g >= 2.
+    """
+
+    images: Tensor
+
+    @cached_property
+    def features(self) -> DeepFeatures | Absent:
+        """The verified network, or the reason why there is none."""
+        return deep_features.load("alex")
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """The gallery's vectors, float32 ``[g, d]``, computed when they are first needed."""
+        check_images(self.images, "gallery")
+        return self._embedding(self.images)
+
+    def ranks(self, reconstructions: Tensor, truth_index: Tensor) -> Tensor | Absent:
+        """Rank of each reconstruction's victim among the gallery's images, the most similar first.
+
+        Ties are counted against the attacker. Failed reconstructions get the last rank.
+
+        Args:
+            reconstructions: ``[n, c, h, w]`` in [0, 1]; failed ones hold NaN or infinity.
+            truth_index: int64 ``[n]``, where in the gallery each victim stands.
+
+        Returns:
+            int64 ``[n]`` in [1, g], or `Absent` if the network is not there.
+
+        Raises:
+            TypeError, ValueError: as `gradsiege.metrics.identification.retrieval_rank`.
+        """
+        if isinstance(self.features, Absent):
+            return self.features
+        finite = check_images(reconstructions, "reconstructions", allow_failed=True)
+        check_gallery(reconstructions, truth_index, self.images)
+        ranks = torch.full_like(truth_index, len(self.images))
+        if finite.any():
+            rows = self._embedding(reconstructions[finite]).double()
+            ranks[finite] = rank_among(self._distances(rows), truth_index[finite], SLACK)
+        return ranks
+
+    def _distances(self, rows: Tensor) -> Tensor:
+        """LPIPS of vectors ``[n, d]`` and every gallery image, float64 ``[n, g]``."""
+        own = rows.square().sum(1, keepdim=True)
+        parts = []
+        for some in self.rows.split(ROWS):
+            others = some.double()
+            parts.append(own + others.square().sum(1) - 2 * rows @ others.T)
+        return torch.cat(parts, 1)
+
+    @torch.no_grad()
+    def _embedding(self, images: Tensor) -> Tensor:
+        assert isinstance(self.features, DeepFeatures)
+        if min(images.shape[2:]) > SIDE:
+            images = torch.nn.functional.adaptive_avg_pool2d(images, (SIDE, SIDE))
+        return self.features.embedding(images)

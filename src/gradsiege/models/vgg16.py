@@ -1,0 +1,88 @@
+"""VGG-16 without batch norm (Simonyan and Zisserman, ICLR 2015), from scratch or with ImageNet's convolutions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gradsiege import pretrained
+from gradsiege.models import ModelSpec
+from gradsiege.ranges import Checked, Width
+
+VERSION = 1
+SIDE_LEAST = 32
+PUBLISHED_WIDTH = 64
+# Configuration D: convolutions by width in units of the first one, "pool" halves the side.
+LAYOUT: tuple[int | str, ...] = (
+    *(1, 1, "pool", 2, 2, "pool", 4, 4, 4, "pool", 8, 8, 8, "pool", 8, 8, 8, "pool"),
+)
+
+
+@dataclass(frozen=True)
+class Parameters(Checked):
+    """`width`: of the first convolution (64 in the paper); `pretrained`: whether training begins from ImageNet's convolutions.
+
+    Only the head is drawn then. The weights come from the package or the file that LPIPS uses, too.
+    """
+
+    width: Width = 64
+    pretrained: bool = False
+
+
+class VGG16(nn.Module):
+    """Thirteen 3x3 convolutions, five poolings, and a single linear layer instead of the paper's three."""
+
+    def __init__(self, spec: ModelSpec, parameters: Parameters) -> None:
+        super().__init__()
+        self.pretrained = parameters.pretrained
+        layers: list[nn.Module] = []
+        inputs = spec.channels
+        for item in LAYOUT:
+            if isinstance(item, str):
+                layers.append(nn.MaxPool2d(2))
+                continue
+            outputs = item * parameters.width
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+            inputs = outputs
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Linear(inputs, spec.classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits; images larger than 32 px are averaged to one position."""
+        logits: Tensor = self.head(self.features(x).mean((2, 3)))
+        return logits
+
+    def initialize_(self, generator: torch.Generator) -> None:
+        """Draw the convolutions as He et al. (ICCV 2015) do for ReLUs: thirteen in a row lose the signal otherwise."""
+        for module in self.features:
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+                nn.init.zeros_(module.get_parameter("bias"))
+
+    @torch.no_grad()
+    def begin_(self) -> None:
+        """Put ImageNet's convolutions into their places; for grey images the first one is summed over its colours.
+
+        Raises:
+            MissingError, ArtifactError: see `gradsiege.pretrained.convolutions`.
+        """
+        if not self.pretrained:
+            return
+        published = pretrained.convolutions("vgg").tensors
+        for name, value in self.features.named_parameters():
+            grey = name == "0.weight" and value.shape[1] == 1
+            value.copy_(published[name].sum(1, keepdim=True) if grey else published[name])
+
+
+def build(spec: ModelSpec, parameters: Parameters) -> nn.Module:
+    """Return the network; images must be at least 32 px, and the published convolutions have their own width."""
+    if spec.size < SIDE_LEAST:
+        raise ValueError(f"vgg16 halves the side five times: 32 px or more, not {spec.size}")
+    if parameters.pretrained and parameters.width != PUBLISHED_WIDTH:
+        raise ValueError(
+            f"vgg16: pretrained convolutions have the width {PUBLISHED_WIDTH}, not {parameters.width}; "
+            "leave out width, or pretrained"
+        )
+    return VGG16(spec, parameters)

@@ -1,0 +1,69 @@
+"""The recipes for `image_manifest` in data/README.md: what they write from small originals can be prepared as they say."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+import yaml
+from published import picture
+
+from gradsiege.datasets import prepare, supply
+
+TEXT = (Path(__file__).parents[2] / "data/README.md").read_text()
+COUNTS = {"train": 4, "test": 4, "aux": 2, "victims": 2}
+
+
+def recipe(folder: str) -> tuple[str, dict[str, str]]:
+    """The program that writes a table below the data root, and the parameters of its study entry."""
+    programs = re.findall(r"<<'END'\n(.*?)\n    END", TEXT, flags=re.DOTALL)
+    (program,) = [dedent(found) for found in programs if f"data/{folder}" in found]
+    entries = re.findall(r"^    datasets:\n(?:      .*\n)+", TEXT, flags=re.MULTILINE)
+    (entry,) = [found for found in entries if folder in found]
+    (dataset,) = yaml.safe_load(dedent(entry))["datasets"]
+    assert dataset["name"] == "image_manifest"
+    return program, dataset["parameters"]
+
+
+def run(program: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subprocess.run([sys.executable, "-c", program], cwd=root, check=True)
+    monkeypatch.setenv(supply.ROOT_VARIABLE, str(root / "data"))
+
+
+def test_the_jpeg_copies_of_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, parameters = recipe("cifar10_jpeg")
+    for seed, (part, name) in enumerate((p, n) for p in ("train", "test") for n in ("cat", "bird")):
+        for number in range(8):
+            file = tmp_path / f"data/cifar10_jpeg/{part}/{name}/{number:04}.jpg"
+            picture(file, 10 * seed + number, (32, 32))
+    run(program, tmp_path, monkeypatch)
+    prepared = prepare("image_manifest", 32, COUNTS, 0, parameters)
+    assert prepared.classes == ("bird", "cat")
+    assert prepared.card["sharing"] == "restricted"
+    assert "Of the official test part: test." in prepared.card["splitting_rule"]
+
+
+def test_the_chest_radiographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, parameters = recipe("chest_covid")
+    for seed, name in enumerate(("Covid-19", "No_findings", "Pneumonia")):
+        for number in range(8):
+            stem = (
+                f"film-{number}"
+                if name == "Covid-19"
+                else f"{number // 2 + 8 * seed:08}_{number:03}"
+            )
+            file = tmp_path / f"COVID-19/X-Ray Image DataSet/{name}/{stem}.png"
+            picture(file, 10 * seed + number, (60, 50), grey=seed != 0)
+    run(program, tmp_path, monkeypatch)
+    prepared = prepare("image_manifest", 64, {"train": 6, "test": 3, "victims": 3}, 0, parameters)
+    assert prepared.classes == ("covid19", "no_findings", "pneumonia")
+    owners: dict[int, set[str]] = {}
+    for role, split in prepared.splits.items():
+        for group in split.groups.tolist():
+            owners.setdefault(group, set()).add(role)
+    assert all(len(roles) == 1 for roles in owners.values())
+    assert max(split.groups.max() for split in prepared.splits.values()) < 8 + 4 + 4
