@@ -8,6 +8,7 @@ from pathlib import Path
 from gradsiege.datasets.formats.idx import list_parts
 from gradsiege.datasets.listing import Listing
 from gradsiege.datasets.supply import File, Origin, Packaged
+from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -53,7 +54,7 @@ PACKAGED = Packaged(
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Checked):
     """`from_test`: roles that are dealt from the official test part; the others never are."""
 
     from_test: tuple[str, ...] = ("test",)
