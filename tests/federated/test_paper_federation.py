@@ -82,14 +82,10 @@ def sized(raw: dict[str, Any], **changes: Any) -> Study:
         ({"client_images": []}, "partition: sizes and client_images need each other"),
         ({"partition": "iid"}, "partition: sizes and client_images need each other"),
         ({"client_images": [8, 16, 40]}, "are 64 images in all; counts.train is only 48"),
-<<<<<<< HEAD
-        ({"client_images": [8, 16, 0]}, "client_images.2 must be a whole number from 1"),
-=======
         (
             {"client_images": [8, 16, 0]},
             "client_images.2 must be a whole number from 1 to 1,000,000,000, not 0",
         ),
->>>>>>> heads/study
         ({"milestone": [2]}, "did you mean 'milestones'"),
     ],
 )
