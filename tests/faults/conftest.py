@@ -20,7 +20,7 @@ from gradsiege.study import load
 __all__ = ["clone", "finished", "shareable", "workspace"]
 LOADED = (
     # PyTorch's optimizers import a compiler when they are first made.
-    "torch._dynamo", "torchvision.models", "lpips", "piq", "sklearn.metrics", "seaborn", "matplotlib.backends.backend_pdf",
+    "torch._dynamo", "torchvision.transforms.functional", "piq", "sklearn.metrics", "seaborn", "matplotlib.backends.backend_pdf",
     "matplotlib.backends.backend_svg", "matplotlib.backends.backend_agg", "fontTools.subset",
 )  # fmt: skip
 OWN = (

@@ -22,11 +22,8 @@ from gradsiege.metrics.identification import check_gallery, rank_among
 SIDE = deep_features.SMALLEST["alex"]
 """Side in pixels at which images are compared."""
 
-SLACK = 1e-6
-"""Values of LPIPS closer than this are a tie: they differ by rounding, not by content."""
-
-ROWS = 64
-"""Rows of the gallery that are held in double precision at once."""
+SLACK = 1e-5
+"""Values of LPIPS closer than this are a tie: they may differ by rounding, not by content."""
 
 
 @dataclass(frozen=True)
@@ -71,18 +68,19 @@ class PerceptualGallery:
         check_gallery(reconstructions, truth_index, self.images)
         ranks = torch.full_like(truth_index, len(self.images))
         if finite.any():
-            rows = self._embedding(reconstructions[finite]).double()
+            rows = self._embedding(reconstructions[finite])
             ranks[finite] = rank_among(self._distances(rows), truth_index[finite], SLACK)
         return ranks
 
+    @cached_property
+    def _lengths(self) -> Tensor:
+        """Squared lengths of the gallery's vectors, float64 ``[g]``."""
+        return _squared_lengths(self.rows)
+
     def _distances(self, rows: Tensor) -> Tensor:
         """LPIPS of vectors ``[n, d]`` and every gallery image, float64 ``[n, g]``."""
-        own = rows.square().sum(1, keepdim=True)
-        parts = []
-        for some in self.rows.split(ROWS):
-            others = some.double()
-            parts.append(own + others.square().sum(1) - 2 * rows @ others.T)
-        return torch.cat(parts, 1)
+        products = (rows @ self.rows.T).double()
+        return _squared_lengths(rows)[:, None] + self._lengths - 2 * products
 
     @torch.no_grad()
     def _embedding(self, images: Tensor) -> Tensor:
@@ -90,3 +88,8 @@ class PerceptualGallery:
         if min(images.shape[2:]) > SIDE:
             images = torch.nn.functional.adaptive_avg_pool2d(images, (SIDE, SIDE))
         return self.features.embedding(images)
+
+
+def _squared_lengths(rows: Tensor) -> Tensor:
+    """Squared length of each row, float64 ``[n]``."""
+    return torch.stack([row.double().square().sum() for row in rows])
