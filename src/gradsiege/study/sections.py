@@ -49,14 +49,12 @@ class Named(Section):
 
 
 class Dataset(Named):
-    """A data set at one image size, with the number of images in each role.
-
-    `source` says what the data set's source listed, where no published checksum does. No study file holds it:
-    `gradsiege.datasets.identity` fills it in, and every cell that reads the data set depends on it.
-    """
+    """A data set at one image size, with the number of images in each role."""
 
     size: int = Field(32, ge=16, le=512, description="side of the square images, in pixels")
     counts: dict[Literal["train", "test", "aux", "public", "tune", "victims"], Positive]
+    # What the source listed, where no published checksum says it. No study file holds it: `gradsiege.datasets.identity`
+    # fills it in, and every cell that reads the data set depends on it.
     source: SkipJsonSchema[dict[str, str]] = {}
 
     @model_validator(mode="after")
