@@ -81,14 +81,12 @@ class Named(Section):
 
 
 class Dataset(Named, Placed):
-    """A data set at one image size, with the number of images in each role.
-
-    `source` says what the data set's source listed, where no published checksum does. No study file holds it:
-    `gradsiege.datasets.identity` fills it in, and every cell that reads the data set depends on it.
-    """
+    """A data set at one image size, with the number of images in each role."""
 
     size: ImageSide = Field(32, description="side of the square images, in pixels")
     counts: dict[Literal["train", "test", "aux", "public", "tune", "victims"], Count]
+    # What the source listed, where no published checksum says it. No study file holds it: `gradsiege.datasets.identity`
+    # fills it in, and every cell that reads the data set depends on it.
     source: SkipJsonSchema[dict[str, str]] = {}
 
     @model_validator(mode="after")
