@@ -52,13 +52,35 @@ def dvc(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_all_that_dvc_asks_for_is_there(file: Path, tmp_path: Path) -> None:
+    """Outputs and dependencies of every bundle of every shipped study, as its own results leave them."""
+    study = load(file)
+    fake_results(study, tmp_path)
+    (tmp_path / "src").symlink_to(ROOT / "src")
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    bundles = chosen([], study, listing(tmp_path, {study.study: str(file)}))
+    _fill_up(bundles, tmp_path)
+    stages = yaml.safe_load((tmp_path / BUNDLES).read_text())["stages"]
+    for bundle in bundles:
+        wanted = [output.path for output in bundle.outputs]
+        wanted += stages[bundle.stage]["do"]["deps"]
+        for path in wanted:
+            named = path.replace("${item}", str(file)).replace("${key}", study.study)
+            assert (tmp_path / named).exists(), named
+
+
 @pytest.mark.pipeline
-def test_every_shipped_study_can_be_recorded_and_put_back(tmp_path: Path) -> None:
-    """The very calls of DVC that `share` and `restore` make, for one study of every shape that the shipped ones have."""
-    shapes = {shape(study): (study, file) for file in FILES for study in [load(file)]}
-    assert len(shapes) >= 3
-    studies = [study for study, _ in shapes.values()]
-    file = listing(tmp_path, {study.study: str(path) for study, path in shapes.values()})
+def test_what_a_study_lacks_is_recorded_and_put_back(tmp_path: Path) -> None:
+    """The very calls of DVC that `share` and `restore` make: one study has all, one no attack and no prior, one no figure."""
+    names = ("quick", "tip_ordering", "tip_resnet")
+    files = {name: ROOT / f"config/{name}.yaml" for name in names}
+    studies = [load(path) for path in files.values()]
+    shapes = [shape(study) for study in studies]
+    assert frozenset.union(*shapes) - frozenset.intersection(*shapes) == {
+        *("prior", "shadow", "observe", "attack", "score", "figures")
+    }
+    file = listing(tmp_path, {name: str(path) for name, path in files.items()})
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc/config").write_text("[core]\nno_scm = true\n")
     (tmp_path / "src").symlink_to(ROOT / "src")

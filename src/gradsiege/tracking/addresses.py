@@ -14,6 +14,7 @@ from gradsiege.errors import ArtifactError, TrackingError
 SECONDS_TO_ANSWER = 5
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 WEB, FILE = ("http", "https"), "sqlite"
+AGAIN = "No result was changed; run the same command again when it answers."
 LIBRARIES = (
     "mlflow",
     "requests",
@@ -120,7 +121,7 @@ def _hidden(text: str, uri: str) -> str:
 def translated(
     uri: str,
     what: str = "the tracking server {} cannot be used",
-    then: str = "No result was changed; run the same command again when it answers.",
+    then: str = AGAIN,
 ) -> Iterator[None]:
     """Turn the errors of MLflow, of the network and of the database into one sentence: what fails, why, what to do."""
     try:

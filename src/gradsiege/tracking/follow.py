@@ -19,7 +19,7 @@ from gradsiege.errors import ArtifactError, StoppedEarlyError, TrackingError
 from gradsiege.inspection.status import Status
 from gradsiege.progress import track as progress
 from gradsiege.study import Study
-from gradsiege.tracking.addresses import probe, shown, translated
+from gradsiege.tracking.addresses import AGAIN, probe, shown, translated
 from gradsiege.tracking.reading import read
 from gradsiege.tracking.replay import TRACKED, track
 from gradsiege.tracking.server import Server
@@ -164,9 +164,9 @@ class Follower:
     def _lost(self, error: TrackingError) -> None:
         """Say once that the server went away, and ask it less and less often."""
         self.server = None
-        if str(error) != self.complaint:
-            self.complaint = str(error)
-            print(f"track: {error} Following goes on.", file=sys.stderr, flush=True)
+        if not self.complaint:
+            self.complaint = str(error).removesuffix(AGAIN).rstrip()
+            print(f"track: {self.complaint} Following goes on.", file=sys.stderr, flush=True)
         self.wait = min(2 * self.wait, LONGEST_WAIT)
 
     def wait_for_drawings(self) -> None:
