@@ -54,7 +54,7 @@ test: setup
 	$(MAKE) --no-print-directory -j 2 --output-sync=target test-package test-pipeline
 
 # Two processes side by side that take about as long: what runs and shows studies, and all else.
-SHOWN := tests/pipeline tests/figures tests/sharing tests/tracking tests/inspection
+SHOWN := tests/workflow tests/report tests/sharing tests/tracking tests/inspection
 test-package:
 	$(BIN)/pytest $(addprefix --ignore=,$(SHOWN) tests/faults tests/cluster tests/services)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from gradsiege.attacks.engine.distances import cosine
 from gradsiege.attacks.engine.objective import Problem, Target
-from gradsiege.attacks.engine.optimizer import Adam
-from gradsiege.attacks.engine.recipe import Knowledge, Stage
-from gradsiege.attacks.engine.regularizers import total_variation
-from gradsiege.attacks.engine.variables import Variables
+from gradsiege.attacks.knowledge import Knowledge
+from gradsiege.attacks.objectives.distances import cosine
+from gradsiege.attacks.objectives.regularizers import total_variation
+from gradsiege.attacks.optimizers.gradient import Adam
+from gradsiege.attacks.recipe import Phase
+from gradsiege.attacks.variables import Variables
 from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
 from gradsiege.protocol.observation import Observation
@@ -34,7 +35,7 @@ def case(name: str, victims: int, device: str) -> tuple[Problem, Variables, Targ
     update = {key: torch.stack([one[key] for one in updates]) for key in parameters}
     seen = Observation(spec, parameters, buffers, update, 1, training, None, labels)
     space = Knowledge(seen, ThreatModel("benchmark")).pixels()
-    stage = Stage(space, cosine, ((WEIGHT, total_variation),), Adam(0.1, sign="hard"), 100)
+    phase = Phase(space, cosine, ((WEIGHT, total_variation),), Adam(0.1, sign="hard"), 100)
     x = {"x": torch.stack([space.start(generator)["x"] for _ in range(victims)])}
     target = Target(labels, update, torch.zeros_like(x["x"]), {})
-    return Problem(model, seen, training, stage), x, target
+    return Problem(model, seen, training, phase), x, target

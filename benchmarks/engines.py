@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.cases import WEIGHT, case
 from gradsiege.attacks.engine.engines import ENGINES, candidates
 from gradsiege.attacks.engine.objective import Problem, Target
-from gradsiege.attacks.engine.variables import Variables
+from gradsiege.attacks.variables import Variables
 from gradsiege.models import build
 
 ROWS = Path(__file__).with_name("rows.jsonl")
@@ -62,7 +62,7 @@ def textbook(problem: Problem) -> Callable[[Variables, Target], Tensor]:
     plain_norms(model.eval())
     parameters = list(model.parameters())
     names = [name for name, _ in model.named_parameters()]
-    space: Any = problem.stage.space
+    space: Any = problem.phase.space
 
     def one(x: Tensor, label: Tensor, observed: list[Tensor]) -> Tensor:
         candidate = x.clone().requires_grad_()

@@ -24,9 +24,10 @@ from torch import Tensor
 from benchmarks.labels_table import write
 from gradsiege import catalogue, datasets, defenses
 from gradsiege.attacks import labels
-from gradsiege.attacks.counters.attempt import Attempt
 from gradsiege.attacks.counters.censor import label_by_orthogonality
-from gradsiege.attacks.engine.recipe import Knowledge, Recipe
+from gradsiege.attacks.counters.plan import Attempt
+from gradsiege.attacks.knowledge import Knowledge
+from gradsiege.attacks.recipe import Recipe
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.federated.client import train_locally, upload
 from gradsiege.metrics.labels import label_accuracy
@@ -151,12 +152,14 @@ def answers(seen: Observation) -> dict[str, Tensor]:
     """Return what every rule says, ``[victims, images]`` each; rules that do not apply are left out."""
     head = labels.label_head(seen)
     found = {
-        rule: labels.infer(seen.update, seen.images, rule, head)
+        rule: labels.infer(seen.update, seen.images_per_client, rule, head)
         for rule in ("automatic", *labels.RULES)
     }
     unbiased = replace(head, bias=None)
-    found["automatic, no bias"] = labels.infer(seen.update, seen.images, "automatic", unbiased)
-    if seen.images == 1:
+    found["automatic, no bias"] = labels.infer(
+        seen.update, seen.images_per_client, "automatic", unbiased
+    )
+    if seen.images_per_client == 1:
         threat = ThreatModel("benchmark", disclosure=True)
         attempt = Attempt(Knowledge(seen, threat), Recipe(()))
         found["orthogonality"] = label_by_orthogonality(attempt)

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from gradsiege.cells import cells
+from gradsiege.pipeline.cells import cells
 from gradsiege.study import load
 
 HOUSE = Path(__file__).parents[1]

@@ -15,8 +15,8 @@ import torch
 import yaml
 from hypothesis import settings
 
-from gradsiege.cells import cells
 from gradsiege.cli import main
+from gradsiege.pipeline.cells import cells
 from gradsiege.seeds import seed_for
 from gradsiege.study import Study, load, parse
 

@@ -111,15 +111,15 @@ def test_a_module_of_counters_holds_an_entry_for_every_idea(tmp_path: Path) -> N
             def helper(value: float) -> float:
                 """No idea."""
 
-            def double(attempt: Attempt) -> Attempt:
+            def double(attempt: AttackPlan) -> AttackPlan:
                 """Double it.
 
                 More."""
 
-            def drop(attempt: Attempt) -> Attempt:
+            def drop(attempt: AttackPlan) -> AttackPlan:
                 """Drop it."""
 
-            def _private(attempt: Attempt) -> Attempt:
+            def _private(attempt: AttackPlan) -> AttackPlan:
                 """Not for study files."""
             '''
         )

@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from gradsiege import __version__, catalogue
 from gradsiege import cli as command_line
-from gradsiege.cells import FIELDS, parse_key
 from gradsiege.errors import (
     ArtifactError,
     GradSiegeError,
@@ -27,6 +26,7 @@ from gradsiege.errors import (
     TrackingError,
     UsageError,
 )
+from gradsiege.pipeline.cells import FIELDS, parse_key
 from gradsiege.study import FIXED, Study, load
 
 Finished = tuple[Study, Path]
@@ -262,7 +262,7 @@ def test_a_stage_that_does_not_exist_yet_is_5(
     verb: Verb, finished_study: Finished, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     _, root = finished_study
-    monkeypatch.setitem(sys.modules, "gradsiege.priors.shadow", None)
+    monkeypatch.setitem(sys.modules, "gradsiege.stages.shadow", None)
     arguments = ("--study", root / "tiny.yaml", "--root", tmp_path)
     assert verb("shadow", "digits/seed0", *arguments) == 5
 
@@ -376,7 +376,7 @@ def test_a_source_that_is_gone_costs_no_finished_images(
     study, root = study_copy
     finished = parse_key("fetch", "digits", study).folder(study, root)
     before = held(finished)
-    monkeypatch.setattr("gradsiege.datasets.fetch.prepare", gone)
+    monkeypatch.setattr("gradsiege.stages.fetch.prepare", gone)
     assert verb("fetch", "digits", "--study", root / "tiny.yaml", "--root", root) == 5
     assert held(finished) == before
 

@@ -1,4 +1,4 @@
-"""`gradsiege mend`: what it finds, what it sets aside, and what it leaves alone. Snakemake is a stand-in here; `tests/pipeline` runs it."""
+"""`gradsiege mend`: what it finds, what it sets aside, and what it leaves alone. Snakemake is a stand-in here; `tests/workflow` runs it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gradsiege import artifacts, mending, places
-from gradsiege.cells import Cell, parse_key
+from gradsiege import artifacts, mending
 from gradsiege.errors import ArtifactError
+from gradsiege.pipeline import places
+from gradsiege.pipeline.cells import Cell, parse_key
 from gradsiege.sharing.programs import Said
 from gradsiege.study import Study
 

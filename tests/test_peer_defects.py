@@ -15,11 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gradsiege import study as studies
 from gradsiege.attacks import recipes
 from gradsiege.attacks import reconstruct as reconstructing
-from gradsiege.attacks.engine.choice import Policy
+from gradsiege.attacks.engine.autotune import EnginePolicy
 from gradsiege.attacks.engine.engines import ENGINES
 from gradsiege.attacks.engine.loop import begin, optimise
 from gradsiege.attacks.engine.objective import Problem, Target
-from gradsiege.attacks.engine.recipe import Knowledge
+from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
 from gradsiege.protocol.observation import Observation
@@ -35,10 +35,10 @@ GUARDS = {
         ("test_walls.py", "test_no_option_of_the_attack_leads_to_the_truth"),
     ),
     "the last restart's image is returned with the best one's score": (
-        ("attacks/test_engine.py", "test_the_returned_image_is_the_arg_min_image"),
-        ("attacks/test_engine.py", "test_best_restart_is_chosen_by_matching_loss"),
+        ("attacks/engine/test_engine.py", "test_the_returned_image_is_the_arg_min_image"),
+        ("attacks/engine/test_engine.py", "test_best_restart_is_chosen_by_matching_loss"),
         (
-            "attacks/test_gifd_as_released.py",
+            "attacks/recipes/test_gifd_as_released.py",
             "test_as_released_shows_the_last_restart_under_the_least_loss",
         ),
     ),
@@ -141,9 +141,9 @@ def test_the_score_of_a_restart_is_the_loss_of_its_local_steps(update_model: str
     seen = observe(training)
     knowledge = Knowledge(seen, ThreatModel("t", labels="given"))
     recipe = recipes.build("inverting_gradients", {}, "faithful", 6, knowledge)
-    recipe = recipe.but(update_model=update_model)
-    found = reconstructing.reconstruct(knowledge, recipe, 3, ("s",), policy=Policy("loop"))
-    (stage,) = recipe.stages
+    recipe = recipe.with_phases(update_model=update_model)
+    found = reconstructing.reconstruct(knowledge, recipe, 3, ("s",), policy=EnginePolicy("loop"))
+    (stage,) = recipe.phases
     work = Problem(build(seen.model), seen, training, stage).work
     assert work.steps == (4 if update_model == "unroll" else 1)
     for victim in range(2):
@@ -175,14 +175,14 @@ def test_no_recipe_changes_the_network_of_the_victim(
     seen = observe(LocalTraining("fedsgd", 1, 1, 1, 0.1, "eval"))
     knowledge = Knowledge(seen, ThreatModel("t"))
     recipe = recipes.build(name, {}, "faithful", 2, knowledge)
-    reconstructing.reconstruct(knowledge, recipe, 1, ("s",), policy=Policy("loop"))
+    reconstructing.reconstruct(knowledge, recipe, 1, ("s",), policy=EnginePolicy("loop"))
     assert [str(one) for one in built] == [str(build(seen.model))]
     assert "ReLU" in str(built[0])
 
 
 def test_the_truth_is_the_raw_image_whatever_the_client_trains_on() -> None:
     """The stage that seals the truth passes on what it drew, before any hook of a defense."""
-    tree = ast.parse((TESTS.parent / "src/gradsiege/federated/observe.py").read_text())
+    tree = ast.parse((TESTS.parent / "src/gradsiege/stages/observe.py").read_text())
     stage = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "observe")
     bound = [
         target
@@ -234,7 +234,7 @@ def test_the_loop_reads_no_number_from_the_device_between_its_trace_points(
 ) -> None:
     seen = observe(LocalTraining("fedsgd", 1, 1, 1, 0.1, "eval"))
     knowledge = Knowledge(seen, ThreatModel("t"))
-    (stage,) = recipes.build("inverting_gradients", {}, "faithful", 400, knowledge).stages
+    (stage,) = recipes.build("inverting_gradients", {}, "faithful", 400, knowledge).phases
     assert seen.training is not None
     assert seen.labels is not None
     problem = Problem(build(seen.model), seen, seen.training, replace(stage, patience=patience))

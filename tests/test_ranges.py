@@ -11,19 +11,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gradsiege import catalogue, ranges
-from gradsiege.analysis.claims import Claim, Point, Selector
+from gradsiege import catalogue, documents, ranges
+from gradsiege.analysis.claims.claim import Claim, Point, Selector
 from gradsiege.errors import StudyError
-from gradsiege.ranges import (
-    AtMost,
-    Checked,
-    Count,
-    MultipleOf,
-    Probability,
-    Range,
-    Share,
-    fitted,
-)
+from gradsiege.ranges import AtMost, Checked, Count, MultipleOf, Probability, Range, Share, fitted
 from gradsiege.study import Study, load, parse
 from gradsiege.study import sections as study_sections
 
@@ -38,7 +29,7 @@ SECTIONS = [
     *(
         found
         for found in vars(study_sections).values()
-        if isinstance(found, type) and issubclass(found, study_sections.Section)
+        if isinstance(found, type) and issubclass(found, documents.Section)
     ),
     Study,
     Claim,
@@ -267,7 +258,7 @@ def test_every_share_is_taken(value: float) -> None:
 
 
 def test_the_schema_tells_editors_both_ends() -> None:
-    from gradsiege.schema import schema
+    from gradsiege.study.schema import schema
 
     size = schema()["$defs"]["Dataset"]["properties"]["size"]
     assert (size["minimum"], size["maximum"]) == (16, 512)

@@ -16,8 +16,8 @@ from torch import Tensor
 
 import gradsiege
 from gradsiege import artifacts, cli
-from gradsiege.cells import FIELDS, cells, upstream
 from gradsiege.images import load_images
+from gradsiege.pipeline.cells import FIELDS, cells, upstream
 from gradsiege.protocol.observation import load_observation, load_truth
 from gradsiege.protocol.threat_model import ThreatModel, strip
 from gradsiege.study import Study
@@ -26,6 +26,8 @@ Finished = tuple[Study, Path]
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(gradsiege.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
+STAGE = SOURCE / "stages" / "attack.py"
+ATTACKS = [path for path in MODULES if "attacks" in path.parts or path == STAGE]
 
 
 def names_in(path: Path) -> set[str]:
@@ -75,7 +77,7 @@ def test_the_contracts_of_import_linter_are_kept() -> None:
     assert "Attacks never reach the truth" in names
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if "attacks" in path.parts], ids=str)
+@pytest.mark.parametrize("path", ATTACKS, ids=str)
 def test_no_attack_mentions_the_truth(path: Path) -> None:
     found = names_in(path)
     assert not found & {"load_truth", "save_truth", "TRUTH", "truth"}
@@ -86,18 +88,18 @@ def test_no_attack_mentions_the_truth(path: Path) -> None:
 
 def test_only_the_scores_read_the_truth() -> None:
     readers = [path.relative_to(SOURCE) for path in MODULES if "load_truth" in names_in(path)]
-    assert readers == [Path("metrics/score.py")]
+    assert readers == [Path("stages/score.py")]
 
 
 def test_only_the_client_side_writes_the_truth() -> None:
     writers = [path.relative_to(SOURCE) for path in MODULES if "save_truth" in names_in(path)]
-    assert writers == [Path("federated/observe.py")]
+    assert writers == [Path("stages/observe.py")]
 
 
 def test_attacks_open_no_file_themselves() -> None:
     # The stage opens an observation and a prior; recipes, engine and labels see tensors alone.
-    for path in MODULES:
-        if "attacks" in path.parts and path.name != "attack.py":
+    for path in ATTACKS:
+        if path != STAGE:
             found = names_in(path)
             assert not found & {
                 "open",
@@ -244,7 +246,9 @@ def test_a_stripped_observation_reveals_its_labels_only_through_the_update(
     lied = replace(seen, labels=(seen.labels + 1) % 10)
     threat = ThreatModel("x", labels="inferred")
     first, second = strip(seen, threat), strip(lied, threat)
-    assert rules.infer(first.update, first.images).equal(rules.infer(second.update, second.images))
+    assert rules.infer(first.update, first.images_per_client).equal(
+        rules.infer(second.update, second.images_per_client)
+    )
     assert vars(first).keys() == vars(second).keys()
     assert first.labels is second.labels is None
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from gradsiege.inspection.status import DONE, Status, survey
+from gradsiege.pipeline.status import DONE, Status, survey
 from gradsiege.study import load
 
 KEPT = Path(__file__).parent

@@ -1,6 +1,6 @@
 """What can stand in a study file, read from the sources of the methods themselves.
 
-A method is one module in the folder of its kind. It declares, as plain literals, ``VERSION`` (raised when
+A method is one module in a folder of its kind, or a package there. It declares, as plain literals, ``VERSION`` (raised when
 its science changes), optionally ``ARMS``, ``REQUIRES`` and ``USES`` (what a threat model may grant and need not), what it asks of the
 side of an image (``SIDE_MULTIPLE``: a number, or the parameter that holds it; ``SIDE_LEAST``) and of the number of images that it
 learns from (``LEAST_IMAGES``), and a dataclass ``Parameters`` whose annotations are ranges (`gradsiege.ranges`). A module of counters
@@ -21,17 +21,29 @@ from typing import Annotated, Any, Literal
 from gradsiege import ranges
 from gradsiege.errors import StudyError, nearest
 
-KINDS = {
-    "datasets": "datasets",
-    "models": "models",
-    "priors": "priors",
-    "defenses": "defenses",
-    "attacks": "attacks/recipes",
-    "counters": "attacks/counters",
-    "figures": "figures",
+SECTIONS = {
+    "dataset": "datasets",
+    "model": "models",
+    "defense": "defenses",
+    "protocol": "protocols",
+    "threat_model": "threat_models",
+    "attack": "attacks",
+    "prior": "priors",
+}
+
+# By kind, the folders of its methods.
+KINDS: dict[str, tuple[str, ...]] = {
+    "datasets": ("datasets",),
+    "models": ("models",),
+    "priors": ("priors",),
+    "defenses": ("defenses",),
+    "attacks": ("attacks/recipes",),
+    "counters": ("attacks/counters",),
+    "figures": ("report/figures", "report/tables"),
 }
 SCALARS: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
 REQUIRED = object()
+HERE = Path(__file__).parent
 # Bases of the dataclasses whose fields are parameters.
 BASES = ("Defense", "Attack", "Checked")
 LITERALS = ("VERSION", "ARMS", "REQUIRES", "USES", "SIDE_MULTIPLE", "SIDE_LEAST", "LEAST_IMAGES")
@@ -43,6 +55,7 @@ class Entry:
 
     kind: str
     name: str
+    folder: str
     version: int
     summary: str
     arms: tuple[str, ...] = ("faithful",)
@@ -57,7 +70,7 @@ class Entry:
     @property
     def module(self) -> str:
         """Dotted name of the module that implements the method."""
-        return f"gradsiege.{KINDS[self.kind].replace('/', '.')}.{self.name.partition('.')[0]}"
+        return f"gradsiege.{self.folder.replace('/', '.')}.{self.name.partition('.')[0]}"
 
     def validate(self, given: dict[str, Any], place: str) -> dict[str, Any]:
         """Return all parameters with defaults filled in, or say which key or value is wrong."""
@@ -162,6 +175,17 @@ def _literals(body: list[ast.stmt]) -> dict[str, Any]:
     return found
 
 
+def _name(path: Path) -> str:
+    """Return the name of a module or, of an `__init__`, that of its package."""
+    return path.parent.name if path.stem == "__init__" else path.stem
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the modules of a folder and the `__init__` of its packages."""
+    modules = (path for path in folder.glob("*.py") if path.stem != "__init__")
+    return [*modules, *folder.glob("*/__init__.py")]
+
+
 def _read(kind: str, path: Path) -> Entry | None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     literals = _literals(tree.body)
@@ -171,7 +195,8 @@ def _read(kind: str, path: Path) -> Entry | None:
     method = _method(tree.body)
     return Entry(
         kind=kind,
-        name=path.stem,
+        name=_name(path),
+        folder=next((one for one in KINDS[kind] if HERE / one in path.parents), KINDS[kind][0]),
         version=literals["VERSION"],
         summary=summary,
         arms=tuple(literals.get("ARMS", ("faithful",))),
@@ -186,21 +211,21 @@ def _read(kind: str, path: Path) -> Entry | None:
 
 
 def _ideas(path: Path) -> list[Entry]:
-    """Return a counter for every public function of a module that returns an `Attempt`, ``<module>.<function>``."""
+    """Return a counter for every public function of a module that returns an `AttackPlan`, ``<module>.<function>``."""
     module = _read("counters", path)
     if module is None:
         return []
     return [
         replace(
             module,
-            name=f"{path.stem}.{statement.name}",
+            name=f"{module.name}.{statement.name}",
             summary=(ast.get_docstring(statement) or "").split("\n")[0],
         )
         for statement in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(statement, ast.FunctionDef)
         and not statement.name.startswith("_")
         and isinstance(statement.returns, ast.Name)
-        and statement.returns.id == "Attempt"
+        and statement.returns.id == "AttackPlan"
     ]
 
 
@@ -209,8 +234,7 @@ def entries(kind: str) -> dict[str, Entry]:
     """Return every method of a kind by name, in alphabetical order."""
     if kind not in KINDS:
         raise StudyError(f"unknown kind {kind!r}; {nearest(kind, list(KINDS))}")
-    folder = Path(__file__).parent / KINDS[kind]
-    paths = sorted(folder.glob("*.py"))
+    paths = sorted((path for one in KINDS[kind] for path in _files(HERE / one)), key=_name)
     if kind == "counters":
         return {entry.name: entry for path in paths for entry in _ideas(path)}
     read = (_read(kind, path) for path in paths)

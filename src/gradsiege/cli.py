@@ -19,7 +19,7 @@ from gradsiege.errors import (
 )
 
 if TYPE_CHECKING:
-    from gradsiege.jobs import Job
+    from gradsiege.pipeline.jobs import Job
     from gradsiege.study import Study
 
 EXIT_CODES = (
@@ -68,8 +68,8 @@ def _version(
 
 def _load(file: Path, root: Path = Path(), hash_all: bool = False) -> Study:
     """Read a study file, and what its sources list now; no verb changes what it reads."""
-    from gradsiege.cells import remember
-    from gradsiege.datasets.identity import identified
+    from gradsiege.pipeline.cells import remember
+    from gradsiege.pipeline.sources import identified
     from gradsiege.study import load
 
     return remember(identified(load(file), root, hash_all))
@@ -88,9 +88,9 @@ def _run(
     to: Path | None = None,
 ) -> None:
     """Run cells of one stage; what is heavy is loaded only when study and keys have proved right."""
-    from gradsiege import runner
-    from gradsiege.cells import Cell, parse_key
-    from gradsiege.jobs import Job
+    from gradsiege.pipeline import runner
+    from gradsiege.pipeline.cells import Cell, parse_key
+    from gradsiege.pipeline.jobs import Job
 
     study = _load(study_file, root)
     cells = [parse_key(stage, key, study) for key in keys]
@@ -159,28 +159,28 @@ def _stage(stage: str, module: str, help_text: str, example: str) -> None:
     app.command(stage, help=help_text, epilog=f"Example: `gradsiege {stage} {example}`")(verb)
 
 
-_stage("fetch", "gradsiege.datasets.fetch", "Prepare a data set and its role splits.", "photos")
+_stage("fetch", "gradsiege.stages.fetch", "Prepare a data set and its role splits.", "photos")
 _stage(
     "prior",
-    "gradsiege.priors.prior",
+    "gradsiege.stages.prior",
     "Train an attacker's prior on `aux`.",
     "photos/autoencoder/seed0",
 )
 _stage(
     "shadow",
-    "gradsiege.priors.shadow",
+    "gradsiege.stages.shadow",
     "Pretrain the defender's shadow generator on `public`.",
     "photos/seed0",
 )
 _stage(
     "federate",
-    "gradsiege.federated.federate",
+    "gradsiege.stages.federate",
     "Train with a defense; record utility; keep checkpoints.",
     "photos/convnet/tip/seed0",
 )
 _stage(
     "observe",
-    "gradsiege.federated.observe",
+    "gradsiege.stages.observe",
     "Run victims' client updates; write observation and sealed truth.",
     "photos/convnet/tip/untrained/fedsgd/seed0",
 )
@@ -224,10 +224,10 @@ def attack(
 
     def load_work() -> Callable[[Job], None]:
         from gradsiege.artifacts import read_header
-        from gradsiege.attacks.attack import attack as work
-        from gradsiege.attacks.attack import where_to_run
+        from gradsiege.attacks.device import where_to_run
         from gradsiege.federated.simulation import simulator
         from gradsiege.protocol.observation import OBSERVATION
+        from gradsiege.stages.attack import attack as work
 
         where_to_run(device, engine)
         if observation is not None:
@@ -239,7 +239,7 @@ def attack(
 
 _stage(
     "score",
-    "gradsiege.metrics.score",
+    "gradsiege.stages.score",
     "Score all attacks on one observation against the truth.",
     "photos/convnet/tip/untrained/fedsgd/seed0",
 )
@@ -254,7 +254,7 @@ def publish(
     root: RootOption = Path(),
 ) -> None:
     """Draw figures and tables, or the report, from stored scores."""
-    from gradsiege.figures.publish import publish as work
+    from gradsiege.stages.publish import publish as work
 
     for path in work(names, _load(study, root), root, study):
         typer.echo(str(path))
@@ -343,9 +343,10 @@ def download(
     ] = None,
 ) -> None:
     """Download public data sets, or the weights of LPIPS, with resume and checksums; the only verb that uses the network."""
-    from gradsiege.datasets.download import WEIGHTS, chosen, download_weights
-    from gradsiege.datasets.download import download as work
-    from gradsiege.datasets.supply import data_root
+    from gradsiege.datasets.sources.download import WEIGHTS, download_weights
+    from gradsiege.datasets.sources.download import download as work
+    from gradsiege.datasets.sources.supply import data_root
+    from gradsiege.study.downloads import chosen
 
     for name, parameters in chosen(names or [], _load(study) if study else None):
         weights = name == WEIGHTS

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradsiege import artifacts, places
+from gradsiege import artifacts
 from gradsiege.errors import MEND, ArtifactError
-from gradsiege.inspection.status import DAMAGED, DONE, MISSING, STALE, Status
 from gradsiege.inspection.verification import MOST, examine, verify
+from gradsiege.pipeline import places
+from gradsiege.pipeline.status import DAMAGED, DONE, MISSING, STALE, Status
 from gradsiege.sharing.programs import run, show
 from gradsiege.study import Study
 

@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gradsiege.analysis.equivalence import (
-    Equivalence,
-    tost,
-    tost_bootstrap,
-    tost_student,
-)
+from gradsiege.analysis.equivalence import Equivalence, tost, tost_bootstrap, tost_student
 from gradsiege.analysis.interval import Interval
 
 STUDIES = 2000

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gradsiege.analysis.comparison import compare_with_baseline, paired_differences
+from gradsiege.analysis.paired import compare_with_baseline, paired_differences
 from gradsiege.analysis.significance import holm
 from gradsiege.analysis.summary import CELL, METHOD, summarise
 from gradsiege.analysis.worst_case import worst_case

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from gradsiege import catalogue, defenses
 from gradsiege.attacks import reconstruct as reconstructing
-from gradsiege.attacks.engine.choice import Policy
-from gradsiege.attacks.engine.recipe import Knowledge
+from gradsiege.attacks.engine.autotune import EnginePolicy
+from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.defenses.base import Client
 from gradsiege.federated.client import run_client
 from gradsiege.models import ModelSpec, build
@@ -124,4 +124,4 @@ def defended() -> Stage:
 @pytest.fixture(autouse=True)
 def one_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines round differently, and a measurement may choose another one the next time: tests take one."""
-    monkeypatch.setattr(reconstructing, "Policy", partial(Policy, "loop"))
+    monkeypatch.setattr(reconstructing, "EnginePolicy", partial(EnginePolicy, "loop"))

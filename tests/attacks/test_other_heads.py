@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from gradsiege.attacks import counters, labels, recipes
-from gradsiege.attacks.counters.attempt import Attempt
 from gradsiege.attacks.counters.noise import estimated_deviation
-from gradsiege.attacks.engine.distances import squared_l2
-from gradsiege.attacks.engine.estimated_transforms import after
+from gradsiege.attacks.counters.plan import AttackPlan
+from gradsiege.attacks.objectives.distances import squared_l2
+from gradsiege.attacks.objectives.estimated_transforms import after
 from gradsiege.attacks.reconstruct import reconstruct
-from gradsiege.defenses.shadow_head import head_difference
+from gradsiege.defenses.shadow.head import head_difference
 from gradsiege.errors import StudyError
 from gradsiege.models import ModelSpec
 
@@ -59,8 +59,8 @@ def disclosed(scene: Any, defense: str) -> Any:
     return replace(scene, seen=replace(scene.seen, disclosure=stated))
 
 
-def attempt(scene: Any, name: str = "inverting_gradients") -> Attempt:
-    return Attempt(scene.knowledge, recipes.build(name, {}, "faithful", 1, scene.knowledge))
+def plan(scene: Any, name: str = "inverting_gradients") -> AttackPlan:
+    return AttackPlan(scene.knowledge, recipes.build(name, {}, "faithful", 1, scene.knowledge))
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -77,10 +77,10 @@ def test_soteria_masks_that_layer_and_its_counters_know(bias: bool, defended: Sc
     scene = defended("soteria", model="other", shape={"bias": bias})
     changed = [k for k, v in scene.clean.items() if not torch.equal(v, scene.seen.update[k])]
     assert changed == ["body.fc.weight"]
-    kept = counters.apply("soteria.drop_layer", attempt(scene)).update
+    kept = counters.apply("soteria.drop_layer", plan(scene)).update
     assert set(scene.clean) - set(kept) == {"body.fc.weight"}
     for change in (
-        counters.apply("soteria.estimated_mask", attempt(scene)).recipe.stages[0].distance,
+        counters.apply("soteria.estimated_mask", plan(scene)).recipe.phases[0].distance,
         after(squared_l2, "soteria", scene.knowledge),
     ):
         one = {name: value[0] for name, value in scene.clean.items()}
@@ -91,24 +91,24 @@ def test_precodes_bottleneck_goes_before_that_layer(defended: Scenes) -> None:
     scene = defended("precode", {"units": 5}, model="other", shape={}, victims=6)
     assert {"body.fc.bottleneck.encoder.weight", "body.fc.head.weight"} <= scene.clean.keys()
     assert torch.equal(labels.inferred(scene.seen), scene.labels)
-    informed = counters.apply("precode.drop_module", attempt(scene))
+    informed = counters.apply("precode.drop_module", plan(scene))
     assert set(informed.update) == {"body.features.weight", "body.features.bias"}
     assert torch.equal(informed.knowledge.observation.labels, scene.labels)
 
 
 def test_noise_is_estimated_from_that_layer(defended: Scenes) -> None:
     scene = defended("gaussian", {"sigma": 0.05}, model="other", shape={}, victims=3)
-    assert estimated_deviation(attempt(scene)).tolist() == pytest.approx([0.05] * 3, rel=0.15)
+    assert estimated_deviation(plan(scene)).tolist() == pytest.approx([0.05] * 3, rel=0.15)
 
 
 def test_its_input_is_revealed_by_its_bias_and_without_one_the_term_is_zero(
     defended: Scenes,
 ) -> None:
     scene = disclosed(defended("none", model="other", shape={}), "tip")
-    assert counters.apply("tip.head_features", attempt(scene)).recipe.stages[0].regularizers[1:]
+    assert counters.apply("tip.head_features", plan(scene)).recipe.phases[0].regularizers[1:]
     for bias in (True, False):
         scene = defended("none", model="other", shape={"bias": bias})
-        recipe = attempt(scene, "modern_inverting_gradients").recipe
+        recipe = plan(scene, "modern_inverting_gradients").recipe
         found = reconstruct(scene.knowledge, recipe, 1, ("s",))
         assert torch.isfinite(found.matching_loss).all()
 
@@ -123,7 +123,7 @@ def test_counters_that_read_a_bias_say_so_where_there_is_none(
     scene = defended("none", model="other", shape={"bias": False})
     scene = disclosed(scene, counter.partition(".")[0])
     with pytest.raises(StudyError, match=f"{counter} reads the bias of the last layer"):
-        counters.apply(counter, attempt(scene))
+        counters.apply(counter, plan(scene))
 
 
 @pytest.mark.parametrize("bias", [True, False])

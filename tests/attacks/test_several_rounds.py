@@ -14,22 +14,18 @@ import torch
 from gradsiege import artifacts, defenses
 from gradsiege.attacks import several_rounds
 from gradsiege.attacks.counters import dp_sgd, gaussian, laplace, shadow
-from gradsiege.attacks.counters.attempt import Attempt
-from gradsiege.attacks.engine.choice import Policy
-from gradsiege.attacks.engine.recipe import Knowledge
+from gradsiege.attacks.counters.plan import AttackPlan
+from gradsiege.attacks.engine.autotune import EnginePolicy
+from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.recipes import build
 from gradsiege.attacks.reconstruct import reconstruct
-from gradsiege.cells import attack_cells, cells, digest, settings
 from gradsiege.defenses.base import Client
 from gradsiege.errors import StudyError, ThreatModelError
 from gradsiege.federated.later_rounds import later_rounds, progress_of
 from gradsiege.models import build as build_model
+from gradsiege.pipeline.cells import attack_cells, cells, digest, settings
 from gradsiege.protocol.local_update import local_update
-from gradsiege.protocol.observation import (
-    Observation,
-    load_observation,
-    save_observation,
-)
+from gradsiege.protocol.observation import Observation, load_observation, save_observation
 from gradsiege.protocol.threat_model import ThreatModel, strip
 from gradsiege.study import Study, parse
 
@@ -54,25 +50,25 @@ def followed(scene: Any, name: str, parameters: dict[str, Any], count: int) -> O
     return replace(seen, later=later, progress=progress_of(clients[0], count))
 
 
-def attempts(seen: Observation, iterations: int = 5, **settings: float) -> list[Attempt]:
+def plans(seen: Observation, iterations: int = 5, **settings: float) -> list[AttackPlan]:
     found = []
     for one in several_rounds.seen_by(seen, "joint"):
         knowledge = Knowledge(one, GRANTED)
         recipe = build(
             "inverting_gradients", SETTINGS | settings, "faithful", iterations, knowledge
         )
-        found.append(Attempt(knowledge, recipe).with_labels())
+        found.append(AttackPlan(knowledge, recipe).with_labels())
     return found
 
 
-def run(rounds: list[Attempt]) -> Any:
+def run(rounds: list[AttackPlan]) -> Any:
     first, *later = rounds
     return reconstruct(
         first.knowledge,
         first.recipe,
         1,
         ("s",),
-        policy=Policy("factored"),
+        policy=EnginePolicy("factored"),
         later=[(one.knowledge, one.recipe) for one in later],
     )
 
@@ -119,12 +115,12 @@ def test_likelihoods_know_what_averaging_leaves_of_the_noise(defended: Scenes) -
         ("laplace", laplace.likelihood, "scale"),
     ):
         scene = defended(name, {key: 0.3})
-        (start,) = attempts(scene.seen)
-        stage = idea(replace(start, averaged=4)).recipe.stages[0]
+        (start,) = plans(scene.seen)
+        stage = idea(replace(start, averaged=4)).recipe.phases[0]
         wide = math.sqrt(2) if key == "scale" else 1.0
         assert stage.distance.deviation == pytest.approx(0.3 * wide / 2)
     scene = defended("dp_sgd", {})
-    (start,) = attempts(scene.seen)
+    (start,) = plans(scene.seen)
     one, four = (dp_sgd.deviation(replace(start, averaged=n)) for n in (1, 4))
     assert four == pytest.approx(one / 2)
 
@@ -163,7 +159,7 @@ def test_rounds_that_are_not_granted_are_stripped(
 
 def test_the_joint_objective_is_the_mean_over_rounds(defended: Scenes) -> None:
     scene = defended("gaussian", {"sigma": 0.2})
-    rounds = attempts(followed(scene, "gaussian", {"sigma": 0.2}, 2), 0)
+    rounds = plans(followed(scene, "gaussian", {"sigma": 0.2}, 2), 0)
     single = torch.stack([run([one]).matching_loss for one in rounds])
     assert single.std(0).min() > 1e-4
     torch.testing.assert_close(run(rounds).matching_loss, single.mean(0))
@@ -171,13 +167,13 @@ def test_the_joint_objective_is_the_mean_over_rounds(defended: Scenes) -> None:
 
 def test_four_noisy_rounds_show_more_than_one(defended: Scenes) -> None:
     scene = defended("gaussian", {"sigma": 0.1})
-    rounds = attempts(followed(scene, "gaussian", {"sigma": 0.1}, 3), 60, total_variation=0.1)
+    rounds = plans(followed(scene, "gaussian", {"sigma": 0.1}, 3), 60, total_variation=0.1)
     errors = [(run(chosen).images - scene.truth).square().mean() for chosen in (rounds[:1], rounds)]
     assert errors[1] < 0.9 * errors[0]
 
 
 def test_most_rounds_decide_the_label(defended: Scenes) -> None:
-    rounds = attempts(followed(defended("none"), "none", {}, 2))
+    rounds = plans(followed(defended("none"), "none", {}, 2))
     for one, said in zip(range(3), (4, 8, 8), strict=True):
         seen = rounds[one].knowledge.observation
         told = replace(seen, labels=torch.full((2, 1), said))
@@ -213,19 +209,19 @@ class TestShadow:
         ]
         return rounds, pattern, noisy
 
-    def attempts(self, rounds: list[Observation], iterations: int) -> list[Attempt]:
+    def plans(self, rounds: list[Observation], iterations: int) -> list[AttackPlan]:
         found = []
         for seen in rounds:
             knowledge = Knowledge(seen, GRANTED)
             recipe = build("inverting_gradients", SETTINGS, "faithful", iterations, knowledge)
-            found.append(Attempt(knowledge, recipe).with_labels())
+            found.append(AttackPlan(knowledge, recipe).with_labels())
         return found
 
     def test_the_extrapolation_is_exact_in_the_noiseless_limit(self, defended: Scenes) -> None:
         scene = defended("none").double()
         rounds, pattern, noisy = self.planted(scene)
-        informed = [shadow.two_round_extrapolation(one) for one in self.attempts(rounds, 1)]
-        spaces = [one.recipe.stages[0].space for one in informed]
+        informed = [shadow.two_round_extrapolation(one) for one in self.plans(rounds, 1)]
+        spaces = [one.recipe.phases[0].space for one in informed]
         mean, deviation = 0.5, 0.25
         clean = 0.5 * scene.truth[0]
         x = {"x": (clean - mean) / deviation, shadow.NOISE: pattern[:, :1] / deviation}
@@ -243,11 +239,11 @@ class TestShadow:
                 model, seen.parameters, seen.buffers, own, scene.labels[0], seen.training
             )
             observed = {name: value[0] for name, value in one.update.items()}
-            assert float(one.recipe.stages[0].distance(update, observed)) < 1e-12
+            assert float(one.recipe.phases[0].distance(update, observed)) < 1e-12
 
     def test_two_rounds_take_out_what_denoising_one_cannot(self, defended: Scenes) -> None:
         rounds, _, _ = self.planted(scene := defended("none", shape={"width": 32}))
-        first, *_ = starts = self.attempts(rounds, 120)
+        first, *_ = starts = self.plans(rounds, 120)
         told = shadow.denoise(first)
         joint = [shadow.two_round_extrapolation(one) for one in starts]
         clean = 0.5 * scene.truth
@@ -256,7 +252,7 @@ class TestShadow:
 
     def test_a_single_round_is_refused(self, defended: Scenes) -> None:
         rounds, _, _ = self.planted(defended("none"))
-        (start,) = self.attempts([replace(rounds[0], progress=())], 1)
+        (start,) = self.plans([replace(rounds[0], progress=())], 1)
         with pytest.raises(ThreatModelError, match="rounds: joint"):
             shadow.two_round_extrapolation(start)
 

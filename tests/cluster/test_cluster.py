@@ -23,8 +23,8 @@ from typing import Any
 
 import pytest
 
-from gradsiege import runner
-from gradsiege.cells import digest, parse_key
+from gradsiege.pipeline import runner
+from gradsiege.pipeline.cells import digest, parse_key
 from gradsiege.study import load
 
 ROOT = Path(__file__).resolve().parents[2]

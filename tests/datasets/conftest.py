@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 
 from gradsiege.datasets import prepare
-from gradsiege.datasets.splits import Prepared
+from gradsiege.datasets.preparation.splits import Prepared
 
 COUNTS = {
     "photos": {"train": 200, "test": 100, "aux": 150, "public": 100, "tune": 16, "victims": 32},

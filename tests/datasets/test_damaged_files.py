@@ -16,10 +16,11 @@ import pytest
 from PIL import Image
 from published import SMALL, listed, noise, picture, publish, table
 
-from gradsiege.datasets import PUBLIC, SUPPLIED, prepare, supply
+from gradsiege.datasets import PUBLIC, SUPPLIED, prepare
 from gradsiege.datasets.formats import archives, pictures
 from gradsiege.datasets.formats.idx import read_idx
-from gradsiege.datasets.listing import Listing
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.sources import supply
 from gradsiege.errors import ArtifactError, MissingError, StudyError
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from gradsiege.datasets import EMBEDDED, NAMES, prepare
-from gradsiege.datasets.splits import CYCLING_ROLES, ROLES, Prepared, Split
+from gradsiege.datasets.preparation.splits import CYCLING_ROLES, ROLES, Prepared, Split
 
 Build = Callable[..., Prepared]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from gradsiege.datasets import prepare
-from gradsiege.datasets.packaged import packaged_file
-from gradsiege.datasets.splits import even_quota
+from gradsiege.datasets.preparation.splits import even_quota
+from gradsiege.datasets.sources.packaged import packaged_file
 
 
 def test_unknown_name_suggests_the_nearest() -> None:

@@ -14,9 +14,9 @@ from resident import needs_linux, resident
 
 from gradsiege.datasets import prepare
 from gradsiege.datasets.formats import pictures
-from gradsiege.datasets.listing import Listing, deal, splits_of
-from gradsiege.datasets.mapped import mapped_bytes
-from gradsiege.datasets.splits import DEALING_ORDER, Bytes, Integers
+from gradsiege.datasets.preparation.listing import Listing, deal, splits_of
+from gradsiege.datasets.preparation.mapped import mapped_bytes
+from gradsiege.datasets.preparation.splits import DEALING_ORDER, Bytes, Integers
 from gradsiege.errors import refused_by_machine
 
 

@@ -15,9 +15,10 @@ from published import publish
 
 from gradsiege import pretrained
 from gradsiege.cli import main
-from gradsiege.datasets import PUBLIC, download, prepare, supply
+from gradsiege.datasets import PUBLIC, prepare
+from gradsiege.datasets.sources import download, supply
 from gradsiege.errors import ArtifactError, MissingError, StudyError
-from gradsiege.study import parse
+from gradsiege.study import downloads, parse
 
 CONTENT = bytes(range(256)) * 40
 
@@ -184,16 +185,16 @@ def test_the_verb_gets_a_data_set_that_can_then_be_prepared(
 
 
 def test_what_can_be_chosen(tiny_raw: dict[str, object]) -> None:
-    assert download.chosen(["cifar10"], None) == [("cifar10", {})]
+    assert downloads.chosen(["cifar10"], None) == [("cifar10", {})]
     counts = tiny_raw["datasets"][0]["counts"]
     own = {"name": "medmnist_blood", "parameters": {"resolution": 64}, "size": 64, "counts": counts}
     tiny_raw["datasets"].append(own)
-    ((name, parameters),) = download.chosen([], parse(tiny_raw))
+    ((name, parameters),) = downloads.chosen([], parse(tiny_raw))
     assert supply.files_of(name, parameters)[0].path == "bloodmnist_64.npz"
     with pytest.raises(StudyError, match="'imagenet' is no public data set"):
-        download.chosen(["imagenet"], None)
+        downloads.chosen(["imagenet"], None)
     with pytest.raises(StudyError, match="nothing to download"):
-        download.chosen([], None)
+        downloads.chosen([], None)
     with pytest.raises(MissingError, match=r"cannot be downloaded by this program\. Register at"):
         download.download("imagenet", {}, Path())
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from published import SMALL, listed, picture, publish
 
-from gradsiege.datasets import prepare, supply
-from gradsiege.datasets.listing import Listing
+from gradsiege.datasets import prepare
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.sources import supply
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from published import picture
 
-from gradsiege.datasets import prepare, supply
+from gradsiege.datasets import prepare
+from gradsiege.datasets.sources import supply
 
 TEXT = (Path(__file__).parents[2] / "data/README.md").read_text()
 COUNTS = {"train": 4, "test": 4, "aux": 2, "victims": 2}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from published import listed, picture, publish, table
 
-from gradsiege.datasets import supply
-from gradsiege.datasets.listing import Listing
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.sources import supply
 
 HEAD = ("path", "label", "group", "part")
 

@@ -9,7 +9,7 @@ import pytest
 
 from gradsiege.datasets import prepare
 from gradsiege.datasets.phantom import CLASSES, radiograph
-from gradsiege.datasets.splits import Prepared, stream
+from gradsiege.datasets.preparation.splits import Prepared, stream
 
 Build = Callable[..., Prepared]
 

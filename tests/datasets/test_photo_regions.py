@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from gradsiege.datasets import prepare
-from gradsiege.datasets.crops import (
+from gradsiege.datasets.photos import SOURCES
+from gradsiege.datasets.photos import load as read_photograph
+from gradsiege.datasets.preparation.crops import (
     CELLS,
     GRID,
     Crops,
@@ -25,10 +27,8 @@ from gradsiege.datasets.crops import (
     quarters,
     summed_areas,
 )
-from gradsiege.datasets.photos import SOURCES
-from gradsiege.datasets.photos import load as read_photograph
-from gradsiege.datasets.resample import square
-from gradsiege.datasets.splits import Prepared, stream
+from gradsiege.datasets.preparation.resample import square
+from gradsiege.datasets.preparation.splits import Prepared, stream
 
 Build = Callable[..., Prepared]
 

@@ -13,9 +13,10 @@ import pytest
 from published import SMALL, WRITERS, listed, publish, table
 
 from gradsiege.catalogue import entries
-from gradsiege.datasets import PUBLIC, SUPPLIED, fashion_mnist, prepare, supply
-from gradsiege.datasets.resample import middle, square
-from gradsiege.datasets.splits import Prepared
+from gradsiege.datasets import PUBLIC, SUPPLIED, fashion_mnist, prepare
+from gradsiege.datasets.preparation.resample import middle, square
+from gradsiege.datasets.preparation.splits import Prepared
+from gradsiege.datasets.sources import supply
 from gradsiege.errors import ArtifactError
 
 # Seconds since the epoch: when the published files of Fashion-MNIST were packed.

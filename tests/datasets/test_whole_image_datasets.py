@@ -10,8 +10,8 @@ import pytest
 from gradsiege.datasets import prepare
 from gradsiege.datasets.digits import load as load_digits
 from gradsiege.datasets.faces import load as load_faces
-from gradsiege.datasets.resample import square
-from gradsiege.datasets.splits import Prepared, first_occurrences
+from gradsiege.datasets.preparation.resample import square
+from gradsiege.datasets.preparation.splits import Prepared, first_occurrences
 
 Build = Callable[..., Prepared]
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from gradsiege import defenses
-from gradsiege.cells import cells
 from gradsiege.defenses.base import Client
 from gradsiege.federated.client import run_client
 from gradsiege.models import build
 from gradsiege.models.bottleneck import divergence, sampled
+from gradsiege.pipeline.cells import cells
 from gradsiege.protocol.checkpoint import load_checkpoint
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.observation import load_observation

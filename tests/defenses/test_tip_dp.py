@@ -6,7 +6,7 @@ import torch
 
 from gradsiege import defenses
 from gradsiege.defenses.base import Client
-from gradsiege.defenses.tip_noise import noise_scale
+from gradsiege.defenses.tip.noise import noise_scale
 from gradsiege.federated.client import run_client
 from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import LocalTraining, Tensors, norm, split_state

@@ -14,7 +14,7 @@ import pytest
 from faults import COMMANDS, Place, SmallDisk
 from workspaces import clone, finished, shareable, workspace
 
-from gradsiege.cells import cells
+from gradsiege.pipeline.cells import cells
 from gradsiege.study import load
 
 __all__ = ["clone", "finished", "shareable", "workspace"]
@@ -24,9 +24,9 @@ LOADED = (
     "matplotlib.backends.backend_svg", "matplotlib.backends.backend_agg", "fontTools.subset",
 )  # fmt: skip
 OWN = (
-    "datasets.fetch", "datasets.digits", "priors.prior", "priors.autoencoder", "priors.shadow", "priors.shadow_generator",
-    "federated.federate", "federated.observe", "federated.simulation", "attacks.attack", "attacks.recipes.gi_pip", "metrics.score",
-    "metrics.perceptual", "figures.publish", "figures.report", "inspection", "defenses.shadow", "defenses.gaussian",
+    "stages.fetch", "datasets.digits", "stages.prior", "priors.autoencoder", "stages.shadow", "priors.shadow_generator",
+    "stages.federate", "stages.observe", "federated.simulation", "stages.attack", "attacks.recipes.gi_pip", "stages.score",
+    "metrics.perceptual", "stages.publish", "report.page.page", "inspection", "defenses.shadow", "defenses.gaussian",
 )  # fmt: skip
 
 

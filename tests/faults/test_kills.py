@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from faults import COMMANDS, Change, Place, save_often, slow_disk, very_slow_disk
 
-from gradsiege.cells import digest, parse_key
-from gradsiege.places import draft_of
-from gradsiege.runner import DEATHS
+from gradsiege.pipeline.cells import digest, parse_key
+from gradsiege.pipeline.places import draft_of
+from gradsiege.pipeline.runner import DEATHS
 from gradsiege.study import load
 
 # Kills of each stage; there are eight, and the shards.

@@ -15,13 +15,13 @@ from PIL import Image
 from published import noise
 
 from gradsiege import artifacts
-from gradsiege.cells import Cell
-from gradsiege.datasets import supply
+from gradsiege.datasets.sources import supply
 from gradsiege.errors import ArtifactError
-from gradsiege.federated.federate import _set_normalisation
 from gradsiege.images import StoredImages
 from gradsiege.models import ModelSpec, build
+from gradsiege.pipeline.cells import Cell
 from gradsiege.protocol.checkpoint import load_checkpoint
+from gradsiege.stages.federate import _set_normalisation
 from gradsiege.study import load
 
 COUNTS = {"train": 16, "test": 6, "aux": 6, "public": 4, "tune": 2, "victims": 4}

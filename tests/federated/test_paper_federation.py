@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradsiege.cells import cells
 from gradsiege.errors import StudyError
-from gradsiege.federated import federate as federate_module
 from gradsiege.federated.partition import sizes
-from gradsiege.jobs import Job
+from gradsiege.pipeline.cells import cells
+from gradsiege.pipeline.jobs import Job
 from gradsiege.protocol.local_update import LocalTraining
+from gradsiege.stages import federate as federate_module
 from gradsiege.study import Study, load, parse
 
 PAPER = [8, 32, 128, 512, 8, 32, 128, 512, 1]

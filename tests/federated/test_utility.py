@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradsiege import artifacts
-from gradsiege.cells import cells
 from gradsiege.errors import StoppedEarlyError
-from gradsiege.federated.federate import federate
 from gradsiege.federated.server import macro_f1, micro_f1
-from gradsiege.figures.load import load_study
-from gradsiege.jobs import Job
+from gradsiege.pipeline.cells import cells
+from gradsiege.pipeline.jobs import Job
+from gradsiege.report.load import load_study
+from gradsiege.stages.federate import federate
 from gradsiege.study import Study
 
 Finished = tuple[Study, Path]

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gradsiege.analysis.ledger import FILE, load
-from gradsiege.figures.load import load_study
 from gradsiege.inspection import claims
+from gradsiege.report.load import load_study
 from gradsiege.study import Study
+from gradsiege.study.ledger import FILE, load
 
 Finished = tuple[Study, Path]
 Verb = Callable[..., int]

@@ -15,7 +15,7 @@ import pytest
 from rocrate.rocrate import ROCrate
 
 from gradsiege import artifacts
-from gradsiege.cells import cells
+from gradsiege.pipeline.cells import cells
 from gradsiege.study import Study
 
 Finished = tuple[Study, Path]

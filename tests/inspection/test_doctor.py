@@ -12,7 +12,7 @@ import pytest
 from published import publish
 
 from gradsiege import artifacts, pretrained
-from gradsiege.datasets import supply
+from gradsiege.datasets.sources import supply
 from gradsiege.inspection import checkup, doctor
 from gradsiege.pretrained import Published
 from gradsiege.study import Study, parse

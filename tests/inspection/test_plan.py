@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from gradsiege import artifacts
-from gradsiege.cells import cells
 from gradsiege.inspection import plan
 from gradsiege.inspection.planning import work
+from gradsiege.pipeline.cells import cells
 from gradsiege.study import Study, parse
 
 Finished = tuple[Study, Path]
@@ -153,7 +153,7 @@ def test_a_counter_that_needs_more_than_the_disclosure_is_announced(
 
 
 def test_units_of_work(tiny: Study) -> None:
-    from gradsiege.cells import settings
+    from gradsiege.pipeline.cells import settings
 
     attack = settings(cells(tiny)["attack"][0], tiny)
     kind, units = work("attack", attack, updates=2)

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from gradsiege import artifacts
-from gradsiege.cells import Cell, cells, parse_key
-from gradsiege.datasets import supply
+from gradsiege.datasets.sources import supply
 from gradsiege.inspection import verify
+from gradsiege.pipeline import absent_data
+from gradsiege.pipeline.cells import Cell, cells, parse_key
 from gradsiege.study import Study, parse
 
 Finished = tuple[Study, Path]
@@ -238,7 +239,7 @@ def test_only_attacks_whose_prior_lacks_data_are_absent_elsewhere(
     tiny_raw["datasets"].append(added)
     tiny_raw["priors"][0]["dataset"] = "image_folder"
     study = parse(tiny_raw)
-    absent = supply.absent(study, tmp_path)
+    absent = absent_data.absent(study, tmp_path)
     digits = [cell for found in cells(study).values() for cell in found if cell.dataset == "digits"]
-    waiting = {cell for cell in digits if supply.waits_for(cell, study, absent)}
+    waiting = {cell for cell in digits if absent_data.waits_for(cell, study, absent)}
     assert waiting == {cell for cell in digits if cell.attack == "gi_pip"}

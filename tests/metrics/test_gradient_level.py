@@ -8,9 +8,9 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from gradsiege.attacks.counters.attempt import kept_channels
+from gradsiege.attacks.counters.plan import kept_channels
 from gradsiege.attacks.counters.tip import channel_norms, flagged
-from gradsiege.federated.explain import products
+from gradsiege.federated.diagnostics import products
 from gradsiege.metrics.gradient_level import area_under_roc, cosine, gradient_level
 from gradsiege.protocol.local_update import Tensors
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from trunks import as_torchvision
 
 from gradsiege import pretrained
-from gradsiege.metrics import score
+from gradsiege.metrics import measurement
 from gradsiege.metrics.absent import Absent
 from gradsiege.metrics.deep_features import DeepFeatures
 from gradsiege.metrics.perceptual import lpips
@@ -114,9 +114,9 @@ def test_a_scene_embeds_its_gallery_once(
 
     monkeypatch.setattr(DeepFeatures, "embedding", counted)
     truths = gallery[:2, None]
-    scene = score.Scene(truths, torch.zeros(2, 1, dtype=torch.int64), gallery)
+    scene = measurement.Scene(truths, torch.zeros(2, 1, dtype=torch.int64), gallery)
     for images in (truths, disturbed(truths)):
-        measured = score.measure(images, scene)
+        measured = measurement.measure(images, scene)
         assert measured.perceptual_ranks is not None
     assert seen.count(GALLERY) == 1
     assert set(seen) == {2, GALLERY}

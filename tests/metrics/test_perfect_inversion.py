@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from gradsiege import artifacts
-from gradsiege.cells import cells
 from gradsiege.defenses.base import Client, Defense
-from gradsiege.federated import observe as observe_module
+from gradsiege.pipeline.cells import cells
 from gradsiege.protocol.local_update import Step
 from gradsiege.protocol.observation import load_observation, load_truth
+from gradsiege.stages import observe as observe_module
 from gradsiege.study import Study, load
 
 Finished = tuple[Study, Path]

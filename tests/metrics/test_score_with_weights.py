@@ -10,7 +10,7 @@ import pytest
 from trunks import as_torchvision
 
 from gradsiege import artifacts, pretrained
-from gradsiege.cells import cells
+from gradsiege.pipeline.cells import cells
 from gradsiege.study import Study
 
 Finished = tuple[Study, Path]

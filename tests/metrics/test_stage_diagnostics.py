@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from gradsiege import artifacts
-from gradsiege.cells import cells
 from gradsiege.metrics.stages import last_and_best_psnr, psnr_by_stage
+from gradsiege.pipeline.cells import cells
 from gradsiege.protocol.observation import load_truth
 from gradsiege.protocol.reconstruction import load_reconstruction, save_reconstruction
 from gradsiege.study import Study

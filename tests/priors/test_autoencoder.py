@@ -2,7 +2,7 @@
 
 import torch
 
-from gradsiege.attacks.engine.regularizers import Candidate, anomaly_score
+from gradsiege.attacks.objectives.regularizers import Candidate, anomaly_score
 from gradsiege.priors import autoencoder
 
 torch.set_num_threads(1)

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from gradsiege.errors import GradSiegeError, MissingError, StudyError
 from gradsiege.priors import biggan, published_weights
 from gradsiege.priors.biggan import Attention, BigGAN, Block, Parameters, load, train
-from gradsiege.priors.biggan_weights import converted
+from gradsiege.priors.biggan.weights import converted
 
 torch.set_num_threads(1)
 Tensors = dict[str, torch.Tensor]

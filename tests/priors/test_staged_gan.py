@@ -9,10 +9,11 @@ from trunks import as_torchvision
 
 from gradsiege import pretrained
 from gradsiege.models.layers import initialize
-from gradsiege.priors import augmentation, generator_quality, staged_gan
-from gradsiege.priors.discriminator import SpectralConv2d, class_spread
-from gradsiege.priors.staged_gan import Parameters, load, train
-from gradsiege.priors.staged_generator import Staged, StagedGenerator, from_weights
+from gradsiege.priors import staged_gan
+from gradsiege.priors.staged_gan import Parameters, augmentation, load, train
+from gradsiege.priors.staged_gan import quality as generator_quality
+from gradsiege.priors.staged_gan.discriminator import SpectralConv2d, class_spread
+from gradsiege.priors.staged_gan.generator import Staged, StagedGenerator, from_weights
 
 torch.set_num_threads(1)
 TOY = Parameters(

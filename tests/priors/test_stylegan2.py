@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from scipy import signal
 
-from gradsiege.attacks.engine.feature_spaces import CHANGE, Features, feature_shapes
-from gradsiege.attacks.engine.generator_spaces import LATENT, LatentCodes
 from gradsiege.attacks.recipes import gifd
+from gradsiege.attacks.spaces.features import CHANGE, Features, feature_shapes
+from gradsiege.attacks.spaces.generator import LATENT, LatentCodes
 from gradsiege.priors import published_weights
 from gradsiege.priors.stylegan2 import Parameters, StyleGAN2, channels_of, load, train
-from gradsiege.priors.stylegan2_layers import Modulated, upsample_filter
-from gradsiege.priors.stylegan2_weights import converted, mapped
+from gradsiege.priors.stylegan2.layers import Modulated, upsample_filter
+from gradsiege.priors.stylegan2.weights import converted, mapped
 
 torch.set_num_threads(1)
 

@@ -16,7 +16,7 @@ def observation() -> Observation:
         parameters={},
         buffers={},
         update={"head.weight": torch.zeros(2, 10, 4)},
-        images=1,
+        images_per_client=1,
         training=LocalTraining("fedsgd", 1, 1, 1, 0.1, "eval"),
         disclosure={"defense": "gaussian", "sigma": 0.1},
         labels=torch.tensor([[3], [4]]),

@@ -16,9 +16,9 @@ import yaml
 from many_cells import many_cells
 from mlflow_server import Service, files_of, mlflow_on_postgresql, programs, runs
 
-from gradsiege.datasets import supply
+from gradsiege.datasets.sources import supply
 from gradsiege.errors import TrackingError
-from gradsiege.inspection.status import survey
+from gradsiege.pipeline.status import survey
 from gradsiege.study import Study
 from gradsiege.tracking import server, track
 from gradsiege.tracking.reading import flat, read

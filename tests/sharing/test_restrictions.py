@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gradsiege.cells import OUTPUTS
-from gradsiege.datasets import supply
+from gradsiege.datasets.sources import supply
+from gradsiege.pipeline.cells import OUTPUTS
 from gradsiege.sharing.restrictions import SHAREABLE, refusals, restricted_data
 from gradsiege.study import load, parse
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from gradsiege.cells import cells
 from gradsiege.errors import StudyError
 from gradsiege.inspection.verification import foreign_paths
+from gradsiege.pipeline.cells import cells
 from gradsiege.sharing.bundles import BUNDLES, bundles_of, check_file, chosen, is_empty
 from gradsiege.sharing.contents import check, knows, recorded
 from gradsiege.sharing.share import _fill_up

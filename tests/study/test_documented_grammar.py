@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gradsiege.cells import attack_cells
+from gradsiege.pipeline.cells import attack_cells
 from gradsiege.study import parse
 
 TEXT = (Path(__file__).parents[2] / "config" / "README.md").read_text()

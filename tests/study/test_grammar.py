@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from gradsiege import catalogue
-from gradsiege.cells import attack_cells, cells, settings
 from gradsiege.errors import StudyError
+from gradsiege.pipeline.cells import attack_cells, cells, settings
 from gradsiege.study import Study, parse
 
 Raw = dict[str, Any]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from victims import SIDE, observed, smooth
 
-from gradsiege.attacks.engine.recipe import Knowledge, TrainedPrior
+from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
 from gradsiege.priors import staged_gan
 from gradsiege.protocol.threat_model import ThreatModel
 
@@ -43,14 +43,14 @@ def planted_victims(prior: TrainedPrior) -> tuple[Knowledge, Tensor]:
     labels = torch.tensor([[0], [1], [0]])
     z = torch.randn(3, network.latent, generator=torch.Generator().manual_seed(5))
     truth = network(z, labels[:, 0])[:, None]
-    return Knowledge(observed(truth, labels, 2), THREAT, prior), truth
+    return Knowledge(observed(truth, labels, 2), THREAT, (prior,)), truth
 
 
 def natural_victims(prior: TrainedPrior) -> tuple[Knowledge, Tensor]:
     """Two victims of two images that the generator did not make."""
     images, labels = patches(204)
     truth, labels = images[200:].view(2, 2, 3, SIDE, SIDE), labels[200:].view(2, 2)
-    return Knowledge(observed(truth, labels, 2), THREAT, prior), truth
+    return Knowledge(observed(truth, labels, 2), THREAT, (prior,)), truth
 
 
 def errors(images: Tensor, truth: Tensor) -> Tensor:

@@ -9,10 +9,11 @@ from victims import SIDE, observed, smooth
 
 from gradsiege.attacks import recipes
 from gradsiege.attacks.engine.loop import State
-from gradsiege.attacks.engine.recipe import Knowledge, Recipe, TrainedPrior
+from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
+from gradsiege.attacks.recipe import Recipe
 from gradsiege.attacks.reconstruct import reconstruct
 from gradsiege.models.layers import initialize
-from gradsiege.priors.staged_generator import StagedGenerator
+from gradsiege.priors.staged_gan.generator import StagedGenerator
 from gradsiege.protocol.threat_model import ThreatModel, strip
 
 LATENT, CLASSES = 6, 3
@@ -33,7 +34,7 @@ PRIOR = TrainedPrior("staged_gan", dict(generator().state_dict()), {"classes": C
 def observe(truth: Tensor, labels: Tensor, threat: ThreatModel, **more: Any) -> Knowledge:
     """What an attacker knows of victims that hold ``truth [victims, images, c, h, w]``."""
     seen = observed(truth, labels, 4, **more)
-    return Knowledge(strip(seen, threat), threat, PRIOR)
+    return Knowledge(strip(seen, threat), threat, (PRIOR,))
 
 
 def natural_victims() -> tuple[Knowledge, Tensor]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gradsiege import artifacts
-from gradsiege.cells import Cell, cells, remember, resolved
+from gradsiege.pipeline.cells import Cell, cells, remember, resolved
 from gradsiege.study import Study, parse
 
 TABLES = {"federate": "utility.parquet", "score": "scores.parquet"}

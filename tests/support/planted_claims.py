@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradsiege.analysis.claims import Claim
-from gradsiege.analysis.comparisons import Tables
-from gradsiege.analysis.evaluation import Outcome
+from gradsiege.analysis.claims.claim import Claim
+from gradsiege.analysis.claims.comparisons import Tables
+from gradsiege.analysis.claims.evaluation import Outcome
 
 STUDY: dict[str, Any] = {
     "study": "planted",

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gradsiege.datasets import supply
-from gradsiege.datasets.listing import Listing
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.sources import supply
 
 PER_CLASS = 12
 SMALL = {"train": 12, "test": 7, "aux": 6, "public": 5, "tune": 3, "victims": 4}

@@ -1,7 +1,7 @@
 """What every shipped study plans: the number of its cells and one hash over the digests of all of them.
 
 `python tests/support/study_digests.py > tests/study_digests.json`, run from the root of the repository, renews what
-`tests/test_study_digests.py` compares with. Do that in the commit that changes the science of a cell (a method's VERSION, a
+`tests/study/test_study_digests.py` compares with. Do that in the commit that changes the science of a cell (a method's VERSION, a
 study's settings, a new study file), and in no other: a new hash means that kept results are stale.
 """
 
@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gradsiege import cells
+from gradsiege.pipeline import cells
 from gradsiege.study import load
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from gradsiege.attacks.engine.loop import State
-from gradsiege.attacks.engine.recipe import Knowledge, Recipe
+from gradsiege.attacks.knowledge import Knowledge
+from gradsiege.attacks.recipe import Recipe
 from gradsiege.attacks.reconstruct import reconstruct
 from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
@@ -52,7 +53,7 @@ def interrupted(knowledge: Knowledge, recipe: Recipe, stage: int, iteration: int
         pass
 
     def pause(state: State) -> None:
-        if (state.stage, state.iteration) == (stage, iteration):
+        if (state.phase, state.iteration) == (stage, iteration):
             saved.append(copy.deepcopy(state))
             raise LeaveError
 

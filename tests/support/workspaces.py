@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = ROOT / "tests/pipeline/tiny.yaml"
+TINY = ROOT / "tests/workflow/tiny.yaml"
 PROGRAMS = Path(sys.executable).parent
 STUDY = "config/tiny.yaml"
 NOTHING = "Nothing to be done"

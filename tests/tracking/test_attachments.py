@@ -11,7 +11,7 @@ import pytest
 from mlflow_server import files_of, runs
 
 from gradsiege import catalogue
-from gradsiege.datasets import supply
+from gradsiege.datasets.sources import supply
 from gradsiege.errors import TrackingError
 from gradsiege.study import Study, parse
 from gradsiege.tracking import server, track

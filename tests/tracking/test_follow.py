@@ -18,8 +18,8 @@ import pytest
 from mlflow_server import free_port, mlflow, runs
 
 from gradsiege import artifacts
-from gradsiege.cells import Cell, cells
 from gradsiege.errors import StoppedEarlyError, TrackingError
+from gradsiege.pipeline.cells import Cell, cells
 from gradsiege.study import Study
 from gradsiege.tracking import follow
 from gradsiege.tracking.replay import TRACKED
@@ -155,7 +155,7 @@ def test_a_cell_that_is_still_being_written_is_not_read(running: Running) -> Non
 def test_a_look_costs_the_folders_at_work_and_not_the_study(
     tiny_raw: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gradsiege.cells import remember
+    from gradsiege.pipeline.cells import remember
     from gradsiege.study import parse
 
     study = remember(parse(tiny_raw | {"seeds": [*range(2000)]}))

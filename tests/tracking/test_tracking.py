@@ -19,7 +19,7 @@ from mlflow_server import free_port, runs
 
 from gradsiege import artifacts
 from gradsiege.errors import TrackingError
-from gradsiege.inspection.status import Status, survey
+from gradsiege.pipeline.status import Status, survey
 from gradsiege.study import Study
 from gradsiege.tracking import track
 from gradsiege.tracking.addresses import probe, shown

@@ -12,14 +12,13 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from gradsiege import catalogue, cells, places, runner, shards, workload
-from gradsiege.analysis import ledger
+from gradsiege import catalogue
 from gradsiege.artifacts import MANIFEST
-from gradsiege.datasets import identity, supply
 from gradsiege.errors import GradSiegeError, nearest
 from gradsiege.inspection.checkup import stages_of
-from gradsiege.inspection.status import DONE, status
-from gradsiege.study import load
+from gradsiege.pipeline import absent_data, cells, places, runner, shards, workload
+from gradsiege.pipeline.status import DONE, status
+from gradsiege.study import ledger, load
 
 DEFAULTS = {"study": "config/quick.yaml", "gpu": 0, "shard_minutes": 4}
 for key in set(config) - set(DEFAULTS):
@@ -57,7 +56,7 @@ STUDY_FILE = study_as_typed()
 check_path(STUDY_FILE)
 try:
     STUDY = cells.remember(identity.identified(load(STUDY_FILE)))
-    ABSENT = supply.absent(STUDY)
+    ABSENT = absent_data.absent(STUDY)
 except GradSiegeError as error:
     raise WorkflowError(str(error)) from error
 
@@ -69,7 +68,9 @@ identity.tell_jobs(STUDY)
 
 def can_run(cell):
     """Whether the cell's data set is there; else it is left out, and the report says so. One that is done stays."""
-    return not supply.waits_for(cell, STUDY, ABSENT) or supply.done(cell, STUDY)
+    return not absent_data.waits_for(cell, STUDY, ABSENT) or absent_data.done(
+        cell, STUDY
+    )
 
 
 CELLS = {
@@ -99,7 +100,7 @@ wildcard_constraints:
 
 
 # Who asks for files of cells by their names gets these cells and what they read, each computed alone. Otherwise
-# cells are computed in shards; gradsiege.shards says which go together.
+# cells are computed in shards; gradsiege.pipeline.shards says which go together.
 #
 # A cell that broke in an earlier run is tried alone, lest others wait for it with all that read it. Jobs on a
 # cluster are told which these were when Snakemake was started; the environment reaches them.
@@ -140,7 +141,7 @@ def shard_of(stage, wildcards):
 
 
 # A shard leaves its cells in scratch/staged, and an empty file that says so. Snakemake takes the cells from there
-# one by one (`take`): each has files, parameters and failures of its own. Taking is the swap of gradsiege.places, in shell since it is
+# one by one (`take`): each has files, parameters and failures of its own. Taking is the swap of gradsiege.pipeline.places, in shell since it is
 # done ten thousand times: a job that is killed in it leaves the old cell and the new one whole. The files of a cell are marked `update`:
 # Snakemake does not delete them before the job, and has them back if the job fails.
 SHARD = f"scratch/shards/{STUDY.study}"

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from gradsiege.analysis.bootstrap import mean_interval
-from gradsiege.analysis.comparison import paired_differences
 from gradsiege.analysis.interval import Interval, unknown
+from gradsiege.analysis.paired import paired_differences
 from gradsiege.analysis.worst_case import SETTING, worst_case
 from gradsiege.seeds import numpy_generator
 

@@ -11,8 +11,8 @@ import math
 import numpy as np
 import pandas as pd
 
-from gradsiege.analysis.comparison import paired_differences
 from gradsiege.analysis.interval import check_level
+from gradsiege.analysis.paired import paired_differences
 from gradsiege.analysis.significance import cluster_mean_differences
 
 PAIRED = ["dataset", "model", "training_stage", "protocol", "threat_model"]

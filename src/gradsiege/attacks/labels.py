@@ -253,7 +253,7 @@ def infer(
 
 def inferred(seen: Observation, rule: str = "automatic") -> Tensor:
     """Return labels ``[victims, images]`` inferred from an observation, whose network says what its head receives."""
-    return infer(seen.update, seen.images, rule, label_head(seen))
+    return infer(seen.update, seen.images_per_client, rule, label_head(seen))
 
 
 def label_head(seen: Observation) -> Head:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from gradsiege.attacks import labels as label_rules
-from gradsiege.attacks.engine.choice import Choice, Policy, choose
+from gradsiege.attacks.engine.autotune import EngineChoice, EnginePolicy, choose
 from gradsiege.attacks.engine.chunks import Chunked
 from gradsiege.attacks.engine.engines import ENGINES
-from gradsiege.attacks.engine.evolution import CMAES, evolve, population_evaluator
+from gradsiege.attacks.engine.evolution import evolve, population_evaluator
 from gradsiege.attacks.engine.loop import State, begin, optimise
 from gradsiege.attacks.engine.objective import (
     Evaluation,
@@ -21,14 +21,11 @@ from gradsiege.attacks.engine.objective import (
     element_cost,
     with_surrogate,
 )
-from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
-from gradsiege.attacks.engine.selection import (
-    end_at_last_iterate,
-    least_matching,
-    record,
-    select,
-)
-from gradsiege.attacks.engine.variables import Variables, stack
+from gradsiege.attacks.engine.selection import end_at_last_iterate, least_matching, record, select
+from gradsiege.attacks.knowledge import Knowledge
+from gradsiege.attacks.optimizers.cmaes import CMAES
+from gradsiege.attacks.recipe import Phase, Recipe
+from gradsiege.attacks.variables import Variables, stack
 from gradsiege.errors import ThreatModelError
 from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.seeds import torch_generator
@@ -43,7 +40,7 @@ def reconstruct(
     seed: Seed,
     resume: Callable[[], State | None] = lambda: None,
     pause: Callable[[State], None] = lambda state: None,
-    policy: Policy | None = None,
+    policy: EnginePolicy | None = None,
     later: Sequence[tuple[Knowledge, Recipe]] = (),
 ) -> Reconstruction:
     """Run a recipe against every victim of an observation at once.
@@ -56,7 +53,7 @@ def reconstruct(
         resume: returns a saved state, or None to start afresh.
         pause: called between iterations; may save and leave.
         policy: how the engine is chosen; by measurement if not given.
-        later: what was seen of the same images in further rounds, and a recipe for each, whose stages are those of
+        later: what was seen of the same images in further rounds, and a recipe for each, whose phases are those of
             `recipe` but for distance and space. What is minimised is the mean over all rounds; labels are the first's.
     """
     observation = knowledge.observation
@@ -66,7 +63,7 @@ def reconstruct(
     target = _target(knowledge, labels, restarts)
     some = next(iter(observation.parameters.values()))
     model = observation.model.build().to(some.device, some.dtype)
-    first = recipe.stages[0]
+    first = recipe.phases[0]
     targets = [_target(other, labels, restarts) for other, _ in later]
 
     def starts() -> Variables:
@@ -75,21 +72,23 @@ def reconstruct(
 
     state = (resume() or begin(starts(), first.optimizer)).to(knowledge.device)
     choices = []
-    for number in range(state.stage, len(recipe.stages)):
-        stage = recipe.stages[number]
-        if number > state.stage:
-            state = _next_stage(state, stage, starts)
-        problem = Problem(model, observation, observation.training, stage)
+    for number in range(state.phase, len(recipe.phases)):
+        phase = recipe.phases[number]
+        if number > state.phase:
+            state = _next_phase(state, phase, starts)
+        problem = Problem(model, observation, observation.training, phase)
         again = [
-            (replace(problem, observation=other.observation, stage=others.stages[number]), seen)
+            (replace(problem, observation=other.observation, phase=others.phases[number]), seen)
             for (other, others), seen in zip(later, targets, strict=True)
         ]
-        run = Run(problem, target, restarts, (*seed, state.stage), pause, policy or Policy(), again)
+        run = Run(
+            problem, target, restarts, (*seed, state.phase), pause, policy or EnginePolicy(), again
+        )
         state = run.go(state)
         choices += run.choices
-        if stage.iterate == "last":
+        if phase.iterate == "last":
             end_at_last_iterate(state)
-        state.kept = record(state, stage, target.labels)
+        state.kept = record(state, phase, target.labels)
     kept = {name: value.cpu() for name, value in state.kept.items()}
     return replace(
         select(kept, recipe, observation.victims, restarts),
@@ -113,14 +112,14 @@ def mean_of(rounds: Sequence[Evaluation]) -> Evaluation:
     return gradients, torch.stack([matching for _, matching in rounds]).mean(0)
 
 
-def starting_points(stage: Stage, victims: int, restarts: int, seed: Seed) -> Variables:
+def starting_points(phase: Phase, victims: int, restarts: int, seed: Seed) -> Variables:
     """Draw ``[victims * restarts, ...]`` starts; each depends on its own victim and restart alone."""
     drawn = [
-        stage.space.start(torch_generator(*seed, "start", victim, restart))
+        phase.space.start(torch_generator(*seed, "start", victim, restart))
         for victim in range(victims)
         for restart in range(restarts)
     ]
-    return with_surrogate(stage, stack(drawn))
+    return with_surrogate(phase, stack(drawn))
 
 
 def _target(knowledge: Knowledge, labels: Tensor, restarts: int) -> Target:
@@ -132,7 +131,7 @@ def _target(knowledge: Knowledge, labels: Tensor, restarts: int) -> Target:
     statistics = {
         name: value.repeat_interleave(restarts, 0) for name, value in observation.statistics.items()
     }
-    shape = (len(labels) * restarts, observation.images, *observation.image_shape)
+    shape = (len(labels) * restarts, observation.images_per_client, *observation.image_shape)
     consensus = next(iter(observed.values())).new_zeros(shape)
     return Target(labels.repeat_interleave(restarts, 0), observed, consensus, statistics)
 
@@ -146,51 +145,51 @@ def _labels(knowledge: Knowledge, recipe: Recipe) -> Tensor:
     return inferred if seen.labels is None else label_rules.ordered(inferred, seen.labels)
 
 
-def _next_stage(state: State, stage: Stage, starts: Callable[[], Variables]) -> State:
+def _next_phase(state: State, phase: Phase, starts: Callable[[], Variables]) -> State:
     """Continue from the best variables so far; an element without any keeps its NaN and stays failed."""
-    if stage.again is None:
-        x, kept = stage.space.follow(state.best), state.kept
+    if phase.again is None:
+        x, kept = phase.space.follow(state.best), state.kept
     else:
-        x, kept = stage.again(starts(), least_matching(state.kept)), {}
-    after = begin(with_surrogate(stage, x), stage.optimizer)
-    after.stage, after.kept, after.trace = state.stage + 1, kept, state.trace
+        x, kept = phase.again(starts(), least_matching(state.kept)), {}
+    after = begin(with_surrogate(phase, x), phase.optimizer)
+    after.phase, after.kept, after.trace = state.phase + 1, kept, state.trace
     return after
 
 
 @dataclass
 class Run:
-    """One stage at work."""
+    """One phase at work."""
 
     problem: Problem
     target: Target
     restarts: int
     seed: Seed
     pause: Callable[[State], None]
-    policy: Policy
+    policy: EnginePolicy
     later: Sequence[tuple[Problem, Target]] = ()
-    choices: list[Choice] = field(default_factory=list)
+    choices: list[EngineChoice] = field(default_factory=list)
 
     def go(self, state: State) -> State:
         """Minimise from `state` on."""
-        stage = self.problem.stage
-        if isinstance(stage.optimizer, CMAES):
-            return self._evolve(state, stage.optimizer)
+        phase = self.problem.phase
+        if isinstance(phase.optimizer, CMAES):
+            return self._evolve(state, phase.optimizer)
         evaluate = self._evaluation(state)
 
         def at(x: Variables, iteration: int) -> Evaluation:
-            if stage.group is not None:
+            if phase.group is not None:
                 consensus = self._consensus(x, iteration, state)
                 for target in (self.target, *(target for _, target in self.later)):
                     target.consensus = consensus
             return evaluate(x)
 
         return optimise(
-            at, self._settle, stage.optimizer, stage.iterations, state, self.pause, stage.patience
+            at, self._settle, phase.optimizer, phase.iterations, state, self.pause, phase.patience
         )
 
     def _evaluation(self, state: State) -> Callable[[Variables], Evaluation]:
         """Return the evaluation of all rounds by the chosen engine; a state that has one keeps it."""
-        choice = Choice(state.engine, state.chunk)
+        choice = EngineChoice(state.engine, state.chunk)
         if not state.engine:
             choice = choose(self.policy, self.problem, state.x, self.target)
             state.engine, state.chunk = choice.engine, choice.chunk
@@ -215,33 +214,33 @@ class Run:
         return evolve(
             fitness,
             optimizer,
-            self.problem.stage.iterations,
+            self.problem.phase.iterations,
             state,
             (*self.seed, "evolution"),
             self.pause,
         )
 
     def _settle(self, x: Variables, iteration: int) -> Variables:
-        """Add Langevin noise, if the stage has any, and return to the search space."""
-        stage = self.problem.stage
-        if stage.noise:
-            rate = stage.optimizer.rate(iteration, stage.iterations)
+        """Add Langevin noise, if the phase has any, and return to the search space."""
+        phase = self.problem.phase
+        if phase.noise:
+            rate = phase.optimizer.rate(iteration, phase.iterations)
             generator = torch_generator(*self.seed, "langevin", iteration)
             x = {
                 name: value
-                + stage.noise
+                + phase.noise
                 * rate
                 * torch.randn(value.shape, generator=generator).to(value.device)
                 for name, value in x.items()
             }
-        return stage.space.project(x)
+        return phase.space.project(x)
 
     def _consensus(self, x: Variables, iteration: int, state: State) -> Tensor:
         """Return the mean over a victim's restarts, refreshed now and then; before, the element itself."""
-        stage = self.problem.stage
-        group = stage.group
+        phase = self.problem.phase
+        group = phase.group
         assert group is not None
-        images, _ = torch.vmap(stage.space.decode)(x, self.target.labels)
+        images, _ = torch.vmap(phase.space.decode)(x, self.target.labels)
         if iteration < group.first:
             return images
         if (iteration - group.first) % group.every == 0:

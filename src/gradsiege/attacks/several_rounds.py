@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gradsiege.attacks import labels
-from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.protocol.observation import Observation
 
 Rounds = Literal["first", "joint", "average"]
@@ -39,17 +39,17 @@ def averaged(each: Sequence[Observation]) -> Observation:
     return replace(each[0], update=update)
 
 
-def agreed_labels(attempts: Sequence[Attempt]) -> Tensor:
+def agreed_labels(plans: Sequence[AttackPlan]) -> Tensor:
     """Return the labels that most rounds say, ``[victims, images]``; the smaller one of a draw.
 
     >>> torch.tensor([[[3]], [[7]], [[7]]]).mode(0).values
     tensor([[7]])
     """
     found = []
-    for attempt in attempts:
-        seen = attempt.knowledge.observation
-        known = seen.labels is not None and not attempt.recipe.ordered_labels
-        own = seen.labels if known else labels.inferred(seen, attempt.recipe.label_rule)
+    for plan in plans:
+        seen = plan.knowledge.observation
+        known = seen.labels is not None and not plan.recipe.ordered_labels
+        own = seen.labels if known else labels.inferred(seen, plan.recipe.label_rule)
         assert own is not None
         found.append(own)
     return torch.stack(found).mode(0).values

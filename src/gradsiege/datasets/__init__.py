@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradsiege.datasets.splits import Prepared
+    from gradsiege.datasets.preparation.splits import Prepared
 
 EMBEDDED = ("photos", "faces", "digits", "phantom")
 PUBLIC = (
@@ -65,6 +65,6 @@ def prepare(
         module = importlib.import_module(f"gradsiege.datasets.{name}")
         prepared: Prepared = module.prepare(size, counts, seed)
         return prepared
-    from gradsiege.datasets.supplied import prepare_supplied
+    from gradsiege.datasets.preparation.supplied import prepare_supplied
 
     return prepare_supplied(name, size, counts, seed, parameters or {}, folder)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradsiege.datasets.formats.pictures import Row, list_files
-from gradsiege.datasets.listing import Listing
-from gradsiege.datasets.supply import File, Origin, inside
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.sources.supply import File, Origin, inside
 from gradsiege.ranges import Checked
 
 VERSION = 1

@@ -8,8 +8,8 @@ from pathlib import Path
 from gradsiege.datasets.formats.folders import Scan
 from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.formats.tables import by_name, read_table, unnamed
-from gradsiege.datasets.listing import Listing
-from gradsiege.datasets.supply import File, Origin
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.sources.supply import File, Origin
 from gradsiege.ranges import Checked
 
 VERSION = 1

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gradsiege.datasets.packaged import packaged_file
-from gradsiege.datasets.resample import square
-from gradsiege.datasets.splits import (
+from gradsiege.datasets.preparation.resample import square
+from gradsiege.datasets.preparation.splits import (
     Bytes,
     Integers,
     Prepared,
@@ -23,6 +22,7 @@ from gradsiege.datasets.splits import (
     first_occurrences,
     make_card,
 )
+from gradsiege.datasets.sources.packaged import packaged_file
 
 VERSION = 1
 

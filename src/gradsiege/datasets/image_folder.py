@@ -9,8 +9,8 @@ from typing import Literal
 from gradsiege.datasets.formats.folders import Scan, refuse_empty_class, refuse_look_alikes
 from gradsiege.datasets.formats.parts import part_of, tested_parts
 from gradsiege.datasets.formats.pictures import Reading, Row, list_files
-from gradsiege.datasets.listing import Listing
-from gradsiege.datasets.supply import File, Origin, inside
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.sources.supply import File, Origin, inside
 from gradsiege.ranges import Checked
 
 VERSION = 2

@@ -12,8 +12,8 @@ from gradsiege.datasets.formats.parts import part_of, tested_parts
 from gradsiege.datasets.formats.pictures import Reading, Row, list_files
 from gradsiege.datasets.formats.remarks import Remarks
 from gradsiege.datasets.formats.tables import read_table
-from gradsiege.datasets.listing import Listing
-from gradsiege.datasets.supply import File, Origin, inside
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.sources.supply import File, Origin, inside
 from gradsiege.errors import StudyError
 from gradsiege.ranges import Checked
 

@@ -9,8 +9,8 @@ from typing import Annotated
 from gradsiege.datasets.formats.folders import Scan, refuse_empty_class
 from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.formats.tables import read_table
-from gradsiege.datasets.listing import Listing
-from gradsiege.datasets.supply import File, Origin
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.sources.supply import File, Origin
 from gradsiege.ranges import Checked, Range
 
 VERSION = 1

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradsiege.datasets.formats.idx import list_parts
-from gradsiege.datasets.listing import Listing
-from gradsiege.datasets.supply import File, Origin
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.sources.supply import File, Origin
 from gradsiege.ranges import Checked
 
 VERSION = 1

@@ -8,8 +8,8 @@ from typing import Literal
 
 from gradsiege.datasets.formats.folders import Scan, refuse_empty_class
 from gradsiege.datasets.formats.pictures import Row, list_files
-from gradsiege.datasets.listing import Listing
-from gradsiege.datasets.supply import File, Origin
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.sources.supply import File, Origin
 from gradsiege.ranges import Checked
 
 VERSION = 1

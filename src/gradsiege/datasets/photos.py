@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from PIL import Image
 
-from gradsiege.datasets.crops import (
+from gradsiege.datasets.preparation.crops import (
     CELLS,
     GRID,
     LIVELY_SHARE,
@@ -29,9 +29,8 @@ from gradsiege.datasets.crops import (
     shows_something,
     summed_areas,
 )
-from gradsiege.datasets.packaged import packaged_file
-from gradsiege.datasets.resample import square
-from gradsiege.datasets.splits import (
+from gradsiege.datasets.preparation.resample import square
+from gradsiege.datasets.preparation.splits import (
     CYCLING_ROLES,
     ROLES,
     Bytes,
@@ -43,6 +42,7 @@ from gradsiege.datasets.splits import (
     make_card,
     stream,
 )
+from gradsiege.datasets.sources.packaged import packaged_file
 
 VERSION = 1
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gradsiege.datasets.listing import Listing
-from gradsiege.datasets.splits import Bytes, Integers
-from gradsiege.datasets.supply import File, Origin
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.preparation.splits import Bytes, Integers
+from gradsiege.datasets.sources.supply import File, Origin
 from gradsiege.ranges import Checked
 
 VERSION = 1

@@ -12,9 +12,9 @@ import numpy as np
 
 from gradsiege.datasets.formats.archives import zip_member
 from gradsiege.datasets.formats.pictures import decode_bytes
-from gradsiege.datasets.listing import Listing
-from gradsiege.datasets.splits import Bytes, Integers
-from gradsiege.datasets.supply import File, Origin
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.preparation.splits import Bytes, Integers
+from gradsiege.datasets.sources.supply import File, Origin
 from gradsiege.ranges import Checked
 
 VERSION = 1

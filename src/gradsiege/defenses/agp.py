@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from gradsiege.defenses.base import Arm, Client, Defense
-from gradsiege.defenses.tip_noise import clip_gradient, factor_for_norm, noise_scale
-from gradsiege.defenses.tip_ranking import (
+from gradsiege.defenses.tip.noise import clip_gradient, factor_for_norm, noise_scale
+from gradsiege.defenses.tip.ranking import (
     channel_coefficients,
     convolutions,
     one_image_per_class,

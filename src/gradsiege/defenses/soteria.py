@@ -16,7 +16,7 @@ from gradsiege.defenses.base import Client, Defense
 from gradsiege.defenses.magnitudes import below_percentile, smallest
 from gradsiege.errors import StudyError
 from gradsiege.models.head import Head, find_head
-from gradsiege.protocol.inner import layer_inputs
+from gradsiege.protocol.layer_inputs import layer_inputs
 from gradsiege.protocol.local_update import Step, Tensors
 from gradsiege.ranges import CountOrZero, Percent, PositiveSize
 

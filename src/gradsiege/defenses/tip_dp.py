@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from gradsiege.defenses.base import Client, Defense
-from gradsiege.defenses.tip_noise import clip_gradient, factor_for_norm, noise_scale
+from gradsiege.defenses.tip.noise import clip_gradient, factor_for_norm, noise_scale
 from gradsiege.protocol.local_update import Step, Tensors
 from gradsiege.ranges import Epsilon, PositiveSize, Probability, Spread
 

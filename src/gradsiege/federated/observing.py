@@ -14,7 +14,7 @@ from gradsiege.defenses.base import Client, Defense
 from gradsiege.errors import ModelError
 from gradsiege.federated.client import run_client
 from gradsiege.models.adapted import adapt
-from gradsiege.protocol.inner import batch_statistics
+from gradsiege.protocol.layer_inputs import batch_statistics
 from gradsiege.protocol.local_update import LocalTraining, split_state
 from gradsiege.protocol.observation import Observation, finite
 from gradsiege.protocol.recorded import check_classes
@@ -90,7 +90,7 @@ def observe(
         parameters=parameters,
         buffers=buffers,
         update=update,
-        images=images_per_client,
+        images_per_client=images_per_client,
         training=training,
         disclosure=defense.disclosure(),
         labels=classes.reshape(-1, images_per_client),

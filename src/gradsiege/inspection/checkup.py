@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from gradsiege import __version__, catalogue, pretrained
-from gradsiege.cells import datasets_of
-from gradsiege.datasets import EMBEDDED, supply
+from gradsiege.datasets import EMBEDDED
+from gradsiege.datasets.sources import supply
 from gradsiege.errors import ArtifactError, MissingError
-from gradsiege.inspection.status import ABSENT, DONE, Status, count, survey
+from gradsiege.pipeline.cells import datasets_of
+from gradsiege.pipeline.status import ABSENT, DONE, Status, count, survey
 from gradsiege.study import Study
 
 TOOLS = ("snakemake", "snakemake-executor-plugin-slurm", "dvc", "mlflow")

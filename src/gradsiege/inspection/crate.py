@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gradsiege import artifacts
-from gradsiege.cells import Cell
 from gradsiege.errors import MEND, ArtifactError, MissingError
-from gradsiege.inspection.status import DAMAGED, DONE, MISSING, STALE, survey
+from gradsiege.pipeline.cells import Cell
+from gradsiege.pipeline.status import DAMAGED, DONE, MISSING, STALE, survey
 from gradsiege.study import Study
 
 SPECIFICATION = "1.1"  # the one that profile 0.5 builds on

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gradsiege import artifacts, workload
-from gradsiege.cells import Cell, attack_cells, settings
+from gradsiege import artifacts
 from gradsiege.errors import ArtifactError
-from gradsiege.inspection.status import DONE, STATES, Status, aligned, count, survey
+from gradsiege.pipeline import workload
+from gradsiege.pipeline.cells import Cell, attack_cells, settings
+from gradsiege.pipeline.shards import shards
+from gradsiege.pipeline.status import DONE, STATES, Status, aligned, count, survey
 from gradsiege.protocol.threat_model import ThreatModel
-from gradsiege.shards import shards
 from gradsiege.study import Study
 
 UNKNOWN = "unknown"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gradsiege.study import Study
 
 if TYPE_CHECKING:
-    from gradsiege.analysis.evaluation import Outcome
+    from gradsiege.analysis.claims.evaluation import Outcome
 
 STYLES = {
     "reproduced": "green",
@@ -27,9 +27,9 @@ def claims(study: Study, root: Path, ledger: Path) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    from gradsiege.analysis.ledger import load
-    from gradsiege.figures.claim_words import tally
-    from gradsiege.figures.load import load_study
+    from gradsiege.report.claim_words import tally
+    from gradsiege.report.load import load_study
+    from gradsiege.study.ledger import load
 
     load(ledger)  # A ledger that is missing or wrong is an error here; a report may lack one.
     outcomes = load_study(study, root, ledger).outcomes
@@ -50,7 +50,7 @@ def _cells(outcome: Outcome) -> list[str]:
     """The columns of one outcome; comparisons stand under each other."""
     from rich.markup import escape
 
-    from gradsiege.figures.table_claims import lines
+    from gradsiege.report.tables.table_claims import lines
 
     said = lines(outcome)
     first = said[0]

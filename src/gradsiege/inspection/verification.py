@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gradsiege import artifacts
-from gradsiege.cells import OUTPUTS, Cell
 from gradsiege.errors import MEND, ArtifactError
-from gradsiege.inspection.status import (
+from gradsiege.pipeline.cells import OUTPUTS, Cell
+from gradsiege.pipeline.status import (
     ABSENT,
     DAMAGED,
     DONE,

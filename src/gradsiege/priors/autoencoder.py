@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gradsiege.models.layers import initialize
 from gradsiege.priors.held_out import hold_out, mirror_some
-from gradsiege.priors.resumable import UNSAVED, Parts, Saving
+from gradsiege.priors.resumable import UNSAVED, Checkpointer, Parts
 from gradsiege.ranges import Checked, Count, PositiveShare, Rate
 
 VERSION = 1
@@ -90,7 +90,7 @@ def fit(
     parameters: Parameters,
     generator: torch.Generator,
     corrupt: Callable[[Tensor], Tensor] = lambda batch: batch,
-    saving: Saving = UNSAVED,
+    checkpointer: Checkpointer = UNSAVED,
 ) -> Autoencoder:
     """Return the network trained to give images ``[n, c, h, w]`` back from what `corrupt` makes of them.
 
@@ -100,7 +100,7 @@ def fit(
     initialize(network, generator)
     optimizer = torch.optim.Adam(network.parameters(), lr=parameters.learning_rate)
     parts: Parts = {"network": network, "optimizer": optimizer}
-    for _ in saving.steps(parameters.epochs, "autoencoder", parts, generator):
+    for _ in checkpointer.steps(parameters.epochs, "autoencoder", parts, generator):
         shuffled = training[torch.randperm(len(training), generator=generator)]
         for batch in mirror_some(shuffled, generator).split(parameters.batch_size):
             optimizer.zero_grad()
@@ -114,11 +114,11 @@ def train(
     labels: Tensor,
     parameters: Parameters,
     generator: torch.Generator,
-    saving: Saving = UNSAVED,
+    checkpointer: Checkpointer = UNSAVED,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return (weights, card). A tenth of the images is held out; its mean error is GI-PIP's m0."""
     held_out, training = split(images, parameters.fraction, generator)
-    network = fit(training, parameters, generator, saving=saving)
+    network = fit(training, parameters, generator, checkpointer=checkpointer)
     about = {"prior": "autoencoder", **card(network, held_out, training)}
     return dict(network.state_dict()), about
 

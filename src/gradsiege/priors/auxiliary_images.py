@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gradsiege.images import to_bytes
-from gradsiege.priors.resumable import UNSAVED, Saving
+from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.ranges import Checked, PositiveShare
 
 VERSION = 1
@@ -28,7 +28,7 @@ def train(
     labels: Tensor,
     parameters: Parameters,
     generator: torch.Generator,
-    saving: Saving = UNSAVED,
+    checkpointer: Checkpointer = UNSAVED,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return (images uint8 ``[n, c, h, w]`` in random order with labels ``[n]``, card); nothing is trained."""
     kept = max(2, round(parameters.fraction * len(images)))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradsiege.priors import autoencoder
 from gradsiege.priors.autoencoder import Autoencoder
-from gradsiege.priors.resumable import UNSAVED, Saving
+from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.ranges import Checked, Count, PositiveShare, Rate, Spread
 
 VERSION = 1
@@ -34,7 +34,7 @@ def train(
     labels: Tensor,
     parameters: Parameters,
     generator: torch.Generator,
-    saving: Saving = UNSAVED,
+    checkpointer: Checkpointer = UNSAVED,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return (weights, card): noise goes in during training alone, so that scores compare with the autoencoder's."""
     held_out, training = autoencoder.split(images, parameters.fraction, generator)
@@ -45,7 +45,7 @@ def train(
     budget = autoencoder.Parameters(
         parameters.fraction, parameters.epochs, parameters.batch_size, parameters.learning_rate
     )
-    network = autoencoder.fit(training, budget, generator, corrupt, saving)
+    network = autoencoder.fit(training, budget, generator, corrupt, checkpointer)
     with torch.no_grad():
         noisy = corrupt(held_out)
         left = (network(noisy) - held_out).square().mean() / (noisy - held_out).square().mean()

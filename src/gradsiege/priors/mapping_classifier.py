@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gradsiege.models import ModelSpec, build
 from gradsiege.priors.held_out import hold_out, mirror_some
-from gradsiege.priors.resumable import UNSAVED, Parts, Saving
+from gradsiege.priors.resumable import UNSAVED, Checkpointer, Parts
 from gradsiege.ranges import Checked, Count, Range, Rate, Spread, Width
 
 VERSION = 1
@@ -61,7 +61,7 @@ def train(
     labels: Tensor,
     parameters: Parameters,
     generator: torch.Generator,
-    saving: Saving = UNSAVED,
+    checkpointer: Checkpointer = UNSAVED,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return (weights, card); the card has the top-1 accuracy on a held-out tenth, clean and degraded.
 
@@ -77,7 +77,7 @@ def train(
     classes, channels, size = int(labels.max()) + 1, images.shape[1], images.shape[-1]
     held_out, training = hold_out(torch.randperm(len(images), generator=generator))
     network = build(_spec(parameters.width, classes, channels, size), generator)
-    _fit(network, images[training], labels[training], parameters, generator, saving)
+    _fit(network, images[training], labels[training], parameters, generator, checkpointer)
     degraded = degrade(images[held_out], parameters.noise, parameters.blur, generator)
     frequent = labels[training].bincount(minlength=classes).argmax()
     card = {
@@ -104,7 +104,7 @@ def _fit(
     labels: Tensor,
     parameters: Parameters,
     generator: torch.Generator,
-    saving: Saving,
+    checkpointer: Checkpointer,
 ) -> None:
     """Train in place; horizontal flips, then degradation."""
     optimizer = torch.optim.SGD(
@@ -118,7 +118,7 @@ def _fit(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     network.train()
     parts: Parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    for _ in saving.steps(parameters.epochs, "mapping classifier", parts, generator):
+    for _ in checkpointer.steps(parameters.epochs, "mapping classifier", parts, generator):
         order = torch.randperm(len(images), generator=generator)
         for rows in order.split(parameters.batch_size):
             batch = mirror_some(images[rows], generator)

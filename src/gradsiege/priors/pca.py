@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gradsiege.errors import StudyError
 from gradsiege.priors import autoencoder
-from gradsiege.priors.resumable import UNSAVED, Saving
+from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.ranges import Checked, Count, PositiveShare
 
 VERSION = 1
@@ -75,7 +75,7 @@ def train(
     labels: Tensor,
     parameters: Parameters,
     generator: torch.Generator,
-    saving: Saving = UNSAVED,
+    checkpointer: Checkpointer = UNSAVED,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return (weights, card): the components of the images and their mirror images, since the autoencoder sees both."""
     held_out, training = autoencoder.split(images, parameters.fraction, generator)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from gradsiege.jobs import Job
+from gradsiege.pipeline.jobs import Job
 from gradsiege.progress import track
 
 SECONDS_BETWEEN_SAVES = 30.0
@@ -28,7 +28,7 @@ class Stateful(Protocol):
 Parts = Mapping[str, Stateful | Tensor]
 
 
-class Saving:
+class Checkpointer:
     """The checkpoints of a training loop in the progress of its job; without a job nothing is saved.
 
     Args:
@@ -100,7 +100,7 @@ class Saving:
         return int(header["step"])
 
 
-UNSAVED = Saving()
+UNSAVED = Checkpointer()
 
 
 def flatten(value: Any, tensors: dict[str, Tensor]) -> Any:

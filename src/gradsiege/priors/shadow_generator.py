@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gradsiege.models.layers import initialize
 from gradsiege.priors.held_out import hold_out
-from gradsiege.priors.resumable import UNSAVED, Parts, Saving
+from gradsiege.priors.resumable import UNSAVED, Checkpointer, Parts
 from gradsiege.ranges import Checked, Count, CountOrZero, Rate, Width
 
 VERSION = 1
@@ -139,7 +139,7 @@ def _fit(
     images: Tensor,
     parameters: Parameters,
     generator: torch.Generator,
-    saving: Saving,
+    checkpointer: Checkpointer,
 ) -> float:
     """Optimise weights and latents together on `images`; return the mean squared error of the last epoch."""
     latents = principal_latents(images, parameters.latent).requires_grad_(True)
@@ -157,7 +157,7 @@ def _fit(
         "optimizer": optimizer,
         "schedule": schedule,
     }
-    for _ in saving.steps(parameters.epochs, "shadow generator", parts, generator):
+    for _ in checkpointer.steps(parameters.epochs, "shadow generator", parts, generator):
         epoch_error = 0.0
         order = torch.randperm(len(images), generator=generator)
         for batch in order.split(parameters.batch_size):
@@ -177,7 +177,7 @@ def train(
     labels: Tensor,
     parameters: Parameters,
     generator: torch.Generator,
-    saving: Saving = UNSAVED,
+    checkpointer: Checkpointer = UNSAVED,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return (weights, card) of a generator that has one latent per training image.
 
@@ -194,7 +194,7 @@ def train(
         parameters.latent, parameters.width, images.shape[1], images.shape[-1]
     )
     initialize(network, generator)
-    training_error = _fit(network, training, parameters, generator, saving)
+    training_error = _fit(network, training, parameters, generator, checkpointer)
     weights = {name: value.detach() for name, value in network.state_dict().items()}
     start = torch.zeros(held, parameters.latent)
     rate = parameters.latent_learning_rate

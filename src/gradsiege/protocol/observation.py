@@ -40,7 +40,7 @@ class Observation:
         model: architecture.
         parameters, buffers: the global state theta_t.
         update: for each parameter the uploaded updates ``[victims, *shape]``, in gradient units.
-        images: private images per victim.
+        images_per_client: private images per victim.
         training: the local protocol, if granted.
         disclosure: public parameters of the defense, if granted.
         labels: ``[victims, images]``, if granted.
@@ -55,7 +55,7 @@ class Observation:
     parameters: Tensors
     buffers: Tensors
     update: Tensors
-    images: int
+    images_per_client: int
     training: LocalTraining | None
     disclosure: dict[str, Any] | None
     labels: Tensor | None
@@ -145,7 +145,7 @@ def save_observation(path: Path, observation: Observation) -> None:
     training = observation.training
     metadata: dict[str, Any] = {
         "model": asdict(observation.model),
-        "images": observation.images,
+        "images": observation.images_per_client,
         "training": asdict(training) if training else None,
         "disclosure": observation.disclosure,
         "failures": {str(victim): reason for victim, reason in observation.failures.items()},
@@ -175,7 +175,7 @@ def load_observation(path: Path) -> Observation:
         parameters=group(tensors, "parameters."),
         buffers=group(tensors, "buffers."),
         update=group(tensors, "update."),
-        images=metadata["images"],
+        images_per_client=metadata["images"],
         training=LocalTraining(**training) if training else None,
         disclosure=metadata["disclosure"],
         labels=tensors.get("labels"),

@@ -66,7 +66,7 @@ def recorded(
         parameters=parameters,
         buffers=buffers,
         update=shaped,
-        images=images,
+        images_per_client=images,
         training=training,
         disclosure=disclosure,
         labels=_labels(labels, clients, images, adapted),

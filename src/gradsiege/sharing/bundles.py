@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from gradsiege import yaml_files
-from gradsiege.cells import cells
 from gradsiege.errors import StudyError, nearest
+from gradsiege.pipeline.cells import cells
 from gradsiege.study import Study
 
 BUNDLES = Path("dvc.yaml")

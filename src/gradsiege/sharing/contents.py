@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from gradsiege import yaml_files
-from gradsiege.datasets.supply import inside
+from gradsiege.datasets.sources.supply import inside
 from gradsiege.errors import ArtifactError, SharingError, StudyError
 from gradsiege.sharing.bundles import Bundle
 

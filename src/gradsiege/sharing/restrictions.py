@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from gradsiege.datasets import supply
+from gradsiege.datasets.sources import supply
 from gradsiege.sharing.bundles import BUNDLES, RESTRICTED, bundles_of
 from gradsiege.study import Study
 

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from gradsiege.cells import OUTPUTS, cells
 from gradsiege.errors import MEND, ArtifactError
 from gradsiege.inspection.verification import foreign_paths, verify
+from gradsiege.pipeline.cells import OUTPUTS, cells
 from gradsiege.sharing import contents, remotes
 from gradsiege.sharing.bundles import BUNDLES, Bundle, check_file, chosen
 from gradsiege.sharing.programs import run

@@ -5,6 +5,7 @@ finds what an `only` names, `placement` says which items meet, `checks` and `now
 contradictions, `reading` makes a study of a file.
 """
 
+from gradsiege.documents import Identifier, Section
 from gradsiege.study.document import Study
 from gradsiege.study.placement import combinations
 from gradsiege.study.reading import load, parse
@@ -18,11 +19,9 @@ from gradsiege.study.sections import (
     Dataset,
     Defense,
     Federation,
-    Identifier,
     Model,
     Prior,
     Protocol,
-    Section,
     Threat,
 )
 

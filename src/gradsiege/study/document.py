@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from gradsiege.documents import Identifier, Section
 from gradsiege.errors import StudyError, nearest
 from gradsiege.ranges import Count, CountOrZero, Seed
 from gradsiege.study.sections import (
@@ -15,11 +16,9 @@ from gradsiege.study.sections import (
     Deviation,
     Federation,
     Gain,
-    Identifier,
     Model,
     Prior,
     Protocol,
-    Section,
     Threat,
 )
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import ValidationError
 
-from gradsiege import yaml_files
+from gradsiege.documents import Section, read_yaml
 from gradsiege.errors import StudyError, nearest
 from gradsiege.ranges import number_of
 from gradsiege.study.checks import check, resolve
@@ -25,7 +24,6 @@ from gradsiege.study.sections import (
     Place,
     Prior,
     Protocol,
-    Section,
     Threat,
 )
 
@@ -76,16 +74,6 @@ def load(path: Path | str) -> Study:
     """Read and validate a study file (YAML)."""
     path = Path(path)
     return parse(read_yaml(path, "study file"), str(path))
-
-
-def read_yaml(path: Path, what: str) -> Any:
-    """Return the plain data of a file that a person wrote; `what` names its kind if it does not exist."""
-    if not path.is_file():
-        raise StudyError(f"{what} {path} does not exist")
-    try:
-        return yaml_files.read_text(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path} is not valid YAML: {error}") from error
 
 
 def explain(error: ValidationError, place: str, raw: Any = None) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
@@ -15,6 +13,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from gradsiege import catalogue
+from gradsiege.documents import Identifier, Section
 from gradsiege.ranges import Count, Range, Rate
 
 ROLES = ("train", "test", "aux", "public", "tune", "victims")
@@ -22,7 +21,6 @@ STAGES = ("untrained", "early", "late")
 PROTOCOLS = ("fedsgd", "fedavg")
 # Names that may stand in a study file and have no module of their own.
 FIXED = {"training_stages": STAGES, "protocols": PROTOCOLS}
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
 # Keys that say where an item stands in the study, and nothing about what it does there: no part of its settings.
 PLACES = ("only", "counters")
 # What may stand in `only`: the fields of a cell, and the stage, for what is trained and not attacked.
@@ -48,12 +46,6 @@ Decay = Annotated[float, Range(0, 1, open_low=True)]
 Concentration = Annotated[float, Range(1e-3, 1e6)]
 
 
-class Section(BaseModel):
-    """Base of all sections: unknown keys are refused, values never change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
 class Placed(Section):
     """An item that may say where it applies; `only` is a list of alternatives, each from fields of a cell to ids."""
 
@@ -68,7 +60,7 @@ class Named(Section):
 
     name: Identifier
     id: Identifier = ""
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field({})
 
     @model_validator(mode="before")
     @classmethod
@@ -85,9 +77,9 @@ class Dataset(Named, Placed):
 
     size: ImageSide = Field(32, description="side of the square images, in pixels")
     counts: dict[Literal["train", "test", "aux", "public", "tune", "victims"], Count]
-    # What the source listed, where no published checksum says it. No study file holds it: `gradsiege.datasets.identity`
+    # What the source listed, where no published checksum says it. No study file holds it: `gradsiege.pipeline.sources`
     # fills it in, and every cell that reads the data set depends on it.
-    source: SkipJsonSchema[dict[str, str]] = {}
+    source: SkipJsonSchema[dict[str, str]] = Field({})
 
     @model_validator(mode="after")
     def _all_roles(self) -> Dataset:
@@ -113,7 +105,7 @@ class Method(Named, Placed):
     """A defense or an attack, in one arm; `sweep` makes one method per value of a parameter."""
 
     arm: Literal["faithful", "as_released"] = "faithful"
-    sweep: dict[str, Annotated[list[float | int | str | bool], Field(min_length=1)]] = {}
+    sweep: dict[str, Annotated[list[float | int | str | bool], Field(min_length=1)]] = Field({})
 
 
 class Defense(Method):

@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 
-from gradsiege.cells import Cell, cells
-from gradsiege.datasets import supply
 from gradsiege.errors import ArtifactError, StoppedEarlyError, TrackingError
-from gradsiege.inspection.status import Status
+from gradsiege.pipeline import absent_data
+from gradsiege.pipeline.cells import Cell, cells
+from gradsiege.pipeline.status import Status
 from gradsiege.progress import track as progress
 from gradsiege.study import Study
 from gradsiege.tracking.addresses import AGAIN, probe, shown, translated
@@ -69,13 +69,13 @@ class Follower:
 
     def __init__(self, study: Study, root: Path, uri: str, stop: Event) -> None:
         self.study, self.root, self.uri, self.stop = study, root, uri, stop
-        absent = supply.absent(study, root)
+        absent = absent_data.absent(study, root)
         of_study = cells(study)
         wanted = [
             cell
             for stage in TRACKED
             for cell in of_study[stage]
-            if not supply.waits_for(cell, study, absent)
+            if not absent_data.waits_for(cell, study, absent)
         ]
         self.watch = Watch(wanted, study, root)
         self.total = self.left = len(wanted)

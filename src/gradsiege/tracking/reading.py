@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradsiege import artifacts
-from gradsiege.cells import Cell
 from gradsiege.metrics.registry import METRICS
+from gradsiege.pipeline.cells import Cell
 from gradsiege.study import Study
 
 if TYPE_CHECKING:

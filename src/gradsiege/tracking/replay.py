@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gradsiege.errors import ArtifactError
-from gradsiege.inspection.status import DONE, Status, survey
+from gradsiege.pipeline.status import DONE, Status, survey
 from gradsiege.progress import track as progress
 from gradsiege.study import Study
 from gradsiege.tracking.addresses import probe, shown, translated

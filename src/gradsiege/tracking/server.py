@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from gradsiege.artifacts import file_digest
 from gradsiege.errors import TrackingError
-from gradsiege.inspection.status import Status
+from gradsiege.pipeline.status import Status
 from gradsiege.study import Study
 from gradsiege.tracking.addresses import FILE, SECONDS_TO_ANSWER, WEB, database_file, scheme_of
 from gradsiege.tracking.reading import Replay, flat

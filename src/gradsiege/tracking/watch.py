@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gradsiege import artifacts
-from gradsiege.cells import Cell
-from gradsiege.inspection.status import DONE, Status, status
+from gradsiege.pipeline.cells import Cell
+from gradsiege.pipeline.status import DONE, Status, status
 from gradsiege.study import Study
 
 Stamp = tuple[int, int, int]

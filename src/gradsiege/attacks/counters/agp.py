@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.counters.views import on_support
 from gradsiege.protocol.local_update import Tensors
 
@@ -25,22 +25,22 @@ def root_mean_squares(value: Tensor) -> Tensor:
     return value.square().mean((-3, -2, -1)).sqrt()
 
 
-def drop_flagged_channels(attempt: Attempt) -> Attempt:
+def drop_flagged_channels(plan: AttackPlan) -> AttackPlan:
     """Match the clean channels of protected convolutions: those far below the noise that most channels have.
 
     The noise has one deviation everywhere and three channels in four or more bear it, so the median channel of all
     convolutions shows it; half of that tells clean from noised as long as noise outweighs gradient.
     """
-    names = convolutions(attempt.update)
-    sizes = {name: root_mean_squares(attempt.update[name]) for name in names}
+    names = convolutions(plan.update)
+    sizes = {name: root_mean_squares(plan.update[name]) for name in names}
     limit = torch.cat(list(sizes.values()), -1).median(-1, keepdim=True).values / 2
-    update = dict(attempt.update)
+    update = dict(plan.update)
     for name, found in sizes.items():
         noised = found >= limit
         update[name] = update[name].masked_fill(noised[..., None, None, None], 0)
-    return attempt.matching(update).through(partial(on_support, names=frozenset(names)))
+    return plan.matching(update).with_view(partial(on_support, names=frozenset(names)))
 
 
-def clean_tensors(attempt: Attempt) -> Attempt:
+def clean_tensors(plan: AttackPlan) -> AttackPlan:
     """Match only what AGP never touches: batch norm, biases and the head."""
-    return attempt.without(convolutions(attempt.update))
+    return plan.without(convolutions(plan.update))

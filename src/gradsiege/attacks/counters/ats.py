@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.errors import ThreatModelError
 from gradsiege.protocol.ats_operations import ENHANCEMENTS, MOVES, apply
 from gradsiege.protocol.ats_policies import POOL, parse_policy
@@ -83,16 +83,16 @@ def undo_likeliest(images: Tensor, policies: list[str]) -> Tensor:
     return raw.view(images.shape)
 
 
-def undo_policy(attempt: Attempt) -> Attempt:
+def undo_policy(plan: AttackPlan) -> AttackPlan:
     """Attack as usual, which finds the augmented image; then undo the policy and signs that explain it best.
 
     The black border of a translation gives its direction away, and its grey level the contrast that followed. What was
     moved out of the image is lost and filled smoothly.
     """
-    policies = list(attempt.disclosure["policies"])
+    policies = list(plan.disclosure["policies"])
     if not policies:
         raise ThreatModelError(
             "ats.undo_policy tries every disclosed policy; three random entries of the pool are too many to try. "
             "Attack ats with named policies"
         )
-    return replace(attempt, finish=partial(undo_likeliest, policies=policies))
+    return replace(plan, finish=partial(undo_likeliest, policies=policies))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.protocol.local_update import Tensors
 
 VERSION = 1
@@ -32,29 +32,29 @@ def norms_and_orthogonality_distance(candidate: Tensors, observed: Tensors) -> T
     return torch.stack(parts).mean()
 
 
-def label_by_orthogonality(attempt: Attempt) -> Tensor:
+def label_by_orthogonality(plan: AttackPlan) -> Tensor:
     """Return the label of a single image, ``[victims, 1]``, from the upload of the head's bias.
 
     The true gradient of the bias is p - onehot(y), and the upload o is orthogonal to it: o[y] = p . o. The attacker takes p
     of a grey image, which is close as long as the model is unsure.
     """
-    seen = attempt.knowledge.observation
-    upload = seen.update[attempt.head.bias_for("censor.norms_and_orthogonality")]
+    seen = plan.knowledge.observation
+    upload = seen.update[plan.head.bias_for("censor.norms_and_orthogonality")]
     grey = torch.full((1, *seen.image_shape), 0.5, device=upload.device, dtype=upload.dtype)
     state = {**seen.parameters, **seen.buffers}
-    logits: Tensor = functional_call(attempt.knowledge.model(), state, (grey,))
+    logits: Tensor = functional_call(plan.knowledge.model(), state, (grey,))
     expected = upload @ logits.softmax(-1)[0]
     return (upload - expected[:, None]).abs().argmin(-1, keepdim=True)
 
 
-def norms_and_orthogonality(attempt: Attempt) -> Attempt:
+def norms_and_orthogonality(plan: AttackPlan) -> AttackPlan:
     """Ask for the received lengths and right angles: two equations a tensor, all that a faithful upload still says.
 
     Against the thousands of pixels these are a few dozen equations, so nothing recognisable is to be expected;
     the label of a single image does leak. As released the directions are not orthogonal: only the lengths hold there, and
     a plain attack on the direction that is left is the stronger one.
     """
-    informed = attempt.by(norms_and_orthogonality_distance)
-    if attempt.images == 1 and attempt.disclosure.get("arm") == "faithful":
-        return informed.with_labels(label_by_orthogonality(attempt))
+    informed = plan.with_distance(norms_and_orthogonality_distance)
+    if plan.images_per_client == 1 and plan.disclosure.get("arm") == "faithful":
+        return informed.with_labels(label_by_orthogonality(plan))
     return informed

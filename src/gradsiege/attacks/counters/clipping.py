@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.protocol.local_update import Tensors, norm
 
 VERSION = 1
@@ -30,7 +30,7 @@ def scale_free_view(candidate: Tensors, observed: Tensors, bound: float) -> tupl
     return {name: candidate[name] * factor for name in observed}, observed
 
 
-def scale_free(attempt: Attempt) -> Attempt:
+def scale_free(plan: AttackPlan) -> AttackPlan:
     """Compare directions alone where the update was clipped; recipes that match by the cosine do so anyway."""
-    bound = float(attempt.disclosure["bound"])
-    return attempt.through(partial(scale_free_view, bound=bound))
+    bound = float(plan.disclosure["bound"])
+    return plan.with_view(partial(scale_free_view, bound=bound))

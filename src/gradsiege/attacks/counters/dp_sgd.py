@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from functools import partial
 
-from gradsiege.attacks.counters.attempt import Attempt, Viewed
 from gradsiege.attacks.counters.noise import GaussianLikelihood
+from gradsiege.attacks.counters.plan import AttackPlan, Viewed
 from gradsiege.errors import ThreatModelError
 from gradsiege.protocol.local_update import Tensors, norm
 
@@ -15,15 +15,15 @@ REQUIRES = ("disclosure", "protocol")
 TINY = 1e-12
 
 
-def deviation(attempt: Attempt) -> float:
+def deviation(plan: AttackPlan) -> float:
     """Return the deviation of the noise on one coordinate of the update: sigma C / n in each of its local steps.
 
     Of the mean of several rounds it is less by the root of their number.
     """
-    training = attempt.knowledge.observation.training
+    training = plan.knowledge.observation.training
     assert training is not None  # granted: it stands in REQUIRES
-    one_step = attempt.disclosure["noise_multiplier"] * attempt.disclosure["bound"]
-    return float(one_step) / training.batch_size * math.sqrt(training.steps / attempt.averaged)
+    one_step = plan.disclosure["noise_multiplier"] * plan.disclosure["bound"]
+    return float(one_step) / training.batch_size * math.sqrt(training.steps / plan.averaged)
 
 
 def clipped_view(candidate: Tensors, observed: Tensors, bound: float) -> tuple[Tensors, Tensors]:
@@ -37,18 +37,18 @@ def clipped_view(candidate: Tensors, observed: Tensors, bound: float) -> tuple[T
     return {name: candidate[name] * factor for name in observed}, observed
 
 
-def likelihood(attempt: Attempt) -> Attempt:
+def likelihood(plan: AttackPlan) -> AttackPlan:
     """Match the clipped candidate by the likelihood of the disclosed noise.
 
     For one image in one step that is the exact law of the upload. Of more, the attacker sees a mean of clipped gradients,
     whose length C times the number of steps bounds; the candidate is clipped to that.
     """
-    sigma = deviation(attempt)
+    sigma = deviation(plan)
     if not sigma:
         raise ThreatModelError(
             "dp_sgd.likelihood: a noise_multiplier of 0 leaves no noise to weigh; run the attack without a counter"
         )
-    training = attempt.knowledge.observation.training
+    training = plan.knowledge.observation.training
     assert training is not None
-    bound = float(attempt.disclosure["bound"]) * training.steps
-    return attempt.by(Viewed(GaussianLikelihood(sigma), partial(clipped_view, bound=bound)))
+    bound = float(plan.disclosure["bound"]) * training.steps
+    return plan.with_distance(Viewed(GaussianLikelihood(sigma), partial(clipped_view, bound=bound)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.protocol.local_update import Tensors
 
 
@@ -43,17 +43,19 @@ class LaplaceLikelihood:
         return torch.stack(distances).sum() / (self.scale * coordinates(observed))
 
 
-def estimated_deviation(attempt: Attempt) -> Tensor:
+def estimated_deviation(plan: AttackPlan) -> Tensor:
     """Return the deviation of white noise on each victim's update, ``[victims]``, from the head's weight alone.
 
     The true gradient of a linear layer is a sum of one outer product per image and local step. What lies outside the
     head's largest singular directions is noise, in (classes - rank)(features - rank) degrees of freedom. With more images
     than classes the largest directions of what noise there is are still left out, and the estimate is too low.
     """
-    training = attempt.knowledge.observation.training
-    weight = attempt.update[attempt.head.weight]
+    training = plan.knowledge.observation.training
+    weight = plan.update[plan.head.weight]
     classes, features = weight.shape[-2:]
-    rank = min(attempt.images * (training.epochs if training else 1), min(classes, features) - 1)
+    rank = min(
+        plan.images_per_client * (training.epochs if training else 1), min(classes, features) - 1
+    )
     rest = torch.linalg.svdvals(weight)[..., rank:].square().sum(-1)
     variance: Tensor = rest / ((classes - rank) * (features - rank))
     return variance.sqrt()

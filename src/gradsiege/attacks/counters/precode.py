@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.attacks.counters.plan import AttackPlan
 
 VERSION = 1
 REQUIRES = ("disclosure",)
 
 
-def drop_module(attempt: Attempt) -> Attempt:
+def drop_module(plan: AttackPlan) -> AttackPlan:
     """Leave the bottleneck and the head out of the match (arXiv 2208.04767); the label comes from the head's bias.
 
     The features in front of the head can be negative here, so that row sums say nothing of the label; for one image
     the bias gradient is p - onehot, whose only negative entry is the true class.
     """
-    head = attempt.head
-    later = [name for name in attempt.update if ".bottleneck." in name or name in head.parameters]
-    informed = attempt.without(later)
-    if attempt.images == 1:
-        bias = attempt.update[head.bias_for("precode.drop_module")]
+    head = plan.head
+    later = [name for name in plan.update if ".bottleneck." in name or name in head.parameters]
+    informed = plan.without(later)
+    if plan.images_per_client == 1:
+        bias = plan.update[head.bias_for("precode.drop_module")]
         return informed.with_labels(bias.argmin(-1, keepdim=True))
     return informed

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gradsiege.attacks.counters.attempt import Attempt
 from gradsiege.attacks.counters.noise import coordinates
+from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.counters.views import smallest_received
 from gradsiege.protocol.local_update import Tensors
 
@@ -65,6 +65,6 @@ class CellDistance:
         return torch.stack(total).sum() / coordinates(observed)
 
 
-def dequantized(attempt: Attempt) -> Attempt:
+def dequantized(plan: AttackPlan) -> AttackPlan:
     """Match by the likelihood of stochastic rounding; the levels are unbiased estimates, but far from Gaussian ones."""
-    return attempt.by(CellDistance(int(attempt.disclosure["levels"])))
+    return plan.with_distance(CellDistance(int(plan.disclosure["levels"])))

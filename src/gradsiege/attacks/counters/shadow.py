@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from gradsiege.attacks.counters.attempt import Attempt
-from gradsiege.attacks.engine.recipe import Stage
-from gradsiege.attacks.engine.regularizers import (
+from gradsiege.attacks.counters.plan import AttackPlan
+from gradsiege.attacks.objectives.regularizers import (
     Candidate,
     double_opponent_total_variation,
     total_variation,
 )
-from gradsiege.attacks.engine.spaces import Space
-from gradsiege.attacks.engine.variables import Variables
+from gradsiege.attacks.recipe import Phase
+from gradsiege.attacks.spaces.space import Space
+from gradsiege.attacks.variables import Variables
 from gradsiege.errors import StudyError, ThreatModelError
 
 VERSION = 1
@@ -52,7 +52,7 @@ class WithNoise:
         return {**self.inner.start(generator), NOISE: none}
 
     def follow(self, before: Variables) -> Variables:
-        """Go on from an earlier stage, with its noise."""
+        """Go on from an earlier phase, with its noise."""
         return {**self.inner.follow(before), NOISE: before[NOISE]}
 
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,26 +74,26 @@ def noise_size(candidate: Candidate) -> Tensor:
     return candidate.variables[NOISE].abs().mean()
 
 
-def largest_noise(attempt: Attempt) -> float:
+def largest_noise(plan: AttackPlan) -> float:
     """Return the disclosed peak, amplitude * exp(t / R) * max(x), for a white pixel in the last round."""
-    _, mean, deviation = attempt.knowledge.pixel_arguments()
+    _, mean, deviation = plan.knowledge.pixel_arguments()
     brightest = float(((1 - mean) / deviation).max())
-    return float(attempt.disclosure["amplitude"]) * math.e * brightest
+    return float(plan.disclosure["amplitude"]) * math.e * brightest
 
 
-def denoise(attempt: Attempt) -> Attempt:
+def denoise(plan: AttackPlan) -> AttackPlan:
     """Estimate a clean image and sparse positive noise together; only the image is returned.
 
     Regularizers see the clean image, the match sees the noisy one; what tells the two apart is the recipe's total
-    variation. The last stage takes no step: it drops the noise, and restarts are chosen by how the clean image matches.
+    variation. The last phase takes no step: it drops the noise, and restarts are chosen by how the clean image matches.
 
     Raises:
         StudyError: the recipe has no total variation.
     """
-    return _with_noise(attempt, largest_noise(attempt), 1.0)
+    return _with_noise(plan, largest_noise(plan), 1.0)
 
 
-def two_round_extrapolation(attempt: Attempt) -> Attempt:
+def two_round_extrapolation(plan: AttackPlan) -> AttackPlan:
     """Share image and noise between rounds, whose amplitudes exp(t / R) are known: the match extrapolates to none.
 
     With the pattern frozen, two rounds a and b are two equations for image and noise at every pixel, whose solution is
@@ -104,35 +104,35 @@ def two_round_extrapolation(attempt: Attempt) -> Attempt:
         ThreatModelError: the attack sees a single round.
         StudyError: the recipe has no total variation.
     """
-    progress = attempt.knowledge.observation.progress
+    progress = plan.knowledge.observation.progress
     if len(progress) != 1:
         raise ThreatModelError(
             "shadow.two_round_extrapolation needs rounds of different amplitude: give the attack 'rounds: joint', and a "
             "threat model that grants several rounds"
         )
     # The amplitude of the first round of all is the unit of the noise.
-    return _with_noise(attempt, largest_noise(attempt) / math.e, math.exp(progress[0]))
+    return _with_noise(plan, largest_noise(plan) / math.e, math.exp(progress[0]))
 
 
-def _with_noise(attempt: Attempt, peak: float, scale: float) -> Attempt:
-    shape, _, deviation = attempt.knowledge.pixel_arguments()
+def _with_noise(plan: AttackPlan, peak: float, scale: float) -> AttackPlan:
+    shape, _, deviation = plan.knowledge.pixel_arguments()
     images, channels, height, width = shape
-    maps = channels if attempt.disclosure["scrambled_map"] else 1
+    maps = channels if plan.disclosure["scrambled_map"] else 1
 
-    def joint(stage: Stage) -> Stage:
-        smoothing = sum(weight for weight, term in stage.regularizers if term in SMOOTHING)
+    def joint(phase: Phase) -> Phase:
+        smoothing = sum(weight for weight, term in phase.regularizers if term in SMOOTHING)
         if not smoothing:
             raise StudyError(
                 "Shadow's counters tell noise from image by the total variation, which this attack does not use; "
                 "give it a weight in the attack's parameters, or choose another attack"
             )
         return replace(
-            stage,
-            space=WithNoise(stage.space, (images, maps, height, width), deviation, peak, scale),
-            regularizers=(*stage.regularizers, (PRICE * smoothing, noise_size)),
+            phase,
+            space=WithNoise(phase.space, (images, maps, height, width), deviation, peak, scale),
+            regularizers=(*phase.regularizers, (PRICE * smoothing, noise_size)),
         )
 
-    clean = replace(attempt.recipe.stages[-1], iterations=0)
-    informed = attempt.each_stage(joint)
-    recipe = replace(informed.recipe, stages=(*informed.recipe.stages, clean), keep="last")
+    clean = replace(plan.recipe.phases[-1], iterations=0)
+    informed = plan.each_phase(joint)
+    recipe = replace(informed.recipe, phases=(*informed.recipe.phases, clean), keep="last")
     return replace(informed, recipe=recipe)

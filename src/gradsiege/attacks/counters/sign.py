@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gradsiege.attacks.counters.attempt import Attempt, Viewed
-from gradsiege.attacks.engine.distances import cosine
+from gradsiege.attacks.counters.plan import AttackPlan, Viewed
+from gradsiege.attacks.objectives.distances import cosine
 from gradsiege.protocol.local_update import Tensors
 
 VERSION = 1
@@ -24,6 +24,6 @@ def soft_sign_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tens
     return soft, {name: value.sign() for name, value in observed.items()}
 
 
-def sign_consistent(attempt: Attempt) -> Attempt:
+def sign_consistent(plan: AttackPlan) -> AttackPlan:
     """Match soft signs by their cosine, every coordinate alike, whatever the tensor's scale."""
-    return attempt.by(Viewed(cosine, soft_sign_view))
+    return plan.with_distance(Viewed(cosine, soft_sign_view))

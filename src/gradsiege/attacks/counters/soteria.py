@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 
-from gradsiege.attacks.counters.attempt import Attempt
-from gradsiege.attacks.engine.estimated_transforms import mask_head
+from gradsiege.attacks.counters.plan import AttackPlan
+from gradsiege.attacks.objectives.estimated_transforms import mask_head
 from gradsiege.protocol.local_update import Tensors
 
 VERSION = 1
 REQUIRES = ("disclosure",)
 
 
-def drop_layer(attempt: Attempt) -> Attempt:
+def drop_layer(plan: AttackPlan) -> AttackPlan:
     """Leave the defended layer's weight out of the match, as Balunovic et al. do (ICLR 2022); its bias is not defended."""
-    return attempt.without([attempt.head.weight])
+    return plan.without([plan.head.weight])
 
 
 def masked_view(candidate: Tensors, observed: Tensors, weight: str) -> tuple[Tensors, Tensors]:
@@ -25,6 +25,6 @@ def masked_view(candidate: Tensors, observed: Tensors, weight: str) -> tuple[Ten
     return mask_head({name: candidate[name] for name in observed}, observed, weight), observed
 
 
-def estimated_mask(attempt: Attempt) -> Attempt:
+def estimated_mask(plan: AttackPlan) -> AttackPlan:
     """Match the defended layer on the columns that were left: the zero ones show the mask."""
-    return attempt.through(partial(masked_view, weight=attempt.head.weight))
+    return plan.with_view(partial(masked_view, weight=plan.head.weight))

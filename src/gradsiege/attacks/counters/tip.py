@@ -9,9 +9,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.counters.views import on_support
-from gradsiege.attacks.engine import regularizers
+from gradsiege.attacks.objectives import regularizers
 from gradsiege.errors import ThreatModelError
 from gradsiege.protocol.local_update import Tensors
 
@@ -42,14 +42,14 @@ def channel_norms(value: Tensor) -> Tensor:
     return (value - kernel_means(value)).square().sum((-3, -2, -1)).sqrt()
 
 
-def noised_channels(attempt: Attempt, channels: int) -> int:
+def noised_channels(plan: AttackPlan, channels: int) -> int:
     """Return how many of a convolution's channels TIP noises for one ranking image: max(1, floor(p C)).
 
     A control of TIP that noises all channels says so in its disclosure.
     """
-    if attempt.disclosure.get("selection") == "all":
+    if plan.disclosure.get("selection") == "all":
         return channels
-    return max(1, math.floor(float(attempt.disclosure["ratio"]) * channels + 1e-9))
+    return max(1, math.floor(float(plan.disclosure["ratio"]) * channels + 1e-9))
 
 
 def flagged(norms: Tensor, least: int, images: int) -> Tensor:
@@ -66,18 +66,18 @@ def flagged(norms: Tensor, least: int, images: int) -> Tensor:
     return norms >= (smallest if images == 1 else smallest / (2 * math.sqrt(images)))
 
 
-def drop_flagged_channels(attempt: Attempt) -> Attempt:
+def drop_flagged_channels(plan: AttackPlan) -> AttackPlan:
     """Leave the channels whose update stands out out of the match; the disclosure says how many there are.
 
     What is left is the clean part of the true update, as far as the flags are right.
     """
-    names = spatial_kernels(attempt.update)
-    update = dict(attempt.update)
+    names = spatial_kernels(plan.update)
+    update = dict(plan.update)
     for name in names:
-        least = noised_channels(attempt, update[name].shape[1])
-        flags = flagged(channel_norms(update[name]), least, attempt.images)
+        least = noised_channels(plan, update[name].shape[1])
+        flags = flagged(channel_norms(update[name]), least, plan.images_per_client)
         update[name] = update[name].masked_fill(flags[..., None, None, None], 0)
-    return attempt.matching(update).through(partial(on_support, names=frozenset(names)))
+    return plan.matching(update).with_view(partial(on_support, names=frozenset(names)))
 
 
 def _means_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tensors]:
@@ -89,18 +89,18 @@ def _means_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tensors
     return means(candidate), means(observed)
 
 
-def keep_kernel_means(attempt: Attempt) -> Attempt:
+def keep_kernel_means(plan: AttackPlan) -> AttackPlan:
     """Match kernels by their means alone: the noise has none, so this part of the update is the true one, exactly.
 
     It needs no flags, and gives up eight ninths of the 3x3 convolutions, clean channels included.
     """
-    _require_clean_means(attempt)
-    return attempt.through(_means_view)
+    _require_clean_means(plan)
+    return plan.with_view(_means_view)
 
 
-def _require_clean_means(attempt: Attempt) -> None:
+def _require_clean_means(plan: AttackPlan) -> None:
     """Refuse settings (controls, all of them) whose noise has a mean."""
-    spectrum, rho = attempt.disclosure.get("spectrum", "high"), attempt.disclosure["rho"]
+    spectrum, rho = plan.disclosure.get("spectrum", "high"), plan.disclosure["rho"]
     if spectrum != "high" or rho <= 0:
         raise ThreatModelError(
             f"kernel means are clean only where the noise is a high-pass with rho > 0, not with spectrum {spectrum!r} "
@@ -136,24 +136,24 @@ def _whitened_view(
     return one, other
 
 
-def whitened(attempt: Attempt) -> Attempt:
+def whitened(plan: AttackPlan) -> AttackPlan:
     """Weigh the high frequencies of flagged channels by 1 / (signal variance + noise variance); keep all else.
 
     Both are estimated: the signal's variance from the median clean channel of the layer, their sum from the flagged
     channel itself. Weights are relative to those of clean channels, which stay as they are.
     """
-    _require_clean_means(attempt)
-    names = spatial_kernels(attempt.update)
-    least = {name: noised_channels(attempt, attempt.update[name].shape[1]) for name in names}
-    return attempt.through(partial(_whitened_view, least=least, images=attempt.images))
+    _require_clean_means(plan)
+    names = spatial_kernels(plan.update)
+    least = {name: noised_channels(plan, plan.update[name].shape[1]) for name in names}
+    return plan.with_view(partial(_whitened_view, least=least, images=plan.images_per_client))
 
 
-def clean_tensors(attempt: Attempt) -> Attempt:
+def clean_tensors(plan: AttackPlan) -> AttackPlan:
     """Match only what TIP never touches: batch norm, biases, the head and 1x1 convolutions."""
-    return attempt.without(spatial_kernels(attempt.update))
+    return plan.without(spatial_kernels(plan.update))
 
 
-def head_features(attempt: Attempt) -> Attempt:
+def head_features(plan: AttackPlan) -> AttackPlan:
     """Drop flagged channels, and also ask for the head input that the head's own update reveals: the head is never noised.
 
     For one image and one local step the rows of the head's weight gradient are (p - onehot)_c h and those of its bias
@@ -162,20 +162,20 @@ def head_features(attempt: Attempt) -> Attempt:
     Raises:
         ThreatModelError: several images or local steps, where the quotient is no image's features.
     """
-    knowledge = attempt.knowledge
+    knowledge = plan.knowledge
     seen = knowledge.observation
     steps = 1 if seen.training is None else seen.training.steps
-    if attempt.images != 1 or steps != 1:
+    if plan.images_per_client != 1 or steps != 1:
         raise ThreatModelError(
             "tip.head_features reads the features of one image from one gradient, not of "
-            f"{attempt.images} images in {steps} local steps; use tip.drop_flagged_channels there"
+            f"{plan.images_per_client} images in {steps} local steps; use tip.drop_flagged_channels there"
         )
-    attempt.head.bias_for("tip.head_features")
+    plan.head.bias_for("tip.head_features")
     model = knowledge.model().to(knowledge.device)
     term = (
         FEATURES,
-        regularizers.head_features(model, attempt.head, seen.parameters, seen.buffers),
+        regularizers.head_features(model, plan.head, seen.parameters, seen.buffers),
     )
-    return drop_flagged_channels(attempt).each_stage(
-        lambda stage: replace(stage, regularizers=(*stage.regularizers, term))
+    return drop_flagged_channels(plan).each_phase(
+        lambda phase: replace(phase, regularizers=(*phase.regularizers, term))
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from gradsiege.attacks.counters.attempt import Attempt
 from gradsiege.attacks.counters.noise import GaussianLikelihood, estimated_deviation
+from gradsiege.attacks.counters.plan import AttackPlan
 
 VERSION = 1
 REQUIRES = ("disclosure",)
 
 
-def likelihood(attempt: Attempt) -> Attempt:
+def likelihood(plan: AttackPlan) -> AttackPlan:
     """Match by the likelihood of Gaussian noise, its deviation in gradient units estimated from the updates."""
-    return attempt.by(GaussianLikelihood(float(estimated_deviation(attempt).median())))
+    return plan.with_distance(GaussianLikelihood(float(estimated_deviation(plan).median())))

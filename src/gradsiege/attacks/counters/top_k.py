@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gradsiege.attacks.counters.attempt import Attempt
+from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.counters.views import excess, smallest_received
 from gradsiege.protocol.local_update import Tensors
 
@@ -21,6 +21,6 @@ def support_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tensor
     return {k: excess(candidate[k], value, limit) for k, value in observed.items()}, observed
 
 
-def on_support(attempt: Attempt) -> Attempt:
+def on_support(plan: AttackPlan) -> AttackPlan:
     """Match on the received support; off it, penalise only entries that would have been uploaded."""
-    return attempt.through(support_view)
+    return plan.with_view(support_view)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gradsiege.attacks.engine.objective import Evaluate, Evaluation, Target
-from gradsiege.attacks.engine.variables import Variables
+from gradsiege.attacks.variables import Variables
 from gradsiege.errors import GradSiegeError
 
 # What an evaluation needs beyond the tensors that autograd keeps: temporaries, gradients, the allocator's own losses.

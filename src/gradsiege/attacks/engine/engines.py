@@ -21,7 +21,7 @@ from gradsiege.attacks.engine.objective import (
     Target,
     element_cost,
 )
-from gradsiege.attacks.engine.variables import Variables, stack
+from gradsiege.attacks.variables import Variables, stack
 from gradsiege.protocol.local_update import gradient
 
 Engine = Callable[[Problem], Evaluate]

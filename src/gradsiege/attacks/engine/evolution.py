@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
-import cmaes
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,65 +11,15 @@ from torch.func import vmap
 
 from gradsiege.attacks.engine.loop import TRACE_POINTS, State, keep_best
 from gradsiege.attacks.engine.objective import Cost, Target
-from gradsiege.attacks.engine.variables import Variables, flatten, unflatten
+from gradsiege.attacks.optimizers.cmaes import CMAES, pack
+from gradsiege.attacks.variables import Variables, unflatten
 from gradsiege.progress import track
 from gradsiege.seeds import seed_for
 
-# What `tell` changes in a `cmaes.CMA`, apart from the history of its stopping rules, which are not used.
-MOVING = ("_mean", "_sigma", "_C", "_p_sigma", "_pc", "_g")
 # Candidates evaluated at once, which bounds memory and not the result.
 CHUNK = 512
 
 Fitness = Callable[[Variables, Target], tuple[Tensor, Tensor]]
-
-
-@dataclass(frozen=True)
-class CMAES:
-    """Covariance matrix adaptation (Hansen, arXiv 1604.00772), by the `cmaes` library, in float64.
-
-    It takes the place of a gradient optimizer in a `Stage`; one iteration is one generation.
-
-    Attributes:
-        population: candidates per generation.
-        deviation: initial step size in every direction.
-    """
-
-    population: int = 50
-    deviation: float = 1.0
-
-    def rate(self, iteration: int, iterations: int) -> float:
-        """Return the initial step size; the search adapts its own."""
-        return self.deviation
-
-    def start(self, x: Variables) -> Variables:
-        """Return the search distributions around the starts, each tensor ``[n, ...]``."""
-        rows = flatten(x).double().cpu().numpy()
-        return _pack([self._fresh(row) for row in rows])
-
-    def step(
-        self, x: Variables, gradient: Variables, memory: Variables, iteration: int, iterations: int
-    ) -> tuple[Variables, Variables]:
-        """Refuse: a generation needs the fitness of a population; see `evolve`."""
-        raise TypeError("CMA-ES takes no gradient step; the stage must be run by `evolve`")
-
-    def _fresh(self, mean: np.ndarray) -> Any:
-        return cmaes.CMA(mean, self.deviation, population_size=self.population, seed=0)
-
-    def restore(self, memory: Variables, element: int, seed: int) -> Any:
-        """Return one element's search as it stands in `memory`, its draws set by `seed`."""
-        search = self._fresh(memory["_mean"][element].cpu().numpy())
-        for name in MOVING:
-            value = memory[name][element].cpu()
-            setattr(search, name, value.item() if value.dim() == 0 else value.numpy().copy())
-        search.reseed_rng(seed)
-        return search
-
-
-def _pack(searches: list[Any]) -> Variables:
-    return {
-        name: torch.stack([torch.as_tensor(np.array(getattr(one, name))) for one in searches])
-        for name in MOVING
-    }
 
 
 def population_evaluator(cost: Cost, population: int) -> Fitness:
@@ -130,7 +77,7 @@ def evolve(
         keep_best(state, least)
         for search, points, values in zip(searches, drawn, _ranked(fitness), strict=True):
             search.tell(list(zip(points, values, strict=True)))
-        state.memory = _pack(searches)
+        state.memory = pack(searches)
         if iteration % every == 0 or iteration == iterations - 1:
             state.trace.append((iteration, least))
     return state

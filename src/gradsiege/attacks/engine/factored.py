@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from gradsiege.attacks.engine.distances import ProductDistance
 from gradsiege.attacks.engine.objective import DETACHED, Evaluate, Evaluation, Problem, Target
 from gradsiege.attacks.engine.taps import Geometry, Taps, products_of
-from gradsiege.attacks.engine.variables import Variables
+from gradsiege.attacks.objectives.distances import ProductDistance
+from gradsiege.attacks.variables import Variables
 from gradsiege.errors import StudyError
 from gradsiege.protocol.local_update import Tensors, classification_loss
 
@@ -86,7 +86,7 @@ class Factored:
         observation = problem.observation
         problem.model.train(problem.work.mode == "train")
         some = next(iter(observation.parameters.values()))
-        images = some.new_zeros(observation.images, *observation.image_shape)
+        images = some.new_zeros(observation.images_per_client, *observation.image_shape)
         self.shapes, self.geometry = products_of(
             problem.model, observation.parameters, observation.buffers, images
         )
@@ -137,7 +137,7 @@ class Factored:
 
     def _distance(self, slopes: Tensors, inputs: Tensors, observed: Tensors) -> Tensor:
         """Return the distances ``[n]``, from factors where the distance allows it."""
-        distance = self.problem.stage.distance
+        distance = self.problem.phase.distance
         parts = {
             name: factors(slopes[name], inputs[name], self.geometry.get(name), weight.shape)
             for name, weight in self.weights.items()
@@ -165,13 +165,13 @@ def factored(problem: Problem) -> Evaluate:
     if not applies(problem):
         raise StudyError(
             "the engine factored takes one gradient at the global weights; this attack matches "
-            f"{problem.work.steps} local steps, update_model {problem.stage.update_model}, evaluated_at "
-            f"{problem.stage.evaluated_at}: choose the engine vmap or loop, or let it be measured"
+            f"{problem.work.steps} local steps, update_model {problem.phase.update_model}, evaluated_at "
+            f"{problem.phase.evaluated_at}: choose the engine vmap or loop, or let it be measured"
         )
     return Factored(problem)
 
 
 def applies(problem: Problem) -> bool:
     """Whether the candidate's update is one gradient at weights that all elements share."""
-    attached = problem.stage.update_model != DETACHED
+    attached = problem.phase.update_model != DETACHED
     return problem.work.steps == 1 and problem.shares_weights and attached

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from gradsiege.attacks.engine.optimizer import Optimizer
-from gradsiege.attacks.engine.variables import Variables, where
+from gradsiege.attacks.optimizers.gradient import Optimizer
+from gradsiege.attacks.variables import Variables, where
 from gradsiege.progress import track
 
 TRACE_POINTS = 100
@@ -21,9 +21,9 @@ class State:
     """Everything the loop needs to go on: iterate, memory, and each element's best iterate so far.
 
     ``x`` and ``best`` hold ``[n, ...]``, ``best_loss`` and ``best_iteration`` ``[n]``; ``trace`` holds the matching
-    losses ``[n]`` at every ``TRACE_POINTS``-th part of the way; `stage` counts the stages before this one and `kept`
+    losses ``[n]`` at every ``TRACE_POINTS``-th part of the way; `phase` counts the phases before this one and `kept`
     what they found; `extra` is whatever else the objective carries from iteration to iteration; `engine` and `chunk` are
-    what the stage was begun with, so that a resumed one rounds alike.
+    what the phase was begun with, so that a resumed one rounds alike.
     """
 
     x: Variables
@@ -32,7 +32,7 @@ class State:
     best_iteration: Tensor
     memory: Variables
     iteration: int = 0
-    stage: int = 0
+    phase: int = 0
     engine: str = ""
     chunk: int = 0
     kept: Variables = field(default_factory=dict)

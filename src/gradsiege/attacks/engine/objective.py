@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from gradsiege.attacks.engine.recipe import Stage
-from gradsiege.attacks.engine.regularizers import Candidate
-from gradsiege.attacks.engine.variables import Variables
+from gradsiege.attacks.objectives.regularizers import Candidate
+from gradsiege.attacks.recipe import Phase
+from gradsiege.attacks.variables import Variables
 from gradsiege.errors import StudyError
 from gradsiege.protocol.local_update import (
     Differentiate,
@@ -49,17 +49,17 @@ Evaluate = Callable[[Variables, Target], Evaluation]
 
 @dataclass(frozen=True)
 class Problem:
-    """Everything that one stage of an attack minimises over; an engine turns it into an `Evaluate`."""
+    """Everything that one phase of an attack minimises over; an engine turns it into an `Evaluate`."""
 
     model: nn.Module
     observation: Observation
     training: LocalTraining
-    stage: Stage
+    phase: Phase
 
     @property
     def work(self) -> LocalTraining:
         """The local work as the attacker models it."""
-        if self.stage.update_model in ("unroll", DETACHED):
+        if self.phase.update_model in ("unroll", DETACHED):
             return self.training
         images = self.training.images
         return replace(self.training, name="fedsgd", batch_size=images, epochs=1)
@@ -67,24 +67,24 @@ class Problem:
     @property
     def shares_weights(self) -> bool:
         """Whether the updates of all elements are taken at theta_t."""
-        return self.stage.update_model != "surrogate" and self.stage.evaluated_at == "global"
+        return self.phase.update_model != "surrogate" and self.phase.evaluated_at == "global"
 
     def candidate(
         self, x: Variables, labels: Tensor, observed: Tensors, statistics: Tensors
     ) -> Candidate:
         """Decode one element."""
-        normalised, images = self.stage.space.decode(x, labels)
-        matched = self.stage.space.labels(x, labels)
+        normalised, images = self.phase.space.decode(x, labels)
+        matched = self.phase.space.labels(x, labels)
         return Candidate(normalised, images, matched, observed, x, statistics)
 
     def penalty(self, candidate: Candidate, consensus: Tensor) -> Tensor:
         """Return the weighted regularizers and the pull towards the restarts' consensus."""
         total = candidate.normalised.new_zeros(())
-        for weight, regularizer in self.stage.regularizers:
+        for weight, regularizer in self.phase.regularizers:
             total = total + weight * regularizer(candidate)
-        if self.stage.group is not None:
+        if self.phase.group is not None:
             difference = candidate.normalised - consensus
-            total = total + self.stage.group.weight * (difference.square().sum() + 1e-20).sqrt()
+            total = total + self.phase.group.weight * (difference.square().sum() + 1e-20).sqrt()
         return total
 
     def point(self, x: Variables, observed: Tensors) -> Tensors:
@@ -96,7 +96,7 @@ class Problem:
         if self.shares_weights:
             return self.observation.parameters
         way: Tensor | float = self.training.learning_rate
-        if self.stage.update_model == "surrogate":
+        if self.phase.update_model == "surrogate":
             way = x[SURROGATE].sigmoid() * way
         # A parameter that is not matched has no observed way to go.
         return {
@@ -114,9 +114,9 @@ def element_cost(problem: Problem, differentiate: Differentiate = functional_gra
     Raises:
         StudyError: the update is to be detached, and nothing else has a gradient.
     """
-    if problem.stage.update_model == DETACHED:
+    if problem.phase.update_model == DETACHED:
         differentiate = detached(differentiate)
-        if not problem.stage.regularizers:
+        if not problem.phase.regularizers:
             raise StudyError(
                 "update_model: detached leaves an attack without regularizers nothing to follow; choose a recipe that "
                 "has some, or another update_model"
@@ -135,15 +135,15 @@ def element_cost(problem: Problem, differentiate: Differentiate = functional_gra
             problem.work,
             differentiate=differentiate,
         )
-        matching = problem.stage.distance(update, observed)
+        matching = problem.phase.distance(update, observed)
         return matching + problem.penalty(candidate, consensus), matching
 
     return cost
 
 
-def with_surrogate(stage: Stage, x: Variables) -> Variables:
-    """Add the position of the surrogate point, midway at first, to the variables ``[n, ...]`` of a stage that has one."""
-    if stage.update_model != "surrogate":
+def with_surrogate(phase: Phase, x: Variables) -> Variables:
+    """Add the position of the surrogate point, midway at first, to the variables ``[n, ...]`` of a phase that has one."""
+    if phase.update_model != "surrogate":
         return x
     some = next(iter(x.values()))
     return {**x, SURROGATE: some.new_zeros(len(some))}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from gradsiege.attacks.engine.recipe import Knowledge, Recipe
+    from gradsiege.attacks.knowledge import Knowledge
+    from gradsiege.attacks.recipe import Recipe
 
 
 def _module(name: str) -> ModuleType:

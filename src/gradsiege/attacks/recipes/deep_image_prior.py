@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gradsiege.attacks.engine.distances import cosine
-from gradsiege.attacks.engine.generator_spaces import UntrainedNetwork
-from gradsiege.attacks.engine.optimizer import Adam
-from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
-from gradsiege.attacks.engine.regularizers import total_variation
-from gradsiege.attacks.engine.untrained_network import OverParameterisedNetwork, published_width
+from gradsiege.attacks.knowledge import Knowledge
+from gradsiege.attacks.objectives.distances import cosine
+from gradsiege.attacks.objectives.regularizers import total_variation
+from gradsiege.attacks.optimizers.gradient import Adam
+from gradsiege.attacks.recipe import Phase, Recipe
+from gradsiege.attacks.spaces.generator import UntrainedNetwork
+from gradsiege.attacks.spaces.untrained_network import OverParameterisedNetwork, published_width
 from gradsiege.ranges import Checked, Rate, Weight, Width
 
 VERSION = 1
@@ -43,7 +44,7 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
     width = parameters.width or published_width(latent, images, channels, size)
     network = OverParameterisedNetwork(latent, width, channels, size).requires_grad_(False)
     weight = parameters.total_variation
-    stage = Stage(
+    phase = Phase(
         space=UntrainedNetwork(network, images, mean, deviation, latent=latent),
         distance=cosine,
         regularizers=((weight, total_variation),) if weight else (),
@@ -54,4 +55,4 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
         ),
         iterations=iterations,
     )
-    return Recipe((stage,))
+    return Recipe((phase,))

@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from gradsiege.attacks.engine.distances import squared_l2
-from gradsiege.attacks.engine.estimated_transforms import after
-from gradsiege.attacks.engine.evolution import CMAES
-from gradsiege.attacks.engine.generator_spaces import LATENT, LatentCodes, staged_generator
-from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
-from gradsiege.attacks.engine.regularizers import Candidate
+from gradsiege.attacks.generators import staged_generator
+from gradsiege.attacks.knowledge import Knowledge
+from gradsiege.attacks.objectives.distances import squared_l2
+from gradsiege.attacks.objectives.estimated_transforms import after
+from gradsiege.attacks.objectives.regularizers import Candidate
+from gradsiege.attacks.optimizers.cmaes import CMAES
+from gradsiege.attacks.recipe import Phase, Recipe
+from gradsiege.attacks.spaces.generator import LATENT, LatentCodes
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.ranges import Checked, PositiveSize, Range, Weight
 
@@ -68,11 +70,11 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
     if kind == "disclosed":
         kind = str((knowledge.observation.disclosure or {}).get("defense", "none"))
     bound: Literal["tanh", "none"] = "tanh" if parameters.tanh else "none"
-    stage = Stage(
+    phase = Phase(
         space=LatentCodes(network, shape[0], mean, deviation, bound, begin="uniform"),
         distance=after(mean_squared_l2, kind, knowledge),
         regularizers=() if parameters.tanh else ((parameters.divergence, latent_divergence),),
         optimizer=CMAES(parameters.population, parameters.deviation),
         iterations=iterations,
     )
-    return Recipe((stage,))
+    return Recipe((phase,))

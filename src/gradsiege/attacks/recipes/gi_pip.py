@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gradsiege.attacks.engine.distances import cosine
-from gradsiege.attacks.engine.optimizer import Adam
-from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
-from gradsiege.attacks.engine.regularizers import anomaly_score, total_variation
+from gradsiege.attacks.knowledge import Knowledge
+from gradsiege.attacks.objectives.distances import cosine
+from gradsiege.attacks.objectives.regularizers import anomaly_score, total_variation
+from gradsiege.attacks.optimizers.gradient import Adam
+from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.errors import ThreatModelError
 from gradsiege.priors import module
 from gradsiege.ranges import Checked, Rate, Weight
@@ -55,18 +56,18 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
         raise ThreatModelError(
             f"gi_pip needs a prior of the kind {' or '.join(KINDS)}; name it in the study file"
         )
-    tv, score = published_weights(knowledge.observation.images)
+    tv, score = published_weights(knowledge.observation.images_per_client)
     tv = tv if parameters.total_variation is None else parameters.total_variation
     score = score if parameters.anomaly_score is None else parameters.anomaly_score
     faithful = arm == "faithful"
     typical = float(str(prior.card["held_out_error_mean"])) if faithful else 0.001
     network = module(prior.name).load(prior.weights).to(knowledge.device)
     terms = ((tv, total_variation), (score, anomaly_score(network, typical, faithful)))
-    stage = Stage(
+    phase = Phase(
         space=knowledge.pixels(),
         distance=cosine,
         regularizers=tuple(term for term in terms if term[0]),
         optimizer=Adam(parameters.learning_rate),
         iterations=iterations,
     )
-    return Recipe((stage,))
+    return Recipe((phase,))

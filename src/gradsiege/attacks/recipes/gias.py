@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gradsiege.attacks.engine.distances import cosine
-from gradsiege.attacks.engine.generator_spaces import (
-    GeneratorWeights,
-    LatentCodes,
-    staged_generator,
-)
-from gradsiege.attacks.engine.optimizer import Adam
-from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
-from gradsiege.attacks.engine.regularizers import total_variation
+from gradsiege.attacks.generators import staged_generator
+from gradsiege.attacks.knowledge import Knowledge
+from gradsiege.attacks.objectives.distances import cosine
+from gradsiege.attacks.objectives.regularizers import total_variation
+from gradsiege.attacks.optimizers.gradient import Adam
+from gradsiege.attacks.recipe import Phase, Recipe
+from gradsiege.attacks.spaces.generator import GeneratorWeights, LatentCodes
 from gradsiege.ranges import Checked, Rate, Share, Weight
 
 VERSION = 1
@@ -50,7 +48,7 @@ def split_iterations(iterations: int, size: int, share: float | None = None) -> 
 def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:
     """Return: minimise 1 - cos + alpha TV over z; then, with z fixed, over the weights of every image's own G.
 
-    Unsigned Adam with step decay in both stages. The paper's cost can be restricted to the largest entries
+    Unsigned Adam with step decay in both phases. The paper's cost can be restricted to the largest entries
     of the update; at its default it is the plain cosine.
     """
     network = staged_generator(knowledge, "gias")
@@ -62,14 +60,14 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
     variation = ((parameters.total_variation, total_variation),)
     return Recipe(
         (
-            Stage(
+            Phase(
                 space=LatentCodes(network, shape[0], mean, deviation),
                 distance=cosine,
                 regularizers=variation,
                 optimizer=Adam(parameters.latent_learning_rate),
                 iterations=latent,
             ),
-            Stage(
+            Phase(
                 space=GeneratorWeights(network, shape[0], mean, deviation),
                 distance=cosine,
                 regularizers=variation,

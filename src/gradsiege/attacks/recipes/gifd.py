@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from gradsiege.attacks.engine.conditioning import conditioned, remapping
-from gradsiege.attacks.engine.distances import cosine
-from gradsiege.attacks.engine.estimated_transforms import after
-from gradsiege.attacks.engine.feature_radii import ball_radius
-from gradsiege.attacks.engine.feature_spaces import Features, feature_shapes
-from gradsiege.attacks.engine.generator_spaces import LatentCodes, staged_generator
-from gradsiege.attacks.engine.optimizer import Adam
-from gradsiege.attacks.engine.recipe import Distance, Knowledge, Recipe, Stage
-from gradsiege.attacks.engine.regularizers import l2, total_variation
-from gradsiege.attacks.engine.spaces import Space
+from gradsiege.attacks.generators import staged_generator
+from gradsiege.attacks.knowledge import Knowledge
+from gradsiege.attacks.label_mapping import conditioned, remapping
+from gradsiege.attacks.objectives.distances import Distance, cosine
+from gradsiege.attacks.objectives.estimated_transforms import after
+from gradsiege.attacks.objectives.regularizers import l2, total_variation
+from gradsiege.attacks.optimizers.gradient import Adam
+from gradsiege.attacks.recipe import Phase, Recipe
+from gradsiege.attacks.spaces.feature_radii import ball_radius
+from gradsiege.attacks.spaces.features import Features, feature_shapes
+from gradsiege.attacks.spaces.generator import LatentCodes
+from gradsiege.attacks.spaces.space import Space
 from gradsiege.errors import StudyError
-from gradsiege.priors.staged_generator import Staged
+from gradsiege.priors.staged_gan.generator import Staged
 from gradsiege.ranges import Checked, CountOrZero, PositiveSize, Rate, Weight
 
 VERSION = 1
@@ -134,9 +136,9 @@ def matching(parameters: Parameters, arm: str, knowledge: Knowledge) -> Distance
     return after(cosine, kind, knowledge, disclosure if arm == "as_released" else None)
 
 
-def _stage(parameters: Parameters, network: Staged, space: Space, distance: Distance) -> Stage:
+def _stage(parameters: Parameters, network: Staged, space: Space, distance: Distance) -> Phase:
     """Return what all stages share; each has its own space and iterations."""
-    return Stage(
+    return Phase(
         space=space,
         distance=distance,
         regularizers=(

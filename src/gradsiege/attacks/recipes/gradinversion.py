@@ -7,15 +7,16 @@ from typing import Literal
 
 from torch import Tensor
 
-from gradsiege.attacks.engine.distances import squared_l2
-from gradsiege.attacks.engine.optimizer import Adam
-from gradsiege.attacks.engine.recipe import GroupConsistency, Knowledge, Recipe, Stage
-from gradsiege.attacks.engine.regularizers import (
+from gradsiege.attacks.knowledge import Knowledge
+from gradsiege.attacks.objectives.distances import squared_l2
+from gradsiege.attacks.objectives.regularizers import (
     Regularizer,
     batch_norm_statistics,
     l2,
     total_variation,
 )
+from gradsiege.attacks.optimizers.gradient import Adam
+from gradsiege.attacks.recipe import GroupConsistency, Phase, Recipe
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.threat_model import require
 from gradsiege.ranges import Checked, Count, CountOrZero, Rate, Spread, Weight
@@ -64,7 +65,7 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
         return parameters.matching * squared_l2(candidate, observed)
 
     group = GroupConsistency(parameters.group, parameters.group_first, parameters.group_every)
-    stage = Stage(
+    phase = Phase(
         space=knowledge.pixels(),
         distance=matching,
         regularizers=tuple(regularizers),
@@ -73,4 +74,4 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
         noise=parameters.langevin,
         group=group,
     )
-    return Recipe((stage,))
+    return Recipe((phase,))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gradsiege.attacks.engine.distances import squared_l2
-from gradsiege.attacks.engine.optimizer import LBFGS
-from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
-from gradsiege.attacks.engine.spaces import Pixels
+from gradsiege.attacks.knowledge import Knowledge
+from gradsiege.attacks.objectives.distances import squared_l2
+from gradsiege.attacks.optimizers.gradient import LBFGS
+from gradsiege.attacks.recipe import Phase, Recipe
+from gradsiege.attacks.spaces.pixels import Pixels
 from gradsiege.ranges import Checked, Count, Rate
 
 VERSION = 1
@@ -26,4 +27,4 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
     """Return: minimise sum |grad(x, y) - g|^2 over x with y from the sign of the head's gradient (equation 6)."""
     space = Pixels(*knowledge.pixel_arguments(), boxed=False)
     optimizer = LBFGS(parameters.learning_rate, parameters.history)
-    return Recipe((Stage(space, squared_l2, (), optimizer, iterations),))
+    return Recipe((Phase(space, squared_l2, (), optimizer, iterations),))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gradsiege.attacks.engine.distances import cosine
-from gradsiege.attacks.engine.optimizer import Adam
-from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
-from gradsiege.attacks.engine.regularizers import total_variation
+from gradsiege.attacks.knowledge import Knowledge
+from gradsiege.attacks.objectives.distances import cosine
+from gradsiege.attacks.objectives.regularizers import total_variation
+from gradsiege.attacks.optimizers.gradient import Adam
+from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.ranges import Checked, Rate, Weight
 
 VERSION = 1
@@ -25,11 +26,11 @@ class Parameters(Checked):
 
 def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:
     """Return: minimise 1 - cos(grad(x), g) + alpha TV(x) over the box of valid images (equation 4)."""
-    stage = Stage(
+    phase = Phase(
         space=knowledge.pixels(),
         distance=cosine,
         regularizers=((parameters.total_variation, total_variation),),
         optimizer=Adam(parameters.learning_rate, sign="hard" if parameters.signed else "none"),
         iterations=iterations,
     )
-    return Recipe((stage,))
+    return Recipe((phase,))

@@ -8,12 +8,12 @@ from typing import Annotated
 import torch
 
 from gradsiege.attacks import labels
-from gradsiege.attacks.engine.hashing import Hashing
-from gradsiege.attacks.engine.inverter import Training, plan
-from gradsiege.attacks.engine.recipe import Knowledge
+from gradsiege.attacks.knowledge import Knowledge
+from gradsiege.attacks.learned.hashing import Hashing
+from gradsiege.attacks.learned.inverter import Training, plan
 from gradsiege.errors import StudyError, ThreatModelError
 from gradsiege.priors import auxiliary_images
-from gradsiege.priors.resumable import UNSAVED, Saving
+from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.protocol.simulation import Simulate
 from gradsiege.ranges import Checked, Count, PartialShare, Range, Rate, Width
@@ -51,7 +51,7 @@ def learn(
     simulate: Simulate,
     seed: tuple[object, ...],
     label_rule: str = "automatic",
-    saving: Saving = UNSAVED,
+    checkpointer: Checkpointer = UNSAVED,
 ) -> Reconstruction:
     """Return what a network, trained on the updates of the attacker's own clients, makes of the victims' updates.
 
@@ -65,16 +65,16 @@ def learn(
         simulate: the client loop with the disclosed defense (`gradsiege.protocol.simulation`).
         seed: names that all randomness is drawn from, the simulated clients' own included: never what a victim drew.
         label_rule: how the labels that are handed over are inferred, unless they are granted; the network needs none.
-        saving: checkpoints, among simulated clients and among training steps.
+        checkpointer: checkpoints, among simulated clients and among training steps.
 
     Raises:
         StudyError: clients with several images, which have no order that a network could learn to answer in.
         ThreatModelError: no auxiliary images.
     """
     seen = knowledge.observation
-    if seen.images != 1:
+    if seen.images_per_client != 1:
         raise StudyError(
-            f"learned_inversion inverts the update of one image, not of {seen.images}: "
+            f"learned_inversion inverts the update of one image, not of {seen.images_per_client}: "
             "name protocols with one image in its 'only'"
         )
     prior = knowledge.trained("auxiliary_images")
@@ -90,7 +90,9 @@ def learn(
     p = parameters
     settings = (p.width, p.learning_rate, p.batch_size, p.dropout, iterations)
     training = Training(examples, observed, *settings, seed)
-    steps = saving.steps(p.updates + iterations, "attack", training.parts(), training.generator)
+    steps = checkpointer.steps(
+        p.updates + iterations, "attack", training.parts(), training.generator
+    )
     for number in steps:
         if number < p.updates:
             one = slice(number, number + 1)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gradsiege.attacks.engine.distances import cosine
-from gradsiege.attacks.engine.optimizer import Adam
-from gradsiege.attacks.engine.recipe import Knowledge, Recipe, Stage
-from gradsiege.attacks.engine.regularizers import double_opponent_total_variation, head_features
-from gradsiege.attacks.engine.spaces import Pixels
+from gradsiege.attacks.knowledge import Knowledge
+from gradsiege.attacks.objectives.distances import cosine
+from gradsiege.attacks.objectives.regularizers import double_opponent_total_variation, head_features
+from gradsiege.attacks.optimizers.gradient import Adam
+from gradsiege.attacks.recipe import Phase, Recipe
+from gradsiege.attacks.spaces.pixels import Pixels
 from gradsiege.ranges import Checked, CountOrZero, Rate, Weight
 
 VERSION = 1
@@ -29,7 +30,7 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
     """Return: 1 - cos + TV with double opponents + squared feature difference, soft-signed Adam, cosine decay."""
     seen = knowledge.observation
     features = head_features(knowledge.model(), knowledge.head, seen.parameters, seen.buffers)
-    stage = Stage(
+    phase = Phase(
         space=Pixels(*knowledge.pixel_arguments(), begin="patterned"),
         distance=cosine,
         regularizers=(
@@ -41,4 +42,4 @@ def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledg
         ),
         iterations=iterations,
     )
-    return Recipe((stage,))
+    return Recipe((phase,))

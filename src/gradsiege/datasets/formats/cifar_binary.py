@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from gradsiege.datasets.formats.archives import tar_members
-from gradsiege.datasets.listing import Listing
-from gradsiege.datasets.splits import Bytes, Integers
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.preparation.splits import Bytes, Integers
 
 PIXELS = 3 * 32 * 32
 MOST_RECORDS = 50_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from gradsiege.datasets.splits import Bytes
+from gradsiege.datasets.preparation.splits import Bytes
 
 HOPELESS = 12  # bits of 16: at most sixteen of 256 levels would be left
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gradsiege.datasets.listing import Listing
-from gradsiege.datasets.splits import Bytes, Integers
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.preparation.splits import Bytes, Integers
 
 # The official training and test parts, as MNIST and its like name their files.
 PARTS = ("train", "t10k")

@@ -16,9 +16,9 @@ from typing import Protocol
 import numpy as np
 from numpy.lib import format as npy
 
-from gradsiege.datasets.listing import Listing
-from gradsiege.datasets.splits import Bytes, Integers
-from gradsiege.datasets.supply import File, Origin
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.preparation.splits import Bytes, Integers
+from gradsiege.datasets.sources.supply import File, Origin
 
 PARTS = ("train", "val", "test")
 SIZES = (28, 64, 128, 224)

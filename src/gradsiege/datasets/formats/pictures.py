@@ -17,8 +17,8 @@ from PIL import ExifTags, Image
 
 from gradsiege.datasets.formats.depth import Depths, shallow
 from gradsiege.datasets.formats.remarks import Remarks
-from gradsiege.datasets.listing import Listing
-from gradsiege.datasets.splits import Bytes, Integers
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.preparation.splits import Bytes, Integers
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 # Larger than any photograph of the field; a small file can claim to be gigapixels wide.

@@ -1,0 +1,1 @@
+"""From a published claim and the tables of a study to a verdict."""

@@ -1,0 +1,181 @@
+"""Which cells of a study test a claim, and where they depart from the setting of its source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from gradsiege import catalogue
+from gradsiege.analysis.claims.claim import KEYS, Selector
+from gradsiege.catalogue import SECTIONS
+
+T = TypeVar("T")
+Ids = dict[str, list[str]]
+LACK = "the study has no "
+WORDS = {"dataset": "data set", "threat_model": "threat model", "training_stage": "training stage"}
+
+
+class NotRunError(Exception):
+    """The study does not hold what a claim needs; the message says what."""
+
+
+def agrees(found: Any, wanted: Any) -> bool:
+    """Whether a value of the study file is as wanted; of a list any entry will do.
+
+    >>> agrees({"name": "tip", "arm": "faithful"}, {"name": ["tip", "agp"]})
+    True
+    """
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and all(
+            agrees(found.get(k), v) for k, v in wanted.items()
+        )
+    return found == wanted or (isinstance(wanted, list) and found in wanted)
+
+
+def items(study: Mapping[str, Any], field: str) -> dict[str, Mapping[str, Any]]:
+    """The items of a resolved study file by id, in its order."""
+    if field == "training_stage":
+        return {str(stage): {"name": stage} for stage in study.get("training_stages", ())}
+    return {str(item["id"]): item for item in study.get(SECTIONS[field], ())}
+
+
+def words(field: str, wanted: Mapping[str, Any]) -> str:
+    """A selected field as a reader would say it.
+
+    >>> words("dataset", {"name": "cifar10", "size": 32}), words("defense", {"name": ["tip", "agp"]})
+    ('data set cifar10 with size 32', 'defense tip or agp')
+    """
+    names = wanted.get("name", [])
+    said = " or ".join(names) if isinstance(names, list) else str(names)
+    rest = [
+        f"{_plain(key)} {_plain(value)}" for key, value in _flat(wanted).items() if key != "name"
+    ]
+    field = WORDS.get(field, field)
+    return " ".join(filter(None, [field, said, f"with {', '.join(rest)}" if rest else ""]))
+
+
+def _flat(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of an item, those of its parameters among them."""
+    return {k: v for k, v in item.items() if k != "parameters"} | dict(item.get("parameters") or {})
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        said = [_plain(entry) for entry in value]
+        return " or ".join(said if len(said) < 5 else [*said[:2], "others"])
+    if value is None:
+        return "unset"
+    return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ").lower()
+
+
+def choose(study: Mapping[str, Any], table: str, cells: Selector, needs: Selector) -> Ids:
+    """Ids by field of the cells that a selector means; `needs` keeps those that come closest to the source.
+
+    A field of `needs` that no item meets keeps them all: what differs is then a deviation.
+    """
+    given = cells.given()
+    if "federation" in given and not agrees(study.get("federation", {}), given["federation"]):
+        raise NotRunError(f"{LACK}{words('federation', given['federation'])}")
+    chosen: Ids = {}
+    for field in KEYS[table]:
+        found = [i for i, item in items(study, field).items() if agrees(item, given.get(field, {}))]
+        if field == "attack" and not given.get("threat_model", {}).get("disclosure"):
+            # A counter is our answer to a defense, and so is what learns from its disclosure; the papers' attackers had none.
+            found = [i for i in found if not _informed(items(study, field)[i])]
+        if not found:
+            raise NotRunError(LACK + _absent(study, field, given.get(field, {})))
+        close = [i for i in found if agrees(items(study, field)[i], needs.given().get(field, {}))]
+        chosen[field] = close or found
+    if "attack" in chosen and "prior" in given:
+        using = [i for i in chosen["attack"] if _priors(study, i, given["prior"])]
+        if not using:
+            raise NotRunError(f"no attack of the study uses the {words('prior', given['prior'])}")
+        chosen["attack"] = using
+    return chosen
+
+
+def _informed(attack: Mapping[str, Any]) -> bool:
+    """Whether an attack needs to know the defense."""
+    entry = catalogue.entries("attacks").get(str(attack.get("name")))
+    needs = entry.requires if entry else ()
+    return bool(attack.get("counter")) or "disclosure" in needs
+
+
+def _absent(study: Mapping[str, Any], field: str, wanted: Mapping[str, Any]) -> str:
+    """What is absent: the method altogether, or only its settings."""
+    name = {key: value for key, value in wanted.items() if key == "name"}
+    known = any(agrees(item, name) for item in items(study, field).values())
+    return words(field, wanted if known or not name else name)
+
+
+def _priors(study: Mapping[str, Any], attack: str, wanted: Mapping[str, Any]) -> list[str]:
+    """Ids of those priors of an attack that are as wanted."""
+    used = items(study, "attack")[attack].get("prior") or []
+    used = [used] if isinstance(used, str) else used
+    return [prior for prior in used if agrees(items(study, "prior")[prior], wanted)]
+
+
+def deviations(study: Mapping[str, Any], ids: Mapping[str, str], needs: Selector) -> dict[str, str]:
+    """Where one cell departs from the setting of the source: a phrase by field."""
+    found = {}
+    for field, wanted in needs.given().items():
+        if field in ids and ids[field] not in items(study, field):
+            continue
+        if field in ids and not agrees(items(study, field)[ids[field]], wanted):
+            found[field] = _difference(field, items(study, field)[ids[field]], wanted)
+        elif field == "federation" and not agrees(study.get("federation", {}), wanted):
+            found[field] = _difference(field, study.get("federation", {}), wanted)
+        elif field == "prior" and "attack" in ids and not _priors(study, ids["attack"], wanted):
+            used = items(study, "attack")[ids["attack"]].get("prior") or "none"
+            found[field] = f"prior {used} instead of {words(field, wanted).removeprefix('prior ')}"
+    return found
+
+
+def _difference(field: str, item: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """What an item has, and what the source had instead."""
+    have, want = _flat(item), _flat(wanted)
+    if "name" in want and not agrees(have.get("name"), want["name"]):
+        said = words(field, {"name": want["name"]}).partition(WORDS.get(field, field) + " ")[2]
+        return f"{WORDS.get(field, field)} {have.get('name')} instead of {said}"
+    parts = [
+        f"{_plain(key)} {_plain(have.get(key))} instead of {_plain(value)}"
+        for key, value in want.items()
+        if not agrees(have.get(key), value)
+    ]
+    return f"{WORDS.get(field, field)} with {', '.join(parts)}"
+
+
+def is_stand_in(study: Mapping[str, Any], dataset: str, needs: Selector) -> bool:
+    """Whether the data set is another one than the claim's own."""
+    own = needs.dataset.get("name")
+    return own is not None and not agrees(items(study, "dataset")[dataset].get("name"), own)
+
+
+def arm_of(study: Mapping[str, Any], ids: Mapping[str, str]) -> str:
+    """Arm of the cell's defense, else of its attack; empty where the method has but one.
+
+    A claim is judged for the method as described and as released, each by itself.
+    """
+    for name in ("defense", "attack"):
+        item = items(study, name).get(ids.get(name, ""), {})
+        entry = catalogue.entries(SECTIONS[name]).get(str(item.get("name")))
+        if entry is not None and len(entry.arms) > 1:
+            return str(item.get("arm", "faithful"))
+    return ""
+
+
+def largest_budgets(study: Mapping[str, Any], groups: dict[Any, T]) -> dict[Any, T]:
+    """Keep, of several settings of one attack in a cell, those with the most iterations over all restarts.
+
+    A study may also run an attack for a moment, to look at its labels, or for less than its rivals; the run
+    that was given most speaks for it. groups: anything by the key of a score cell, whose last id is the attack.
+    """
+    attacks = items(study, "attack")
+    budgets, kinds = {}, {}
+    for key in groups:
+        item = attacks[key[-1]]
+        arm, counter = item.get("arm", "faithful"), item.get("counter")
+        kinds[key] = (*key[:-1], item.get("name"), arm, counter)
+        budgets[key] = int(item.get("iterations", 0)) * int(item.get("restarts", 1))
+    most = {kind: max(budgets[k] for k in groups if kinds[k] == kind) for kind in kinds.values()}
+    return {key: value for key, value in groups.items() if budgets[key] == most[kinds[key]]}

@@ -1,0 +1,28 @@
+"""The generator that an attack was given, or what is wrong with it."""
+
+from __future__ import annotations
+
+from gradsiege.attacks.knowledge import Knowledge
+from gradsiege.priors.staged_gan.generator import Staged
+
+GENERATORS = ("staged_gan", "biggan", "stylegan2")
+
+
+def staged_generator(knowledge: Knowledge, attack: str) -> Staged:
+    """Return the attacker's generator, or refuse: it must be there, and of the private images' shape."""
+    from gradsiege.errors import ThreatModelError
+    from gradsiege.priors import module
+
+    prior = knowledge.trained(*GENERATORS)
+    if prior is None:
+        raise ThreatModelError(
+            f"{attack} needs a prior of the kind {' or '.join(GENERATORS)}; name it in the study file"
+        )
+    network: Staged = module(prior.name).load(prior.weights).to(knowledge.device)
+    made = (network.channels, network.size, network.size)
+    if made != knowledge.observation.image_shape:
+        raise ThreatModelError(
+            f"{attack}: the generator makes images of shape {made}, the private ones have "
+            f"{knowledge.observation.image_shape}; train it on images of their size"
+        )
+    return network

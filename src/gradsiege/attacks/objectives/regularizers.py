@@ -1,0 +1,148 @@
+"""What makes an image plausible; each returns one number for the images of one element."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from gradsiege.attacks.variables import Variables
+from gradsiege.models.head import Head
+from gradsiege.priors.autoencoder import reconstruction_error
+from gradsiege.protocol.layer_inputs import batch_statistics, layer_inputs
+from gradsiege.protocol.local_update import Tensors
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The images of one element, and what they are matched against.
+
+    Attributes:
+        normalised: ``[b, c, h, w]`` as the network sees them.
+        images: the same in [0, 1].
+        labels: ``[b]`` or ``[b, classes]``.
+        observed: the victim's update.
+        variables: what the images were decoded from, for terms that look at a latent.
+        statistics: the private batch's own statistics at every batch norm, if they are granted.
+    """
+
+    normalised: Tensor
+    images: Tensor
+    labels: Tensor
+    observed: Tensors
+    variables: Variables = field(default_factory=dict)
+    statistics: Tensors = field(default_factory=dict)
+
+
+Regularizer = Callable[[Candidate], Tensor]
+
+
+def total_variation(candidate: Candidate) -> Tensor:
+    """Return mean |dx| + mean |dy| of the normalised images (Geiping et al., NeurIPS 2020, section 4).
+
+    >>> stripes = torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]])
+    >>> total_variation(Candidate(stripes, stripes, torch.zeros(1), {})).item()
+    1.0
+    """
+    return _variation(candidate.normalised)
+
+
+def double_opponent_total_variation(candidate: Candidate) -> Tensor:
+    """Return the total variation of the images and of their colour differences R-G, R-B, G-B.
+
+    The colour-opponent term is that of the stronger Inverting Gradients variant in its authors' later framework.
+    """
+    x = candidate.normalised
+    if x.shape[1] != 3:
+        return _variation(x)
+    red, green, blue = x[:, 0], x[:, 1], x[:, 2]
+    opponents = torch.stack([red - green, red - blue, green - blue], dim=1)
+    return _variation(torch.cat([x, opponents], dim=1))
+
+
+def _variation(x: Tensor) -> Tensor:
+    return x.diff(dim=-1).abs().mean() + x.diff(dim=-2).abs().mean()
+
+
+def l2(candidate: Candidate) -> Tensor:
+    """Return the l2 norm of the normalised images (Yin et al., CVPR 2021, equation 3)."""
+    return (candidate.normalised.square().sum() + 1e-20).sqrt()
+
+
+def anomaly_score(network: nn.Module, typical_error: float, per_image: bool) -> Regularizer:
+    """Return GI-PIP's prior AS(x) = | mean (u - AE(u))^2 - m0 | (Sun et al., ICASSP 2024).
+
+    m0 is the autoencoder's typical error on real images, so images that are harder *or* easier than
+    real ones are penalised. With `per_image` the absolute value is taken image by image; the released code
+    takes it of the batch mean, where an easy and a hard image cancel.
+    """
+
+    def score(candidate: Candidate) -> Tensor:
+        errors = reconstruction_error(network, candidate.images.clamp(0, 1))
+        if per_image:
+            return (errors - typical_error).abs().mean()
+        return (errors.mean() - typical_error).abs()
+
+    return score
+
+
+def batch_norm_statistics(
+    model: nn.Module, parameters: Tensors, buffers: Tensors, private: bool
+) -> Regularizer:
+    """Return sum over batch-norm layers of |mean(x) - mean|_2 + |var(x) - var|_2 (Yin et al., CVPR 2021, equation 5).
+
+    The target statistics are the running ones of the global model, which the server holds anyway, or with `private`
+    those of the private batch itself, which a threat model must grant.
+    """
+    running = {
+        name.replace("running_mean", "mean").replace("running_var", "variance"): value
+        for name, value in buffers.items()
+        if name.endswith(("running_mean", "running_var"))
+    }
+
+    def score(candidate: Candidate) -> Tensor:
+        wanted = candidate.statistics if private else running
+        found = batch_statistics(model, {**parameters, **buffers}, candidate.images)
+        return torch.stack([_distance(value, wanted[name]) for name, value in found.items()]).sum()
+
+    return score
+
+
+def head_features(
+    model: nn.Module, head: Head, parameters: Tensors, buffers: Tensors
+) -> Regularizer:
+    """Return the mean squared difference between the candidate's head input and the one that the update reveals.
+
+    For a single image the head's weight gradient is (p - onehot) h^T and its bias gradient (p - onehot), so
+    that h = dW[y] / db[y] is known exactly (Geiping et al., NeurIPS 2020, proposition 3.1). For more images the
+    quotient mixes them and the term is only a hint. Where the head is not matched, has no bias, or is no module, it says
+    nothing and is zero.
+    """
+    known = bool(head.bias and head.layer)
+
+    def score(candidate: Candidate) -> Tensor:
+        if not known or not set(head.parameters) <= candidate.observed.keys():
+            return candidate.normalised.new_zeros(())
+        state = {**parameters, **buffers}
+        features = layer_inputs(model, state, candidate.images, [head.layer])[head.layer]
+        revealed = revealed_features(candidate.observed, head, candidate.labels)
+        return (features - revealed).square().mean()
+
+    return score
+
+
+def revealed_features(update: Tensors, head: Head, labels: Tensor) -> Tensor:
+    """Return dW[y] / db[y] for each label, ``[b, features]``: the head's input, exactly, if the update is of one image.
+
+    >>> update = {"w": torch.tensor([[0.5, 1.0], [-1.0, -2.0]]), "b": torch.tensor([0.25, -0.5])}
+    >>> revealed_features(update, Head("w", "b"), torch.tensor([1]))
+    tensor([[2., 4.]])
+    """
+    bias = update[head.bias_for("the head's input")]
+    return update[head.weight][labels] / bias[labels][:, None]
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    return ((a - b).square().sum() + 1e-20).sqrt()

@@ -1,0 +1,1 @@
+"""How an attack minimises: many independent elements at once."""

@@ -1,0 +1,204 @@
+"""Data sets that must be downloaded or supplied: where their files lie, what is missing, and what their terms allow.
+
+All files lie under one data root, ``$GRADSIEGE_DATA`` or else ``data``, in a folder named after the data set. A study
+file names no place on a machine. Nothing here reads an image; `missing` looks at names and sizes alone and is quick
+enough for planning, `check` compares checksums too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import ModuleType
+from typing import Any
+
+from gradsiege.datasets import EMBEDDED
+from gradsiege.errors import ArtifactError, MissingError, StudyError
+
+ROOT_VARIABLE = "GRADSIEGE_DATA"
+ROOT = Path("data")
+PUBLIC, RESTRICTED = "public", "restricted"
+
+
+@dataclass(frozen=True)
+class File:
+    """One file (or folder, if `path` ends in a slash) that a data set is read from.
+
+    Attributes:
+        path: relative to the data set's folder.
+        digest: ``md5:...`` or ``sha256:...`` as its publisher, torchvision or MedMNIST states it; empty where none is
+            published.
+        size: bytes, or None if not published.
+        url: where `gradsiege download` gets it; empty for what a person has to obtain.
+    """
+
+    path: str
+    digest: str = ""
+    size: int | None = None
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a person must know before they use a data set.
+
+    Attributes:
+        description, limits: for the data card: what the images are, and what they are not.
+        source: citation and address.
+        licence: what its terms say, in a few words.
+        sharing: ``public``: nothing forbids to pass images on. ``restricted``: the terms forbid it, or state nothing;
+            images, reconstructions and what is drawn from them stay off public remotes.
+        steps: how to obtain it: registration, what to download, how to lay it out.
+    """
+
+    description: str
+    source: str
+    licence: str
+    sharing: str
+    steps: str
+    limits: str
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """Where a package of the operating system puts a data set, and its files with their checksums there."""
+
+    folder: Path
+    files: tuple[File, ...]
+
+
+def data_root() -> Path:
+    """Return the folder that holds a folder for every data set."""
+    return Path(os.environ.get(ROOT_VARIABLE) or ROOT)
+
+
+def module_of(name: str) -> ModuleType:
+    """Return the module of a data set."""
+    return importlib.import_module(f"gradsiege.datasets.{name}")
+
+
+def origin_of(name: str) -> Origin | None:
+    """Return what must be known about a data set, or None for one that ships with the study."""
+    return None if name in EMBEDDED else module_of(name).ORIGIN
+
+
+def sharing_of(name: str, parameters: Mapping[str, Any]) -> str:
+    """Return `PUBLIC` or `RESTRICTED`; whoever brings images of their own says which in the study file."""
+    origin = origin_of(name)
+    return str(parameters.get("sharing") or (origin.sharing if origin else PUBLIC))
+
+
+def folder_of(name: str) -> Path:
+    """Return the folder of a data set; the images of one's own have the data root itself."""
+    return data_root() / str(getattr(module_of(name), "FOLDER", name))
+
+
+def files_of(name: str, parameters: Mapping[str, Any]) -> tuple[File, ...]:
+    """Return the files that a data set is read from, as its parameters choose them."""
+    if name in EMBEDDED:
+        return ()
+    module = module_of(name)
+    files: tuple[File, ...] = module.files(module.Parameters(**parameters))
+    return files
+
+
+def missing(name: str, parameters: Mapping[str, Any]) -> list[str]:
+    """Return one phrase for every file that is not there, or that has not its published size.
+
+    Files are named relative to the data root, so that a report does not tell where anything lies on a machine.
+    """
+    if name in EMBEDDED:
+        return []
+    folder, files = place_of(name, parameters)
+    if not folder.is_relative_to(data_root()):
+        return []
+    return _lacking(folder, files, PurePosixPath(folder.relative_to(data_root())))
+
+
+def place_of(name: str, parameters: Mapping[str, Any]) -> tuple[Path, tuple[File, ...]]:
+    """Return the folder that a data set is read from, and the files to expect there.
+
+    It is the one below the data root, unless that lacks a file and a package of the operating system has them all.
+    """
+    folder, files = folder_of(name), files_of(name, parameters)
+    packaged: Packaged | None = getattr(module_of(name), "PACKAGED", None)
+    if packaged is None or not _lacking(folder, files) or _lacking(packaged.folder, packaged.files):
+        return folder, files
+    return packaged.folder, packaged.files
+
+
+def _lacking(
+    folder: Path, files: tuple[File, ...], shown: PurePosixPath | None = None
+) -> list[str]:
+    """One phrase for every file that is not there or has another size; `shown` names the folder."""
+    found = []
+    for file in files:
+        name = (shown or PurePosixPath()).joinpath(file.path).as_posix()
+        path = folder / inside(file.path)
+        if file.path.endswith("/"):
+            if not path.is_dir():
+                found.append(f"{name}/ (a folder)")
+            elif next(path.iterdir(), None) is None:
+                # What is left of a disk that is not mounted.
+                found.append(f"{name}/ (the folder is empty)")
+        elif not path.is_file():
+            found.append(name + (f" ({file.digest})" if file.digest else ""))
+        elif file.size is not None and path.stat().st_size != file.size:
+            found.append(f"{name} ({path.stat().st_size} of {file.size} bytes are there)")
+    return found
+
+
+def absence(name: str, parameters: Mapping[str, Any]) -> str:
+    """Return why a data set cannot be read, in one sentence, or an empty string when its files are there."""
+    lacking = missing(name, parameters)
+    if not lacking:
+        return ""
+    more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+    return f"data absent: {lacking[0]}{more}; `gradsiege doctor` says how to get it"
+
+
+def check(name: str, parameters: Mapping[str, Any]) -> None:
+    """Refuse a data set whose files are absent or differ from what was published.
+
+    Raises:
+        MissingError: names the missing files and the steps to obtain them.
+        ArtifactError: names the file whose checksum is wrong.
+    """
+    origin, lacking = origin_of(name), missing(name, parameters)
+    if lacking:
+        steps = origin.steps if origin else ""
+        raise MissingError(
+            f"{name}: {', '.join(lacking)} missing under {data_root()} ({ROOT_VARIABLE}). {steps}"
+        )
+    folder, files = place_of(name, parameters)
+    for file in files:
+        if file.digest:
+            verify(folder / file.path, file.digest)
+
+
+def verify(path: Path, digest: str) -> None:
+    """Refuse a file whose checksum, ``md5:...`` or ``sha256:...``, is another one."""
+    method, _, expected = digest.partition(":")
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, method).hexdigest()
+    if found != expected:
+        raise ArtifactError(
+            f"{path} has {method} {found}, expected {expected}: it is damaged or another version. "
+            "Delete it and get it again."
+        )
+
+
+def inside(path: str) -> PurePosixPath:
+    """Return a relative path that stays where it starts, or refuse it.
+
+    >>> inside("a/b.png").as_posix()
+    'a/b.png'
+    """
+    parsed = PurePosixPath(path)
+    if not path or parsed.is_absolute() or ".." in parsed.parts or "\\" in path or "\0" in path:
+        raise StudyError(f"{path!r} is no path inside its folder; use a relative one without '..'")
+    return parsed

@@ -1,0 +1,59 @@
+"""How much noise TIP adds: its energy in closed form, and the factors that set another selection to the same energy."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from gradsiege.defenses.tip.noise import factor_for_norm, spectrum_mask
+from gradsiege.defenses.tip.ranking import selected_count
+
+if TYPE_CHECKING:
+    from gradsiege.defenses.tip import Tip
+
+Shapes = dict[str, torch.Size]
+
+
+def unit_energy(
+    shape: torch.Size, ratio: float, rho: float, selection: str, spectrum: str
+) -> float:
+    """Return E|n|^2 of one draw of deviation one on a weight ``[out, in, k, k]``: channels * inputs * kept frequencies.
+
+    White noise has energy 1 per weight, hence 1 per frequency of a kernel (Parseval); the mask keeps some of them.
+
+    >>> unit_energy(torch.Size([20, 5, 3, 3]), 0.1, 0.5, "top", "high")
+    80.0
+    """
+    kept = float(spectrum_mask(shape[-1], rho, spectrum).sum())
+    return selected_count(shape[0], ratio, selection) * shape[1] * kept
+
+
+def expected_energy(shapes: Shapes, p: Tip, deviations: dict[str, float], samples: int) -> float:
+    """Return E|noise|^2 over all layers: `samples` independent draws of deviation beta_l each, in weight units squared."""
+    of_layers = (
+        deviations[layer] ** 2 * unit_energy(shape, p.ratio, p.rho, p.selection, p.spectrum)
+        for layer, shape in shapes.items()
+    )
+    return samples * sum(of_layers)
+
+
+def factors(shapes: Shapes, p: Tip, beta_l: float, samples: int) -> dict[str, float]:
+    """Return by how much the published deviation beta_l of every convolution is multiplied.
+
+    One, unless `match_energy` gives each layer (hence the whole) the energy of the paper's selection and
+    spectrum, or `noise_norm` sets the root mean square norm over all layers and leaves their shares alone.
+    """
+    found = dict.fromkeys(shapes, 1.0)
+    if p.match_energy:
+        for layer, shape in shapes.items():
+            own = unit_energy(shape, p.ratio, p.rho, p.selection, p.spectrum)
+            paper = unit_energy(shape, p.ratio, p.rho, "top", "high")
+            found[layer] = math.sqrt(paper / own) if own else 1.0
+    if p.noise_norm is not None:
+        deviations = {layer: beta_l * factor for layer, factor in found.items()}
+        energy = expected_energy(shapes, p, deviations, samples)
+        common = factor_for_norm(p.noise_norm, energy, "tip")
+        found = {layer: common * factor for layer, factor in found.items()}
+    return found

@@ -1,0 +1,138 @@
+"""What a defense does to the model that a client uploads: its channels, their spectra, and its explanations.
+
+`observe` writes this beside the observation for the first victims of a study that asks for it (`explained`). "Before" is
+the model after local training, "after" the model that is uploaded: a defense that acts while training changes nothing
+between the two. Only figures read the file; no attack does.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gradsiege import artifacts
+from gradsiege.defenses.base import Client
+from gradsiege.defenses.shadow.cam import to_unit
+from gradsiege.defenses.tip.ranking import channel_coefficients, convolutions
+from gradsiege.metrics.deletion_insertion import area_under, blurred, replacement_curve
+from gradsiege.protocol.local_update import Tensors
+
+EXPLANATION = "explanation"
+STEPS = 32
+
+Uploaded = tuple[Tensors, Tensors]
+
+
+def class_activation_map(model: nn.Module, image: Tensor, label: int) -> Tensor:
+    """Return Grad-CAM of the last convolution at the size of the image, ``[h, w]`` in 0..1.
+
+    ReLU(sum_c alpha_c A_c) with alpha_c the mean gradient of the true label's logit (Selvaraju et al., ICCV 2017,
+    equations 1 and 2), enlarged bilinearly. The model is in eval mode.
+    """
+    kept: list[Tensor] = []
+    last = list(convolutions(model).values())[-1]
+    handle = last.register_forward_hook(lambda module, inputs, output: kept.append(output))
+    try:
+        logits = model(image[None].clone().requires_grad_(True))
+    finally:
+        handle.remove()
+    (gradient,) = torch.autograd.grad(logits[0, label], kept)
+    weights = gradient.mean((2, 3), keepdim=True)
+    cam = (weights * kept[0].detach()).sum(1, keepdim=True).relu()
+    cam = F.interpolate(cam, image.shape[1:], mode="bilinear", align_corners=False)
+    return to_unit(cam[:, 0])[0]
+
+
+def faithfulness(model: nn.Module, image: Tensor, label: int, saliency: Tensor) -> Tensors:
+    """Return the deletion and insertion curves of a map, ``[STEPS + 1]`` each; the constant is the training mean."""
+
+    @torch.no_grad()
+    def probability(images: Tensor) -> Tensor:
+        found: Tensor = model(images).softmax(1)[:, label]
+        return found
+
+    mean = dict(model.named_buffers())["normalisation.mean"]
+    constant = mean[:, None, None].expand_as(image)
+    return {
+        "deletion": replacement_curve(probability, image, constant, saliency, STEPS),
+        "insertion": replacement_curve(probability, blurred(image), image, saliency, STEPS),
+    }
+
+
+def spectrum(kernels: Tensor) -> Tensor:
+    """Return the mean power of each spatial frequency of kernels ``[..., k, k]``, frequency zero in the centre."""
+    power = torch.fft.fft2(kernels).abs().square()
+    centred: Tensor = torch.fft.fftshift(power.flatten(0, -3).mean(0))
+    return centred
+
+
+def channels(before: nn.Module, after: nn.Module) -> Tensors:
+    """Return by convolution how far each channel moved, and the spectra of the kernels that did.
+
+    ``change.<layer>`` is the l2 norm of the difference, ``[channels]`` in weight units. ``spectrum.before.<layer>`` and
+    ``spectrum.after.<layer>`` are ``[k, k]``, over the channels that changed, or over all where none did.
+    """
+    found: Tensors = {}
+    uploaded = convolutions(after)
+    for layer, old in convolutions(before).items():
+        new = uploaded[layer].weight.detach()
+        change = (new - old.weight.detach()).flatten(1).norm(dim=1)
+        shown = change != 0 if bool(change.any()) else torch.ones_like(change, dtype=torch.bool)
+        found[f"change.{layer}"] = change
+        found[f"spectrum.before.{layer}"] = spectrum(old.weight.detach()[shown])
+        found[f"spectrum.after.{layer}"] = spectrum(new[shown])
+    return found
+
+
+def products(before: Tensors, after: Tensors) -> Tensors:
+    """Return <after, before>, |after|^2 and |before|^2 of every output channel of the update, ``products.<name>`` ``[out, 3]``.
+
+    These are enough for the cosine of the two over any choice of channels, and small.
+
+    >>> one = {"w": torch.tensor([[1.0, 2.0], [0.0, 3.0]])}
+    >>> products(one, {"w": torch.tensor([[2.0, 0.0], [0.0, 1.0]])})["products.w"].tolist()
+    [[2.0, 4.0, 5.0], [3.0, 1.0, 9.0]]
+    """
+    found = {}
+    for name, old in before.items():
+        rows, own = old.flatten(1) if old.dim() > 1 else old[:, None], after[name]
+        new = own.flatten(1) if own.dim() > 1 else own[:, None]
+        parts = [(new * rows).sum(1), new.square().sum(1), rows.square().sum(1)]
+        found[f"products.{name}"] = torch.stack(parts, 1)
+    return found
+
+
+def explain(client: Client, before: Uploaded, after: Uploaded) -> Tensors:
+    """Return everything above for the first image of a client, by name.
+
+    Args:
+        client: as it was before local training.
+        before: update and buffers after local training.
+        after: update and buffers that are uploaded.
+    """
+    image, label = client.images[0], int(client.labels[0])
+    found: Tensors = {}
+    models = []
+    for moment, (update, buffers) in (("before", before), ("after", after)):
+        model = copy.deepcopy(client.model).eval()
+        model.load_state_dict({**client.local_parameters(update), **buffers})
+        found[f"map.{moment}"] = class_activation_map(model, image, label)
+        curves = faithfulness(model, image, label, found[f"map.{moment}"])
+        for name, curve in curves.items():
+            found[f"{name}.{moment}"] = curve
+            found[f"{name}_area.{moment}"] = area_under(curve)
+        models.append(model)
+    for layer, alpha in channel_coefficients(models[0], image, label).items():
+        found[f"coefficient.{layer}"] = alpha
+    return found | channels(*models) | products(before[0], after[0])
+
+
+def save_explanations(path: Path, explanations: list[Tensors]) -> None:
+    """Write the explanations of several victims, each tensor ``[victims, ...]``; of none, a file without tensors."""
+    names = explanations[0] if explanations else {}
+    stacked = {name: torch.stack([one[name] for one in explanations]) for name in names}
+    artifacts.write_tensors(path, stacked, EXPLANATION)

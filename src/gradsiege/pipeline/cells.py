@@ -1,0 +1,286 @@
+"""The cells of a study: what each stage runs on, where its files lie, and what they depend on.
+
+A cell is a stage and a handful of ids. Its folder spells them out, its digest is a hash of everything that
+decides its content: the resolved settings, the versions of the methods, and the digests of the cells it
+reads. Two cells with one digest hold the same science.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from gradsiege import catalogue
+from gradsiege.artifacts import MANIFEST
+from gradsiege.catalogue import SECTIONS
+from gradsiege.errors import StudyError, nearest
+from gradsiege.study import PLACES, ROLES, STAGES, Study, combinations
+
+OBSERVED = ("dataset", "model", "defense", "training_stage", "protocol", "seed")
+FIELDS: dict[str, tuple[str, ...]] = {
+    "fetch": ("dataset",),
+    "prior": ("dataset", "prior", "seed"),
+    "shadow": ("dataset", "seed"),
+    "federate": ("dataset", "model", "defense", "seed"),
+    "observe": OBSERVED,
+    "attack": (*OBSERVED, "threat_model", "attack"),
+    "score": OBSERVED,
+}
+OUTPUTS: dict[str, tuple[str, ...]] = {
+    "fetch": (*(f"{role}.safetensors" for role in ROLES), "card.json"),
+    "prior": ("prior.safetensors", "card.json"),
+    "shadow": ("shadow.safetensors", "card.json"),
+    "federate": (*(f"{stage}.safetensors" for stage in STAGES), "utility.parquet"),
+    "observe": ("observation.safetensors", "truth.safetensors", "explanation.safetensors"),
+    "attack": ("reconstructions.safetensors", "trace.parquet"),
+    "score": ("scores.parquet", "pictures.safetensors"),
+}
+# Raised when the stage's own code changes its science; the methods have versions of their own.
+STAGE_VERSIONS = {
+    "fetch": 1,
+    "prior": 1,
+    "shadow": 1,
+    "federate": 3,
+    "observe": 2,
+    "attack": 1,
+    "score": 3,
+}
+# Keys that came when there were results already, with the value that means what was done before. They are no part of a cell's
+# settings where they hold it, so that its digest and its results stay.
+ADDED_LATER: dict[str, dict[str, Any]] = {
+    "protocol": {"rounds": 1},
+    "threat_model": {"rounds": 1},
+    "attack": {"rounds": "first", "sweep": {}},
+}
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One unit of work: a stage and the ids that it runs on (unused ones stay empty)."""
+
+    stage: str
+    dataset: str = ""
+    model: str = ""
+    defense: str = ""
+    training_stage: str = ""
+    protocol: str = ""
+    seed: int = 0
+    threat_model: str = ""
+    attack: str = ""
+    prior: str = ""
+
+    @property
+    def key(self) -> str:
+        """Ids joined by slashes.
+
+        >>> Cell("federate", dataset="photos", model="lenet", defense="none", seed=1).key
+        'photos/lenet/none/seed1'
+        """
+        parts = [(name, getattr(self, name)) for name in FIELDS[self.stage]]
+        return "/".join(f"seed{value}" if name == "seed" else value for name, value in parts)
+
+    def folder(self, study: Study, root: Path = Path()) -> Path:
+        """Folder of the cell's files, relative to the root of the repository."""
+        return root / "results" / study.study / self.stage / self.key
+
+    def files(self, study: Study, root: Path = Path()) -> list[Path]:
+        """Every file that the finished cell holds, its manifest last."""
+        return [self.folder(study, root) / name for name in (*OUTPUTS[self.stage], MANIFEST)]
+
+    def at(self, stage: str, **changes: Any) -> Cell:
+        """The cell of another stage that shares this one's ids."""
+        own = {name: getattr(self, name) for name in FIELDS[stage]}
+        return Cell(stage, **{**own, **changes})
+
+
+def parse_key(stage: str, key: str, study: Study) -> Cell:
+    """Return the cell of a key, refusing ids that the study does not have."""
+    if stage not in FIELDS:
+        raise StudyError(f"unknown stage {stage!r}; {nearest(stage, list(FIELDS))}")
+    parts, names = key.strip("/").split("/"), FIELDS[stage]
+    if len(parts) != len(names):
+        raise StudyError(f"{stage} cells look like {'/'.join(names)}, not {key!r}")
+    values: dict[str, Any] = {}
+    for name, part in zip(names, parts, strict=True):
+        if name == "seed":
+            known = {f"seed{seed}": seed for seed in study.seeds}
+            if part not in known:
+                raise StudyError(
+                    f"{key}: {part!r} is no seed of the study; {nearest(part, [*known])}"
+                )
+            values[name] = known[part]
+            continue
+        if name == "training_stage":
+            if part not in study.training_stages:
+                hint = nearest(part, list(study.training_stages))
+                raise StudyError(f"{key}: {part!r} is no training stage of the study; {hint}")
+        else:
+            study.one(SECTIONS[name], part)
+        values[name] = part
+    return Cell(stage, **values)
+
+
+def attack_cells(study: Study) -> Iterator[Cell]:
+    """Every attack cell of the study, in the order of its lists."""
+    return (Cell(**ids) for ids in combinations(study, "attack"))
+
+
+def needs_shadow(defense: str, study: Study) -> bool:
+    """Whether a defense of the study uses the shadow generator (``REQUIRES = ("shadow",)``)."""
+    name = study.one("defenses", defense).name
+    return "shadow" in catalogue.entries("defenses")[name].requires
+
+
+def shadow_of(cell: Cell, study: Study) -> Cell | None:
+    """The pretrained shadow generator that the defense of a cell needs, or None."""
+    return cell.at("shadow") if needs_shadow(cell.defense, study) else None
+
+
+def priors_of(cell: Cell, study: Study) -> list[Cell]:
+    """The priors that the attack of a cell reads, in the order of the study file."""
+    priors = [study.one("priors", prior) for prior in study.one("attacks", cell.attack).priors]
+    return [
+        cell.at("prior", prior=prior.id, dataset=prior.dataset or cell.dataset) for prior in priors
+    ]
+
+
+def datasets_of(cell: Cell, study: Study) -> list[str]:
+    """The data sets that a cell cannot do without: its own, and those that an attack's priors are trained on."""
+    priors = priors_of(cell, study) if cell.stage == "attack" else []
+    return list(dict.fromkeys([cell.dataset, *(prior.dataset for prior in priors)]))
+
+
+def cells(study: Study) -> dict[str, list[Cell]]:
+    """Every cell of the study by stage, each once; a prior or a shadow generator only if something reads it."""
+    found: dict[str, dict[Cell, None]] = {stage: {} for stage in FIELDS}
+    found["fetch"] = {Cell("fetch", dataset=dataset.id): None for dataset in study.datasets}
+    for ids in combinations(study, "federate"):
+        cell = Cell(**ids)
+        found["federate"][cell] = None
+        shadow = shadow_of(cell, study)
+        if shadow:
+            found["shadow"][shadow] = None
+    for cell in attack_cells(study):
+        found["attack"][cell] = None
+        found["prior"] |= dict.fromkeys(priors_of(cell, study))
+        found["observe"][cell.at("observe")] = None
+        found["score"][cell.at("score")] = None
+    return {stage: list(of_stage) for stage, of_stage in found.items()}
+
+
+@lru_cache(maxsize=8)
+def _attacks_by_observation(study_text: str) -> dict[Cell, list[Cell]]:
+    study = Study.model_validate_json(study_text)
+    grouped: dict[Cell, list[Cell]] = {}
+    for cell in attack_cells(study):
+        grouped.setdefault(cell.at("score"), []).append(cell)
+    return grouped
+
+
+def attacks_on(cell: Cell, study: Study) -> list[Cell]:
+    """The attack cells that meet one observation."""
+    return _attacks_by_observation(_text(study)).get(cell.at("score"), [])
+
+
+def upstream(cell: Cell, study: Study) -> list[Cell]:
+    """The cells whose files this one reads."""
+    fetch = Cell("fetch", dataset=cell.dataset)
+    if cell.stage == "fetch":
+        return []
+    if cell.stage in ("prior", "shadow"):
+        return [fetch]
+    if cell.stage in ("federate", "observe"):
+        shadow = shadow_of(cell, study)
+        trained = [cell.at("federate")] if cell.stage == "observe" else []
+        return [fetch, *trained, *([shadow] if shadow else [])]
+    if cell.stage == "attack":
+        return [cell.at("observe"), *priors_of(cell, study)]
+    return [fetch, cell.at("observe"), *attacks_on(cell, study)]
+
+
+def settings(cell: Cell, study: Study) -> dict[str, Any]:
+    """The resolved settings that decide the cell's own work, with the versions of its methods."""
+    chosen: dict[str, Any] = {"stage_version": STAGE_VERSIONS[cell.stage], "study_seed": study.seed}
+    for name in FIELDS[cell.stage]:
+        if name in SECTIONS:
+            item = study.one(SECTIONS[name], getattr(cell, name))
+            later = ADDED_LATER.get(name, {})
+            chosen[name] = {
+                key: value
+                for key, value in item.model_dump(mode="json", exclude=set(PLACES)).items()
+                if key not in later or value != later[key]
+            }
+            if SECTIONS[name] in catalogue.KINDS:
+                entry = catalogue.entries(SECTIONS[name])[item.name]
+                chosen[name]["version"] = entry.version
+    if cell.stage == "attack" and chosen["attack"]["counter"]:
+        counter = catalogue.entries("counters")[chosen["attack"]["counter"]]
+        chosen["attack"]["counter_version"] = counter.version
+    if cell.stage == "shadow":
+        generator = catalogue.entries("priors")["shadow_generator"]
+        defaults = {name: default for name, (_, default) in generator.parameters.items()}
+        chosen["generator"] = {"version": generator.version, "parameters": defaults}
+    if cell.stage == "federate":
+        chosen["federation"] = study.federation.model_dump(mode="json")
+    if cell.stage == "observe":
+        chosen["victims"] = study.victims
+        chosen["explained"] = study.explained
+    return chosen
+
+
+def resolved(cell: Cell, study: Study) -> dict[str, Any]:
+    """Ids, settings and digest of a cell: what its manifest records."""
+    return {
+        "study": study.study,
+        "stage": cell.stage,
+        "key": cell.key,
+        "ids": {name: getattr(cell, name) for name in FIELDS[cell.stage]},
+        "settings": settings(cell, study),
+        "digest": digest(cell, study),
+    }
+
+
+def digest(cell: Cell, study: Study) -> str:
+    """Hash of everything that decides the cell's content, upstream cells included."""
+    return _digest(cell, _text(study))
+
+
+_remembered: tuple[Study, str] | None = None
+
+
+def remember(study: Study) -> Study:
+    """Take a study's text once for all digests that follow, and return it; whoever calls this never changes it after.
+
+    With ten thousand cells the text would otherwise cost more than all else.
+    """
+    global _remembered
+    _remembered = (study, study.model_dump_json())
+    return study
+
+
+def _text(study: Study) -> str:
+    if _remembered is not None and _remembered[0] is study:
+        return _remembered[1]
+    return study.model_dump_json()
+
+
+@lru_cache(maxsize=200_000)
+def _digest(cell: Cell, study_text: str) -> str:
+    study = _study(study_text)
+    body = {
+        "cell": asdict(cell),
+        "settings": settings(cell, study),
+        "upstream": [_digest(other, study_text) for other in upstream(cell, study)],
+    }
+    text = json.dumps(body, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=8)
+def _study(study_text: str) -> Study:
+    return Study.model_validate_json(study_text)

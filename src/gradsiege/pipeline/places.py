@@ -1,0 +1,197 @@
+"""Where a cell is written, and the swap that puts it in its place once it is whole.
+
+The place of a cell is ``results/<study>/<stage>/<key>``. Its files are written to a draft, ``scratch/staged/<study>/computed/<digest>``,
+and sealed there by a manifest. The swap then moves what lay in the place to ``replaced/<stage>/<key>`` beside the drafts, moves
+the draft to the place, and deletes what was replaced. A process that dies in between leaves the old cell and the new one whole, and
+`settle` completes the swap. Snakemake's jobs take drafts by the same moves (`take` in ``workflow/rules/common.smk``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradsiege import artifacts
+from gradsiege.errors import ArtifactError, StudyError
+from gradsiege.pipeline.cells import FIELDS, Cell, digest, parse_key
+
+if TYPE_CHECKING:
+    from gradsiege.study import Study
+
+READS = "reads"  # key of a manifest: what the cell read, with checksums
+
+
+def staged_folder(study: Study, root: Path) -> Path:
+    """Return the folder of everything that is on its way to a place of the study."""
+    return root / "scratch" / "staged" / study.study
+
+
+def draft_of(cell: Cell, study: Study, root: Path) -> Path:
+    """Return where a cell is written, and waits to be taken to its place."""
+    return staged_folder(study, root) / "computed" / digest(cell, study)
+
+
+def replaced_of(cell: Cell, study: Study, root: Path) -> Path:
+    """Return where the old files of a cell lie while the new ones are put in place."""
+    return staged_folder(study, root) / "replaced" / cell.stage / cell.key
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a manifest vouches for the folder, and every file agrees with it."""
+    try:
+        return not artifacts.verify_folder(folder)
+    except ArtifactError:
+        return False
+
+
+def is_current(folder: Path, cell: Cell, study: Study, root: Path) -> bool:
+    """Whether a folder holds the whole cell, made under the study's settings from what its inputs hold now."""
+    if not (folder / artifacts.MANIFEST).is_file():
+        return False
+    try:
+        manifest = artifacts.read_manifest(folder)
+    except ArtifactError:
+        return False
+    current = manifest.get("digest") == digest(cell, study)
+    return current and not outdated(manifest, study, root) and is_whole(folder)
+
+
+def outdated(manifest: Mapping[str, Any], study: Study, root: Path) -> str:
+    """Return the first file that a cell has read and that holds other bytes now, relative to the study's results; else nothing.
+
+    A file whose cell is absent or damaged tells nothing, and a manifest of an earlier version does not say what was read.
+    """
+    results = root / "results" / study.study
+    for name, checksum in manifest.get(READS, {}).items():
+        path = results / name
+        if checksum_of(path) not in ("", checksum):
+            return str(name)
+    return ""
+
+
+def checksum_of(path: Path) -> str:
+    """Return the SHA-256 that the manifest beside a file records for it, or nothing if there is none to be read."""
+    try:
+        found = (path.parent / artifacts.MANIFEST).stat()
+    except OSError:
+        return ""
+    return _checksums(path.parent, found.st_mtime_ns, found.st_size).get(path.name, "")
+
+
+@functools.lru_cache(maxsize=20_000)
+def _checksums(folder: Path, moment: int, size: int) -> dict[str, str]:
+    """Checksums of a folder's files; `moment` and `size` of its manifest say when to read it again."""
+    try:
+        files = artifacts.read_manifest(folder)["files"]
+    except ArtifactError:
+        return {}
+    return {name: file["sha256"] for name, file in files.items()}
+
+
+def swap(draft: Path, place: Path, replaced: Path) -> None:
+    """Put a sealed draft in its place; what lay there is deleted when the draft has arrived.
+
+    Files beside those of the old cell stay.
+
+    Raises:
+        ArtifactError: another process moved one of the folders; the place holds the old cell or a new one.
+    """
+    wanted = artifacts.read_manifest(draft)["digest"]
+    try:
+        if place.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+            move(place, replaced)
+        move(draft, place)
+    except (FileNotFoundError, FileExistsError) as error:
+        if not place.exists() and replaced.exists():
+            move(replaced, place)
+        if not is_whole(place) or artifacts.read_manifest(place)["digest"] != wanted:
+            raise ArtifactError(f"{draft} {artifacts.REMOVED}") from error
+    _clear(replaced, place)
+    # What another process was writing to the same draft.
+    artifacts.sweep_up(place)
+    _prune(draft.parent)
+
+
+def complete(draft: Path, place: Path, replaced: Path) -> bool:
+    """Complete a swap that was interrupted, and say whether there was one. What is whole is never lost.
+
+    A sealed draft whose place holds nothing whole is put there as well: its process died before the swap.
+    """
+    if replaced.is_dir():
+        if not place.exists():
+            move(draft if is_whole(draft) else replaced, place)
+        _clear(replaced, place)
+        return True
+    if is_whole(draft) and not is_whole(place):
+        swap(draft, place, replaced)
+        return True
+    return False
+
+
+def interrupted(study: Study, root: Path) -> list[Path]:
+    """Return the places, relative to the study's results, whose swap was begun and not completed."""
+    base = staged_folder(study, root) / "replaced"
+    return [
+        path.relative_to(base)
+        for stage, fields in FIELDS.items()
+        for path in sorted(base.glob("/".join([stage, *["*"] * len(fields)])))
+        if path.is_dir()
+    ]
+
+
+def settle(study: Study, root: Path) -> list[Path]:
+    """Complete every interrupted swap of a study and return their places."""
+    found = interrupted(study, root)
+    for path in found:
+        key = "/".join(path.parts[1:])
+        try:
+            draft = draft_of(parse_key(path.parts[0], key, study), study, root)
+        except StudyError:
+            # The study has no such cell any more: the old files go back.
+            draft = staged_folder(study, root) / "computed" / "none"
+        place = root / "results" / study.study / path
+        complete(draft, place, staged_folder(study, root) / "replaced" / path)
+    return [root / "results" / study.study / path for path in found]
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a folder; between two file systems, copy it under a hidden name first."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from error
+        if error.errno != errno.EXDEV:
+            raise
+        hidden = target.with_name(f".{target.name}{artifacts.PART}")
+        shutil.rmtree(hidden, ignore_errors=True)
+        shutil.copytree(source, hidden)
+        hidden.rename(target)
+        shutil.rmtree(source)
+
+
+def _clear(replaced: Path, place: Path) -> None:
+    """Delete what was replaced, but for files that the new cell does not have, which are nobody's to delete."""
+    if not replaced.is_dir():
+        return
+    for path in replaced.iterdir():
+        if path.suffix != artifacts.PART and not (place / path.name).exists():
+            path.rename(place / path.name)
+    shutil.rmtree(replaced, ignore_errors=True)
+    _prune(replaced.parent)
+
+
+def _prune(folder: Path) -> None:
+    """Remove folders on the way to scratch that have become empty."""
+    with contextlib.suppress(OSError):
+        while folder.name != "scratch":
+            folder.rmdir()
+            folder = folder.parent

@@ -1,0 +1,89 @@
+"""Shards: cells of one stage that one process computes one after the other.
+
+Starting a process costs seconds (libraries, a GPU's context, compiled kernels), and a cluster wants jobs of about an
+hour. The cells of a shard share a network; observations, attacks and scores share a federation, which is its model, its
+defense, its seed and hence its checkpoints. A cell stays what it was: its files, digest, log and failure are its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from gradsiege.pipeline import workload
+from gradsiege.pipeline.cells import Cell, digest, upstream
+from gradsiege.study import Study
+
+FEDERATION = ("dataset", "model", "defense", "seed")
+# What the cells of a shard have in common. A shard waits for all that its cells read, so none spans two federations.
+SHARED: dict[str, tuple[str, ...]] = {
+    "fetch": ("dataset",),
+    "prior": ("dataset", "prior"),
+    "shadow": ("dataset",),
+    "federate": ("dataset", "model"),
+    "observe": FEDERATION,
+    "attack": FEDERATION,
+    "score": FEDERATION,
+}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Cells of one stage, and a name that is a hash of their digests: another science is another shard."""
+
+    name: str
+    cells: tuple[Cell, ...]
+
+
+def shard(cells: tuple[Cell, ...], study: Study) -> Shard:
+    """Return the shard of these cells."""
+    text = " ".join(digest(cell, study) for cell in cells)
+    return Shard(hashlib.sha256(text.encode()).hexdigest()[:16], cells)
+
+
+def shards(
+    cells: Iterable[Cell], study: Study, minutes: float, alone: Collection[Cell] = ()
+) -> list[Shard]:
+    """Cut the cells of one stage into shards of about so many estimated minutes; 0 leaves every cell alone.
+
+    Cells of one checkpoint stand side by side, and a cell that is longer than a shard is a shard of its own, as is
+    every one that shall be `alone`.
+    """
+    cells = list(cells)
+
+    def shared(cell: Cell) -> tuple[object, ...]:
+        return tuple(getattr(cell, name) for name in SHARED[cell.stage])
+
+    found = [shard((cell,), study) for cell in cells if cell in alone]
+    others = sorted((c for c in cells if c not in alone), key=lambda cell: (shared(cell), cell))
+    for _, group in itertools.groupby(others, shared):
+        found += [shard(part, study) for part in _cut(list(group), study, 60 * minutes)]
+    return found
+
+
+def after(broken: Collection[str], cells: Mapping[str, list[Cell]], study: Study) -> set[Cell]:
+    """Return the cells with these digests and all that read them, directly or not.
+
+    A shard waits for all that its cells read. What waits for a broken cell must therefore wait alone.
+    """
+    found: set[Cell] = set()
+    for cell in (cell for of_stage in cells.values() for cell in of_stage) if broken else ():
+        if digest(cell, study) in broken or not found.isdisjoint(upstream(cell, study)):
+            found.add(cell)
+    return found
+
+
+def _cut(cells: list[Cell], study: Study, limit: float) -> list[tuple[Cell, ...]]:
+    """Split a list of cells where the sum of their seconds would pass the limit."""
+    parts: list[list[Cell]] = [[]]
+    spent = 0.0
+    for cell in cells:
+        own = workload.seconds(cell, study)
+        if parts[-1] and spent + own > limit:
+            parts.append([])
+            spent = 0.0
+        parts[-1].append(cell)
+        spent += own
+    return [tuple(part) for part in parts]

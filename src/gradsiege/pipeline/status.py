@@ -1,0 +1,97 @@
+"""How far every cell of a study is, from its manifest alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gradsiege import artifacts
+from gradsiege.errors import ArtifactError
+from gradsiege.pipeline import absent_data, places
+from gradsiege.pipeline import sources as identity
+from gradsiege.pipeline.cells import Cell, cells, digest
+from gradsiege.study import Study
+
+FINISHED, FAILED, STALE, DAMAGED, MISSING = "finished", "failed", "stale", "damaged", "missing"
+ABSENT = "absent"
+STATES = (FINISHED, FAILED, STALE, DAMAGED, MISSING, ABSENT)
+DONE = (FINISHED, FAILED)
+
+
+@dataclass(frozen=True)
+class Status:
+    """One cell: its state, the reason in words unless it is finished, and its manifest if it has a readable one.
+
+    States: `finished`; `failed`, that is run to its end, with a failure that is counted; `stale`, made under
+    other settings than the study's or from inputs that hold other bytes now; `damaged`; `missing`, not run yet or still running; `absent`, which cannot be run
+    before its data set is supplied.
+    """
+
+    cell: Cell
+    state: str
+    reason: str = ""
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+
+def status(cell: Cell, study: Study, root: Path, absent: Mapping[str, str] | None = None) -> Status:
+    """Return the state of one cell; its files are not looked at, `verification` does that.
+
+    `absent` is `supply.absent` of the study, for those who ask about many cells.
+    """
+    folder = cell.folder(study, root)
+    if not (folder / artifacts.MANIFEST).is_file():
+        lacking = absent_data.absent(study, root) if absent is None else absent
+        reason = absent_data.waits_for(cell, study, lacking)
+        return Status(cell, ABSENT, reason) if reason else Status(cell, MISSING, "not run yet")
+    try:
+        manifest = artifacts.read_manifest(folder)
+    except ArtifactError as error:
+        return Status(cell, DAMAGED, str(error))
+    found, wanted = manifest.get("digest"), digest(cell, study)
+    if found != wanted:
+        changed = identity.why_stale(manifest, study.one("datasets", cell.dataset))
+        settings = f"made under other settings (digest {found}, the study's is {wanted})"
+        reason = changed or settings
+        return Status(cell, STALE, reason, manifest)
+    changed = places.outdated(manifest, study, root)
+    if changed:
+        reason = f"made from another {changed} than lies there now"
+        return Status(cell, STALE, reason, manifest)
+    if manifest.get("status") == "failed":
+        return Status(cell, FAILED, str(manifest.get("reason", "")), manifest)
+    return Status(cell, FINISHED, "", manifest)
+
+
+def survey(study: Study, root: Path) -> dict[str, list[Status]]:
+    """Return the state of every cell of the study, by stage."""
+    absent = absent_data.absent(study, root)
+    return {
+        stage: [status(cell, study, root, absent) for cell in of_stage]
+        for stage, of_stage in cells(study).items()
+    }
+
+
+def count(found: Iterable[Status]) -> Counter[str]:
+    """Count the states."""
+    return Counter(one.state for one in found)
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return rows as text columns, the first `left` ones aligned left and the others right.
+
+    >>> print(aligned([["stage", "cells"], ["fetch", "1"]]))
+    stage  cells
+    fetch      1
+    """
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        parts = [
+            text.ljust(width) if place < left else text.rjust(width)
+            for place, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(parts).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,51 @@
+"""What a cell takes, roughly and before anything was measured: for limits of cluster jobs and sizes of shards."""
+
+from __future__ import annotations
+
+from gradsiege.pipeline.cells import Cell
+from gradsiege.study import Study
+
+# A forward and backward pass of one 32-pixel image through a small network on one slow core.
+SECONDS_PER_PASS = 0.02
+# Reading, writing, measuring: what a cell takes beside its passes.
+SECONDS_PER_CELL = 2.0
+
+
+def images_attacked(cell: Cell, study: Study) -> int:
+    """Return how many images an attack holds in memory at once."""
+    images = int(study.one("protocols", cell.protocol).images)
+    return study.victims * images * int(study.one("attacks", cell.attack).restarts)
+
+
+def passes(cell: Cell, study: Study) -> float:
+    """Return forward and backward passes of one 32-pixel image that a cell takes, roughly."""
+    dataset, federation = study.one("datasets", cell.dataset), study.federation
+    count: float = sum(dataset.counts.values())
+    if cell.stage == "prior":
+        epochs = study.one("priors", cell.prior).parameters.get("epochs", 100)
+        count = epochs * dataset.counts["aux"]
+    elif cell.stage == "shadow":
+        count = 100 * dataset.counts["public"]
+    elif cell.stage == "federate":
+        share = federation.clients_per_round / federation.clients
+        epochs = federation.rounds * federation.local_epochs
+        count = epochs * share * dataset.counts["train"]
+    elif cell.stage == "attack":
+        iterations = study.one("attacks", cell.attack).iterations
+        count = 2 * iterations * images_attacked(cell, study)
+    return float(count * (dataset.size / 32) ** 2)
+
+
+def seconds(cell: Cell, study: Study) -> float:
+    """Return the seconds that a cell may take on a slow core, without the start of its process."""
+    return SECONDS_PER_CELL + SECONDS_PER_PASS * passes(cell, study)
+
+
+def megabytes(cell: Cell, study: Study) -> float:
+    """Return the memory that a cell may need: libraries, data set, and an attack's activations."""
+    dataset = study.one("datasets", cell.dataset)
+    image = 3 * dataset.size**2 * 4 / 1e6
+    held = 4 * image * sum(dataset.counts.values())
+    if cell.stage == "attack":
+        held += 1000 * image * images_attacked(cell, study)
+    return float(2000 + held)

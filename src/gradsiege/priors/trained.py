@@ -1,0 +1,38 @@
+"""Trained priors and shadow generators as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from gradsiege import artifacts
+from gradsiege.errors import GradSiegeError
+
+SHADOW = "shadow"
+
+
+PRIOR = "prior"
+
+
+def refuse_divergence(weights: dict[str, Tensor], name: str) -> None:
+    """Raise if training ended with a weight that is no number: such a prior would fail every attack that reads it."""
+    broken = [key for key, value in weights.items() if not value.isfinite().all()]
+    if broken:
+        raise GradSiegeError(
+            f"the prior {name!r} diverged: {len(broken)} of its tensors, {broken[0]!r} first, are not finite. "
+            "Lower its learning_rate in the study file, or train it for fewer steps."
+        )
+
+
+def load_prior(path: Path) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
+    """Return (name, weights, card) of a trained prior."""
+    weights, metadata = artifacts.read_tensors(path, PRIOR)
+    return metadata["name"], weights, metadata["card"]
+
+
+def load_shadow(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return (weights, card) of a pretrained shadow generator."""
+    weights, metadata = artifacts.read_tensors(path, SHADOW)
+    return weights, metadata["card"]

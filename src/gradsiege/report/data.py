@@ -1,0 +1,222 @@
+"""What every figure draws from, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gradsiege.analysis.claims.claim import Claim
+from gradsiege.analysis.claims.comparisons import Tables
+from gradsiege.analysis.claims.evaluation import Outcome, evaluate
+from gradsiege.analysis.summary import REQUIRED, summarise
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Pictures = Mapping[str, NDArray[np.uint8]]
+Explanation = Mapping[str, NDArray[np.float32]]
+
+STAGES = ("untrained", "early", "late")
+SCORES = [
+    *REQUIRED,
+    "seed",
+    "reason",
+    "ssim",
+    "haarpsi",
+    "label_accuracy",
+    "iterations",
+    "evaluations",
+    "seconds",
+]
+UTILITY = ["dataset", "model", "defense", "seed", "round", "accuracy", "macro_f1", "micro_f1"]
+UTILITY += ["status", "seconds", "peak_memory"]
+CURVES = ("deletion", "insertion")
+CELL_KEY = ("dataset", "model", "defense", "training_stage", "protocol", "seed")
+
+
+class LazyPictures(Mapping[str, Pictures]):
+    """Pictures by cell key, read when first asked for.
+
+    keys: e.g. "photos/convnet/none/untrained/fedsgd/seed0". load(key) returns 'truth' and one
+    array an attack or control, uint8 [n, channels, height, width] in the order of (victim,
+    image). Where one attack ran under several threat models, its key is "threat_model/attack".
+    """
+
+    def __init__(self, keys: Iterable[str], load: Callable[[str], Pictures]) -> None:
+        """Remember the keys; nothing is read yet."""
+        self._keys = tuple(keys)
+        self._load = load
+        self._held: dict[str, Pictures] = {}
+
+    def __getitem__(self, key: str) -> Pictures:
+        """Load one cell, once."""
+        if key not in self._keys:
+            raise KeyError(key)
+        if key not in self._held:
+            self._held[key] = self._load(key)
+        return self._held[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the keys in the order given."""
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        """Count the cells."""
+        return len(self._keys)
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """Everything that a finished (or half-finished) study stored, ready to draw.
+
+    scores: one row a victim image; utility: one row a round; manifests: one dict a job (stage,
+    cell, seconds, device, versions, status, reason); study: the resolved study file as plain
+    data; cards: data cards by dataset; not_run: dicts with `what` and `why`; threat_models: the
+    study's threat models as plain data (id, labels, protocol, disclosure, auxiliary);
+    deviations: dicts with `what` and `why`, where the study departs from the papers;
+    explanations: by the key of a cell, what `observe` kept of its first victims' models; claims: the ledger; planned: keys of all attack
+    cells of the study file (none: the study file is not known, and every hole counts as not run).
+    """
+
+    scores: pd.DataFrame
+    utility: pd.DataFrame
+    pictures: Mapping[str, Pictures] = field(default_factory=dict)
+    cards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    manifests: Sequence[Mapping[str, Any]] = ()
+    study: Mapping[str, Any] = field(default_factory=dict)
+    not_run: Sequence[Mapping[str, Any]] = ()
+    threat_models: Sequence[Mapping[str, Any]] = ()
+    deviations: Sequence[Mapping[str, Any]] = ()
+    explanations: Mapping[str, Explanation] = field(default_factory=dict)
+    claims: Sequence[Claim] = ()
+    planned: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Give tables of a study that stored nothing yet the columns that figures look for."""
+        for name, columns in (("scores", SCORES), ("utility", UTILITY)):
+            table = getattr(self, name)
+            if table.empty:
+                # The one way to set a field of a frozen dataclass.
+                object.__setattr__(self, name, table.reindex(columns=columns))
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """`analysis.summary.summarise` of the scores: every figure shares these numbers."""
+        return summarise(self.scores)
+
+    @cached_property
+    def attackers(self) -> pd.DataFrame:
+        """`analysis.headline.headline`: every setting's attackers and the verdict on its protection."""
+        from gradsiege.report.tables.table_headline import attackers
+
+        return attackers(self)
+
+    @cached_property
+    def explained(self) -> pd.DataFrame:
+        """One row an explained victim: deletion and insertion areas of the model that it uploads."""
+        rows = []
+        for key, arrays in self.explanations.items():
+            cell = dict(zip(CELL_KEY, key.split("/"), strict=True))
+            ids = {**cell, "seed": int(cell["seed"].removeprefix("seed")), "image": 0}
+            areas = zip(*(arrays[f"{curve}_area.after"] for curve in CURVES), strict=True)
+            for victim, found in enumerate(areas):
+                known = all(map(np.isfinite, found))
+                named = {f"{curve}_area": area for curve, area in zip(CURVES, found, strict=True)}
+                status = "complete" if known else "failed"
+                rows.append({**ids, "victim": victim, "status": status, **named})
+        return pd.DataFrame(rows)
+
+    @cached_property
+    def outcomes(self) -> list[Outcome]:
+        """Verdicts on the claims, from the stored tables alone."""
+        absent = {
+            str(item["what"]).removeprefix("metric "): str(item["why"])
+            for item in self.not_run
+            if str(item["what"]).startswith("metric ")
+        }
+        tables = Tables(self.study, self.scores, self.utility, self.explained, absent)
+        return evaluate(self.claims, tables)
+
+    @cached_property
+    def _planned(self) -> frozenset[tuple[str, ...]]:
+        """Planned attacks without their seeds, and the observations that they attack."""
+        keys = [key.split("/") for key in self.planned]
+        return frozenset((*k[:5], *k[6:]) for k in keys) | {tuple(k[:5]) for k in keys}
+
+    def why_missing(self, place: Sequence[str], threat_model: str = "", attack: str = "") -> str:
+        """Why a result is missing: 'not run', 'cut' (the study file leaves it out), or 'not applicable'.
+
+        place: data set, model, defense, training stage, protocol. Not applicable is a counter on a defense that it
+        does not answer. A control has neither threat model nor attack.
+        """
+        if not self.planned or (*place, *filter(None, (threat_model, attack))) in self._planned:
+            return "not run"
+        items = [item for item in self.study.get("attacks", ()) if item.get("id") == attack]
+        counter = str(items[0].get("counter") or "") if items else ""
+        answered = self.name_of("defenses", place[2])
+        return "not applicable" if counter and counter.partition(".")[0] != answered else "cut"
+
+    def name_of(self, section: str, identifier: str) -> str:
+        """Method name behind an id of the study: 'gaussian-sigma0.01' is 'gaussian'."""
+        for item in self.study.get(section, ()):
+            if item.get("id") == identifier:
+                return str(item.get("name", identifier))
+        return identifier.partition("-")[0]
+
+    def in_order(self, section: str, identifiers: Iterable[str]) -> list[str]:
+        """Ids in the order of the study file, unknown ones behind in order of appearance."""
+        listed = [str(item.get("id")) for item in self.study.get(section, ())]
+        unique = list(dict.fromkeys(map(str, identifiers)))
+        known = [identifier for identifier in listed if identifier in unique]
+        return known + [identifier for identifier in unique if identifier not in known]
+
+    def adaptive(self, threat_model: str) -> bool:
+        """Whether attackers of this threat model know the defense and its parameters."""
+        return any(
+            threat.get("id") == threat_model and bool(threat.get("disclosure"))
+            for threat in self.threat_models
+        )
+
+    def synthetic(self, dataset: str) -> bool:
+        """Whether the data card calls the data set synthetic."""
+        return bool(self.cards.get(dataset, {}).get("synthetic", False))
+
+    def undefended(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Rows of the table whose defense is 'none'."""
+        ids = table["defense"].unique()
+        bare = [name for name in ids if self.name_of("defenses", str(name)) == "none"]
+        return table[table["defense"].isin(bare)]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure or table with the numbers in it.
+
+    figure: None for a table. data: exactly the plotted numbers, one tidy frame. shown: for a
+    table, the same rows as a reader sees them (text). quiet: numbers of its rows that are there
+    for comparison (controls). alt: what can be seen, for a screen reader.
+    """
+
+    title: str
+    caption: str
+    data: pd.DataFrame
+    figure: Figure | None = None
+    shown: pd.DataFrame | None = None
+    quiet: tuple[int, ...] = ()
+    alt: str = ""
+
+
+def in_stage_order(stages: Iterable[str]) -> list[str]:
+    """Training stages from untrained to late.
+
+    >>> in_stage_order(["late", "untrained", "late"])
+    ['untrained', 'late']
+    """
+    unique = list(dict.fromkeys(map(str, stages)))
+    return sorted(unique, key=lambda stage: STAGES.index(stage) if stage in STAGES else len(STAGES))

@@ -1,0 +1,157 @@
+"""Reconstructions beside their originals, for victims at stated quantiles of PSNR."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from gradsiege.report import style
+from gradsiege.report.chosen_cells import one_a_defense
+from gradsiege.report.contact_sheet import Block, Tile, draw_sheet
+from gradsiege.report.data import CELL_KEY, Drawn, StudyData
+from gradsiege.report.labels import label
+from gradsiege.report.wording import joined, number, synthetic_note
+
+VERSION = 3
+TITLE = "What the attacker sees"
+REFERENCE = "inverting_gradients"
+QUANTILES = (0.1, 0.5, 0.9)
+MOST_BLOCKS = 6
+COLUMNS = [*CELL_KEY, "quantile", "victim", "image", "reference", "attack", "kind"]
+COLUMNS += ["threat_model", "status", "reason", "psnr"]
+
+
+def at_quantiles(
+    rows: pd.DataFrame, quantiles: tuple[float, ...] = QUANTILES
+) -> list[tuple[float, int, int]]:
+    """(quantile, victim, image) at the nearest ranks of PSNR in the rows of one attack.
+
+    Ties go to the lower (victim, image). With fewer images than quantiles each stands once.
+
+    >>> rows = pd.DataFrame({"psnr": [20.0, 30.0, 25.0], "victim": [0, 1, 2], "image": 0})
+    >>> at_quantiles(rows)
+    [(0.1, 0, 0), (0.5, 2, 0), (0.9, 1, 0)]
+    """
+    ranked = rows.sort_values(["psnr", "victim", "image"], kind="stable")
+    chosen: dict[int, float] = {}
+    for quantile in quantiles:
+        chosen.setdefault(round(quantile * (len(ranked) - 1)), quantile)
+    return [
+        (quantile, int(ranked["victim"].iloc[place]), int(ranked["image"].iloc[place]))
+        for place, quantile in chosen.items()
+    ]
+
+
+def draw(data: StudyData) -> Drawn:
+    """Draw one row a chosen victim: original, controls, attacks, with the PSNR under each."""
+    keys = one_a_defense(data, data.pictures)
+    blocks = [block for key in keys[:MOST_BLOCKS] if (block := _block(data, key)) is not None]
+    if not blocks:
+        figure = style.nothing_to_draw("no pictures of a finished attack.")
+        empty = pd.DataFrame(columns=COLUMNS)
+        return Drawn(TITLE, "No attack finished with pictures.", empty, figure)
+    with style.study_style():
+        figure = draw_sheet(blocks)
+    table = pd.DataFrame([row for block in blocks for row in _rows(block)], columns=COLUMNS)
+    caption = _caption(data, blocks, left_out=len(keys) - len(blocks))
+    return Drawn(TITLE, caption, table, figure, alt=_alt(table))
+
+
+def _block(data: StudyData, key: str) -> Block | None:
+    """The victims and tiles of one cell; None where no attack finished."""
+    cell = dict(zip(CELL_KEY, key.split("/"), strict=True))
+    own = data.scores
+    for field in CELL_KEY:
+        value: object = int(cell[field][4:]) if field == "seed" else cell[field]
+        own = own[own[field] == value]
+    done = own[(own["kind"] == "attack") & (own["status"] == "complete")]
+    attacks = data.in_order("attacks", done["attack"])
+    if not attacks:
+        return None
+    named = [a for a in attacks if data.name_of("attacks", a) == REFERENCE]
+    reference = (named or attacks)[0]
+    rows = done[done["attack"] == reference]
+    rows = rows[rows["threat_model"] == rows["threat_model"].iloc[0]]
+    texts = [label(cell["defense"], data.name_of("defenses", cell["defense"]))]
+    texts += [f"{label(cell['dataset'])}, {label(cell['model'])}"]
+    texts += [f"{cell['training_stage']}, {label(cell['protocol'])}"]
+    chosen = at_quantiles(rows)
+    tiles = list(_tiles(data, own, key, chosen))
+    return Block(cell, tuple(texts), reference, chosen, tiles)
+
+
+def _tiles(
+    data: StudyData, own: pd.DataFrame, key: str, chosen: list[tuple[float, int, int]]
+) -> Iterator[Tile]:
+    """Every picture of the cell's chosen victims, with the score row it belongs to."""
+    pictures = data.pictures[key]
+    order = sorted(set(zip(own["victim"], own["image"], strict=True)))
+    attacks = [name.rpartition("/")[2] for name in pictures]
+    for index, (_, victim, image) in enumerate(chosen):
+        place = order.index((victim, image))
+        rows = own[(own["victim"] == victim) & (own["image"] == image)]
+        yield Tile(index, "truth", "Original", "truth", pictures["truth"][place], None)
+        for entry in _entries(data, [name for name in pictures if name != "truth"]):
+            threat, _, attack = entry.rpartition("/")
+            row = rows[rows["attack"] == attack]
+            row = row[row["threat_model"] == threat] if threat else row
+            text = label(attack, data.name_of("attacks", attack))
+            told = threat and attacks.count(attack) > 1
+            text += f" ({threat.replace('_', ' ')})" if told else ""
+            score = row.iloc[0] if len(row) else None
+            kind = "attack" if score is None else str(score["kind"])
+            yield Tile(index, entry, text, kind, pictures[entry][place], score)
+
+
+def _entries(data: StudyData, names: list[str]) -> list[str]:
+    """Names of pictures ("attack" or "threat_model/attack"): controls, then attacks in order."""
+    attacks = data.in_order("attacks", [name.rpartition("/")[2] for name in names])
+    return sorted(
+        names,
+        key=lambda name: (
+            not name.startswith("control_"),
+            attacks.index(name.rpartition("/")[2]),
+        ),
+    )
+
+
+def _rows(block: Block) -> Iterator[dict[str, object]]:
+    for tile in block.tiles:
+        if tile.score is not None:
+            quantile, victim, image = block.chosen[tile.row]
+            score = tile.score[["attack", "kind", "threat_model", "status", "reason", "psnr"]]
+            seed = int(block.cell["seed"][4:])
+            place = {"quantile": quantile, "victim": victim, "image": image}
+            yield {**block.cell, "seed": seed, **place, "reference": block.reference, **score}
+
+
+def _caption(data: StudyData, blocks: list[Block], left_out: int) -> str:
+    quantiles = joined(f"{quantile:g}" for quantile in QUANTILES)
+    references = joined(dict.fromkeys(label(block.reference) for block in blocks))
+    text = (
+        f"Victims were chosen by rule, not by eye: in each cell, the images at the {quantiles} "
+        f"quantiles (q) of the PSNR that {references} reached there (nearest rank, lowest seed, "
+        "earliest training stage, first protocol). The number under a picture is its PSNR in dB, "
+        "the best attack of a row in bold. Controls use no gradient; the nearest auxiliary image "
+        "is found with the original in hand, so it bounds what memory alone could give. Where a "
+        "defense changes the images before training, perfect inversion is what the client trained on."
+    )
+    if left_out:
+        cells = "cell is" if left_out == 1 else "cells are"
+        text += f" {left_out} more {cells} not drawn (at most {MOST_BLOCKS}, or nothing finished)."
+    return text + synthetic_note(data, [block.cell["dataset"] for block in blocks])
+
+
+def _alt(table: pd.DataFrame) -> str:
+    attacks = table[(table["kind"] == "attack") & (table["quantile"] == 0.5)]
+    best = (
+        attacks.dropna(subset=["psnr"]).sort_values("psnr").groupby("defense", sort=False).tail(1)
+    )
+    parts = [
+        f"{label(line['defense'])}: {label(line['attack'])} {number(line['psnr'])} dB"
+        for _, line in best.iterrows()
+    ]
+    return "Grid of original and reconstructed pictures. Median victim, best attack: " + (
+        "; ".join(parts) + "." if parts else "none."
+    )

@@ -1,0 +1,185 @@
+"""Test accuracy against the strongest attack on each defense setting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gradsiege.analysis.interval import student_interval
+from gradsiege.analysis.worst_case import worst_case
+from gradsiege.report import style
+from gradsiege.report.data import Drawn, StudyData
+from gradsiege.report.labels import label, strength
+from gradsiege.report.wording import INTERVAL, counts_note, joined, number, synthetic_note
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+VERSION = 1
+TITLE = "Privacy against utility: the strongest attack on each defense"
+SETTING = ["dataset", "model", "defense"]
+KEPT = ["threat_model", "attack", "training_stage", "protocol", "attackers", "victims", "rows"]
+KEPT += ["failed", "psnr_capped"]
+
+
+def final_accuracy(data: StudyData) -> pd.DataFrame:
+    """One row a setting: mean test accuracy of the last round over seeds, with a t interval.
+
+    Seeds that failed are counted in `failed_seeds`. Limits are cut to [0, 1]; one seed has none.
+    """
+    rows = []
+    for key, table in data.utility.groupby(SETTING, sort=False):
+        ended = table[(table["status"] == "complete") & (table["round"] == table["round"].max())]
+        failed = table.loc[table["status"] != "complete", "seed"].nunique()
+        known = ended.loc[ended["accuracy"].notna(), "accuracy"].astype("float64")
+        interval = student_interval(known.to_numpy())
+        rows.append(
+            {
+                **dict(zip(SETTING, key, strict=True)),
+                "accuracy": interval.estimate,
+                "accuracy_low": max(0.0, interval.low) if len(known) > 1 else np.nan,
+                "accuracy_high": min(1.0, interval.high) if len(known) > 1 else np.nan,
+                "seeds": interval.units,
+                "failed_seeds": int(failed),
+            }
+        )
+    columns = [*SETTING, "accuracy", "accuracy_low", "accuracy_high", "seeds", "failed_seeds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def plotted(data: StudyData) -> pd.DataFrame:
+    """One row a metric and setting: the strongest attacker over everything the study attacked."""
+    parts = []
+    for metric in ("psnr", "identified"):
+        table = worst_case(data.summary, metric=metric, by=SETTING)
+        renamed = table[[*SETTING, *KEPT]].assign(metric=metric, worst=table[metric])
+        renamed["worst_low"] = table[f"{metric}_low"]
+        renamed["worst_high"] = table[f"{metric}_high"]
+        parts.append(renamed)
+    joint = pd.concat(parts, ignore_index=True)
+    return joint.merge(final_accuracy(data), on=SETTING, how="left")
+
+
+def draw(data: StudyData) -> Drawn:
+    """Draw one point a defense setting in each panel, settings of one defense joined by a line."""
+    table = plotted(data)
+    known = table[table["accuracy"].notna() & table["worst"].notna()]
+    if known.empty:
+        reason = "no defense setting has both an accuracy and a finished attack."
+        return Drawn(TITLE, reason.capitalize(), table, style.nothing_to_draw(reason))
+    groups = list(known.groupby(["dataset", "model"], sort=False))
+    with style.study_style():
+        figure, axes = style.panels(len(groups), 2, style.WIDTH, 3.1)
+        for row, (key, part) in zip(axes, groups, strict=True):
+            for panel, metric in zip(row, ("psnr", "identified"), strict=True):
+                _points(panel, part[part["metric"] == metric], data)
+                _reference(panel, data, (str(key[0]), str(key[1])), metric)
+                panel.set_title(f"{label(str(key[0]))}, {label(str(key[1]))}")
+                panel.set_xlabel("Test accuracy after training [%]")
+            row[0].set_ylabel("Worst-case PSNR [dB] (lower: more private)")
+            row[1].set_ylabel("Worst-case identification [%]")
+            row[1].set_ylim(-4, 104)
+        style.legend_below(figure, [panel for row in axes for panel in row])
+    return Drawn(TITLE, _caption(data, table, known), table, figure, alt=_alt(data, known))
+
+
+def _points(panel: Axes, part: pd.DataFrame, data: StudyData) -> None:
+    scale = 100.0 if part["metric"].eq("identified").any() else 1.0
+    order = data.in_order("defenses", part["defense"])
+    names = {identifier: data.name_of("defenses", identifier) for identifier in order}
+    for name in dict.fromkeys(names.values()):
+        settings = [identifier for identifier in order if names[identifier] == name]
+        own = part.set_index("defense").loc[settings]
+        x, y = 100 * own["accuracy"], scale * own["worst"]
+        panel.errorbar(
+            x,
+            y,
+            xerr=_reach(own, "accuracy", 100.0),
+            yerr=_reach(own, "worst", scale),
+            color=style.colour(name),
+            marker=style.marker(name),
+            linestyle="-",
+            linewidth=1.1,
+            elinewidth=0.9,
+            markersize=6,
+            markeredgecolor=style.PAPER,
+            markeredgewidth=0.7,
+            label=label(name),
+            zorder=3,
+        )
+        if len(settings) > 1 and scale == 1.0:  # the panels share their horizontal places
+            for setting, across, up in zip(settings, x, y, strict=True):
+                text = strength(setting.removeprefix(name).strip("-_")) or "default"
+                panel.annotate(
+                    text,
+                    (across, up),
+                    xytext=(5, -9),
+                    textcoords="offset points",
+                    fontsize=6.5,
+                    color=style.MUTED,
+                    path_effects=style.outlined(),
+                    zorder=4,
+                )
+    panel.margins(0.12, 0.14)
+
+
+def _reach(own: pd.DataFrame, column: str, scale: float) -> list[pd.Series]:
+    """Length of both sides of an error bar; no interval, no bar."""
+    below = scale * (own[column] - own[f"{column}_low"])
+    above = scale * (own[f"{column}_high"] - own[column])
+    return [below.fillna(0.0).clip(lower=0.0), above.fillna(0.0).clip(lower=0.0)]
+
+
+def _reference(panel: Axes, data: StudyData, key: tuple[str, str], metric: str) -> None:
+    """The level reached without any gradient: best control's PSNR, or chance."""
+    dataset, model = key
+    own = data.summary[(data.summary["dataset"] == dataset) & (data.summary["model"] == model)]
+    controls = own[own["kind"] == "control"]
+    level = controls["psnr"].max() if metric == "psnr" else 100 * own["chance"].mean()
+    if np.isnan(level):
+        return
+    text = "best control" if metric == "psnr" else "chance"
+    panel.axhline(level, color=style.MUTED, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
+    panel.text(
+        0.995,
+        level,
+        f"{text}: {number(level)} {'dB' if metric == 'psnr' else '%'}",
+        transform=panel.get_yaxis_transform(),
+        ha="right",
+        va="bottom",
+        fontsize=6.5,
+        color=style.MUTED,
+        path_effects=style.outlined(),
+    )
+
+
+def _caption(data: StudyData, table: pd.DataFrame, known: pd.DataFrame) -> str:
+    absent = [
+        label(name, data.name_of("defenses", name))
+        for name in data.in_order("defenses", table["defense"])
+        if name not in set(known["defense"])
+    ]
+    seeds = int(known["seeds"].max())
+    bars = f"t interval over {seeds} seeds" if seeds > 1 else "one seed, hence no horizontal bar"
+    note = (
+        f" Without a point (no accuracy or no finished attack): {joined(absent)}." if absent else ""
+    )
+    return (
+        "Each point is one defense setting; lines join the strengths of one defense. Lower and "
+        "further right is better for the client. Vertical: the strongest attacker over attacks, "
+        "threat models, training stages and protocols, chosen per panel by its mean; controls "
+        f"excluded. Horizontal: final test accuracy ({bars}). {INTERVAL} Dashed: what needs no "
+        f"gradient.{counts_note(known[known['metric'] == 'psnr'])}{note}"
+        f"{synthetic_note(data, known['dataset'])}"
+    )
+
+
+def _alt(data: StudyData, known: pd.DataFrame) -> str:
+    points = [
+        f"{label(line['defense'], data.name_of('defenses', line['defense']))}: accuracy "
+        f"{number(100 * line['accuracy'])} %, worst-case PSNR {number(line['worst'])} dB"
+        for _, line in known[known["metric"] == "psnr"].iterrows()
+    ]
+    return "Scatter plot of accuracy against worst-case leakage. " + "; ".join(points) + "."

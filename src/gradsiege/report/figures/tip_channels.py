@@ -1,0 +1,177 @@
+"""Which channels a defense changes among all of the network, and the spectra of their kernels before and after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gradsiege.report import style
+from gradsiege.report.data import CELL_KEY, Drawn, StudyData
+from gradsiege.report.tip_explained import MOMENTS, NOTHING, RULE, Explained, explained_cells
+from gradsiege.report.wording import number, percent, synthetic_note
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+VERSION = 1
+REQUIRES = ("federate", "observe", "score")
+TITLE = "Channels that the defense changes, and their spectra"
+MOST_CELLS = 6
+COLUMNS = [*CELL_KEY, "kind", "layer", "channel", "coefficient", "change"]
+COLUMNS += ["vertical", "horizontal", *MOMENTS]
+
+
+def of_channels(one: Explained) -> pd.DataFrame:
+    """One row a channel: its Grad-CAM coefficient and the l2 norm of its change, for the first victim."""
+    parts = []
+    for place, layer in enumerate(one.layers()):
+        part = pd.DataFrame({"change": one.arrays[f"change.{layer}"][0]})
+        part["coefficient"] = one.arrays[f"coefficient.{layer}"][0]
+        parts.append(part.assign(layer=layer, place=place, channel=range(len(part))))
+    return pd.concat(parts, ignore_index=True)
+
+
+def changed(one: Explained) -> bool:
+    """Whether the defense changed a convolution of the first victim, and left it finite."""
+    change = of_channels(one)["change"]
+    return bool(change.any() and np.isfinite(change).all())
+
+
+def shown_layer(one: Explained) -> str:
+    """The middle one of the convolutions that the defense changed."""
+    found = [layer for layer in one.layers() if one.arrays[f"change.{layer}"][0].any()]
+    return found[len(found) // 2]
+
+
+def of_spectrum(one: Explained) -> pd.DataFrame:
+    """One row a spatial frequency of the shown layer: mean power of its changed kernels, before and after."""
+    layer = shown_layer(one)
+    powers = {moment: one.arrays[f"spectrum.{moment}.{layer}"][0] for moment in MOMENTS}
+    side = len(powers["before"])
+    frequency = np.arange(side) - side // 2
+    table = pd.DataFrame({moment: power.ravel() for moment, power in powers.items()})
+    table["vertical"], table["horizontal"] = np.repeat(frequency, side), np.tile(frequency, side)
+    return table.assign(layer=layer)
+
+
+def plotted(cells: list[Explained]) -> pd.DataFrame:
+    """Rows of both kinds, `channel` and `spectrum`, each with the columns that it has."""
+    parts = [
+        part.assign(kind=kind, **one.ids)
+        for one in cells
+        for kind, part in (("channel", of_channels(one)), ("spectrum", of_spectrum(one)))
+    ]
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return table.reindex(columns=COLUMNS)
+
+
+def draw(data: StudyData) -> Drawn:
+    """Draw a row a defense: every channel by layer and coefficient, then the two spectra of one layer."""
+    found = [one for one in explained_cells(data) if changed(one)]
+    cells = found[:MOST_CELLS]
+    table = plotted(cells)
+    if not cells:
+        reason = "no defense changed a convolution of an explained victim."
+        reason = reason if data.explanations else NOTHING
+        return Drawn(TITLE, f"Not drawn: {reason}", table, style.nothing_to_draw(reason))
+    with style.study_style():
+        figure = style.new_figure(style.WIDTH, 2.2 * len(cells) + 0.2, layout="constrained")
+        ratios = {"width_ratios": [2.6, 1, 1]}
+        axes = figure.subplots(len(cells), 3, squeeze=False, gridspec_kw=ratios)
+        for row, one in zip(axes, cells, strict=True):
+            _channels(row[0], one, style.colour(data.name_of("defenses", one.cell["defense"])))
+            _spectra(list(row[1:]), one)
+    caption = _caption(data, cells, len(found) - len(cells))
+    return Drawn(TITLE, caption, table, figure, alt=_alt(cells))
+
+
+def _channels(panel: Axes, one: Explained, colour: str) -> None:
+    """A dot a channel; those of a layer are scaled to its largest coefficient."""
+    from matplotlib.ticker import MaxNLocator
+
+    table = of_channels(one)
+    largest = table.groupby("place")["coefficient"].transform(lambda own: own.abs().max())
+    # A layer without any gradient stays on the line of zero.
+    height = (table["coefficient"] / largest.where(largest > 0, 1.0)).to_numpy()
+    touched = (table["change"] > 0).to_numpy()
+    for flags, options in (
+        (~touched, {"color": style.HATCH, "label": "untouched", "zorder": 2}),
+        (touched, {"color": colour, "label": "changed", "zorder": 3}),
+    ):
+        # Channels of a layer are spread over its width in their own order.
+        spread = 0.7 * (
+            table["channel"] / table.groupby("place")["channel"].transform("size") - 0.5
+        )
+        across = (table["place"] + 1 + spread).to_numpy()
+        drawn: Any = options
+        panel.scatter(across[flags], height[flags], s=5, linewidths=0, rasterized=True, **drawn)
+    panel.set_title(", ".join(one.lines))
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.set_xlabel("Convolution, in the order of the network")
+    panel.set_ylabel("Coefficient / largest of layer")
+    panel.legend(loc="lower left", ncols=2, fontsize=6.5, handletextpad=0.1, markerscale=2)
+
+
+def _spectra(panels: list[Axes], one: Explained) -> None:
+    """Both spectra on one logarithmic scale, the power written into every frequency."""
+    import seaborn as sns
+    from matplotlib.colors import LogNorm
+
+    table = of_spectrum(one)
+    side = int(np.sqrt(len(table)))
+    powers = table[list(MOMENTS)].to_numpy()
+    high = max(float(powers.max()), 1e-12)
+    # Two decades or more, so that powers that are nearly equal look so, and not all like the darkest.
+    low = min(max(float(powers.min()), 1e-6 * high), 3e-2 * high)
+    scale = LogNorm(low, 3 * high, clip=True)
+    colours: Any = sns.color_palette("mako_r", as_cmap=True)
+    for panel, moment in zip(panels, MOMENTS, strict=True):
+        power: NDArray[np.float64] = table[moment].to_numpy().reshape(side, side)
+        panel.imshow(power, cmap=colours, norm=scale)
+        for (row, column), value in np.ndenumerate(power):
+            red, green, blue, _ = colours(float(scale(value)))
+            panel.text(
+                column,
+                row,
+                f"{value:.2g}",
+                ha="center",
+                va="center",
+                fontsize=5.5 if side <= 3 else 4,
+                color=style.text_on((red, green, blue)),
+            )
+        ticks = [str(frequency) for frequency in np.arange(side) - side // 2]
+        panel.set_xticks(range(side), ticks)
+        panel.set_yticks(range(side), ticks)
+        panel.grid(False)
+        panel.set_title(moment.capitalize())
+        panel.set_xlabel(shown_layer(one), fontsize=6)
+
+
+def _caption(data: StudyData, cells: list[Explained], left_out: int) -> str:
+    text = (
+        "Left: every channel of every convolution, for the first image of the first victim; its "
+        "height is Grad-CAM's coefficient for that image, and colour marks channels whose weights "
+        "the defense changed (with several images a client may rank by others, too). Right: mean "
+        "power of each spatial frequency over the kernels of the changed channels, of the middle "
+        f"one of the changed convolutions, frequency zero in the centre, before and after. {RULE}"
+    )
+    if left_out:
+        text += f" {left_out} more of the study's cells are not drawn (at most {MOST_CELLS})."
+    return text + synthetic_note(data, [one.cell["dataset"] for one in cells])
+
+
+def _alt(cells: list[Explained]) -> str:
+    parts = []
+    for one in cells:
+        table, power = of_channels(one), of_spectrum(one)
+        centre = (power["vertical"] == 0) & (power["horizontal"] == 0)
+        gains = power["after"] / power["before"]
+        parts.append(
+            f"{', '.join(one.lines)}: {percent(float((table['change'] > 0).mean()))} of channels "
+            f"changed, power times {number(float(gains[centre].mean()), 2)} at frequency zero and "
+            f"{number(float(gains[~centre].mean()), 2)} elsewhere"
+        )
+    return f"Dots of channels by layer, and spectra. {'; '.join(parts)}."

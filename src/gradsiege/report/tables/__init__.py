@@ -1,0 +1,1 @@
+"""One table a file: rows as a reader sees them, and the same numbers as data."""

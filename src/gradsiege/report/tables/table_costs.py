@@ -1,0 +1,114 @@
+"""What one attack and one defense cost: iterations, model evaluations, seconds, memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gradsiege.pipeline.cells import FIELDS
+from gradsiege.report.data import Drawn, StudyData
+from gradsiege.report.labels import label
+from gradsiege.report.wording import DASH, duration, fold_constant, number
+
+VERSION = 1
+TITLE = "What an attack and a defense cost"
+PLACE = ["dataset", "model", "protocol"]
+CELL = ["defense", "training_stage", "seed", "threat_model"]
+COLUMNS = ["kind", *PLACE, "method", "jobs", "victims", "iterations", "restarts", "evaluations"]
+COLUMNS += ["seconds", "per_evaluation", "ratio", "memory"]
+
+
+def plotted(data: StudyData) -> pd.DataFrame:
+    """One row an attack and place, then one row a defense: medians over jobs, the largest memory of any.
+
+    seconds: of an attack's job on all victims of a cell, of one federated round under a defense; per_evaluation: of one
+    model evaluation of one victim; ratio: of a round to one without defense; memory [MiB]: the largest resident set.
+    """
+    rows = [*_attacks(data), *_defenses(data)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _attacks(data: StudyData) -> list[dict[str, Any]]:
+    scores = data.scores[data.scores["kind"] == "attack"]
+    memory = memory_by_attack(data)
+    rows = []
+    for key, own in scores.groupby([*PLACE, "attack"], sort=False):
+        jobs = own.drop_duplicates(CELL).assign(
+            victims=own.groupby(CELL)["victim"].transform("nunique")
+        )
+        numbers = {name: jobs[name].median() for name in ("iterations", "restarts", "evaluations", "seconds") if name in jobs}  # fmt: skip
+        spent = jobs["seconds"] / (jobs["evaluations"] * jobs["victims"]).replace(0, np.nan)
+        place = dict(zip(PLACE, key[:3], strict=True))
+        found = [value for (cell, value) in memory if (*cell,) == key]
+        rows.append(
+            {"kind": "attack", **place, "method": key[3], "jobs": len(jobs), **numbers}
+            | {"victims": int(jobs["victims"].max()), "per_evaluation": spent.median()}
+            | {"memory": max(found, default=np.nan)}
+        )
+    return rows
+
+
+def memory_by_attack(data: StudyData) -> list[tuple[tuple[str, ...], float]]:
+    """((data set, model, protocol, attack), MiB) of every attack's job whose memory was measured."""
+    found = []
+    for job in data.manifests:
+        if job["stage"] == "attack" and not np.isnan(float(job.get("memory") or np.nan)):
+            ids = dict(zip(FIELDS["attack"], str(job["cell"]).split("/"), strict=True))
+            key = tuple(ids[name] for name in (*PLACE, "attack"))
+            found.append((key, float(job["memory"])))
+    return found
+
+
+def _defenses(data: StudyData) -> list[dict[str, Any]]:
+    timed = data.utility[data.utility["seconds"].notna()]
+    rows = []
+    for (dataset, model), place in timed.groupby(["dataset", "model"], sort=False):
+        bare = float(data.undefended(place)["seconds"].median())
+        for defense, own in place.groupby("defense", sort=False):
+            spent = float(own["seconds"].median())
+            rows.append(
+                {"kind": "defense", "dataset": dataset, "model": model, "method": defense}
+                | {"protocol": "", "jobs": own["seed"].nunique(), "seconds": spent}
+                | {"memory": own["peak_memory"].max(), "ratio": spent / bare if bare else np.nan}
+            )
+    return rows
+
+
+def draw(data: StudyData) -> Drawn:
+    """Tabulate attacks, then defenses."""
+    table = plotted(data)
+    shown = pd.DataFrame([_line(data, row) for _, row in table.iterrows()])
+    shown, folded = fold_constant(shown, ["Data, model", "Restarts"])
+    if table.empty:
+        return Drawn(TITLE, "Nothing was attacked or trained.", table, shown=shown)
+    unmeasured = bool(table["memory"].isna().any())
+    caption = (
+        "Attacks: iterations and restarts as asked for, model evaluations of one victim (restarts included), seconds of a "
+        "job on all victims of a cell. Defenses: seconds of one federated round, and how many times a round without "
+        "defense that is. Times and counts are medians over jobs; memory is the largest resident set of any, libraries "
+        "included. Times of jobs that ran side by side are longer than alone."
+        + (" A dash: not measured (jobs run by hand leave no memory behind)." if unmeasured else "")
+    )
+    return Drawn(TITLE, caption + folded, table, shown=shown)
+
+
+def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
+    attack = row["kind"] == "attack"
+    section = "attacks" if attack else "defenses"
+    each = row["per_evaluation"]
+    return {
+        "Method": label(str(row["method"]), data.name_of(section, str(row["method"]))),
+        "Kind": str(row["kind"]),
+        "Data, model": f"{label(str(row['dataset']))}, {label(str(row['model']))}",
+        "Protocol": label(str(row["protocol"])) if attack else DASH,
+        "Iterations": number(row["iterations"], 0),
+        "Restarts": number(row["restarts"], 0),
+        "Evaluations": number(row["evaluations"], 0),
+        "Time": duration(row["seconds"]),
+        "Per evaluation [ms]": number(1000 * each, 1 if 1000 * each >= 1 else 3),
+        "× no defense": number(row["ratio"], 2),
+        "Memory [MiB]": number(row["memory"], 0),
+        "Jobs": str(int(row["jobs"])),
+    }

@@ -1,0 +1,129 @@
+"""What one idea adds to an attack: paired differences between two arms of the study on the same victims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from gradsiege.analysis.paired import compare_with_baseline
+from gradsiege.analysis.significance import holm
+from gradsiege.metrics.registry import METRICS as LABELS
+from gradsiege.report.data import Drawn, StudyData
+from gradsiege.report.labels import label
+from gradsiege.report.wording import (
+    DASH,
+    INTERVAL,
+    fold_constant,
+    p_value,
+    synthetic_note,
+    threat_label,
+    with_interval,
+)
+
+VERSION = 1
+TITLE = "What each idea adds"
+# By metric: its heading and the digits shown.
+METRICS = {
+    "psnr": ("Δ PSNR [dB]", 1),
+    "ssim": ("Δ SSIM", 3),
+    "lpips": ("Δ LPIPS (lower is better)", 3),
+    "lpips_vgg": ("Δ LPIPS, VGG16 (lower is better)", 3),
+}
+CELL = ["dataset", "model", "defense", "training_stage", "protocol", "threat_model"]
+FOLDED = ["Data, model", "Defense", "Stage", "Protocol", "Threat model", "Victims"]
+
+
+def draw(data: StudyData) -> Drawn:
+    """Tabulate every pair of `gains` of the study, cell by cell."""
+    table = plotted(data)
+    shown = pd.DataFrame([_line(data, row) for _, row in table.iterrows()])
+    shown, folded = fold_constant(shown, FOLDED)
+    quiet = tuple(place for place, pairs in enumerate(table["pairs"]) if not pairs)
+    return Drawn(TITLE, _caption(data, table) + folded, table, shown=shown, quiet=quiet)
+
+
+def plotted(data: StudyData) -> pd.DataFrame:
+    """One row a pair and cell; a pair that met in no cell has one row without numbers.
+
+    Columns: idea, attack, against, the ids of the cell; pairs, victims, unpaired; for each metric the mean difference
+    `<metric>`, `_low`, `_high` and its Wilcoxon p, `_holm` adjusted over the whole table.
+    """
+    columns = ["idea", "attack", "against", *CELL, "pairs", "victims", "unpaired"]
+    metrics = [name for name in METRICS if name in data.scores and data.scores[name].notna().any()]
+    for name in metrics:
+        columns += [name, f"{name}_low", f"{name}_high", f"{name}_p", f"{name}_holm"]
+    found = [
+        row
+        for gain in data.study.get("gains", ())
+        for row in _rows(data.scores, gain["idea"], gain["attack"], gain["against"], metrics)
+    ]
+    table = pd.DataFrame(found).reindex(columns=columns)
+    for name in metrics:
+        table[f"{name}_holm"] = holm(table[f"{name}_p"].to_numpy(dtype="float64"))
+    table[["pairs", "victims", "unpaired"]] = table[["pairs", "victims", "unpaired"]].fillna(0)
+    return table.astype({"pairs": int, "victims": int, "unpaired": int})
+
+
+def _rows(
+    scores: pd.DataFrame, idea: str, attack: str, against: str, metrics: Iterable[str]
+) -> list[dict[str, object]]:
+    """The pair in every cell where both ran under one threat model."""
+    names: dict[str, object] = {"idea": idea, "attack": attack, "against": against}
+    both = scores[scores["attack"].isin([attack, against])]
+    rows: dict[tuple[object, ...], dict[str, object]] = {}
+    for metric in metrics:
+        compared = compare_with_baseline(both, against, metric=metric)
+        for _, found in compared.iterrows():
+            if found["baseline_threat_model"] != found["threat_model"] or not found["pairs"]:
+                continue
+            key = tuple(found[CELL])
+            counts = {name: found[name] for name in ("pairs", "victims", "unpaired")}
+            row = rows.setdefault(key, {**names, **dict(zip(CELL, key, strict=True)), **counts})
+            row |= {
+                metric: found["difference"],
+                f"{metric}_low": found["difference_low"],
+                f"{metric}_high": found["difference_high"],
+                f"{metric}_p": found["wilcoxon_p"],
+            }
+    return [*rows.values()] or [names]
+
+
+def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
+    arms = [label(row[arm], data.name_of("attacks", row[arm])) for arm in ("attack", "against")]
+    line = {"Idea": str(row["idea"]), "Attack": arms[0], "Against": arms[1]}
+    measured = [heading for name, (heading, _) in METRICS.items() if name in row]
+    if not row["pairs"]:
+        line |= dict.fromkeys(FOLDED, "not run")
+        return line | dict.fromkeys([*measured, "p (Holm, PSNR)"], DASH)
+    line |= {
+        "Data, model": f"{label(row['dataset'])}, {label(row['model'])}",
+        "Defense": label(row["defense"], data.name_of("defenses", row["defense"])),
+        "Stage": str(row["training_stage"]),
+        "Protocol": label(row["protocol"]),
+        "Threat model": threat_label(data, row["threat_model"]),
+    }
+    for name, (heading, digits) in METRICS.items():
+        if name in row:
+            limits = (row[name], row[f"{name}_low"], row[f"{name}_high"])
+            line[heading] = with_interval(*limits, digits)
+    return line | {"p (Holm, PSNR)": p_value(row["psnr_holm"]), "Victims": str(row["victims"])}
+
+
+def _caption(data: StudyData, table: pd.DataFrame) -> str:
+    if table.empty:
+        return "The study file names no pair of attacks in `gains`."
+    lost = int(table["unpaired"].sum())
+    absent = [
+        f" {LABELS[name].label} is not shown: {item['why']}."
+        for item in data.not_run
+        for name in METRICS
+        if str(item["what"]) == f"metric {name}"
+    ]
+    return (
+        "Mean difference of an attack to the same attack without one idea, paired by victim image; positive is a gain "
+        "in PSNR and SSIM, negative in LPIPS (with AlexNet unless VGG16 is named). The pairs stand in the study file and were named before it ran. p from "
+        "Wilcoxon's signed-rank test on victims, adjusted by Holm over this table. "
+        f"{lost} images failed on either side and are in no pair. {INTERVAL}"
+        f"{synthetic_note(data, table['dataset'].dropna())}{''.join(absent)}"
+    )

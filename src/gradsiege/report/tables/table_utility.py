@@ -1,0 +1,106 @@
+"""What every defense costs in accuracy, F1, time and memory, attacked or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gradsiege.analysis.interval import student_interval
+from gradsiege.report.data import Drawn, StudyData
+from gradsiege.report.labels import label
+from gradsiege.report.wording import (
+    fold_constant,
+    number,
+    percent,
+    percent_interval,
+    synthetic_note,
+    with_interval,
+)
+
+VERSION = 1
+TITLE = "Utility under each defense"
+PLACE = ["dataset", "model"]
+SETTING = [*PLACE, "defense"]
+COLUMNS = [*SETTING, "accuracy", "accuracy_low", "accuracy_high", "change", "change_low"]
+COLUMNS += ["change_high", "macro_f1", "macro_f1_low", "macro_f1_high", "micro_f1"]
+COLUMNS += ["seconds", "peak_memory", "seeds", "failed_seeds"]
+
+
+def draw(data: StudyData) -> Drawn:
+    """Tabulate the last round of every setting, with intervals over seeds."""
+    table = plotted(data)
+    shown = pd.DataFrame([_line(data, row) for _, row in table.iterrows()])
+    shown, folded = fold_constant(shown, ["Data, model", "Seeds", "Failed"])
+    return Drawn(TITLE, _caption(data, table) + folded, table, shown=shown)
+
+
+def plotted(data: StudyData) -> pd.DataFrame:
+    """One row a setting: means over the seeds that ended, with t intervals; time and memory over all rounds."""
+    utility = data.utility
+    last = utility[utility["round"] == utility.groupby(SETTING)["round"].transform("max")]
+    ended = last[last["status"] == "complete"]
+    bare = data.undefended(ended)[[*PLACE, "seed", "accuracy"]]
+    paired = ended.merge(bare, on=[*PLACE, "seed"], how="left", suffixes=("", "_undefended"))
+    paired["change"] = paired["accuracy"] - paired["accuracy_undefended"]
+    rows = []
+    for key, everything in utility.groupby(SETTING, sort=False):
+        own = paired[(paired[SETTING] == list(key)).all(axis=1)]
+        row: dict[str, Any] = dict(zip(SETTING, key, strict=True))
+        for name in ("accuracy", "macro_f1", "micro_f1"):
+            row |= _interval(own, name, (0.0, 1.0))
+        row |= _interval(own, "change", (-1.0, 1.0))
+        row["seconds"] = everything["seconds"].median()
+        row["peak_memory"] = everything["peak_memory"].max()
+        row["seeds"] = len(own)
+        row["failed_seeds"] = everything.loc[everything["status"] != "complete", "seed"].nunique()
+        rows.append(row)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _interval(own: pd.DataFrame, name: str, limits: tuple[float, float]) -> dict[str, float]:
+    """Mean over seeds and the limits of its t interval, cut to what the quantity can be; one seed has none."""
+    interval = student_interval(own[name].dropna().to_numpy())
+    low, high = np.clip([interval.low, interval.high], *limits)
+    return {name: interval.estimate, f"{name}_low": float(low), f"{name}_high": float(high)}
+
+
+def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
+    points = [100 * row[name] for name in ("change", "change_low", "change_high")]
+    name = data.name_of("defenses", row["defense"])
+    return {
+        "Defense": label(row["defense"], name),
+        "Data, model": f"{label(row['dataset'])}, {label(row['model'])}",
+        "Accuracy": percent_interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"], 1),
+        "Change [points]": "baseline" if name == "none" else _signed(*points),
+        "Macro-F1": percent_interval(row["macro_f1"], row["macro_f1_low"], row["macro_f1_high"], 1),
+        "Micro-F1": percent(row["micro_f1"], 1),
+        "Round [s]": number(row["seconds"], 2),
+        "Memory [MiB]": number(row["peak_memory"], 0),
+        "Seeds": number(row["seeds"], 0),
+        "Failed": number(row["failed_seeds"], 0),
+    }
+
+
+def _signed(value: float, low: float, high: float) -> str:
+    """A change with its limits, and a plus where it is one."""
+    return ("+" if value > 0 else "") + with_interval(value, low, high)
+
+
+def _caption(data: StudyData, table: pd.DataFrame) -> str:
+    if table.empty:
+        return "No model was trained."
+    seeds = int(table["seeds"].max())
+    intervals = (
+        f"Brackets are 95 % t intervals over at most {seeds} seeds; the change is paired by seed."
+        if seeds > 1
+        else "One seed, hence no interval: differences between rows may be chance."
+    )
+    return (
+        "The global model on the test split after the last round of training with the defense. "
+        f"{intervals} Change: accuracy against no defense on the same data and model. Micro-F1 of "
+        "one label per image is the accuracy. Round: median seconds of a round, all its clients "
+        "one after the other. Memory: the most that the process held, libraries and data included. "
+        f"Failed seeds are left out of the means and counted.{synthetic_note(data, table['dataset'])}"
+    )

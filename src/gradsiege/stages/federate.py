@@ -1,0 +1,268 @@
+"""Stage `federate`: train with a defense, record utility per round, keep the three checkpoints."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from gradsiege import artifacts, defenses
+from gradsiege.defenses.base import Client, Defense
+from gradsiege.errors import ArtifactError
+from gradsiege.federated.client import run_client
+from gradsiege.federated.cost import Cost
+from gradsiege.federated.partition import dirichlet, iid, sizes
+from gradsiege.federated.server import evaluate, weighted_mean
+from gradsiege.images import CHANNELS, StoredImages, load_images
+from gradsiege.models import ModelSpec, build
+from gradsiege.pipeline.cells import shadow_of
+from gradsiege.pipeline.jobs import Job
+from gradsiege.progress import track
+from gradsiege.protocol.checkpoint import Checkpoint, save_checkpoint
+from gradsiege.protocol.local_update import LocalTraining, Tensors, apply_update, split_state
+from gradsiege.protocol.observation import group
+from gradsiege.seeds import numpy_generator, torch_generator
+from gradsiege.study import Federation
+
+
+@dataclass
+class Progress:
+    """Everything that a federation carries from round to round."""
+
+    parameters: Tensors
+    buffers: Tensors
+    states: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    costs: list[dict[str, Any]] = field(default_factory=list)
+    early: tuple[Tensors, Tensors] | None = None
+    round: int = 0
+    failure: str = ""
+
+
+def federate(job: Job) -> None:
+    """Train and write ``untrained``, ``early`` and ``late`` checkpoints and the utility table."""
+    cell, study = job.cell, job.study
+    fetch = cell.at("fetch")
+    images, labels, classes = load_images(job.input(fetch, "train.safetensors"))
+    test_images, test_labels, _ = load_images(job.input(fetch, "test.safetensors"))
+    test = test_images[:], test_labels
+    chosen = study.one("models", cell.model)
+    entry = study.one("defenses", cell.defense)
+    shadow = shadow_of(cell, study)
+    pretrained = job.input(shadow, "shadow.safetensors") if shadow else None
+    defense = defenses.build(entry.name, entry.parameters, entry.arm, pretrained)
+    undefended = ModelSpec(chosen.name, chosen.parameters, len(classes), *images.shape[1:3])
+    spec = defense.wrap_model(undefended)
+    # The initial weights depend on no defense, so that all defenses are compared from one start.
+    start = torch_generator(study.seed, cell.dataset, cell.model, cell.seed, "initial weights")
+    model = build(spec, start)
+    _set_normalisation(model, images, f"{cell.stage} {cell.key}")
+    progress = _resume(job) or Progress(*split_state(model))
+    untrained = split_state(model)
+    shares = _partition(job, labels.numpy())
+    federation = study.federation
+    if not progress.rows:
+        _record(progress, 0, evaluate(model, *untrained, *test))
+    for number in track(
+        range(progress.round, federation.rounds), federation.rounds, "federate", progress.round
+    ):
+        if progress.failure:
+            break
+        if job.should_stop():
+            _save(job, progress)
+            job.interrupt()
+        with Cost() as cost:
+            _round(job, progress, number, model, defense, (images, labels), shares)
+        spent = {"seconds": cost.seconds, "peak_memory": cost.peak_memory}
+        progress.costs.append({"round": number + 1, **spent})
+        if not progress.failure:
+            _record(
+                progress, number + 1, evaluate(model, progress.parameters, progress.buffers, *test)
+            )
+        if number + 1 == federation.early_round:
+            progress.early = (progress.parameters, progress.buffers)
+        _save(job, progress)
+    _write(job, spec, untrained, progress)
+
+
+def _set_normalisation(model: nn.Module, images: StoredImages, place: str) -> None:
+    """Channel statistics of the training images, as a federation would agree on them beforehand.
+
+    A constant channel is divided by 1: it is zero everywhere, and the update says nothing about it.
+
+    Raises:
+        ArtifactError: when every channel is constant.
+    """
+    buffers = dict(model.named_buffers())
+    mean, deviation = images.channel_statistics()
+    constant = deviation == 0
+    if constant.all():
+        raise ArtifactError(
+            f"{place}: every colour channel of the images of `train` is constant, so there is nothing to learn; "
+            "supply images that show something"
+        )
+    for channel in constant.nonzero().flatten().tolist():
+        name = CHANNELS[channel] if len(constant) == len(CHANNELS) else f"number {channel}"
+        print(
+            f"{place}: warning: the channel {name} is constant over `train` and is not scaled",
+            file=sys.stderr,
+        )
+    deviation[constant] = 1
+    buffers["normalisation.mean"].copy_(mean)
+    buffers["normalisation.deviation"].copy_(deviation)
+
+
+def _partition(job: Job, labels: np.ndarray) -> list[np.ndarray]:
+    cell, federation = job.cell, job.study.federation
+    generator = numpy_generator(job.study.seed, cell.dataset, cell.seed, "partition")
+    if federation.partition == "iid":
+        return iid(labels, federation.clients, generator)
+    if federation.partition == "sizes":
+        return sizes(labels, federation.client_images, generator)
+    return dirichlet(labels, federation.clients, federation.alpha, generator)
+
+
+def learning_rate(federation: Federation, number: int) -> float:
+    """Return the rate of a round, counted from 0: multiplied by `decay` at every milestone that it has reached.
+
+    >>> federation = Federation(rounds=100, learning_rate=0.01, milestones=[40, 80])
+    >>> [round(learning_rate(federation, number), 6) for number in (0, 39, 40, 79, 80)]
+    [0.01, 0.01, 0.001, 0.001, 0.0001]
+    """
+    reached = sum(milestone <= number for milestone in federation.milestones)
+    return float(federation.learning_rate * federation.decay**reached)
+
+
+def _training(federation: Federation, client: int, number: int, images: int) -> LocalTraining:
+    own = federation.client_batches
+    batch = min(own[client] if own else federation.batch_size, images)
+    epochs, rate = federation.local_epochs, learning_rate(federation, number)
+    return LocalTraining("fedavg", images, batch, epochs, rate, "train")
+
+
+def _participants(job: Job, number: int) -> list[int]:
+    """Draw the clients of a round without replacement."""
+    federation = job.study.federation
+    generator = numpy_generator(job.study.seed, job.cell.dataset, job.cell.seed, "round", number)
+    drawn = generator.choice(federation.clients, federation.clients_per_round, replace=False)
+    return sorted(int(client) for client in drawn)
+
+
+def _round(
+    job: Job,
+    progress: Progress,
+    number: int,
+    model: nn.Module,
+    defense: Defense,
+    data: tuple[StoredImages, Tensor],
+    shares: list[np.ndarray],
+) -> None:
+    """One round of FedAvg; a non-finite model ends the federation and is recorded."""
+    cell, federation = job.cell, job.study.federation
+    updates, buffers, weights = [], [], []
+    for index in _participants(job, number):
+        names = (job.study.seed, cell.dataset, cell.seed, "client", index, "round", number)
+        share = torch.from_numpy(shares[index])
+        order = torch.randperm(len(share), generator=torch_generator(*names, "order"))
+        share = share[order]
+        client = Client(
+            model=model,
+            parameters=progress.parameters,
+            buffers=progress.buffers,
+            images=data[0][share],
+            labels=data[1][share],
+            training=_training(federation, index, number, len(share)),
+            generator=torch_generator(*names, "defense"),
+            round=number,
+            rounds=federation.rounds,
+            state=progress.states.setdefault(index, {}),
+        )
+        update, after = run_client(client, defense)
+        updates.append(update)
+        buffers.append(after)
+        weights.append(len(share))
+    mean = weighted_mean(updates, weights)
+    if not all(bool(torch.isfinite(value).all()) for value in mean.values()):
+        progress.failure = f"training diverged in round {number + 1}: the update is not finite"
+        return
+    rate = learning_rate(federation, number)
+    progress.parameters = apply_update(progress.parameters, mean, rate)
+    progress.buffers = weighted_mean(buffers, weights)
+    progress.round = number + 1
+
+
+def _record(progress: Progress, number: int, measured: dict[str, float]) -> None:
+    progress.rows.append({"round": number, **measured, "status": "complete"})
+
+
+def _save(job: Job, progress: Progress) -> None:
+    tensors = {f"parameters.{name}": value for name, value in progress.parameters.items()}
+    tensors |= {f"buffers.{name}": value for name, value in progress.buffers.items()}
+    for prefix, part in zip(
+        ("early.parameters.", "early.buffers."), progress.early or (), strict=False
+    ):
+        tensors |= {prefix + name: value.clone() for name, value in part.items()}
+    for client, state in progress.states.items():
+        tensors |= {f"state.{client}.{name}": value for name, value in state.items()}
+    names = ("rows", "costs", "round", "failure")
+    header = {name: getattr(progress, name) for name in names}
+    job.save_progress({name: value.clone() for name, value in tensors.items()}, header)
+
+
+def _resume(job: Job) -> Progress | None:
+    saved = job.load_progress()
+    if saved is None:
+        return None
+    tensors, state = saved
+    early = (group(tensors, "early.parameters."), group(tensors, "early.buffers."))
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, value in group(tensors, "state.").items():
+        client, _, key = name.partition(".")
+        states.setdefault(int(client), {})[key] = value
+    return Progress(
+        parameters=group(tensors, "parameters."),
+        buffers=group(tensors, "buffers."),
+        states=states,
+        rows=state["rows"],
+        costs=state["costs"],
+        early=early if early[0] else None,
+        round=state["round"],
+        failure=state["failure"],
+    )
+
+
+def _write(
+    job: Job, spec: ModelSpec, untrained: tuple[Tensors, Tensors], progress: Progress
+) -> None:
+    cell, federation = job.cell, job.study.federation
+    late = (progress.parameters, progress.buffers)
+    stages = {
+        "untrained": (untrained, 0, ""),
+        "early": (
+            progress.early or late,
+            federation.early_round,
+            "" if progress.early else progress.failure,
+        ),
+        "late": (late, federation.rounds, progress.failure),
+    }
+    for name, (state, number, failure) in stages.items():
+        checkpoint = Checkpoint(spec, *state, number, failure)
+        save_checkpoint(job.path(f"{name}.safetensors"), checkpoint)
+    if progress.failure:
+        job.fail(progress.failure)
+        measures = ("accuracy", "macro_f1", "micro_f1", "loss")
+        nothing = dict.fromkeys(measures, float("nan"))
+        for number in range(progress.round + 1, federation.rounds + 1):
+            progress.rows.append({"round": number, **nothing, "status": "failed"})
+    # Not in the table: it has the same bytes on every run, and time has not.
+    job.notes = {"rounds": progress.costs}
+    table = pd.DataFrame(progress.rows)
+    for place, name in enumerate(("dataset", "model", "defense", "seed")):
+        table.insert(place, name, getattr(cell, name))
+    table.insert(0, "study", job.study.study)
+    artifacts.write_table(job.path("utility.parquet"), table)

@@ -1,0 +1,235 @@
+"""Learning To Invert: planted answers are learned, noise is told from what a defense left, and a killed run ends alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gradsiege import artifacts
+from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
+from gradsiege.attacks.learned.hashing import Hashing
+from gradsiege.attacks.learned.inverter import Examples, Training, plan, prepared, relevance
+from gradsiege.attacks.recipes.learned_inversion import REQUIRES, Parameters, learn
+from gradsiege.errors import GradSiegeError, StudyError, ThreatModelError
+from gradsiege.federated.simulation import simulator
+from gradsiege.pipeline.cells import OUTPUTS, cells
+from gradsiege.pipeline.jobs import Job
+from gradsiege.priors import auxiliary_images
+from gradsiege.protocol.reconstruction import Reconstruction
+from gradsiege.protocol.threat_model import ThreatModel, require
+from gradsiege.study import Study, parse
+
+Scenes = Callable[..., Any]
+SMALL = Parameters(updates=200, bins=400, width=32, dropout=0.0, learning_rate=1e-2, batch_size=32)
+
+
+def family(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Images of two numbers: how much there is of each of two patterns; the first, if it is the larger, is the class."""
+    patterns = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    patterns = torch.nn.functional.interpolate(patterns, (16, 16), mode="bilinear")
+    amounts = torch.rand(count, 2, generator=torch.Generator().manual_seed(seed))
+    return torch.einsum("np,pchw->nchw", amounts, patterns) / 2, amounts.argmax(1)
+
+
+def prior_of(images: Tensor, labels: Tensor) -> TrainedPrior:
+    settings = auxiliary_images.Parameters()
+    weights, card = auxiliary_images.train(images, labels, settings, torch.Generator())
+    return TrainedPrior("auxiliary_images", weights, card)
+
+
+def inverted(scene: Any, aux: tuple[Tensor, Tensor], iterations: int = 150) -> Reconstruction:
+    """Attack the members of the family that no auxiliary image is."""
+    threat = ThreatModel("informed", disclosure=True)
+    knowledge = Knowledge(scene.seen, threat, (prior_of(*aux),))
+    return learn(SMALL, iterations, knowledge, simulator(scene.seen, 0, 1), ("cell", "attack"))
+
+
+def of_family(scene: Any, aux: tuple[Tensor, Tensor], seed: int = 5) -> tuple[Any, Tensor]:
+    """The scene with victims of the family in the place of its own, defended by clients with draws of their own."""
+    truth, labels = family(4, seed)
+    clients = simulator(scene.seen, 0, 1)
+    updates = [
+        clients(truth[n : n + 1], labels[n : n + 1], torch.Generator().manual_seed(90 + n))
+        for n in range(4)
+    ]
+    update = {name: torch.stack([one[name] for one in updates]) for name in updates[0]}
+    return replace(scene, seen=replace(scene.seen, update=update)), truth
+
+
+@pytest.mark.parametrize(
+    ("defense", "settings"), [("none", {}), ("gaussian", {"sigma": 0.001}), ("sign", {})]
+)
+def test_what_a_defense_leaves_is_learned(
+    defense: str, settings: dict[str, Any], defended: Scenes
+) -> None:
+    aux = family(100, 1)
+    scene, truth = of_family(defended(defense, settings, shape={"width": 4}), aux)
+    found = inverted(scene, aux)
+    means = torch.stack([aux[0][aux[1] == label].mean(0) for label in found.labels.flatten()])
+    error = (found.images[:, 0] - truth).square().flatten(1).mean(1)
+    by_class = (means - truth).square().flatten(1).mean(1)
+    assert error.mean() < by_class.mean() / 2
+    assert found.matching_loss.isfinite().all()
+    # What stands for the matching loss was measured on held-out images, and so is no victim's own.
+    assert found.matching_loss.unique().numel() == 1
+
+
+def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(defended: Scenes) -> None:
+    aux = family(20, 1)
+    scene = defended("gaussian", {"sigma": 0.1}, shape={"width": 4})
+    knowledge = Knowledge(scene.seen, ThreatModel("i", disclosure=True), (prior_of(*aux),))
+    simulate = simulator(scene.seen, 0, 1)
+    few = replace(SMALL, updates=20)
+    one, same, other = (learn(few, 5, knowledge, simulate, seed) for seed in ("a", "a", "b"))
+    assert torch.equal(one.images, same.images)
+    assert not torch.equal(one.images, other.images)
+    assert [step for step, _ in one.trace] == list(range(5))
+
+
+def test_the_step_is_chosen_by_held_out_images() -> None:
+    """The answers are those of the best look so far, whatever was trained after it."""
+    images, labels = family(24, 1)
+    examples = plan(images, labels, 24, 50)
+    examples.features.copy_(torch.randn(24, 50, generator=torch.Generator().manual_seed(3)))
+    training = Training(examples, torch.randn(2, 50), 64, 1e-2, 8, 0.0, 50, ("s",))
+    measured = []
+    for number in range(50):
+        training.step(number)
+        measured.append(training.answers.clone())
+    best = int(training.looks.argmin())
+    assert torch.equal(training.answers, measured[best])
+    last = training.network(training._ready[1]).clamp(0, 1)
+    assert torch.equal(training.answers, last) == (best == 49)
+    training.looks.fill_(0.0)
+    training.step(49)
+    assert torch.equal(training.answers, measured[49]), "no look was better than a perfect one"
+
+
+def test_noise_weighs_nothing_and_what_is_left_weighs_all() -> None:
+    """Planted: two of 500 features tell the images, the others are noise."""
+    images, _ = family(400, 1)
+    patterns = torch.linalg.svd((images - images.mean(0)).flatten(1), full_matrices=False).U[:, :2]
+    features = torch.randn(400, 500, generator=torch.Generator().manual_seed(1))
+    features[:, :2] = patterns * 400**0.5
+    found = relevance(features, images)
+    assert found[:2].sum() == pytest.approx(1, abs=0.05)
+    assert found[2:].max() < 0.05
+    assert (found[2:] == 0).float().mean() > 0.9
+
+
+def test_features_that_never_vary_say_nothing_and_broken_updates_are_no_examples() -> None:
+    images, labels = family(30, 1)
+    features = torch.randn(30, 8, generator=torch.Generator().manual_seed(0))
+    features[:, 3], features[9] = 7.0, torch.nan
+    examples = Examples(features, images, labels, 3)
+    own, observed, usable = prepared(examples, torch.full((2, 8), 9.0))
+    assert 9 not in usable
+    assert usable.min() == 3
+    assert not own[usable][:, 3].any()
+    assert not observed[:, 3].any()
+    features[:3] = torch.nan
+    with pytest.raises(GradSiegeError, match="simulated clients' updates are not finite"):
+        prepared(examples, observed)
+
+
+def test_hashing_keeps_tensors_apart_and_inner_products() -> None:
+    def draw(seed: int) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        return {
+            "weight": torch.randn(50, 100, generator=generator),
+            "bias": torch.randn(8, generator=generator),
+        }
+
+    one, other = draw(0), draw(1)
+    other["weight"] = one["weight"] + 0.5 * other["weight"]
+    hashing = Hashing.draw(one, 1000, torch.Generator().manual_seed(2))
+    assert hashing.widths == {"weight": 998, "bias": 8}
+    # Few coordinates keep a bin each: the head's bias tells the class whatever noise lies on all else.
+    assert torch.allclose(hashing(one)[998:], one["bias"] / one["bias"].norm())
+    apart = hashing({**one, "bias": other["bias"]}) - hashing(one)
+    assert not apart[:998].any()
+    assert torch.allclose(hashing({k: -3 * v for k, v in one.items()}), -hashing(one))
+    inner = hashing(one)[:998] @ hashing(other)[:998]
+    true = torch.nn.functional.cosine_similarity(
+        one["weight"].flatten(), other["weight"].flatten(), dim=0
+    )
+    assert inner == pytest.approx(float(true), abs=0.1)
+
+
+def test_images_take_turns_and_held_out_ones_are_shown_once() -> None:
+    images, labels = torch.rand(10, 3, 4, 4), torch.arange(10)
+    examples = plan(images, labels, 25, 2)
+    assert examples.labels.tolist() == [0, *range(1, 10), *range(1, 10), *range(1, 7)]
+    assert torch.equal(examples.images[10], images[1].flip(2))
+    assert torch.equal(examples.images[19], images[1])
+    with pytest.raises(StudyError, match="two updates and two auxiliary images"):
+        plan(images, labels, 2, 2)
+
+
+def test_what_is_missing_is_named(defended: Scenes) -> None:
+    scene = defended("none", shape={"width": 4})
+    simulate = simulator(scene.seen, 0, 1)
+    with pytest.raises(ThreatModelError, match="needs the prior 'auxiliary_images'"):
+        learn(SMALL, 1, scene.knowledge, simulate, ("s",))
+    several = replace(scene.seen, images=2)
+    with pytest.raises(StudyError, match="one image, not of 2"):
+        learn(SMALL, 1, Knowledge(several, scene.knowledge.threat), simulate, ("s",))
+    for threat in (ThreatModel("blind"), ThreatModel("poor", disclosure=True, auxiliary=False)):
+        with pytest.raises(ThreatModelError, match=r"needs .*, which the threat model"):
+            require(threat, REQUIRES, "learned_inversion")
+
+
+@pytest.fixture
+def learning(tiny_raw: dict[str, Any]) -> Study:
+    """The tiny study with the learned attack alone."""
+    settings = {"updates": 30, "bins": 100, "width": 8, "batch_size": 4}
+    return parse(
+        tiny_raw
+        | {
+            "threat_models": [{"id": "blind"}, {"id": "informed", "disclosure": True}],
+            "training_stages": ["untrained"],
+            "priors": ["auxiliary_images"],
+            "attacks": [
+                {
+                    "name": "learned_inversion",
+                    "iterations": 10,
+                    "prior": "auxiliary_images",
+                    "parameters": settings,
+                }
+            ],
+            "figures": [],
+        }
+    )
+
+
+def test_a_cell_that_is_left_anywhere_ends_with_the_same_bytes(
+    learning: Study, verb: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(learning.model_dump_json())
+    (cell,) = (one for one in cells(learning)["attack"] if one.defense == "gaussian")
+    where = ("--study", file, "--root", tmp_path)
+    for other in (cell.at("fetch"), cell.at("federate"), cell.at("observe")):
+        assert verb(other.stage, other.key, *where) == 0
+    prior = cell.at("prior", prior="auxiliary_images")
+    assert verb("prior", prior.key, *where) == 0
+    assert verb("attack", cell.key, *where) == 0
+    outputs = [cell.folder(learning, tmp_path) / name for name in OUTPUTS["attack"]]
+    straight = [path.read_bytes() for path in outputs]
+    assert artifacts.read_manifest(outputs[0].parent)["notes"]["evaluations"] == 40
+    # It leaves among the simulated clients, then among the training steps, then it ends.
+    stops = iter([*[False] * 12, True, *[False] * 21, True])
+    monkeypatch.setattr(Job, "should_stop", lambda job: next(stops, False))
+    assert [verb("attack", cell.key, *where) for _ in range(3)] == [75, 75, 0]
+    assert [path.read_bytes() for path in outputs] == straight
+
+
+def test_it_meets_every_defense_where_it_is_disclosed_and_none_elsewhere(learning: Study) -> None:
+    met = {(cell.defense, cell.threat_model) for cell in cells(learning)["attack"]}
+    assert met == {("none", "informed"), ("gaussian", "informed")}

@@ -1,0 +1,66 @@
+"""Shards: every cell once, with cells of its kind, in shards of the size that was asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gradsiege.pipeline import workload
+from gradsiege.pipeline.cells import cells, digest
+from gradsiege.pipeline.shards import SHARED, after, shards
+from gradsiege.study import Study, parse
+
+Raw = dict[str, Any]
+
+
+@pytest.fixture
+def wide(tiny_raw: Raw) -> Study:
+    tiny_raw["seeds"] = [0, 1, 2]
+    tiny_raw["models"].append("convnet")
+    return parse(tiny_raw)
+
+
+@pytest.mark.parametrize("minutes", [0, 0.05, 0.2, 1000])
+def test_every_cell_is_in_one_shard_with_its_own_kind(wide: Study, minutes: float) -> None:
+    for stage, of_stage in cells(wide).items():
+        found = shards(of_stage, wide, minutes)
+        assert sorted(cell for shard in found for cell in shard.cells) == sorted(of_stage)
+        assert len({shard.name for shard in found}) == len(found)
+        for shard in found:
+            shared = {tuple(getattr(c, name) for name in SHARED[stage]) for c in shard.cells}
+            assert len(shared) == 1
+
+
+def test_no_shard_is_longer_than_asked_unless_its_only_cell_is(wide: Study) -> None:
+    attacks = cells(wide)["attack"]
+    limit = 2.5 * workload.seconds(attacks[0], wide)
+    for shard in shards(attacks, wide, limit / 60):
+        spent = sum(workload.seconds(cell, wide) for cell in shard.cells)
+        assert spent <= limit or len(shard.cells) == 1
+    assert {len(shard.cells) for shard in shards(attacks, wide, 0)} == {1}
+    # Two training stages and two attacks on each of twelve federations.
+    assert [len(shard.cells) for shard in shards(attacks, wide, 1000)] == [4] * 12
+
+
+def test_a_shard_has_another_name_when_the_science_of_a_cell_changes(tiny_raw: Raw) -> None:
+    def names() -> set[str]:
+        study = parse(tiny_raw)
+        return {shard.name for shard in shards(cells(study)["attack"], study, 1000)}
+
+    before = names()
+    tiny_raw["description"] = "in other words"
+    assert names() == before
+    tiny_raw["attacks"][0]["iterations"] = 6
+    assert not names() & before
+
+
+def test_what_waits_for_a_broken_cell_waits_alone(wide: Study) -> None:
+    found = cells(wide)
+    broken = found["attack"][0]
+    alone = after([digest(broken, wide)], found, wide)
+    assert alone == {broken, broken.at("score")}
+    assert after([], found, wide) == set()
+    cut = shards(found["score"], wide, 1000, alone)
+    assert sorted(len(shard.cells) for shard in cut) == [1, 1] + [2] * 11
+    assert sum(broken.at("score") in shard.cells for shard in cut) == 1

@@ -1,0 +1,324 @@
+"""Every figure and table on a made-up study: numbers, captions, and what stands where data lack."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gradsiege import catalogue
+from gradsiege.report import style
+from gradsiege.report.data import Drawn, LazyPictures, StudyData
+from gradsiege.report.figures import gallery
+from gradsiege.report.tables import table_attacks, table_defenses
+from gradsiege.study.ledger import FILE, load
+
+FIGURES = (
+    "gallery",
+    "privacy_utility",
+    "privacy_utility_curves",
+    "utility_curve",
+    "attack_defense_heatmap",
+    "training_stage",
+    "tip_channels",
+    "tip_activation_maps",
+    "tip_deletion_insertion",
+    "metric_agreement",
+    "identification_curves",
+)
+# These draw published points or particular threat models, which the made-up study lacks: tests of their own.
+PARTICULAR = (
+    "batch_norm_labels",
+    "budget_curves",
+    "gifd_stages",
+    "published_gifd",
+    "published_shadow",
+    "published_tip",
+    "sweep_psnr",
+    "sweep_ssim",
+)
+KEY = ["dataset", "defense", "training_stage", "attack"]
+TABLES = (
+    "table_attacks",
+    "table_defenses",
+    "table_headline",
+    "table_utility",
+    "table_claims",
+    "table_compute",
+    "table_costs",
+    "table_labels",
+)
+# Tables of what only some studies hold; as for PARTICULAR, each has tests of its own.
+PARTICULAR_TABLES = ("table_gains", "table_noise_ordering", "table_switches", "table_tip_cosine")
+SPENT: dict[str, float] = {}  # seconds of processor time
+EVERY = FIGURES + PARTICULAR + TABLES + PARTICULAR_TABLES
+
+
+def draw(name: str, data: StudyData) -> Drawn:
+    drawn: Drawn = importlib.import_module(catalogue.entries("figures")[name].module).draw(data)
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def drawn(made_up_study: StudyData) -> dict[str, Drawn]:
+    judged = dataclasses.replace(made_up_study, claims=load(Path(__file__).parents[2] / FILE))
+    found = {}
+    for name in EVERY:
+        start = time.process_time()
+        found[name] = draw(name, judged)
+        SPENT[name] = time.process_time() - start
+    return found
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_figure_is_made_again_in_seconds(drawn: dict[str, Drawn], name: str) -> None:
+    """A reader may ask for one figure: 20 s are promised, of which programs and data take half."""
+    assert drawn[name].title
+    assert SPENT[name] < 8
+
+
+def test_the_catalogue_finds_every_figure() -> None:
+    entries = catalogue.entries("figures")
+    assert set(EVERY) == set(entries)
+    assert all(entry.version >= 1 and len(entry.summary) > 20 for entry in entries.values())
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_say_what_they_show(drawn: dict[str, Drawn], name: str) -> None:
+    one = drawn[name]
+    assert one.figure is not None
+    assert len(one.data)
+    assert one.title
+    assert one.alt
+    assert "Phantom is a synthetic stand-in" in one.caption
+    figure = one.figure
+    assert figure.get_size_inches()[0] <= 10.5  # still readable on a page
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_have_a_row_for_every_row(drawn: dict[str, Drawn], name: str) -> None:
+    one = drawn[name]
+    assert one.figure is None
+    assert one.shown is not None
+    assert len(one.shown) == len(one.data) > 0
+    assert one.shown.map(lambda cell: isinstance(cell, str)).all(axis=None)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_an_empty_study_is_drawn_and_says_so(empty_study: StudyData, name: str) -> None:
+    one = draw(name, empty_study)
+    assert one.data.empty
+    assert (one.figure is None) == name.startswith("table_")
+    assert one.caption
+
+
+@pytest.fixture(scope="module")
+def failed_study(made_up_study: StudyData) -> StudyData:
+    scores = made_up_study.scores.copy()
+    attacks = scores["kind"] == "attack"
+    scores.loc[attacks, "status"] = "failed"
+    scores.loc[attacks, ["psnr", "ssim", "haarpsi"]] = np.nan
+    return dataclasses.replace(made_up_study, scores=scores)
+
+
+@pytest.fixture(scope="module")
+def bare_study(made_up_study: StudyData) -> StudyData:
+    utility = made_up_study.utility.query("seed == 0")
+    return StudyData(made_up_study.scores, utility, pictures=made_up_study.pictures)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_study_where_every_attack_failed(failed_study: StudyData, name: str) -> None:
+    one = draw(name, failed_study)
+    assert one.caption
+    if name == "attack_defense_heatmap":
+        assert one.data["failed"].sum() == (failed_study.scores["kind"] == "attack").sum()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_bare_study_files_and_one_seed_are_enough(bare_study: StudyData, name: str) -> None:
+    one = draw(name, bare_study)
+    if name in ("utility_curve", "privacy_utility"):
+        assert "ne seed, hence no" in one.caption
+
+
+def test_privacy_utility_shows_the_strongest_attacker(drawn: dict[str, Drawn]) -> None:
+    table = drawn["privacy_utility"].data
+    assert set(table["metric"]) == {"psnr", "identified"}
+    tip = table.query("dataset == 'photos' and defense == 'tip' and metric == 'psnr'").iloc[0]
+    assert tip["attack"] == "inverting_gradients"
+    assert tip["training_stage"] == "untrained"
+    assert tip["attackers"] == 4
+    assert tip["seeds"] == 3
+    assert tip["accuracy_low"] < tip["accuracy"] < tip["accuracy_high"]
+
+
+def test_heatmap_data_are_the_summary(made_up_study: StudyData, drawn: dict[str, Drawn]) -> None:
+    table = drawn["attack_defense_heatmap"].data
+    assert table["psnr"].tolist() == made_up_study.summary["psnr"].tolist()
+    words = {text.get_text() for text in drawn["attack_defense_heatmap"].figure.axes[2].texts}
+    assert "not run" in words
+    assert any(word.endswith("*") for word in words)
+
+
+def test_gallery_victims_follow_the_rule(made_up_study: StudyData, drawn: dict[str, Drawn]) -> None:
+    table = drawn["gallery"].data
+    assert set(table["training_stage"]) == {"untrained"}
+    cell = table.query("dataset == 'photos' and defense == 'none'")
+    ours = cell.query("attack == 'inverting_gradients'").set_index("quantile")
+    scores = made_up_study.scores.query(
+        "dataset == 'photos' and defense == 'none' and training_stage == 'untrained'"
+        " and attack == 'inverting_gradients'"
+    )["psnr"].sort_values(ignore_index=True)
+    assert ours.loc[0.1, "psnr"] == scores[1]
+    assert ours.loc[0.9, "psnr"] == scores[6]
+    assert "0.1, 0.5 and 0.9 quantiles" in drawn["gallery"].caption
+
+
+def test_quantiles_of_few_images_repeat_none() -> None:
+    rows = pd.DataFrame({"psnr": [20.0, 25.0], "victim": [4, 2], "image": [0, 0]})
+    assert gallery.at_quantiles(rows) == [(0.1, 4, 0), (0.9, 2, 0)]
+
+
+def _two_threat_models(data: StudyData) -> StudyData:
+    informed = data.scores.query("kind == 'attack' and defense != 'none'").copy()
+    informed["threat_model"] = "adaptive"
+    informed["psnr"] += 3.0
+    threats = [*data.threat_models, {"id": "adaptive", "disclosure": True}]
+    load = data.pictures.__getitem__
+    renamed = LazyPictures(
+        data.pictures,
+        lambda key: {
+            name
+            if name in ("truth",) or name.startswith("control_")
+            else f"labels_inferred/{name}": x
+            for name, x in load(key).items()
+        },
+    )
+    return dataclasses.replace(
+        data,
+        scores=pd.concat([data.scores, informed], ignore_index=True),
+        threat_models=threats,
+        pictures=renamed,
+    )
+
+
+def test_adaptive_attackers_set_the_worst_case(made_up_study: StudyData) -> None:
+    one = table_defenses.draw(_two_threat_models(made_up_study))
+    tip = one.data.query("dataset == 'photos' and defense == 'tip'").iloc[0]
+    assert tip["threat_model"] == "adaptive"
+    assert tip["adaptive_attackers"] == 4
+    assert tip["psnr"] == pytest.approx(tip["non_adaptive_psnr"] + 3.0)
+    assert "Non-adaptive PSNR [dB]" in one.shown
+    assert "adaptive ones included" in one.caption
+
+
+def test_a_study_without_adaptive_attackers_says_so(drawn: dict[str, Drawn]) -> None:
+    assert (
+        "no setting has been shown to resist an adaptive attack" in drawn["table_defenses"].caption
+    )
+
+
+@pytest.fixture(scope="module")
+def informed_study(made_up_study: StudyData) -> StudyData:
+    return _two_threat_models(made_up_study)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_several_threat_models_are_told_apart(informed_study: StudyData, name: str) -> None:
+    one = draw(name, informed_study)
+    if name == "gallery":
+        assert set(one.data.query("kind == 'attack'")["threat_model"]) == {"labels_inferred"}
+    if name == "attack_defense_heatmap":
+        names = [tick.get_text() for tick in one.figure.axes[0].get_yticklabels()]
+        assert "GI-PIP · labels inferred" in names
+        assert "GI-PIP · adaptive" in names
+
+
+def test_table_attacks_shows_lpips_where_it_was_measured(
+    made_up_study: StudyData, drawn: dict[str, Drawn]
+) -> None:
+    headings = {"LPIPS", "LPIPS (VGG16)", "Identified by LPIPS"}
+    before = drawn["table_attacks"]
+    assert not headings & set(before.shown)
+    assert "LPIPS" not in before.caption
+    done = made_up_study.scores["status"].eq("complete")
+    values = {"lpips": 0.25, "lpips_vgg": 0.5, "rank_lpips": 1.0}
+    scores = made_up_study.scores.assign(**{k: done.map({True: v}) for k, v in values.items()})
+    after = table_attacks.draw(dataclasses.replace(made_up_study, scores=scores))
+    assert headings < set(after.shown)
+    assert after.shown["LPIPS"].str.startswith("0.25").all()
+    assert after.shown["LPIPS (VGG16)"].str.startswith("0.50").all()
+    assert "instead of pixels" in after.caption
+    same = [name for name in before.data if "lpips" not in name]
+    pd.testing.assert_frame_equal(after.data[same], before.data[same])
+
+
+def test_table_attacks_compares_with_the_baseline(drawn: dict[str, Drawn]) -> None:
+    one = drawn["table_attacks"]
+    place = one.data.query("dataset == 'photos' and training_stage == 'untrained'").set_index(
+        "attack"
+    )
+    assert np.isnan(place.loc["inverting_gradients", "difference"])
+    assert place.loc["gi_pip", "difference"] < 0 < place.loc["gi_pip", "wilcoxon_holm"]
+    assert [one.data["kind"][row] for row in one.quiet] == ["control"] * len(one.quiet)
+
+
+def test_compute_counts_failed_jobs(drawn: dict[str, Drawn]) -> None:
+    table = drawn["table_compute"].data.set_index("stage")
+    assert table.loc["attack", ["jobs", "failed", "seconds"]].tolist() == [2, 1, 164.0]
+    assert list(table.index) == ["fetch", "federate", "attack", "score"]
+
+
+def test_a_method_has_one_colour_everywhere() -> None:
+    for table in (style.ATTACKS, style.DEFENSES):
+        assert len(set(table.values())) == len(table)
+        assert len({colour for colour, _ in table.values()}) == len(table)
+    assert style.colour("not_in_the_table") == style.colour("not_in_the_table")
+
+
+def test_large_studies_stay_on_a_page(made_up_study: StudyData) -> None:
+    more = [made_up_study.scores.assign(defense=f"gaussian-sigma{k}") for k in range(6)]
+    scores = pd.concat([made_up_study.scores.query("defense == 'none'"), *more])
+    scores = scores.drop_duplicates(["dataset", "defense", "training_stage", "attack", "victim"])
+    figure = draw(
+        "attack_defense_heatmap", dataclasses.replace(made_up_study, scores=scores)
+    ).figure
+    assert figure is not None
+    assert figure.get_size_inches()[0] <= 10.5
+
+
+def test_style_leaves_nothing_behind() -> None:
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    with style.study_style():
+        assert mpl.rcParams["text.color"] == style.INK
+    assert dict(mpl.rcParams) == before
+
+
+def test_label_accuracy_is_a_mean_over_updates_and_leaves_granted_labels_out(
+    made_up_study: StudyData,
+) -> None:
+    scores = made_up_study.scores.copy()
+    first = scores.query("kind == 'attack'").iloc[0]
+    same = (scores[KEY] == first[KEY]).all(axis=1)
+    granted = scores[same].assign(threat_model="told", label_accuracy=1.0)
+    study = {
+        "threat_models": [{"id": "told", "labels": "given"}],
+        "protocols": [{"id": "fedsgd", "duplicates": True}],
+        "attacks": [{"id": first["attack"], "name": first["attack"], "label_rule": "row_sum"}],
+    }
+    data = StudyData(pd.concat([scores, granted]), made_up_study.utility, study=study)
+    table = importlib.import_module("gradsiege.report.tables.table_labels").plotted(data)
+    assert set(table["threat_model"]) == {"labels_inferred"}
+    row = table[(table[KEY] == first[KEY]).all(axis=1)]
+    assert row["rule"].item() == "row_sum"
+    assert row["duplicates"].item()
+    expected = scores[same].groupby("victim")["label_accuracy"].first().mean()
+    assert row["accuracy"].item() == pytest.approx(expected)

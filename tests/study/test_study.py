@@ -1,0 +1,437 @@
+"""Study files: what stands in them is found, and what does not belong there is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gradsiege import catalogue
+from gradsiege.errors import StudyError
+from gradsiege.study import Study, load, parse
+from gradsiege.study.expansion import expand
+
+QUICK = Path(__file__).parents[2] / "config" / "quick.yaml"
+Raw = dict[str, Any]
+
+
+def change(path: str, value: Any) -> Callable[[Raw], None]:
+    """A function that sets one place of a study, such as ``datasets.0.size``."""
+
+    def apply(raw: Raw) -> None:
+        *way, last = path.split(".")
+        here: Any = raw
+        for part in way:
+            here = here[int(part)] if isinstance(here, list) else here[part]
+        here[int(last) if isinstance(here, list) else last] = value
+
+    return apply
+
+
+WRONG = {
+    # A key that does not exist, at every level: named, with the nearest one that does.
+    "top key": (change("victms", 3), "unknown key 'victms'; did you mean 'victims'?"),
+    "dataset key": (
+        change("datasets.0.sze", 32),
+        "unknown key 'datasets.digits.sze'; did you mean 'size'?",
+    ),
+    "role": (
+        change("datasets.0.counts.trian", 1),
+        "unknown key 'datasets.digits.counts.trian'; did you mean 'train'?",
+    ),
+    "model key": (change("models.0.parameter", {}), "did you mean 'parameters'?"),
+    "model parameter": (
+        change("models.0.parameters.chanels", 4),
+        "models.lenet: lenet has no parameter 'chanels'; did you mean 'channels'?",
+    ),
+    "defense key": (
+        change("defenses.1.sweeps", {}),
+        "unknown key 'defenses.gaussian.sweeps'; did you mean 'sweep'?",
+    ),
+    "defense parameter": (
+        change("defenses.1.parameters", {"sgima": 1}),
+        "defenses.gaussian: gaussian has no parameter 'sgima'; did you mean 'sigma'?",
+    ),
+    "swept parameter": (
+        change("defenses.1", {"name": "gaussian", "sweep": {"sgima": [1]}}),
+        "gaussian has no parameter 'sgima'; did you mean 'sigma'?",
+    ),
+    "attack key": (
+        change("attacks.0.iteration", 3),
+        "unknown key 'attacks.inverting_gradients.iteration'; did you mean 'iterations'?",
+    ),
+    "attack parameter": (
+        change("attacks.0.parameters", {"total_varation": 1}),
+        "has no parameter 'total_varation'; did you mean 'total_variation'?",
+    ),
+    "federation key": (
+        change("federation.round", 3),
+        "unknown key 'federation.round'; did you mean 'rounds'?",
+    ),
+    "protocol key": (
+        change("protocols.0", {"name": "fedsgd", "epoch": 1}),
+        "unknown key 'protocols.fedsgd.epoch'; did you mean 'epochs'?",
+    ),
+    "threat key": (
+        change("threat_models.0.label", "given"),
+        "unknown key 'threat_models.labels_inferred.label'; did you mean 'labels'?",
+    ),
+    "prior parameter": (
+        change("priors.0.parameters.epoch", 3),
+        "priors.autoencoder: autoencoder has no parameter 'epoch'; did you mean 'epochs'?",
+    ),
+    "a key that is no text": (change("federation", {1: 2}), "federation.1: Keys should be strings"),
+    # A name that does not exist.
+    "dataset name": (change("datasets.0.name", "digit"), "did you mean 'digits'?"),
+    "defense name": (
+        change("defenses.0", "gausian"),
+        "defenses.gausian: unknown name 'gausian' in defenses; did you mean 'gaussian'?",
+    ),
+    "attack name": (change("attacks.0.name", "gi_pp"), "did you mean 'gi_pip'?"),
+    "figure": (change("figures", ["galery"]), "did you mean 'gallery'?"),
+    "protocol name": (change("protocols.0", "fedsdg"), "Input should be 'fedsgd' or 'fedavg'"),
+    "training stage": (change("training_stages", ["lat"]), "training_stages.0: Input should be"),
+    "arm": (
+        change("attacks.0.arm", "as_released"),
+        "inverting_gradients has no arm 'as_released', only faithful",
+    ),
+    "prior of an attack": (
+        change("attacks.1.prior", "autoencodr"),
+        "attacks.gi_pip: unknown prior 'autoencodr'; did you mean 'autoencoder'?",
+    ),
+    "one of several priors": (
+        change("attacks.1.prior", ["autoencoder", "autoencodr"]),
+        "attacks.gi_pip: unknown prior 'autoencodr'; did you mean 'autoencoder'?",
+    ),
+    "data set of a prior": (
+        change("priors.0.dataset", "digit"),
+        "no id 'digit' in datasets; did you mean 'digits'?",
+    ),
+    "counter": (
+        change("attacks.0.counter", "gaussian.likelyhood"),
+        "attacks.inverting_gradients-gaussian.likelyhood: unknown name 'gaussian.likelyhood' in counters; "
+        "did you mean 'gaussian.likelihood'?",
+    ),
+    "counter without its defense": (
+        change("attacks.0.counter", "tip.whitened"),
+        "attacks.inverting_gradients-tip.whitened: tip.whitened answers the defense 'tip', which the study does not have "
+        "(none, gaussian); add it to defenses, or leave the counter out",
+    ),
+    "counter without a disclosure": (
+        change("attacks.0.counter", "gaussian.likelihood"),
+        "attacks.inverting_gradients-gaussian.likelihood: gaussian.likelihood needs a threat model with 'disclosure: true'; "
+        "add one to threat_models, or leave the attack out",
+    ),
+    "counter that is no text": (
+        change("attacks.0.counter", [1]),
+        "counter: Input should be a valid",
+    ),
+    # A value of the wrong type or out of range.
+    "not a number": (
+        change("victims", "many"),
+        "victims must be a whole number from 1 to 1,000,000,000, not 'many'",
+    ),
+    "a fraction": (
+        change("victims", 2.5),
+        "victims must be a whole number from 1 to 1,000,000,000, not 2.5",
+    ),
+    "zero": (
+        change("attacks.0.iterations", 0),
+        "attacks.inverting_gradients.iterations must be a whole number from 1 to 1,000,000,000, not 0",
+    ),
+    "negative seed": (
+        change("seeds", [-1]),
+        "seeds.0 must be a whole number from 0 to 9,223,372,036,854,775,807, not -1",
+    ),
+    "too small": (
+        change("datasets.0.size", 8),
+        "datasets.digits.size must be a whole number from 16 to 512, not 8",
+    ),
+    "not a list": (change("defenses", "none"), "defenses: Input should be a valid list"),
+    "nothing": (change("defenses", None), "defenses: Input should be a valid list"),
+    "empty item": (change("defenses.0", None), "name: Input should be a valid string"),
+    "parameter type": (
+        change("defenses.1.parameters.sigma", "much"),
+        "defenses.gaussian: parameter 'sigma' of gaussian must be a number from 0 to 1,000,000, not 'much'",
+    ),
+    "parameters as a list": (
+        change("defenses.1.parameters", [1]),
+        "defenses.gaussian.parameters: Input should be a valid dictionary",
+    ),
+    "not a finite number": (
+        change("defenses.1.parameters.sigma", float("nan")),
+        "parameter 'sigma' of gaussian must be a number from 0 to 1,000,000, not nan",
+    ),
+    "infinite": (
+        change("federation.learning_rate", float("inf")),
+        "federation.learning_rate must be a number from 1e-12 to 1,000,000, not inf",
+    ),
+    "sweep of one number": (
+        change("defenses.1.sweep", {"sigma": 0.1}),
+        "defenses.gaussian.sweep.sigma: Input should be a valid list",
+    ),
+    "sweep as a list": (
+        change("defenses.1.sweep", [1]),
+        "defenses.gaussian.sweep: Input should be a valid dictionary",
+    ),
+    "sweep over nothing": (
+        change("defenses.1.sweep", {"sigma": []}),
+        "defenses.gaussian.sweep.sigma: List should have at least 1 item",
+    ),
+    "path in an id": (change("study", "../x"), "study: String should match pattern"),
+    "no study name": (change("study", None), "study: Input should be a valid string"),
+    # Sections that contradict each other.
+    "too few victims": (
+        change("victims", 5),
+        "datasets.digits: 5 victims of up to 1 images need 5 images in counts.victims, not 4",
+    ),
+    "missing prior": (change("priors", []), "attacks.gi_pip: unknown prior 'autoencoder'"),
+    "no prior named": (
+        change("attacks.1.prior", None),
+        "attacks.gi_pip: gi_pip needs 'prior:' to be the id of a prior of the kind autoencoder",
+    ),
+    "missing role": (
+        lambda raw: raw["datasets"][0]["counts"].pop("aux"),
+        "datasets.digits: counts lack the roles aux",
+    ),
+    "more clients than exist": (
+        change("federation.clients_per_round", 9),
+        "federation: clients_per_round is larger than clients",
+    ),
+    "early after late": (
+        change("federation.early_round", 3),
+        "federation: early_round must be smaller than rounds",
+    ),
+    "fedsgd in steps": (
+        change("protocols.0", {"name": "fedsgd", "images": 2}),
+        "protocols.fedsgd: fedsgd is one step on all images",
+    ),
+    "no defense": (change("defenses", []), "defenses: List should have at least 1 item"),
+    "no protocol": (change("protocols", []), "protocols: List should have at least 1 item"),
+    # An id that stands twice would make two cells of one folder.
+    "defense twice": (change("defenses", ["none", "none"]), "defenses: 'none' stands twice"),
+    "protocol twice": (
+        change("protocols", ["fedsgd", "fedsgd"]),
+        "protocols: 'fedsgd' stands twice",
+    ),
+    "threat model twice": (
+        change("threat_models", [{"id": "a"}, {"id": "a"}]),
+        "threat_models: 'a' stands twice",
+    ),
+    "seed twice": (change("seeds", [0, 0]), "seeds: 0 stands twice"),
+    "figure twice": (change("figures", ["gallery", "gallery"]), "figures: 'gallery' stands twice"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_named(case: str, tiny_raw: Raw) -> None:
+    spoil, message = WRONG[case]
+    spoil(tiny_raw)
+    with pytest.raises(StudyError) as caught:
+        parse(tiny_raw, "my.yaml")
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("my.yaml: ")
+    assert caught.value.exit_code == 3
+
+
+def test_several_mistakes_are_told_at_once(tiny_raw: Raw) -> None:
+    tiny_raw["victms"] = 1
+    tiny_raw["federation"]["round"] = 1
+    with pytest.raises(
+        StudyError, match=r"'victms'.*; unknown key 'federation\.round'|'federation"
+    ):
+        parse(tiny_raw)
+
+
+@pytest.mark.parametrize("value", [None, 5, "text", [1, 2]])
+def test_a_file_that_is_no_mapping(value: Any) -> None:
+    with pytest.raises(StudyError, match="a study file is a mapping of keys"):
+        parse(value)
+
+
+@pytest.mark.parametrize("text", ["study: [", "a: b: c", "\x00", "&a *b"])
+def test_a_file_that_is_no_yaml(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(StudyError, match=r"x\.yaml"):
+        load(tmp_path / "x.yaml")
+
+
+def test_a_file_that_is_no_text_or_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\xba")
+    with pytest.raises(StudyError, match="not valid YAML"):
+        load(tmp_path / "x.yaml")
+    with pytest.raises(StudyError, match="does not exist"):
+        load(tmp_path / "y.yaml")
+
+
+def test_yaml_runs_no_code(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("study: !!python/object/apply:os.getcwd []\n")
+    with pytest.raises(StudyError, match="not valid YAML"):
+        load(tmp_path / "x.yaml")
+
+
+def test_quick_is_the_study_that_the_documents_describe() -> None:
+    study = load(QUICK)
+    assert study.study == "quick"
+    # It may grow; what the README and the report promise stays in it.
+    assert "photos" in {dataset.id for dataset in study.datasets}
+    assert "convnet" in {model.id for model in study.models}
+    assert {defense.name for defense in study.defenses} >= {"none", "gaussian", "tip"}
+    assert {attack.name for attack in study.attacks} >= {"inverting_gradients", "gi_pip"}
+    assert "untrained" in study.training_stages
+
+
+def test_the_adaptive_study_meets_every_defense_with_someone_who_knows_it() -> None:
+    from gradsiege.pipeline.cells import cells
+
+    study = load(QUICK.with_name("adaptive.yaml"))
+    met = {
+        (cell.defense, bool(study.one("attacks", cell.attack).counter))
+        for cell in cells(study)["attack"]
+    }
+    for defense in study.defenses:
+        assert (defense.id, False) in met
+        assert ((defense.id, True) in met) == (defense.name != "none")
+    learned = {
+        cell.defense: cell.threat_model
+        for cell in cells(study)["attack"]
+        if cell.attack == "learned_inversion"
+    }
+    assert learned == {defense.id: "informed" for defense in study.defenses}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"restarts": 2}, "'restarts' would change nothing"),
+        ({"counter": "gaussian.likelihood"}, "'counter' would change nothing"),
+        ({"update_model": "gradient"}, "'update_model' would change nothing"),
+    ],
+)
+def test_an_attack_that_matches_nothing_takes_nothing_about_matching(
+    change: Raw, said: str, tiny_raw: Raw
+) -> None:
+    tiny_raw["threat_models"].append({"id": "informed", "disclosure": True})
+    tiny_raw["priors"].append("auxiliary_images")
+    own = {"name": "learned_inversion", "iterations": 5, "prior": "auxiliary_images"}
+    tiny_raw["attacks"].append(own)
+    parse(tiny_raw)
+    own |= change
+    with pytest.raises(StudyError, match=said):
+        parse(tiny_raw)
+
+
+def test_a_learned_attack_needs_someone_who_knows_the_defense(tiny_raw: Raw) -> None:
+    tiny_raw["priors"].append("auxiliary_images")
+    tiny_raw["attacks"].append(
+        {"name": "learned_inversion", "iterations": 5, "prior": "auxiliary_images"}
+    )
+    with pytest.raises(
+        StudyError, match=r"learned_inversion needs a threat model with 'disclosure"
+    ):
+        parse(tiny_raw)
+
+
+def test_every_default_is_filled_in(tiny: Study) -> None:
+    assert tiny.one("attacks", "inverting_gradients").parameters["total_variation"] == 1e-6
+    assert tiny.one("defenses", "none").arm == "faithful"
+    assert tiny.protocols[0].images == tiny.protocols[0].batch_size == 1
+
+
+def test_a_resolved_study_reads_back_the_same(tiny: Study) -> None:
+    assert Study.model_validate_json(tiny.model_dump_json()) == tiny
+    assert parse(tiny.model_dump(mode="json")) == tiny
+
+
+def test_a_sweep_makes_one_defense_per_combination(tiny_raw: Raw) -> None:
+    tiny_raw["defenses"] = [
+        {"name": "gaussian", "sweep": {"sigma": [0.01, 1]}},
+        {
+            "name": "tip",
+            "id": "mine",
+            "parameters": {"clip": 3},
+            "sweep": {"ratio": [0.1, 0.2], "rho": [0.5]},
+        },
+    ]
+    study = parse(tiny_raw)
+    assert [defense.id for defense in study.defenses] == [
+        "gaussian-sigma0.01",
+        "gaussian-sigma1",
+        "mine-ratio0.1-rho0.5",
+        "mine-ratio0.2-rho0.5",
+    ]
+    assert study.one("defenses", "gaussian-sigma1").parameters == {"sigma": 1.0}
+    last = study.one("defenses", "mine-ratio0.2-rho0.5")
+    assert (last.parameters["ratio"], last.parameters["clip"], last.sweep) == (0.2, 3.0, {})
+
+
+def test_a_sweep_does_not_change_what_was_given(tiny_raw: Raw) -> None:
+    tiny_raw["defenses"] = [{"name": "gaussian", "sweep": {"sigma": [1, 2]}}]
+    assert parse(tiny_raw) == parse(tiny_raw)
+
+
+def test_numbers_that_yaml_reads_as_text(tmp_path: Path, tiny_raw: Raw) -> None:
+    # YAML 1.1 takes 1e-3 for text; a study means the number.
+    tiny_raw["defenses"] = [{"name": "gaussian", "parameters": {"sigma": "1e-3"}}]
+    assert parse(tiny_raw).defenses[0].parameters == {"sigma": 0.001}
+
+
+def test_an_arm_gives_its_own_id(tiny_raw: Raw) -> None:
+    released = {"name": "gi_pip", "arm": "as_released", "iterations": 5, "prior": "autoencoder"}
+    tiny_raw["attacks"] += [released, {**released, "id": "mine"}]
+    ids = [attack.id for attack in parse(tiny_raw).attacks]
+    assert ids == ["inverting_gradients", "gi_pip", "gi_pip-as_released", "mine"]
+
+
+def test_a_counter_gives_its_own_id(tiny_raw: Raw) -> None:
+    tiny_raw["threat_models"].append({"id": "informed", "disclosure": True})
+    counter = {"counter": "gaussian.likelihood", "iterations": 5}
+    tiny_raw["attacks"] = [
+        {"name": "inverting_gradients", **counter},
+        {"name": "gi_pip", "arm": "as_released", "prior": "autoencoder", **counter},
+        {"name": "inverting_gradients", "id": "mine", **counter},
+    ]
+    assert [attack.id for attack in parse(tiny_raw).attacks] == [
+        "inverting_gradients-gaussian.likelihood",
+        "gi_pip-as_released-gaussian.likelihood",
+        "mine",
+    ]
+
+
+def test_a_counter_adds_to_what_its_attack_requires(tiny_raw: Raw) -> None:
+    tiny_raw["threat_models"].append({"id": "informed", "disclosure": True})
+    tiny_raw["attacks"][1]["counter"] = "gaussian.likelihood"
+    plain, informed = parse(tiny_raw).attacks
+    assert plain.requires == ("protocol",)
+    own = catalogue.entries("attacks")["gi_pip"].requires
+    assert own[0] == "protocol"
+    assert informed.requires == (*own, "disclosure")
+
+
+def test_an_unknown_id_suggests_the_nearest(tiny: Study) -> None:
+    with pytest.raises(StudyError, match="no id 'gausian' in defenses; did you mean 'gaussian'"):
+        tiny.one("defenses", "gausian")
+
+
+def test_a_study_never_changes(tiny: Study) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        tiny.victims = 3
+
+
+def test_budgets_are_swept_as_parameters_are() -> None:
+    """Planted: two budgets and two step sizes make four attacks, none of which remembers the sweep."""
+    given = {
+        "name": "idlg",
+        "counter": None,
+        "sweep": {"iterations": [3, 5], "learning_rate": [0.5, 1.0]},
+    }
+    found = expand({"attacks": [given]})["attacks"]
+    assert [(one["id"], one["iterations"], one["parameters"]) for one in found] == [
+        ("idlg-iterations3-learning_rate0.5", 3, {"learning_rate": 0.5}),
+        ("idlg-iterations3-learning_rate1.0", 3, {"learning_rate": 1.0}),
+        ("idlg-iterations5-learning_rate0.5", 5, {"learning_rate": 0.5}),
+        ("idlg-iterations5-learning_rate1.0", 5, {"learning_rate": 1.0}),
+    ]
+    assert not any("sweep" in one for one in found)
