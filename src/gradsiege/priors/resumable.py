@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from gradsiege.pipeline.jobs import Job
 from gradsiege.progress import track
 
 SECONDS_BETWEEN_SAVES = 30.0
@@ -25,17 +24,33 @@ class Stateful(Protocol):
         """Take a state over."""
 
 
+class Interruptible(Protocol):
+    """Work that can be asked to stop, and that keeps progress: a job of a study, or whatever stands in for one."""
+
+    def should_stop(self) -> bool:
+        """Whether to save and leave now."""
+
+    def interrupt(self) -> None:
+        """Leave; called after progress was saved."""
+
+    def save_progress(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Keep tensors and plain data instead of what was kept before."""
+
+    def load_progress(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return what was kept last, or None."""
+
+
 Parts = Mapping[str, Stateful | Tensor]
 
 
 class Checkpointer:
-    """The checkpoints of a training loop in the progress of its job; without a job nothing is saved.
+    """The checkpoints of a training loop in the progress of its job; without a job it saves nothing.
 
     Args:
-        job: the cell at work, which says when to stop.
+        job: says when to stop, and keeps the progress.
     """
 
-    def __init__(self, job: Job | None = None) -> None:
+    def __init__(self, job: Interruptible | None = None) -> None:
         self.job = job
 
     def steps(
@@ -70,7 +85,7 @@ class Checkpointer:
 
     def _save(
         self,
-        job: Job,
+        job: Interruptible,
         step: int,
         parts: Parts,
         generator: torch.Generator,
