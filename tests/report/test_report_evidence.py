@@ -13,6 +13,7 @@ import pytest
 from gradsiege import catalogue
 from gradsiege.analysis.headline import CELL
 from gradsiege.report.data import Drawn, StudyData
+from gradsiege.report.derived import attackers
 from gradsiege.report.page import findings
 from gradsiege.report.page import page as report
 from gradsiege.stages.publish import draw
@@ -187,7 +188,8 @@ def test_an_image_that_stands_in_several_roles_is_counted_once(
     """The strongest attacker on no defense stands beside every defense; its images are no new attempts."""
     found = re.search(r"(\d+) of (\d+) attempted images failed", drawn["table_headline"].caption)
     assert found is not None
-    own = study.attackers[study.attackers["role"] != "no_defense"]
+    table = study.once(attackers)
+    own = table[table["role"] != "no_defense"]
     cells = own.drop_duplicates([*CELL, "threat_model", "attack"])
     scores = study.scores[study.scores["kind"] == "attack"]
     rows = cells.merge(scores, on=[*CELL, "threat_model", "attack"], suffixes=("", "_image"))

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from gradsiege.report.data import StudyData
+from gradsiege.report.derived import utility_by_setting
 from gradsiege.report.figures import privacy_utility, privacy_utility_curves, utility_curve
 from gradsiege.report.tables import table_utility
 
@@ -17,7 +18,7 @@ PLACE = "dataset == 'photos' and defense == 'tip'"
 
 
 def test_change_is_paired_by_seed(made_up_study: StudyData) -> None:
-    table = table_utility.plotted(made_up_study)
+    table = utility_by_setting(made_up_study)
     assert len(table) == 8
     tip = table.query(PLACE).iloc[0]
     last = made_up_study.utility.query("dataset == 'photos' and round == 6")
@@ -39,7 +40,7 @@ def test_a_failed_seed_is_counted_and_left_out(made_up_study: StudyData) -> None
     lost = (utility["defense"] == "tip") & (utility["seed"] == 1) & (utility["round"] > 3)
     utility.loc[lost, "status"] = "failed"
     utility.loc[lost, ["accuracy", "macro_f1", "micro_f1"]] = np.nan
-    table = table_utility.plotted(dataclasses.replace(made_up_study, utility=utility))
+    table = utility_by_setting(dataclasses.replace(made_up_study, utility=utility))
     tip = table.query(PLACE).iloc[0]
     assert (tip["seeds"], tip["failed_seeds"]) == (2, 1)
     kept = made_up_study.utility.query(f"{PLACE} and round == 6 and seed != 1")["accuracy"]

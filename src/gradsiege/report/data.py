@@ -96,6 +96,9 @@ class StudyData:
     explanations: Mapping[str, Explanation] = field(default_factory=dict)
     claims: Sequence[Claim] = ()
     planned: frozenset[str] = frozenset()
+    _derived: dict[Callable[[StudyData], pd.DataFrame], pd.DataFrame] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         """Give tables of a study that stored nothing yet the columns that figures look for."""
@@ -110,12 +113,11 @@ class StudyData:
         """`analysis.summary.summarise` of the scores: every figure shares these numbers."""
         return summarise(self.scores)
 
-    @cached_property
-    def attackers(self) -> pd.DataFrame:
-        """`analysis.headline.headline`: every setting's attackers and the verdict on its protection."""
-        from gradsiege.report.tables.table_headline import attackers
-
-        return attackers(self)
+    def once(self, derive: Callable[[StudyData], pd.DataFrame]) -> pd.DataFrame:
+        """Return what a function makes of this study, computed when it is first asked for."""
+        if derive not in self._derived:
+            self._derived[derive] = derive(self)
+        return self._derived[derive]
 
     @cached_property
     def explained(self) -> pd.DataFrame:

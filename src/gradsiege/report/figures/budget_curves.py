@@ -11,9 +11,9 @@ import pandas as pd
 
 from gradsiege.report import style
 from gradsiege.report.data import Drawn, StudyData
+from gradsiege.report.derived import families
 from gradsiege.report.labels import LABELS, label
 from gradsiege.report.wording import INTERVAL, counts_note, number, synthetic_note
-from gradsiege.study import PLACES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,15 +28,6 @@ COLUMNS = 3
 # Of the counters to one defense, one after the other.
 COUNTERS = ("#d55e00", "#0072b2", "#cc79a7", "#e69f00", "#56b4e9")
 NEAREST = 1.5  # budgets that are closer than this factor do not both get a number on the axis
-
-
-def families(data: StudyData) -> dict[str, str]:
-    """By id of an attack: a name of everything but its budget, shared by attacks that differ in iterations alone."""
-    found = {}
-    for item in data.study.get("attacks", ()):
-        same = {k: v for k, v in item.items() if k not in ("id", "iterations", "sweep", *PLACES)}
-        found[str(item["id"])] = json.dumps(same, sort_keys=True, default=str)
-    return found
 
 
 def plotted(data: StudyData) -> pd.DataFrame:

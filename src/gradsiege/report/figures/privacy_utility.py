@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from gradsiege.analysis.interval import student_interval
 from gradsiege.analysis.worst_case import worst_case
 from gradsiege.report import style
 from gradsiege.report.data import Drawn, StudyData
+from gradsiege.report.derived import SETTING, final_accuracy
 from gradsiege.report.labels import label, strength
 from gradsiege.report.wording import INTERVAL, counts_note, joined, number, synthetic_note
 
@@ -19,34 +19,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 TITLE = "Privacy against utility: the strongest attack on each defense"
-SETTING = ["dataset", "model", "defense"]
 KEPT = ["threat_model", "attack", "training_stage", "protocol", "attackers", "victims", "rows"]
 KEPT += ["failed", "psnr_capped"]
-
-
-def final_accuracy(data: StudyData) -> pd.DataFrame:
-    """One row a setting: mean test accuracy of the last round over seeds, with a t interval.
-
-    Seeds that failed are counted in `failed_seeds`. Limits are cut to [0, 1]; one seed has none.
-    """
-    rows = []
-    for key, table in data.utility.groupby(SETTING, sort=False):
-        ended = table[(table["status"] == "complete") & (table["round"] == table["round"].max())]
-        failed = table.loc[table["status"] != "complete", "seed"].nunique()
-        known = ended.loc[ended["accuracy"].notna(), "accuracy"].astype("float64")
-        interval = student_interval(known.to_numpy())
-        rows.append(
-            {
-                **dict(zip(SETTING, key, strict=True)),
-                "accuracy": interval.estimate,
-                "accuracy_low": max(0.0, interval.low) if len(known) > 1 else np.nan,
-                "accuracy_high": min(1.0, interval.high) if len(known) > 1 else np.nan,
-                "seeds": interval.units,
-                "failed_seeds": int(failed),
-            }
-        )
-    columns = [*SETTING, "accuracy", "accuracy_low", "accuracy_high", "seeds", "failed_seeds"]
-    return pd.DataFrame(rows, columns=columns)
 
 
 def plotted(data: StudyData) -> pd.DataFrame:

@@ -9,9 +9,9 @@ import pandas as pd
 
 from gradsiege.report import style
 from gradsiege.report.data import Drawn, StudyData
+from gradsiege.report.derived import PLACE, bounds
 from gradsiege.report.figures.privacy_utility import plotted as all_settings
 from gradsiege.report.labels import label, strength
-from gradsiege.report.tables.table_defenses import bounds
 from gradsiege.report.wording import INTERVAL, counts_note, joined, number, synthetic_note
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 VERSION = 2
 TITLE = "Privacy against utility along the strength of each defense"
-PLACE = ["dataset", "model"]
 COLUMNS, HEIGHT = 4, 1.75  # panels side by side; inches
 FAINT = "#d5dae0"
 

@@ -9,7 +9,7 @@ import pandas as pd
 from gradsiege.analysis.worst_case import worst_case
 from gradsiege.report.claim_words import tally
 from gradsiege.report.data import StudyData, in_stage_order
-from gradsiege.report.figures.privacy_utility import SETTING, final_accuracy
+from gradsiege.report.derived import SETTING, final_accuracy
 from gradsiege.report.labels import label
 from gradsiege.report.tables.table_headline import standing
 from gradsiege.report.wording import number, percent, percent_interval, with_interval

@@ -6,9 +6,8 @@ import pandas as pd
 
 from gradsiege.analysis.worst_case import worst_case
 from gradsiege.report.data import Drawn, StudyData
-from gradsiege.report.figures.privacy_utility import SETTING, final_accuracy
+from gradsiege.report.derived import SETTING, bounds, final_accuracy, utility_by_setting
 from gradsiege.report.labels import label
-from gradsiege.report.tables.table_utility import plotted as utility_of
 from gradsiege.report.wording import (
     DASH,
     INTERVAL,
@@ -51,7 +50,7 @@ def plotted(data: StudyData) -> pd.DataFrame:
     table = table.merge(_renamed(worst_case(blind, by=SETTING), "psnr", "non_adaptive"), how="left")
     named = _renamed(worst_case(summary, metric="identified", by=SETTING), "identified", "worst")
     controls = _renamed(worst_case(summary, by=SETTING, kind="control"), "psnr", "control")
-    changes = utility_of(data)[[*SETTING, "change"]]
+    changes = utility_by_setting(data)[[*SETTING, "change"]]
     for other in (named, controls, bounds(data), final_accuracy(data), changes):
         table = table.merge(other, on=SETTING, how="left")
     informed = summary[(summary["kind"] == "attack") & summary["threat_model"].isin(aware)]
@@ -59,18 +58,6 @@ def plotted(data: StudyData) -> pd.DataFrame:
     table = table.merge(adapted.reset_index(), on=SETTING, how="left")
     table["adaptive_attackers"] = table["adaptive_attackers"].fillna(0).astype(int)
     return table
-
-
-def bounds(data: StudyData) -> pd.DataFrame:
-    """What the images that the clients trained on show of the private ones, where a defense transforms them.
-
-    One row a setting, of the training stage and protocol where they show most by PSNR [dB]; with their mean SSIM and
-    LPIPS, which is NaN where its weights are absent.
-    """
-    found = worst_case(data.summary, by=SETTING, kind="bound")
-    kept = ["psnr", "psnr_low", "psnr_high", "ssim", "lpips"]
-    table = found.reindex(columns=[*SETTING, *kept])
-    return table.rename(columns={column: f"bound_{column}" for column in kept})
 
 
 def _renamed(table: pd.DataFrame, metric: str, prefix: str) -> pd.DataFrame:

@@ -7,12 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from gradsiege.analysis.headline import CELL, IDS, MARGIN, NEGLIGIBLE, ROLES, headline
+from gradsiege.analysis.headline import CELL, IDS, MARGIN, NEGLIGIBLE, ROLES
 from gradsiege.report.data import Drawn, StudyData
-from gradsiege.report.figures.budget_curves import families
-from gradsiege.report.figures.privacy_utility import SETTING
+from gradsiege.report.derived import SETTING, attackers, families
 from gradsiege.report.labels import label
-from gradsiege.report.tables.table_utility import plotted as utility_of
 from gradsiege.report.wording import (
     DASH,
     INTERVAL,
@@ -32,7 +30,7 @@ FOLDED = ["Data, model", "Where", "No defense"]
 
 def draw(data: StudyData) -> Drawn:
     """Tabulate every setting's attackers from no defense to the worst case, with a verdict."""
-    table = data.attackers
+    table = data.once(attackers)
     if table.empty:
         return Drawn(TITLE, "No defense was attacked.", pd.DataFrame(columns=[*SETTING, "rank"]))
     groups = [part for _, part in table.groupby(SETTING, sort=False)]
@@ -53,24 +51,6 @@ def _wide(part: pd.DataFrame) -> dict[str, Any]:
     informed = part[part["role"] == "adaptive"]
     said = [f"{one['attack']} {one['psnr']:.2f}" for _, one in informed.iterrows()]
     return row | {"adaptive_psnr_by_name": "; ".join(said)}
-
-
-def attackers(data: StudyData) -> pd.DataFrame:
-    """One row an attacker of a setting; see `analysis.headline`."""
-    summary = data.summary
-    return headline(
-        summary,
-        data.scores,
-        utility_of(data)[[*SETTING, "accuracy", "change"]],
-        bare=set(data.undefended(summary)["defense"]),
-        aware={name for name in summary["threat_model"].unique() if _informed(data, str(name))},
-    )
-
-
-def _informed(data: StudyData, name: str) -> bool:
-    """Whether attackers of a threat model know more than one update: the defense, or several rounds of the images."""
-    several = any(one.get("id") == name and one.get("rounds", 1) > 1 for one in data.threat_models)
-    return several or data.adaptive(name)
 
 
 def sentence(data: StudyData, part: pd.DataFrame) -> str:
@@ -189,7 +169,7 @@ def _reached(row: pd.Series | None, named: pd.Series | None = None) -> str:
 
 def standing(data: StudyData) -> list[str]:
     """One sentence for each data set and model: which settings survive, by verdict."""
-    table = data.attackers
+    table = data.once(attackers)
     if table.empty or (table["verdict"] == "baseline").all():
         return []
     said = []

@@ -8,7 +8,7 @@ import pandas as pd
 
 from gradsiege.analysis.headline import CELL
 from gradsiege.report.data import Drawn, StudyData
-from gradsiege.report.figures.privacy_utility import SETTING
+from gradsiege.report.derived import SETTING, attackers
 from gradsiege.report.labels import label
 from gradsiege.report.wording import (
     DASH,
@@ -55,7 +55,7 @@ def plotted(data: StudyData) -> pd.DataFrame:
 
 def _image_level(data: StudyData, row: dict[str, Any]) -> dict[str, Any]:
     """PSNR without the defense, blind and informed, with the paired differences of the headline table."""
-    table = data.attackers
+    table = data.once(attackers)
     own = table[(table[SETTING] == [row[name] for name in SETTING]).all(axis=1)]
     informed = own[(own["role"] == "adaptive") & (own["attack"] == row["attack"])]
     found: dict[str, Any] = {}

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import pandas as pd
 
-from gradsiege.analysis.interval import student_interval
 from gradsiege.report.data import Drawn, StudyData
+from gradsiege.report.derived import utility_by_setting
 from gradsiege.report.labels import label
 from gradsiege.report.wording import (
     fold_constant,
@@ -21,49 +18,14 @@ from gradsiege.report.wording import (
 
 VERSION = 1
 TITLE = "Utility under each defense"
-PLACE = ["dataset", "model"]
-SETTING = [*PLACE, "defense"]
-COLUMNS = [*SETTING, "accuracy", "accuracy_low", "accuracy_high", "change", "change_low"]
-COLUMNS += ["change_high", "macro_f1", "macro_f1_low", "macro_f1_high", "micro_f1"]
-COLUMNS += ["seconds", "peak_memory", "seeds", "failed_seeds"]
 
 
 def draw(data: StudyData) -> Drawn:
     """Tabulate the last round of every setting, with intervals over seeds."""
-    table = plotted(data)
+    table = utility_by_setting(data)
     shown = pd.DataFrame([_line(data, row) for _, row in table.iterrows()])
     shown, folded = fold_constant(shown, ["Data, model", "Seeds", "Failed"])
     return Drawn(TITLE, _caption(data, table) + folded, table, shown=shown)
-
-
-def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a setting: means over the seeds that ended, with t intervals; time and memory over all rounds."""
-    utility = data.utility
-    last = utility[utility["round"] == utility.groupby(SETTING)["round"].transform("max")]
-    ended = last[last["status"] == "complete"]
-    bare = data.undefended(ended)[[*PLACE, "seed", "accuracy"]]
-    paired = ended.merge(bare, on=[*PLACE, "seed"], how="left", suffixes=("", "_undefended"))
-    paired["change"] = paired["accuracy"] - paired["accuracy_undefended"]
-    rows = []
-    for key, everything in utility.groupby(SETTING, sort=False):
-        own = paired[(paired[SETTING] == list(key)).all(axis=1)]
-        row: dict[str, Any] = dict(zip(SETTING, key, strict=True))
-        for name in ("accuracy", "macro_f1", "micro_f1"):
-            row |= _interval(own, name, (0.0, 1.0))
-        row |= _interval(own, "change", (-1.0, 1.0))
-        row["seconds"] = everything["seconds"].median()
-        row["peak_memory"] = everything["peak_memory"].max()
-        row["seeds"] = len(own)
-        row["failed_seeds"] = everything.loc[everything["status"] != "complete", "seed"].nunique()
-        rows.append(row)
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _interval(own: pd.DataFrame, name: str, limits: tuple[float, float]) -> dict[str, float]:
-    """Mean over seeds and the limits of its t interval, cut to what the quantity can be; one seed has none."""
-    interval = student_interval(own[name].dropna().to_numpy())
-    low, high = np.clip([interval.low, interval.high], *limits)
-    return {name: interval.estimate, f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
 def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
