@@ -133,7 +133,7 @@ def test_no_defense_changes_nothing() -> None:
 
 
 def test_batches_hold_distinct_labels_or_on_request_repeated_ones() -> None:
-    from gradsiege.stages.observe import chosen_victims
+    from gradsiege.federated.victims import chosen_victims
 
     images, labels = torch.arange(40.0).view(40, 1, 1, 1), torch.arange(40) % 10
     apart, distinct = chosen_victims(images, labels, 4, 8, duplicates=False)

@@ -1,0 +1,128 @@
+"""What a server sees of victims: each runs the client loop once, and what it uploads becomes an observation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gradsiege.defenses.base import Client, Defense
+from gradsiege.federated.client import train_locally, upload
+from gradsiege.federated.diagnostics import explain
+from gradsiege.federated.later_rounds import later_rounds, progress_of
+from gradsiege.models import build
+from gradsiege.protocol.checkpoint import Checkpoint
+from gradsiege.protocol.layer_inputs import batch_statistics
+from gradsiege.protocol.local_update import LocalTraining, Tensors
+from gradsiege.protocol.observation import Observation, finite
+from gradsiege.seeds import torch_generator
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What came of it.
+
+    Attributes:
+        observation: what the server sees, labels included; a threat model strips it.
+        trained_images: what the victims trained on, ``[victims, images, c, h, w]``; of several passes the first.
+        explanations: what the defense did to the models of the first victims.
+    """
+
+    observation: Observation
+    trained_images: Tensor
+    explanations: list[Tensors]
+
+
+def run_victims(
+    checkpoint: Checkpoint,
+    defense: Defense,
+    training: LocalTraining,
+    images: Tensor,
+    labels: Tensor,
+    seeds: tuple[object, ...],
+    *,
+    of_rounds: int = 1,
+    rounds: int = 1,
+    explained: int = 0,
+) -> Observed:
+    """Let every victim train at a global model and upload, in one round or in several.
+
+    Args:
+        checkpoint: the global model, and the round in which it stands.
+        defense: of all victims.
+        training: their local work.
+        images: ``[victims, images, c, h, w]`` in [0, 1]; labels: ``[victims, images]``.
+        seeds: names that the defense's randomness is drawn from, with the victim.
+        of_rounds: rounds of the whole federation.
+        rounds: rounds that are observed.
+        explained: number of victims whose models are explained.
+    """
+    model = build(checkpoint.model)
+    updates, buffers, explanations, statistics, used, clients = [], [], [], [], [], []
+    for victim in range(len(images)):
+        client = Client(
+            model=model,
+            parameters=checkpoint.parameters,
+            buffers=checkpoint.buffers,
+            images=images[victim],
+            labels=labels[victim],
+            training=training,
+            generator=torch_generator(*seeds, "victim", victim),
+            round=checkpoint.round,
+            rounds=of_rounds,
+        )
+        trained = train_locally(client, defense)
+        sent = upload(*trained, client, defense)
+        updates.append(sent[0])
+        buffers.append(sent[1])
+        clients.append(client)
+        used.append(torch.cat(client.trained)[: images.shape[1]])
+        if victim < explained:
+            explanations.append(explain(client, trained, sent))
+        state = {**checkpoint.parameters, **checkpoint.buffers}
+        statistics.append(batch_statistics(model.eval(), state, images[victim]))
+    later = later_rounds(clients, defense, (updates, buffers), rounds - 1, seeds)
+    update = _stack(updates)
+    usable = finite(update)
+    for one in later:
+        usable &= finite(one.update)
+    observation = Observation(
+        model=checkpoint.model,
+        parameters=checkpoint.parameters,
+        buffers=checkpoint.buffers,
+        update=update,
+        images_per_client=images.shape[1],
+        training=training,
+        disclosure=defense.disclosure(),
+        labels=labels,
+        failures={
+            victim: checkpoint.failure or "the update is not finite"
+            for victim in range(len(images))
+            if checkpoint.failure or not usable[victim]
+        },
+        statistics=_stack(statistics),
+        later=later,
+        progress=progress_of(clients[0], len(later)),
+    )
+    return Observed(observation, torch.stack(used), explanations)
+
+
+def _stack(victims: list[Tensors]) -> Tensors:
+    return {name: torch.stack([one[name] for one in victims]) for name in victims[0]}
+
+
+def chosen_victims(
+    images: Tensor, labels: Tensor, count: int, per_victim: int, *, duplicates: bool
+) -> tuple[Tensor, Tensor]:
+    """Return images ``[victims, images, c, h, w]`` and labels ``[victims, images]``, always the first of the role.
+
+    The role cycles through the classes, so that batches up to their number hold distinct labels; with `duplicates` the
+    same images are dealt class by class, so that labels repeat.
+    """
+    images, labels = images[: count * per_victim], labels[: count * per_victim]
+    if duplicates:
+        order = labels.argsort(stable=True)
+        images, labels = images[order], labels[order]
+    shape = (count, per_victim)
+    return images.reshape(*shape, *images.shape[1:]), labels.reshape(shape)
