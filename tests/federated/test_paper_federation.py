@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradsiege.errors import StudyError
+from gradsiege.federated import training
 from gradsiege.federated.partition import sizes
 from gradsiege.pipeline.cells import cells
 from gradsiege.pipeline.jobs import Job
@@ -111,7 +112,7 @@ def test_every_client_trains_with_its_own_batch_and_the_rounds_rate(
     assert verb("fetch", "digits", "--study", file, "--root", tmp_path) == 0
     seen: list[tuple[int, LocalTraining]] = []
     applied: list[float] = []
-    run_client, apply_update = federate_module.run_client, federate_module.apply_update
+    run_client, apply_update = training.run_client, training.apply_update
 
     def watch(client: Any, defense: Any) -> Any:
         seen.append((client.round, client.training))
@@ -121,8 +122,8 @@ def test_every_client_trains_with_its_own_batch_and_the_rounds_rate(
         applied.append(rate)
         return apply_update(parameters, update, rate)
 
-    monkeypatch.setattr(federate_module, "run_client", watch)
-    monkeypatch.setattr(federate_module, "apply_update", count)
+    monkeypatch.setattr(training, "run_client", watch)
+    monkeypatch.setattr(training, "apply_update", count)
     cell = cells(study)["federate"][0]
     with Job(cell, study, tmp_path).running() as job:
         federate_module.federate(job)
@@ -138,10 +139,10 @@ def test_the_papers_study_holds_the_released_federation() -> None:
     assert federation.client_images == PAPER
     assert federation.client_batches == [4, 4, 4, 4, 8, 8, 8, 8, 1]
     steps = [
-        federate_module._training(federation, client, 0, images).steps
+        training.local_training(federation, client, 0, images).steps
         for client, images in enumerate(PAPER)
     ]
     assert steps == [2, 8, 32, 128, 1, 4, 16, 64, 1]
-    rates = [federate_module.learning_rate(federation, number) for number in (0, 40, 80)]
+    rates = [training.learning_rate(federation, number) for number in (0, 40, 80)]
     assert rates == pytest.approx([1e-2, 1e-3, 1e-4])
     assert (federation.clients_per_round, federation.rounds, federation.local_epochs) == (9, 100, 1)

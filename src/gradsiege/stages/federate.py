@@ -3,45 +3,26 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from gradsiege import artifacts, defenses
-from gradsiege.defenses.base import Client, Defense
 from gradsiege.errors import ArtifactError
-from gradsiege.federated.client import run_client
 from gradsiege.federated.cost import Cost
 from gradsiege.federated.partition import dirichlet, iid, sizes
-from gradsiege.federated.server import evaluate, weighted_mean
+from gradsiege.federated.server import evaluate
+from gradsiege.federated.training import Progress, run_round
 from gradsiege.images import CHANNELS, StoredImages, load_images
 from gradsiege.models import ModelSpec, build
 from gradsiege.pipeline.cells import shadow_of
 from gradsiege.pipeline.jobs import Job
 from gradsiege.progress import track
 from gradsiege.protocol.checkpoint import Checkpoint, save_checkpoint
-from gradsiege.protocol.local_update import LocalTraining, Tensors, apply_update, split_state
+from gradsiege.protocol.local_update import Tensors, split_state
 from gradsiege.protocol.observation import group
 from gradsiege.seeds import numpy_generator, torch_generator
-from gradsiege.study import Federation
-
-
-@dataclass
-class Progress:
-    """Everything that a federation carries from round to round."""
-
-    parameters: Tensors
-    buffers: Tensors
-    states: dict[int, dict[str, Tensor]] = field(default_factory=dict)
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    costs: list[dict[str, Any]] = field(default_factory=list)
-    early: tuple[Tensors, Tensors] | None = None
-    round: int = 0
-    failure: str = ""
 
 
 def federate(job: Job) -> None:
@@ -65,7 +46,7 @@ def federate(job: Job) -> None:
     progress = _resume(job) or Progress(*split_state(model))
     untrained = split_state(model)
     shares = _partition(job, labels.numpy())
-    federation = study.federation
+    federation, seeds = study.federation, (study.seed, cell.dataset, cell.seed)
     if not progress.rows:
         _record(progress, 0, evaluate(model, *untrained, *test))
     for number in track(
@@ -77,7 +58,7 @@ def federate(job: Job) -> None:
             _save(job, progress)
             job.interrupt()
         with Cost() as cost:
-            _round(job, progress, number, model, defense, (images, labels), shares)
+            run_round(progress, number, model, defense, (images, labels), shares, federation, seeds)
         spent = {"seconds": cost.seconds, "peak_memory": cost.peak_memory}
         progress.costs.append({"round": number + 1, **spent})
         if not progress.failure:
@@ -125,75 +106,6 @@ def _partition(job: Job, labels: np.ndarray) -> list[np.ndarray]:
     if federation.partition == "sizes":
         return sizes(labels, federation.client_images, generator)
     return dirichlet(labels, federation.clients, federation.alpha, generator)
-
-
-def learning_rate(federation: Federation, number: int) -> float:
-    """Return the rate of a round, counted from 0: multiplied by `decay` at every milestone that it has reached.
-
-    >>> federation = Federation(rounds=100, learning_rate=0.01, milestones=[40, 80])
-    >>> [round(learning_rate(federation, number), 6) for number in (0, 39, 40, 79, 80)]
-    [0.01, 0.01, 0.001, 0.001, 0.0001]
-    """
-    reached = sum(milestone <= number for milestone in federation.milestones)
-    return float(federation.learning_rate * federation.decay**reached)
-
-
-def _training(federation: Federation, client: int, number: int, images: int) -> LocalTraining:
-    own = federation.client_batches
-    batch = min(own[client] if own else federation.batch_size, images)
-    epochs, rate = federation.local_epochs, learning_rate(federation, number)
-    return LocalTraining("fedavg", images, batch, epochs, rate, "train")
-
-
-def _participants(job: Job, number: int) -> list[int]:
-    """Draw the clients of a round without replacement."""
-    federation = job.study.federation
-    generator = numpy_generator(job.study.seed, job.cell.dataset, job.cell.seed, "round", number)
-    drawn = generator.choice(federation.clients, federation.clients_per_round, replace=False)
-    return sorted(int(client) for client in drawn)
-
-
-def _round(
-    job: Job,
-    progress: Progress,
-    number: int,
-    model: nn.Module,
-    defense: Defense,
-    data: tuple[StoredImages, Tensor],
-    shares: list[np.ndarray],
-) -> None:
-    """One round of FedAvg; a non-finite model ends the federation and is recorded."""
-    cell, federation = job.cell, job.study.federation
-    updates, buffers, weights = [], [], []
-    for index in _participants(job, number):
-        names = (job.study.seed, cell.dataset, cell.seed, "client", index, "round", number)
-        share = torch.from_numpy(shares[index])
-        order = torch.randperm(len(share), generator=torch_generator(*names, "order"))
-        share = share[order]
-        client = Client(
-            model=model,
-            parameters=progress.parameters,
-            buffers=progress.buffers,
-            images=data[0][share],
-            labels=data[1][share],
-            training=_training(federation, index, number, len(share)),
-            generator=torch_generator(*names, "defense"),
-            round=number,
-            rounds=federation.rounds,
-            state=progress.states.setdefault(index, {}),
-        )
-        update, after = run_client(client, defense)
-        updates.append(update)
-        buffers.append(after)
-        weights.append(len(share))
-    mean = weighted_mean(updates, weights)
-    if not all(bool(torch.isfinite(value).all()) for value in mean.values()):
-        progress.failure = f"training diverged in round {number + 1}: the update is not finite"
-        return
-    rate = learning_rate(federation, number)
-    progress.parameters = apply_update(progress.parameters, mean, rate)
-    progress.buffers = weighted_mean(buffers, weights)
-    progress.round = number + 1
 
 
 def _record(progress: Progress, number: int, measured: dict[str, float]) -> None:
