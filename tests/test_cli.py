@@ -26,7 +26,8 @@ from gradsiege.errors import (
     TrackingError,
     UsageError,
 )
-from gradsiege.pipeline.cells import FIELDS, parse_key
+from gradsiege.pipeline.cells import parse_key
+from gradsiege.pipeline.stage import STAGES
 from gradsiege.study import FIXED, Study, load
 
 Finished = tuple[Study, Path]
@@ -73,9 +74,9 @@ def test_the_module_is_the_command() -> None:
 
 def test_there_is_a_verb_for_every_stage() -> None:
     others = {"publish", "list", "plan", "doctor", "verify", "track"}
-    assert set(COMMANDS) >= set(FIELDS) | others
-    stages = [name for name in COMMANDS if name in FIELDS]
-    assert stages == list(FIELDS), "the verbs stand in the order of the stages"
+    assert set(COMMANDS) >= set(STAGES) | others
+    stages = [name for name in COMMANDS if name in STAGES]
+    assert stages == list(STAGES), "the verbs stand in the order of the stages"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -89,7 +90,7 @@ def test_every_verb_explains_itself_with_an_example(name: str) -> None:
 def test_the_examples_name_cells_of_the_default_study() -> None:
     study = load(QUICK)
     for name, command in COMMANDS.items():
-        if name not in FIELDS or name == "shadow":
+        if name not in STAGES or name == "shadow":
             continue
         key = re.search(rf"`gradsiege {name} (\S+)`", command.epilog or "")
         assert key, name

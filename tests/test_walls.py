@@ -17,7 +17,8 @@ from torch import Tensor
 import gradsiege
 from gradsiege import artifacts, cli
 from gradsiege.images import load_images
-from gradsiege.pipeline.cells import FIELDS, cells, upstream
+from gradsiege.pipeline.cells import cells, upstream
+from gradsiege.pipeline.stage import STAGES
 from gradsiege.protocol.observation import load_observation, load_truth
 from gradsiege.protocol.threat_model import ThreatModel, strip
 from gradsiege.study import Study
@@ -263,7 +264,7 @@ def test_an_attack_runs_with_every_other_folder_gone(
     cell = next(cell for cell in cells(study)["attack"] if cell.attack == "gi_pip")
     folder = cell.folder(study, root)
     before = (folder / "reconstructions.safetensors").read_bytes()
-    for stage in set(FIELDS) - {"observe", "prior"}:
+    for stage in set(STAGES) - {"observe", "prior"}:
         shutil.rmtree(root / "results" / study.study / stage, ignore_errors=True)
     for truth in root.rglob("truth.safetensors"):
         truth.unlink()

@@ -12,15 +12,8 @@ import pytest
 from gradsiege import catalogue
 from gradsiege.errors import StudyError
 from gradsiege.pipeline import cells
-from gradsiege.pipeline.cells import (
-    FIELDS,
-    OUTPUTS,
-    STAGE_VERSIONS,
-    Cell,
-    digest,
-    parse_key,
-    upstream,
-)
+from gradsiege.pipeline.cells import Cell, digest, parse_key, upstream
+from gradsiege.pipeline.stage import STAGES
 from gradsiege.study import Study, parse
 
 Raw = dict[str, Any]
@@ -33,10 +26,6 @@ def every(study: Study) -> list[Cell]:
 
 def digests(study: Study) -> dict[tuple[str, str], str]:
     return {(cell.stage, cell.key): digest(cell, study) for cell in every(study)}
-
-
-def test_every_stage_has_fields_outputs_and_a_version() -> None:
-    assert set(FIELDS) == set(OUTPUTS) == set(STAGE_VERSIONS)
 
 
 def test_counts_are_those_of_the_product(tiny: Study) -> None:
@@ -71,7 +60,7 @@ def test_keys_read_back(tiny: Study) -> None:
 def test_folders_spell_the_key(tiny: Study) -> None:
     cell = parse_key("score", KEY, tiny)
     assert cell.folder(tiny, Path("root")) == Path("root/results/tiny/score") / KEY
-    assert [path.name for path in cell.files(tiny)] == [*OUTPUTS["score"], "manifest.json"]
+    assert [path.name for path in cell.files(tiny)] == [*STAGES["score"].outputs, "manifest.json"]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +88,7 @@ def test_a_wrong_key_is_refused(tiny: Study, stage: str, key: str, message: str)
 
 
 def test_upstream_is_closed_and_never_turns_back(tiny: Study) -> None:
-    found, order = set(every(tiny)), list(FIELDS)
+    found, order = set(every(tiny)), list(STAGES)
     for cell in found:
         for other in upstream(cell, tiny):
             assert other in found, f"{cell} reads {other}, which nobody makes"
@@ -154,7 +143,7 @@ def test_a_prior_may_come_from_another_data_set(tiny_raw: Raw) -> None:
     assert all(other in found for cell in found for other in upstream(cell, study))
 
 
-ALL = set(FIELDS) - {"shadow"}
+ALL = set(STAGES) - {"shadow"}
 AFTER_FEDERATE = {"federate", "observe", "attack", "score"}
 CHANGES: dict[str, tuple[Callable[[Raw], object], set[str]]] = {
     "description": (lambda raw: raw.update(description="other"), set()),

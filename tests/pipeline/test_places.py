@@ -13,8 +13,9 @@ import pytest
 from gradsiege import artifacts
 from gradsiege.errors import ArtifactError
 from gradsiege.pipeline import places
-from gradsiege.pipeline.cells import OUTPUTS, Cell, digest, parse_key
+from gradsiege.pipeline.cells import Cell, digest, parse_key
 from gradsiege.pipeline.jobs import Job
+from gradsiege.pipeline.stage import STAGES
 from gradsiege.study import Study
 
 KEY = "digits/lenet/none/seed0"
@@ -31,13 +32,13 @@ def compute(cell: Cell, study: Study, root: Path, text: str) -> None:
 
 
 def write(folder: Path, cell: Cell, text: str) -> None:
-    for name in OUTPUTS[cell.stage]:
+    for name in STAGES[cell.stage].outputs:
         artifacts.write_text(folder / name, text)
 
 
 def seal(folder: Path, cell: Cell, study: Study, text: str) -> None:
     write(folder, cell, text)
-    artifacts.write_manifest(folder, {"digest": digest(cell, study)}, [*OUTPUTS[cell.stage]])
+    artifacts.write_manifest(folder, {"digest": digest(cell, study)}, [*STAGES[cell.stage].outputs])
 
 
 def held(folder: Path) -> str:

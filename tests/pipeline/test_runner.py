@@ -18,9 +18,10 @@ import pytest
 from gradsiege import artifacts
 from gradsiege.errors import StoppedEarlyError
 from gradsiege.pipeline import runner
-from gradsiege.pipeline.cells import OUTPUTS, Cell, parse_key
+from gradsiege.pipeline.cells import Cell, parse_key
 from gradsiege.pipeline.jobs import Job
 from gradsiege.pipeline.places import draft_of
+from gradsiege.pipeline.stage import STAGES
 from gradsiege.study import Study
 
 KEYS = ["digits/lenet/none/seed0", "digits/lenet/gaussian/seed0"]
@@ -33,7 +34,7 @@ def pair(tiny: Study) -> list[Cell]:
 
 def fill(job: Job) -> None:
     """A job's work, without the work."""
-    for name in OUTPUTS[job.cell.stage]:
+    for name in STAGES[job.cell.stage].outputs:
         artifacts.write_text(job.path(name), job.cell.key)
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from gradsiege.pipeline import workload
 from gradsiege.pipeline.cells import cells, digest
-from gradsiege.pipeline.shards import SHARED, after, shards
+from gradsiege.pipeline.shards import after, shards
+from gradsiege.pipeline.stage import STAGES
 from gradsiege.study import Study, parse
 
 Raw = dict[str, Any]
@@ -28,7 +29,7 @@ def test_every_cell_is_in_one_shard_with_its_own_kind(wide: Study, minutes: floa
         assert sorted(cell for shard in found for cell in shard.cells) == sorted(of_stage)
         assert len({shard.name for shard in found}) == len(found)
         for shard in found:
-            shared = {tuple(getattr(c, name) for name in SHARED[stage]) for c in shard.cells}
+            shared = {tuple(getattr(c, name) for name in STAGES[stage].shares) for c in shard.cells}
             assert len(shared) == 1
 
 

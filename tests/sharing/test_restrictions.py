@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from gradsiege.datasets.sources import supply
-from gradsiege.pipeline.cells import OUTPUTS
+from gradsiege.pipeline.stage import STAGES
 from gradsiege.sharing.restrictions import SHAREABLE, refusals, restricted_data
 from gradsiege.study import load, parse
 
@@ -54,7 +54,7 @@ def test_a_restricted_study_is_refused_where_it_would_go_public(
     shown = refusals(study, bundles(tmp_path, published=["secret"]))
     kinds = {line.split("results/secret/")[1].split()[0] for line in shown}
     # Everything that a study holds but checkpoints and tables.
-    assert kinds == {*OUTPUTS, "figures", "report.html"} - set(SHAREABLE)
+    assert kinds == {*STAGES, "figures", "report.html"} - set(SHAREABLE)
     assert "uses celeba (restricted); list it under restricted" in shown[0]
     safe = bundles(tmp_path, restricted=["secret"])
     assert refusals(study, safe) == []
@@ -114,7 +114,7 @@ def test_dvc_pushes_restricted_outputs_to_their_own_remote_alone(tmp_path: Path)
         }
         for store in ("public", "restricted")
     }
-    secret = {f"results/secret/{kind}" for kind in (*OUTPUTS, "tables", "figures", "report.html")}
+    secret = {f"results/secret/{kind}" for kind in (*STAGES, "tables", "figures", "report.html")}
     shared = {f"results/secret/{kind}" for kind in SHAREABLE}
     assert stored["restricted"] == secret - shared
     assert stored["public"] == {path.replace("secret", "open") for path in secret} | shared

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from gradsiege.catalogue import entries
-from gradsiege.pipeline import cells
+from gradsiege.pipeline.stage import STAGES
 from gradsiege.study import schema
 
 pytestmark = pytest.mark.pipeline
@@ -108,14 +108,14 @@ def test_each_stage_has_a_verb_and_a_rule_file():
 
     verbs = {command.name or command.callback.__name__ for command in app.registered_commands}
     rules = {path.stem for path in ROOT.glob("workflow/rules/*.smk")}
-    assert {*cells.FIELDS, "publish"} <= verbs
-    assert rules == {*cells.FIELDS, "publish", "common"}
+    assert {*STAGES, "publish"} <= verbs
+    assert rules == {*STAGES, "publish", "common"}
 
 
 def test_the_rules_of_all_stages_are_one_mechanism():
     """What is tested for one stage holds for the others: their commands and the marks of their files differ in the name alone."""
     found = set()
-    for stage in cells.FIELDS:
+    for stage in STAGES:
         text = (ROOT / f"workflow/rules/{stage}.smk").read_text()
         rules = text.split(f"\nrule {stage}_cell:")
         assert len(rules) == 2, stage
@@ -145,7 +145,7 @@ def test_bundles_hold_every_folder_of_a_published_study():
         kept.update(path.split("/")[-1] for path in outputs(stage["do"]))
     assert {*found} == {*lists}
     for outs in found.values():
-        assert outs == {*cells.OUTPUTS, "tables", "figures", "report.html"}
+        assert outs == {*STAGES, "tables", "figures", "report.html"}
 
 
 def test_restricted_bundles_are_the_published_ones_with_another_remote():

@@ -17,6 +17,7 @@ from gradsiege.artifacts import MANIFEST
 from gradsiege.errors import GradSiegeError, nearest
 from gradsiege.inspection.checkup import stages_of
 from gradsiege.pipeline import absent_data, cells, places, runner, shards, workload
+from gradsiege.pipeline.stage import STAGES, names_read
 from gradsiege.pipeline.status import DONE, status
 from gradsiege.study import ledger, load
 
@@ -89,7 +90,7 @@ FIGURES = [
 ]
 
 
-FIELDS = {field for fields in cells.FIELDS.values() for field in fields}
+FIELDS = {field for stage in STAGES.values() for field in stage.fields}
 
 
 wildcard_constraints:
@@ -123,7 +124,7 @@ def cut(stage, minutes):
 def shard_minutes():
     # Known only after this file was read.
     asked = workflow.dag_settings.targets
-    stages = tuple(f"{RESULTS}/{stage}/" for stage in cells.FIELDS)
+    stages = tuple(f"{RESULTS}/{stage}/" for stage in STAGES)
     named = asked and all(str(target).startswith(stages) for target in asked)
     return 0 if named else SHARD_MINUTES
 
@@ -195,36 +196,16 @@ def time_budget(wildcards, resources):
     return f"${{SLURM_JOB_ID:+--time-budget {seconds}}}"
 
 
-# What a stage reads of an earlier one, where that is not all of it. No attack is given a truth.
-READS = {
-    ("prior", "fetch"): ["aux.safetensors"],
-    ("shadow", "fetch"): ["public.safetensors"],
-    ("federate", "fetch"): ["train.safetensors", "test.safetensors"],
-    ("federate", "shadow"): ["shadow.safetensors"],
-    ("observe", "fetch"): ["victims.safetensors"],
-    ("observe", "shadow"): ["shadow.safetensors"],
-    ("observe", "federate"): ["{training_stage}.safetensors"],
-    ("attack", "prior"): ["prior.safetensors"],
-    ("attack", "observe"): ["observation.safetensors"],
-    ("score", "fetch"): ["aux.safetensors", "test.safetensors"],
-    ("score", "observe"): ["truth.safetensors"],
-    ("score", "attack"): ["reconstructions.safetensors"],
-    ("publish", "fetch"): ["card.json"],
-    ("publish", "federate"): ["utility.parquet"],
-    ("publish", "observe"): ["explanation.safetensors"],
-}
-
-
 def pattern_of(stage):
     """Key of a stage's cells with wildcards, such as {dataset}/{prior}/seed{seed}."""
-    fields = cells.FIELDS[stage]
+    fields = STAGES[stage].fields
     return "/".join(
         "seed{seed}" if name == "seed" else f"{{{name}}}" for name in fields
     )
 
 
 def outputs_of(stage):
-    names = [*cells.OUTPUTS[stage], MANIFEST]
+    names = [*STAGES[stage].outputs, MANIFEST]
     return [update(f"{RESULTS}/{stage}/{pattern_of(stage)}/{name}") for name in names]
 
 
@@ -257,7 +238,7 @@ def folder_of(cell):
 
 def files_read(reader, cell):
     """What a later cell reads of one; the manifest is there only when the cell has finished."""
-    names = READS.get((reader.stage, cell.stage), cells.OUTPUTS[cell.stage])
+    names = names_read(reader.stage, cell.stage)
     folder, ids = folder_of(cell), vars(reader)
     return [f"{folder}/{name.format(**ids)}" for name in (*names, MANIFEST)]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from gradsiege import artifacts
 from gradsiege.errors import MEND, ArtifactError
-from gradsiege.pipeline.cells import OUTPUTS, Cell
+from gradsiege.pipeline.cells import Cell
+from gradsiege.pipeline.stage import STAGES
 from gradsiege.pipeline.status import (
     ABSENT,
     DAMAGED,
@@ -30,7 +31,7 @@ MOST = 20  # lines of one sort; the rest is counted
 
 
 def verify(
-    study: Study, root: Path, partial: bool = False, stages: Sequence[str] = tuple(OUTPUTS)
+    study: Study, root: Path, partial: bool = False, stages: Sequence[str] = tuple(STAGES)
 ) -> tuple[str, bool]:
     """Return (report, whether the study is complete and sound).
 
@@ -72,7 +73,7 @@ def verify(
     return "\n".join(lines), sound
 
 
-def examine(study: Study, root: Path, stages: Sequence[str] = tuple(OUTPUTS)) -> list[Status]:
+def examine(study: Study, root: Path, stages: Sequence[str] = tuple(STAGES)) -> list[Status]:
     """Return the state of every cell of the stages, its files compared with their checksums."""
     surveyed = survey(study, root)
     return [_with_files(one, study, root) for stage in stages for one in surveyed[stage]]
@@ -88,7 +89,9 @@ def _with_files(one: Status, study: Study, root: Path) -> Status:
     if one.state not in DONE:
         return one
     folder = one.cell.folder(study, root)
-    unlisted = [name for name in OUTPUTS[one.cell.stage] if name not in one.manifest["files"]]
+    unlisted = [
+        name for name in STAGES[one.cell.stage].outputs if name not in one.manifest["files"]
+    ]
     problems = [f"{folder / artifacts.MANIFEST} does not list {name}" for name in unlisted]
     try:
         problems += artifacts.verify_folder(folder)
@@ -100,11 +103,11 @@ def _with_files(one: Status, study: Study, root: Path) -> Status:
 
 
 def foreign_paths(
-    study: Study, root: Path, owned: list[Cell], stages: Sequence[str] = tuple(OUTPUTS)
+    study: Study, root: Path, owned: list[Cell], stages: Sequence[str] = tuple(STAGES)
 ) -> list[Path]:
     """Return folders, and files in cells' folders, that no cell of the study owns; only `stages` are looked at."""
     base = root / "results" / study.study
-    folders = {cell.folder(study, root): OUTPUTS[cell.stage] for cell in owned}
+    folders = {cell.folder(study, root): STAGES[cell.stage].outputs for cell in owned}
     ancestors = {parent for folder in folders for parent in folder.parents}
     # A study that was shared has an empty folder where it has no cells of a stage.
     ancestors |= {base / stage for stage in stages}

@@ -19,37 +19,9 @@ from gradsiege import catalogue
 from gradsiege.artifacts import MANIFEST
 from gradsiege.catalogue import SECTIONS
 from gradsiege.errors import StudyError, nearest
-from gradsiege.study import PLACES, ROLES, STAGES, Study, combinations
+from gradsiege.pipeline.stage import STAGES
+from gradsiege.study import PLACES, Study, combinations
 
-OBSERVED = ("dataset", "model", "defense", "training_stage", "protocol", "seed")
-FIELDS: dict[str, tuple[str, ...]] = {
-    "fetch": ("dataset",),
-    "prior": ("dataset", "prior", "seed"),
-    "shadow": ("dataset", "seed"),
-    "federate": ("dataset", "model", "defense", "seed"),
-    "observe": OBSERVED,
-    "attack": (*OBSERVED, "threat_model", "attack"),
-    "score": OBSERVED,
-}
-OUTPUTS: dict[str, tuple[str, ...]] = {
-    "fetch": (*(f"{role}.safetensors" for role in ROLES), "card.json"),
-    "prior": ("prior.safetensors", "card.json"),
-    "shadow": ("shadow.safetensors", "card.json"),
-    "federate": (*(f"{stage}.safetensors" for stage in STAGES), "utility.parquet"),
-    "observe": ("observation.safetensors", "truth.safetensors", "explanation.safetensors"),
-    "attack": ("reconstructions.safetensors", "trace.parquet"),
-    "score": ("scores.parquet", "pictures.safetensors"),
-}
-# Raised when the stage's own code changes its science; the methods have versions of their own.
-STAGE_VERSIONS = {
-    "fetch": 1,
-    "prior": 1,
-    "shadow": 1,
-    "federate": 3,
-    "observe": 2,
-    "attack": 1,
-    "score": 3,
-}
 # Keys that came when there were results already, with the value that means what was done before. They are no part of a cell's
 # settings where they hold it, so that its digest and its results stay.
 ADDED_LATER: dict[str, dict[str, Any]] = {
@@ -81,7 +53,7 @@ class Cell:
         >>> Cell("federate", dataset="photos", model="lenet", defense="none", seed=1).key
         'photos/lenet/none/seed1'
         """
-        parts = [(name, getattr(self, name)) for name in FIELDS[self.stage]]
+        parts = [(name, getattr(self, name)) for name in STAGES[self.stage].fields]
         return "/".join(f"seed{value}" if name == "seed" else value for name, value in parts)
 
     def folder(self, study: Study, root: Path = Path()) -> Path:
@@ -90,19 +62,19 @@ class Cell:
 
     def files(self, study: Study, root: Path = Path()) -> list[Path]:
         """Every file that the finished cell holds, its manifest last."""
-        return [self.folder(study, root) / name for name in (*OUTPUTS[self.stage], MANIFEST)]
+        return [self.folder(study, root) / name for name in (*STAGES[self.stage].outputs, MANIFEST)]
 
     def at(self, stage: str, **changes: Any) -> Cell:
         """The cell of another stage that shares this one's ids."""
-        own = {name: getattr(self, name) for name in FIELDS[stage]}
+        own = {name: getattr(self, name) for name in STAGES[stage].fields}
         return Cell(stage, **{**own, **changes})
 
 
 def parse_key(stage: str, key: str, study: Study) -> Cell:
     """Return the cell of a key, refusing ids that the study does not have."""
-    if stage not in FIELDS:
-        raise StudyError(f"unknown stage {stage!r}; {nearest(stage, list(FIELDS))}")
-    parts, names = key.strip("/").split("/"), FIELDS[stage]
+    if stage not in STAGES:
+        raise StudyError(f"unknown stage {stage!r}; {nearest(stage, list(STAGES))}")
+    parts, names = key.strip("/").split("/"), STAGES[stage].fields
     if len(parts) != len(names):
         raise StudyError(f"{stage} cells look like {'/'.join(names)}, not {key!r}")
     values: dict[str, Any] = {}
@@ -157,7 +129,7 @@ def datasets_of(cell: Cell, study: Study) -> list[str]:
 
 def cells(study: Study) -> dict[str, list[Cell]]:
     """Every cell of the study by stage, each once; a prior or a shadow generator only if something reads it."""
-    found: dict[str, dict[Cell, None]] = {stage: {} for stage in FIELDS}
+    found: dict[str, dict[Cell, None]] = {stage: {} for stage in STAGES}
     found["fetch"] = {Cell("fetch", dataset=dataset.id): None for dataset in study.datasets}
     for ids in combinations(study, "federate"):
         cell = Cell(**ids)
@@ -205,8 +177,8 @@ def upstream(cell: Cell, study: Study) -> list[Cell]:
 
 def settings(cell: Cell, study: Study) -> dict[str, Any]:
     """The resolved settings that decide the cell's own work, with the versions of its methods."""
-    chosen: dict[str, Any] = {"stage_version": STAGE_VERSIONS[cell.stage], "study_seed": study.seed}
-    for name in FIELDS[cell.stage]:
+    chosen: dict[str, Any] = {"stage_version": STAGES[cell.stage].version, "study_seed": study.seed}
+    for name in STAGES[cell.stage].fields:
         if name in SECTIONS:
             item = study.one(SECTIONS[name], getattr(cell, name))
             later = ADDED_LATER.get(name, {})
@@ -239,7 +211,7 @@ def resolved(cell: Cell, study: Study) -> dict[str, Any]:
         "study": study.study,
         "stage": cell.stage,
         "key": cell.key,
-        "ids": {name: getattr(cell, name) for name in FIELDS[cell.stage]},
+        "ids": {name: getattr(cell, name) for name in STAGES[cell.stage].fields},
         "settings": settings(cell, study),
         "digest": digest(cell, study),
     }

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 from gradsiege import __version__, artifacts
 from gradsiege.errors import MEND, ArtifactError, StoppedEarlyError
 from gradsiege.pipeline import places
-from gradsiege.pipeline.cells import OUTPUTS, Cell, digest, resolved
+from gradsiege.pipeline.cells import Cell, digest, resolved
+from gradsiege.pipeline.stage import STAGES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -186,7 +187,7 @@ class Job:
             "notes": self.notes,
             places.READS: self.reads,
         }
-        artifacts.write_manifest(self.draft, body, list(OUTPUTS[self.cell.stage]))
+        artifacts.write_manifest(self.draft, body, list(STAGES[self.cell.stage].outputs))
         if self.folder != self.draft:
             places.swap(self.draft, self.folder, self._replaced)
         shutil.rmtree(self.scratch, ignore_errors=True)

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from gradsiege import artifacts
 from gradsiege.errors import ArtifactError, StudyError
-from gradsiege.pipeline.cells import FIELDS, Cell, digest, parse_key
+from gradsiege.pipeline.cells import Cell, digest, parse_key
+from gradsiege.pipeline.stage import STAGES
 
 if TYPE_CHECKING:
     from gradsiege.study import Study
@@ -140,8 +141,8 @@ def interrupted(study: Study, root: Path) -> list[Path]:
     base = staged_folder(study, root) / "replaced"
     return [
         path.relative_to(base)
-        for stage, fields in FIELDS.items()
-        for path in sorted(base.glob("/".join([stage, *["*"] * len(fields)])))
+        for stage in STAGES.values()
+        for path in sorted(base.glob("/".join([stage.name, *["*"] * len(stage.fields)])))
         if path.is_dir()
     ]
 

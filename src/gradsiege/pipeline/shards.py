@@ -14,19 +14,8 @@ from dataclasses import dataclass
 
 from gradsiege.pipeline import workload
 from gradsiege.pipeline.cells import Cell, digest, upstream
+from gradsiege.pipeline.stage import STAGES
 from gradsiege.study import Study
-
-FEDERATION = ("dataset", "model", "defense", "seed")
-# What the cells of a shard have in common. A shard waits for all that its cells read, so none spans two federations.
-SHARED: dict[str, tuple[str, ...]] = {
-    "fetch": ("dataset",),
-    "prior": ("dataset", "prior"),
-    "shadow": ("dataset",),
-    "federate": ("dataset", "model"),
-    "observe": FEDERATION,
-    "attack": FEDERATION,
-    "score": FEDERATION,
-}
 
 
 @dataclass(frozen=True)
@@ -54,7 +43,7 @@ def shards(
     cells = list(cells)
 
     def shared(cell: Cell) -> tuple[object, ...]:
-        return tuple(getattr(cell, name) for name in SHARED[cell.stage])
+        return tuple(getattr(cell, name) for name in STAGES[cell.stage].shares)
 
     found = [shard((cell,), study) for cell in cells if cell in alone]
     others = sorted((c for c in cells if c not in alone), key=lambda cell: (shared(cell), cell))

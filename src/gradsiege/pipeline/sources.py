@@ -20,7 +20,7 @@ from typing import Any
 from gradsiege import artifacts
 from gradsiege.datasets.sources import supply
 from gradsiege.errors import ArtifactError
-from gradsiege.pipeline.cells import FIELDS
+from gradsiege.pipeline.stage import STAGES
 from gradsiege.progress import track
 from gradsiege.study import Dataset, Study
 
@@ -108,7 +108,7 @@ def source_of(item: Dataset, root: Path = Path(), hash_all: bool = False) -> dic
 def recorded(item: Dataset, study: Study, root: Path) -> dict[str, str]:
     """Return what finished cells of the study say that the source listed; nothing if none says so."""
     base = root / "results" / study.study
-    for stage in FIELDS:
+    for stage in STAGES:
         for path in sorted((base / stage / item.id).rglob(artifacts.MANIFEST)):
             try:
                 told = artifacts.read_manifest(path.parent)["settings"]["dataset"]

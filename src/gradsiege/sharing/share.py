@@ -8,7 +8,8 @@ from pathlib import Path
 
 from gradsiege.errors import MEND, ArtifactError
 from gradsiege.inspection.verification import foreign_paths, verify
-from gradsiege.pipeline.cells import OUTPUTS, cells
+from gradsiege.pipeline.cells import cells
+from gradsiege.pipeline.stage import STAGES
 from gradsiege.sharing import contents, remotes
 from gradsiege.sharing.bundles import BUNDLES, Bundle, check_file, chosen
 from gradsiege.sharing.programs import run
@@ -65,7 +66,7 @@ def share(names: Sequence[str], study: Study, root: Path, file: Path, remote: st
 def _verify(bundles: list[Bundle], study: Study, root: Path, file: Path) -> None:
     """Refuse whatever is not a sound and finished part of the study."""
     folders = {output.kind for bundle in bundles for output in bundle.outputs}
-    stages = [stage for stage in OUTPUTS if stage in folders]
+    stages = [stage for stage in STAGES if stage in folders]
     report, sound = verify(study, root, stages=stages)
     if not sound:
         raise ArtifactError(f"nothing was shared.\n{report}")
@@ -98,7 +99,7 @@ def _fill_up(bundles: list[Bundle], root: Path) -> None:
     """Give a study empty folders for what it does not have, since DVC records every output of a bundle."""
     for bundle in bundles:
         for output in bundle.outputs:
-            if output.kind in (*OUTPUTS, *KINDS):
+            if output.kind in (*STAGES, *KINDS):
                 (root / output.path).mkdir(parents=True, exist_ok=True)
 
 

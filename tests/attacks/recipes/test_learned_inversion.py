@@ -18,8 +18,9 @@ from gradsiege.attacks.learned.inverter import Examples, Training, plan, prepare
 from gradsiege.attacks.recipes.learned_inversion import REQUIRES, Parameters, learn
 from gradsiege.errors import GradSiegeError, StudyError, ThreatModelError
 from gradsiege.federated.simulation import simulator
-from gradsiege.pipeline.cells import OUTPUTS, cells
+from gradsiege.pipeline.cells import cells
 from gradsiege.pipeline.jobs import Job
+from gradsiege.pipeline.stage import STAGES
 from gradsiege.priors import auxiliary_images
 from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.protocol.threat_model import ThreatModel, require
@@ -220,7 +221,7 @@ def test_a_cell_that_is_left_anywhere_ends_with_the_same_bytes(
     prior = cell.at("prior", prior="auxiliary_images")
     assert verb("prior", prior.key, *where) == 0
     assert verb("attack", cell.key, *where) == 0
-    outputs = [cell.folder(learning, tmp_path) / name for name in OUTPUTS["attack"]]
+    outputs = [cell.folder(learning, tmp_path) / name for name in STAGES["attack"].outputs]
     straight = [path.read_bytes() for path in outputs]
     assert artifacts.read_manifest(outputs[0].parent)["notes"]["evaluations"] == 40
     # It leaves among the simulated clients, then among the training steps, then it ends.

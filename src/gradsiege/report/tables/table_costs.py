@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradsiege.pipeline.cells import FIELDS
+from gradsiege.pipeline.stage import STAGES
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.labels import label
 from gradsiege.report.wording import DASH, duration, fold_constant, number
@@ -55,7 +55,7 @@ def memory_by_attack(data: StudyData) -> list[tuple[tuple[str, ...], float]]:
     found = []
     for job in data.manifests:
         if job["stage"] == "attack" and not np.isnan(float(job.get("memory") or np.nan)):
-            ids = dict(zip(FIELDS["attack"], str(job["cell"]).split("/"), strict=True))
+            ids = dict(zip(STAGES["attack"].fields, str(job["cell"]).split("/"), strict=True))
             key = tuple(ids[name] for name in (*PLACE, "attack"))
             found.append((key, float(job["memory"])))
     return found

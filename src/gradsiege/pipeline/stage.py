@@ -1,0 +1,121 @@
+"""The stages of a study: all that is particular to each, in one table. What it does stands in `stages`, what it needs in its rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gradsiege.study import ROLES
+from gradsiege.study import STAGES as TRAINING_STAGES
+
+OBSERVED = ("dataset", "model", "defense", "training_stage", "protocol", "seed")
+FEDERATION = ("dataset", "model", "defense", "seed")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        fields: the ids that its cells run on; unused ones of a cell stay empty.
+        outputs: files of a finished cell, its manifest left out.
+        reads: by earlier stage, the files of its cells that this one reads; ids in braces are the reader's.
+        shares: what the cells of a shard have in common. A shard waits for all that its cells read, so none spans two
+            federations.
+        version: raised when the stage's own code changes its science; the methods have versions of their own.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    outputs: tuple[str, ...]
+    reads: Mapping[str, tuple[str, ...]]
+    shares: tuple[str, ...]
+    version: int
+
+
+_TABLE = (
+    Stage(
+        "fetch",
+        fields=("dataset",),
+        outputs=(*(f"{role}.safetensors" for role in ROLES), "card.json"),
+        reads={},
+        shares=("dataset",),
+        version=1,
+    ),
+    Stage(
+        "prior",
+        fields=("dataset", "prior", "seed"),
+        outputs=("prior.safetensors", "card.json"),
+        reads={"fetch": ("aux.safetensors",)},
+        shares=("dataset", "prior"),
+        version=1,
+    ),
+    Stage(
+        "shadow",
+        fields=("dataset", "seed"),
+        outputs=("shadow.safetensors", "card.json"),
+        reads={"fetch": ("public.safetensors",)},
+        shares=("dataset",),
+        version=1,
+    ),
+    Stage(
+        "federate",
+        fields=("dataset", "model", "defense", "seed"),
+        outputs=(*(f"{stage}.safetensors" for stage in TRAINING_STAGES), "utility.parquet"),
+        reads={
+            "fetch": ("train.safetensors", "test.safetensors"),
+            "shadow": ("shadow.safetensors",),
+        },
+        shares=("dataset", "model"),
+        version=3,
+    ),
+    Stage(
+        "observe",
+        fields=OBSERVED,
+        outputs=("observation.safetensors", "truth.safetensors", "explanation.safetensors"),
+        reads={
+            "fetch": ("victims.safetensors",),
+            "shadow": ("shadow.safetensors",),
+            "federate": ("{training_stage}.safetensors",),
+        },
+        shares=FEDERATION,
+        version=2,
+    ),
+    Stage(
+        "attack",
+        fields=(*OBSERVED, "threat_model", "attack"),
+        outputs=("reconstructions.safetensors", "trace.parquet"),
+        reads={"prior": ("prior.safetensors",), "observe": ("observation.safetensors",)},
+        shares=FEDERATION,
+        version=1,
+    ),
+    Stage(
+        "score",
+        fields=OBSERVED,
+        outputs=("scores.parquet", "pictures.safetensors"),
+        reads={
+            "fetch": ("aux.safetensors", "test.safetensors"),
+            "observe": ("truth.safetensors",),
+            "attack": ("reconstructions.safetensors",),
+        },
+        shares=FEDERATION,
+        version=3,
+    ),
+)
+STAGES = {stage.name: stage for stage in _TABLE}
+# What figures, tables and the report read of a stage where that is not all of it.
+PUBLISHED: dict[str, tuple[str, ...]] = {
+    "fetch": ("card.json",),
+    "federate": ("utility.parquet",),
+    "observe": ("explanation.safetensors",),
+}
+
+
+def names_read(reader: str, stage: str) -> tuple[str, ...]:
+    """Return the files of a stage's cells that a later stage reads, or that ``publish`` reads; no attack is given a truth.
+
+    >>> names_read("attack", "observe")
+    ('observation.safetensors',)
+    """
+    reads = PUBLISHED if reader == "publish" else STAGES[reader].reads
+    return reads.get(stage, STAGES[stage].outputs)
