@@ -12,7 +12,7 @@ import torch
 from gradsiege.attacks.counters import ats
 from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.recipes import build
-from gradsiege.defenses.ats import Ats, Parameters
+from gradsiege.defenses.ats import Ats
 from gradsiege.errors import ThreatModelError
 
 Scenes = Callable[..., Any]
@@ -23,7 +23,7 @@ def test_every_augmentation_that_a_client_draws_is_among_the_hypotheses(defended
     image = defended("none").truth[0]
     known = [ats.augment(image, one) for one in ats.hypotheses(RELEASED)]
     assert len(known) == 16
-    defense = Ats(Parameters())
+    defense = Ats()
     generator = torch.Generator().manual_seed(0)
     for _ in range(30):
         drawn = defense._augment(image[0], generator)
