@@ -116,13 +116,13 @@ def test_a_cell_that_kills_its_process_comes_last_and_in_the_end_not_at_all(
 ) -> None:
     """The kernel kills whoever takes too much memory; the neighbours must get their turn."""
     code = (
-        "import os, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); import test_runner as t;"
+        "import os, sys; from pathlib import Path; here = Path(sys.argv[1]); sys.path[:0] = [str(here), str(here.parent)]; import test_runner as t;"
         "from gradsiege.pipeline import runner; from gradsiege.study import parse; import conftest;"
         "study = parse(conftest.TINY); pair = [t.parse_key('federate', key, study) for key in t.KEYS];"
         "work = t.Recorder('none', lambda job: os.kill(os.getpid(), 9));"
         "runner.staged(pair, study, Path(sys.argv[2]), None, work)"
     )
-    command = [sys.executable, "-c", code, str(Path(__file__).parents[1]), str(tmp_path)]
+    command = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path)]
     codes = [subprocess.run(command, capture_output=True).returncode for _ in range(2)]
     assert codes == [-signal.SIGKILL] * 2
     assert complete(pair[1], tiny, tmp_path), "its neighbour went first at the second start"

@@ -195,9 +195,9 @@ def test_attacks_refuse_to_run_without_a_fitting_generator(
     name: str, natural: tuple[Knowledge, Tensor]
 ) -> None:
     knowledge, _ = natural
-    for wrong in (None, TrainedPrior("autoencoder", {}, {})):
+    for wrong in ((), (TrainedPrior("autoencoder", {}, {}),)):
         with pytest.raises(ThreatModelError, match="staged_gan"):
-            recipes.build(name, {}, "faithful", 1, replace(knowledge, priors=(wrong,)))
+            recipes.build(name, {}, "faithful", 1, replace(knowledge, priors=wrong))
     spec = replace(knowledge.observation.model, size=32)
     larger = replace(knowledge, observation=replace(knowledge.observation, model=spec))
     with pytest.raises(ThreatModelError, match="shape"):

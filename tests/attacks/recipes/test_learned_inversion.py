@@ -178,7 +178,7 @@ def test_what_is_missing_is_named(defended: Scenes) -> None:
     simulate = simulator(scene.seen, 0, 1)
     with pytest.raises(ThreatModelError, match="needs the prior 'auxiliary_images'"):
         learn(SMALL, 1, scene.knowledge, simulate, ("s",))
-    several = replace(scene.seen, images=2)
+    several = replace(scene.seen, images_per_client=2)
     with pytest.raises(StudyError, match="one image, not of 2"):
         learn(SMALL, 1, Knowledge(several, scene.knowledge.threat), simulate, ("s",))
     for threat in (ThreatModel("blind"), ThreatModel("poor", disclosure=True, auxiliary=False)):
