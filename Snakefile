@@ -37,17 +37,7 @@ rule all:
         REPORT,
         FIGURES,
         TABLES,
-        # A cell that nothing asks for is made all the same.
-        [manifest_of(cell) for of_stage in CELLS.values() for cell in of_stage],
-
-
-# A file that is never there when Snakemake starts: what waits for it is made again.
-rule again:
-    output:
-        touch(AGAIN),
-    localrule: True
-    message:
-        "Some cells are damaged, of other settings or of other inputs; they are made again"
+        lost,
 
 
 # What `gradsiege mend` lets Snakemake take as up to date, whatever the times of its files.

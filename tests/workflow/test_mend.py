@@ -10,6 +10,8 @@ import pytest
 import yaml
 from workspaces import NOTHING, Workspace
 
+from gradsiege.cells import STAGE_VERSIONS
+
 pytestmark = pytest.mark.pipeline
 
 STUDY = ("--study", "config/few.yaml")
@@ -96,7 +98,7 @@ def test_copied_results_are_adopted(few, tmp_path):
     # Other settings are noticed, although Snakemake has no memory of the old ones.
     workspace.rewrite("config/few.yaml", "iterations: 3", "iterations: 4")
     planned = workspace.planned(study="config/few.yaml")
-    assert {"attack", "attack_cell", "score", "score_cell", "again"} <= planned.keys()
+    assert {"attack", "attack_cell", "score", "score_cell"} <= planned.keys()
     assert "observe" not in planned
 
 
@@ -144,7 +146,8 @@ def test_a_failed_rerun_leaves_the_finished_cell(stage, sort, workspace):
     """A new version of a stage breaks: the old cells stay, and are not taken for new ones."""
     before = contents(workspace)
     cells = (workspace.folder / "src/gradsiege/cells.py").read_text()
-    workspace.rewrite("src/gradsiege/cells.py", f'    "{stage}": ', f'    "{stage}": 7')
+    version = f'    "{stage}": {STAGE_VERSIONS[stage]},'
+    workspace.rewrite("src/gradsiege/cells.py", version, f'    "{stage}": 100,')
     source = workspace.folder / "src/gradsiege" / WORK[stage]
     text = source.read_text()
     head = re.search(rf'^def {stage}\(.*?\n    """.*?"""\n', text, re.DOTALL | re.MULTILINE)
@@ -154,7 +157,7 @@ def test_a_failed_rerun_leaves_the_finished_cell(stage, sort, workspace):
     assert "The cell failed; its log says why." in said
     assert contents(workspace) == before
     planned = workspace.planned(study="config/few.yaml")
-    assert planned["again"] == planned[f"{stage}_cell"] == 1
+    assert planned[stage] == planned[f"{stage}_cell"] == 1
     # With the old version back, they are finished.
     source.write_text(text)
     (workspace.folder / "src/gradsiege/cells.py").write_text(cells)

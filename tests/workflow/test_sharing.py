@@ -65,7 +65,7 @@ def test_everything_comes_back(shared, tmp_path):
     clone.rewrite(
         "config/tiny.yaml", "{name: gi_pip, iterations: 5", "{name: gi_pip, iterations: 6"
     )
-    again = {"again": 1, "attack": 1, "attack_cell": 1, "score": 1, "score_cell": 1}
+    again = {"attack": 1, "attack_cell": 1, "score": 1, "score_cell": 1}
     assert clone.planned() == {**again, "figure": 1, "table": 1, "report": 1}
 
 

@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import sys
-import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -147,13 +146,6 @@ def shard_of(stage, wildcards):
 # Snakemake does not delete them before the job, and has them back if the job fails.
 SHARD = f"scratch/shards/{STUDY.study}"
 STAGED = f"scratch/staged/{STUDY.study}"
-
-
-# Whether a cell has to be made again is said by its manifest. Snakemake does not read it, and a failed update is on its record as done:
-# cells that are there and not as they should be wait for this file, which is never there when Snakemake starts.
-AGAIN = "{}/again/{}".format(
-    SHARD, os.environ.setdefault("GRADSIEGE_AGAIN", f"{time.time_ns():x}")
-)
 
 
 # A cluster warns with SIGTERM, and sends it to every process of a job. Only gradsiege may end by
@@ -347,6 +339,15 @@ def is_finished(cell):
     return is_sound(cell) and all(map(is_finished, upstream(cell)))
 
 
+def lost(wildcards):
+    """Manifests of unsound cells that have been read already: Snakemake does not ask for them by itself."""
+    every = [cell for of_stage in CELLS.values() for cell in of_stage]
+    read = {other for cell in every if is_sound(cell) for other in upstream(cell)}
+    if os.path.exists(REPORT):
+        read.update(SHOWN)
+    return [manifest_of(cell) for cell in every if cell in read and not is_sound(cell)]
+
+
 def made_by(stage):
     """The shard that computes a cell; none if the cell is finished, so that its neighbours' work does not concern it."""
 
@@ -354,9 +355,10 @@ def made_by(stage):
         cell = cell_of(stage, wildcards)
         if is_finished(cell):
             return []
-        found = f"{SHARD}/{stage}/{cut(stage, shard_minutes())[cell].name}"
-        unsound = not is_sound(cell) and os.path.exists(manifest_of(cell))
-        return [found, AGAIN] if unsound else [found]
+        if not is_sound(cell) and os.path.exists(manifest_of(cell)):
+            # Snakemake does not read manifests, and has a failed update on its record as done.
+            workflow.dag.forcefiles.add(manifest_of(cell))
+        return [f"{SHARD}/{stage}/{cut(stage, shard_minutes())[cell].name}"]
 
     return made
 
