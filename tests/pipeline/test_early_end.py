@@ -134,7 +134,7 @@ def test_a_budget_of_no_time_saves_and_leaves(
 
 KILLABLE = """
 import sys, time
-import gradsiege.pipeline.loop_progress as stage
+import gradsiege.attacks.progress as stage
 from gradsiege.cli import main
 
 pause = stage.LoopCheckpointer.pause

@@ -171,7 +171,7 @@ class Place:
 
 def save_often() -> None:
     """Let every job save its progress whenever it may."""
-    import gradsiege.pipeline.loop_progress as attack
+    import gradsiege.attacks.progress as attack
     from gradsiege.priors import resumable
 
     attack.SECONDS_BETWEEN_SAVES = resumable.SECONDS_BETWEEN_SAVES = 0.0

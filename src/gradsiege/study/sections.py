@@ -183,6 +183,12 @@ class Attack(Method):
         return self.counter is None or self.counter.partition(".")[0] == defense.name
 
     @property
+    def budget(self) -> dict[str, Any]:
+        """The fields that every attack has (`gradsiege.attacks.base.Attack`), as this one sets them."""
+        names = ("iterations", "restarts", "label_rule", "update_model", "evaluated_at", "patience")
+        return {name: getattr(self, name) for name in (*names, "rounds", "counter")}
+
+    @property
     def priors(self) -> list[str]:
         """Ids of all priors that the attack reads."""
         return [self.prior] if isinstance(self.prior, str) else list(self.prior or ())

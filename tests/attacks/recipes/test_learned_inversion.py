@@ -15,7 +15,7 @@ from gradsiege import artifacts
 from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
 from gradsiege.attacks.learned.hashing import Hashing
 from gradsiege.attacks.learned.inverter import Examples, Training, plan, prepared, relevance
-from gradsiege.attacks.recipes.learned_inversion import REQUIRES, Parameters, learn
+from gradsiege.attacks.recipes.learned_inversion import REQUIRES, LearnedInversion
 from gradsiege.errors import GradSiegeError, StudyError, ThreatModelError
 from gradsiege.federated.simulation import simulator
 from gradsiege.pipeline.cells import cells
@@ -27,7 +27,9 @@ from gradsiege.protocol.threat_model import ThreatModel, require
 from gradsiege.study import Study, parse
 
 Scenes = Callable[..., Any]
-SMALL = Parameters(updates=200, bins=400, width=32, dropout=0.0, learning_rate=1e-2, batch_size=32)
+SMALL = LearnedInversion(
+    updates=200, bins=400, width=32, dropout=0.0, learning_rate=1e-2, batch_size=32
+)
 
 
 def family(count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -48,7 +50,8 @@ def inverted(scene: Any, aux: tuple[Tensor, Tensor], iterations: int = 150) -> R
     """Attack the members of the family that no auxiliary image is."""
     threat = ThreatModel("informed", disclosure=True)
     knowledge = Knowledge(scene.seen, threat, (prior_of(*aux),))
-    return learn(SMALL, iterations, knowledge, simulator(scene.seen, 0, 1), ("cell", "attack"))
+    attack = replace(SMALL, iterations=iterations)
+    return attack.learn(knowledge, simulator(scene.seen, 0, 1), ("cell", "attack"))
 
 
 def of_family(scene: Any, aux: tuple[Tensor, Tensor], seed: int = 5) -> tuple[Any, Tensor]:
@@ -86,8 +89,8 @@ def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(defended: Scenes) -
     scene = defended("gaussian", {"sigma": 0.1}, shape={"width": 4})
     knowledge = Knowledge(scene.seen, ThreatModel("i", disclosure=True), (prior_of(*aux),))
     simulate = simulator(scene.seen, 0, 1)
-    few = replace(SMALL, updates=20)
-    one, same, other = (learn(few, 5, knowledge, simulate, seed) for seed in ("a", "a", "b"))
+    few = replace(SMALL, updates=20, iterations=5)
+    one, same, other = (few.learn(knowledge, simulate, (seed,)) for seed in ("a", "a", "b"))
     assert torch.equal(one.images, same.images)
     assert not torch.equal(one.images, other.images)
     assert [step for step, _ in one.trace] == list(range(5))
@@ -177,10 +180,10 @@ def test_what_is_missing_is_named(defended: Scenes) -> None:
     scene = defended("none", shape={"width": 4})
     simulate = simulator(scene.seen, 0, 1)
     with pytest.raises(ThreatModelError, match="needs the prior 'auxiliary_images'"):
-        learn(SMALL, 1, scene.knowledge, simulate, ("s",))
+        SMALL.learn(scene.knowledge, simulate, ("s",))
     several = replace(scene.seen, images_per_client=2)
     with pytest.raises(StudyError, match="one image, not of 2"):
-        learn(SMALL, 1, Knowledge(several, scene.knowledge.threat), simulate, ("s",))
+        SMALL.learn(Knowledge(several, scene.knowledge.threat), simulate, ("s",))
     for threat in (ThreatModel("blind"), ThreatModel("poor", disclosure=True, auxiliary=False)):
         with pytest.raises(ThreatModelError, match=r"needs .*, which the threat model"):
             require(threat, REQUIRES, "learned_inversion")

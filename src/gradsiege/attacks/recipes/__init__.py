@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from types import ModuleType
+from gradsiege import catalogue
 
+if TYPE_CHECKING:
+    from gradsiege.attacks.base import Attack
     from gradsiege.attacks.knowledge import Knowledge
     from gradsiege.attacks.recipe import Recipe
 
 
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"gradsiege.attacks.recipes.{name}")
+def attack(name: str, parameters: dict[str, Any], arm: str = "faithful", **budget: Any) -> Attack:
+    """Return the attack of a study file's entry, parameters already resolved.
 
-
-def learner(name: str) -> ModuleType | None:
-    """Return the module of an attack that learns from simulated clients, `Parameters` and `learn`; None for a recipe."""
-    own = _module(name)
-    return own if hasattr(own, "learn") else None
+    Args:
+        name, parameters, arm: as in the study file.
+        budget: fields that all attacks share, such as `iterations`.
+    """
+    entry = catalogue.entries("attacks")[name]
+    more = {"arm": arm} if len(entry.arms) > 1 else {}
+    made: Attack = catalogue.implementation(entry)(**parameters, **more, **budget)
+    return made
 
 
 def build(
     name: str, parameters: dict[str, Any], arm: str, iterations: int, knowledge: Knowledge
 ) -> Recipe:
     """Return the recipe of a study file's entry, parameters already resolved."""
-    own = _module(name)
-    recipe: Recipe = own.build(own.Parameters(**parameters), arm, iterations, knowledge)
-    return recipe
+    return attack(name, parameters, arm, iterations=iterations).recipe(knowledge)

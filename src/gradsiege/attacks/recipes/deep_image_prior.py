@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gradsiege.attacks.base import Attack
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.objectives.distances import cosine
 from gradsiege.attacks.objectives.regularizers import total_variation
@@ -11,7 +12,7 @@ from gradsiege.attacks.optimizers.gradient import Adam
 from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.attacks.spaces.generator import UntrainedNetwork
 from gradsiege.attacks.spaces.untrained_network import OverParameterisedNetwork, published_width
-from gradsiege.ranges import Checked, Rate, Weight, Width
+from gradsiege.ranges import Rate, Weight, Width
 
 VERSION = 1
 SIDE_MULTIPLE = 2
@@ -19,11 +20,14 @@ REQUIRES = ("protocol",)
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class DeepImagePrior(Attack):
     """CI-Net's constants: z in R^128, signed Adam at a constant 1e-3, no TV; 2,000 iterations at 32 px.
 
     `width` None takes the published rule: 32, doubled until the weights outnumber 4 * images * side^2.
     """
+
+    name = "deep_image_prior"
+    requires = REQUIRES
 
     latent: Width = 128
     width: Width | None = None
@@ -31,28 +35,27 @@ class Parameters(Checked):
     signed: bool = True
     total_variation: Weight = 0.0
 
+    def recipe(self, knowledge: Knowledge) -> Recipe:
+        """Return: minimise 1 - cos(grad(G_theta(z)), g) + alpha TV over theta from a random one; z is fixed.
 
-def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:
-    """Return: minimise 1 - cos(grad(G_theta(z)), g) + alpha TV over theta from a random one; z is fixed.
-
-    The release replaces every ReLU of the attacked model by a sigmoid and shows the iterate of the best SSIM. Here the
-    model is the client's own, whatever its activations, and the iterate is chosen by matching loss.
-    """
-    shape, mean, deviation = knowledge.pixel_arguments()
-    images, channels, size, _ = shape
-    latent = parameters.latent
-    width = parameters.width or published_width(latent, images, channels, size)
-    network = OverParameterisedNetwork(latent, width, channels, size).requires_grad_(False)
-    weight = parameters.total_variation
-    phase = Phase(
-        space=UntrainedNetwork(network, images, mean, deviation, latent=latent),
-        distance=cosine,
-        regularizers=((weight, total_variation),) if weight else (),
-        optimizer=Adam(
-            parameters.learning_rate,
-            sign="hard" if parameters.signed else "none",
-            schedule="constant",
-        ),
-        iterations=iterations,
-    )
-    return Recipe((phase,))
+        The release replaces every ReLU of the attacked model by a sigmoid and shows the iterate of the best SSIM. Here the
+        model is the client's own, whatever its activations, and the iterate is chosen by matching loss.
+        """
+        shape, mean, deviation = knowledge.pixel_arguments()
+        images, channels, size, _ = shape
+        latent = self.latent
+        width = self.width or published_width(latent, images, channels, size)
+        network = OverParameterisedNetwork(latent, width, channels, size).requires_grad_(False)
+        weight = self.total_variation
+        phase = Phase(
+            space=UntrainedNetwork(network, images, mean, deviation, latent=latent),
+            distance=cosine,
+            regularizers=((weight, total_variation),) if weight else (),
+            optimizer=Adam(
+                self.learning_rate,
+                sign="hard" if self.signed else "none",
+                schedule="constant",
+            ),
+            iterations=self.iterations,
+        )
+        return Recipe((phase,))

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gradsiege.attacks.base import Attack
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.objectives.distances import squared_l2
 from gradsiege.attacks.optimizers.gradient import LBFGS
 from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.attacks.spaces.pixels import PixelsAndLabels
-from gradsiege.ranges import Checked, Count, Rate
+from gradsiege.ranges import Count, Rate
 
 VERSION = 1
 REQUIRES = ("protocol",)
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class Dlg(Attack):
     """The authors run 300 calls of 20 inner iterations with step 1: 6,000 iterations as counted here."""
+
+    name = "dlg"
+    requires = REQUIRES
 
     learning_rate: Rate = 1.0
     history: Count = 100
 
+    def recipe(self, knowledge: Knowledge) -> Recipe:
+        """Return: minimise sum |grad(x, softmax(l)) - g|^2 over x and l, without a box (equation 4).
 
-def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:
-    """Return: minimise sum |grad(x, softmax(l)) - g|^2 over x and l, without a box (equation 4).
-
-    It needs a twice differentiable network: on ReLU networks it fails, as its users report.
-    """
-    classes = knowledge.observation.model.classes
-    space = PixelsAndLabels(*knowledge.pixel_arguments(), boxed=False, classes=classes)
-    optimizer = LBFGS(parameters.learning_rate, parameters.history)
-    return Recipe((Phase(space, squared_l2, (), optimizer, iterations),))
+        It needs a twice differentiable network: on ReLU networks it fails, as its users report.
+        """
+        classes = knowledge.observation.model.classes
+        space = PixelsAndLabels(*knowledge.pixel_arguments(), boxed=False, classes=classes)
+        optimizer = LBFGS(self.learning_rate, self.history)
+        return Recipe((Phase(space, squared_l2, (), optimizer, self.iterations),))

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
+from gradsiege.attacks.base import Attack
 from gradsiege.attacks.generators import staged_generator
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.objectives.distances import squared_l2
@@ -16,28 +17,11 @@ from gradsiege.attacks.optimizers.cmaes import CMAES
 from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.attacks.spaces.generator import LATENT, LatentCodes
 from gradsiege.protocol.local_update import Tensors
-from gradsiege.ranges import Checked, PositiveSize, Range, Weight
+from gradsiege.ranges import PositiveSize, Range, Weight
 
 VERSION = 1
 REQUIRES = ("protocol", "prior:staged_gan", "prior:biggan", "prior:stylegan2")
 USES = ("disclosure",)
-
-
-@dataclass(frozen=True)
-class Parameters(Checked):
-    """The released CMA-ES settings: 50 samples a step, 500 steps (`iterations` of the study file), unit deviation.
-
-    With `tanh` the latent is bounded and no divergence is added; without, 0.1 KL is. `transformation` is the defense
-    whose strength is estimated: ``disclosed`` takes the kind from the disclosure, if that is granted.
-    """
-
-    population: Annotated[int, Range(4, 1_000_000)] = 50
-    deviation: PositiveSize = 1.0
-    tanh: bool = True
-    divergence: Weight = 0.1
-    transformation: Literal["disclosed", "none", "clipping", "sparsification", "soteria"] = (
-        "disclosed"
-    )
 
 
 def mean_squared_l2(candidate: Tensors, observed: Tensors) -> Tensor:
@@ -58,23 +42,42 @@ def latent_divergence(candidate: Candidate) -> Tensor:
     return -0.5 * (1 + (variance + 1e-10).log() - mean.square() - variance).sum()
 
 
-def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:
-    """Return: minimise |T(grad(G(tanh z, y))) - g|^2 / tensors over z, gradient-free, from z in U(0, 1).
+@dataclass(frozen=True)
+class Ggl(Attack):
+    """The released CMA-ES settings: 50 samples a step, 500 steps (`iterations` of the study file), unit deviation.
 
-    T is the defense with its strength estimated from g. The least-matching candidate is returned, where the release
-    returns the mean of the last search distribution.
+    With `tanh` the latent is bounded and no divergence is added; without, 0.1 KL is. `transformation` is the defense
+    whose strength is estimated: ``disclosed`` takes the kind from the disclosure, if that is granted.
     """
-    network = staged_generator(knowledge, "ggl")
-    shape, mean, deviation = knowledge.pixel_arguments()
-    kind: str = parameters.transformation
-    if kind == "disclosed":
-        kind = str((knowledge.observation.disclosure or {}).get("defense", "none"))
-    bound: Literal["tanh", "none"] = "tanh" if parameters.tanh else "none"
-    phase = Phase(
-        space=LatentCodes(network, shape[0], mean, deviation, bound, begin="uniform"),
-        distance=after(mean_squared_l2, kind, knowledge),
-        regularizers=() if parameters.tanh else ((parameters.divergence, latent_divergence),),
-        optimizer=CMAES(parameters.population, parameters.deviation),
-        iterations=iterations,
+
+    name = "ggl"
+    requires = REQUIRES
+
+    population: Annotated[int, Range(4, 1_000_000)] = 50
+    deviation: PositiveSize = 1.0
+    tanh: bool = True
+    divergence: Weight = 0.1
+    transformation: Literal["disclosed", "none", "clipping", "sparsification", "soteria"] = (
+        "disclosed"
     )
-    return Recipe((phase,))
+
+    def recipe(self, knowledge: Knowledge) -> Recipe:
+        """Return: minimise |T(grad(G(tanh z, y))) - g|^2 / tensors over z, gradient-free, from z in U(0, 1).
+
+        T is the defense with its strength estimated from g. The least-matching candidate is returned, where the release
+        returns the mean of the last search distribution.
+        """
+        network = staged_generator(knowledge, "ggl")
+        shape, mean, deviation = knowledge.pixel_arguments()
+        kind: str = self.transformation
+        if kind == "disclosed":
+            kind = str((knowledge.observation.disclosure or {}).get("defense", "none"))
+        bound: Literal["tanh", "none"] = "tanh" if self.tanh else "none"
+        phase = Phase(
+            space=LatentCodes(network, shape[0], mean, deviation, bound, begin="uniform"),
+            distance=after(mean_squared_l2, kind, knowledge),
+            regularizers=() if self.tanh else ((self.divergence, latent_divergence),),
+            optimizer=CMAES(self.population, self.deviation),
+            iterations=self.iterations,
+        )
+        return Recipe((phase,))

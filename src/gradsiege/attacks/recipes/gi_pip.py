@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gradsiege.attacks.base import Arm, Attack
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.objectives.distances import cosine
 from gradsiege.attacks.objectives.regularizers import anomaly_score, total_variation
@@ -11,7 +12,7 @@ from gradsiege.attacks.optimizers.gradient import Adam
 from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.errors import ThreatModelError
 from gradsiege.priors import module
-from gradsiege.ranges import Checked, Rate, Weight
+from gradsiege.ranges import Rate, Weight
 
 VERSION = 1
 ARMS = ("faithful", "as_released")
@@ -23,18 +24,6 @@ KINDS = ("autoencoder", "denoising_autoencoder", "pca")
 PUBLISHED_WEIGHTS = {1: (1e-6, 1e-6), 4: (1e-5, 1e-4), 8: (5e-4, 5e-4)}
 
 
-@dataclass(frozen=True)
-class Parameters(Checked):
-    """Weights of TV and anomaly score; None takes the published ones of the nearest batch size below.
-
-    With the anomaly score at 0, total variation is the only prior.
-    """
-
-    total_variation: Weight | None = None
-    anomaly_score: Weight | None = None
-    learning_rate: Rate = 0.1
-
-
 def published_weights(images: int) -> tuple[float, float]:
     """Return the published (TV, anomaly score) weights for a batch size.
 
@@ -44,30 +33,45 @@ def published_weights(images: int) -> tuple[float, float]:
     return PUBLISHED_WEIGHTS[max(size for size in PUBLISHED_WEIGHTS if size <= images)]
 
 
-def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:
-    """Return: minimise 1 - cos + b_TV TV(x) + b_AS AS(x), unsigned Adam, step decay.
+@dataclass(frozen=True)
+class GiPip(Attack):
+    """Weights of TV and anomaly score; None takes the published ones of the nearest batch size below.
 
-    Faithful: the score of each image, m0 the mean error on held-out auxiliary images. As released: the score
-    of the batch mean, m0 = 0.001. The published prior is the autoencoder; the others are controls, whose
-    reconstruction error is scored alike.
+    With the anomaly score at 0, total variation is the only prior.
     """
-    prior = knowledge.trained(*KINDS)
-    if prior is None:
-        raise ThreatModelError(
-            f"gi_pip needs a prior of the kind {' or '.join(KINDS)}; name it in the study file"
+
+    name = "gi_pip"
+    requires = REQUIRES
+
+    total_variation: Weight | None = None
+    anomaly_score: Weight | None = None
+    learning_rate: Rate = 0.1
+    arm: Arm = "faithful"
+
+    def recipe(self, knowledge: Knowledge) -> Recipe:
+        """Return: minimise 1 - cos + b_TV TV(x) + b_AS AS(x), unsigned Adam, step decay.
+
+        Faithful: the score of each image, m0 the mean error on held-out auxiliary images. As released: the score
+        of the batch mean, m0 = 0.001. The published prior is the autoencoder; the others are controls, whose
+        reconstruction error is scored alike.
+        """
+        prior = knowledge.trained(*KINDS)
+        if prior is None:
+            raise ThreatModelError(
+                f"gi_pip needs a prior of the kind {' or '.join(KINDS)}; name it in the study file"
+            )
+        tv, score = published_weights(knowledge.observation.images_per_client)
+        tv = tv if self.total_variation is None else self.total_variation
+        score = score if self.anomaly_score is None else self.anomaly_score
+        faithful = self.arm == "faithful"
+        typical = float(str(prior.card["held_out_error_mean"])) if faithful else 0.001
+        network = module(prior.name).load(prior.weights).to(knowledge.device)
+        terms = ((tv, total_variation), (score, anomaly_score(network, typical, faithful)))
+        phase = Phase(
+            space=knowledge.pixels(),
+            distance=cosine,
+            regularizers=tuple(term for term in terms if term[0]),
+            optimizer=Adam(self.learning_rate),
+            iterations=self.iterations,
         )
-    tv, score = published_weights(knowledge.observation.images_per_client)
-    tv = tv if parameters.total_variation is None else parameters.total_variation
-    score = score if parameters.anomaly_score is None else parameters.anomaly_score
-    faithful = arm == "faithful"
-    typical = float(str(prior.card["held_out_error_mean"])) if faithful else 0.001
-    network = module(prior.name).load(prior.weights).to(knowledge.device)
-    terms = ((tv, total_variation), (score, anomaly_score(network, typical, faithful)))
-    phase = Phase(
-        space=knowledge.pixels(),
-        distance=cosine,
-        regularizers=tuple(term for term in terms if term[0]),
-        optimizer=Adam(parameters.learning_rate),
-        iterations=iterations,
-    )
-    return Recipe((phase,))
+        return Recipe((phase,))

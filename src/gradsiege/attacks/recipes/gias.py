@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gradsiege.attacks.base import Attack
 from gradsiege.attacks.generators import staged_generator
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.objectives.distances import cosine
@@ -11,7 +12,7 @@ from gradsiege.attacks.objectives.regularizers import total_variation
 from gradsiege.attacks.optimizers.gradient import Adam
 from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.attacks.spaces.generator import GeneratorWeights, LatentCodes
-from gradsiege.ranges import Checked, Rate, Share, Weight
+from gradsiege.ranges import Rate, Share, Weight
 
 VERSION = 1
 REQUIRES = ("protocol", "prior:staged_gan", "prior:biggan", "prior:stylegan2")
@@ -19,16 +20,6 @@ REQUIRES = ("protocol", "prior:staged_gan", "prior:biggan", "prior:stylegan2")
 # (latent, weight) iterations by image side, from the scripts in the authors' repository: 500 + 5,000 at 32 px,
 # 1,000 + 8,000 at 128 px. The row for 64 px holds placeholders there, so 64 px goes by 32.
 PUBLISHED_ITERATIONS = {32: (500, 5000), 128: (1000, 8000)}
-
-
-@dataclass(frozen=True)
-class Parameters(Checked):
-    """The scripts' constants for 32 px; published with 3 restarts. `latent_share` None takes the published split."""
-
-    latent_learning_rate: Rate = 3e-2
-    weight_learning_rate: Rate = 1e-3
-    total_variation: Weight = 1e-6
-    latent_share: Share | None = None
 
 
 def split_iterations(iterations: int, size: int, share: float | None = None) -> tuple[int, int]:
@@ -45,34 +36,46 @@ def split_iterations(iterations: int, size: int, share: float | None = None) -> 
     return first, max(1, iterations - first)
 
 
-def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:
-    """Return: minimise 1 - cos + alpha TV over z; then, with z fixed, over the weights of every image's own G.
+@dataclass(frozen=True)
+class Gias(Attack):
+    """The scripts' constants for 32 px; published with 3 restarts. `latent_share` None takes the published split."""
 
-    Unsigned Adam with step decay in both phases. The paper's cost can be restricted to the largest entries
-    of the update; at its default it is the plain cosine.
-    """
-    network = staged_generator(knowledge, "gias")
-    seen = knowledge.observation
-    shape, mean, deviation = knowledge.pixel_arguments()
-    latent, weight = split_iterations(
-        iterations, max(seen.image_shape[1:]), parameters.latent_share
-    )
-    variation = ((parameters.total_variation, total_variation),)
-    return Recipe(
-        (
-            Phase(
-                space=LatentCodes(network, shape[0], mean, deviation),
-                distance=cosine,
-                regularizers=variation,
-                optimizer=Adam(parameters.latent_learning_rate),
-                iterations=latent,
-            ),
-            Phase(
-                space=GeneratorWeights(network, shape[0], mean, deviation),
-                distance=cosine,
-                regularizers=variation,
-                optimizer=Adam(parameters.weight_learning_rate),
-                iterations=weight,
-            ),
+    name = "gias"
+    requires = REQUIRES
+
+    latent_learning_rate: Rate = 3e-2
+    weight_learning_rate: Rate = 1e-3
+    total_variation: Weight = 1e-6
+    latent_share: Share | None = None
+
+    def recipe(self, knowledge: Knowledge) -> Recipe:
+        """Return: minimise 1 - cos + alpha TV over z; then, with z fixed, over the weights of every image's own G.
+
+        Unsigned Adam with step decay in both phases. The paper's cost can be restricted to the largest entries
+        of the update; at its default it is the plain cosine.
+        """
+        network = staged_generator(knowledge, "gias")
+        seen = knowledge.observation
+        shape, mean, deviation = knowledge.pixel_arguments()
+        latent, weight = split_iterations(
+            self.iterations, max(seen.image_shape[1:]), self.latent_share
         )
-    )
+        variation = ((self.total_variation, total_variation),)
+        return Recipe(
+            (
+                Phase(
+                    space=LatentCodes(network, shape[0], mean, deviation),
+                    distance=cosine,
+                    regularizers=variation,
+                    optimizer=Adam(self.latent_learning_rate),
+                    iterations=latent,
+                ),
+                Phase(
+                    space=GeneratorWeights(network, shape[0], mean, deviation),
+                    distance=cosine,
+                    regularizers=variation,
+                    optimizer=Adam(self.weight_learning_rate),
+                    iterations=weight,
+                ),
+            )
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from gradsiege.attacks.base import Arm, Attack
 from gradsiege.attacks.generators import staged_generator
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.label_mapping import conditioned, remapping
@@ -19,7 +20,7 @@ from gradsiege.attacks.spaces.generator import LatentCodes
 from gradsiege.attacks.spaces.space import Space
 from gradsiege.errors import StudyError
 from gradsiege.priors.staged_gan.generator import Staged
-from gradsiege.ranges import Checked, CountOrZero, PositiveSize, Rate, Weight
+from gradsiege.ranges import CountOrZero, PositiveSize, Rate, Weight
 
 VERSION = 1
 ARMS = ("faithful", "as_released")
@@ -30,8 +31,22 @@ USES = ("disclosure",)
 COARSE = 0.1
 
 
+def split_iterations(iterations: int, stages: int, coarse: bool = False) -> list[tuple[int, ...]]:
+    """Return the iterations of every stage of each pass: equal parts, the rest to the first; each at least 1.
+
+    With a coarse pass before the fine one, a coarse stage gets a tenth of a fine one.
+
+    >>> split_iterations(402, 4), split_iterations(4400, 4, coarse=True)
+    ([(101, 101, 100, 100)], [(100, 100, 100, 100), (1000, 1000, 1000, 1000)])
+    """
+    first = max(1, round(iterations * COARSE / (1 + COARSE) / stages)) if coarse else 0
+    each, rest = divmod(iterations - first * stages, stages)
+    fine = tuple(max(1, each + (place < rest)) for place in range(stages))
+    return [(first,) * stages, fine] if coarse else [fine]
+
+
 @dataclass(frozen=True)
-class Parameters(Checked):
+class Gifd(Attack):
     """The released constants; published with 4 restarts and 1,000 iterations a stage. `stages` is K, None for all.
 
     The paper's ablations are settings: GIFD-z is stages 0; GIFD-f is no ball and select last; GIFD-e is no ball. A
@@ -42,6 +57,9 @@ class Parameters(Checked):
     the arm's unless set. `label_mapping` is the journal's and its controls (arXiv 2604.00955); `class_table`
     gives the oracle the generator's class of every private one.
     """
+
+    name = "gifd"
+    requires = REQUIRES
 
     stages: CountOrZero | None = None
     ball: bool = True
@@ -59,93 +77,79 @@ class Parameters(Checked):
     class_table: tuple[CountOrZero, ...] = ()
     sphere: bool | None = None
     last_restart: bool | None = None
+    arm: Arm = "faithful"
+
+    def recipe(self, knowledge: Knowledge) -> Recipe:
+        """Return: minimise 1 - cos(T(grad x), g) + a TV(x) + b |x|_2 / side^2 over z, then over h_1, ..., h_K in turn.
+
+        T is what the defense did, if its kind is disclosed or named. Faithful: latents stay on the sphere, the images are those
+        of the least loss; a stage of StyleGAN2 goes on with the image that the stages before it made. As released: no sphere;
+        that image is forgotten wherever a stage begins; the images of the last restart under the loss of the least one; and what
+        a threat model grants is used as the release uses its own knowledge of it: granted labels order the
+        inferred ones, a disclosure gives T its true strength in the place of an estimated one.
+        """
+        network = staged_generator(knowledge, "gifd")
+        spaces = search_spaces(self, knowledge, network)
+        distance = matching(self, knowledge)
+        mapping, classes = self.label_mapping, network.classes
+        *coarse, fine = split_iterations(self.iterations, len(spaces), mapping == "mapped")
+        drawn = conditioned(spaces, mapping, self.class_table, classes, knowledge)
+        basis = _stage(self, network, spaces[0], distance)
+
+        stages = [
+            replace(basis, space=space, iterations=part)
+            for space, part in zip(drawn, fine, strict=True)
+        ]
+        if coarse:
+            stages[0] = replace(stages[0], again=remapping(classes, knowledge))
+            first = zip(spaces, *coarse, strict=True)
+            stages = [
+                replace(basis, space=space, iterations=part) for space, part in first
+            ] + stages
+        released = self.arm == "as_released"
+        last = released if self.last_restart is None else self.last_restart
+        return Recipe(
+            tuple(stages), self.select, "last" if last else "least", ordered_labels=released
+        )
 
 
-def split_iterations(iterations: int, stages: int, coarse: bool = False) -> list[tuple[int, ...]]:
-    """Return the iterations of every stage of each pass: equal parts, the rest to the first; each at least 1.
-
-    With a coarse pass before the fine one, a coarse stage gets a tenth of a fine one.
-
-    >>> split_iterations(402, 4), split_iterations(4400, 4, coarse=True)
-    ([(101, 101, 100, 100)], [(100, 100, 100, 100), (1000, 1000, 1000, 1000)])
-    """
-    first = max(1, round(iterations * COARSE / (1 + COARSE) / stages)) if coarse else 0
-    each, rest = divmod(iterations - first * stages, stages)
-    fine = tuple(max(1, each + (place < rest)) for place in range(stages))
-    return [(first,) * stages, fine] if coarse else [fine]
-
-
-def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:
-    """Return: minimise 1 - cos(T(grad x), g) + a TV(x) + b |x|_2 / side^2 over z, then over h_1, ..., h_K in turn.
-
-    T is what the defense did, if its kind is disclosed or named. Faithful: latents stay on the sphere, the images are those
-    of the least loss; a stage of StyleGAN2 goes on with the image that the stages before it made. As released: no sphere;
-    that image is forgotten wherever a stage begins; the images of the last restart under the loss of the least one; and what
-    a threat model grants is used as the release uses its own knowledge of it: granted labels order the
-    inferred ones, a disclosure gives T its true strength in the place of an estimated one.
-    """
-    network = staged_generator(knowledge, "gifd")
-    spaces = search_spaces(parameters, arm, knowledge, network)
-    distance = matching(parameters, arm, knowledge)
-    mapping, classes = parameters.label_mapping, network.classes
-    *coarse, fine = split_iterations(iterations, len(spaces), mapping == "mapped")
-    drawn = conditioned(spaces, mapping, parameters.class_table, classes, knowledge)
-    basis = _stage(parameters, network, spaces[0], distance)
-
-    stages = [
-        replace(basis, space=space, iterations=part)
-        for space, part in zip(drawn, fine, strict=True)
-    ]
-    if coarse:
-        stages[0] = replace(stages[0], again=remapping(classes, knowledge))
-        first = zip(spaces, *coarse, strict=True)
-        stages = [replace(basis, space=space, iterations=part) for space, part in first] + stages
-    released = arm == "as_released"
-    last = released if parameters.last_restart is None else parameters.last_restart
-    return Recipe(
-        tuple(stages), parameters.select, "last" if last else "least", ordered_labels=released
-    )
-
-
-def search_spaces(
-    parameters: Parameters, arm: str, knowledge: Knowledge, network: Staged
-) -> list[Space]:
+def search_spaces(attack: Gifd, knowledge: Knowledge, network: Staged) -> list[Space]:
     """Return the latent space, then the K feature spaces with their balls."""
     shape, mean, deviation = knowledge.pixel_arguments()
     shapes = feature_shapes(network)
-    depth = len(shapes) if parameters.stages is None else parameters.stages
+    depth = len(shapes) if attack.stages is None else attack.stages
     if not 0 <= depth <= len(shapes):
         raise StudyError(f"gifd: stages is 0 to {len(shapes)} with this generator, not {depth}")
-    sphere = arm == "faithful" if parameters.sphere is None else parameters.sphere
+    sphere = attack.arm == "faithful" if attack.sphere is None else attack.sphere
     bound: Literal["sphere", "none"] = "sphere" if sphere and network.spherical else "none"
     spaces: list[Space] = [LatentCodes(network, shape[0], mean, deviation, bound)]
-    drop = arm == "as_released"
+    drop = attack.arm == "as_released"
     for place, feature in enumerate(shapes[:depth], start=1):
-        own = network.radii[place - 1] if network.radii else ball_radius(feature, parameters.radii)
-        ball = parameters.radius_scale * own if parameters.ball else None
+        own = network.radii[place - 1] if network.radii else ball_radius(feature, attack.radii)
+        ball = attack.radius_scale * own if attack.ball else None
         spaces.append(Features(network, shape[0], mean, deviation, place, ball, drop=drop))
     return spaces
 
 
-def matching(parameters: Parameters, arm: str, knowledge: Knowledge) -> Distance:
+def matching(attack: Gifd, knowledge: Knowledge) -> Distance:
     """Return the cosine distance after T, whose strength is estimated or, as released, the disclosed one."""
     disclosure = knowledge.observation.disclosure
-    kind: str = parameters.transformation
+    kind: str = attack.transformation
     if kind == "disclosed":
         kind = str((disclosure or {}).get("defense", "none"))
-    return after(cosine, kind, knowledge, disclosure if arm == "as_released" else None)
+    return after(cosine, kind, knowledge, disclosure if attack.arm == "as_released" else None)
 
 
-def _stage(parameters: Parameters, network: Staged, space: Space, distance: Distance) -> Phase:
+def _stage(attack: Gifd, network: Staged, space: Space, distance: Distance) -> Phase:
     """Return what all stages share; each has its own space and iterations."""
     return Phase(
         space=space,
         distance=distance,
         regularizers=(
-            (parameters.total_variation, total_variation),
-            (parameters.l2 / network.size**2, l2),
+            (attack.total_variation, total_variation),
+            (attack.l2 / network.size**2, l2),
         ),
-        optimizer=Adam(parameters.learning_rate, schedule="ramps"),
+        optimizer=Adam(attack.learning_rate, schedule="ramps"),
         iterations=1,
-        iterate=parameters.iterate,
+        iterate=attack.iterate,
     )

@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from gradsiege.attacks.base import Attack
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.objectives.distances import squared_l2
 from gradsiege.attacks.objectives.regularizers import (
@@ -19,19 +20,22 @@ from gradsiege.attacks.optimizers.gradient import Adam
 from gradsiege.attacks.recipe import GroupConsistency, Phase, Recipe
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.threat_model import require
-from gradsiege.ranges import Checked, Count, CountOrZero, Rate, Spread, Weight
+from gradsiege.ranges import Count, CountOrZero, Rate, Spread, Weight
 
 VERSION = 1
 REQUIRES = ("protocol",)
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class Gradinversion(Attack):
     """Weights of the public re-implementations (the authors released no code); `group` needs restarts.
 
     `batch_norm` says whose statistics the candidate must have: nobody's (``off``), the global model's ``running`` ones, or
     those of the ``private`` batch, as public re-implementations take them; a threat model must grant `batch_statistics`.
     """
+
+    name = "gradinversion"
+    requires = REQUIRES
 
     matching: Weight = 1e-4
     total_variation: Weight = 1e-4
@@ -45,33 +49,34 @@ class Parameters(Checked):
     learning_rate: Rate = 0.1
     warm_up: CountOrZero = 50
 
+    def recipe(self, knowledge: Knowledge) -> Recipe:
+        """Return equations 1 to 11 with plain-mean group consistency (the paper registers the images first)."""
+        seen = knowledge.observation
+        regularizers: list[tuple[float, Regularizer]] = [
+            (self.total_variation, total_variation),
+            (self.l2, l2),
+        ]
+        has_batch_norm = any(name.endswith("running_mean") for name in seen.buffers)
+        private = self.batch_norm == "private"
+        if private:
+            require(
+                knowledge.threat, ("batch_statistics",), "gradinversion with batch_norm: private"
+            )
+        if self.batch_norm != "off" and has_batch_norm:
+            term = batch_norm_statistics(knowledge.model(), seen.parameters, seen.buffers, private)
+            regularizers.append((self.batch_norm_weight, term))
 
-def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:
-    """Return equations 1 to 11 with plain-mean group consistency (the paper registers the images first)."""
-    seen = knowledge.observation
-    regularizers: list[tuple[float, Regularizer]] = [
-        (parameters.total_variation, total_variation),
-        (parameters.l2, l2),
-    ]
-    has_batch_norm = any(name.endswith("running_mean") for name in seen.buffers)
-    private = parameters.batch_norm == "private"
-    if private:
-        require(knowledge.threat, ("batch_statistics",), "gradinversion with batch_norm: private")
-    if parameters.batch_norm != "off" and has_batch_norm:
-        term = batch_norm_statistics(knowledge.model(), seen.parameters, seen.buffers, private)
-        regularizers.append((parameters.batch_norm_weight, term))
+        def matching(candidate: Tensors, observed: Tensors) -> Tensor:
+            return self.matching * squared_l2(candidate, observed)
 
-    def matching(candidate: Tensors, observed: Tensors) -> Tensor:
-        return parameters.matching * squared_l2(candidate, observed)
-
-    group = GroupConsistency(parameters.group, parameters.group_first, parameters.group_every)
-    phase = Phase(
-        space=knowledge.pixels(),
-        distance=matching,
-        regularizers=tuple(regularizers),
-        optimizer=Adam(parameters.learning_rate, schedule="cosine", warm_up=parameters.warm_up),
-        iterations=iterations,
-        noise=parameters.langevin,
-        group=group,
-    )
-    return Recipe((phase,))
+        group = GroupConsistency(self.group, self.group_first, self.group_every)
+        phase = Phase(
+            space=knowledge.pixels(),
+            distance=matching,
+            regularizers=tuple(regularizers),
+            optimizer=Adam(self.learning_rate, schedule="cosine", warm_up=self.warm_up),
+            iterations=self.iterations,
+            noise=self.langevin,
+            group=group,
+        )
+        return Recipe((phase,))

@@ -4,33 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gradsiege.attacks.base import Attack
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.objectives.distances import cosine
 from gradsiege.attacks.objectives.regularizers import total_variation
 from gradsiege.attacks.optimizers.gradient import Adam
 from gradsiege.attacks.recipe import Phase, Recipe
-from gradsiege.ranges import Checked, Rate, Weight
+from gradsiege.ranges import Rate, Weight
 
 VERSION = 1
 REQUIRES = ("protocol",)
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class InvertingGradients(Attack):
     """The authors' constants for one CIFAR-sized image; `signed: false` is the variant that later forks run."""
+
+    name = "inverting_gradients"
+    requires = REQUIRES
 
     total_variation: Weight = 1e-6
     learning_rate: Rate = 0.1
     signed: bool = True
 
-
-def build(parameters: Parameters, arm: str, iterations: int, knowledge: Knowledge) -> Recipe:
-    """Return: minimise 1 - cos(grad(x), g) + alpha TV(x) over the box of valid images (equation 4)."""
-    phase = Phase(
-        space=knowledge.pixels(),
-        distance=cosine,
-        regularizers=((parameters.total_variation, total_variation),),
-        optimizer=Adam(parameters.learning_rate, sign="hard" if parameters.signed else "none"),
-        iterations=iterations,
-    )
-    return Recipe((phase,))
+    def recipe(self, knowledge: Knowledge) -> Recipe:
+        """Return: minimise 1 - cos(grad(x), g) + alpha TV(x) over the box of valid images (equation 4)."""
+        phase = Phase(
+            space=knowledge.pixels(),
+            distance=cosine,
+            regularizers=((self.total_variation, total_variation),),
+            optimizer=Adam(self.learning_rate, sign="hard" if self.signed else "none"),
+            iterations=self.iterations,
+        )
+        return Recipe((phase,))

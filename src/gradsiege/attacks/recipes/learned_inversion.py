@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 
 from gradsiege.attacks import labels
+from gradsiege.attacks.base import Learned
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.learned.hashing import Hashing
 from gradsiege.attacks.learned.inverter import Training, plan
@@ -16,7 +17,7 @@ from gradsiege.priors import auxiliary_images
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.protocol.simulation import Simulate
-from gradsiege.ranges import Checked, Count, PartialShare, Range, Rate, Width
+from gradsiege.ranges import Count, PartialShare, Range, Rate, Width
 from gradsiege.seeds import torch_generator
 
 VERSION = 1
@@ -25,7 +26,7 @@ REQUIRES = ("protocol", "disclosure", "auxiliary", "prior:auxiliary_images")
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class LearnedInversion(Learned):
     """What the attacker simulates, and the network that learns from it; its training steps are the attack's iterations.
 
     Attributes:
@@ -36,6 +37,9 @@ class Parameters(Checked):
         learning_rate, batch_size: of Adam.
     """
 
+    name = "learned_inversion"
+    requires = REQUIRES
+
     updates: Annotated[int, Range(3, 1_000_000_000)] = 1500
     bins: Count = 4096
     width: Width = 256
@@ -43,67 +47,68 @@ class Parameters(Checked):
     learning_rate: Rate = 1e-3
     batch_size: Count = 64
 
+    def learn(
+        self,
+        knowledge: Knowledge,
+        simulate: Simulate,
+        seed: tuple[object, ...],
+        checkpointer: Checkpointer = UNSAVED,
+    ) -> Reconstruction:
+        """Return what a network, trained on the updates of the attacker's own clients, makes of the victims' updates.
 
-def learn(
-    parameters: Parameters,
-    iterations: int,
-    knowledge: Knowledge,
-    simulate: Simulate,
-    seed: tuple[object, ...],
-    label_rule: str = "automatic",
-    checkpointer: Checkpointer = UNSAVED,
-) -> Reconstruction:
-    """Return what a network, trained on the updates of the attacker's own clients, makes of the victims' updates.
+        The mean squared error on held-out auxiliary images chooses the step whose images are returned and stands for their
+        matching loss; no victim is looked at. One network answers for all victims. It fits every defense that is disclosed: what
+        the defense leaves of an image is what there is to learn. The network needs no labels; `label_rule` infers those that are
+        handed over, unless they are granted.
 
-    The mean squared error on held-out auxiliary images chooses the step whose images are returned and stands for their
-    matching loss; no victim is looked at. One network answers for all victims. It fits every defense that is disclosed: what
-    the defense leaves of an image is what there is to learn.
+        Args:
+            knowledge: the stripped observation and a prior `auxiliary_images`.
+            simulate: the client loop with the disclosed defense (`gradsiege.protocol.simulation`).
+            seed: names that all randomness is drawn from, the simulated clients' own included: never what a victim drew.
+            checkpointer: checkpoints, among simulated clients and among training steps.
 
-    Args:
-        parameters, iterations: the budget; an iteration is one step of Adam.
-        knowledge: the stripped observation and a prior `auxiliary_images`.
-        simulate: the client loop with the disclosed defense (`gradsiege.protocol.simulation`).
-        seed: names that all randomness is drawn from, the simulated clients' own included: never what a victim drew.
-        label_rule: how the labels that are handed over are inferred, unless they are granted; the network needs none.
-        checkpointer: checkpoints, among simulated clients and among training steps.
-
-    Raises:
-        StudyError: clients with several images, which have no order that a network could learn to answer in.
-        ThreatModelError: no auxiliary images.
-    """
-    seen = knowledge.observation
-    if seen.images_per_client != 1:
-        raise StudyError(
-            f"learned_inversion inverts the update of one image, not of {seen.images_per_client}: "
-            "name protocols with one image in its 'only'"
+        Raises:
+            StudyError: clients with several images, which have no order that a network could learn to answer in.
+            ThreatModelError: no auxiliary images.
+        """
+        seen = knowledge.observation
+        if seen.images_per_client != 1:
+            raise StudyError(
+                f"learned_inversion inverts the update of one image, not of {seen.images_per_client}: "
+                "name protocols with one image in its 'only'"
+            )
+        prior = knowledge.trained("auxiliary_images")
+        if prior is None:
+            raise ThreatModelError(
+                "learned_inversion needs the prior 'auxiliary_images'; name it in the study file"
+            )
+        update = {name: value.cpu() for name, value in seen.update.items()}
+        victims = [{k: v[n] for k, v in update.items()} for n in range(seen.victims)]
+        hashing = Hashing.draw(victims[0], self.bins, torch_generator(*seed, "hashing"))
+        examples = plan(*auxiliary_images.load(prior.weights), self.updates, hashing.features)
+        observed = torch.stack([hashing(one) for one in victims])
+        settings = (
+            self.width,
+            self.learning_rate,
+            self.batch_size,
+            self.dropout,
+            self.iterations,
         )
-    prior = knowledge.trained("auxiliary_images")
-    if prior is None:
-        raise ThreatModelError(
-            "learned_inversion needs the prior 'auxiliary_images'; name it in the study file"
+        training = Training(examples, observed, *settings, seed)
+        steps = checkpointer.steps(
+            self.updates + self.iterations, "attack", training.parts(), training.generator
         )
-    update = {name: value.cpu() for name, value in seen.update.items()}
-    victims = [{k: v[n] for k, v in update.items()} for n in range(seen.victims)]
-    hashing = Hashing.draw(victims[0], parameters.bins, torch_generator(*seed, "hashing"))
-    examples = plan(*auxiliary_images.load(prior.weights), parameters.updates, hashing.features)
-    observed = torch.stack([hashing(one) for one in victims])
-    p = parameters
-    settings = (p.width, p.learning_rate, p.batch_size, p.dropout, iterations)
-    training = Training(examples, observed, *settings, seed)
-    steps = checkpointer.steps(
-        p.updates + iterations, "attack", training.parts(), training.generator
-    )
-    for number in steps:
-        if number < p.updates:
-            one = slice(number, number + 1)
-            own = torch_generator(*seed, "simulated client", number)
-            client = simulate(examples.images[one], examples.labels[one], own)
-            examples.features[number] = hashing(client)
-        else:
-            training.step(number - p.updates)
-    known = seen.labels
-    found = labels.inferred(seen, label_rule) if known is None else known
-    return _answers(training, found.cpu())
+        for number in steps:
+            if number < self.updates:
+                one = slice(number, number + 1)
+                own = torch_generator(*seed, "simulated client", number)
+                client = simulate(examples.images[one], examples.labels[one], own)
+                examples.features[number] = hashing(client)
+            else:
+                training.step(number - self.updates)
+        known = seen.labels
+        found = labels.inferred(seen, self.label_rule) if known is None else known
+        return _answers(training, found.cpu())
 
 
 def _answers(training: Training, found_labels: torch.Tensor) -> Reconstruction:

@@ -1,0 +1,173 @@
+"""What an attack is: a budget, the constants of its paper, and a recipe or something that learns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from gradsiege import artifacts, catalogue
+from gradsiege.attacks.device import AUTO, where_to_run
+from gradsiege.attacks.engine.autotune import MEASURED, EnginePolicy
+from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
+from gradsiege.attacks.matching import Seed, match, with_failures
+from gradsiege.attacks.progress import FolderProgress, LoopCheckpointer
+from gradsiege.attacks.recipe import Recipe, UpdateModel
+from gradsiege.attacks.result import Result
+from gradsiege.errors import MissingError, ThreatModelError
+from gradsiege.priors.resumable import UNSAVED, Checkpointer
+from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.reconstruction import Reconstruction
+from gradsiege.protocol.simulation import Simulate
+from gradsiege.protocol.threat_model import ThreatModel, require, strip
+from gradsiege.ranges import Checked, Count, is_given
+
+Arm = Literal["faithful", "as_released"]
+LabelRule = Literal["automatic", "row_sum", "row_minimum", "bias_corrected", "projection"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack(Checked):
+    """Base of all attacks. A subclass adds the constants of its paper as fields, and `recipe` or `learn`.
+
+    Its fields and their ranges stand in study files and in Python alike. ``attack(seen, knows=...)`` runs it.
+
+    Attributes:
+        iterations: steps of optimisation, over all phases.
+        restarts: independent starts per client; the one that matches best is returned.
+        label_rule: how labels are inferred where the threat model does not grant them.
+        update_model: how the attacker models several local steps.
+        evaluated_at: weights at which the candidate's update is taken.
+        patience: a client's attack stops after so many iterations without progress; None for never.
+        rounds: which of the granted rounds are matched.
+        counter: what an informed attacker does about a defense, ``<defense>.<idea>`` (`gradsiege list counters`).
+    """
+
+    name: ClassVar[str] = "attack"
+    requires: ClassVar[tuple[str, ...]] = ()
+
+    iterations: Count = 1000
+    restarts: Count = 1
+    label_rule: LabelRule = "automatic"
+    update_model: UpdateModel = "unroll"
+    evaluated_at: Literal["global", "defended"] = "global"
+    patience: Count | None = None
+    rounds: Literal["first", "joint", "average"] = "first"
+    counter: str | None = None
+
+    def __init_subclass__(cls) -> None:
+        """Name an attack after its class, unless it has a name."""
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
+
+    def recipe(self, knowledge: Knowledge) -> Recipe:
+        """Return what is optimised, given what the attacker knows."""
+        raise TypeError(f"{type(self).__name__} has no recipe: define `recipe(self, knowledge)`")
+
+    def __call__(
+        self,
+        seen: Observation,
+        knows: ThreatModel | None = None,
+        priors: Sequence[TrainedPrior] = (),
+        *,
+        seed: int = 0,
+        device: str = AUTO,
+        engine: str = MEASURED,
+        resume: Path | str | None = None,
+        simulate: Simulate | None = None,
+    ) -> Result:
+        """Attack every client of an observation.
+
+        Args:
+            seen: what the server saw.
+            knows: what the attacker knows beyond it; labels are inferred and the defense is unknown unless given.
+            priors: trained by the attacker on images of its own.
+            seed: of all that the attack draws.
+            device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
+            engine: ``measured``, or the name of an engine.
+            resume: folder of the attack's progress. A run that was interrupted goes on from there, and ends with the same
+                images on a CPU; the progress is deleted when the attack ends.
+            simulate: makes clients of the attacker's own, for attacks that learn from them.
+
+        Raises:
+            ThreatModelError: the attack needs what the threat model does not grant.
+            UsageError: the device or the engine is not there.
+            ArtifactError: the folder holds the progress of another attack.
+        """
+        threat = knows or ThreatModel()
+        require(threat, self.required, self.name)
+        self._require_prior(priors)
+        stripped = strip(seen, threat).to(where_to_run(device, engine))
+        knowledge = Knowledge(stripped, threat, tuple(priors))
+        started = time.monotonic()
+        progress = FolderProgress(Path(resume), self._identity(stripped, seed)) if resume else None
+        found = self._run(knowledge, (seed, "attack"), engine, progress, simulate)
+        if progress is not None:
+            progress.remove()
+        return Result(with_failures(found, stripped), time.monotonic() - started)
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """What a threat model must grant: the needs of the attack, then those of its counter."""
+        more = catalogue.entries("counters")[self.counter].requires if self.counter else ()
+        several = ("rounds",) if self.rounds != "first" else ()
+        return tuple(dict.fromkeys((*self.requires, *more, *several)))
+
+    def _run(
+        self,
+        knowledge: Knowledge,
+        seed: Seed,
+        engine: str,
+        progress: FolderProgress | None,
+        simulate: Simulate | None,
+    ) -> Reconstruction:
+        policy = EnginePolicy(engine)
+        if progress is None:
+            return match(self, knowledge, seed, policy).found
+        loop = LoopCheckpointer(progress)
+        return match(self, knowledge, seed, policy, loop.resume, loop.pause).found
+
+    def _require_prior(self, priors: Sequence[TrainedPrior]) -> None:
+        """Refuse to run without a prior of a kind that the attack needs."""
+        kinds = [one.removeprefix("prior:") for one in self.requires if one.startswith("prior:")]
+        if kinds and not any(prior.name in kinds for prior in priors):
+            raise ThreatModelError(
+                f"{self.name} needs a prior of the kind {' or '.join(kinds)}: train one, and give it in `priors`"
+            )
+
+    def _identity(self, seen: Observation, seed: int) -> str:
+        """Return a digest of the attack, its target and its seed, for progress that belongs to no other."""
+        settings = {one.name: getattr(self, one.name) for one in fields(self) if not is_given(one)}
+        about = {"attack": self.name, "settings": settings, "seed": seed}
+        return artifacts.tensors_digest({**seen.parameters, **seen.update}, about)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned(Attack):
+    """Base of attacks that learn from clients of their own instead of matching an update."""
+
+    def learn(
+        self,
+        knowledge: Knowledge,
+        simulate: Simulate,
+        seed: Seed,
+        checkpointer: Checkpointer = UNSAVED,
+    ) -> Reconstruction:
+        """Return what the attack has learned to make of the observed updates."""
+        raise TypeError(f"{type(self).__name__} does not learn: define `learn`")
+
+    def _run(
+        self,
+        knowledge: Knowledge,
+        seed: Seed,
+        engine: str,
+        progress: FolderProgress | None,
+        simulate: Simulate | None,
+    ) -> Reconstruction:
+        if simulate is None:
+            raise MissingError(
+                f"{self.name} learns from simulated clients: give `simulate`, see gradsiege.federated.simulation.simulator"
+            )
+        return self.learn(knowledge, simulate, seed, Checkpointer(progress))

@@ -1,0 +1,62 @@
+"""What an attack returns to those who call it from Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from gradsiege.protocol.reconstruction import Reconstruction
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Result:
+    """Reconstructions of all clients, and how they were found.
+
+    Attributes:
+        reconstruction: everything that the attack handed over, per client.
+        seconds: wall time of the attack.
+    """
+
+    reconstruction: Reconstruction
+    seconds: float
+
+    @property
+    def images(self) -> Tensor:
+        """Reconstructed images ``[n, c, h, w]`` in [0, 1], client after client; NaN where the attack failed."""
+        return self.reconstruction.images.flatten(0, 1)
+
+    @property
+    def labels(self) -> Tensor:
+        """Labels ``[n]`` that the attack was given or inferred."""
+        return self.reconstruction.labels.flatten()
+
+    @property
+    def matching_loss(self) -> Tensor:
+        """The loss ``[clients]`` of what is returned; it says how well updates match, not how close images are."""
+        return self.reconstruction.matching_loss
+
+    @property
+    def failures(self) -> dict[int, str]:
+        """Clients without a usable result, with the reason."""
+        return self.reconstruction.failures
+
+    def trace(self) -> pd.DataFrame:
+        """Return the matching loss along the way: one row per iteration looked at, client and restart."""
+        import pandas as pd
+
+        return pd.DataFrame(trace_rows(self.reconstruction))
+
+
+def trace_rows(found: Reconstruction) -> list[dict[str, float]]:
+    """Return the trace of a reconstruction, one row per iteration looked at, victim and restart."""
+    return [
+        {"iteration": iteration, "victim": victim, "restart": restart, "matching_loss": float(loss)}
+        for iteration, losses in found.trace
+        for victim, row in enumerate(losses)
+        for restart, loss in enumerate(row)
+    ]
