@@ -7,8 +7,7 @@ code  meaning
 ====  =========================================================================
 0     done
 1     a defect of the program (a traceback is shown)
-2     wrong use of the command line, a device or engine that is not there (`UsageError`), or a network or update that does not fit
-      (`ModelError`)
+2     wrong use of the command line, a device or engine that is not there (`UsageError`)
 3     the study file is invalid (`StudyError`)
 4     an artifact is missing, damaged or of the wrong kind (`ArtifactError`)
 5     data or weights that the user must supply are absent (`MissingError`)
@@ -42,6 +41,10 @@ class UsageError(GradSiegeError):
     exit_code = 2
 
 
+class ModelError(UsageError):
+    """A network, an image shape or an update does not fit what the library can attack."""
+
+
 class StudyError(GradSiegeError):
     """The study file names something unknown or contradicts itself."""
 
@@ -64,12 +67,6 @@ class ThreatModelError(GradSiegeError):
     """An attack asks for knowledge that its threat model does not grant."""
 
     exit_code = 6
-
-
-class ModelError(GradSiegeError):
-    """A network, an image shape or an update does not fit what the library can attack."""
-
-    exit_code = 2
 
 
 class TrackingError(GradSiegeError):

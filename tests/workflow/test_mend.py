@@ -8,9 +8,8 @@ import shutil
 
 import pytest
 import yaml
-from workspaces import NOTHING, Workspace
-
 from gradsiege.cells import STAGE_VERSIONS
+from workspaces import NOTHING, Workspace
 
 pytestmark = pytest.mark.pipeline
 

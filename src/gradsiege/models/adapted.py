@@ -91,9 +91,9 @@ class AdaptedNetwork(nn.Module):
             yield
             return
         with torch.random.fork_rng(devices=[]):
-            drawn = torch.randint(2**62, (), generator=self.generator)
-            torch.manual_seed(int(drawn))
+            torch.set_rng_state(self.generator.get_state())
             yield
+            self.generator.set_state(torch.get_rng_state())
 
 
 class PureBatchNorm(_BatchNorm):

@@ -11,7 +11,7 @@ from typing import Any
 from gradsiege import artifacts
 from gradsiege.errors import ArtifactError
 from gradsiege.pipeline import absent_data, places
-from gradsiege.pipeline import sources as identity
+from gradsiege.pipeline import sources
 from gradsiege.pipeline.cells import Cell, cells, digest
 from gradsiege.study import Study
 
@@ -52,7 +52,7 @@ def status(cell: Cell, study: Study, root: Path, absent: Mapping[str, str] | Non
         return Status(cell, DAMAGED, str(error))
     found, wanted = manifest.get("digest"), digest(cell, study)
     if found != wanted:
-        changed = identity.why_stale(manifest, study.one("datasets", cell.dataset))
+        changed = sources.why_stale(manifest, study.one("datasets", cell.dataset))
         settings = f"made under other settings (digest {found}, the study's is {wanted})"
         reason = changed or settings
         return Status(cell, STALE, reason, manifest)

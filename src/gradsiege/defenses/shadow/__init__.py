@@ -139,7 +139,7 @@ class Shadow(Defense):
         """Weights of the pretrained generator; as released they are loaded and left unused, only their shapes matter."""
         if self.pretrained is None:
             raise ArtifactError(
-                "shadow needs a pretrained generator: run the stage `shadow` first, or give `pretrained`, its weights or file"
+                "shadow needs a pretrained generator: give `pretrained`, its weights or the file that the stage `shadow` wrote"
             )
         given = self.pretrained
         return load_shadow(given)[0] if isinstance(given, Path) else given
