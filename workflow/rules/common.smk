@@ -15,7 +15,15 @@ from gradsiege import catalogue
 from gradsiege.artifacts import MANIFEST
 from gradsiege.errors import GradSiegeError, nearest
 from gradsiege.inspection.checkup import stages_of
-from gradsiege.pipeline import absent_data, cells, places, runner, shards, workload
+from gradsiege.pipeline import (
+    absent_data,
+    cells,
+    identity,
+    places,
+    runner,
+    shards,
+    workload,
+)
 from gradsiege.pipeline.stage import STAGES, names_read
 from gradsiege.pipeline.status import DONE, status
 from gradsiege.study import ledger, load

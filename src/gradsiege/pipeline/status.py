@@ -10,8 +10,7 @@ from typing import Any
 
 from gradsiege import artifacts
 from gradsiege.errors import ArtifactError
-from gradsiege.pipeline import absent_data, places
-from gradsiege.pipeline import sources as identity
+from gradsiege.pipeline import absent_data, identity, places
 from gradsiege.pipeline.cells import Cell, cells, digest
 from gradsiege.study import Study
 

@@ -8,7 +8,7 @@ from gradsiege import artifacts
 from gradsiege.datasets import prepare
 from gradsiege.errors import MissingError, StudyError
 from gradsiege.images import IMAGES
-from gradsiege.pipeline import sources as identity
+from gradsiege.pipeline import identity
 from gradsiege.pipeline.jobs import Job
 from gradsiege.seeds import seed_for
 from gradsiege.study import ROLES
