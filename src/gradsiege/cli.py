@@ -69,7 +69,7 @@ def _version(
 def _load(file: Path, root: Path = Path(), hash_all: bool = False) -> Study:
     """Read a study file, and what its sources list now; no verb changes what it reads."""
     from gradsiege.pipeline.cells import remember
-    from gradsiege.pipeline.sources import identified
+    from gradsiege.pipeline.identity import identified
     from gradsiege.study import load
 
     return remember(identified(load(file), root, hash_all))

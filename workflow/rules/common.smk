@@ -18,10 +18,10 @@ from gradsiege.inspection.checkup import stages_of
 from gradsiege.pipeline import (
     absent_data,
     cells,
+    identity,
     places,
     runner,
     shards,
-    sources,
     workload,
 )
 from gradsiege.pipeline.stage import STAGES, names_read
@@ -63,7 +63,7 @@ if {"{", "}"} & set(str(workflow.basedir)):
 STUDY_FILE = study_as_typed()
 check_path(STUDY_FILE)
 try:
-    STUDY = cells.remember(sources.identified(load(STUDY_FILE)))
+    STUDY = cells.remember(identity.identified(load(STUDY_FILE)))
     ABSENT = absent_data.absent(STUDY)
 except GradSiegeError as error:
     raise WorkflowError(str(error)) from error
@@ -71,7 +71,7 @@ except GradSiegeError as error:
 
 # Sources are looked at once; every job, on a cluster as well, takes them for what they were then, and fetch refuses
 # one that has changed since.
-sources.tell_jobs(STUDY)
+identity.tell_jobs(STUDY)
 
 
 def can_run(cell):

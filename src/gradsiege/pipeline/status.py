@@ -10,7 +10,7 @@ from typing import Any
 
 from gradsiege import artifacts
 from gradsiege.errors import ArtifactError
-from gradsiege.pipeline import absent_data, places, sources
+from gradsiege.pipeline import absent_data, identity, places
 from gradsiege.pipeline.cells import Cell, cells, digest
 from gradsiege.study import Study
 
@@ -51,7 +51,7 @@ def status(cell: Cell, study: Study, root: Path, absent: Mapping[str, str] | Non
         return Status(cell, DAMAGED, str(error))
     found, wanted = manifest.get("digest"), digest(cell, study)
     if found != wanted:
-        changed = sources.why_stale(manifest, study.one("datasets", cell.dataset))
+        changed = identity.why_stale(manifest, study.one("datasets", cell.dataset))
         settings = f"made under other settings (digest {found}, the study's is {wanted})"
         reason = changed or settings
         return Status(cell, STALE, reason, manifest)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gradsiege.errors import ArtifactError
 from gradsiege.inspection.verification import verify
-from gradsiege.pipeline.sources import identified
+from gradsiege.pipeline.identity import identified
 from gradsiege.sharing import contents, remotes
 from gradsiege.sharing.bundles import BUNDLES, chosen, is_empty
 from gradsiege.sharing.programs import run

@@ -8,7 +8,7 @@ from gradsiege import artifacts
 from gradsiege.datasets import prepare
 from gradsiege.errors import MissingError, StudyError
 from gradsiege.images import IMAGES
-from gradsiege.pipeline import sources
+from gradsiege.pipeline import identity
 from gradsiege.pipeline.jobs import Job
 from gradsiege.seeds import seed_for
 from gradsiege.study import ROLES
@@ -17,7 +17,7 @@ from gradsiege.study import ROLES
 def fetch(job: Job) -> None:
     """Write ``<role>.safetensors`` for the six roles, and the data card."""
     dataset = job.study.one("datasets", job.cell.dataset)
-    sources.confirm(dataset, job.root)
+    identity.confirm(dataset, job.root)
     seed = seed_for(job.study.seed, dataset.id, dataset.size, "splits")
     try:
         prepared = prepare(
@@ -28,7 +28,7 @@ def fetch(job: Job) -> None:
     except ValueError as error:
         raise StudyError(f"datasets.{dataset.id}: {error}") from error
     # Images were read after they had been looked at.
-    sources.confirm(dataset, job.root)
+    identity.confirm(dataset, job.root)
     for role in ROLES:
         split = prepared.splits[role]
         tensors = {

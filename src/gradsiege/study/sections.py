@@ -77,7 +77,7 @@ class Dataset(Named, Placed):
 
     size: ImageSide = Field(32, description="side of the square images, in pixels")
     counts: dict[Literal["train", "test", "aux", "public", "tune", "victims"], Count]
-    # What the source listed, where no published checksum says it. No study file holds it: `gradsiege.pipeline.sources`
+    # What the source listed, where no published checksum says it. No study file holds it: `gradsiege.pipeline.identity`
     # fills it in, and every cell that reads the data set depends on it.
     source: SkipJsonSchema[dict[str, str]] = Field({})
 

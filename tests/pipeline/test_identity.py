@@ -16,8 +16,7 @@ from gradsiege import artifacts
 from gradsiege.datasets import PUBLIC, SUPPLIED
 from gradsiege.datasets.sources import supply
 from gradsiege.errors import StudyError
-from gradsiege.pipeline import absent_data
-from gradsiege.pipeline import sources as identity
+from gradsiege.pipeline import absent_data, identity
 from gradsiege.pipeline.cells import Cell, cells, digest
 from gradsiege.pipeline.status import FINISHED, STALE, survey
 from gradsiege.study import Study, load, parse
