@@ -31,6 +31,7 @@ from gradsiege.defenses.base import Client, Defense
 from gradsiege.federated.client import train_locally, upload
 from gradsiege.metrics.labels import label_accuracy
 from gradsiege.models import ModelSpec, build
+from gradsiege.models.head import head_of
 from gradsiege.models.layers import initialize
 from gradsiege.priors.shadow_generator import ShadowGenerator
 from gradsiege.protocol.local_update import LocalTraining, Tensors, split_state
@@ -149,11 +150,9 @@ class Clients:
 
 def answers(seen: Observation) -> dict[str, Tensor]:
     """Return what every rule says, ``[victims, images]`` each; rules that do not apply are left out."""
-    head = labels.label_head(seen)
-    found = {
-        rule: labels.infer(seen.update, seen.images, rule, head)
-        for rule in ("automatic", *labels.RULES)
-    }
+    head = head_of(seen.model, {**seen.parameters, **seen.buffers})
+    rules = {rule: labels.infer(seen.update, seen.images, rule, head) for rule in labels.RULES}
+    found = {"automatic": labels.inferred(seen), **rules}
     unbiased = replace(head, bias=None)
     found["automatic, no bias"] = labels.infer(seen.update, seen.images, "automatic", unbiased)
     if seen.images == 1:
