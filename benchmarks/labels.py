@@ -25,13 +25,14 @@ from benchmarks.labels_table import write
 from gradsiege import catalogue, datasets, defenses
 from gradsiege.attacks import labels
 from gradsiege.attacks.counters.censor import label_by_orthogonality
-from gradsiege.attacks.counters.plan import Attempt
+from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.recipe import Recipe
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.federated.client import train_locally, upload
 from gradsiege.metrics.labels import label_accuracy
 from gradsiege.models import ModelSpec, build
+from gradsiege.models.head import head_of
 from gradsiege.models.layers import initialize
 from gradsiege.priors.shadow_generator import ShadowGenerator
 from gradsiege.protocol.local_update import LocalTraining, Tensors, split_state
@@ -150,19 +151,19 @@ class Clients:
 
 def answers(seen: Observation) -> dict[str, Tensor]:
     """Return what every rule says, ``[victims, images]`` each; rules that do not apply are left out."""
-    head = labels.label_head(seen)
-    found = {
-        rule: labels.infer(seen.update, seen.images_per_client, rule, head)
-        for rule in ("automatic", *labels.RULES)
+    head = head_of(seen.model, {**seen.parameters, **seen.buffers})
+    rules = {
+        rule: labels.infer(seen.update, seen.images_per_client, rule, head) for rule in labels.RULES
     }
+    found = {"automatic": labels.inferred(seen), **rules}
     unbiased = replace(head, bias=None)
     found["automatic, no bias"] = labels.infer(
         seen.update, seen.images_per_client, "automatic", unbiased
     )
     if seen.images_per_client == 1:
         threat = ThreatModel("benchmark", disclosure=True)
-        attempt = Attempt(Knowledge(seen, threat), Recipe(()))
-        found["orthogonality"] = label_by_orthogonality(attempt)
+        plan = AttackPlan(Knowledge(seen, threat), Recipe(()))
+        found["orthogonality"] = label_by_orthogonality(plan)
     return found
 
 

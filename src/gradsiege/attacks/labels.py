@@ -9,7 +9,6 @@ them are. docs/LABELS.md says which rule finds how many labels.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +23,8 @@ from gradsiege.protocol.observation import Observation
 TINY = 1e-30
 # More than both other hints together, which are cosines and skewnesses of at most one.
 BIAS_VOTE = 2.5
-# Empty it together with a new version of PRECODE: then all its cells are computed again.
-ROW_SUMS_BEHIND_A_BOTTLENECK = {"lenet", "convnet", "resnet18", "vgg11", "densenet121"}
+# Empty it together with new versions of these models: then all their cells are computed again.
+ROW_SUMS = {"convnet", "resnet18"}
 
 
 def head_of_update(update: Tensors) -> Head:
@@ -113,13 +112,14 @@ def bias_corrected(update: Tensors, images: int, head: Head | None = None) -> Te
 def projection(update: Tensors, images: int, head: Head | None = None) -> Tensor:
     """Return `images` labels from W and b together, whatever the sign of the features, sorted, ``[victims, images]``.
 
-    For one image the matrix [W b] of the gradients is the product of p - onehot(y) and [h 1]. Its first left singular vector
-    is p - onehot(y) up to its length and sign, with noise averaged out over all features; once the sign is right
-    (`_oriented`), its least entry is the label. For more images the counts of `bias_corrected` are taken of `bias_like`.
+    For one image the matrix [W b] of the gradients is the product of p - onehot(y) and [h 1]. Multiplied by [m 1], where m are
+    the typical features, it is (p - onehot(y)) (h m + 1), with noise averaged out over all features; the least entry is the
+    label, since non-negative features have h m >= 0. Signed ones need not: there p - onehot(y) is the first left singular
+    vector of [W b] up to its length and sign (`_oriented`). For more images the counts of `bias_corrected` are taken of `bias_like`.
 
     >>> bias = torch.tensor([[0.2, -0.5, 0.3]])
     >>> weight = bias[..., None] * torch.tensor([-1.0, 0.5])
-    >>> projection({"fc.weight": weight, "fc.bias": bias}, 1)
+    >>> projection({"fc.weight": weight, "fc.bias": bias}, 1, Head("fc.weight", "fc.bias", signed=True))
     tensor([[1]])
     """
     head = head or head_of_update(update)
@@ -127,28 +127,29 @@ def projection(update: Tensors, images: int, head: Head | None = None) -> Tensor
         return counts(bias_like(update, head), images)
     weight = _weight(update, head)
     bias = weight.new_zeros(weight.shape[:-1]) if head.bias is None else update[head.bias]
-    return _oriented(weight, bias, head.typical).argmin(-1, keepdim=True)
+    if head.signed:
+        return _oriented(weight, bias, head.typical).argmin(-1, keepdim=True)
+    return (_by_rows(weight, head) + bias).argmin(-1, keepdim=True)
 
 
 def bias_like(update: Tensors, head: Head) -> Tensor:
     """Return the head's bias gradient ``[victims, classes]``, or what is about proportional to it where there is none.
 
-    That is the sum of each row of W, or its product with the typical features if features are signed. A bias gradient sums
-    to zero; one that has a single sign was not received whole (sparsification), and the rows stand for it too.
+    That is the product of W's rows with the typical features. A bias gradient sums to zero; one that has a single sign was
+    not received whole (sparsification), and the rows stand for it too.
     """
     if head.bias is None:
-        return _by_rows(update, head)
+        return _by_rows(_weight(update, head), head)
     bias = update[head.bias]
     whole = (bias < 0).any(-1, keepdim=True) & (bias > 0).any(-1, keepdim=True)
-    return bias if bool(whole.all()) else torch.where(whole, bias, _by_rows(update, head))
+    if bool(whole.all()):
+        return bias
+    return torch.where(whole, bias, _by_rows(_weight(update, head), head))
 
 
-def _by_rows(update: Tensors, head: Head) -> Tensor:
-    """Return the product of W's rows with ones, or with the typical features where they are signed."""
-    rows = _weight(update, head)
-    if not head.signed or head.typical is None:
-        return rows.sum(-1)
-    return rows @ head.typical.to(rows)
+def _by_rows(weight: Tensor, head: Head) -> Tensor:
+    """Return the product of W's rows with the typical features, or their sums where these are not known."""
+    return weight.sum(-1) if head.typical is None else weight @ head.typical.to(weight)
 
 
 def _oriented(weight: Tensor, bias: Tensor, typical: Tensor | None) -> Tensor:
@@ -195,19 +196,6 @@ def _greedy_counts(bias: Tensor, images: int) -> Tensor:
     return torch.tensor(sorted(found), device=bias.device)
 
 
-def automatic(update: Tensors, images: int, head: Head) -> Tensor:
-    """Return labels by the rule that fits what the head receives, ``[victims, images]``.
-
-    Signed features: `projection`. Non-negative ones: `row_sum` for one image, `bias_corrected` for more, and without a bias
-    the same counts of the row sums.
-    """
-    if head.signed:
-        return projection(update, images, head)
-    if images == 1:
-        return row_sum(update, images, head)
-    return counts(_by_rows(update, head) if head.bias is None else update[head.bias], images)
-
-
 def ordered(inferred: Tensor, given: Tensor) -> Tensor:
     """Return the inferred labels ``[victims, images]``, each at a place where the given one is the same, if there is any.
 
@@ -244,26 +232,22 @@ def infer(
     Args:
         update: ``[victims, *shape]`` for each parameter.
         images: per victim.
-        rule: ``automatic``, or a key of `RULES`.
+        rule: a key of `RULES`, or ``automatic``, which is `projection`.
         head: of the network; where it is not given, `head_of_update`.
     """
     clean = {name: torch.nan_to_num(value) for name, value in update.items()}
-    return {"automatic": automatic, **RULES}[rule](clean, images, head or head_of_update(clean))
+    chosen = RULES["projection" if rule == "automatic" else rule]
+    return chosen(clean, images, head or head_of_update(clean))
 
 
 def inferred(seen: Observation, rule: str = "automatic") -> Tensor:
-    """Return labels ``[victims, images]`` inferred from an observation, whose network says what its head receives."""
-    return infer(seen.update, seen.images_per_client, rule, label_head(seen))
+    """Return labels ``[victims, images]`` inferred from an observation, whose network says what its head receives.
 
-
-def label_head(seen: Observation) -> Head:
-    """Return the head of an observed network as the automatic rule takes it.
-
-    Behind PRECODE's bottleneck features are signed. Kept results of the models in `ROW_SUMS_BEHIND_A_BOTTLENECK` were computed
-    with row sums all the same, and stay; PRECODE's counter and ``label_rule: projection`` find these labels.
+    Kept results of defended clients of the models in `ROW_SUMS` were computed by another automatic rule: row sums for one
+    image, counts of the bias for more. It stays for them.
     """
     head = head_of(seen.model, {**seen.parameters, **seen.buffers})
-    spec = seen.model
-    if not isinstance(spec, ModelSpec) or not spec.bottleneck:
-        return head
-    return replace(head, signed=False) if spec.name in ROW_SUMS_BEHIND_A_BOTTLENECK else head
+    kept = isinstance(seen.model, ModelSpec) and seen.model.name in ROW_SUMS
+    if rule == "automatic" and kept:
+        rule = "row_sum" if seen.images_per_client == 1 else "bias_corrected"
+    return infer(seen.update, seen.images_per_client, rule, head)
