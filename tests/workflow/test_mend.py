@@ -8,7 +8,6 @@ import shutil
 
 import pytest
 import yaml
-from gradsiege.cells import STAGE_VERSIONS
 from workspaces import NOTHING, Workspace
 
 pytestmark = pytest.mark.pipeline
@@ -144,9 +143,11 @@ WORK = {
 def test_a_failed_rerun_leaves_the_finished_cell(stage, sort, workspace):
     """A new version of a stage breaks: the old cells stay, and are not taken for new ones."""
     before = contents(workspace)
-    cells = (workspace.folder / "src/gradsiege/cells.py").read_text()
-    version = f'    "{stage}": {STAGE_VERSIONS[stage]},'
-    workspace.rewrite("src/gradsiege/cells.py", version, f'    "{stage}": 100,')
+    table = workspace.folder / "src/gradsiege/pipeline/stage.py"
+    old = table.read_text()
+    row = re.search(rf'Stage\(\n +"{stage}",\n.*?version=', old, re.DOTALL)
+    assert row
+    table.write_text(old[: row.end()] + re.sub(r"^\d+", "100", old[row.end() :]))
     source = workspace.folder / "src/gradsiege" / WORK[stage]
     text = source.read_text()
     head = re.search(rf'^def {stage}\(.*?\n    """.*?"""\n', text, re.DOTALL | re.MULTILINE)
@@ -159,6 +160,6 @@ def test_a_failed_rerun_leaves_the_finished_cell(stage, sort, workspace):
     assert planned[stage] == planned[f"{stage}_cell"] == 1
     # With the old version back, they are finished.
     source.write_text(text)
-    (workspace.folder / "src/gradsiege/cells.py").write_text(cells)
+    table.write_text(old)
     assert jobs(workspace.snakemake(study="config/few.yaml")) == []
     assert contents(workspace) == before
