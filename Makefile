@@ -90,8 +90,8 @@ test-services: setup
 	$(BIN)/pytest -s tests/services
 
 lint: setup
-	$(BIN)/ruff check src tests benchmarks docs
-	$(BIN)/ruff format --check --quiet src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs examples
+	$(BIN)/ruff format --check --quiet src tests benchmarks docs examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports
 
@@ -104,8 +104,8 @@ keep: setup
 	$(BIN)/python docs/results/keep.py $(FILE)
 
 format: setup
-	$(BIN)/ruff check --fix --quiet src tests benchmarks docs
-	$(BIN)/ruff format --quiet src tests benchmarks docs
+	$(BIN)/ruff check --fix --quiet src tests benchmarks docs examples
+	$(BIN)/ruff format --quiet src tests benchmarks docs examples
 	$(BIN)/snakefmt --quiet Snakefile workflow
 
 # Compile the lock anew from pyproject.toml; pinned versions stay unless `UPGRADE=--upgrade` is given.

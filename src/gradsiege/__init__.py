@@ -1,7 +1,41 @@
 """GradSiege: what gradient inversion in federated learning can and cannot do.
 
-The package holds the methods (attacks, defenses, priors, metrics); the Snakemake pipeline at the
-root of the repository decides what runs. Importing this package loads no heavy library.
+    import gradsiege as gs
+
+    seen = gs.observe(model, images, labels, defense=gs.defenses.Gaussian(sigma=0.01))  # what a server would see
+    found = gs.attacks.InvertingGradients(iterations=1000)(seen)
+    gs.metrics.table(found.images, images)  # one row per image
+
+Importing this package loads no heavy library; each name is imported when it is used.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
+
+# What the package offers to those who work in Python, and where it lies.
+_OFFERED = {
+    "observe": "gradsiege.federated.observing",
+    "Observation": "gradsiege.protocol.observation",
+    "ThreatModel": "gradsiege.protocol.threat_model",
+    "LocalTraining": "gradsiege.protocol.local_update",
+    "evaluate": "gradsiege.evaluation",
+}
+_PACKAGES = ("attacks", "defenses", "metrics")
+
+
+def __getattr__(name: str) -> Any:
+    """Import one of the offered names."""
+    if name in _PACKAGES:
+        return importlib.import_module(f"gradsiege.{name}")
+    if name in _OFFERED:
+        return getattr(importlib.import_module(_OFFERED[name]), name)
+    raise AttributeError(f"gradsiege offers {', '.join(__dir__())}, and no {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Name what is offered."""
+    return sorted([*_OFFERED, *_PACKAGES])

@@ -22,3 +22,16 @@ wrong range is a different metric.
 
 Importing this package loads no torch; its submodules do when they are imported.
 """
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """Import `table`, which those who work in Python start with."""
+    if name != "table":
+        raise AttributeError(f"gradsiege.metrics has no {name!r}; it offers table, and its modules")
+    from gradsiege.metrics.table import table
+
+    return table

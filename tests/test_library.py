@@ -1,0 +1,305 @@
+"""The way in for those who work in Python: any classifier, updates from elsewhere, attacks that are called."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+
+import gradsiege as gs
+from gradsiege.attacks.progress import LoopCheckpointer
+from gradsiege.defenses.base import Defense
+from gradsiege.errors import ArtifactError, ModelError, ThreatModelError, UsageError
+from gradsiege.models.adapted import adapt
+from gradsiege.protocol.local_update import Tensors, split_state
+
+ATTACK = gs.attacks.InvertingGradients(iterations=3)
+
+
+class Odd(nn.Module):
+    """Grey, not square; batch norms of one and two dimensions, group norm, dropout; tied and unused weights, a head without bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True))
+        self.groups, self.dropout = nn.GroupNorm(2, 4), nn.Dropout(0.5)
+        self.flat, self.tied = nn.BatchNorm1d(4 * 16), nn.Linear(64, 64)
+        self.unused, self.fc = nn.Linear(3, 3), nn.Linear(64, 5, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.adaptive_avg_pool2d(self.groups(self.first(x)), 4).flatten(1)
+        x = self.dropout(self.flat(x))
+        found: Tensor = self.fc(torch.relu(self.tied(torch.relu(self.tied(x)))))
+        return found
+
+
+class WithLogits(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = small()
+
+    def forward(self, x: Tensor) -> Any:
+        @dataclass
+        class Output:
+            logits: Tensor
+
+        return Output(self.network(x))
+
+
+def small() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, 5))
+
+
+NETWORKS: dict[str, tuple[Any, tuple[int, int, int]]] = {
+    "resnet18": (lambda: torchvision.models.resnet18(num_classes=5), (3, 32, 32)),
+    "densenet": (
+        lambda: torchvision.models.DenseNet(8, (2, 2), 16, num_classes=5),
+        (3, 32, 32),
+    ),
+    "mobilenet_v3_small": (
+        lambda: torchvision.models.mobilenet_v3_small(num_classes=5),
+        (3, 32, 32),
+    ),
+    "vision transformer": (
+        lambda: torchvision.models.VisionTransformer(16, 8, 1, 2, 16, 32, num_classes=5),
+        (3, 16, 16),
+    ),
+    "convnext": (
+        lambda: torchvision.models.ConvNeXt(
+            [torchvision.models.convnext.CNBlockConfig(8, None, 1)], num_classes=5
+        ),
+        (3, 32, 32),
+    ),
+    "odd": (Odd, (1, 18, 30)),
+    "logits": (WithLogits, (3, 16, 16)),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("engine", ["loop", "vmap", "factored"])
+def test_any_classifier_is_attacked_by_every_engine(name: str, engine: str) -> None:
+    make, shape = NETWORKS[name]
+    torch.manual_seed(0)
+    network, images = make().eval(), torch.rand(2, *shape)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    seen = gs.observe(network, images, torch.tensor([1, 4]))
+    found = ATTACK(seen, gs.ThreatModel(labels="given"), engine=engine)
+    assert found.images.shape == images.shape
+    assert found.matching_loss.isfinite().all()
+    assert not found.failures
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_adapted_network_has_the_logits_and_the_gradient_of_the_original(name: str) -> None:
+    make, shape = NETWORKS[name]
+    torch.manual_seed(1)
+    network, image, label = make().eval().double(), torch.rand(1, *shape), torch.tensor([2])
+    logits = network(image.double())
+    logits = getattr(logits, "logits", logits)
+    wanted = torch.autograd.grad(
+        F.cross_entropy(logits, label), list(network.parameters()), materialize_grads=True
+    )
+    seen = gs.observe(network, image, label)
+    names = [key for key, _ in network.named_parameters()]
+    for key, value in zip(names, wanted, strict=True):
+        assert torch.allclose(seen.update[f"body.{key}"][0], value, rtol=1e-6, atol=1e-10), key
+
+
+def test_labels_are_found_whatever_the_last_layer_is_called() -> None:
+    torch.manual_seed(0)
+    labels = torch.tensor([4, 0, 2])
+    seen = gs.observe(torchvision.models.resnet18(num_classes=5), torch.rand(3, 3, 32, 32), labels)
+    assert torch.equal(ATTACK(seen).labels, labels)
+
+
+def test_batch_norm_in_train_mode_writes_into_nothing_and_dropout_draws_from_the_client() -> None:
+    images, labels = torch.rand(4, 1, 18, 30), torch.tensor([0, 1, 2, 3])
+    training = gs.LocalTraining("fedsgd", 4, 4, 1, 0.1, "train")
+    state = torch.get_rng_state()
+    torch.manual_seed(3)
+    network = Odd()
+    torch.set_rng_state(state)
+    one, same, other = (
+        gs.observe(network, images, labels, images_per_client=4, training=training, seed=seed)
+        for seed in (0, 0, 1)
+    )
+    key = "body.fc.weight"
+    assert torch.equal(one.update[key], same.update[key])
+    assert not torch.equal(one.update[key], other.update[key])
+    assert torch.equal(state, torch.get_rng_state())
+    mean = network.get_buffer("first.1.running_mean")
+    assert torch.equal(one.buffers["body.first.1.running_mean"], mean)
+    assert not mean.any()
+
+
+def test_normalisation_is_the_attackers_too() -> None:
+    network, image = small(), torch.rand(1, 3, 16, 16)
+    mean, std = [0.4, 0.5, 0.6], [0.2, 0.3, 0.4]
+    scaled = (image - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    seen = gs.observe(network, image, torch.tensor([1]), normalisation=(mean, std))
+    loss = F.cross_entropy(network(scaled), torch.tensor([1]))
+    wanted = torch.autograd.grad(loss, list(network.parameters()))
+    for value, own in zip(wanted, seen.update.values(), strict=True):
+        assert torch.allclose(own[0], value, atol=1e-6)
+
+
+def test_an_update_that_was_recorded_is_what_observing_gives() -> None:
+    network, image = small(), torch.rand(1, 3, 16, 16)
+    seen = gs.observe(network, image, torch.tensor([3]))
+    loss = F.cross_entropy(network(image), torch.tensor([3]))
+    gradients = torch.autograd.grad(loss, list(network.parameters()))
+    names = [name for name, _ in network.named_parameters()]
+    named = {name: value.numpy() for name, value in zip(names, gradients, strict=True)}
+    rate = 0.25
+    training = gs.LocalTraining("fedsgd", 1, 1, 1, rate, "eval")
+    moved = {name: -rate * value for name, value in named.items()}
+    for given, more in (
+        (named, {}),
+        (list(gradients), {}),
+        ({name: np.stack([value]) for name, value in named.items()}, {}),
+        (moved, {"unit": "difference", "training": training}),
+    ):
+        found = gs.Observation.of(network, given, (3, 16, 16), **more)
+        for key, value in seen.update.items():
+            assert torch.allclose(found.update[key], value, atol=1e-6)
+    assert torch.equal(
+        ATTACK(gs.Observation.of(network, named, (3, 16, 16))).labels, torch.tensor([3])
+    )
+
+
+def test_a_run_that_was_left_goes_on_with_the_same_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = gs.observe(small(), torch.rand(2, 3, 16, 16), torch.tensor([0, 1]))
+    attack = replace(ATTACK, iterations=12)
+    whole = attack(seen, engine="loop")
+    monkeypatch.setattr("gradsiege.attacks.progress.SECONDS_BETWEEN_SAVES", 0.0)
+    pause = LoopCheckpointer.pause
+
+    def leave(self: LoopCheckpointer, state: Any) -> None:
+        pause(self, state)
+        if state.iteration == 7:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LoopCheckpointer, "pause", leave)
+        with pytest.raises(KeyboardInterrupt):
+            attack(seen, engine="loop", resume=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(ArtifactError, match="the progress of another attack"):
+        attack(seen, engine="loop", seed=1, resume=tmp_path)
+    resumed = attack(seen, engine="loop", resume=tmp_path)
+    assert torch.equal(resumed.images, whole.images)
+    assert not list(tmp_path.iterdir())
+    assert {"iteration", "victim", "restart", "matching_loss"} == set(whole.trace().columns)
+
+
+@dataclass(frozen=True)
+class Nothing(Defense):
+    def transform_update(self, update: Tensors, client: Any) -> Tensors:
+        return {name: torch.zeros_like(value) for name, value in update.items()}
+
+
+def test_evaluation_is_a_row_per_image_attack_and_counter() -> None:
+    images, labels = torch.rand(4, 3, 16, 16), torch.tensor([0, 1, 2, 3])
+    defenses = [None, gs.defenses.Gaussian(sigma=0.1), Nothing()]
+    rows = gs.evaluate(small(), images, labels, defenses, [ATTACK], images_per_client=2)
+    counters = {"gaussian.likelihood", "gaussian.estimated_likelihood"}
+    assert set(rows[rows.defense == "gaussian"].counter) == {"", *counters}
+    assert len(rows) == 4 * (1 + 1 + len(counters) + 1)
+    assert rows.groupby(["defense", "counter"]).size().eq(4).all()
+    assert rows[["client", "image"]].drop_duplicates().values.tolist() == [
+        [0, 0],
+        [0, 1],
+        [1, 0],
+        [1, 1],
+    ]
+    assert rows.psnr[rows.reason == ""].notna().all()
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"images": torch.rand(3, 16, 16)}, "give \\[n, channels, height, width\\]"),
+    ({"images": torch.rand(1, 1, 16, 16)}, "does not take images of 1 x 16 x 16"),
+    ({"images": torch.rand(1, 3, 16, 16) * 255}, "give pixels in \\[0, 1\\]"),
+    ({"images": torch.zeros(1, 3, 16, 16, dtype=torch.uint8)}, "divide bytes by 255"),
+    ({"labels": torch.tensor([9])}, "label 9 is out of range: the network has 5 classes, 0 to 4"),
+    ({"labels": torch.tensor([1, 2])}, "1 images and 2 labels"),
+    ({"images_per_client": 2}, "must divide"),
+    ({"model": nn.Sequential(nn.Flatten(), nn.LazyLinear(5))}, "has no values yet"),
+    ({"model": nn.Flatten()}, "has no weights"),
+    ({"model": nn.Conv2d(3, 5, 16)}, "a classifier returns logits"),
+    ({"normalisation": ([0.5], [0.5])}, "1 means and 1 standard deviations for images of 3"),
+    ({"normalisation": ([0.5] * 3, [0.0] * 3)}, "it must be positive"),
+]
+
+
+@pytest.mark.parametrize(("changed", "said"), WRONG)
+def test_what_does_not_fit_is_one_sentence(changed: dict[str, Any], said: str) -> None:
+    right = {"model": small(), "images": torch.rand(1, 3, 16, 16), "labels": torch.tensor([1])}
+    with pytest.raises(ModelError, match=said):
+        gs.observe(**{**right, **changed})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda update: {**update, "4.weight": update["3.weight"]}, "'4.weight', .* did you mean"),
+        (lambda update: {**update, "3.bias": np.zeros(4)}, "has shape \\[4\\], .* has \\[5\\]"),
+        (lambda update: list(update.values())[:2], "a list of 2 tensors, and the network has 4"),
+        (lambda update: {}, "the update is empty"),
+        (lambda update: {**update, "3.bias": np.arange(5)}, "not floating-point"),
+    ],
+)
+def test_an_update_that_does_not_fit_is_one_sentence(change: Any, said: str) -> None:
+    parameters, _ = split_state(small())
+    update = {name: value.numpy() for name, value in parameters.items()}
+    with pytest.raises(ModelError, match=said):
+        gs.Observation.of(small(), change(update), (3, 16, 16))
+
+
+def test_an_update_that_is_not_finite_fails_alone() -> None:
+    seen = gs.observe(small(), torch.rand(2, 3, 16, 16), torch.tensor([0, 1]))
+    update = {name.removeprefix("body."): value.clone() for name, value in seen.update.items()}
+    update["3.bias"][1, 0] = torch.nan
+    found = ATTACK(gs.Observation.of(small(), update, (3, 16, 16)))
+    assert set(found.failures) == {1}
+
+
+def test_attacks_say_what_they_lack() -> None:
+    seen = gs.observe(small(), torch.rand(1, 3, 16, 16), torch.tensor([0]))
+    with pytest.raises(ThreatModelError, match="needs a prior of the kind autoencoder"):
+        gs.attacks.GiPip()(seen)
+    with pytest.raises(ThreatModelError, match="needs protocol"):
+        ATTACK(seen, gs.ThreatModel(protocol=False))
+    with pytest.raises(UsageError, match="device 'gpu' is not there"):
+        ATTACK(seen, device="gpu")
+    with pytest.raises(ValueError, match="iterations must be a whole number"):
+        gs.attacks.InvertingGradients(iterations=0)
+    with pytest.raises(AttributeError, match="did you mean 'InvertingGradients'"):
+        _ = gs.attacks.InvertingGradient
+
+
+def test_the_network_itself_is_left_as_it_is() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(4 * 196, 2)
+    )
+    adapt(network, (3, 16, 16))
+    assert network[1].inplace
+    assert type(network[1]) is nn.ReLU
+
+
+def test_importing_the_package_loads_no_heavy_library() -> None:
+    code = "import sys, gradsiege as gs; gs.attacks; gs.defenses; gs.metrics; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
