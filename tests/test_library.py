@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
+from torchvision.models.convnext import CNBlockConfig
 
 import gradsiege as gs
 from gradsiege.attacks.progress import LoopCheckpointer
@@ -76,7 +77,7 @@ NETWORKS: dict[str, tuple[Any, tuple[int, int, int]]] = {
     ),
     "convnext": (
         lambda: torchvision.models.ConvNeXt(
-            [torchvision.models.convnext.CNBlockConfig(8, None, 1)], num_classes=5
+            [CNBlockConfig(8, 16, 1), CNBlockConfig(16, None, 1)], num_classes=5
         ),
         (3, 32, 32),
     ),
