@@ -116,8 +116,8 @@ def test_what_has_read_other_bytes_is_computed_again(workspace):
     """The observation is made by a program that draws otherwise, and says nothing of it in a version."""
     observe = "src/gradsiege/stages/observe.py"
     shutil.rmtree(workspace.folder / f"results/few/observe/{SEEN}")
-    victims = "images, labels = _victims(job, protocol.images, protocol.duplicates)\n"
-    workspace.rewrite(observe, victims, f"{victims}    images = 1 - images\n")
+    victims = "    observed = run_victims(\n"
+    workspace.rewrite(observe, victims, f"    images = 1 - images\n{victims}")
     said = workspace.run("gradsiege", "mend", *STUDY, "--cores", "1")
     computed = [line.split(" ")[0] for line in jobs(said)]
     assert computed == ["observe", "attack", "score"]

@@ -90,7 +90,7 @@ def test_a_failing_cell_fails_alone_and_its_neighbours_are_kept(workspace):
     recipe = "src/gradsiege/attacks/recipes/gi_pip.py"
     old = manifest(workspace, "attack", f"{GOOD}/labels_inferred/gi_pip")
     workspace.rewrite(recipe, "\nVERSION = ", "\nVERSION = 100")
-    workspace.rewrite(recipe, "\ndef build(", "\nbuild = None\n\n\ndef broken(")
+    workspace.rewrite(recipe, "\n    def recipe(", "\n    recipe = None\n\n    def broken(")
     said = workspace.snakemake("reconstructions", check=False)
     assert "TypeError" in said
     log = workspace.folder / f"results/tiny/logs/attack/{GOOD}/labels_inferred/gi_pip.log"
@@ -102,7 +102,7 @@ def test_a_failing_cell_fails_alone_and_its_neighbours_are_kept(workspace):
     workspace.snakemake("tables", check=False)
     assert manifest(workspace, "score", DIVERGED)["ended"] > ended
     assert manifest(workspace, "attack", late)["ended"] == ended
-    workspace.rewrite(recipe, "\nbuild = None\n\n\ndef broken(", "\ndef build(")
+    workspace.rewrite(recipe, "\n    recipe = None\n\n    def broken(", "\n    def recipe(")
     assert workspace.planned("reconstructions") == {
         "attack": 1,
         "attack_cell": 1,
