@@ -214,7 +214,7 @@ class Seen:
 def test_gifd_takes_its_published_radii_and_drops_the_image_only_as_released(
     network: StyleGAN2, arm: str
 ) -> None:
-    latent, *features = gifd.search_spaces(gifd.Parameters(), arm, Seen(), network)
+    latent, *features = gifd.search_spaces(gifd.Gifd(arm=arm), Seen(), network)
     assert latent.bound == "none"
     assert [space.radius for space in features] == [2000, 3000, 4000, 5000]
     assert {space.drop for space in features} == {arm == "as_released"}
