@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gradsiege import catalogue
+from gradsiege.attacks.base import Attack
 from gradsiege.catalogue import KINDS, REQUIRED, Entry, entries, lookup
 from gradsiege.errors import StudyError
 from gradsiege.ranges import is_given
@@ -29,10 +30,13 @@ def test_an_entry_is_what_its_module_declares(kind: str, name: str) -> None:
     assert entry.summary
     if entry.method:
         made = catalogue.implementation(entry)
+        # What every attack has stands in a study file beside its parameters.
+        every = dataclasses.fields(Attack) if kind == "attacks" else ()
+        shared = {"arm", *(field.name for field in every)}
         declared = {
             field.name: field.default
             for field in dataclasses.fields(made)
-            if field.name != "arm" and not is_given(field)
+            if field.name not in shared and not is_given(field)
         }
         found = {key: default for key, (_, default) in entry.parameters.items()}
         assert {key: value for key, value in found.items() if value is not REQUIRED} == {

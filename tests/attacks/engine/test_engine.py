@@ -246,9 +246,8 @@ def test_resuming_gives_the_same_bits() -> None:
 
 def test_recipe_holds_the_published_constants() -> None:
     _, seen, _ = case()
-    recipe = inverting_gradients.build(
-        inverting_gradients.Parameters(), "faithful", 4000, Knowledge(seen, ThreatModel("t"))
-    )
+    attack = inverting_gradients.InvertingGradients(iterations=4000)
+    recipe = attack.recipe(Knowledge(seen, ThreatModel("t")))
     (phase,) = recipe.phases
     assert phase.optimizer == Adam(0.1, sign="hard", schedule="steps")
     assert phase.regularizers[0] == (1e-6, total_variation)
