@@ -7,9 +7,11 @@ import json
 import os
 import pickle
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -413,6 +415,24 @@ def test_a_manifest_that_names_a_path_outside(sealed: Path, name: str) -> None:
     (problem,) = verify_folder(sealed)
     assert "outside" in problem
     assert repr(name) in problem
+
+
+@pytest.mark.parametrize("sort", WRITERS)
+def test_a_folder_that_is_removed_while_a_file_is_written_is_told_in_one_way(
+    sort: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another process on the same cell does; each library would say it in words of its own."""
+    folder = tmp_path / "draft"
+    make = tempfile.mkstemp
+
+    def moved(**options: Any) -> tuple[int, str]:
+        made = make(**options)
+        shutil.rmtree(folder)
+        return made
+
+    monkeypatch.setattr(tempfile, "mkstemp", moved)
+    with pytest.raises(ArtifactError, match="Does another process work on the same"):
+        WRITERS[sort](folder / "x")
 
 
 def test_a_manifest_comes_last_or_not_at_all(tmp_path: Path) -> None:

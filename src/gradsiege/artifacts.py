@@ -53,9 +53,10 @@ def atomic(path: Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
-    except FileNotFoundError as error:
-        raise ArtifactError(f"could not write {path}: it {REMOVED}") from error
     except OSError as error:
+        # Libraries say in words of their own that a folder is not there.
+        if isinstance(error, FileNotFoundError) or (temporary and not temporary.exists()):
+            raise ArtifactError(f"could not write {path}: it {REMOVED}") from error
         raise ArtifactError(f"could not write {path}: {error.strerror or error}") from error
     finally:
         if temporary is not None:
@@ -108,14 +109,14 @@ def write_tensors(
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
     def fill(temporary: Path) -> None:
-        save_file(ready, temporary, metadata=header)
+        try:
+            save_file(ready, temporary, metadata=header)
+        except SafetensorError as error:
+            # Safetensors reports a full disk as an error of its own.
+            raise OSError(str(error)) from error
         _sort_metadata(temporary)
 
-    try:
-        _write(path, fill)
-    except SafetensorError as error:
-        # Safetensors reports a full disk as an error of its own.
-        raise ArtifactError(f"could not write {path}: {error}") from error
+    _write(path, fill)
 
 
 def _sort_metadata(path: Path) -> None:

@@ -183,9 +183,11 @@ def _clear(replaced: Path, place: Path) -> None:
     """Delete what was replaced, but for files that the new cell does not have, which are nobody's to delete."""
     if not replaced.is_dir():
         return
-    for path in replaced.iterdir():
-        if path.suffix != artifacts.PART and not (place / path.name).exists():
-            path.rename(place / path.name)
+    # Unless another process has cleared it.
+    with contextlib.suppress(FileNotFoundError):
+        for path in replaced.iterdir():
+            if path.suffix != artifacts.PART and not (place / path.name).exists():
+                path.rename(place / path.name)
     shutil.rmtree(replaced, ignore_errors=True)
     _prune(replaced.parent)
 
