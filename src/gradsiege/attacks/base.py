@@ -8,14 +8,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from gradsiege import artifacts, catalogue
+from gradsiege import catalogue
 from gradsiege.attacks.device import AUTO, where_to_run
 from gradsiege.attacks.engine.autotune import MEASURED, EnginePolicy
 from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
 from gradsiege.attacks.matching import Seed, match, with_failures
-from gradsiege.attacks.progress import FolderProgress, LoopCheckpointer
+from gradsiege.attacks.progress import LoopCheckpointer
 from gradsiege.attacks.recipe import Recipe, UpdateModel
 from gradsiege.attacks.result import Result
+from gradsiege.checkpoints import FolderProgress, identity_of
 from gradsiege.errors import MissingError, ThreatModelError
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.protocol.observation import Observation
@@ -141,7 +142,7 @@ class Attack(Checked):
         """Return a digest of the attack, its target and its seed, for progress that belongs to no other."""
         settings = {one.name: getattr(self, one.name) for one in fields(self) if not is_given(one)}
         about = {"attack": self.name, "settings": settings, "seed": seed}
-        return artifacts.tensors_digest({**seen.parameters, **seen.update}, about)
+        return identity_of({**seen.parameters, **seen.update}, about)
 
 
 @dataclass(frozen=True, kw_only=True)
