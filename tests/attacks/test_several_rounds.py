@@ -54,9 +54,8 @@ def plans(seen: Observation, iterations: int = 5, **settings: float) -> list[Att
     found = []
     for one in several_rounds.seen_by(seen, "joint"):
         knowledge = Knowledge(one, GRANTED)
-        recipe = build(
-            "inverting_gradients", SETTINGS | settings, "faithful", iterations, knowledge
-        )
+        recipe = build("inverting_gradients", SETTINGS | settings, "faithful", 1, knowledge)
+        recipe = recipe.with_phases(iterations=iterations)
         found.append(AttackPlan(knowledge, recipe).with_labels())
     return found
 
