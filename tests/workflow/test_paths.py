@@ -83,7 +83,7 @@ def test_a_study_file_of_any_name_is_taken_as_it_is_typed(elsewhere):
     name = "a: b {x} $HOME & z; #1 `id` größe.yaml"
     write(elsewhere.folder / name)
     target = "results/small/fetch/mine/card.json"
-    assert "1 of 1 steps (100%) done" in elsewhere.snakemake(target, study=name)
+    assert "2 of 2 steps (100%) done" in elsewhere.snakemake(target, study=name)
     write(elsewhere.folder / "123")
     assert "Nothing to be done" in elsewhere.snakemake(target, study="123")
 
