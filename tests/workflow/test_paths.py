@@ -106,7 +106,7 @@ def test_a_repository_below_braces_is_refused_in_one_sentence(clone, tmp_path):
 def test_make_hands_a_study_on_as_it_is_given(target, tmp_path):
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv/.complete").touch()
-    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+    for name in ("Makefile", "requirements.lock", "requirements-lpips.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
         os.utime(tmp_path / name, (0, 0))
     name = 'it\'s $my "study".yaml'
