@@ -41,7 +41,7 @@ class Phase:
         patience: an element stops after so many iterations without a better matching loss; None for never.
         iterate: what the phase ends with, its iterate of ``least`` matching loss or its ``last`` one.
         again: makes the phase's starting points of the recipe's own and of the images that matched best so far,
-            ``[n, images, c, h, w]``, in the place of going on from the phase before; finds so far are forgotten.
+            ``[n, images, c, h, w]``, instead of going on from the phase before; finds so far are forgotten.
     """
 
     space: Space

@@ -12,7 +12,7 @@ from gradsiege.protocol.reconstruction import Reconstruction
 
 
 def end_at_last_iterate(state: State) -> None:
-    """Take the last iterate for the phase's result, in the place of the least; a last one that broke is passed over."""
+    """Take the last iterate for the phase's result, instead of the least; a last one that broke is passed over."""
     last = state.trace[-1][1]
     finite = torch.isfinite(last)
     state.best = where(finite, state.x, state.best)

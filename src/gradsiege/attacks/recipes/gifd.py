@@ -86,7 +86,7 @@ class Gifd(Attack):
         of the least loss; a stage of StyleGAN2 goes on with the image that the stages before it made. As released: no sphere;
         that image is forgotten wherever a stage begins; the images of the last restart under the loss of the least one; and what
         a threat model grants is used as the release uses its own knowledge of it: granted labels order the
-        inferred ones, a disclosure gives T its true strength in the place of an estimated one.
+        inferred ones, a disclosure gives T its true strength instead of an estimated one.
         """
         network = staged_generator(knowledge, "gifd")
         spaces = search_spaces(self, knowledge, network)
