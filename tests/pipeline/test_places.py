@@ -72,6 +72,29 @@ def killed(work: Callable[[], object]) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
+def test_a_process_that_is_killed_while_it_deletes_the_old_cell(
+    cell: Cell, tiny: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is half deleted has no manifest that vouches for it."""
+    compute(cell, tiny, tmp_path, "old")
+
+    def dying(folder: Path, **_: object) -> None:
+        for path in folder.glob("*.*"):
+            if path.name != artifacts.MANIFEST:
+                path.unlink()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(places.shutil, "rmtree", dying)
+    assert killed(lambda: compute(cell, tiny, tmp_path, "new"))
+    monkeypatch.undo()
+    assert held(cell.folder(tiny, tmp_path)) == "new"
+    replaced = places.replaced_of(cell, tiny, tmp_path)
+    assert list(replaced.iterdir())
+    assert not (replaced / artifacts.MANIFEST).exists()
+    assert places.settle(tiny, tmp_path) == [cell.folder(tiny, tmp_path)]
+    assert not replaced.exists()
+
+
 @pytest.mark.parametrize("next_run", ["verb", "settle"])
 @pytest.mark.parametrize("moment", [1, 2])
 def test_a_process_that_is_killed_in_the_swap(

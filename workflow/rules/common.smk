@@ -170,11 +170,13 @@ shell.prefix(
     'place=$(dirname "$3"); old=$staged/replaced/${{place#"$results"/}}; from=$staged/computed/$at; '
     'if test -e "$from.log"; then cp "$from.log" "$log"; fi; '
     'if test -e "$from/manifest.json"; then '
-    'rm -rf "$old"; mkdir -p "$(dirname "$old")" "$(dirname "$place")" || exit 1; '
+    'rm -f "$old/manifest.json"; rm -rf "$old"; mkdir -p "$(dirname "$old")" "$(dirname "$place")" || exit 1; '
     'if test -e "$place"; then mv -T "$place" "$old" || exit 1; fi; '
     'if test "$(stat -c %d "$from")" = "$(stat -c %d "$(dirname "$place")")"; then mv -T "$from" "$place" || exit 1; '
-    'else rm -rf "$place.part"; cp -rp "$from" "$place.part" && mv -T "$place.part" "$place" || exit 1; rm -rf "$from"; fi; '
-    'mv -n -t "$place" "$old/"* 2> /dev/null; rm -rf "$old" "$from.log"; return 0; fi; '
+    'else rm -rf "$place.part"; cp -rp "$from" "$place.part" && mv -T "$place.part" "$place" || exit 1; '
+    'rm -f "$from/manifest.json"; rm -rf "$from"; fi; '
+    # Deleted first, so that what is half deleted vouches for nothing.
+    'rm -f "$old/manifest.json"; mv -n -t "$place" "$old/"* 2> /dev/null; rm -rf "$old" "$from.log"; return 0; fi; '
     'if test -e "$from.failed"; then echo "The cell failed; its log says why."; exit 1; fi; '
     # Finished already, under these settings.
     'grep -qs "^  .digest.: .$at.,$" "$place/manifest.json"; }}; '

@@ -106,7 +106,7 @@ def swap(draft: Path, place: Path, replaced: Path) -> None:
     wanted = artifacts.read_manifest(draft)["digest"]
     try:
         if place.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
+            _discard(replaced)
             move(place, replaced)
         move(draft, place)
     except (FileNotFoundError, FileExistsError) as error:
@@ -176,20 +176,27 @@ def move(source: Path, target: Path) -> None:
         shutil.rmtree(hidden, ignore_errors=True)
         shutil.copytree(source, hidden)
         hidden.rename(target)
-        shutil.rmtree(source)
+        _discard(source)
 
 
 def _clear(replaced: Path, place: Path) -> None:
     """Delete what was replaced, but for files that the new cell does not have, which are nobody's to delete."""
     if not replaced.is_dir():
         return
+    (replaced / artifacts.MANIFEST).unlink(missing_ok=True)
     # Unless another process has cleared it.
     with contextlib.suppress(FileNotFoundError):
         for path in replaced.iterdir():
             if path.suffix != artifacts.PART and not (place / path.name).exists():
                 path.rename(place / path.name)
-    shutil.rmtree(replaced, ignore_errors=True)
+    _discard(replaced)
     _prune(replaced.parent)
+
+
+def _discard(folder: Path) -> None:
+    """Delete a cell's folder, its manifest first: a folder that is half deleted vouches for nothing."""
+    (folder / artifacts.MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prune(folder: Path) -> None:
