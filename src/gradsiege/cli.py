@@ -1,4 +1,4 @@
-"""The command line: one verb a stage, and verbs that look without changing anything."""
+"""The command line: one verb per stage, and verbs that look without changing anything."""
 
 from __future__ import annotations
 
@@ -361,7 +361,7 @@ def verify(
     root: RootOption = Path(),
     partial: Annotated[
         bool,
-        typer.Option("--partial", help="Missing cells are no fault (one bundle was restored)."),
+        typer.Option("--partial", help="Missing cells are not a fault (one bundle was restored)."),
     ] = False,
 ) -> None:
     """Compare every finished cell with its manifest and with the study; list stale and damaged ones."""

@@ -124,7 +124,7 @@ RULES = {"Range": Range, "AtMost": AtMost, "MultipleOf": MultipleOf}
 
 
 def given() -> Any:
-    """Return the default of a field that is handed to a method and is no parameter of it, such as the weights of a network."""
+    """Return the default of a field that is handed to a method and is not a parameter of it, such as the weights of a network."""
     return field(default=None, repr=False, compare=False, metadata={"given": True})
 
 

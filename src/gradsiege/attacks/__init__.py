@@ -1,6 +1,6 @@
 """Attacks: what a curious server can do with what it sees.
 
-`gradsiege.attacks.InvertingGradients(iterations=4000)(seen)` runs one. `engine` holds the hot loop, `recipes` one attack a
+`gradsiege.attacks.InvertingGradients(iterations=4000)(seen)` runs one. `engine` holds the hot loop, `recipes` one attack per
 file, `counters` what an informed attacker changes. Nothing in here may import data sets, defenses, the federation or the
 metrics: the truth is out of reach.
 """

@@ -1,7 +1,7 @@
 """Labels from the last layer's update; none of these rules ever sees a true label.
 
 For one image with head input h, probabilities p and label y the gradient of ``z = W h + b`` is (p - onehot(y)) h^T for W
-and p - onehot(y) for b, whose only negative entry is the true class. What a rule may conclude from W alone depends on the
+and p - onehot(y) for b, whose only negative entry is the true class. The conclusions from W alone depend on the
 sign of h: behind a ReLU or a sigmoid no feature is negative, behind a layer norm or a variational bottleneck about half of
 them are. docs/LABELS.md says which rule finds how many labels.
 """

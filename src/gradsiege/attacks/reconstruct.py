@@ -54,7 +54,7 @@ def reconstruct(
         pause: called between iterations; may save and leave.
         policy: how the engine is chosen; by measurement if not given.
         later: what was seen of the same images in further rounds, and a recipe for each, whose phases are those of
-            `recipe` but for distance and space. What is minimised is the mean over all rounds; labels are the first's.
+            `recipe` but for distance and space. The attack minimises the mean over all rounds; labels are the first's.
     """
     observation = knowledge.observation
     if observation.training is None:

@@ -14,7 +14,7 @@ STATUS = Path("/proc/self/status")
 def peak_memory() -> float:
     """Return the largest resident memory of this process since it began, or since its last cell, in MiB.
 
-    Linux writes it down in kibibytes. What `getrusage` says there may be the parent's; macOS has nothing else, in bytes.
+    Linux states it in kibibytes; `getrusage` may state the parent's there. macOS has `getrusage` alone, in bytes.
     """
     if STATUS.is_file():
         found = re.search(r"^VmHWM:\s+(\d+) kB$", STATUS.read_text(), re.MULTILINE)

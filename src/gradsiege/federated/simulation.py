@@ -1,7 +1,7 @@
 """Clients of an attacker's own: the client loop with the disclosed defense on images that the attacker has.
 
-The defense is built of its disclosure alone, the model and the protocol are those of the observation. What is a client's
-own stays with the client: every simulated client starts without state, and all it draws comes from the attacker's
+The defense is built of its disclosure alone, the model and the protocol are those of the observation. The secrets of a
+client stay with it: every simulated client starts without state, and all it draws comes from the attacker's
 generator, so its noise, its draws and its searched latents are others than a victim's. A generator that the
 defender pretrained is not disclosed either; the attacker brings one of its own.
 """

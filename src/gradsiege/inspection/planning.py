@@ -21,7 +21,7 @@ UNKNOWN = "unknown"
 
 
 def plan(study: Study, root: Path, shard_minutes: float = 60) -> str:
-    """Return a table of the study's stages: cells, jobs, states, measured seconds a cell, hours still to do.
+    """Return a table of the study's stages: cells, jobs, states, measured seconds per cell, hours still to do.
 
     A job is a shard of about so many estimated minutes.
     """
@@ -104,7 +104,7 @@ def work(stage: str, chosen: dict[str, Any], updates: int) -> tuple[str, float]:
         attack, protocol = chosen["attack"], chosen["protocol"]
         steps = protocol["epochs"] * -(-protocol["images"] // protocol["batch_size"])
         units = (attack["iterations"] + 1.0) * attack["restarts"] * updates * steps
-        # What the client's defense was makes no difference to the cost of the loop.
+        # The client's defense does not change the cost of the attack's loop.
         kind.pop("defense")
     elif stage == "federate":
         federation = chosen["federation"]

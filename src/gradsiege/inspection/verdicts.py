@@ -23,7 +23,7 @@ WIDEST, NARROWEST = 200, 120
 
 
 def claims(study: Study, root: Path, ledger: Path) -> str:
-    """Return the table; a verdict reached on stand-in data says so. What was not run comes last."""
+    """Return the table; a verdict reached on stand-in data says so. Claims that were not run come last."""
     from rich.console import Console
     from rich.table import Table
 

@@ -37,7 +37,7 @@ def verify(
 
     Missing, stale and damaged cells make a study unsound. A failed cell does not, since a failure is a result that
     is counted; nor does a folder that no cell of the study owns, since no stage reads it; nor a cell whose data set was
-    not supplied. With `partial`, as after restoring one bundle, missing cells are no fault either. Only `stages` are looked at.
+    not supplied. With `partial`, as after restoring one bundle, missing cells are not a fault either. Only `stages` are looked at.
     """
     found = examine(study, root, stages)
     counts = count(found)
@@ -112,7 +112,7 @@ def foreign_paths(
     # A study that was shared has an empty folder where it has no cells of a stage.
     ancestors |= {base / stage for stage in stages}
     found: list[Path] = []
-    # Figures, tables and the report lie beside the stages and are no cells.
+    # Figures, tables and the report lie beside the stages and are not cells.
     for stage in stages:
         for here, below, files in os.walk(base / stage):
             path = Path(here)

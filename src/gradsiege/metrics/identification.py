@@ -45,7 +45,7 @@ def pixels(images: Tensor, side: int = 16) -> Tensor:
     small = torch.nn.functional.adaptive_avg_pool2d(images.double(), (height, width))
     planes = torch.cat([small.mean(dim=1, keepdim=True), small], dim=1)
     rows = (planes - planes.mean(dim=(2, 3), keepdim=True)).flatten(1)
-    # What is left of a constant image is rounding error, which must not be blown up to unit norm.
+    # A constant image leaves rounding errors, which must not be scaled up to unit norm.
     return rows.where(rows.abs().amax(dim=1, keepdim=True) > 1e-6, 0.0)
 
 

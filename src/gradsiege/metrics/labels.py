@@ -17,7 +17,7 @@ def label_accuracy(inferred: Tensor, true: Tensor) -> Tensor:
     learning, PoPETs 2022): guessing one label B times is right only as often as the batch holds it.
 
     Args:
-        inferred: int64 [v, B], one row a victim batch; `UNKNOWN` where no label was inferred.
+        inferred: int64 [v, B], one row per victim batch; `UNKNOWN` where no label was inferred.
         true: int64 [v, B], labels >= 0.
 
     Returns:
@@ -56,5 +56,5 @@ def _check(inferred: Tensor, true: Tensor) -> None:
     if inferred.shape != true.shape:
         raise ValueError(
             f"inferred has shape {list(inferred.shape)} and true {list(true.shape)}: name exactly "
-            f"one label an image, {UNKNOWN} where none was inferred"
+            f"one label per image, {UNKNOWN} where none was inferred"
         )

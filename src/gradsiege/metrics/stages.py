@@ -1,4 +1,4 @@
-"""What another choice among an attack's stages would have scored; the best one takes the truth to know, so it is no attack's."""
+"""The scores of other choices among an attack's stages; only the truth shows the best stage, so no attack can choose it."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from gradsiege.errors import StudyError, nearest
 from gradsiege.pipeline.stage import STAGES
 from gradsiege.study import PLACES, Study, combinations
 
-# Keys that came when there were results already, with the value that means what was done before. They are no part of a cell's
+# Keys that came when there were results already, with the value that means what was done before. They are not part of a cell's
 # settings where they hold it, so that its digest and its results stay.
 ADDED_LATER: dict[str, dict[str, Any]] = {
     "protocol": {"rounds": 1},
@@ -83,14 +83,14 @@ def parse_key(stage: str, key: str, study: Study) -> Cell:
             known = {f"seed{seed}": seed for seed in study.seeds}
             if part not in known:
                 raise StudyError(
-                    f"{key}: {part!r} is no seed of the study; {nearest(part, [*known])}"
+                    f"{key}: {part!r} is not a seed of the study; {nearest(part, [*known])}"
                 )
             values[name] = known[part]
             continue
         if name == "training_stage":
             if part not in study.training_stages:
                 hint = nearest(part, list(study.training_stages))
-                raise StudyError(f"{key}: {part!r} is no training stage of the study; {hint}")
+                raise StudyError(f"{key}: {part!r} is not a training stage of the study; {hint}")
         else:
             study.one(SECTIONS[name], part)
         values[name] = part

@@ -2,7 +2,7 @@
 
 A data set whose files have published checksums is identified by its version. Any other one is identified by what its source
 lists: the pictures' paths, labels, groups, official parts and sizes, and for pictures of one's own their contents. A study is
-given these hashes once a process (`identified`), so that every digest contains them. Jobs of a running Snakemake are told
+given these hashes once per process (`identified`), so that every digest contains them. Jobs of a running Snakemake are told
 what the source listed when it was started; `confirm` refuses a source that has changed since. Where a source is not on this
 machine, the hashes are those that the study's finished cells record.
 """

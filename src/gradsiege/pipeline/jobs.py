@@ -201,7 +201,7 @@ class Job:
             self.draft.mkdir(parents=True, exist_ok=True)
         except FileNotFoundError as error:
             raise ArtifactError(f"{self.draft} {artifacts.REMOVED}") from error
-        # What is left of an earlier draft must not vouch for the files of this one.
+        # The manifest of an earlier draft must not vouch for the files of this one.
         (self.draft / artifacts.MANIFEST).unlink(missing_ok=True)
         for folder in (self.draft, self.scratch):
             artifacts.sweep_up(folder)

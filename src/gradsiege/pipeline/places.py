@@ -121,7 +121,7 @@ def swap(draft: Path, place: Path, replaced: Path) -> None:
 
 
 def complete(draft: Path, place: Path, replaced: Path) -> bool:
-    """Complete a swap that was interrupted, and say whether there was one. What is whole is never lost.
+    """Complete a swap that was interrupted, and return whether there was one. A whole cell is never lost.
 
     A sealed draft whose place holds nothing whole is put there as well: its process died before the swap.
     """

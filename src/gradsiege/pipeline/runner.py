@@ -180,7 +180,7 @@ class _Both:
             stream.flush()
 
     def isatty(self) -> bool:
-        """A log is no terminal."""
+        """A log is not a terminal."""
         return False
 
 

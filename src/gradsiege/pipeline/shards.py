@@ -55,7 +55,7 @@ def shards(
 def after(broken: Collection[str], cells: Mapping[str, list[Cell]], study: Study) -> set[Cell]:
     """Return the cells with these digests and all that read them, directly or not.
 
-    A shard waits for all that its cells read. What waits for a broken cell must therefore wait alone.
+    A shard waits for all that its cells read. A cell that waits for a broken one therefore gets a shard of its own.
     """
     found: set[Cell] = set()
     for cell in (cell for of_stage in cells.values() for cell in of_stage) if broken else ():

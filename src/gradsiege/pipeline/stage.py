@@ -1,4 +1,4 @@
-"""The stages of a study: all that is particular to each, in one table. What it does stands in `stages`, what it needs in its rule."""
+"""The stages of a study: one table of all that is particular to each. Its work stands in `stages`, its resources in its rule."""
 
 from __future__ import annotations
 

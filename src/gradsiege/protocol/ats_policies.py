@@ -76,6 +76,6 @@ def parse_policy(text: str) -> tuple[int, ...]:
     known = all(part.isdecimal() and int(part) < len(POOL) for part in parts)
     if not known or len(parts) > LONGEST:
         raise StudyError(
-            f"ats: {text!r} is no policy; write up to {LONGEST} numbers from 0 to {len(POOL) - 1}, as in '3-1-7'"
+            f"ats: {text!r} is not a policy; write up to {LONGEST} numbers from 0 to {len(POOL) - 1}, as in '3-1-7'"
         )
     return tuple(int(part) for part in parts)

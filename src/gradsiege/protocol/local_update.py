@@ -86,7 +86,7 @@ def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the mean cross-entropy, the one loss that clients train with."""
     if labels.is_floating_point():
         return F.cross_entropy(logits, labels)
-    # Under vmap `F.cross_entropy` of classes is taken apart by functions that import a computer algebra system: 1.8 s a process.
+    # Under vmap `F.cross_entropy` of classes is taken apart by functions that import a computer algebra system: 1.8 s per process.
     # A product with zeros and ones, for the gradient of `gather` is slow there as well.
     chosen = labels[:, None] == torch.arange(logits.shape[1], device=labels.device)
     return -(F.log_softmax(logits, 1) * chosen).sum(1).mean()

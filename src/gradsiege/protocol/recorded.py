@@ -89,7 +89,7 @@ def _tensor(value: Any, name: str) -> Tensor:
         found = value if isinstance(value, Tensor) else torch.from_numpy(np.asarray(value))
     except TypeError as error:
         raise ModelError(
-            f"the update of {name} is no array of numbers but {type(value).__name__}"
+            f"the update of {name} is not an array of numbers but {type(value).__name__}"
         ) from error
     if not found.dtype.is_floating_point:
         raise ModelError(f"the update of {name} holds {found.dtype}, not floating-point numbers")

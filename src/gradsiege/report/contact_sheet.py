@@ -64,7 +64,7 @@ class Block:
 
     @property
     def heads(self) -> dict[str, Tile]:
-        """One tile a column, in the order of the columns: original, bound, controls, attacks."""
+        """One tile per column, in the order of the columns: original, bound, controls, attacks."""
         found = {tile.column: tile for tile in self.tiles}
         return dict(sorted(found.items(), key=lambda item: [*GROUPS].index(item[1].kind)))
 

@@ -141,7 +141,7 @@ def _setting(cells: Selector) -> tuple[int, int, str, Mapping[str, Any], int]:
 
 
 def draw_metric(data: StudyData, metric: str, title: str) -> Drawn:
-    """Draw one metric in one panel an axis."""
+    """Draw one metric in one panel per axis."""
     table = plotted(data, metric)
     axes = [axis for axis in AXES if (table["axis"] == axis).any()]
     if not axes:

@@ -39,7 +39,7 @@ class Explained:
 
 
 def explained_cells(data: StudyData) -> list[Explained]:
-    """One cell a data set, model and defense, in the order of the study file, chosen by `RULE`."""
+    """One cell per data set, model and defense, in the order of the study file, chosen by `RULE`."""
     keys = one_a_defense(data, data.explanations, latest=True)
     return [_explained(data, key) for key in keys]
 

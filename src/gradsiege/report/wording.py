@@ -166,7 +166,7 @@ def counts_note(table: pd.DataFrame) -> str:
     span = str(victims[0]) if len(victims) == 1 else f"{victims[0]} to {victims[-1]}"
     failed, rows = int(table["failed"].sum()), int(table["rows"].sum())
     capped = int(table["psnr_capped"].sum())
-    note = f" n = {span} victims a cell; {failed} of {rows} attempted images failed"
+    note = f" n = {span} victims per cell; {failed} of {rows} attempted images failed"
     note += " (no fidelity, counted as not identified)." if failed else "."
     return note + (f" PSNR above 100 dB counts as 100 dB ({capped} images)." if capped else "")
 

@@ -45,7 +45,7 @@ def configuration(root: Path) -> Configuration:
     """
     said = run(root, "dvc", "config", "--list")
     if not (root / ".dvc").is_dir() or not said.succeeded:
-        raise SharingError(f"{root.absolute()} is no DVC repository that works: {said.end}")
+        raise SharingError(f"{root.absolute()} is not a DVC repository that works: {said.end}")
     values = dict(line.split("=", 1) for line in said.text.splitlines() if "=" in line)
     remotes = {
         name: Remote(name, url)
@@ -62,7 +62,7 @@ def destinations(
     """Return the outputs that belong to each remote; `asked` takes the place of the default one.
 
     Raises:
-        SharingError: a remote is not configured, is a folder that is not there, or is no place for restricted outputs.
+        SharingError: a remote is not configured, is a folder that is not there, or is not a place for restricted outputs.
     """
     found: dict[Remote, list[str]] = {}
     for bundle in bundles:

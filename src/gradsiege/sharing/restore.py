@@ -54,7 +54,7 @@ def restore(names: Sequence[str], study: Study, root: Path, file: Path, remote: 
     if not said.succeeded:
         saved = ": these files would be lost; move them away first" if UNSAVED in said.text else ""
         raise ArtifactError(f"DVC could not put the files in place{saved}.\n{said.end}")
-    # What came back may be all that says what a source listed that is not on this machine.
+    # A restored file may be the only record of what a source listed that is not on this machine.
     report, sound = verify(identified(study, root), root, partial=True)
     if not sound:
         raise ArtifactError(f"Snakemake was told nothing, for this is not sound:\n{report}")

@@ -76,7 +76,7 @@ def _verify(bundles: list[Bundle], study: Study, root: Path, file: Path) -> None
         # Perhaps of data that the study no longer uses, and that must not be passed on.
         named = "\n".join(f"  {path}" for path in foreign)
         raise ArtifactError(
-            f"nothing was shared: these are no part of the study and would go with it. Delete them.\n{named}"
+            f"nothing was shared: these files are not part of the study and would go with it. Delete them.\n{named}"
         )
     # Figures and tables have no manifests: Snakemake knows whether they are those of these results.
     # Where a study has no table, its target may name no file, which Snakemake would call something to be done.

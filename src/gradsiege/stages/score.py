@@ -31,7 +31,7 @@ BOUND = "perfect_inversion"
 GALLERY_DISTRACTORS = 500
 # Columns that only attacks of several stages fill.
 STAGES = ("psnr_last_stage", "psnr_best_stage")
-# The same, a list with one number a stage in each row.
+# The same, a list with one number per stage in each row.
 BY_STAGE = ("psnr_by_stage", "matching_loss_by_stage")
 
 

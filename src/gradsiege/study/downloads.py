@@ -23,7 +23,9 @@ def chosen(names: list[str], study: Study | None) -> list[tuple[str, dict[str, A
     found: list[tuple[str, dict[str, Any]]] = []
     for name in names:
         if name not in (*PUBLIC, WEIGHTS):
-            raise StudyError(f"{name!r} is no public data set; {nearest(name, [*PUBLIC, WEIGHTS])}")
+            raise StudyError(
+                f"{name!r} is not a public data set; {nearest(name, [*PUBLIC, WEIGHTS])}"
+            )
         found.append((name, {}))
     for item in study.datasets if study else ():
         if item.name in PUBLIC:

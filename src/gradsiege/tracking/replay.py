@@ -1,6 +1,6 @@
 """`gradsiege track`: replay finished cells into MLflow.
 
-Jobs know nothing of MLflow. This verb reads their files afterwards and writes one parent run a study and one nested
+Jobs know nothing of MLflow. This verb reads their files afterwards and writes one parent run per study and one nested
 run a federation, prior or score, with the original times, and attaches what the study publishes to the parent. It is
 idempotent: a cell whose digest stands on a finished run is passed by, a file whose checksum was noted is not sent
 again, and a run that an interrupted replay left behind is written anew. A dead server ends the verb within seconds
@@ -74,7 +74,7 @@ def _cells(server: Server, study: Study, root: Path) -> tuple[int, str, list[str
             turns = progress(range(len(waiting)), len(waiting), "track")
             problems = [text for place in turns if (text := waiting[place].result())]
         except BaseException:
-            # What has begun is ended, or is found unfinished and written anew the next time.
+            # Runs that have begun are ended, or the next replay finds them unfinished and writes them anew.
             pool.shutdown(cancel_futures=True)
             raise
     added, skipped = len(wanted) - len(problems), len(done) - len(wanted)

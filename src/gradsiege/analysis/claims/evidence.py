@@ -27,7 +27,7 @@ Kind = Literal["mean", "rate", "seeds"]
 class Sample:
     """Values of one metric with their sampling units; `kind` decides how an interval is made.
 
-    mean: BCa over victims; rate: Wilson over victims; seeds: Student's t, one value a seed. `lost` counts
+    mean: BCa over victims; rate: Wilson over victims; seeds: Student's t, one value per seed. `lost` counts
     images (or pairs) without a value: failed attacks, which a rate counts as misses instead.
     """
 

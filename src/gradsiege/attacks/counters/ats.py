@@ -86,8 +86,8 @@ def undo_likeliest(images: Tensor, policies: list[str]) -> Tensor:
 def undo_policy(plan: AttackPlan) -> AttackPlan:
     """Attack as usual, which finds the augmented image; then undo the policy and signs that explain it best.
 
-    The black border of a translation gives its direction away, and its grey level the contrast that followed. What was
-    moved out of the image is lost and filled smoothly.
+    The black border of a translation reveals its direction, and the border's grey level the contrast that followed. Pixels
+    that were moved out of the image are lost and filled smoothly.
     """
     policies = list(plan.disclosure["policies"])
     if not policies:

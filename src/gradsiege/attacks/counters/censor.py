@@ -48,7 +48,7 @@ def label_by_orthogonality(plan: AttackPlan) -> Tensor:
 
 
 def norms_and_orthogonality(plan: AttackPlan) -> AttackPlan:
-    """Ask for the received lengths and right angles: two equations a tensor, all that a faithful upload still says.
+    """Ask for the received lengths and right angles: two equations per tensor, all that a faithful upload still says.
 
     Against the thousands of pixels these are a few dozen equations, so nothing recognisable is to be expected;
     the label of a single image does leak. As released the directions are not orthogonal: only the lengths hold there, and

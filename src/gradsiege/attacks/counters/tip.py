@@ -67,9 +67,9 @@ def flagged(norms: Tensor, least: int, images: int) -> Tensor:
 
 
 def drop_flagged_channels(plan: AttackPlan) -> AttackPlan:
-    """Leave the channels whose update stands out out of the match; the disclosure says how many there are.
+    """Do not match the channels whose update stands out; the disclosure says how many there are.
 
-    What is left is the clean part of the true update, as far as the flags are right.
+    The other channels are the clean part of the true update, as far as the flags are right.
     """
     names = spatial_kernels(plan.update)
     update = dict(plan.update)
@@ -160,7 +160,7 @@ def head_features(plan: AttackPlan) -> AttackPlan:
     gradient (p - onehot)_c, so the features h are known exactly, whatever the noise on convolutions.
 
     Raises:
-        ThreatModelError: several images or local steps, where the quotient is no image's features.
+        ThreatModelError: several images or local steps, whose quotient is not the features of an image.
     """
     knowledge = plan.knowledge
     seen = knowledge.observation

@@ -178,7 +178,7 @@ def prepared(examples: Examples, observed: Tensor) -> tuple[Tensor, Tensor, Tens
     """Return features of examples and of victims as the network gets them, and which examples can be trained on.
 
     They are in units of the training examples' mean and deviation, weighted by their `relevance`. A simulated
-    update that is not finite is no example. A feature that never varies, such as one that a defense always removes, is zero.
+    update that is not finite is left out. A feature that never varies, such as one that a defense always removes, is zero.
 
     Raises:
         GradSiegeError: hardly a simulated update is finite, or none of those held out.

@@ -117,7 +117,7 @@ def head_features(
 
     For a single image the head's weight gradient is (p - onehot) h^T and its bias gradient (p - onehot), so
     that h = dW[y] / db[y] is known exactly (Geiping et al., NeurIPS 2020, proposition 3.1). For more images the
-    quotient mixes them and the term is only a hint. Where the head is not matched, has no bias, or is no module, it says
+    quotient mixes them and the term is only a hint. Where the head is not matched, has no bias, or is not a module, it says
     nothing and is zero.
     """
     known = bool(head.bias and head.layer)

@@ -35,7 +35,7 @@ class Maps:
     signed: bool
 
     def pattern(self, sensitivity: Tensor) -> Tensor:
-        """Return P of another map in the place of N."""
+        """Return P of another map instead of N."""
         return shadow_map.spare(sensitivity, self.saliency, self.weight, self.signed)
 
 
@@ -60,7 +60,7 @@ def shape_of(
     """Return the noise of a control ``[n, c, h, w]`` in pixels, up to a factor for each image.
 
     ``gaussian`` is drawn anew for every batch, independently for every pixel and channel. ``shuffled_map`` puts N in
-    the wrong places, ``map_only`` leaves the saliency out, ``cam_only`` has the peak of N in the place of N.
+    the wrong places, ``map_only`` leaves the saliency out, ``cam_only`` uses the peak of N instead of N.
 
     Args:
         deviation: of the channels: the maps belong to normalised images.

@@ -1,7 +1,7 @@
 """A released defect of Shadow: in the first round the clients hold another last layer than the server.
 
-The server never sends its initial model, and both sides draw the last layer themselves. What the server computes as the
-clients' first update, its own weights minus theirs, then contains the difference of two random layers; an attack
+The server never sends its initial model, and both sides draw the last layer themselves. The server computes the clients'
+first update as its own weights minus theirs, which then contains the difference of two random layers; an attack
 on the untrained model meets a gradient that belongs to neither side's idea of theta_0. From the second round on all
 hold the same weights.
 """

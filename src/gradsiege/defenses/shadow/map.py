@@ -45,7 +45,7 @@ def equalise(values: Tensor) -> Tensor:
     """Return 255 (F(b) - F(0)) / (1 - F(0)), the histogram equalisation of a whole batch to 0..255.
 
     b is the bin of a value among 256 equal ones between the batch's extremes, F the share of values in bins
-    up to b. What was spread continuously becomes uniform; equal values become zero.
+    up to b. A continuous distribution becomes uniform; equal values become zero.
 
     >>> equalise(torch.tensor([0.0, 0.001, 0.01, 1.0]))
     tensor([  0.,   0., 127., 255.])

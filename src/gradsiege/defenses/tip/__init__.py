@@ -40,7 +40,7 @@ class Tip(Defense):
     As released adds what the client of the earlier public version does otherwise, one switch each. Its data
     are stored class by class and its sampler stops after one image, hence the lowest class.
 
-    Three defects of that code are no switches of a client. (1) Utility was measured at epsilon 5 and privacy at
+    Three defects of that code cannot be switches of a client. (1) Utility was measured at epsilon 5 and privacy at
     epsilon 1, which with batches of 32 and of 1 makes twenty times the noise. A defense here has one noise in both
     studies, so the published pair is two settings, each measured in full: a sweep of `epsilon` over 1 and 5.
     (2) The attack took its gradients at the defended weights instead of theta_t. (3) It undid another normalisation

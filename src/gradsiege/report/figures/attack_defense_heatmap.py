@@ -1,4 +1,4 @@
-"""Mean PSNR of every attack against every defense, one panel a training stage and protocol."""
+"""Mean PSNR of every attack against every defense, one panel per training stage and protocol."""
 
 from __future__ import annotations
 

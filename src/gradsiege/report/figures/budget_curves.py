@@ -54,7 +54,7 @@ def _counter(data: StudyData, attack: str) -> str:
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw PSNR against iterations, one panel a defense setting."""
+    """Draw PSNR against iterations, one panel per defense setting."""
     table = plotted(data)
     if table.empty:
         reason = "no attack of the study ran with several budgets (`sweep: {iterations: [...]}`)."
@@ -79,7 +79,7 @@ def draw(data: StudyData) -> Drawn:
 
 
 def _in_order(data: StudyData, table: pd.DataFrame) -> list[pd.DataFrame]:
-    """One frame a panel, defenses in the order of the study file."""
+    """One frame per panel, defenses in the order of the study file."""
     order = data.in_order("defenses", table["defense"])
     ranked = table.assign(rank=table["defense"].map(order.index))
     sort = [*PANEL[:-1], "rank"]

@@ -43,7 +43,7 @@ def ranks_shown(gallery: int) -> list[int]:
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a curve and k: share of images whose victim is among the k nearest, with Wilson's interval over victims.
+    """One row per curve and k: share of images whose victim is among the k nearest, with Wilson's interval over victims.
 
     A failed image never counts as found. Panel `attacks`: every attack on undefended updates at its strongest threat
     model, and the controls; panel `defenses`: for each defense the attacker with the highest rate at k = 1.
@@ -82,7 +82,7 @@ def _curve(own: pd.DataFrame) -> list[dict[str, float]]:
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw two panels a data set, model, stage and protocol: attacks without defense, and defenses."""
+    """Draw two panels per data set, model, stage and protocol: attacks without defense, and defenses."""
     table = plotted(data)
     attacked = table[table["kind"] == "attack"]
     groups = list(table[table["kind"] != "bound"].groupby(PLACE, sort=False))
@@ -115,7 +115,7 @@ def _legend(figure: Figure, axes: list[Axes], title: str, side: str) -> None:
 
 
 def _lines(panel: Axes, part: pd.DataFrame, data: StudyData, *, by: str) -> None:
-    """One curve an attack or a defense; the diagonal of chance dashed."""
+    """One curve per attack or defense; the diagonal of chance dashed."""
     field, section = ("attack", "attacks") if by == "attacks" else ("defense", "defenses")
     order = data.in_order(section, part[field])
     banded = sum(1 for name in order if not name.startswith("control_")) <= MOST_BANDS

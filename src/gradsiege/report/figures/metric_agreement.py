@@ -37,7 +37,7 @@ NOTHING = "fewer than two metrics were measured, or too few attacks finished."
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a scope and pair of metrics: Spearman's correlation, its interval over victims, and what it rests on.
+    """One row per scope and pair of metrics: Spearman's correlation, its interval over victims, and what it rests on.
 
     Every metric is turned so that more is more leakage. Within the scope `victim`, ranks are taken among the
     attacks on one image, so that easy images cannot make metrics agree.
@@ -103,7 +103,7 @@ def _correlation(
 
 
 def _pearson(sums: NDArray[Any]) -> NDArray[np.float64]:
-    """Correlation from counts, sums, sums of squares and of products, one column a sample; NaN without spread."""
+    """Correlation from counts, sums, sums of squares and of products, one column per sample; NaN without spread."""
     n, x, y, xx, yy, xy = sums
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = np.sqrt((n * xx - x * x) * (n * yy - y * y))

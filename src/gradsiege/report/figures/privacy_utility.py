@@ -24,7 +24,7 @@ KEPT += ["failed", "psnr_capped"]
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a metric and setting: the strongest attacker over everything the study attacked."""
+    """One row per metric and setting: the strongest attacker over everything the study attacked."""
     parts = []
     for metric in ("psnr", "identified"):
         table = worst_case(data.summary, metric=metric, by=SETTING)
@@ -37,7 +37,7 @@ def plotted(data: StudyData) -> pd.DataFrame:
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw one point a defense setting in each panel, settings of one defense joined by a line."""
+    """Draw one point per defense setting in each panel, settings of one defense joined by a line."""
     table = plotted(data)
     known = table[table["accuracy"].notna() & table["worst"].notna()]
     if known.empty:

@@ -1,4 +1,4 @@
-"""Accuracy against leakage along the strength of each defense: one panel a defense."""
+"""Accuracy against leakage along the strength of each defense: one panel per defense."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAINT = "#d5dae0"
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a defense setting with an accuracy and a finished attack, in the order of the study file.
+    """One row per defense setting with an accuracy and a finished attack, in the order of the study file.
 
     `method` is the defense; `value` what a sweep set, empty for settings that belong to no curve; `bound_psnr` what
     a perfect inversion would show [dB], where the defense transforms the batch.
@@ -155,7 +155,7 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
     lone = [label(row["defense"], row["method"]) for _, row in named.iterrows()]
     apart = f" On no curve: {joined(lone)}." if lone else ""
     return (
-        "One panel a defense; a line joins its strengths, which the numbers give. Dark circle: no "
+        "One panel per defense; a line joins its strengths, which the numbers give. Dark circle: no "
         "defense; faint dots: all other settings on the same data and model. "
         "Hollow markers: what a perfect inversion would show, where a defense transforms the images; one on the upper "
         "edge lies above it. "

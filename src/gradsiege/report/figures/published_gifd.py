@@ -42,7 +42,7 @@ def claims_of(data: StudyData) -> list[Claim]:
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a published cell, then one row a cell of ours with an attack and a defense of the published settings.
+    """One row per published cell, then one row per cell of ours with an attack and a defense of the published settings.
 
     `method` is the defense, `rival` the attack, by the name of the method. Ours: without knowledge of the defense; of
     several threat models or settings the strongest.
@@ -95,7 +95,7 @@ def _meant(data: StudyData, summary: pd.DataFrame, wanted: Selector) -> pd.Serie
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw one heat map a published data set on its own ground, then one a place of ours."""
+    """Draw one heat map per published data set on its own ground, then one per place of ours."""
     table = plotted(data)
     if table.empty:
         return Drawn(TITLE, NO_LEDGER.capitalize(), table, style.nothing_to_draw(NO_LEDGER))

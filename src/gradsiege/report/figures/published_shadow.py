@@ -26,7 +26,7 @@ RULES = ("difference_sign", "at_least")
 IDS = ["dataset", "model", "defense", "training_stage", "protocol", "threat_model", "attack"]
 COLUMNS = ["source", "metric", "claim", "setting", *IDS, "arm", "change", "low", "high", "units"]
 COLUMNS += ["bar", "verdict"]
-ROW, MOST_ROWS = 0.19, 14  # inches a row; rows of ours in a panel, the rest is in the data file
+ROW, MOST_ROWS = 0.19, 14  # inches per row; rows of ours in a panel, the rest is in the data file
 
 
 def claims_of(data: StudyData) -> list[Claim]:
@@ -35,7 +35,7 @@ def claims_of(data: StudyData) -> list[Claim]:
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a published change (with its tolerance as limits; `bar` for "at least"), then one row a comparison of ours.
+    """One row per published change (with its tolerance as limits; `bar` for "at least"), then one row per comparison of ours.
 
     A comparison that tests several claims, such as those on chest and eye images, stands once.
     """
@@ -66,7 +66,7 @@ def plotted(data: StudyData) -> pd.DataFrame:
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw one panel a metric: published changes above on their own ground, ours below, the zero line through both."""
+    """Draw one panel per metric: published changes above on their own ground, ours below, the zero line through both."""
     table = plotted(data)
     if table.empty:
         return Drawn(TITLE, NO_LEDGER.capitalize(), table, style.nothing_to_draw(NO_LEDGER))
@@ -129,7 +129,7 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
     ours = table[table["source"] == "measured"]
     longest = int(ours.groupby("metric").size().max()) if len(ours) else 0
     more = (
-        f" At most {MOST_ROWS} rows of ours a panel; all are in the data file."
+        f" At most {MOST_ROWS} rows of ours per panel; all are in the data file."
         if longest > MOST_ROWS
         else ""
     )

@@ -94,7 +94,7 @@ def draw(data: StudyData) -> Drawn:
 
 
 def _curves(panel: Axes, part: pd.DataFrame) -> None:
-    """One line an arm; published points are hollow, ours filled, with the interval over seeds as a band."""
+    """One line per arm; published points are hollow, ours filled, with the interval over seeds as a band."""
     from matplotlib.ticker import MaxNLocator
 
     seen: dict[str, int] = {}
