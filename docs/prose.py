@@ -32,7 +32,7 @@ LINK = (
     r"|were|when|whose|with|without)\b"
 )
 PER = (
-    "arm|axis|batch|block|call|cell|channel|checkpoint|class|client|column|comparison|coordinate|core|data set|defense|element"
+    "arm|axis|batch|block|call|cell|channel|checkpoint|class|client|cluster|column|comparison|coordinate|core|data set|defense|element"
     "|epoch|figure|file|folder|group|idea|image|inch|item|iteration|job|key|kind|label|layer|level|line|machine|method|metric"
     "|model|module|network|page|panel|phase|picture|pixel|place|prior|process|protocol|restart|role|round|row|sample|seed|set"
     "|setting|shard|side|space|stage|step|study|table|task|tensor|test|threat model|update|value|verb|victim|word"
