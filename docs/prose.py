@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 READ = ("*.py", "*.md", "*.yaml", "*.rst", "*.smk", "Snakefile", "Makefile")
 QUOTE_THE_HABITS = ("docs/prose.py", "tests/test_prose.py")
 
-COUNT = "[Oo]ne|[Tt]wo|three|four|five|six|eight|ten|several|[0-9][0-9,.]*"
+COUNT = "[Oo]ne|[Tt]wo|three|four|five|six|eight|ten|several|[0-9](?:[0-9,.]*[0-9])?"
 MEASURE = (
     "[Oo]nce|[Tt]wice|bytes|seconds|minutes|hours|[KMG]i?B|GPU|rows|columns|lines|images|pixels|values|numbers|steps|iterations|rounds|restarts"
     "|ours|weights|inches|victims|cells|calls|batches|epochs|files|points|samples|labels|classes|models|processes|threads"
@@ -39,7 +39,7 @@ PER = (
 )
 # "images a client holds" goes on, "images a client" ends here.
 ENDS = (
-    r"(?=\s*(?:[^\w\s-]|$)|\s+(?:and|are|at|for|in|is|on|or|over|than|to|when|where|while|with)\b)"
+    r"(?=\s*(?:[^\w\s'-]|$)|\s+(?:and|are|at|for|in|is|on|or|over|than|to|when|where|while|with)\b)"
 )
 VERB = "are|can|cannot|did|do|does|had|has|have|is|may|must|was|were"
 MAIN_VERB = rf"{VERB}|agrees|comes|counts|depends|goes|holds|lies|makes|says|serves|stands|stays|tells|waits"

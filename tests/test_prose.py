@@ -42,6 +42,7 @@ def test_a_habit_is_named_with_its_remedy(sentence, remedy):
     "sentence",
     [
         "Draw one row per setting.",
+        "(Yin et al., CVPR 2021, compare a network's features.)",
         "It looks once a second, one victim at a time.",
         "Two rounds of a client share a network.",
         "Each of the images a client holds is used in two steps on a batch of it.",
