@@ -13,7 +13,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Clipping(Defense):
-    """Upload u min(1, C / |u|): the direction is kept, and a short update is left alone.
+    """Upload u min(1, C / |u|): the direction stays, and a short update is not changed.
 
     The study value of GGL (Li et al., CVPR 2022), GIFD and GI-NAS is C = 4. A distance that ignores scale, such as the
     cosine, does not notice this defense. It clips the whole update, so with several local steps

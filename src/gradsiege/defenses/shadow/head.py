@@ -20,17 +20,17 @@ from gradsiege.seeds import torch_generator
 def head_difference(parameters: Tensors, head: Head) -> Tensors:
     """Return the clients' initial last layer minus the given one of the server, by name of the parameter.
 
-    The layer is drawn as PyTorch draws it, uniformly in +-1 / sqrt(features), and is the same for all clients: whether
-    theirs differ from each other is not known.
+    The layer is drawn as in PyTorch, uniformly in +-1 / sqrt(features), and is the same for all clients; it is not known
+    whether the released clients differ from each other.
     """
     generator = torch_generator("last layer of Shadow's clients")
     bound = 1 / math.sqrt(parameters[head.weight].shape[1])
-    found = {}
+    differences = {}
     for name in head.parameters:
         value = parameters[name]
-        own = torch.empty(value.shape).uniform_(-bound, bound, generator=generator)
-        found[name] = own.to(value) - value
-    return found
+        drawn = torch.empty(value.shape).uniform_(-bound, bound, generator=generator)
+        differences[name] = drawn.to(value) - value
+    return differences
 
 
 def moved(parameters: Tensors, difference: Tensors) -> Tensors:
