@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def apply(name: str, plan: AttackPlan) -> AttackPlan:
-    """Return what an informed attacker does instead of a recipe as it is.
+    """Return the plan of an informed attacker instead of the plain one.
 
-    Labels that are not granted are inferred from the update as it was received; an idea that knows better replaces them.
+    Labels that are not granted are inferred from the received update, unless the idea has a better rule.
 
     Args:
         name: ``<defense>.<idea>``, as `gradsiege list counters` prints it.

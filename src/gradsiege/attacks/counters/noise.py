@@ -1,4 +1,4 @@
-"""What is known of additive noise: its deviation, estimated from the update itself, and the likelihood of a candidate."""
+"""Additive noise: an estimate of its deviation from the update itself, and the likelihood of a candidate."""
 
 from __future__ import annotations
 

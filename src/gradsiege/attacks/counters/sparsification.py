@@ -1,4 +1,4 @@
-"""A sparse update is exact where it is not zero, and says of all else that it is small."""
+"""A sparse update is exact where it is not zero, and reveals that all other coordinates are small."""
 
 from __future__ import annotations
 

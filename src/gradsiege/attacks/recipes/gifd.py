@@ -125,8 +125,8 @@ def search_spaces(attack: Gifd, knowledge: Knowledge, network: Staged) -> list[S
     spaces: list[Space] = [LatentCodes(network, shape[0], mean, deviation, bound)]
     drop = attack.arm == "as_released"
     for place, feature in enumerate(shapes[:depth], start=1):
-        own = network.radii[place - 1] if network.radii else ball_radius(feature, attack.radii)
-        ball = attack.radius_scale * own if attack.ball else None
+        radius = network.radii[place - 1] if network.radii else ball_radius(feature, attack.radii)
+        ball = attack.radius_scale * radius if attack.ball else None
         spaces.append(Features(network, shape[0], mean, deviation, place, ball, drop=drop))
     return spaces
 

@@ -24,7 +24,7 @@ Begin = Literal["normal", "uniform"]
 
 @dataclass(frozen=True)
 class GeneratorSpace:
-    """What spaces behind a network share.
+    """Base of search spaces behind a network.
 
     Attributes:
         network: the generator, frozen; its own weights are where every element begins.
