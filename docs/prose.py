@@ -32,9 +32,9 @@ LINK = (
     r"|were|when|whose|with|without)\b"
 )
 PER = (
-    "arm|axis|batch|block|call|cell|channel|checkpoint|class|client|cluster|column|comparison|coordinate|core|data set|defense|element"
+    "arm|axis|batch|block|budget|call|cell|channel|checkpoint|class|client|cluster|column|comparison|coordinate|core|counter|data set|defense|element"
     "|epoch|figure|file|folder|group|idea|image|inch|item|iteration|job|key|kind|label|layer|level|line|machine|method|metric"
-    "|model|module|network|page|panel|phase|picture|pixel|place|prior|process|protocol|restart|role|round|row|sample|seed|set"
+    "|model|module|network|page|panel|phase|picture|pixel|place|point|prior|process|protocol|restart|role|round|row|sample|scope|seed|set"
     "|setting|shard|side|space|stage|step|study|table|task|tensor|test|threat model|update|value|verb|victim|word"
 )
 # "images a client holds" goes on, "images a client" ends here.

@@ -1,4 +1,4 @@
-"""Which explained cells the figures on TIP's interpretability show, and how they are named."""
+"""The choice and the names of the explained cells in the figures on TIP's interpretability."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RULE = "Each defense at the latest training stage, first protocol, lowest seed."
 
 @dataclass(frozen=True)
 class Explained:
-    """One cell: key and ids, what was kept of its first victims, and two lines that name it."""
+    """One cell: key and ids, the stored diagnostics of its first victims, and two lines that name it."""
 
     key: str
     cell: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""How often the victim is among the k nearest of a gallery: cumulative match curves with Wilson bands."""
+"""Cumulative match curves: the share of victims among the k nearest images of a gallery, with Wilson bands."""
 
 from __future__ import annotations
 
@@ -68,15 +68,15 @@ def plotted(data: StudyData) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _curve(own: pd.DataFrame) -> list[dict[str, float]]:
-    gallery = int(own["gallery_size"].max())
-    done = own["status"].eq("complete").to_numpy()
-    ranks, victims = own["rank"].to_numpy(), own["victim"].to_numpy()
+def _curve(of_attack: pd.DataFrame) -> list[dict[str, float]]:
+    gallery = int(of_attack["gallery_size"].max())
+    done = of_attack["status"].eq("complete").to_numpy()
+    ranks, victims = of_attack["rank"].to_numpy(), of_attack["victim"].to_numpy()
     points = []
     for k in ranks_shown(gallery):
         rate = clustered_wilson_interval(done & (ranks <= k), victims)
         point = {"k": k, "identified": rate.estimate, "low": rate.low, "high": rate.high}
-        counts = {"victims": rate.units, "rows": len(own), "failed": int((~done).sum())}
+        counts = {"victims": rate.units, "rows": len(of_attack), "failed": int((~done).sum())}
         points.append({**point, "chance": k / gallery, **counts})
     return points
 
@@ -121,18 +121,18 @@ def _lines(panel: Axes, part: pd.DataFrame, data: StudyData, *, by: str) -> None
     banded = sum(1 for name in order if not name.startswith("control_")) <= MOST_BANDS
     seen: dict[str, int] = {}
     for identifier in order:
-        own = part[part[field] == identifier]
+        curve = part[part[field] == identifier]
         name = data.name_of(section, identifier)
         control = identifier.startswith("control_")
         turn = seen[name] = seen.get(name, -1) + 1
         options: Any = {"color": style.colour(name), "linewidth": 0.9 if control else 1.5}
         options["linestyle"] = (0, (3, 2)) if control else style.LINES[turn % len(style.LINES)]
-        values = 100 * own["identified"]
-        panel.plot(own["k"], values, label=label(identifier, name), **options)
+        values = 100 * curve["identified"]
+        panel.plot(curve["k"], values, label=label(identifier, name), **options)
         if banded and not control:
-            low, high = 100 * own["low"], 100 * own["high"]
+            low, high = 100 * curve["low"], 100 * curve["high"]
             panel.fill_between(
-                own["k"], low, high, color=style.colour(name), alpha=0.12, linewidth=0
+                curve["k"], low, high, color=style.colour(name), alpha=0.12, linewidth=0
             )
     chance = part.drop_duplicates("k").sort_values("k")
     panel.plot(chance["k"], 100 * chance["chance"], color=style.MUTED, linewidth=0.8, linestyle=":", label="Chance")  # fmt: skip
