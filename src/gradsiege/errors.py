@@ -25,7 +25,7 @@ import errno
 import os
 from pathlib import Path
 
-# The one remedy for what is missing, damaged or made under other settings.
+# The remedy for everything that is missing, damaged or made under other settings.
 MEND = "`gradsiege mend` makes it anew."
 
 
@@ -139,7 +139,7 @@ def refused_by_machine(error: OSError) -> str:
 
 
 def _leads_nowhere(path: object) -> str:
-    """Return the variable of a folder for caches that holds `path` or lies in it, and cannot be written to; else nothing."""
+    """Return the variable of a cache folder that contains `path` or lies in it and is not writable; else an empty string."""
     if not isinstance(path, str | os.PathLike):
         return ""
     place = Path(path)
