@@ -21,7 +21,7 @@ help:
 	@echo "make test-faults kill, starve and mislead every stage, and look what becomes of it"
 	@echo "make test-cluster  as root: install Slurm, run a study on one node of it"
 	@echo "make test-services  replay a thousand cells into MLflow on PostgreSQL (Debian: postgresql)"
-	@echo "make lint        formatters, types, walls"
+	@echo "make lint        formatters, types, walls, grammar of the prose"
 	@echo "make benchmark   time the attack engines, write the README's table"
 	@echo "make keep        copy the tables of STUDY into docs/results, with a record of the run"
 	@echo "make lpips       install the weights of LPIPS (make setup does it, too, where there is a network)"
@@ -94,6 +94,7 @@ lint: setup
 	$(BIN)/ruff format --check --quiet src tests benchmarks docs examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports
+	$(BIN)/python docs/prose.py
 
 benchmark: setup
 	$(BIN)/python -m benchmarks.engines $(BENCHMARK)

@@ -7,7 +7,7 @@
 #   fetch ──▶ prior, shadow, federate ──▶ observe ──▶ attack ──▶ score ──▶ publish
 #
 #   snakemake                                       the default study, config/quick.yaml
-#   snakemake --config study=config/small.yaml      another study (gpu=1 asks for a GPU a job)
+#   snakemake --config study=config/small.yaml      another study (gpu=1 asks for a GPU per job)
 #   snakemake results/quick/figures/gallery.pdf     one figure, and only what it lacks
 #   snakemake priors                                one of the bundles below
 #   snakemake --profile slurm                       the same on a cluster

@@ -31,7 +31,7 @@ SHARD_MINUTES = 60
 
 
 def matrix() -> dict[str, Any]:
-    """Return the paper's study with packaged photographs in the place of its data sets."""
+    """Return the paper's study with packaged photographs instead of its data sets."""
     raw: dict[str, Any] = yaml.safe_load(MATRIX.read_text(encoding="utf-8"))
     raw["study"] = "planning"
     raw["datasets"] = [

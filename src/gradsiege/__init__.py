@@ -16,7 +16,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# What the package offers to those who work in Python, and where it lies.
+# The names that the package offers in Python, and their modules.
 _OFFERED = {
     "observe": "gradsiege.federated.observing",
     "Observation": "gradsiege.protocol.observation",
@@ -37,5 +37,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Name what is offered."""
+    """Return the offered names."""
     return sorted([*_OFFERED, *_PACKAGES])

@@ -1,12 +1,12 @@
 """The only reader and writer of files.
 
 Every job owns one folder. It writes its files one after the other, each to a temporary name that is
-renamed when complete, and last of all ``manifest.json``, which lists every file with its SHA-256 and
-says how it was made. A reader therefore never meets a half-written artifact: what is not in a manifest
-does not exist, and what differs from its manifest is refused by name.
+renamed when complete, and finally ``manifest.json``, which lists every file with its SHA-256 and
+records how it was made. A reader therefore never reads an unfinished artifact: it ignores files that are not in
+a manifest, and refuses by name files that differ from their manifest.
 
-Tensors are safetensors with a ``kind`` in their header; a reader states the kind it expects, so that a
-sealed truth can never be taken for an observation. Tables are Parquet, everything else is JSON.
+Tensors are safetensors with a ``kind`` in their header; a reader states the kind that it expects, so that it
+cannot read a sealed truth as an observation. Tables are Parquet, everything else is JSON.
 Nothing is ever unpickled.
 """
 
@@ -31,13 +31,13 @@ FORMAT = "2"
 MANIFEST = "manifest.json"
 PART = ".part"
 REMOVED = "was removed meanwhile. Does another process work on the same? Run the command again"
-# Two keys, so that no damage to one of them makes a manifest look like those of earlier versions, which had neither.
+# Two keys: if only one is damaged, the manifest still differs from those of earlier versions, which had neither.
 CHECKSUM, COVERED = "checksum", "checksum_covers"
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; rename it to `path` only if the block succeeds.
+    """Yield a temporary name beside `path`; rename it to `path` only if the block succeeds.
 
     The data reach the disk before the name does, so a power cut or a full disk leaves the old file
     (or none), never a torn one.
@@ -54,7 +54,7 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        # Libraries say in words of their own that a folder is not there.
+        # Libraries report a missing folder by errors of their own.
         if isinstance(error, FileNotFoundError) or (temporary and not temporary.exists()):
             raise ArtifactError(f"could not write {path}: it {REMOVED}") from error
         raise ArtifactError(f"could not write {path}: {error.strerror or error}") from error
@@ -98,8 +98,8 @@ def write_tensors(
 ) -> None:
     """Write tensors as safetensors; `metadata` is any JSON value and comes back from `read_header`.
 
-    The file remembers the order of the tensors, which the format itself does not: who draws noise for one tensor after
-    the other must meet them in the same order before and after a file.
+    The file records the order of the tensors, which the format itself does not: code that draws noise for one tensor after
+    the other needs the same order before and after a file.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -122,7 +122,7 @@ def write_tensors(
 def _sort_metadata(path: Path) -> None:
     """Put the metadata of a tensor file in alphabetical order, in place.
 
-    The library writes them in an order that changes from call to call; equal content shall have equal bytes.
+    The library writes them in an order that changes from call to call, but equal content must have equal bytes.
     """
     with path.open("rb+") as stream:
         length = int.from_bytes(stream.read(8), "little")
@@ -135,17 +135,17 @@ def _sort_metadata(path: Path) -> None:
 
 
 def tensors_digest(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of named tensors and what is said about them.
+    """Return the SHA-256 of named tensors and their metadata.
 
-    For files that no manifest confirms: the format itself would give back a tensor with one wrong bit without a word.
+    It protects files without a manifest, since the format itself does not detect a wrong bit.
     """
     import torch
 
-    found = hashlib.sha256(json_digest(metadata).encode())
+    digest = hashlib.sha256(json_digest(metadata).encode())
     for name, tensor in tensors.items():
-        found.update(json_digest([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        digest.update(json_digest([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_json(path: Path) -> Any:
@@ -181,8 +181,8 @@ def _read_raw_header(path: Path, kind: str, sealed: bool) -> dict[str, Any]:
     except (SafetensorError, OSError) as error:
         raise ArtifactError(f"{path} is damaged: {error}. {MEND}") from error
     if header.get("kind") != kind:
-        found = header.get("kind", "no kind at all")
-        raise ArtifactError(f"{path} holds {found!r}, but {kind!r} is needed here.")
+        kind_in_file = header.get("kind", "no kind at all")
+        raise ArtifactError(f"{path} holds {kind_in_file!r}, but {kind!r} is needed here.")
     if header.get("format") != FORMAT:
         raise ArtifactError(
             f"{path} has format {header.get('format')!r}; this version reads {FORMAT!r}. {MEND}"
@@ -207,8 +207,8 @@ def read_tensors(
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Return (tensors in the order they were given, metadata) of a file of the given kind, its checksum confirmed."""
     tensors, metadata = map_tensors(path, kind, sealed)
-    # Tensors come out of a file wherever they lay in it. On memory that is not aligned as usual a convolution may
-    # round differently, and a resumed run would leave the path of an unbroken one: give each memory of its own.
+    # Tensors from a file may have unusual memory alignment. A convolution may then round differently, and a resumed run
+    # would differ from an uninterrupted one; so copy each to memory of its own.
     return {name: tensor.clone() for name, tensor in tensors.items()}, metadata
 
 

@@ -1,4 +1,4 @@
-"""Progress in a folder of its own, for long work that no study runs."""
+"""Progress in a folder of its own, for long computations outside a study."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FolderProgress:
     """The progress of an attack in a folder.
 
     Attributes:
-        folder: it holds one file; whatever else lies there is left alone.
+        folder: the folder of one progress file; other files in it are not changed.
         identity: digest of the attack, its target and its seed.
     """
 
@@ -29,11 +29,11 @@ class FolderProgress:
 
     @property
     def path(self) -> Path:
-        """The file that is kept."""
+        """The progress file."""
         return self.folder / f"{CHECKPOINT}.safetensors"
 
     def should_stop(self) -> bool:
-        """Nobody asks it to stop; whoever interrupts the process loses less than a minute."""
+        """Return False: nothing asks it to stop, and an interruption of the process loses less than a minute."""
         return False
 
     def interrupt(self) -> None:
@@ -41,13 +41,13 @@ class FolderProgress:
         raise StoppedEarlyError(f"stopped early, progress is in {self.folder}")
 
     def save_progress(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Keep tensors and plain data instead of what was kept before, which stays valid until the new file is complete."""
+        """Save tensors and plain data; the previous file stays valid until the new one is complete."""
         header = {**state, "identity": self.identity}
         header["checksum"] = artifacts.tensors_digest(tensors, header)
         artifacts.write_tensors(self.path, tensors, CHECKPOINT, header)
 
     def load_progress(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return what was kept last, or None where nothing is, or nothing whole.
+        """Return the saved tensors and data, or None if there is no undamaged file.
 
         Raises:
             ArtifactError: the progress is another attack's.
@@ -75,5 +75,5 @@ class FolderProgress:
 
 
 def identity_of(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
-    """Return a digest of tensors and plain data, which tells the progress of one piece of work from all others."""
+    """Return a digest of tensors and plain data, which identifies the progress of one computation."""
     return artifacts.tensors_digest(tensors, about)

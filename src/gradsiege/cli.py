@@ -1,4 +1,4 @@
-"""The command line: one verb a stage, and verbs that look without changing anything."""
+"""The command line: one verb per stage, and verbs that look without changing anything."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ def _run(
     def make(cell: Cell) -> Job:
         job = Job(cell, study, root, None if end is None else max(end - time.monotonic(), 0), to)
         if observation is not None:
-            own = cell.at("observe").folder(study, root) / "observation.safetensors"
-            job.read_instead(observation, own)
+            usual = cell.at("observe").folder(study, root) / "observation.safetensors"
+            job.read_instead(observation, usual)
         return job
 
     runner.in_place(cells, make, work)
@@ -350,8 +350,8 @@ def download(
 
     for name, parameters in chosen(names or [], _load(study) if study else None):
         weights = name == WEIGHTS
-        found = download_weights(to) if weights else work(name, parameters, to or data_root())
-        for path in found:
+        paths = download_weights(to) if weights else work(name, parameters, to or data_root())
+        for path in paths:
             typer.echo(str(path))
 
 
@@ -361,7 +361,7 @@ def verify(
     root: RootOption = Path(),
     partial: Annotated[
         bool,
-        typer.Option("--partial", help="Missing cells are no fault (one bundle was restored)."),
+        typer.Option("--partial", help="Missing cells are not a fault (one bundle was restored)."),
     ] = False,
 ) -> None:
     """Compare every finished cell with its manifest and with the study; list stale and damaged ones."""

@@ -25,7 +25,7 @@ import errno
 import os
 from pathlib import Path
 
-# The one remedy for what is missing, damaged or made under other settings.
+# The remedy for everything that is missing, damaged or made under other settings.
 MEND = "`gradsiege mend` makes it anew."
 
 
@@ -87,7 +87,7 @@ class StoppedEarlyError(GradSiegeError):
     exit_code = 75
 
 
-# What a machine answers that is full, read-only, failing, or not ours; everything else is a defect of the program.
+# errno values caused by the machine (full, read-only, failing, not ours); every other one is a bug of the program.
 _REFUSALS = (
     "ENOSPC",
     "EDQUOT",
@@ -114,7 +114,7 @@ _FOLDERS = (
 
 
 def refused_by_machine(error: OSError) -> str:
-    """Return a sentence for what is no defect of the program: a full disk, a missing right; else an empty string.
+    """Return a sentence for an error caused by the machine, such as a full disk or a missing right; "" for a bug of the program.
 
     >>> refused_by_machine(PermissionError(errno.EACCES, "Permission denied", "results/x"))
     'results/x: Permission denied. See to it, then run the same command again'
@@ -139,7 +139,7 @@ def refused_by_machine(error: OSError) -> str:
 
 
 def _leads_nowhere(path: object) -> str:
-    """Return the variable of a folder for caches that holds `path` or lies in it, and cannot be written to; else nothing."""
+    """Return the variable of a cache folder that contains `path` or lies in it and is not writable; else an empty string."""
     if not isinstance(path, str | os.PathLike):
         return ""
     place = Path(path)

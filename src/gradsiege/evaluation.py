@@ -1,4 +1,4 @@
-"""Every attack against every defense, on a network and images of one's own, as one table."""
+"""Every attack against every defense, on any network and images, as one table."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def evaluate(
         model, images, labels: as for `observe`.
         defenses: each meets the same images; None for no defense.
         attacks: each meets every defense, unaware of it.
-        knows: what attackers know; labels are inferred unless given.
-        adaptive: run every attack also with each counter to the defense at hand, by an attacker who knows the defense.
-        seed: of all that clients and attacks draw.
+        knows: the attackers' knowledge; by default labels are inferred.
+        adaptive: also run every attack with each counter to the present defense, by an attacker who knows the defense.
+        seed: seed of all randomness of clients and attacks.
         observed: further arguments of `observe`, such as `images_per_client`, `training` or `normalisation`.
 
     Returns:
@@ -53,8 +53,8 @@ def evaluate(
         seen = observe(model, images, labels, defense, seed=seed, **observed)
         truths = torch.as_tensor(images).detach().cpu()
         for attack in attacks:
-            for one in [attack, *(_informed(attack, seen) if adaptive else ())]:
-                rows.append(_measured(one, seen, truths, knows or ThreatModel(), seed))
+            for variant in [attack, *(_informed(attack, seen) if adaptive else ())]:
+                rows.append(_measured(variant, seen, truths, knows or ThreatModel(), seed))
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
 
 
@@ -68,7 +68,7 @@ def _informed(attack: Attack, seen: Observation) -> list[Attack]:
 def _measured(
     attack: Attack, seen: Observation, truths: Tensor, knows: ThreatModel, seed: int
 ) -> pd.DataFrame:
-    """Run one attack and measure every image; an attack that cannot run is a row that says why."""
+    """Run one attack and measure every image; an attack that cannot run gives a row with the reason."""
     per_client = seen.images_per_client
     about = {"defense": (seen.disclosure or {}).get("defense", "none"), "attack": attack.name}
     about["counter"] = attack.counter or ""
@@ -77,14 +77,16 @@ def _measured(
     )
     threat = replace(knows, disclosure=True) if attack.counter else knows
     try:
-        found = attack(seen, threat, seed=seed)
+        result = attack(seen, threat, seed=seed)
     except GradSiegeError as error:
         return places.assign(reason=str(error))
-    reasons = [found.failures.get(client, "") for client in places.client]
-    return places.assign(reason=reasons).join(table(_in_order(found, truths, per_client), truths))
+    reasons = [result.failures.get(client, "") for client in places.client]
+    return places.assign(reason=reasons).join(table(_in_order(result, truths, per_client), truths))
 
 
-def _in_order(found: Result, truths: Tensor, per_client: int) -> Tensor:
+def _in_order(result: Result, truths: Tensor, per_client: int) -> Tensor:
     """Return the reconstructions, each beside its truth: within a client by the least total squared error."""
-    pairs = zip(found.images.split(per_client), truths.split(per_client), strict=True)
-    return torch.cat([images[assign(images, own)] for images, own in pairs]).to(truths.dtype)
+    pairs = zip(result.images.split(per_client), truths.split(per_client), strict=True)
+    return torch.cat([images[assign(images, of_client)] for images, of_client in pairs]).to(
+        truths.dtype
+    )

@@ -1,4 +1,4 @@
-"""Prepared images on disk: one file per role, uint8, with labels and source groups, mapped and read where they are used."""
+"""Prepared images on disk: one uint8 file per role with labels and source groups, memory-mapped and read on use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gradsiege mend`: bring a study to its end, whatever happened to it; what is finished and sound stays as it is."""
+"""`gradsiege mend`: complete a study, whatever happened to it; finished and sound cells stay as they are."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SNAKEFILE = "Snakefile"
 
 @dataclass(frozen=True)
 class Findings:
-    """What is wrong with a study, and what is right.
+    """The state of a study's cells.
 
     Attributes:
         swaps: places, relative to the study's results, whose swap was interrupted.
-        broken: damaged cells, and those whose folder holds files that no manifest vouches for.
+        broken: damaged cells, and cells whose folder has files but no manifest.
         stale, missing: cells that Snakemake computes.
-        sound: how many cells are finished and agree with their checksums.
+        sound: number of cells that are finished and agree with their checksums.
     """
 
     swaps: list[Path]
@@ -52,9 +52,9 @@ def mend(
         study: the resolved study.
         root: folder of the repository, with results and scratch.
         file: the study file, for Snakemake.
-        cores: of Snakemake; None leaves it to the profile.
-        dry_run: say what would be done, and change nothing.
-        say: takes every line that the user shall read.
+        cores: cores for Snakemake; None leaves it to the profile.
+        dry_run: print the plan and change nothing.
+        say: receives every line for the user.
 
     Raises:
         ArtifactError: Snakemake works in this folder, or was killed in it, or cannot take the sound cells.
@@ -69,16 +69,16 @@ def mend(
         raise ArtifactError(
             f"{locks} is not empty: another Snakemake works here, or was killed. Wait for it, or `snakemake --unlock`"
         )
-    found = look(study, root)
-    for line in words(found, study, root):
+    findings = look(study, root)
+    for line in words(findings, study, root):
         say(line)
     if dry_run:
         say("Nothing was changed (--dry-run).")
-        return not (found.swaps or found.broken or found.stale or found.missing)
+        return not (findings.swaps or findings.broken or findings.stale or findings.missing)
     for path in places.settle(study, root):
         say(f"completed {path}")
-    for one in look(study, root).broken if found.swaps else found.broken:
-        say(f"set aside {set_aside(one, study, root)}")
+    for cell_status in look(study, root).broken if findings.swaps else findings.broken:
+        say(f"set aside {set_aside(cell_status, study, root)}")
     choice = f"study={os.path.relpath(file, root)}"
     _adopt(root, choice, say)
     limit = [] if cores is None else ["--cores", str(cores)]
@@ -91,63 +91,71 @@ def mend(
 def look(study: Study, root: Path) -> Findings:
     """Compare every cell with its checksums; nothing is changed."""
     states = examine(study, root)
-    half = [one for one in states if one.state not in DONE and _is_half(one, study, root)]
+    half = [
+        cell_status
+        for cell_status in states
+        if cell_status.state not in DONE and _is_half(cell_status, study, root)
+    ]
     return Findings(
         swaps=places.interrupted(study, root),
-        broken=[one for one in states if one.state == DAMAGED] + half,
-        stale=[one for one in states if one.state == STALE],
-        missing=[one for one in states if one.state == MISSING],
-        sound=sum(one.state in DONE for one in states),
+        broken=[cell_status for cell_status in states if cell_status.state == DAMAGED] + half,
+        stale=[cell_status for cell_status in states if cell_status.state == STALE],
+        missing=[cell_status for cell_status in states if cell_status.state == MISSING],
+        sound=sum(cell_status.state in DONE for cell_status in states),
     )
 
 
-def _is_half(one: Status, study: Study, root: Path) -> bool:
-    """Whether files lie in a cell's place without a manifest."""
-    folder = one.cell.folder(study, root)
+def _is_half(cell_status: Status, study: Study, root: Path) -> bool:
+    """Return whether a cell's folder has files but no manifest."""
+    folder = cell_status.cell.folder(study, root)
     return not (folder / artifacts.MANIFEST).is_file() and folder.is_dir() and any(folder.iterdir())
 
 
-def words(found: Findings, study: Study, root: Path) -> list[str]:
-    """Return what was found and what will be done, a line for each thing."""
-    lines = [f"study {study.study}: {found.sound} cells are finished and sound; they stay."]
-    lines += [f"to complete: {path}, whose swap was interrupted" for path in found.swaps]
+def words(findings: Findings, study: Study, root: Path) -> list[str]:
+    """Return the findings and the planned actions, one per line."""
+    lines = [f"study {study.study}: {findings.sound} cells are finished and sound; they stay."]
+    lines += [f"to complete: {path}, whose swap was interrupted" for path in findings.swaps]
     texts = [
-        f"to set aside: {one.cell.stage} {one.cell.key}: {_reason(one)}"
-        for one in found.broken[:MOST]
+        f"to set aside: {cell_status.cell.stage} {cell_status.cell.key}: {_reason(cell_status)}"
+        for cell_status in findings.broken[:MOST]
     ]
-    if len(found.broken) > MOST:
-        texts.append(f"to set aside: ... and {len(found.broken) - MOST} more")
-    damaged = [one for one in found.broken if one.state == DAMAGED]
-    computed = len(found.stale) + len(found.missing) + len(damaged)
+    if len(findings.broken) > MOST:
+        texts.append(f"to set aside: ... and {len(findings.broken) - MOST} more")
+    damaged = [cell_status for cell_status in findings.broken if cell_status.state == DAMAGED]
+    computed = len(findings.stale) + len(findings.missing) + len(damaged)
     if computed:
         texts.append(
-            f"to compute: {computed} cells and what reads them ({len(found.stale)} made under other settings or from "
-            f"other inputs, {len(found.missing)} missing, {len(damaged)} damaged)"
+            f"to compute: {computed} cells and what reads them ({len(findings.stale)} made under other settings or from "
+            f"other inputs, {len(findings.missing)} missing, {len(damaged)} damaged)"
         )
     return [*lines, *texts]
 
 
-def _reason(one: Status) -> str:
-    """Why a folder is set aside, without the advice to do what is being done."""
-    return one.reason.replace(MEND, "").strip() if one.state == DAMAGED else "it has no manifest"
+def _reason(cell_status: Status) -> str:
+    """Return why a folder is set aside, without the advice to run `mend`."""
+    return (
+        cell_status.reason.replace(MEND, "").strip()
+        if cell_status.state == DAMAGED
+        else "it has no manifest"
+    )
 
 
-def set_aside(one: Status, study: Study, root: Path) -> Path:
+def set_aside(cell_status: Status, study: Study, root: Path) -> Path:
     """Move a cell's folder to ``scratch/aside``, where nothing reads it, and return where it lies."""
-    base = root / "scratch" / "aside" / study.study / one.cell.stage / one.cell.key
+    base = root / "scratch" / "aside" / study.study / cell_status.cell.stage / cell_status.cell.key
     free = (base.with_name(f"{base.name}.{number}") for number in itertools.count(1))
     target = next(path for path in free if not path.exists())
-    places.move(one.cell.folder(study, root), target)
+    places.move(cell_status.cell.folder(study, root), target)
     return target
 
 
 def _adopt(root: Path, choice: str, say: Callable[[str], None]) -> None:
     """Let Snakemake take the sound cells as up to date, if it would compute one of them again."""
     options = ("sound", "--config", choice)
-    said = run(root, "snakemake", "--dry-run", *options)
-    if said.succeeded and NOTHING in said.text:
+    answer = run(root, "snakemake", "--dry-run", *options)
+    if answer.succeeded and NOTHING in answer.text:
         return
-    said = run(root, "snakemake", "--touch", "--forceall", *options)
-    if not said.succeeded:
-        raise ArtifactError(f"Snakemake could not take the sound cells:\n{said.end}")
+    answer = run(root, "snakemake", "--touch", "--forceall", *options)
+    if not answer.succeeded:
+        raise ArtifactError(f"Snakemake could not take the sound cells:\n{answer.end}")
     say("Snakemake takes the sound cells as up to date.")

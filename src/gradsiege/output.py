@@ -9,12 +9,12 @@ from contextlib import contextmanager, suppress
 
 from gradsiege.errors import ArtifactError, refused_by_machine
 
-# What a shell reports of a program that SIGPIPE ended, such as `yes | head -1`.
+# A shell's exit code for a program that SIGPIPE ended, such as `yes | head -1`.
 READER_LEFT = 141
 
 
 def take_any_text() -> None:
-    """Let a terminal or pipe without UTF-8 show what it lacks as an escape; nobody loses a run to a dash."""
+    """Let a terminal or pipe without UTF-8 show missing characters as escapes, so that a dash ends no run."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -22,7 +22,7 @@ def take_any_text() -> None:
 
 @contextmanager
 def written_out() -> Iterator[None]:
-    """Write out what a command printed while its exit code can still tell; a reader who left ends it without a word.
+    """Flush a command's output while its exit code can still report a failure; end silently if the reader has left.
 
     A command that has failed keeps its own code.
     """
@@ -71,7 +71,7 @@ def _flush() -> None:
 
 
 def _discard() -> None:
-    """Send what is left to nowhere, since the interpreter writes it out once more when it ends."""
+    """Discard the remaining output, since the interpreter tries to write it once more at its end."""
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is None:
             continue

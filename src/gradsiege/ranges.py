@@ -1,4 +1,4 @@
-"""What a parameter may be: ranges declared beside the fields, checked in study files and in Python by the same code.
+"""Ranges of parameters, declared beside the fields and checked in study files and in Python by the same code.
 
 A number of a method or of a section of the study file is annotated with an alias of this module, such as ``sigma: Spread = 0.01``, or
 with a range of its own, ``Annotated[int, Range(1, 512)]``. A dataclass of parameters inherits `Checked`, which refuses other values when
@@ -124,7 +124,7 @@ RULES = {"Range": Range, "AtMost": AtMost, "MultipleOf": MultipleOf}
 
 
 def given() -> Any:
-    """Return the default of a field that is handed to a method and is no parameter of it, such as the weights of a network."""
+    """Return the default of a field that is an input of a method and not a parameter, such as the weights of a network."""
     return field(default=None, repr=False, compare=False, metadata={"given": True})
 
 

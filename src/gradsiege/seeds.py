@@ -1,4 +1,4 @@
-"""Seeds are hashes of what they are for; no global random state is ever used."""
+"""Seeds are hashes of the names of their purpose; there is no global random state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""YAML as this program takes it: a key given twice, and a number that YAML 1.1 reads as another one, are refused.
+"""Reading YAML strictly: duplicate keys, and numbers that YAML 1.1 reads as other ones, are refused.
 
 Anchors and aliases stand for what they name. A mapping may be merged with ``<<``: its own keys win over merged ones, but two merged
 mappings that share a key are refused, since one of them would win silently.
@@ -17,7 +17,7 @@ MERGE = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses what it would have to guess."""
+    """A safe loader that refuses ambiguous input."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -33,9 +33,13 @@ class _Loader(yaml.SafeLoader):
             self._refuse_twice([key for key, _ in node.value])
             for key, value in node.value:
                 if key.tag == MERGE and isinstance(value, SequenceNode):
-                    mappings = [one for one in value.value if isinstance(one, MappingNode)]
-                    own = [{self._plain(key): key for key, _ in one.value} for one in mappings]
-                    self._refuse_twice([key for keys in own for key in keys.values()])
+                    mappings = [
+                        mapping for mapping in value.value if isinstance(mapping, MappingNode)
+                    ]
+                    written = [
+                        {self._plain(key): key for key, _ in mapping.value} for mapping in mappings
+                    ]
+                    self._refuse_twice([key for keys in written for key in keys.values()])
         super().flatten_mapping(node)
 
     def _plain(self, key: Node) -> Hashable:

@@ -239,7 +239,7 @@ def test_a_failing_cell_fails_alone(campaign: Campaign) -> None:
 
 
 def test_tiny_jobs_stay_on_the_head_node(campaign: Campaign) -> None:
-    """One submission a shard: two observations, their three attacks and their scores are one job each."""
+    """One submission per shard: two observations, their three attacks and their scores are one job each."""
     rules = [re.search(r"rule_([a-z]+)_", job["Comment"]) for job in campaign.jobs]
     submitted = sorted(found[1] for found in rules if found)
     # The attacks were submitted twice and once requeued; the broken one was tried again alone.

@@ -76,8 +76,8 @@ def test_a_wrong_checksum_and_a_torn_file_are_refused_by_name(
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda content: b"<html>" + content, "is no MATLAB 5 file"),
-        (lambda content: content[:127], "is no MATLAB 5 file"),
+        (lambda content: b"<html>" + content, "is not a MATLAB 5 file"),
+        (lambda content: content[:127], "is not a MATLAB 5 file"),
         (lambda content: content[:200], "is cut short or damaged"),
         (lambda content: content[: len(content) // 2], "is cut short or damaged"),
         (lambda content: content[:-1], "is cut short or damaged"),
@@ -107,7 +107,7 @@ def evil_tar(path: Path, kind: bytes, target: str = "") -> None:
 )
 def test_a_link_or_device_in_an_archive_is_refused(tmp_path: Path, kind: bytes) -> None:
     evil_tar(tmp_path / "evil.tar.gz", kind, "/etc/passwd")
-    with pytest.raises(ValueError, match=r"evil\.tar\.gz: wanted is no regular file"):
+    with pytest.raises(ValueError, match=r"evil\.tar\.gz: wanted is not a regular file"):
         archives.tar_members(tmp_path / "evil.tar.gz", ["wanted"])
 
 
@@ -151,7 +151,9 @@ def test_pickles_are_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         for kind in ("labels", "images")
     }
     np.savez(path, **evil)
-    with pytest.raises(ValueError, match=r"bloodmnist\.npz is no file of MedMNIST: Object arrays"):
+    with pytest.raises(
+        ValueError, match=r"bloodmnist\.npz is not a file of MedMNIST: Object arrays"
+    ):
         prepare("medmnist_blood", 32, SMALL, 0)
     labels = {f"{part}_labels": np.arange(4)[:, None] % 2 for part in ("train", "val", "test")}
     np.savez(path, **(evil | labels))
@@ -168,7 +170,7 @@ def test_idx_files_are_held_against_their_header(tmp_path: Path) -> None:
     refused(b"\0\0\x08\x01\0\0\0\x05abcd", "truncated or has another shape")
     refused(b"\0\0\x08\x01\0\0\0\x03abcd", "truncated or has another shape")
     refused(b"\0\0\x08\x01\xff\xff\xff\xff", "claims 4294967295 values")
-    refused(b"\0\0\x0d\x01\0\0\0\x01abcd", "no IDX file of bytes")
+    refused(b"\0\0\x0d\x01\0\0\0\x01abcd", "not an IDX file of bytes")
     refused(b"\0\0", "cannot be read")
 
 
@@ -187,7 +189,7 @@ def test_pictures_of_every_kind_and_of_none(
     (tmp_path / "torn.png").write_bytes((tmp_path / "torn.png").read_bytes()[:300])
     (tmp_path / "text.png").write_text("no image")
     for name in ("torn.png", "text.png"):
-        with pytest.raises(ValueError, match=f"{name} is no image that can be read"):
+        with pytest.raises(ValueError, match=f"{name} is not an image that can be read"):
             pictures.decode(tmp_path / name, name)
     with pytest.raises(ValueError, match=r"none\.png is missing"):
         pictures.decode(tmp_path / "none.png", "none.png")
@@ -209,11 +211,11 @@ def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (png(100_000, 100_000), "is no image that can be read: Image size .* exceeds limit"),
+        (png(100_000, 100_000), "is not an image that can be read: Image size .* exceeds limit"),
         (png(12_000, 12_000), "is 12000 by 12000 pixels, more than"),
         (
             png(4, 4, (b"zTXt", b"k\0\0" + zlib.compress(bytes(2**27)))),
-            "is no image that can be read: Decompressed data too large",
+            "is not an image that can be read: Decompressed data too large",
         ),
     ],
     ids=["gigapixels", "more than any photograph", "text"],
@@ -280,7 +282,7 @@ def test_arrays_that_claim_to_be_huge_are_refused(tmp_path: Path) -> None:
         text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
         return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
 
-    with pytest.raises(ValueError, match=r"x\.npz is no file of MedMNIST"):
+    with pytest.raises(ValueError, match=r"x\.npz is not a file of MedMNIST"):
         list_npz(written("(1000000000000000, 1)", "(2, 28, 28)"), ("a", "b"))
     listing = list_npz(written("(2, 1)", "(2, 1000000000, 1000000000)"), ("a", "b"))
     with pytest.raises(ValueError, match=r"x\.npz: train_images\.npy is uint8 \(2, 1000000000"):
@@ -295,9 +297,9 @@ def test_a_manifest_cannot_lead_out_of_its_folder(
 ) -> None:
     monkeypatch.setenv(supply.ROOT_VARIABLE, str(tmp_path))
     table(tmp_path / "list.csv", ("path", "label"), ("a.png", "x"), (path, "y"))
-    with pytest.raises(ValueError, match=r"list\.csv, line 3: .* is no path inside its folder"):
+    with pytest.raises(ValueError, match=r"list\.csv, line 3: .* is not a path inside its folder"):
         listed("image_manifest", {"file": "list.csv"})
-    with pytest.raises(StudyError, match="is no path inside its folder"):
+    with pytest.raises(StudyError, match="is not a path inside its folder"):
         supply.inside(path)
 
 

@@ -191,7 +191,7 @@ def test_what_can_be_chosen(tiny_raw: dict[str, object]) -> None:
     tiny_raw["datasets"].append(own)
     ((name, parameters),) = downloads.chosen([], parse(tiny_raw))
     assert supply.files_of(name, parameters)[0].path == "bloodmnist_64.npz"
-    with pytest.raises(StudyError, match="'imagenet' is no public data set"):
+    with pytest.raises(StudyError, match="'imagenet' is not a public data set"):
         downloads.chosen(["imagenet"], None)
     with pytest.raises(StudyError, match="nothing to download"):
         downloads.chosen([], None)

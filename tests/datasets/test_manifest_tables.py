@@ -42,7 +42,7 @@ def read(root: Path, *rows: tuple[str, ...]) -> Listing:
             "groups 'p1' and 'p1 ' differ",
         ),
         ([HEAD, ("a.png", "", "", "")], "line 2: the label is empty"),
-        ([HEAD, ("", "cat", "", "")], "line 2: '' is no path"),
+        ([HEAD, ("", "cat", "", "")], "line 2: '' is not a path"),
         (
             [HEAD, ("a.png", "cat", "", ""), ("./a.png", "dog", "", "")],
             r"image twice: \./a\.png in line 2 and line 3",

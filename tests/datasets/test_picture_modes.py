@@ -218,7 +218,7 @@ def test_of_several_frames_the_first_is_read_and_said(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
 def test_a_truncated_picture_is_named(kind: str) -> None:
     content = coded(Image.fromarray(noise(64, 64, 3)), kind).getvalue()
-    with pytest.raises(ValueError, match="x is no image that can be read"):
+    with pytest.raises(ValueError, match="x is not an image that can be read"):
         read(io.BytesIO(content[: len(content) // 2]))
 
 

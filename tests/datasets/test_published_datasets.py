@@ -123,7 +123,7 @@ def test_fashion_mnist_is_found_where_a_package_of_debian_puts_it(
     files = supply.files_of("fashion_mnist", {})
     module = supply.module_of("fashion_mnist")
     monkeypatch.setattr(module, "PACKAGED", supply.Packaged(packaged, files))
-    # What was downloaded goes first; a download that is not complete does not.
+    # A complete download goes first; an incomplete one does not.
     assert supply.place_of("fashion_mnist", {})[0] == own
     (own / files[0].path).unlink()
     assert supply.missing("fashion_mnist", {}) == []

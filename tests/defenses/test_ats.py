@@ -136,7 +136,7 @@ def test_policies_are_read_as_the_authors_write_them() -> None:
     assert parse_policy("3-1-7") == (3, 1, 7)
     assert parse_policy("0") == (0,)
     for wrong in ("3-1-7-2", "50", "-1", "", "3-x"):
-        with pytest.raises(StudyError, match=f"ats: '{wrong}' is no policy"):
+        with pytest.raises(StudyError, match=f"ats: '{wrong}' is not a policy"):
             defenses.build("ats", {"policies": (wrong,)})
 
 

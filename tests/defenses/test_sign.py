@@ -1,4 +1,4 @@
-"""Sign keeps one bit a coordinate and one length a tensor."""
+"""Sign keeps one bit per coordinate and one length per tensor."""
 
 from collections.abc import Callable
 

@@ -133,7 +133,7 @@ def test_a_damaged_file_that_snakemake_takes_as_good(workspace: Workspace) -> No
     assert NOTHING in workspace.run(*RUN)
     named = str(path.relative_to(workspace.folder))
     assert named in workspace.run("gradsiege", "verify", *STUDY, check=False)
-    # What depends on it is not computed from it.
+    # No cell is computed from it.
     shutil.rmtree(workspace.folder / f"results/tiny/attack/{GOOD}")
     again = ("snakemake", "reconstructions", *RUN[1:])
     said = workspace.run(*again, check=False)

@@ -103,4 +103,4 @@ def test_the_table_of_claims_is_published_as_data(
     assert verb("publish", "table_claims", "--study", root / "tiny.yaml", "--root", root) == 0
     table = pd.read_csv(root / "results" / "tiny" / "tables" / "table_claims.csv")
     assert set(table["claim"]) == {claim.id for claim in load(ROOT / FILE)}
-    assert not (table["verdict"] == "reproduced").any(), "digits are no claim's own data"
+    assert not (table["verdict"] == "reproduced").any(), "digits are not the claim's own data"

@@ -32,7 +32,7 @@ def table(text: str) -> dict[str, dict[str, str]]:
 def test_nothing_run_yet(tiny: Study, tmp_path: Path) -> None:
     text = plan(tiny, tmp_path)
     assert text.startswith("study tiny: 20 cells, 0 done (0 of them failed)")
-    assert "Work left: unknown, for no job was measured yet." in text
+    assert "Work left: unknown, since no job was measured yet." in text
     found = table(text)
     assert found["attack"] == {
         "stage": "attack",

@@ -50,7 +50,7 @@ def test_an_absurd_guess_is_wrong_and_costs_no_memory() -> None:
 @pytest.mark.parametrize(
     ("inferred", "true", "error", "message"),
     [
-        ([[0, 1, 2]], [[0, 1]], ValueError, "exactly one label an image"),
+        ([[0, 1, 2]], [[0, 1]], ValueError, "exactly one label per image"),
         ([[0, -2]], [[0, 1]], ValueError, "inferred: label -2 is below -1"),
         ([[0, 1]], [[0, -1]], ValueError, "true: label -1 is below 0"),
         ([[0.0, 1.0]], [[0, 1]], TypeError, r"float32, labels need int64"),

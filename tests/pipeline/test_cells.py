@@ -72,12 +72,16 @@ def test_folders_spell_the_key(tiny: Study) -> None:
         (
             "federate",
             "digits/lenet/none/0",
-            "'0' is no seed of the study; did you mean|known: seed0",
+            "'0' is not a seed of the study; did you mean|known: seed0",
         ),
-        ("federate", "digits/lenet/none/seed7", "'seed7' is no seed of the study"),
-        ("federate", "digits/lenet/none/seed²", "is no seed of the study"),
+        ("federate", "digits/lenet/none/seed7", "'seed7' is not a seed of the study"),
+        ("federate", "digits/lenet/none/seed²", "is not a seed of the study"),
         ("observe", KEY.replace("untrained", "untraned"), "did you mean 'untrained'"),
-        ("observe", KEY.replace("untrained", "early"), "'early' is no training stage of the study"),
+        (
+            "observe",
+            KEY.replace("untrained", "early"),
+            "'early' is not a training stage of the study",
+        ),
         ("observe", "../../etc", "observe cells look like"),
         ("prior", "../autoencoder/seed0", "no id '..' in datasets"),
     ],
@@ -279,7 +283,7 @@ def test_a_counter_meets_its_own_defense_alone_and_where_it_is_disclosed(tiny_ra
     assert met == {("gaussian", "informed", informed), ("more", "informed", informed)} | {
         (defense, "labels_inferred", "gi_pip") for defense in ("none", "gaussian", "more")
     }
-    # What has no counter is still observed, attacked by others, and scored.
+    # A defense without a counter is still observed, attacked by others, and scored.
     assert len(found["score"]) == 6
 
 

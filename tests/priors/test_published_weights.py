@@ -40,5 +40,5 @@ def test_pickled_weights_are_refused_and_not_opened(tmp_path: Path, how: str, su
 def test_a_header_that_claims_more_than_there_is(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     path.write_bytes((2**62).to_bytes(8, "little") + b"{}")
-    with pytest.raises(GradSiegeError, match=r"weights\.safetensors is no safetensors file"):
+    with pytest.raises(GradSiegeError, match=r"weights\.safetensors is not a safetensors file"):
         read(path)

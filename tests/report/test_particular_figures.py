@@ -160,7 +160,7 @@ def test_the_four_attackers_are_paired_and_alike_in_all_else(made_up_study: Stud
     assert gains["inferred", True] == pytest.approx(2.0)
     assert gains["given", True] == pytest.approx(5.0)
     assert "5.0 dB for GI-PIP" in one.alt
-    assert batch_norm_labels.draw(made_up_study).data.empty, "one attacker is no comparison"
+    assert batch_norm_labels.draw(made_up_study).data.empty, "one attacker is not a comparison"
 
 
 def test_costs_are_medians_of_jobs_and_ratios_to_no_defense(made_up_study: StudyData) -> None:

@@ -185,7 +185,7 @@ def test_the_numbers_of_a_sentence_stand_where_it_leads(
 def test_an_image_that_stands_in_several_roles_is_counted_once(
     study: StudyData, drawn: dict[str, Drawn]
 ) -> None:
-    """The strongest attacker on no defense stands beside every defense; its images are no new attempts."""
+    """The strongest attacker on no defense stands beside every defense; its images are not new attempts."""
     found = re.search(r"(\d+) of (\d+) attempted images failed", drawn["table_headline"].caption)
     assert found is not None
     table = study.once(attackers)

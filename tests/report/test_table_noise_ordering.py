@@ -33,7 +33,7 @@ def study(
         parameters = {key: default for key, (_, default) in declared.items()} | {"noise_norm": norm}
         defenses.append({"id": identifier, "name": name, "parameters": parameters})
         accuracies[identifier] = accuracy
-    # A control is no arm of the order.
+    # A control is not an arm of the order.
     control = {"id": "tip-random", "name": "tip", "parameters": {"selection": "random"}}
     for (place, (defense, accuracy)), seed in product(enumerate(accuracies.items()), SEEDS):
         own = accuracy + spread * (seed - 1) * (-1) ** place

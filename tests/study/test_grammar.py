@@ -218,7 +218,7 @@ def test_what_looks_at_the_disclosure_says_so() -> None:
         assert reads == ("disclosure" in (*entry.requires, *entry.uses)), name
 
 
-# ---- what an item is only for is no part of what it does ----
+# ---- `only` is not part of what an item does ----
 
 
 def test_places_are_no_settings(tiny_raw: Raw) -> None:
@@ -367,7 +367,10 @@ REFUSED: dict[str, tuple[Raw, str]] = {
         {"counters": ["none", "none"]},
         "attacks: 'inverting_gradients' stands twice",
     ),
-    "counters that are no texts": ({"counters": [1]}, "counters.0: Input should be a valid string"),
+    "counters that are not texts": (
+        {"counters": [1]},
+        "counters.0: Input should be a valid string",
+    ),
 }
 
 

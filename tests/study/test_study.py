@@ -82,7 +82,10 @@ WRONG = {
         change("priors.0.parameters.epoch", 3),
         "priors.autoencoder: autoencoder has no parameter 'epoch'; did you mean 'epochs'?",
     ),
-    "a key that is no text": (change("federation", {1: 2}), "federation.1: Keys should be strings"),
+    "a key that is not a text": (
+        change("federation", {1: 2}),
+        "federation.1: Keys should be strings",
+    ),
     # A name that does not exist.
     "dataset name": (change("datasets.0.name", "digit"), "did you mean 'digits'?"),
     "defense name": (
@@ -124,7 +127,7 @@ WRONG = {
         "attacks.inverting_gradients-gaussian.likelihood: gaussian.likelihood needs a threat model with 'disclosure: true'; "
         "add one to threat_models, or leave the attack out",
     ),
-    "counter that is no text": (
+    "counter that is not a text": (
         change("attacks.0.counter", [1]),
         "counter: Input should be a valid",
     ),

@@ -1,7 +1,7 @@
 """Commands in processes of their own that tests may kill, starve and mislead, without the seconds that Python takes to start.
 
 The process that runs the tests has loaded everything and computes nothing; a child is forked from it, runs one command as the
-command line would, and ends. What is to happen to the child is done to it before its command begins.
+command line would, and ends. A test changes the child before its command begins.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class End:
         return self.code == -signal.SIGKILL
 
     def sentence(self) -> str:
-        """The one line that it said, which is no traceback."""
+        """The one line that it said, which is not a traceback."""
         lines = [line for line in self.said.splitlines() if line.strip()]
         assert len(lines) == 1, self.said
         assert lines[0].startswith("gradsiege: error: "), self.said

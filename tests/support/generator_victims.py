@@ -23,7 +23,7 @@ def patches(count: int) -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def trained_prior() -> TrainedPrior:
-    """The generator after 150 steps; trained once a process."""
+    """The generator after 150 steps; trained once per process."""
     parameters = staged_gan.Parameters(
         latent=6,
         width=8,

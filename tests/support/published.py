@@ -258,7 +258,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 def publish(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Write the small files of a data set under `root`, expect their checksums, and return its parameters."""
     monkeypatch.setenv(supply.ROOT_VARIABLE, str(root))
-    # What the operating system's packages hold is no matter of these tests.
+    # These tests do not depend on the packages of the operating system.
     monkeypatch.setattr(supply.module_of(name), "PACKAGED", None, raising=False)
     folder = supply.folder_of(name)
     folder.mkdir(parents=True, exist_ok=True)

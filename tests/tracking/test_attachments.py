@@ -89,7 +89,7 @@ def test_a_store_that_takes_no_files_is_one_sentence_and_keeps_the_runs(
     from mlflow import MlflowClient
 
     study, root = drawn("unkept")
-    # An experiment that is there with another place for files keeps it; this place is no folder.
+    # An experiment that is there with another place for files keeps it; this place is not a folder.
     monkeypatch.setattr(server, "EXPERIMENT", "elsewhere")
     place = tmp_path / "place"
     place.write_text("no folder")

@@ -1,4 +1,4 @@
-"""What was deleted in MLflow's page comes back, once, and the runs of cells hang where they belong."""
+"""Runs deleted in MLflow's page come back, once, and the runs of cells hang where they belong."""
 
 from __future__ import annotations
 

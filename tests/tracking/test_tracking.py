@@ -117,7 +117,7 @@ def test_scores_are_the_means_of_the_table(
     assert run.data.metrics["psnr/gi_pip"] == pytest.approx(mean)
     assert run.data.metrics["images/gi_pip"] == study.victims
     assert run.data.metrics["failed/gi_pip"] == 0
-    # LPIPS is absent without its weights: an absent metric is no number.
+    # LPIPS is absent without its weights: an absent metric is not a number.
     assert ("lpips/gi_pip" in run.data.metrics) == bool(table["lpips"].notna().any())
 
 

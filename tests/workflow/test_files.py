@@ -1,4 +1,4 @@
-"""What is written about the pipeline agrees with itself: style, profiles, schema, environments, bundles."""
+"""The files that describe the pipeline agree with each other: style, profiles, schema, environments, bundles."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_each_stage_has_a_verb_and_a_rule_file():
 
 
 def test_the_rules_of_all_stages_are_one_mechanism():
-    """What is tested for one stage holds for the others: their commands and the marks of their files differ in the name alone."""
+    """A test of one stage holds for the others: their commands and the marks of their files differ in the name alone."""
     found = set()
     for stage in STAGES:
         text = (ROOT / f"workflow/rules/{stage}.smk").read_text()

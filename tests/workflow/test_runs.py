@@ -96,7 +96,7 @@ def test_a_failing_cell_fails_alone_and_its_neighbours_are_kept(workspace):
     log = workspace.folder / f"results/tiny/logs/attack/{GOOD}/labels_inferred/gi_pip.log"
     assert "TypeError" in log.read_text()
     ended = manifest(workspace, "attack", late)["ended"]
-    # What was made under the old version is there until there is something better.
+    # The results of the old version stay until there are new ones.
     assert manifest(workspace, "attack", f"{GOOD}/labels_inferred/gi_pip") == old
     # Both scores would be one shard, which waits for the broken cell; yet what can be scored is scored.
     workspace.snakemake("tables", check=False)

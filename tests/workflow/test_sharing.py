@@ -1,4 +1,4 @@
-"""Bundles go to a remote and come back: share, clone, restore, and nothing reruns. What was tampered with is refused by name."""
+"""Bundles go to a remote and come back: share, clone, restore, and nothing reruns. Changed files are refused by name."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _DRAWS_AT_ONCE = 2_000_000  # indices held in memory at a time: 16 MB
 
 
 def cluster_totals(values: Floats, clusters: ArrayLike | None) -> tuple[Floats, Floats]:
-    """Sum and size of each cluster; without clusters every value is its own.
+    """Return the sum and the size of each cluster; without cluster ids every value is a cluster.
 
     values: [n]; clusters: [n] of any comparable type, or None. Returns two arrays [c].
 

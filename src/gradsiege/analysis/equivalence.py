@@ -1,7 +1,7 @@
 """Equivalence: two one-sided tests, which show that a mean lies between two bounds.
 
 Schuirmann, "A comparison of the two one-sided tests procedure and the power approach" (Journal of
-Pharmacokinetics and Biopharmaceutics 1987). Not to find a difference is no evidence that there is none;
+Pharmacokinetics and Biopharmaceutics 1987). A difference that was not found is not evidence of equivalence;
 equivalence is shown when both one-sided tests reject at alpha, that is, when the interval at level
 1 - 2 alpha lies between the bounds. Values are paired differences, or plain values for an absolute bound.
 """

@@ -1,4 +1,4 @@
-"""Every defense at equal accuracy: what it leaks to whom, paired with no defense, and whether its protection survives."""
+"""Defenses compared at equal accuracy: their leakage to each attacker, paired with no defense, and a verdict on the protection."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Verdict = Literal["survives", "survives in part", "does not survive", "untested"
 
 @dataclass(frozen=True)
 class Roles:
-    """Who attacks one defense setting, at the training stage and protocol of its worst case.
+    """The attackers of one defense setting, at the training stage and protocol of its worst case.
 
     Attributes:
         worst: row of the summary with the highest PSNR of all attackers; identified: with the highest identification rate.
@@ -52,9 +52,9 @@ class Roles:
 def roles(
     summary: pd.DataFrame, bare: Collection[str], aware: Collection[str]
 ) -> Iterator[tuple[bool, Roles]]:
-    """Yield (whether it is no defense, roles) for every setting whose attacks have any value.
+    """Yield (whether the setting is undefended, its roles) for every setting with a finished attack.
 
-    summary: of `analysis.summary`. bare: ids of no defense. aware: threat models that disclose the defense.
+    summary: table of `analysis.summary`. bare: ids of undefended settings. aware: threat models that disclose the defense.
     """
     named = worst_case(summary, metric="identified")
     for (_, worst), (_, hit) in zip(worst_case(summary).iterrows(), named.iterrows(), strict=True):
@@ -80,8 +80,12 @@ def roles(
 
 
 def _strongest(table: pd.DataFrame, kind: str = "attack") -> pd.Series | None:
-    found = table[(table["kind"] == kind) & table["psnr"].notna()]
-    return found.iloc[int(found["psnr"].astype("float64").argmax())] if len(found) else None
+    candidates = table[(table["kind"] == kind) & table["psnr"].notna()]
+    return (
+        candidates.iloc[int(candidates["psnr"].astype("float64").argmax())]
+        if len(candidates)
+        else None
+    )
 
 
 class Pairs:
@@ -97,10 +101,10 @@ class Pairs:
             return unknown(math.nan, 0.95, 0, "bca")
         names = (tuple(str(treated[x]) for x in IDS), tuple(str(reference[x]) for x in IDS))
         if names not in self._held:
-            found = paired_differences(self._rows[names[0]], self._rows[names[1]])
+            pairs = paired_differences(self._rows[names[0]], self._rows[names[1]])
             self._held[names] = mean_interval(
-                found["difference"].to_numpy(),
-                found["victim"].to_numpy(),
+                pairs["difference"].to_numpy(),
+                pairs["victim"].to_numpy(),
                 generator=numpy_generator(0, "headline", *names[0], *names[1]),
             )
         return self._held[names]
@@ -111,9 +115,10 @@ def verdict(
 ) -> Verdict:
     """Judge a protection by its worst case.
 
-    It leaks if the strongest attacker is shown to beat the best control in fidelity (`above` > 0), or to identify more
-    victims than chance and controls do. Without a leak it survives, if an informed attacker has tried. With one, it
-    survives in part where attackers are shown to lose more than `NEGLIGIBLE` against no defense (`lost`), and else not.
+    A defense leaks if the strongest attacker significantly beats the best control in fidelity (`above` > 0), or identifies
+    more victims than chance and controls do. A protection without a leak survives if an informed attacker has tried. A
+    protection with a leak survives in part if the attackers lose significantly more than `NEGLIGIBLE` against no defense
+    (`lost`); otherwise it does not survive.
     """
     if is_bare:
         return "baseline"
@@ -132,7 +137,7 @@ def headline(
     bare: Collection[str],
     aware: Collection[str],
 ) -> pd.DataFrame:
-    """One row for every attacker that a setting is judged by, settings in the order of their rank.
+    """Return one row per attacker that decides about a setting, settings in the order of their rank.
 
     changes: dataset, model, defense, `accuracy` and `change`, its difference to no defense. Columns: the ids; `role`
     (of `ROLES`, several may be adaptive); PSNR and identification with limits; the paired
@@ -167,10 +172,10 @@ def _control_hits(summary: pd.DataFrame, worst: pd.Series) -> float:
 
 
 def _listed(who: Roles) -> list[tuple[str, pd.Series]]:
-    found = [("no_defense", who.undefended), ("non_adaptive", who.blind)]
-    found += [("adaptive", row) for row in who.informed]
-    found += [("worst_case", who.worst), ("worst_identified", who.identified)]
-    return [(role, row) for role, row in found if row is not None]
+    rows = [("no_defense", who.undefended), ("non_adaptive", who.blind)]
+    rows += [("adaptive", row) for row in who.informed]
+    rows += [("worst_case", who.worst), ("worst_identified", who.identified)]
+    return [(role, row) for role, row in rows if row is not None]
 
 
 def _limits(name: str, interval: Interval) -> dict[str, float]:

@@ -41,7 +41,7 @@ def check_level(level: float) -> None:
 
 
 def student_interval(values: ArrayLike, *, level: float = 0.95) -> Interval:
-    """Student's t interval of a mean, for quantities measured once a seed (three or so).
+    """Student's t interval of a mean, for quantities measured once per seed (three or so).
 
     A bootstrap of three values cannot be trusted; t states its assumption (normal spread
     over seeds) and pays for the small number with width. NaN values are refused.

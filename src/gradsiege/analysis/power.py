@@ -1,7 +1,7 @@
-"""What a study of so many victims can see: the power of the paired t test, and the difference it detects.
+"""Power of the paired t test, and the smallest difference that a study with a given number of victims detects.
 
-Cohen, "Statistical power analysis for the behavioral sciences" (1988), chapter 2. It is a sketch for the
-planning of a study; no verdict rests on it.
+Cohen, "Statistical power analysis for the behavioral sciences" (1988), chapter 2. The numbers are for planning
+a study; no verdict depends on them.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def power(effect: float, units: int, *, level: float = 0.95) -> float:
     shift, freedom = effect * math.sqrt(units), units - 1
     bar = float(stdtrit(freedom, 0.5 + level / 2))
     below, above = nctdtr(freedom, shift, -bar), 1 - nctdtr(freedom, shift, bar)
-    # Where a tail is empty the library says NaN instead of 0.
+    # The library returns NaN instead of 0 for an empty tail.
     return float(np.nan_to_num(below) + np.nan_to_num(above))
 
 
 def detectable_difference(
     spread: float, units: int, *, wanted: float = 0.8, level: float = 0.95
 ) -> float:
-    """Smallest paired mean difference that `units` pairs find with power `wanted`.
+    """Return the smallest paired mean difference that a test on `units` pairs detects with power `wanted`.
 
     spread: standard deviation of the paired differences, in the unit of the metric. NaN for fewer than two
     units or an unknown spread.
@@ -69,7 +69,7 @@ def paired_spread(scores: pd.DataFrame, metric: str = "psnr") -> tuple[float, in
     study compares nothing.
     """
     attacked = scores[scores["kind"] == "attack"]
-    found = []
+    compared = []
     for fixed, varied in (("defense", "attack"), ("attack", "defense")):
         for _, group in attacked.groupby([*PAIRED, fixed], sort=False, observed=True):
             first, *others = [table for _, table in group.groupby(varied, sort=False)]
@@ -77,8 +77,8 @@ def paired_spread(scores: pd.DataFrame, metric: str = "psnr") -> tuple[float, in
                 pairs = paired_differences(other, first, metric)
                 units = cluster_mean_differences(pairs["difference"], pairs["victim"])
                 if len(units) > 1:
-                    found.append((float(units.std(ddof=1)), len(units)))
-    if not found:
+                    compared.append((float(units.std(ddof=1)), len(units)))
+    if not compared:
         return math.nan, 0
-    spreads, counts = zip(*found, strict=True)
+    spreads, counts = zip(*compared, strict=True)
     return float(np.median(spreads)), int(np.median(counts))

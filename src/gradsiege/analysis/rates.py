@@ -44,7 +44,7 @@ def clustered_wilson_interval(
     Images of one victim share an update, so they are not independent trials. The design
     effect (Kish 1965) is the between-cluster variance of the rate over its binomial variance,
     at least 1 and at most the mean cluster size; at a rate of 0 or 1, where it cannot be
-    estimated, images of one victim count as one trial. One image a victim: plain Wilson.
+    estimated, images of one victim count as one trial. One image per victim: plain Wilson.
 
     successes: [n] booleans; clusters: [n] victim ids.
 

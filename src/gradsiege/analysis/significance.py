@@ -15,7 +15,7 @@ _FLIPS_AT_ONCE = 2_000_000
 def cluster_mean_differences(
     differences: ArrayLike, clusters: ArrayLike | None = None
 ) -> NDArray[np.float64]:
-    """One mean difference a cluster: tests must see independent units. [n] to [c].
+    """Return one mean difference per cluster, since tests need independent units: [n] to [c].
 
     >>> cluster_mean_differences([1.0, 3.0, 5.0], ["a", "a", "b"]).tolist()
     [2.0, 5.0]

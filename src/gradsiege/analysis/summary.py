@@ -144,12 +144,12 @@ def _identification(table: pd.DataFrame, level: float) -> dict[str, float]:
 
 
 def _perceptual_identification(table: pd.DataFrame, level: float) -> dict[str, float]:
-    """The same by LPIPS; without its weights there is no rank, and no rate."""
+    """The rank-1 identification rate by LPIPS; NaN without LPIPS weights."""
     names = [f"identified_lpips{end}" for end in ("", "_low", "_high")]
     done = table["status"].eq("complete")
     if "rank_lpips" not in table or not table.loc[done, "rank_lpips"].notna().any():
         return dict.fromkeys(names, math.nan)
-    # Cells may have been scored before the weights were there: their rows say nothing either way.
+    # Cells scored without the weights have no rank and are left out.
     known = table[~done | table["rank_lpips"].notna()]
     hits = known["status"].eq("complete") & known["rank_lpips"].eq(1)
     rate = clustered_wilson_interval(hits.to_numpy(), known["victim"].to_numpy(), level=level)

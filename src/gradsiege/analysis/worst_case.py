@@ -1,4 +1,4 @@
-"""The strongest attacker on each defense, which is what a defense is judged by."""
+"""The strongest attacker on each defense: a defense is judged by its worst case."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def worst_case(
     """Keep, per defense setting, the summary row of the attacker with the highest mean `metric`.
 
     summary: the table of `analysis.summary.summarise`. Rows of one setting compete over whatever
-    `by` leaves out (attacks, threat models, training stages, protocols); the row that wins tells
-    which. Controls never compete; with kind="control" only they do. Added columns: `attackers`
-    (rows that competed), `attackers_without_value` (those where every image failed), and a
-    setting where all failed keeps its first row with NaN rather than vanish.
+    `by` leaves out (attacks, threat models, training stages, protocols); the winning row names
+    them. Controls do not compete; with kind="control" only they do. Added columns: `attackers`
+    (rows that competed) and `attackers_without_value` (those where every image failed). A
+    setting where all failed keeps its first row, with NaN.
 
     The interval is the winner's own. As the winner was chosen by its mean, the estimate leans
     high when attackers are close (the winner's curse), that is, against the defense.

@@ -1,8 +1,8 @@
-"""Attacks: what a curious server can do with what it sees.
+"""Attacks of an honest-but-curious server on the updates that it receives.
 
-`gradsiege.attacks.InvertingGradients(iterations=4000)(seen)` runs one. `engine` holds the hot loop, `recipes` one attack a
-file, `counters` what an informed attacker changes. Nothing in here may import data sets, defenses, the federation or the
-metrics: the truth is out of reach.
+`gradsiege.attacks.InvertingGradients(iterations=4000)(seen)` runs one. `engine` holds the hot loop, `recipes` one attack per
+file, `counters` the changes that an informed attacker makes. This package must not import data sets, defenses, the federation or
+metrics, so that it cannot reach the truth.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an attack is: a budget, the constants of its paper, and a recipe or something that learns."""
+"""The base of all attacks: a budget, the constants of a paper, and a recipe or a learning method."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LabelRule = Literal["automatic", "row_sum", "row_minimum", "bias_corrected", "pr
 class Attack(Checked):
     """Base of all attacks. A subclass adds the constants of its paper as fields, and `recipe` or `learn`.
 
-    Its fields and their ranges stand in study files and in Python alike. ``attack(seen, knows=...)`` runs it.
+    Its fields and their ranges hold in study files and in Python alike. ``attack(seen, knows=...)`` runs it.
 
     Attributes:
         iterations: steps of optimisation, over all phases.
@@ -64,7 +64,7 @@ class Attack(Checked):
             cls.name = cls.__name__
 
     def recipe(self, knowledge: Knowledge) -> Recipe:
-        """Return what is optimised, given what the attacker knows."""
+        """Return the optimisation problem, given the attacker's knowledge."""
         raise TypeError(f"{type(self).__name__} has no recipe: define `recipe(self, knowledge)`")
 
     def __call__(
@@ -82,18 +82,18 @@ class Attack(Checked):
         """Attack every client of an observation.
 
         Args:
-            seen: what the server saw.
-            knows: what the attacker knows beyond it; labels are inferred and the defense is unknown unless given.
-            priors: trained by the attacker on images of its own.
-            seed: of all that the attack draws.
+            seen: the server's observation.
+            knows: the attacker's further knowledge; by default labels are inferred and the defense is unknown.
+            priors: priors that the attacker trained on its own images.
+            seed: seed of all randomness of the attack.
             device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
             engine: ``measured``, or the name of an engine.
             resume: folder of the attack's progress. A run that was interrupted goes on from there, and ends with the same
                 images on a CPU; the progress is deleted when the attack ends.
-            simulate: makes clients of the attacker's own, for attacks that learn from them.
+            simulate: creates simulated clients, for attacks that learn from them.
 
         Raises:
-            ThreatModelError: the attack needs what the threat model does not grant.
+            ThreatModelError: the threat model does not grant a need of the attack.
             UsageError: the device or the engine is not there.
             ArtifactError: the folder holds the progress of another attack.
         """
@@ -104,14 +104,14 @@ class Attack(Checked):
         knowledge = Knowledge(stripped, threat, tuple(priors))
         started = time.monotonic()
         progress = FolderProgress(Path(resume), self._identity(stripped, seed)) if resume else None
-        found = self._run(knowledge, (seed, "attack"), engine, progress, simulate)
+        reconstruction = self._run(knowledge, (seed, "attack"), engine, progress, simulate)
         if progress is not None:
             progress.remove()
-        return Result(with_failures(found, stripped), time.monotonic() - started)
+        return Result(with_failures(reconstruction, stripped), time.monotonic() - started)
 
     @property
     def required(self) -> tuple[str, ...]:
-        """What a threat model must grant: the needs of the attack, then those of its counter."""
+        """The grants that the attack needs from a threat model, then those that its counter needs."""
         more = catalogue.entries("counters")[self.counter].requires if self.counter else ()
         several = ("rounds",) if self.rounds != "first" else ()
         return tuple(dict.fromkeys((*self.requires, *more, *several)))
@@ -132,22 +132,30 @@ class Attack(Checked):
 
     def _require_prior(self, priors: Sequence[TrainedPrior]) -> None:
         """Refuse to run without a prior of a kind that the attack needs."""
-        kinds = [one.removeprefix("prior:") for one in self.requires if one.startswith("prior:")]
+        kinds = [
+            requirement.removeprefix("prior:")
+            for requirement in self.requires
+            if requirement.startswith("prior:")
+        ]
         if kinds and not any(prior.name in kinds for prior in priors):
             raise ThreatModelError(
                 f"{self.name} needs a prior of the kind {' or '.join(kinds)}: train one, and give it in `priors`"
             )
 
     def _identity(self, seen: Observation, seed: int) -> str:
-        """Return a digest of the attack, its target and its seed, for progress that belongs to no other."""
-        settings = {one.name: getattr(self, one.name) for one in fields(self) if not is_given(one)}
+        """Return a digest of the attack, its target and its seed, which identifies its saved progress."""
+        settings = {
+            parameter.name: getattr(self, parameter.name)
+            for parameter in fields(self)
+            if not is_given(parameter)
+        }
         about = {"attack": self.name, "settings": settings, "seed": seed}
         return identity_of({**seen.parameters, **seen.update}, about)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Learned(Attack):
-    """Base of attacks that learn from clients of their own instead of matching an update."""
+    """Base of attacks that learn from simulated clients instead of matching an update."""
 
     def learn(
         self,
@@ -156,7 +164,7 @@ class Learned(Attack):
         seed: Seed,
         checkpointer: Checkpointer = UNSAVED,
     ) -> Reconstruction:
-        """Return what the attack has learned to make of the observed updates."""
+        """Return the reconstructions that the trained attack predicts from the observed updates."""
         raise TypeError(f"{type(self).__name__} does not learn: define `learn`")
 
     def _run(

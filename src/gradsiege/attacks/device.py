@@ -12,7 +12,7 @@ AUTO = "auto"  # the device: a GPU if there is one
 
 
 def where_to_run(device: str, engine: str = MEASURED) -> torch.device:
-    """Return the device of an attack, when it is there and the engine runs on it.
+    """Return the device of an attack; refuse it if it does not exist or the engine does not run on it.
 
     Raises:
         UsageError: the device or the engine is unknown, or there is no such GPU.
@@ -24,13 +24,13 @@ def where_to_run(device: str, engine: str = MEASURED) -> torch.device:
         choices = ", ".join([AUTO, *there])
         none = "" if gpus else ", for PyTorch sees no GPU"
         raise UsageError(f"device {device!r} is not there; choose one of {choices}{none}")
-    found = torch.device(("cuda" if gpus else "cpu") if device == AUTO else device)
-    if engine.startswith("cuda") and found.type != "cuda":
+    chosen = torch.device(("cuda" if gpus else "cpu") if device == AUTO else device)
+    if engine.startswith("cuda") and chosen.type != "cuda":
         others = ", ".join([MEASURED, *(name for name in ENGINES if not name.startswith("cuda"))])
         raise UsageError(
-            f"engine {engine!r} runs on a GPU alone, and the device is {found.type}; choose one of {others}"
+            f"engine {engine!r} runs on a GPU alone, and the device is {chosen.type}; choose one of {others}"
         )
-    return found
+    return chosen
 
 
 def describe(device: torch.device) -> str:

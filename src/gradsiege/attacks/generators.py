@@ -1,4 +1,4 @@
-"""The generator that an attack was given, or what is wrong with it."""
+"""The generator of an attack, with checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ GENERATORS = ("staged_gan", "biggan", "stylegan2")
 
 
 def staged_generator(knowledge: Knowledge, attack: str) -> Staged:
-    """Return the attacker's generator, or refuse: it must be there, and of the private images' shape."""
+    """Return the attacker's generator; refuse if there is none, or if its images have another shape than the private ones."""
     from gradsiege.errors import ThreatModelError
     from gradsiege.priors import module
 

@@ -1,4 +1,4 @@
-"""All that an attack is given: the stripped observation, its threat model, and priors."""
+"""The knowledge of an attack: the stripped observation, its threat model, and priors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TrainedPrior:
 
 @dataclass(frozen=True)
 class Knowledge:
-    """All that an attack gets: the stripped observation, its threat model, and the priors that it has trained."""
+    """All inputs of an attack: the stripped observation, its threat model, and the attacker's trained priors."""
 
     observation: Observation
     threat: ThreatModel
@@ -37,7 +37,7 @@ class Knowledge:
 
     @property
     def device(self) -> torch.device:
-        """Where the attack runs: where its observation lies."""
+        """The device of the attack, which is that of its observation."""
         return next(iter(self.observation.update.values())).device
 
     @cached_property

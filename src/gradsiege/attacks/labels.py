@@ -1,7 +1,7 @@
 """Labels from the last layer's update; none of these rules ever sees a true label.
 
 For one image with head input h, probabilities p and label y the gradient of ``z = W h + b`` is (p - onehot(y)) h^T for W
-and p - onehot(y) for b, whose only negative entry is the true class. What a rule may conclude from W alone depends on the
+and p - onehot(y) for b, whose only negative entry is the true class. The conclusions from W alone depend on the
 sign of h: behind a ReLU or a sigmoid no feature is negative, behind a layer norm or a variational bottleneck about half of
 them are. docs/LABELS.md says which rule finds how many labels.
 """
@@ -167,8 +167,8 @@ def _oriented(weight: Tensor, bias: Tensor, typical: Tensor | None) -> Tensor:
     if typical is not None:
         votes += _cosine((rows[..., :-1].mT @ u[..., None])[..., 0], typical.to(u))
     sign: Tensor = torch.where(votes < 0, -1, 1)[..., None]
-    found: Tensor = sign * u
-    return found
+    oriented: Tensor = sign * u
+    return oriented
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -179,7 +179,7 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
 
 def counts(bias: Tensor, images: int) -> Tensor:
     """Return `images` labels of each bias gradient ``[victims, classes]`` by counting, see `bias_corrected`."""
-    return torch.stack([_greedy_counts(one, images) for one in bias])
+    return torch.stack([_greedy_counts(row, images) for row in bias])
 
 
 def _greedy_counts(bias: Tensor, images: int) -> Tensor:
@@ -188,12 +188,12 @@ def _greedy_counts(bias: Tensor, images: int) -> Tensor:
     left = bias.clone()
     order = negative[bias[negative].argsort()][:images]
     left[order] -= impact
-    found = order.tolist()
-    while len(found) < images:
+    labels = order.tolist()
+    while len(labels) < images:
         label = int(left.argmin())
         left[label] -= impact
-        found.append(label)
-    return torch.tensor(sorted(found), device=bias.device)
+        labels.append(label)
+    return torch.tensor(sorted(labels), device=bias.device)
 
 
 def ordered(inferred: Tensor, given: Tensor) -> Tensor:
@@ -206,8 +206,8 @@ def ordered(inferred: Tensor, given: Tensor) -> Tensor:
     tensor([[7, 4, 1]])
     """
     rows = []
-    for own, wanted in zip(inferred.tolist(), given.tolist(), strict=True):
-        left = list(own)
+    for guesses, wanted in zip(inferred.tolist(), given.tolist(), strict=True):
+        left = list(guesses)
         row = [left.pop(left.index(label)) if label in left else None for label in wanted]
         rows.append([left.pop(0) if label is None else label for label in row])
     return torch.tensor(rows)

@@ -1,4 +1,4 @@
-"""From an attack and what its attacker knows to images: the plan, the rounds that it matches, and the run."""
+"""Running an attack that matches updates: its plan, the rounds that it matches, and the optimisation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Seed = tuple[object, ...]
 
 
 class Matching(Protocol):
-    """What is read of an attack that matches updates; see `gradsiege.attacks.base.Attack`."""
+    """The fields of an attack that matches updates; see `gradsiege.attacks.base.Attack`."""
 
     @property
     def restarts(self) -> int:
@@ -50,19 +50,19 @@ class Matching(Protocol):
 
     @property
     def counter(self) -> str | None:
-        """What an informed attacker does about a defense."""
+        """Name of the counter, the change that an informed attacker makes."""
 
     def recipe(self, knowledge: Knowledge) -> Recipe:
-        """Return what is optimised."""
+        """Return the optimisation problem."""
 
 
 @dataclass(frozen=True)
 class Matched:
-    """What matching updates gave, and what it cost.
+    """The result of matching updates, and its cost.
 
     Attributes:
-        evaluations: candidate updates per victim, over restarts and rounds.
-        rounds: how many rounds were matched.
+        evaluations: number of candidate updates per victim, over restarts and rounds.
+        rounds: number of matched rounds.
     """
 
     found: Reconstruction
@@ -78,22 +78,22 @@ def match(
     resume: Callable[[], State | None] = lambda: None,
     pause: Callable[[State], None] = lambda state: None,
 ) -> Matched:
-    """Run an attack that matches updates, its counter applied.
+    """Run an attack that matches updates, with its counter.
 
     Args:
-        attack: whose recipe is followed.
-        knowledge: all that the attacker is given.
-        seed: names that all randomness is drawn from.
+        attack: the attack.
+        knowledge: all inputs of the attacker.
+        seed: names that seed all randomness.
         policy: how the engine is chosen; by measurement if not given.
         resume, pause: as in `reconstruct`.
     """
     seen = knowledge.observation
     rounds = several_rounds.seen_by(seen, attack.rounds)
-    plans = [plan_of(attack, replace(knowledge, observation=one)) for one in rounds]
+    plans = [plan_of(attack, replace(knowledge, observation=round_)) for round_ in rounds]
     plan, *later = plans
     if later:
         plan = plan.with_labels(several_rounds.agreed_labels(plans))
-    found = reconstruct(
+    reconstruction = reconstruct(
         plan.knowledge,
         plan.recipe,
         attack.restarts,
@@ -101,13 +101,13 @@ def match(
         resume,
         pause,
         policy,
-        [(one.knowledge, one.recipe) for one in later],
+        [(round_.knowledge, round_.recipe) for round_ in later],
     )
     kept = kept_channels(rounds[0].update, plan.update)
     kept = {name: flags.cpu() for name, flags in kept.items()}
     evaluations = sum(phase.evaluations for phase in plan.recipe.phases)
     return Matched(
-        replace(found, images=plan.finish(found.images), kept=kept),
+        replace(reconstruction, images=plan.finish(reconstruction.images), kept=kept),
         evaluations * attack.restarts * len(plans),
         len(plans),
     )
@@ -125,9 +125,11 @@ def plan_of(attack: Matching, knowledge: Knowledge) -> AttackPlan:
     return counters.apply(attack.counter, plan) if attack.counter else plan
 
 
-def with_failures(found: Reconstruction, seen: Observation) -> Reconstruction:
+def with_failures(reconstruction: Reconstruction, seen: Observation) -> Reconstruction:
     """Return the reconstruction with the reason for every victim that has no usable result."""
     failures = dict(seen.failures)
-    for victim in torch.isfinite(found.matching_loss).logical_not().nonzero().flatten().tolist():
+    for victim in (
+        torch.isfinite(reconstruction.matching_loss).logical_not().nonzero().flatten().tolist()
+    ):
         failures.setdefault(victim, "the matching loss was never finite")
-    return replace(found, failures=failures)
+    return replace(reconstruction, failures=failures)

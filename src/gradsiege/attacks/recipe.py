@@ -1,4 +1,4 @@
-"""A recipe says what is optimised: spaces, a distance, weighted regularizers, an optimizer, iterations, in phases."""
+"""A recipe describes the optimisation, in phases: space, distance, weighted regularizers, optimizer, iterations."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Phase:
 
     @property
     def evaluations(self) -> int:
-        """How many candidate updates one element costs: a search by populations evaluates many an iteration."""
+        """Number of candidate updates per element; a search by populations evaluates several per iteration."""
         population: int | None = getattr(self.optimizer, "population", None)
         return self.iterations + 1 if population is None else self.iterations * population
 

@@ -1,4 +1,4 @@
-"""`reconstruct`: the one verb of every attack, from knowledge and a recipe to images."""
+"""`reconstruct`: the optimisation of every attack that matches updates, from knowledge and a recipe to images."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def reconstruct(
         knowledge: the stripped observation, threat model and prior.
         recipe: what to optimise.
         restarts: independent starts per victim; the one with the least matching loss is returned.
-        seed: names that all randomness is drawn from.
+        seed: names that seed all randomness.
         resume: returns a saved state, or None to start afresh.
         pause: called between iterations; may save and leave.
         policy: how the engine is chosen; by measurement if not given.
-        later: what was seen of the same images in further rounds, and a recipe for each, whose phases are those of
-            `recipe` but for distance and space. What is minimised is the mean over all rounds; labels are the first's.
+        later: the knowledge of further rounds of the same images, and a recipe for each, whose phases are those of
+            `recipe` but for distance and space. The attack minimises the mean over all rounds; labels are the first's.
     """
     observation = knowledge.observation
     if observation.training is None:
@@ -107,7 +107,8 @@ def mean_of(rounds: Sequence[Evaluation]) -> Evaluation:
     if len(rounds) == 1:
         return rounds[0]
     gradients = {
-        name: torch.stack([one[name] for one, _ in rounds]).mean(0) for name in rounds[0][0]
+        name: torch.stack([round_gradients[name] for round_gradients, _ in rounds]).mean(0)
+        for name in rounds[0][0]
     }
     return gradients, torch.stack([matching for _, matching in rounds]).mean(0)
 
@@ -207,8 +208,8 @@ class Run:
         ]
 
         def fitness(candidates: Variables) -> tuple[Tensor, Tensor]:
-            found = [evaluate(candidates, target) for evaluate, target in rounds]
-            totals, matching = zip(*found, strict=True)
+            losses = [evaluate(candidates, target) for evaluate, target in rounds]
+            totals, matching = zip(*losses, strict=True)
             return torch.stack(totals).mean(0), torch.stack(matching).mean(0)
 
         return evolve(

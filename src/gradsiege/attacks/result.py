@@ -1,4 +1,4 @@
-"""What an attack returns to those who call it from Python."""
+"""The result of an attack that is called from Python."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """Reconstructions of all clients, and how they were found.
+    """Reconstructions of all clients.
 
     Attributes:
-        reconstruction: everything that the attack handed over, per client.
+        reconstruction: the complete result of the attack, per client.
         seconds: wall time of the attack.
     """
 
@@ -37,7 +37,7 @@ class Result:
 
     @property
     def matching_loss(self) -> Tensor:
-        """The loss ``[clients]`` of what is returned; it says how well updates match, not how close images are."""
+        """The loss ``[clients]`` of the returned images; it measures how well updates match, not how similar images are."""
         return self.reconstruction.matching_loss
 
     @property
@@ -52,11 +52,11 @@ class Result:
         return pd.DataFrame(trace_rows(self.reconstruction))
 
 
-def trace_rows(found: Reconstruction) -> list[dict[str, float]]:
+def trace_rows(reconstruction: Reconstruction) -> list[dict[str, float]]:
     """Return the trace of a reconstruction, one row per iteration looked at, victim and restart."""
     return [
         {"iteration": iteration, "victim": victim, "restart": restart, "matching_loss": float(loss)}
-        for iteration, losses in found.trace
+        for iteration, losses in reconstruction.trace
         for victim, row in enumerate(losses)
         for restart, loss in enumerate(row)
     ]

@@ -1,8 +1,8 @@
-"""Several rounds of one client on the same images, and what an attacker makes of them (threat model `rounds`).
+"""Attacks on several rounds of one client with the same images (threat model `rounds`).
 
-Together, every round is matched at its own global model, and all share one image; a counter answers each round by itself.
-On average, the mean of the updates is matched at the first global model: fresh noise shrinks by the root of their number,
-and what the models' small steps change is taken for noise.
+With ``joint``, every round is matched at its own global model, and all share one image; a counter treats each round separately.
+With ``average``, the mean of the updates is matched at the first global model: fresh noise shrinks by the root of their number,
+and the changes of the model between rounds are ignored.
 """
 
 from __future__ import annotations
@@ -34,22 +34,23 @@ def seen_by(observation: Observation, rounds: Rounds) -> list[Observation]:
 def averaged(each: Sequence[Observation]) -> Observation:
     """Return the first observation with the mean of all updates."""
     update = {
-        name: torch.stack([one.update[name] for one in each]).mean(0) for name in each[0].update
+        name: torch.stack([round_.update[name] for round_ in each]).mean(0)
+        for name in each[0].update
     }
     return replace(each[0], update=update)
 
 
 def agreed_labels(plans: Sequence[AttackPlan]) -> Tensor:
-    """Return the labels that most rounds say, ``[victims, images]``; the smaller one of a draw.
+    """Return the labels by majority over the rounds, ``[victims, images]``; the smaller one of a tie.
 
     >>> torch.tensor([[[3]], [[7]], [[7]]]).mode(0).values
     tensor([[7]])
     """
-    found = []
+    by_round = []
     for plan in plans:
         seen = plan.knowledge.observation
         known = seen.labels is not None and not plan.recipe.ordered_labels
-        own = seen.labels if known else labels.inferred(seen, plan.recipe.label_rule)
-        assert own is not None
-        found.append(own)
-    return torch.stack(found).mode(0).values
+        guesses = seen.labels if known else labels.inferred(seen, plan.recipe.label_rule)
+        assert guesses is not None
+        by_round.append(guesses)
+    return torch.stack(by_round).mode(0).values

@@ -27,7 +27,7 @@ def where(flags: Tensor, chosen: Variables, other: Variables) -> Variables:
 
 def stack(elements: list[Variables]) -> Variables:
     """Stack elements of equal shapes along a new first dimension."""
-    return {name: torch.stack([one[name] for one in elements]) for name in elements[0]}
+    return {name: torch.stack([element[name] for element in elements]) for name in elements[0]}
 
 
 def flatten(variables: Variables) -> Tensor:

@@ -72,7 +72,7 @@ def _read(path: Path) -> tuple[Bytes, Integers]:
     with path.open("rb") as stream:
         header = stream.read(HEADER)
     if len(header) < HEADER or not header.startswith(b"MATLAB 5.0"):
-        raise ValueError(f"{path.name} is no MATLAB 5 file: delete it and get it again")
+        raise ValueError(f"{path.name} is not a MATLAB 5 file: delete it and get it again")
     try:
         found = loadmat(path, variable_names=["X", "y"])
     except (OSError, ValueError, zlib.error) as error:

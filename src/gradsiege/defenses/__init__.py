@@ -1,7 +1,7 @@
 """Client-side defenses: one frozen dataclass each, over one small base.
 
-`gradsiege.defenses.Gaussian(sigma=0.1)` makes one in Python, `build` makes one of a study file's entry. Nothing is imported before it
-is asked for.
+`gradsiege.defenses.Gaussian(sigma=0.1)` creates one in Python, `build` creates one from a study file's entry. Modules are imported
+on first use.
 """
 
 from __future__ import annotations

@@ -40,16 +40,16 @@ def deviation(defense: Agp, training: LocalTraining) -> float:
 
 
 def last_of_blocks(model: nn.Module) -> list[str]:
-    """Return the last convolution of every block: a module, no plain sequence, that holds two or more itself.
+    """Return the last convolution of every block: a module, not a plain sequence, with two or more convolutions as children.
 
-    In a residual block that is the last one of the main path; the 1x1 of a shortcut is held by the shortcut.
+    In a residual block it is the last one of the main path, since the 1x1 convolution of a shortcut belongs to the shortcut.
     """
-    found = []
+    layers = []
     for name, part in model.named_modules():
-        own = [key for key, child in part.named_children() if isinstance(child, nn.Conv2d)]
-        if len(own) > 1 and not isinstance(part, nn.Sequential):
-            found.append(f"{name}.{own[-1]}")
-    return found
+        convolutions = [key for key, child in part.named_children() if isinstance(child, nn.Conv2d)]
+        if len(convolutions) > 1 and not isinstance(part, nn.Sequential):
+            layers.append(f"{name}.{convolutions[-1]}")
+    return layers
 
 
 def last_of_stages(model: nn.Module, image: Tensor) -> list[str]:
@@ -74,7 +74,7 @@ def last_of_stages(model: nn.Module, image: Tensor) -> list[str]:
 def important_channels(
     model: nn.Module, layers: list[str], client: Client, kept: float
 ) -> dict[str, Tensor]:
-    """Return for each layer which channels every ranking image has among the top share `kept`, bool ``[channels]``."""
+    """Return the important channels of each layer, bool ``[channels]``: those in the top share `kept` for every ranking image."""
     samples = one_image_per_class(client.labels) if layers else []
     flags: dict[str, Tensor] = {}
     for index in samples:
@@ -88,7 +88,7 @@ def important_channels(
 
 @dataclass(frozen=True)
 class Agp(Defense):
-    """TIP's rival: after local training, Gaussian noise on the channels that Grad-CAM finds unimportant.
+    """Gaussian noise, after local training, on the channels that Grad-CAM finds unimportant (a defense that TIP compares with).
 
     Li, Chen, Ni, Gao and Lou (arXiv 2302.08044; IEEE TMC 2024), as TIP's authors evidently meant to run it. In
     the last convolution of each block the channels with the largest quarter of the coefficients stay clean,

@@ -1,7 +1,7 @@
-"""What a defense is: hooks that the one client loop calls in a fixed order.
+"""The base of all defenses: hooks that the client loop calls in a fixed order.
 
-Every hook is a pure function of its arguments and of the client's explicit generator. State that must
-outlive a round lives in ``client.state``, which is checkpointed with the client.
+Every hook is a pure function of its arguments and of the client's random generator. State that lasts
+longer than a round belongs in ``client.state``, which is checkpointed with the client.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Client:
         training: its local protocol.
         generator: the only source of randomness.
         round, rounds: position in the federation.
-        state: tensors that survive from round to round, per client.
-        trained: the batches that its local steps were really taken on, in order; the client loop fills it in.
+        state: tensors that the client keeps from round to round.
+        trained: the batches of its local steps after the defense, in order; the client loop fills it in.
     """
 
     model: nn.Module
@@ -52,12 +52,12 @@ class Client:
 
 
 class Defense(Checked):
-    """Base of all defenses: every hook leaves its argument alone.
+    """Base of all defenses: by default every hook returns its argument unchanged.
 
-    A defense is a frozen dataclass. Its fields are its parameters, their annotations the ranges, and both stand in study
+    A defense is a frozen dataclass. Its fields are its parameters, with their ranges as annotations, and both hold in study
     files and in Python alike. A defense that was published with code has a field `arm`: ``faithful`` to its paper, or
-    ``as_released``, every known defect included. Each defect is a boolean parameter of its own, named in `switches`, so that
-    its effect can be measured alone; one that is left at None follows the arm.
+    ``as_released`` with all known defects. Each defect is a boolean parameter, named in `switches`, so that
+    its effect can be measured alone; None means that it follows the arm.
     """
 
     name: ClassVar[str] = "none"
@@ -76,7 +76,7 @@ class Defense(Checked):
                 object.__setattr__(self, switch, getattr(self, "arm", "") == "as_released")
 
     def wrap_model(self, spec: ModelSpec) -> ModelSpec:
-        """Change the architecture before the federation starts (PRECODE); checkpoints and observations say so."""
+        """Change the architecture before the federation starts (PRECODE); checkpoints and observations record it."""
         return spec
 
     def transform_batch(
@@ -98,9 +98,13 @@ class Defense(Checked):
         return update
 
     def disclosure(self) -> dict[str, Any]:
-        """Return what an attacker who knows the defense may know: its name, its arm and its parameters."""
+        """Return the knowledge of an attacker who knows the defense: its name, its arm and its parameters."""
         if not is_dataclass(self):
             return {"defense": self.name}
-        public = {one.name: getattr(self, one.name) for one in fields(self) if not is_given(one)}
+        public = {
+            parameter.name: getattr(self, parameter.name)
+            for parameter in fields(self)
+            if not is_given(parameter)
+        }
         arm = {"arm": public.pop("arm")} if "arm" in public else {}
         return {"defense": self.name, **arm, **public}

@@ -21,7 +21,7 @@ RELEASED_ROUNDS = 10
 def orthogonal(value: Tensor, direction: Tensor) -> Tensor:
     """Return `direction` without its part along `value`, at the length of `value`.
 
-    The result is orthogonal to `value` up to rounding. A tensor of one coordinate has nothing orthogonal but zero.
+    The result is orthogonal to `value` up to rounding. For a tensor of one coordinate it is zero.
 
     >>> orthogonal(torch.tensor([3.0, 4.0]), torch.tensor([1.0, 0.0]))
     tensor([ 4., -3.])
@@ -31,15 +31,15 @@ def orthogonal(value: Tensor, direction: Tensor) -> Tensor:
     if len(g) == 1 or square == 0:
         return torch.zeros_like(value)
     rest = u - (u @ g) / square * g
-    found: Tensor = (rest / rest.norm() * square.sqrt()).view(value.shape).to(value.dtype)
-    return found
+    turned: Tensor = (rest / rest.norm() * square.sqrt()).view(value.shape).to(value.dtype)
+    return turned
 
 
 def released(value: Tensor, direction: Tensor) -> Tensor:
-    """Return what the release computes: the projection coefficient is divided by |g| where |g|^2 is needed.
+    """Return the direction of the released code, which divides the projection coefficient by |g| instead of |g|^2.
 
-    With u of unit length, u - (u.g / |g|) g keeps the part (u.g)(1 - |g|) / |g| along g. It is orthogonal for |g| = 1 alone;
-    for a longer g it overshoots to the other side.
+    With u of unit length, u - (u.g / |g|) g keeps the part (u.g)(1 - |g|) / |g| along g. It is orthogonal only for |g| = 1;
+    for a longer g this part has the opposite sign.
 
     >>> released(torch.tensor([3.0, 4.0]), torch.tensor([1.0, 0.0]))
     tensor([-1.5811, -4.7434])
@@ -47,8 +47,8 @@ def released(value: Tensor, direction: Tensor) -> Tensor:
     length = value.norm()
     unit = direction / direction.norm()
     rest = unit - (unit * value).sum() / length.clamp_min(torch.finfo(value.dtype).tiny) * value
-    found: Tensor = rest / rest.norm().clamp_min(torch.finfo(value.dtype).tiny) * length
-    return found
+    scaled: Tensor = rest / rest.norm().clamp_min(torch.finfo(value.dtype).tiny) * length
+    return scaled
 
 
 def _double(tensors: Tensors) -> Tensors:
@@ -60,7 +60,7 @@ def _double(tensors: Tensors) -> Tensors:
 
 @dataclass(frozen=True)
 class Censor(Defense):
-    """Replace every tensor by a random one of its length, the candidate that lowers the client's loss most.
+    """Replace every tensor by a random one of its length: of several candidates the one that lowers the client's loss most.
 
     Faithful arm: every candidate is orthogonal to the update, and the best of them is uploaded even if none
     lowers the loss. As released: candidates are not orthogonal (`released`), the true update is uploaded if none
@@ -108,9 +108,9 @@ class Censor(Defense):
                 name: draw(value, torch.randn(value.shape, generator=client.generator))
                 for name, value in update.items()
             }
-            found = loss_after(candidate)
-            if best is None or found < least:
-                best, least = candidate, found
+            loss = loss_after(candidate)
+            if best is None or loss < least:
+                best, least = candidate, loss
         assert best is not None
         return best
 

@@ -13,10 +13,10 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Clipping(Defense):
-    """Upload u min(1, C / |u|): the direction is kept, and a short update is left alone.
+    """Upload u min(1, C / |u|): the direction stays, and a short update is not changed.
 
     The study value of GGL (Li et al., CVPR 2022), GIFD and GI-NAS is C = 4. A distance that ignores scale, such as the
-    cosine, does not notice this defense. What is clipped is the whole update, so with several local steps
+    cosine, does not notice this defense. It clips the whole update, so with several local steps
     the bound holds for their sum; `dp_sgd` clips every image of every step.
 
     `bound` is the largest l2 norm C of an upload, over all tensors together, in gradient units.

@@ -15,7 +15,7 @@ from gradsiege.protocol.local_update import Step, Tensors, functional_gradient
 from gradsiege.ranges import PositiveSize, Probability, Spread
 
 VERSION = 1
-# Images whose gradients are held at once.
+# Number of images whose gradients are in memory at once.
 PHYSICAL_BATCH = 16
 # Orders of the Renyi divergence: fine near 1, which little noise needs, and wide.
 ORDERS = [1 + x / 50 for x in range(1, 500)] + list(range(11, 256))
@@ -49,7 +49,7 @@ def epsilon(
         return max(0.0, float(tight.get_epsilon(delta)))
     renyi = RDPAccountant()
     renyi.history = [(noise_multiplier, sample_rate, steps)]
-    # With a large delta the conversion falls below zero, which is as good as zero.
+    # With a large delta the conversion gives a negative value, which means zero.
     return max(0.0, float(renyi.get_epsilon(delta, alphas=ORDERS)))
 
 
@@ -57,11 +57,11 @@ def per_sample_gradients(step: Step, images: Tensor, labels: Tensor) -> Tensors:
     """Return the gradient of every image's own loss: for each parameter ``[n, *shape]``."""
 
     def of_one(image: Tensor, label: Tensor) -> Tensors:
-        one = (image[None], label[None])
-        return functional_gradient(step.model, step.parameters, step.buffers, *one)[0]
+        batch = (image[None], label[None])
+        return functional_gradient(step.model, step.parameters, step.buffers, *batch)[0]
 
-    found: Tensors = vmap(of_one)(images, labels)
-    return found
+    gradients: Tensors = vmap(of_one)(images, labels)
+    return gradients
 
 
 def clipped_sum(gradients: Tensors, bound: float) -> Tensors:
@@ -90,13 +90,13 @@ def refuse_batch_statistics(model: nn.Module) -> None:
 class DpSgd(Defense):
     """A step's gradient becomes (sum_i clip_C(g_i) + N(0, (sigma C)^2)) / n (Abadi et al., CCS 2016, algorithm 1).
 
-    The hook recomputes the gradients image by image from the step; the mean gradient that it is handed is not used.
-    With several local steps every step is clipped and noised. The account of a client: `epsilon` with
+    The hook recomputes the gradients image by image from the step and ignores the mean gradient.
+    With several local steps every step is clipped and noised. The privacy account of a client is `epsilon` with
     rate b / n and the number of all its local steps.
 
     Clipping bound C of an image's gradient, deviation of the noise in units of C, and the delta of the account.
 
-    A `noise_multiplier` of 0 leaves the clipping alone: the control that tells noise and clipping apart.
+    A `noise_multiplier` of 0 only clips: the control that separates the effects of noise and clipping.
     """
 
     name = "dp_sgd"

@@ -1,4 +1,4 @@
-"""Which coordinates are the smallest: the selection that sparsification, top-k and Soteria share."""
+"""Selection of the smallest coordinates, for sparsification, top-k and Soteria."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 def below_percentile(count: int, percent: float) -> int:
     """Return how many of `count` distinct values lie below their own percentile (linear interpolation, as NumPy).
 
-    The released defenses zero what is smaller than ``numpy.percentile(values, percent)``.
+    The released defenses zero values below ``numpy.percentile(values, percent)``.
 
     >>> below_percentile(10, 90), below_percentile(11, 90), below_percentile(1, 90)
     (9, 9, 0)
@@ -21,7 +21,7 @@ def below_percentile(count: int, percent: float) -> int:
 
 
 def smallest(values: Tensor, count: int) -> Tensor:
-    """Return a mask of the `count` smallest elements; among equal ones the first are taken.
+    """Return a mask of the `count` smallest elements; among equal ones the first come first.
 
     >>> smallest(torch.tensor([3.0, 1.0, 2.0, 1.0]), 2)
     tensor([False,  True, False,  True])

@@ -21,12 +21,12 @@ VERSION = 1
 class Precode(Defense):
     """Train cross-entropy + beta KL(code | N(0, 1)) with a code that is drawn anew in every step.
 
-    The bottleneck is part of the architecture (`ModelSpec.bottleneck`), which the server knows; what it does not know is
-    the draw. A model of the server's own takes the mean of the code, unless its owner draws with
-    `gradsiege.models.bottleneck.sampled`. The gradients of everything from the bottleneck on can be told by their names,
+    The bottleneck is part of the architecture (`ModelSpec.bottleneck`), which the server knows; it does not know
+    the draw. The server's copy of the model uses the mean of the code, unless it draws with
+    `gradsiege.models.bottleneck.sampled`. The gradients from the bottleneck on have the names
     ``...head.bottleneck...`` and ``...head.head...``.
 
-    The hook recomputes the gradient of the step; the deterministic one that it is handed is not used. Our choice: test
+    The hook recomputes the gradient of the step and ignores the deterministic one. Our choice: test
     accuracy and loss are measured at the mean of the code, where the release samples in evaluation too.
 
     Units of the code, and the weight beta of its divergence in the loss: 256 and 1e-3 in the release.
@@ -51,5 +51,5 @@ class Precode(Defense):
                 entropy, _ = loss(step.model, parameters, step.buffers, step.images, step.labels)
             return entropy + self.beta * divergence(*codes[0])
 
-        found: Tensors = grad(objective)(step.parameters)
-        return found
+        gradients: Tensors = grad(objective)(step.parameters)
+        return gradients

@@ -21,7 +21,7 @@ def quantize(value: Tensor, levels: int, generator: torch.Generator) -> Tensor:
     otherwise. The expected squared error is at most min(n / s^2, sqrt(n) / s) |v|_2^2 (lemma 3.1).
     """
     length = value.norm()
-    # A tensor of zeros has no direction and stays what it is.
+    # A tensor of zeros has no direction and stays as it is.
     place = value.abs() / length.clamp_min(torch.finfo(value.dtype).tiny) * levels
     draw = torch.rand(value.shape, generator=generator)
     level = place.floor() + (draw < place - place.floor())

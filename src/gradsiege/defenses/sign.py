@@ -13,10 +13,10 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Sign(Defense):
-    """Upload the sign of every coordinate, tensor by tensor times one number.
+    """Upload the sign of every coordinate, times one number per tensor.
 
-    ``one`` is signSGD (Bernstein et al., ICML 2018, algorithm 1), whose step is then the learning rate itself and wants a
-    small one. ``mean_magnitude`` is |u|_1 / d * sign(u) (Karimireddy et al., ICML 2019, algorithm 1, without error
+    ``one`` is signSGD (Bernstein et al., ICML 2018, algorithm 1), whose step is the learning rate itself and should be
+    small. ``mean_magnitude`` is |u|_1 / d * sign(u) (Karimireddy et al., ICML 2019, algorithm 1, without error
     feedback): in gradient units, so that one learning rate serves all defenses. An exact zero stays zero.
 
     `scale` of a tensor's signs: the ``mean_magnitude`` of its coordinates, or ``one``.

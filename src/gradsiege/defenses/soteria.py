@@ -1,4 +1,4 @@
-"""Soteria: hide the features that give the image away most from the last layer's gradient (Sun et al., CVPR 2021)."""
+"""Soteria: hide the features that reveal most of the image from the last layer's gradient (Sun et al., CVPR 2021)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gradsiege.protocol.local_update import Step, Tensors
 from gradsiege.ranges import CountOrZero, Percent, PositiveSize
 
 VERSION = 1
-# Images times features whose gradients are computed at once.
+# Number of images times features whose gradients are computed at once.
 AT_ONCE = 128
 
 
@@ -49,7 +49,7 @@ def feature_gradients(
 ) -> tuple[Tensor, Iterator[Tensor]]:
     """Return r ``[n, features]`` and, in blocks of features, d r_i / d X as ``[block, n, pixels]``.
 
-    In eval mode no image sees another, so one backward pass per feature serves all images.
+    In eval mode images do not influence each other, so one backward pass per feature serves all images.
     """
     features, pull_back = vjp(lambda x: representation(model, state, x, layer), images)[:2]
     count = features.shape[1]
@@ -58,8 +58,8 @@ def feature_gradients(
         for chosen in torch.arange(count).split(max(1, AT_ONCE // len(images))):
             unit = nn.functional.one_hot(chosen, count).to(features)
             cotangents = unit[:, None].expand(-1, len(images), -1)
-            (found,) = vmap(pull_back)(cotangents)
-            yield found.flatten(2)
+            (gradients,) = vmap(pull_back)(cotangents)
+            yield gradients.flatten(2)
 
     return features, blocks()
 
@@ -69,8 +69,8 @@ def estimated_norms(
 ) -> Tensor:
     """Return an estimate of |d r_i / d X|, ``[n, features]``, from forward derivatives along random directions.
 
-    For v from N(0, I) the expectation of (d r_i / d X . v)^2 is |d r_i / d X|^2; the mean over k probes misses it by
-    about sqrt(2 / k).
+    For v from N(0, I) the expectation of (d r_i / d X . v)^2 is |d r_i / d X|^2; the mean over k probes has a relative
+    error of about sqrt(2 / k).
     """
     directions = torch.randn((probes, *images.shape), generator=generator, dtype=images.dtype)
 
@@ -89,10 +89,10 @@ def approximate_risk(features: Tensor, norms: Tensor, constant: float) -> Tensor
 
 
 def jacobian_risk(features: Tensor, gradients: Iterator[Tensor]) -> Tensor:
-    """Return sum over images of |r_i| |J^+ e_i|, ``[features]``: how far the image moves when feature i alone is removed.
+    """Return sum over images of |r_i| |J^+ e_i|, ``[features]``: the change of the image when feature i alone is removed.
 
-    J^+ is the pseudo-inverse of the Jacobian ``[features, pixels]``; its column i is what the approximation takes
-    to be (d r_i / d X) / |d r_i / d X|^2, which holds if no two features share a direction.
+    J^+ is the pseudo-inverse of the Jacobian ``[features, pixels]``. The approximation replaces its column i by
+    (d r_i / d X) / |d r_i / d X|^2, which is exact if all features have orthogonal gradients.
     """
     jacobian = torch.cat(list(gradients)).transpose(0, 1)  # [n, features, pixels]
     moves = torch.linalg.pinv(jacobian.double()).norm(dim=1)
@@ -104,13 +104,13 @@ def jacobian_risk(features: Tensor, gradients: Iterator[Tensor]) -> Tensor:
 class Soteria(Defense):
     """Zero the columns of the last layer's weight gradient that belong to the features of highest risk.
 
-    The upload says nothing of those features; the other gradients, the head's bias among them, are left alone.
+    The upload says nothing about those features; the other gradients, including the head's bias, stay unchanged.
     The ranking runs in eval mode, and the features of a batch are ranked by the sum over its images. The number of
     columns is that of values below the percentile. A feature that is dead in all images has a ratio of zero
-    and goes first although its column is zero anyway, so a study with many dead features hides fewer than it says.
+    and is zeroed first although its column is zero anyway, so with many dead features fewer others are hidden.
 
-    One backward pass per feature and step makes this the most expensive defense by far on wide heads; `probes` is the way
-    out where thousands of steps are taken.
+    One backward pass per feature and step makes this the most expensive defense by far on wide heads; use `probes`
+    for thousands of steps.
 
     Percentage of features whose columns are zeroed, and how features are ranked.
 

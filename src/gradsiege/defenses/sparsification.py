@@ -14,7 +14,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Sparsification(Defense):
-    """Zero what lies below the percentile of magnitude, tensor by tensor; the rest is uploaded exactly.
+    """Zero the coordinates below the percentile of magnitude, tensor by tensor; the others are uploaded exactly.
 
     Gradient pruning of Deep Leakage from Gradients (Zhu et al., NeurIPS 2019, section 5) in the form of the
     ports: GIFD and GI-NAS 90, GGL 20, GI-PIP 50 to 99. `top_k` ranks all tensors together.

@@ -18,7 +18,7 @@ VERSION = 1
 class TipDp(Defense):
     """N(0, sigma^2) on every trainable parameter after local training, batch norm and head included.
 
-    The comparison of TIP's authors, kept because their figure shows it: sigma is TIP's beta, undivided (see
+    It is part of TIP's published figure: sigma is TIP's beta, undivided (see
     `tip_noise.noise_scale`), and the gradient of each local step is clipped as the mean of its batch. DP-SGD (Abadi et
     al., CCS 2016) clips per example, adds noise in every step and accounts for all of them; this does none of
     that, and its epsilon guarantees nothing.

@@ -27,8 +27,8 @@ def kept(count: int, fraction: float) -> int:
 class TopK(Defense):
     """Keep the k coordinates of largest magnitude over all tensors together (Stich et al., NeurIPS 2018).
 
-    Without error feedback: what is left out is lost, as in every study of gradient inversion. A tensor
-    of small gradients may vanish whole, which the ranking by tensor of `sparsification` never does.
+    There is no error feedback: the other coordinates are lost, as in every study of gradient inversion. A tensor
+    of small gradients may become zero entirely, unlike with the ranking per tensor of `sparsification`.
 
     `fraction` of all coordinates, those of largest magnitude, are uploaded.
     """

@@ -1,4 +1,4 @@
-"""What a round of federated training costs: seconds, and the memory that the process reached."""
+"""Cost of a round of federated training: its seconds and the peak memory of the process."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ STATUS = Path("/proc/self/status")
 def peak_memory() -> float:
     """Return the largest resident memory of this process since it began, or since its last cell, in MiB.
 
-    Linux writes it down in kibibytes. What `getrusage` says there may be the parent's; macOS has nothing else, in bytes.
+    Linux states it in kibibytes; `getrusage` may state the parent's there. macOS has `getrusage` alone, in bytes.
     """
     if STATUS.is_file():
-        found = re.search(r"^VmHWM:\s+(\d+) kB$", STATUS.read_text(), re.MULTILINE)
-        if found:
-            return int(found[1]) / 1024
+        peak = re.search(r"^VmHWM:\s+(\d+) kB$", STATUS.read_text(), re.MULTILINE)
+        if peak:
+            return int(peak[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 class Cost:
     """Seconds of a block and the process's peak memory at its end.
 
-    Libraries and data are part of the memory, so only differences between defenses say something.
+    The memory includes libraries and data, so compare defenses by the difference of their peaks.
 
     >>> with Cost() as cost:
     ...     pass
@@ -45,6 +45,6 @@ class Cost:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None
     ) -> None:
-        """Stop it."""
+        """Stop the clock."""
         self.seconds = time.monotonic() - self._start
         self.peak_memory = peak_memory()

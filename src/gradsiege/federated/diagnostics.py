@@ -1,7 +1,7 @@
-"""What a defense does to the model that a client uploads: its channels, their spectra, and its explanations.
+"""The effect of a defense on the uploaded model: on its channels, their spectra, and its explanations.
 
-`observe` writes this beside the observation for the first victims of a study that asks for it (`explained`). "Before" is
-the model after local training, "after" the model that is uploaded: a defense that acts while training changes nothing
+If a study sets `explained`, `observe` writes these diagnostics for its first victims beside the observation. "Before" is
+the model after local training, "after" the uploaded model; a defense that acts during training changes nothing
 between the two. Only figures read the file; no attack does.
 """
 
@@ -48,12 +48,19 @@ def class_activation_map(model: nn.Module, image: Tensor, label: int) -> Tensor:
 
 
 def faithfulness(model: nn.Module, image: Tensor, label: int, saliency: Tensor) -> Tensors:
-    """Return the deletion and insertion curves of a map, ``[STEPS + 1]`` each; the constant is the training mean."""
+    """Return the deletion and insertion curves of a map, ``[STEPS + 1]`` each.
+
+    Args:
+        model: the classifier, in eval mode.
+        image: ``[c, h, w]`` in [0, 1]; deletion replaces its pixels by the mean of the training images.
+        label: the class whose probability the curves follow.
+        saliency: the map, ``[h, w]``.
+    """
 
     @torch.no_grad()
     def probability(images: Tensor) -> Tensor:
-        found: Tensor = model(images).softmax(1)[:, label]
-        return found
+        probabilities: Tensor = model(images).softmax(1)[:, label]
+        return probabilities
 
     mean = dict(model.named_buffers())["normalisation.mean"]
     constant = mean[:, None, None].expand_as(image)
@@ -71,68 +78,68 @@ def spectrum(kernels: Tensor) -> Tensor:
 
 
 def channels(before: nn.Module, after: nn.Module) -> Tensors:
-    """Return by convolution how far each channel moved, and the spectra of the kernels that did.
+    """Return, per convolution, the change of each channel and the spectra of the changed kernels.
 
     ``change.<layer>`` is the l2 norm of the difference, ``[channels]`` in weight units. ``spectrum.before.<layer>`` and
-    ``spectrum.after.<layer>`` are ``[k, k]``, over the channels that changed, or over all where none did.
+    ``spectrum.after.<layer>`` are ``[k, k]``, means over the changed channels, or over all channels if none changed.
     """
-    found: Tensors = {}
+    changes: Tensors = {}
     uploaded = convolutions(after)
     for layer, old in convolutions(before).items():
         new = uploaded[layer].weight.detach()
         change = (new - old.weight.detach()).flatten(1).norm(dim=1)
         shown = change != 0 if bool(change.any()) else torch.ones_like(change, dtype=torch.bool)
-        found[f"change.{layer}"] = change
-        found[f"spectrum.before.{layer}"] = spectrum(old.weight.detach()[shown])
-        found[f"spectrum.after.{layer}"] = spectrum(new[shown])
-    return found
+        changes[f"change.{layer}"] = change
+        changes[f"spectrum.before.{layer}"] = spectrum(old.weight.detach()[shown])
+        changes[f"spectrum.after.{layer}"] = spectrum(new[shown])
+    return changes
 
 
 def products(before: Tensors, after: Tensors) -> Tensors:
     """Return <after, before>, |after|^2 and |before|^2 of every output channel of the update, ``products.<name>`` ``[out, 3]``.
 
-    These are enough for the cosine of the two over any choice of channels, and small.
+    These few numbers suffice to compute the cosine of the two over any subset of channels.
 
-    >>> one = {"w": torch.tensor([[1.0, 2.0], [0.0, 3.0]])}
-    >>> products(one, {"w": torch.tensor([[2.0, 0.0], [0.0, 1.0]])})["products.w"].tolist()
+    >>> update = {"w": torch.tensor([[1.0, 2.0], [0.0, 3.0]])}
+    >>> products(update, {"w": torch.tensor([[2.0, 0.0], [0.0, 1.0]])})["products.w"].tolist()
     [[2.0, 4.0, 5.0], [3.0, 1.0, 9.0]]
     """
-    found = {}
+    sums = {}
     for name, old in before.items():
-        rows, own = old.flatten(1) if old.dim() > 1 else old[:, None], after[name]
-        new = own.flatten(1) if own.dim() > 1 else own[:, None]
+        rows, uploaded = old.flatten(1) if old.dim() > 1 else old[:, None], after[name]
+        new = uploaded.flatten(1) if uploaded.dim() > 1 else uploaded[:, None]
         parts = [(new * rows).sum(1), new.square().sum(1), rows.square().sum(1)]
-        found[f"products.{name}"] = torch.stack(parts, 1)
-    return found
+        sums[f"products.{name}"] = torch.stack(parts, 1)
+    return sums
 
 
 def explain(client: Client, before: Uploaded, after: Uploaded) -> Tensors:
-    """Return everything above for the first image of a client, by name.
+    """Return all diagnostics of this module for the first image of a client, by name.
 
     Args:
-        client: as it was before local training.
+        client: the client with its state before local training.
         before: update and buffers after local training.
-        after: update and buffers that are uploaded.
+        after: uploaded update and buffers.
     """
     image, label = client.images[0], int(client.labels[0])
-    found: Tensors = {}
+    explained: Tensors = {}
     models = []
     for moment, (update, buffers) in (("before", before), ("after", after)):
         model = copy.deepcopy(client.model).eval()
         model.load_state_dict({**client.local_parameters(update), **buffers})
-        found[f"map.{moment}"] = class_activation_map(model, image, label)
-        curves = faithfulness(model, image, label, found[f"map.{moment}"])
+        explained[f"map.{moment}"] = class_activation_map(model, image, label)
+        curves = faithfulness(model, image, label, explained[f"map.{moment}"])
         for name, curve in curves.items():
-            found[f"{name}.{moment}"] = curve
-            found[f"{name}_area.{moment}"] = area_under(curve)
+            explained[f"{name}.{moment}"] = curve
+            explained[f"{name}_area.{moment}"] = area_under(curve)
         models.append(model)
     for layer, alpha in channel_coefficients(models[0], image, label).items():
-        found[f"coefficient.{layer}"] = alpha
-    return found | channels(*models) | products(before[0], after[0])
+        explained[f"coefficient.{layer}"] = alpha
+    return explained | channels(*models) | products(before[0], after[0])
 
 
 def save_explanations(path: Path, explanations: list[Tensors]) -> None:
-    """Write the explanations of several victims, each tensor ``[victims, ...]``; of none, a file without tensors."""
+    """Write the explanations of several victims, each tensor ``[victims, ...]``; without victims, write no tensors."""
     names = explanations[0] if explanations else {}
-    stacked = {name: torch.stack([one[name] for one in explanations]) for name in names}
+    stacked = {name: torch.stack([victim[name] for victim in explanations]) for name in names}
     artifacts.write_tensors(path, stacked, EXPLANATION)

@@ -1,8 +1,8 @@
 """Further rounds of the victims of an observation: the same clients on the same images at the next global models.
 
-The victims of a cell are the cohort of these rounds. After each the server takes the mean of their uploads, as it does
-in a federation, and the next round begins at the new global model, which is known to it. Nobody sends a model twice: the
-server stays honest. A client keeps its state from round to round, and its defense draws fresh noise.
+The victims of a cell are the cohort of these rounds. After each round the server takes the mean of their uploads, as in
+a federation, and the next round begins at the new global model, which the server knows. The server is honest: it sends
+each model once. A client keeps its state from round to round, and its defense draws fresh noise.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def later_rounds(
     """Return `count` further rounds.
 
     Args:
-        clients: the victims as they stood in the first round, their state as it left them.
-        defense: of all of them.
-        sent: what they uploaded in it, updates and batch-norm buffers.
-        count: rounds after the first one.
-        seeds: names that the defense's randomness is drawn from, with the victim and the round.
+        clients: the victims after the first round, with their state.
+        defense: the defense of all clients.
+        sent: their uploads in the first round, updates and batch-norm buffers.
+        count: number of rounds after the first one.
+        seeds: names that seed the defense's randomness, together with the victim and the round.
     """
     rounds = []
     current, weights = list(clients), [len(client.images) for client in clients]
@@ -54,13 +54,13 @@ def later_rounds(
         ]
         uploads = [run_client(client, defense) for client in current]
         sent = [update for update, _ in uploads], [after for _, after in uploads]
-        stacked = {name: torch.stack([one[name] for one in sent[0]]) for name in sent[0][0]}
+        stacked = {name: torch.stack([upload[name] for upload in sent[0]]) for name in sent[0][0]}
         rounds.append(Round(parameters, buffers, stacked))
     return tuple(rounds)
 
 
 def progress_of(first: Client, later: int) -> tuple[float, ...]:
-    """Return t / R of all rounds; empty if there are no later ones.
+    """Return t / R (round over number of rounds) of all rounds; empty if there are no later ones.
 
     >>> client = Client(None, {}, {}, None, None, None, None, round=3, rounds=10)
     >>> progress_of(client, 2), progress_of(client, 0)

@@ -1,4 +1,4 @@
-"""What a server would see of clients with given images: the client loop on any network, without a study."""
+"""Simulated observations: the client loop on any network and images, without a study."""
 
 from __future__ import annotations
 
@@ -31,18 +31,17 @@ def observe(
     normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
     seed: int = 0,
 ) -> Observation:
-    """Let clients train on private images, and return what a server sees of them.
+    """Let clients train on private images, and return the server's observation of them.
 
     Args:
         model: the global network theta_t: any classifier. It is copied and never changed.
         images: ``[n, c, h, w]`` in [0, 1], tensor or array. They are dealt to clients in this order.
         labels: ``[n]``, classes from 0.
-        defense: what every client does to its update; nothing if None.
+        defense: the defense of every client, or None.
         images_per_client: private images of a client; it must divide n.
-        training: what a client does between download and upload; a single gradient of all its images in evaluation mode
-            unless given.
+        training: local training of a client; by default a single gradient of all its images in evaluation mode.
         normalisation: mean and standard deviation per channel, if `model` expects normalised images.
-        seed: of all that clients draw.
+        seed: seed of all randomness of the clients.
 
     Returns:
         An observation of n / images_per_client clients. The labels in it are for threat models that grant them.
@@ -69,21 +68,21 @@ def observe(
     pictures = pictures.to(next(iter(parameters.values())))
     updates, statistics = [], []
     batches = zip(pictures.split(images_per_client), classes.split(images_per_client), strict=True)
-    for place, (own, own_labels) in enumerate(batches):
+    for place, (batch, batch_labels) in enumerate(batches):
         network = adapted.build()
         network.generator = torch_generator(seed, "client", place, "layers")
         client = Client(
             model=network,
             parameters=parameters,
             buffers=buffers,
-            images=own,
-            labels=own_labels,
+            images=batch,
+            labels=batch_labels,
             training=training,
             generator=torch_generator(seed, "client", place),
         )
         updates.append(run_client(client, defense)[0])
-        statistics.append(batch_statistics(adapted.build(), {**parameters, **buffers}, own))
-    update = {name: torch.stack([one[name] for one in updates]) for name in updates[0]}
+        statistics.append(batch_statistics(adapted.build(), {**parameters, **buffers}, batch))
+    update = {name: torch.stack([tensors[name] for tensors in updates]) for name in updates[0]}
     usable = finite(update)
     return Observation(
         model=adapted,
@@ -97,34 +96,38 @@ def observe(
         failures={
             place: "the update is not finite" for place in range(len(usable)) if not usable[place]
         },
-        statistics={name: torch.stack([one[name] for one in statistics]) for name in statistics[0]},
+        statistics={
+            name: torch.stack([tensors[name] for tensors in statistics]) for name in statistics[0]
+        },
     )
 
 
 def _pictures(images: Any) -> Tensor:
-    """Images as a tensor ``[n, c, h, w]`` in [0, 1], or a sentence that says what they are instead."""
-    found = images if isinstance(images, Tensor) else torch.from_numpy(np.asarray(images))
-    if found.dim() != 4:
+    """Return the images as a tensor ``[n, c, h, w]`` in [0, 1]; refuse others with the shape, type or range that they have."""
+    pictures = images if isinstance(images, Tensor) else torch.from_numpy(np.asarray(images))
+    if pictures.dim() != 4:
         raise ModelError(
-            f"images have shape {list(found.shape)}; give [n, channels, height, width], one image as images[None]"
+            f"images have shape {list(pictures.shape)}; give [n, channels, height, width], one image as images[None]"
         )
-    if not found.dtype.is_floating_point:
-        raise ModelError(f"images hold {found.dtype}; divide bytes by 255 to get numbers in [0, 1]")
-    if not bool(found.isfinite().all()):
+    if not pictures.dtype.is_floating_point:
+        raise ModelError(
+            f"images hold {pictures.dtype}; divide bytes by 255 to get numbers in [0, 1]"
+        )
+    if not bool(pictures.isfinite().all()):
         raise ModelError("images hold a number that is not finite")
-    low, high = float(found.min()), float(found.max())
+    low, high = float(pictures.min()), float(pictures.max())
     if low < 0 or high > 1:
         raise ModelError(
             f"images range from {low:.3g} to {high:.3g}; give pixels in [0, 1], and `normalisation` if the network expects "
             "normalised ones"
         )
-    return found.detach().cpu()
+    return pictures.detach().cpu()
 
 
 def _whole_numbers(labels: Any) -> Tensor:
-    found = labels if isinstance(labels, Tensor) else torch.as_tensor(np.asarray(labels))
-    if found.dim() != 1 or found.dtype.is_floating_point:
+    numbers = labels if isinstance(labels, Tensor) else torch.as_tensor(np.asarray(labels))
+    if numbers.dim() != 1 or numbers.dtype.is_floating_point:
         raise ModelError(
-            f"labels have shape {list(found.shape)} and type {found.dtype}; give one whole number per image, [n]"
+            f"labels have shape {list(numbers.shape)} and type {numbers.dtype}; give one whole number per image, [n]"
         )
-    return found.detach().cpu().long()
+    return numbers.detach().cpu().long()

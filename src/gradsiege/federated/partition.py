@@ -1,4 +1,4 @@
-"""How the training images are spread over the clients."""
+"""Partitions of the training images over the clients."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def iid(labels: np.ndarray, clients: int, generator: np.random.Generator) -> lis
 def sizes(
     labels: np.ndarray, wanted: list[int], generator: np.random.Generator
 ) -> list[np.ndarray]:
-    """Return one index array per client with the wanted number of images, every class as often as can be.
+    """Return one index array per client with the wanted number of images, with the classes as balanced as possible.
 
-    The classes take turns, one image of each and then again, until one is used up; what is left over goes to nobody.
+    Images are dealt in turns of one image per class, without the classes that are used up. Remaining images stay unused.
     """
     order = generator.permutation(len(labels))
     turn = np.zeros(len(labels), dtype=np.int64)
     for label in np.unique(labels):
-        own = labels[order] == label
-        turn[own] = np.arange(own.sum())
+        members = labels[order] == label
+        turn[members] = np.arange(members.sum())
     # Within a turn the classes come in random order.
     dealt = order[np.lexsort((generator.permutation(len(labels)), turn))][: sum(wanted)]
     return [np.sort(part) for part in np.split(dealt, np.cumsum(wanted)[:-1])]
@@ -32,7 +32,7 @@ def dirichlet(
 ) -> list[np.ndarray]:
     """Return one index array per client, class shares drawn from Dirichlet(alpha) (Hsu et al., 2019).
 
-    Every image goes to exactly one client. A client left without any image takes one from the largest.
+    Every image goes to exactly one client. A client without images takes one from the client with the most.
     """
     shares: list[list[int]] = [[] for _ in range(clients)]
     for label in np.unique(labels):

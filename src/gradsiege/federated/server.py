@@ -59,7 +59,7 @@ def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
 def micro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
     """Return F1 of the counts of all classes together, which for one label per image is the accuracy.
 
-    Shadow's release reports this number (arXiv 2506.15711); it says nothing about rare classes, as `macro_f1` does.
+    Shadow's release reports this number (arXiv 2506.15711). Unlike `macro_f1` it says nothing about rare classes.
 
     >>> micro_f1(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]))
     0.75

@@ -1,9 +1,9 @@
-"""Clients of an attacker's own: the client loop with the disclosed defense on images that the attacker has.
+"""Simulated clients of an attacker: the client loop with the disclosed defense on the attacker's images.
 
-The defense is built of its disclosure alone, the model and the protocol are those of the observation. What is a client's
-own stays with the client: every simulated client starts without state, and all it draws comes from the attacker's
-generator, so its noise, its draws and its searched latents are others than a victim's. A generator that the
-defender pretrained is not disclosed either; the attacker brings one of its own.
+The defense is built from its disclosure alone; the model and the protocol are those of the observation. An attacker does
+not know a client's secrets: every simulated client starts without state and draws from the attacker's random
+generator, so its noise and its searched latents differ from a victim's. A shadow generator that the
+defender pretrained is not disclosed either; the attacker needs its own.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def disclosed_defense(disclosure: dict[str, Any], shadow: Tensors | None = None)
     {'defense': 'gaussian', 'sigma': 0.5}
 
     Raises:
-        ThreatModelError: a parameter is not disclosed, or a generator is needed and none is brought.
+        ThreatModelError: a parameter is not disclosed, or the defense needs a shadow generator and none is given.
     """
     name = str(disclosure.get("defense"))
     entry = catalogue.lookup("defenses", name, "the disclosed defense")
-    missing = [one for one in entry.parameters if one not in disclosure]
+    missing = [parameter for parameter in entry.parameters if parameter not in disclosure]
     if missing:
         raise ThreatModelError(
             f"{name} discloses no {', '.join(missing)}: its clients cannot be simulated. "
@@ -44,14 +44,16 @@ def disclosed_defense(disclosure: dict[str, Any], shadow: Tensors | None = None)
             f"{name} perturbs images by a shadow generator, and the attacker has none of its own to simulate it with: "
             "add the prior 'shadow_generator' to the attack in the study file"
         )
-    given = entry.validate({one: disclosure[one] for one in entry.parameters}, f"disclosed {name}")
+    given = entry.validate(
+        {parameter: disclosure[parameter] for parameter in entry.parameters}, f"disclosed {name}"
+    )
     return defenses.build(name, given, str(disclosure.get("arm", "faithful")), shadow)
 
 
 def simulator(
     observation: Observation, at_round: int, rounds: int, shadow: Tensors | None = None
 ) -> Simulate:
-    """Return ``simulate(images, labels, generator) -> update``: one client with these images, from theta_t to its upload.
+    """Return ``simulate(images, labels, generator) -> update``, the upload of one client with these images at theta_t.
 
     Raises:
         ThreatModelError: disclosure or protocol are not granted.
@@ -61,7 +63,7 @@ def simulator(
         raise ThreatModelError(
             "clients are simulated by their protocol and their defense, and the threat model does not grant both"
         )
-    # Clients draw on the CPU, wherever the attack runs.
+    # Clients draw random numbers on the CPU, whatever the device of the attack.
     seen = observation.to(torch.device("cpu"))
     defense = disclosed_defense(disclosure, shadow)
     model = seen.model.build()

@@ -1,4 +1,4 @@
-"""Rounds of FedAvg with a defense, from drawing the clients to the next global model."""
+"""Rounds of FedAvg with a defense, from the choice of the clients to the next global model."""
 
 from __future__ import annotations
 
@@ -19,48 +19,48 @@ from gradsiege.seeds import numpy_generator, torch_generator
 
 
 class Settings(Protocol):
-    """How a federation trains; a study's section of that name has these."""
+    """Settings of federated training, as in the section `federation` of a study."""
 
     @property
     def clients(self) -> int:
-        """Clients in all."""
+        """Number of clients."""
 
     @property
     def clients_per_round(self) -> int:
-        """Clients that are drawn for a round."""
+        """Number of clients drawn per round."""
 
     @property
     def rounds(self) -> int:
-        """Rounds in all."""
+        """Number of rounds."""
 
     @property
     def local_epochs(self) -> int:
-        """Passes of a client over its images in a round."""
+        """Passes of a client over its images per round."""
 
     @property
     def batch_size(self) -> int:
-        """Images of a local step."""
+        """Images per local step."""
 
     @property
     def client_batches(self) -> Sequence[int]:
-        """The same for each client, or nothing."""
+        """Images per local step of each client, or empty."""
 
     @property
     def learning_rate(self) -> float:
-        """Rate of the first round."""
+        """Learning rate of the first round."""
 
     @property
     def milestones(self) -> Sequence[int]:
-        """Rounds from which the rate is multiplied by `decay`, once more each."""
+        """Rounds at which the learning rate is multiplied by `decay`."""
 
     @property
     def decay(self) -> float:
-        """Factor of the rate."""
+        """Factor of the learning rate at each milestone."""
 
 
 @dataclass
 class Progress:
-    """Everything that a federation carries from round to round."""
+    """The state of a federation between rounds."""
 
     parameters: Tensors
     buffers: Tensors
@@ -85,15 +85,15 @@ def learning_rate(settings: Settings, number: int) -> float:
 
 
 def local_training(settings: Settings, client: int, number: int, images: int) -> LocalTraining:
-    """Return the local work of a client with so many images in a round."""
-    own = settings.client_batches
-    batch = min(own[client] if own else settings.batch_size, images)
+    """Return the local training of a client with `images` images in round `number`."""
+    batch_sizes = settings.client_batches
+    batch = min(batch_sizes[client] if batch_sizes else settings.batch_size, images)
     epochs, rate = settings.local_epochs, learning_rate(settings, number)
     return LocalTraining("fedavg", images, batch, epochs, rate, "train")
 
 
 def participants(settings: Settings, seeds: tuple[object, ...], number: int) -> list[int]:
-    """Draw the clients of a round without replacement."""
+    """Draw the clients of a round, without replacement."""
     generator = numpy_generator(*seeds, "round", number)
     drawn = generator.choice(settings.clients, settings.clients_per_round, replace=False)
     return sorted(int(client) for client in drawn)
@@ -112,14 +112,14 @@ def run_round(
     """Train one round; a non-finite model ends the federation and is recorded as its failure.
 
     Args:
-        progress: the federation so far, which the round changes.
-        number: of the round, from 0.
+        progress: the state of the federation, which the round changes.
+        number: index of the round, from 0.
         model: the architecture.
-        defense: of every client.
+        defense: the defense of every client.
         data: images ``[n, c, h, w]`` and labels ``[n]`` of all clients.
-        shares: of each client, the places of its images in `data`.
-        settings: of the federation.
-        seeds: names that clients, their order of images and their noise are drawn from.
+        shares: for each client the indices of its images in `data`.
+        settings: settings of the federation.
+        seeds: names that seed the choice of clients, the order of their images and their noise.
     """
     updates, buffers, weights = [], [], []
     for index in participants(settings, seeds, number):

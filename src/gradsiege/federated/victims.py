@@ -1,4 +1,4 @@
-"""What a server sees of victims: each runs the client loop once, and what it uploads becomes an observation."""
+"""Observations of victims: each victim runs the client loop, and its uploads become an observation."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from gradsiege.seeds import torch_generator
 
 @dataclass(frozen=True)
 class Observed:
-    """What came of it.
+    """The result of `run_victims`.
 
     Attributes:
         observation: what the server sees, labels included; a threat model strips it.
-        trained_images: what the victims trained on, ``[victims, images, c, h, w]``; of several passes the first.
-        explanations: what the defense did to the models of the first victims.
+        trained_images: images that the victims trained on, ``[victims, images, c, h, w]``; those of the first pass.
+        explanations: diagnostics of the first victims' models, see `federated.diagnostics`.
     """
 
     observation: Observation
@@ -49,14 +49,14 @@ def run_victims(
     """Let every victim train at a global model and upload, in one round or in several.
 
     Args:
-        checkpoint: the global model, and the round in which it stands.
-        defense: of all victims.
-        training: their local work.
+        checkpoint: the global model and its round.
+        defense: the defense of all victims.
+        training: their local training.
         images: ``[victims, images, c, h, w]`` in [0, 1]; labels: ``[victims, images]``.
-        seeds: names that the defense's randomness is drawn from, with the victim.
-        of_rounds: rounds of the whole federation.
-        rounds: rounds that are observed.
-        explained: number of victims whose models are explained.
+        seeds: names that seed the defense's randomness, together with the victim.
+        of_rounds: number of rounds of the whole federation.
+        rounds: number of observed rounds.
+        explained: number of victims with stored diagnostics.
     """
     model = build(checkpoint.model)
     updates, buffers, explanations, statistics, used, clients = [], [], [], [], [], []
@@ -85,8 +85,8 @@ def run_victims(
     later = later_rounds(clients, defense, (updates, buffers), rounds - 1, seeds)
     update = _stack(updates)
     usable = finite(update)
-    for one in later:
-        usable &= finite(one.update)
+    for round_ in later:
+        usable &= finite(round_.update)
     observation = Observation(
         model=checkpoint.model,
         parameters=checkpoint.parameters,
@@ -109,16 +109,16 @@ def run_victims(
 
 
 def _stack(victims: list[Tensors]) -> Tensors:
-    return {name: torch.stack([one[name] for one in victims]) for name in victims[0]}
+    return {name: torch.stack([victim[name] for victim in victims]) for name in victims[0]}
 
 
 def chosen_victims(
     images: Tensor, labels: Tensor, count: int, per_victim: int, *, duplicates: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return images ``[victims, images, c, h, w]`` and labels ``[victims, images]``, always the first of the role.
+    """Return the first images of the role and their labels: ``[victims, images, c, h, w]`` and ``[victims, images]``.
 
-    The role cycles through the classes, so that batches up to their number hold distinct labels; with `duplicates` the
-    same images are dealt class by class, so that labels repeat.
+    The role cycles through the classes, so that a batch of at most as many images as classes has distinct labels. With
+    `duplicates` the same images are sorted by class first, so that labels repeat.
     """
     images, labels = images[: count * per_victim], labels[: count * per_victim]
     if duplicates:

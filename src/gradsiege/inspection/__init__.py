@@ -1,4 +1,4 @@
-"""Looking without changing anything: what a study holds and shows, what this machine can run, what is still sound."""
+"""Read-only commands: the plan and verdicts of a study, the abilities of this machine, the integrity of the results."""
 
 from gradsiege.inspection.checkup import doctor
 from gradsiege.inspection.planning import plan

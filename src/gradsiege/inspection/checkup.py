@@ -1,4 +1,4 @@
-"""`gradsiege doctor`: what this machine can run, and what the study still lacks."""
+"""`gradsiege doctor`: the abilities of this machine, and the files that the study still lacks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gradsiege.study import Study
 
 TOOLS = ("snakemake", "snakemake-executor-plugin-slurm", "dvc", "mlflow")
 EXTRA = 'pip install "gradsiege[pipeline]"'
-# Stages whose cells a figure draws from, unless its module says otherwise in REQUIRES.
+# Stages whose cells a figure uses, unless its module declares others in REQUIRES.
 DRAWN_FROM = ("federate", "score")
 GIB = 2**30
 
@@ -43,7 +43,7 @@ def doctor(study: Study, root: Path) -> str:
 
 
 def machine(root: Path) -> list[tuple[str, str]]:
-    """Python, torch, device, cores, memory, and free disk where results go."""
+    """Return Python, torch, device, cores, memory, and free disk space for results."""
     rows = [("python", f"{platform.python_version()}, gradsiege {__version__}")]
     try:
         import torch
@@ -64,7 +64,7 @@ def machine(root: Path) -> list[tuple[str, str]]:
 
 
 def _vision() -> str:
-    """Torchvision is a pair with torch; a wheel of the wrong build fails on import, in ways of its own."""
+    """Return torchvision's version; a build that does not match torch fails on import with various errors."""
     try:
         version: str = import_module("torchvision").__version__
     except Exception as error:
@@ -93,7 +93,7 @@ def memory_bytes() -> int:
 
 
 def tools() -> list[tuple[str, str]]:
-    """Which optional tools are there, and how to get the others."""
+    """Return the optional tools, with the way to get absent ones."""
     rows = []
     for name in TOOLS:
         try:
@@ -106,7 +106,7 @@ def tools() -> list[tuple[str, str]]:
 
 
 def weights() -> list[tuple[str, str]]:
-    """The trunks of LPIPS: verified and where they lie, wrong, or absent and how to get them."""
+    """Return the trunks of LPIPS: their verified file, or the reason why it is refused or absent."""
     rows = []
     for name in pretrained.TRUNKS:
         try:
@@ -122,7 +122,7 @@ def weights() -> list[tuple[str, str]]:
 
 
 def study_data(study: Study, root: Path) -> list[tuple[str, str]]:
-    """Every data set of the study: whether it can be read, else what is missing, how to get it, and what waits for it."""
+    """Return for every data set of the study whether it can be read; else what is missing, the remedy, and what waits for it."""
     surveyed = survey(study, root)
     rows = []
     for item in study.datasets:
@@ -144,7 +144,7 @@ def study_data(study: Study, root: Path) -> list[tuple[str, str]]:
 
 
 def _problem(name: str, parameters: dict[str, Any]) -> str:
-    """What keeps a data set from being read: files that are missing, or one that is not the published one."""
+    """Return why a data set cannot be read: missing files, or one that differs from the published file."""
     lacking = supply.missing(name, parameters)
     if lacking:
         return f"absent, under {supply.data_root()} ({supply.ROOT_VARIABLE}): {'; '.join(lacking)}"
@@ -156,12 +156,13 @@ def _problem(name: str, parameters: dict[str, Any]) -> str:
 
 
 def _waiting(dataset: str, study: Study, surveyed: dict[str, list[Status]]) -> str:
-    """How many cells, by stage, and which figures wait for a data set."""
+    """Return the number of cells, by stage, and the figures that wait for a data set."""
     counts = {
         stage: sum(
-            one.state not in DONE and dataset in datasets_of(one.cell, study) for one in found
+            cell_status.state not in DONE and dataset in datasets_of(cell_status.cell, study)
+            for cell_status in states
         )
-        for stage, found in surveyed.items()
+        for stage, states in surveyed.items()
     }
     told = ", ".join(f"{number} {stage}" for stage, number in counts.items() if number)
     if not told:
@@ -171,7 +172,7 @@ def _waiting(dataset: str, study: Study, surveyed: dict[str, list[Status]]) -> s
 
 
 def other_data(study: Study) -> list[tuple[str, str]]:
-    """Every data set that this version knows and the study does not use."""
+    """Return every known data set that the study does not use."""
     used = {dataset.name for dataset in study.datasets}
     rows = []
     for name, entry in catalogue.entries("datasets").items():
@@ -192,12 +193,12 @@ def _summary(name: str) -> str:
 
 
 def stages_of(figure: str) -> tuple[str, ...]:
-    """Stages whose cells a figure draws from."""
+    """Return the stages whose cells a figure uses."""
     return catalogue.entries("figures")[figure].requires or DRAWN_FROM
 
 
 def figures(study: Study, root: Path) -> list[tuple[str, str]]:
-    """What each figure of the study still lacks."""
+    """Return the cells that each figure of the study still lacks."""
     surveyed = survey(study, root)
     rows = []
     for name in study.figures:

@@ -73,22 +73,28 @@ def crate(
 
 
 def _finished(study: Study, root: Path) -> dict[Cell, dict[str, Any]]:
-    """Manifests of all cells that could be run; refuses a study that is not finished."""
-    found = [one for of_stage in survey(study, root).values() for one in of_stage]
-    lacking = [one for one in found if one.state in (MISSING, STALE, DAMAGED)]
+    """Return the manifests of all cells that could be run; refuse an unfinished study."""
+    states = [cell_status for of_stage in survey(study, root).values() for cell_status in of_stage]
+    lacking = [
+        cell_status for cell_status in states if cell_status.state in (MISSING, STALE, DAMAGED)
+    ]
     if lacking:
         first = lacking[0]
         raise ArtifactError(
-            f"{len(lacking)} of {len(found)} cells of study {study.study} are not finished, such as {first.cell.stage} "
+            f"{len(lacking)} of {len(states)} cells of study {study.study} are not finished, such as {first.cell.stage} "
             f"{first.cell.key}: {first.reason}. A crate records a whole run. {MEND}"
         )
-    return {one.cell: one.manifest for one in found if one.state in DONE}
+    return {
+        cell_status.cell: cell_status.manifest
+        for cell_status in states
+        if cell_status.state in DONE
+    }
 
 
 def _described(
     study: Study, file: Path, root: Path, here: Path, manifests: Mapping[Cell, Mapping[str, Any]]
 ) -> Any:
-    """The crate as the library's object: data entities, and what relates them."""
+    """Return the crate as an object of the library: data entities and their relations."""
     try:
         from rocrate.model.contextentity import ContextEntity
         from rocrate.rocrate import ROCrate
@@ -169,18 +175,18 @@ def _slot(made: Any, name: str, words: str) -> Any:
 
 
 def _file(path: Path, name: str) -> dict[str, Any]:
-    """What is said of every file."""
+    """Return the properties of a file's entity."""
     content = path.read_bytes()
-    said: dict[str, Any] = {
+    properties: dict[str, Any] = {
         "name": name,
         "contentSize": str(len(content)),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    return said | {"encodingFormat": TYPES.get(path.suffix, PLAIN)}
+    return properties | {"encodingFormat": TYPES.get(path.suffix, PLAIN)}
 
 
 def _around(here: Path) -> Iterator[tuple[str, Path]]:
-    """Files of the repository that the run rests on, by their place in it."""
+    """Yield the files of the repository that the run depends on, by their path in it."""
     for pattern in AROUND:
         for path in sorted(here.glob(pattern)):
             if path.is_file():
@@ -190,7 +196,7 @@ def _around(here: Path) -> Iterator[tuple[str, Path]]:
 def _results(
     study: Study, root: Path, manifests: Mapping[Cell, Mapping[str, Any]]
 ) -> Iterator[tuple[str, Path]]:
-    """What was published, and the rows behind it with their manifests."""
+    """Yield the published files, and the rows behind them with their manifests."""
     folder = root / "results" / study.study
     paths = [path for pattern in RESULTS for path in sorted(folder.glob(pattern))]
     for cell in manifests:
@@ -205,7 +211,7 @@ def _results(
 def _images(
     study: Study, root: Path, manifests: Mapping[Cell, Mapping[str, Any]], entity: Any
 ) -> Iterator[Any]:
-    """The data sets that were attacked, as entities of their own: their images are not packed."""
+    """Yield the attacked data sets as entities without their images, which are not packed."""
     for cell in manifests:
         if cell.stage != "fetch":
             continue
@@ -222,12 +228,12 @@ def _images(
 
 def _software(manifests: Mapping[Cell, Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Every package and version that a job recorded."""
-    found = {
+    versions = {
         (package, version)
         for manifest in manifests.values()
         for package, version in manifest["environment"]["versions"].items()
     }
-    return sorted(found)
+    return sorted(versions)
 
 
 def _times(manifests: Mapping[Cell, Mapping[str, Any]]) -> tuple[str, str]:

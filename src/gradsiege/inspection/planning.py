@@ -1,4 +1,4 @@
-"""`gradsiege plan`: the cells of a study, how many are finished, and what the others will cost."""
+"""`gradsiege plan`: the cells of a study, the number of finished ones, and the cost of the others."""
 
 from __future__ import annotations
 
@@ -21,29 +21,39 @@ UNKNOWN = "unknown"
 
 
 def plan(study: Study, root: Path, shard_minutes: float = 60) -> str:
-    """Return a table of the study's stages: cells, jobs, states, measured seconds a cell, hours still to do.
+    """Return a table of the study's stages: cells, jobs, states, measured seconds per cell, hours still to do.
 
-    A job is a shard of about so many estimated minutes.
+    A job is a shard of about `shard_minutes` estimated minutes.
     """
     surveyed = survey(study, root)
     costs = measure(study, root, surveyed)
     heads = ["stage", "cells", "jobs", *STATES, "seconds/cell", "hours left"]
     rows, hours, unknown = [heads], 0.0, []
-    for stage, found in surveyed.items():
-        if not found:
+    for stage, states in surveyed.items():
+        if not states:
             continue
-        counts = count(found)
-        left = remaining_seconds(study, [one.cell for one in found if one.state not in DONE], costs)
+        counts = count(states)
+        left = remaining_seconds(
+            study,
+            [cell_status.cell for cell_status in states if cell_status.state not in DONE],
+            costs,
+        )
         if left is None:
             unknown.append(stage)
         hours += (left or 0.0) / 3600
         rows.append(
             [
                 stage,
-                str(len(found)),
-                str(len(shards([one.cell for one in found], study, shard_minutes))),
+                str(len(states)),
+                str(
+                    len(shards([cell_status.cell for cell_status in states], study, shard_minutes))
+                ),
                 *(str(counts[state]) for state in STATES),
-                _mean(one.manifest["seconds"] for one in found if one.state in DONE),
+                _mean(
+                    cell_status.manifest["seconds"]
+                    for cell_status in states
+                    if cell_status.state in DONE
+                ),
                 UNKNOWN if left is None else f"{left / 3600:.2f}",
             ]
         )
@@ -66,7 +76,7 @@ def plan(study: Study, root: Path, shard_minutes: float = 60) -> str:
 
 @dataclass
 class Costs:
-    """Measured seconds per unit of work, by stage and kind of work, and the devices they come from."""
+    """Measured seconds per unit of work, by stage and kind of work, and their devices."""
 
     samples: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     devices: dict[str, None] = field(default_factory=dict)
@@ -78,13 +88,13 @@ class Costs:
 
     def rate(self, stage: str, kind: str) -> float | None:
         """Return mean seconds per unit: of this kind of work, else of its stage, else None."""
-        found = self.samples.get((stage, kind)) or [
+        measured = self.samples.get((stage, kind)) or [
             sample
             for (other, _), samples in self.samples.items()
             if other == stage
             for sample in samples
         ]
-        return sum(found) / len(found) if found else None
+        return sum(measured) / len(measured) if measured else None
 
 
 def work(stage: str, chosen: dict[str, Any], updates: int) -> tuple[str, float]:
@@ -104,7 +114,7 @@ def work(stage: str, chosen: dict[str, Any], updates: int) -> tuple[str, float]:
         attack, protocol = chosen["attack"], chosen["protocol"]
         steps = protocol["epochs"] * -(-protocol["images"] // protocol["batch_size"])
         units = (attack["iterations"] + 1.0) * attack["restarts"] * updates * steps
-        # What the client's defense was makes no difference to the cost of the loop.
+        # The client's defense does not change the cost of the attack's loop.
         kind.pop("defense")
     elif stage == "federate":
         federation = chosen["federation"]
@@ -121,18 +131,18 @@ def work(stage: str, chosen: dict[str, Any], updates: int) -> tuple[str, float]:
 def measure(study: Study, root: Path, surveyed: dict[str, list[Status]]) -> Costs:
     """Collect the seconds of finished jobs: of this study, and of others for stages that it has not measured."""
     costs = Costs()
-    for stage, found in surveyed.items():
-        for one in found:
-            if one.state in DONE:
-                _add(costs, stage, one.manifest, study.study, root)
-        if found and not any(other == stage for other, _ in costs.samples):
+    for stage, states in surveyed.items():
+        for cell_status in states:
+            if cell_status.state in DONE:
+                _add(costs, stage, cell_status.manifest, study.study, root)
+        if states and not any(other == stage for other, _ in costs.samples):
             for name, manifest in _elsewhere(stage, study, root):
                 _add(costs, stage, manifest, name, root)
     return costs
 
 
 def _add(costs: Costs, stage: str, manifest: dict[str, Any], study: str, root: Path) -> None:
-    """Count one manifest; one of an older version, which lacks something, is passed over."""
+    """Count one manifest; skip one of an older version that lacks a field."""
     try:
         updates = _updates(manifest, root / "results" / study) if stage == "attack" else 1
         if updates:
@@ -142,7 +152,7 @@ def _add(costs: Costs, stage: str, manifest: dict[str, Any], study: str, root: P
 
 
 def _updates(manifest: dict[str, Any], folder: Path) -> int:
-    """Private images that an attack job met: victims times images, or 0 if its observation is gone."""
+    """Return the number of private images of an attack job, victims times images, or 0 if its observation is gone."""
     key = "/".join(manifest["key"].split("/")[:6])
     try:
         victims = artifacts.read_manifest(folder / "observe" / key)["settings"]["victims"]
@@ -152,7 +162,7 @@ def _updates(manifest: dict[str, Any], folder: Path) -> int:
 
 
 def _elsewhere(stage: str, study: Study, root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Manifests of one stage in the folders of other studies."""
+    """Yield the manifests of one stage in the folders of other studies."""
     for path in sorted((root / "results").glob(f"*/{stage}/**/{artifacts.MANIFEST}")):
         name = path.relative_to(root / "results").parts[0]
         if name == study.study:
@@ -164,7 +174,7 @@ def _elsewhere(stage: str, study: Study, root: Path) -> Iterator[tuple[str, dict
 
 
 def remaining_seconds(study: Study, left: list[Cell], costs: Costs) -> float | None:
-    """Return the seconds that the cells will take, or None if nothing like them was ever measured."""
+    """Return the seconds that the cells will take, or None if no similar cell was ever measured."""
     total = 0.0
     for cell in left:
         chosen = settings(cell, study)
@@ -184,22 +194,24 @@ def _mean(seconds: Iterable[float]) -> str:
 
 def _estimate(hours: float, unknown: list[str], costs: Costs) -> str:
     if not costs.devices:
-        return "Work left: unknown, for no job was measured yet."
+        return "Work left: unknown, since no job was measured yet."
     on = ", ".join(costs.devices)
     text = f"Work left: about {hours:.2f} hours, one job after the other, as measured on {on}"
     return f"{text}; without {', '.join(unknown)} (never measured)." if unknown else f"{text}."
 
 
 def _disk(study: Study, root: Path, surveyed: dict[str, list[Status]]) -> str:
-    """Say what the finished study will hold, by the mean of the cells that are there, or of another study's."""
+    """Return a sentence on the size of the finished study, by the mean size of present cells or of another study's."""
     total, unknown = 0.0, []
-    for stage, found in surveyed.items():
-        sizes = [_bytes(one.manifest) for one in found if one.state in DONE]
-        if found and not sizes:
+    for stage, states in surveyed.items():
+        sizes = [
+            _bytes(cell_status.manifest) for cell_status in states if cell_status.state in DONE
+        ]
+        if states and not sizes:
             sizes = [_bytes(manifest) for _, manifest in _elsewhere(stage, study, root)]
-        if found and not sizes:
+        if states and not sizes:
             unknown.append(stage)
-        total += len(found) * sum(sizes) / max(len(sizes), 1)
+        total += len(states) * sum(sizes) / max(len(sizes), 1)
     text = f"Disk: about {total / 1e9:.2f} GB when finished, by the mean size of a stage's cells so far"
     return f"{text}; without {', '.join(unknown)} (none there)." if unknown else f"{text}."
 
@@ -209,8 +221,13 @@ def _bytes(manifest: dict[str, Any]) -> int:
 
 
 def _ceiling(study: Study, surveyed: dict[str, list[Status]]) -> str:
-    """Say what the size of shards and the limits of cluster jobs go by, measured or not."""
-    left = [one.cell for found in surveyed.values() for one in found if one.state not in DONE]
+    """Return a sentence on the estimates behind the size of shards and the limits of cluster jobs."""
+    left = [
+        cell_status.cell
+        for states in surveyed.values()
+        for cell_status in states
+        if cell_status.state not in DONE
+    ]
     hours = sum(workload.seconds(cell, study) for cell in left) / 3600
     return (
         f"Time asked of a cluster for what is left: {hours:.2f} hours, which takes a 32-pixel image's pass through a network "
@@ -219,7 +236,7 @@ def _ceiling(study: Study, surveyed: dict[str, list[Status]]) -> str:
 
 
 def _refused(study: Study) -> list[str]:
-    """One line for every attack of the study that its threat model does not let run."""
+    """Return one line for every attack of the study that a threat model does not let run."""
     lines = []
     pairs = dict.fromkeys((cell.threat_model, cell.attack) for cell in attack_cells(study))
     for threat, attack in pairs:
@@ -235,7 +252,7 @@ def _refused(study: Study) -> list[str]:
 
 
 def _remedy(requires: tuple[str, ...], study: Study) -> str:
-    """Say which threat models an attack with these needs can be kept to."""
+    """Return the remedy: the threat models that grant these needs, if any."""
     granting = [
         threat.id
         for threat in study.threat_models

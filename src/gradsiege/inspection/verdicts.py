@@ -23,7 +23,7 @@ WIDEST, NARROWEST = 200, 120
 
 
 def claims(study: Study, root: Path, ledger: Path) -> str:
-    """Return the table; a verdict reached on stand-in data says so. What was not run comes last."""
+    """Return the table; a verdict reached on stand-in data says so. Claims that were not run come last."""
     from rich.console import Console
     from rich.table import Table
 
@@ -47,15 +47,17 @@ def claims(study: Study, root: Path, ledger: Path) -> str:
 
 
 def _cells(outcome: Outcome) -> list[str]:
-    """The columns of one outcome; comparisons stand under each other."""
+    """Return the columns of one outcome, with one line per comparison."""
     from rich.markup import escape
 
     from gradsiege.report.tables.table_claims import lines
 
-    said = lines(outcome)
-    first = said[0]
-    named = (": ".join(filter(None, (line["Comparison"], line["Measured"]))) for line in said)
-    held = dict.fromkeys(line["Claimed"] for line in said)
+    comparisons = lines(outcome)
+    first = comparisons[0]
+    named = (
+        ": ".join(filter(None, (line["Comparison"], line["Measured"]))) for line in comparisons
+    )
+    held = dict.fromkeys(line["Claimed"] for line in comparisons)
     where = ". ".join(filter(None, (first["Where"], first["Why"])))
     head = (first["Claim"], first["Verdict"], first["Statement"])
     return [escape(text) for text in (*head, "\n".join(held), "\n".join(named), where)]

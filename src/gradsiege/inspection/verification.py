@@ -1,4 +1,4 @@
-"""`gradsiege verify`: compare what lies on disk with its manifests and with the study."""
+"""`gradsiege verify`: compare the files on disk with their manifests and with the study."""
 
 from __future__ import annotations
 
@@ -37,27 +37,29 @@ def verify(
 
     Missing, stale and damaged cells make a study unsound. A failed cell does not, since a failure is a result that
     is counted; nor does a folder that no cell of the study owns, since no stage reads it; nor a cell whose data set was
-    not supplied. With `partial`, as after restoring one bundle, missing cells are no fault either. Only `stages` are looked at.
+    not supplied. With `partial`, as after restoring one bundle, missing cells are not a fault either. Only `stages` are looked at.
     """
-    found = examine(study, root, stages)
-    counts = count(found)
-    foreign = foreign_paths(study, root, [one.cell for one in found], stages)
+    examined = examine(study, root, stages)
+    counts = count(examined)
+    foreign = foreign_paths(study, root, [cell_status.cell for cell_status in examined], stages)
     faults = (STALE, DAMAGED) if partial else (STALE, DAMAGED, MISSING)
     sound = not any(counts[state] for state in faults)
     states: tuple[str, ...] = (FINISHED, FAILED, STALE, DAMAGED, MISSING)
     if counts[ABSENT]:
         states = (*states, ABSENT)
     lines = [
-        f"study {study.study}: {len(found)} cells: "
+        f"study {study.study}: {len(examined)} cells: "
         + ", ".join(f"{counts[state]} {state}" for state in states)
         + f"; {len(foreign)} foreign"
     ]
     for state in (DAMAGED, STALE, MISSING, FAILED):
         texts = [
-            f"{one.cell.stage} {one.cell.key}: {one.reason}" for one in found if one.state == state
+            f"{cell_status.cell.stage} {cell_status.cell.key}: {cell_status.reason}"
+            for cell_status in examined
+            if cell_status.state == state
         ]
         lines += _listed(state, texts)
-    waiting = Counter(one.reason for one in found if one.state == ABSENT)
+    waiting = Counter(cell_status.reason for cell_status in examined if cell_status.state == ABSENT)
     lines += _listed(ABSENT, [f"{number} cells: {reason}" for reason, number in waiting.items()])
     lines += _listed(FOREIGN, [f"{path} belongs to no cell of the study" for path in foreign])
     if sound:
@@ -76,7 +78,9 @@ def verify(
 def examine(study: Study, root: Path, stages: Sequence[str] = tuple(STAGES)) -> list[Status]:
     """Return the state of every cell of the stages, its files compared with their checksums."""
     surveyed = survey(study, root)
-    return [_with_files(one, study, root) for stage in stages for one in surveyed[stage]]
+    return [
+        _with_files(cell_status, study, root) for stage in stages for cell_status in surveyed[stage]
+    ]
 
 
 def verify_cell(cell: Cell, study: Study, root: Path) -> Status:
@@ -84,13 +88,15 @@ def verify_cell(cell: Cell, study: Study, root: Path) -> Status:
     return _with_files(status(cell, study, root), study, root)
 
 
-def _with_files(one: Status, study: Study, root: Path) -> Status:
+def _with_files(cell_status: Status, study: Study, root: Path) -> Status:
     """Look at the files of a cell that is done."""
-    if one.state not in DONE:
-        return one
-    folder = one.cell.folder(study, root)
+    if cell_status.state not in DONE:
+        return cell_status
+    folder = cell_status.cell.folder(study, root)
     unlisted = [
-        name for name in STAGES[one.cell.stage].outputs if name not in one.manifest["files"]
+        name
+        for name in STAGES[cell_status.cell.stage].outputs
+        if name not in cell_status.manifest["files"]
     ]
     problems = [f"{folder / artifacts.MANIFEST} does not list {name}" for name in unlisted]
     try:
@@ -98,8 +104,8 @@ def _with_files(one: Status, study: Study, root: Path) -> Status:
     except ArtifactError as error:
         problems.append(str(error))
     if not problems:
-        return one
-    return Status(one.cell, DAMAGED, "; ".join(problems), one.manifest)
+        return cell_status
+    return Status(cell_status.cell, DAMAGED, "; ".join(problems), cell_status.manifest)
 
 
 def foreign_paths(
@@ -111,21 +117,21 @@ def foreign_paths(
     ancestors = {parent for folder in folders for parent in folder.parents}
     # A study that was shared has an empty folder where it has no cells of a stage.
     ancestors |= {base / stage for stage in stages}
-    found: list[Path] = []
-    # Figures, tables and the report lie beside the stages and are no cells.
+    paths: list[Path] = []
+    # Figures, tables and the report lie beside the stages and are not cells.
     for stage in stages:
         for here, below, files in os.walk(base / stage):
             path = Path(here)
             expected = folders.get(path)
             if expected is not None:
                 known = (*expected, artifacts.MANIFEST)
-                found += [
+                paths += [
                     path / name for name in files if name not in known and not name.startswith(".")
                 ]
             elif path not in ancestors:
-                found.append(path)
+                paths.append(path)
                 below.clear()
-    return sorted(found)
+    return sorted(paths)
 
 
 def _listed(state: str, texts: list[str]) -> list[str]:

@@ -8,16 +8,16 @@ wrong range is a different metric.
 
 ====================  ===========================================================================
 `registry`            names, units, directions, ranges and citations of the image metrics (no torch)
-`absent`              the value that stands where a metric could not be computed: a reason, no number
+`absent`              the value of a metric that could not be computed: a reason instead of a number
 `fidelity`            MSE, PSNR, SSIM, multi-scale SSIM
 `perceptual`          HaarPSI (no weights needed) and LPIPS (weights verified by SHA-256, else absent)
 `deep_features`       the layers of AlexNet and VGG16 that LPIPS compares, as one vector per image
 `identification`      rank of the victim in a gallery, and the chance of rank one
 `perceptual_gallery`  the same by LPIPS
-`assignment`          which reconstruction belongs to which victim of a batch: a bijection
+`assignment`          the assignment of reconstructions to the victims of a batch: a bijection
 `labels`              share of a batch's labels that were inferred, duplicates counted
 `score`               all of these for one attack cell
-`controls`            what an attacker without the gradient would have scored
+`controls`            guesses of an attacker without the gradient, scored like attacks
 ====================  ===========================================================================
 
 Importing this package loads no torch; its submodules do when they are imported.
@@ -29,7 +29,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Import `table`, which those who work in Python start with."""
+    """Import `table`, the entry point for use from Python."""
     if name != "table":
         raise AttributeError(f"gradsiege.metrics has no {name!r}; it offers table, and its modules")
     from gradsiege.metrics.table import table

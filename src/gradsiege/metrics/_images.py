@@ -1,4 +1,4 @@
-"""What an image is, for every metric: float [n, C, H, W] in [0, 1], one or three channels."""
+"""The checks of images that all metrics share: float [n, C, H, W] in [0, 1], one or three channels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def check_images(images: Tensor, name: str, allow_failed: bool = False) -> Tenso
 
     Args:
         images: float32 or float64 [n, C, H, W], n >= 1, C in {1, 3}, values in [0, 1].
-        name: What the caller calls them, for the message.
+        name: The caller's name for them, for the message.
         allow_failed: Accept images that hold NaN or infinity (a diverged attack is a row, not a
             crash). The range is then checked on the finite images only.
 
@@ -61,7 +61,7 @@ def _check_form(images: Tensor, name: str) -> None:
 
 
 def _remedy(low: float, high: float) -> str:
-    """Guess from the range how the images came to be outside [0, 1]."""
+    """Guess from the range why the images are outside [0, 1], and return the remedy."""
     if low >= 0 and high > 2:
         return "divide 8-bit values by 255"
     if low < -0.01 or high > 1.01:

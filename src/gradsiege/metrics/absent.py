@@ -1,4 +1,4 @@
-"""The value that stands where a metric could not be computed."""
+"""The value of a metric that could not be computed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Absent:
     """A reason instead of a number.
 
-    It has no numeric value on purpose: a mean, a comparison or a table that would silently turn a
-    missing metric into 0 or NaN fails here instead.
+    It has no numeric value, so that a mean, a comparison or a table fails instead of silently
+    turning a missing metric into 0 or NaN.
 
     >>> str(Absent("no trunk weights"))
     'absent: no trunk weights'

@@ -1,7 +1,7 @@
 """Two defects of TIP's released attack study (arXiv 2602.11633), as arithmetic on images and decibels.
 
-They let a published number be set beside a measured one. They stand in no registry: no score of a study is
-computed with them.
+They make published numbers comparable with measured ones. The registry does not list them, and no score of a study
+uses them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gradsiege.metrics.fidelity import peak_signal_noise_ratio
 
 Channels = tuple[float, ...]
 
-# CIFAR-10 as the released victim normalises it, and the deviation with which the released attacker undoes that.
+# The normalisation of CIFAR-10 by the released victim, and the deviation with which the released attacker undoes it.
 CIFAR10_MEAN: Channels = (0.4915, 0.4823, 0.4468)
 CIFAR10_DEVIATION: Channels = (0.2470, 0.2435, 0.2616)
 CIFAR10_ATTACKER: Channels = (0.2023, 0.1994, 0.2010)
@@ -22,7 +22,7 @@ CIFAR10_ATTACKER: Channels = (0.2023, 0.1994, 0.2010)
 def inflation(deviation: Channels) -> float:
     """Return by how many dB a peak of 1/deviation raises the PSNR of images in [0, 1], the mean over channels.
 
-    The peak belongs to normalised images. The released study sets it beside images that are back in [0, 1].
+    Only normalised images have this peak. The released study uses it for images in [0, 1].
 
     >>> round(inflation(CIFAR10_ATTACKER), 2)
     13.94
@@ -37,7 +37,7 @@ def inflated_peak_signal_noise_ratio(
 
     Args:
         reconstructions, truths: ``[n, c, h, w]`` in [0, 1].
-        deviation: of the data set's normalisation, one a channel.
+        deviation: standard deviations of the data set's normalisation, one per channel.
 
     Returns:
         float64 ``[n]`` in dB: the true PSNR plus `inflation`.
@@ -48,14 +48,14 @@ def inflated_peak_signal_noise_ratio(
 def undone_with_another_deviation(
     images: Tensor, mean: Channels, victim: Channels, attacker: Channels
 ) -> Tensor:
-    """Return what a perfect attack brings back where the attacker's deviation is not the victim's.
+    """Return the images of a perfect attack whose deviation for undoing the normalisation is not the victim's.
 
-    x becomes mean + (x - mean) attacker / victim in every channel: on CIFAR-10 a contrast of 0.82, of 0.77 in
-    blue.
+    x becomes mean + (x - mean) attacker / victim in every channel: on CIFAR-10 the contrast falls to 0.82, in blue to
+    0.77.
 
     Args:
         images: ``[n, c, h, w]`` in [0, 1].
-        mean, victim, attacker: the normalisation's mean, the victim's deviation and the attacker's, one a channel.
+        mean, victim, attacker: mean, victim's deviation and attacker's deviation of the normalisation, one per channel.
 
     Returns:
         Images ``[n, c, h, w]``, cut to [0, 1].

@@ -1,8 +1,8 @@
-"""Which reconstruction of a batch belongs to which victim.
+"""Assignment of the reconstructions of a batch to its victims.
 
-A gradient does not say in which order the images of a batch came. Letting every reconstruction pick
-its best victim (or the reverse) would let two reconstructions claim one victim, and would improve
-with the batch size by luck alone. Here each victim gets exactly one reconstruction, once, by one
+A gradient does not contain the order of the images of a batch. If every reconstruction could pick
+its best victim (or the reverse), two reconstructions could claim one victim, and scores would improve
+with the batch size by luck alone. Here each victim gets exactly one reconstruction, by one
 stated cost, before any metric is computed.
 """
 
@@ -39,14 +39,14 @@ def squared_error_matrix(reconstructions: Tensor, truths: Tensor) -> Tensor:
     size = len(truths)
     costs = torch.ones(size, size, dtype=torch.float64, device=truths.device)
     rows, columns = reconstructions[finite].double().flatten(1), truths.double().flatten(1)
-    # The shorter |x|^2 + |y|^2 - 2xy cancels where it matters most, between nearly equal images.
+    # The shorter form |x|^2 + |y|^2 - 2xy would lose its digits by cancellation between nearly equal images.
     distances = torch.cdist(rows, columns, compute_mode="donot_use_mm_for_euclid_dist")
     costs[finite] = distances.square() / columns.shape[1]
     return costs
 
 
 def assign(reconstructions: Tensor, truths: Tensor) -> Tensor:
-    """Return the order in which the reconstructions stand beside their truths.
+    """Return the order that pairs the reconstructions with their truths.
 
     ``reconstructions[assign(reconstructions, truths)]`` is paired with ``truths``. The order is the
     permutation with the smallest total `squared_error_matrix` (linear assignment; Kuhn 1955, solved

@@ -1,8 +1,8 @@
-"""What ImageNet's AlexNet and VGG16 see in images: the layers that LPIPS compares, as one vector per image.
+"""Features of ImageNet's AlexNet and VGG16: the layers that LPIPS compares, as one vector per image.
 
 LPIPS (Zhang et al., CVPR 2018, equation 1) is a weighted squared distance of feature maps whose channels are scaled to
 length one. `embedding` scales and joins the maps such that LPIPS of two images is the squared Euclidean distance of their
-vectors: a gallery needs one pass, whatever is compared with it.
+vectors. A gallery therefore passes through the network only once.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class DeepFeatures:
     """A verified trunk with the linear layers of LPIPS.
 
     Attributes:
-        convolutions: of the trunk, with their file and its SHA-256.
+        convolutions: convolutions of the trunk, with their file and its SHA-256.
         heads: five non-negative weight vectors ``[channels]`` of LPIPS v0.1, float64.
     """
 
@@ -74,19 +74,19 @@ class DeepFeatures:
         Grey images are repeated to three channels; those with a shorter side below `SMALLEST` are enlarged so that it has
         that many pixels, bilinearly with ``align_corners=False``.
         """
-        trunk, found = self.convolutions.trunk, []
+        trunk, maps = self.convolutions.trunk, []
         x = _standardised(_enlarged(images.expand(-1, 3, -1, -1), SMALLEST[trunk]))
         tensors = self.convolutions.tensors
         for step in LAYOUTS[trunk]:
             if not step:
-                found.append(x)
+                maps.append(x)
             elif len(step) == 2:
                 x = F.max_pool2d(x, step[0], step[1])
             else:
                 place, stride, padding = step
                 weight, bias = (tensors[f"{place}.{kind}"].to(x) for kind in ("weight", "bias"))
                 x = F.conv2d(x, weight, bias, stride, padding).relu()
-        return found
+        return maps
 
     def embedding(self, images: Tensor) -> Tensor:
         """Return ``[n, d]`` such that the squared distance of two rows is LPIPS v0.1 of their images in [0, 1].
@@ -123,15 +123,15 @@ def load(trunk: str, folder: Path | str | None = None) -> DeepFeatures | Absent:
         ValueError: unknown trunk.
     """
     try:
-        found = pretrained.convolutions(trunk, folder)
-        return DeepFeatures(found, _heads(trunk))
+        convolutions = pretrained.convolutions(trunk, folder)
+        return DeepFeatures(convolutions, _heads(trunk))
     except (ArtifactError, MissingError) as error:
         return Absent(f"LPIPS ({trunk}): {error}")
 
 
 @lru_cache(maxsize=2)
 def _heads(trunk: str) -> tuple[Tensor, ...]:
-    """The linear layers of LPIPS v0.1, from the installed package lpips, which is not imported."""
+    """Return the linear layers of LPIPS v0.1, read from the installed package lpips without importing it."""
     name = f"lpips/weights/v0.1/{trunk}.pth"
     try:
         file = Path(str(metadata.distribution("lpips").locate_file(name)))
@@ -150,7 +150,7 @@ def _heads(trunk: str) -> tuple[Tensor, ...]:
 
 
 def chunk(images: Tensor) -> int:
-    """Return how many images of this size pass through a network at once.
+    """Return the number of images of this size that pass through a network at once.
 
     >>> [chunk(torch.empty(1, 3, side, side)) for side in (32, 64, 128, 512)]
     [16, 16, 4, 1]
@@ -160,13 +160,13 @@ def chunk(images: Tensor) -> int:
 
 
 def _standardised(images: Tensor) -> Tensor:
-    """Images in [0, 1] on the scale on which the trunks were trained."""
+    """Return images in [0, 1] on the scale that the trunks were trained on."""
     shift, scale = (images.new_tensor(values)[:, None, None] for values in (SHIFT, SCALE))
     return (2 * images - 1 - shift) / scale
 
 
 def _enlarged(images: Tensor, smallest: int) -> Tensor:
-    """Images ``[n, 3, H, W]`` whose shorter side has at least so many pixels."""
+    """Return the images ``[n, 3, H, W]``, enlarged if their shorter side is below `smallest` pixels."""
     short = min(images.shape[2:])
     if short >= smallest:
         return images

@@ -1,8 +1,8 @@
-"""How well a saliency map explains a classifier: deletion and insertion curves (Petsiuk et al., BMVC 2018, section 3.4).
+"""Faithfulness of a saliency map to its classifier: deletion and insertion curves (Petsiuk et al., BMVC 2018, section 3.4).
 
-Pixels are replaced in the order of the map, most salient first, while the probability of the class is watched.
-Deletion replaces the image by a constant: the faster the probability falls, the better the map, so a small area
-is good. Insertion brings the image into a blurred copy of itself: a large area is good.
+Pixels are replaced in the order of the map, most salient first, and the probability of the class is recorded.
+Deletion replaces pixels of the image by a constant: the faster the probability falls, the better the map, so a small
+area under the curve is good. Insertion replaces pixels of a blurred copy by those of the image: a large area is good.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def replacement_curve(
         probability: maps images ``[n, c, h, w]`` to the probability of the explained class ``[n]``.
         start, finish: ``[c, h, w]``; the image and a constant (deletion), a blur and the image (insertion).
         saliency: ``[h, w]``; equal values are replaced row by row.
-        steps: shares of the pixels at which the probability is read, 0 left out.
+        steps: number of steps; each replaces an equal share of the pixels.
 
     >>> start, finish = torch.ones(1, 1, 4), torch.zeros(1, 1, 4)
     >>> brightness = lambda images: images.mean((1, 2, 3))
@@ -54,7 +54,7 @@ def area_under(curves: Tensor) -> Tensor:
 
 
 def blurred(image: Tensor) -> Tensor:
-    """Return a strongly blurred copy of ``[c, h, w]``; borders are mirrored. The side must exceed 5 pixels."""
+    """Return a strongly blurred copy of the image ``[c, h, w]``; borders are mirrored. The sides must exceed 5 pixels."""
     from torchvision.transforms.functional import gaussian_blur
 
     copy: Tensor = gaussian_blur(image, [BLUR_WINDOW, BLUR_WINDOW], [BLUR_SIGMA, BLUR_SIGMA])

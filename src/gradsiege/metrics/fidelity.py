@@ -1,8 +1,8 @@
 """Pixel fidelity: mean squared error, PSNR, SSIM, multi-scale SSIM.
 
-SSIM is written out here, in the few lines it takes, and checked against scikit-image, piq and
-TorchMetrics. As in the authors' code only windows inside the image count. Libraries differ in what
-they do beyond that: TorchMetrics 1.9 averages in a padded border, which at 32 pixels moved SSIM by
+SSIM is implemented here and tested against scikit-image, piq and
+TorchMetrics. As in the authors' code only windows inside the image count. Libraries differ
+here: TorchMetrics 1.9 includes a padded border in the average, which at 32 pixels changed SSIM by
 up to 0.05, and piq by default shrinks images of 384 pixels and more.
 """
 
@@ -81,7 +81,7 @@ def cap_peak_signal_noise_ratio(values: Tensor, cap: float = PSNR_CAP) -> Tensor
 
     Args:
         values: PSNR in dB, any shape.
-        cap: Highest value to keep, in dB; state it wherever the average stands.
+        cap: Highest value to keep, in dB; state it with every average.
 
     Raises:
         ValueError: The cap is not a positive finite number.
@@ -129,7 +129,7 @@ def multi_scale_structural_similarity(reconstructions: Tensor, truths: Tensor) -
     """Multi-scale SSIM of each image: Wang, Simoncelli & Bovik 2003, equation 7, five scales.
 
     Each channel's terms are combined over the scales, then channels are averaged. A negative term
-    counts as 0, since a real power of it does not exist.
+    counts as 0, since it has no real power.
 
     Args:
         reconstructions: [n, C, H, W] in [0, 1].
@@ -137,8 +137,8 @@ def multi_scale_structural_similarity(reconstructions: Tensor, truths: Tensor) -
 
     Returns:
         float64 [n] in [0, 1]; 1 is perfect. NaN where a side is below 161 pixels: after four
-        halvings fewer than the window's 11 pixels are left, and dropping scales would be another
-        metric. ``METRICS["ms_ssim"].absence(H, W)`` puts this into words.
+        halvings fewer than the window's 11 pixels are left, and fewer scales would be another
+        metric. ``METRICS["ms_ssim"].absence(H, W)`` returns this reason.
 
     Raises:
         TypeError, ValueError: See `gradsiege.metrics._images.check_images`.
@@ -183,8 +183,8 @@ def _channel_similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def _window_means(images: Tensor) -> Tensor:
     """Gaussian means of all windows inside the image: [n, C, H, W] -> [n, C, H - 10, W - 10].
 
-    The window is separable, so it is one band matrix along each axis: in float64 on a CPU, matrix
-    products were about twenty times as fast as a convolution.
+    The window is separable, so one band matrix is applied along each axis: in float64 on a CPU,
+    matrix products were about twenty times as fast as a convolution.
     """
     rows, columns = (_band_matrix(side, images) for side in images.shape[2:])
     return rows @ images @ columns.T

@@ -1,7 +1,7 @@
-"""What a counter that drops channels makes of an update, seen from the update before the defense.
+"""Gradient-level scores of counters that drop channels: comparison of the kept channels with the update before the defense.
 
-Everything is computed of per-channel inner products, which `observe` keeps of explained victims, and of the flags that the
-attack kept; no gradient is stored or formed again.
+All scores are computed from the per-channel inner products that `observe` stores for explained victims, and from the flags
+that the attack stores. No gradient is stored or computed again.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ COLUMNS = ("cosine_received", "cosine_matched", "energy_kept", "detection_auc")
 
 
 def cosine(products: Tensors, kept: Tensors) -> tuple[float, float]:
-    """Return the cosine of received and true update over the kept channels, and their share of the true one's energy.
+    """Return the cosine of received and true update over the kept channels, and their share of the true update's energy.
 
     Args:
         products: ``[out, 3]`` for every parameter: <received, true>, |received|^2, |true|^2 of its channels.
-        kept: ``[out]`` flags for every parameter; all are kept of one that is missing.
+        kept: bool ``[out]`` for every parameter; a parameter without flags keeps all channels.
 
     >>> products = {"w": torch.tensor([[4.0, 4.0, 4.0], [0.0, 9.0, 12.0]])}
     >>> [round(value, 3) for value in cosine(products, {})], cosine(products, {"w": torch.tensor([True, False])})
@@ -37,7 +37,9 @@ def cosine(products: Tensors, kept: Tensors) -> tuple[float, float]:
 
 
 def area_under_roc(scores: Tensor, positive: Tensor) -> float:
-    """Return the chance that a positive scores higher than a negative, ties by half; NaN without one of either.
+    """Return the area under the ROC curve of `scores [n]` for the class `positive`, bool ``[n]``; NaN if one class is empty.
+
+    It is the probability that a positive scores higher than a negative; a tie counts one half.
 
     >>> area_under_roc(torch.tensor([3.0, 2.0, 1.0]), torch.tensor([True, False, False]))
     1.0
@@ -50,36 +52,43 @@ def area_under_roc(scores: Tensor, positive: Tensor) -> float:
 
 
 def detection(products: Tensors, changes: Tensors) -> float:
-    """Return the mean over convolutions of the AUC with which a channel's update norm tells changed from clean ones.
+    """Return the AUC of detecting changed channels by the norm of their update, averaged over convolutions; NaN if undefined.
 
     Args:
-        changes: ``[out]`` for every convolution, by layer: how far the defense moved each channel.
+        products: ``[out, 3]`` for every parameter, as in `cosine`.
+        changes: ``[out]`` for every convolution, by layer: l2 norm of the defense's change of each channel.
+
+    >>> products = {"conv.weight": torch.tensor([[4.0, 9.0, 4.0], [1.0, 1.0, 1.0]])}
+    >>> detection(products, {"conv": torch.tensor([0.5, 0.0])})
+    1.0
     """
-    found = [
+    areas = [
         area_under_roc(products[f"{layer}.weight"][:, 1], change > 0)
         for layer, change in changes.items()
         if f"{layer}.weight" in products
     ]
-    known = [value for value in found if not math.isnan(value)]
+    known = [value for value in areas if not math.isnan(value)]
     return sum(known) / len(known) if known else math.nan
 
 
 def gradient_level(explained: Tensors, kept: Tensors, victims: int, images: int) -> Tensors:
-    """Return `COLUMNS` for every victim image, ``[victims * images]``, NaN where a victim was not explained.
+    """Return the scores `COLUMNS` of every victim image, ``[victims * images]``; NaN for victims without diagnostics.
 
     Args:
-        explained: the explanation of the first victims, ``[explained, ...]`` by name.
-        kept: flags of the attack, ``[victims, out]``.
+        explained: diagnostics of the first victims, ``[explained, ...]`` by name.
+        kept: flags of the attack for every parameter, bool ``[victims, out]``.
+        victims: number of victims.
+        images: number of images per victim.
     """
     rows = torch.full((victims, len(COLUMNS)), math.nan)
     products = group(explained, "products.")
     changes = group(explained, "change.")
     for victim in range(len(next(iter(products.values()), ()))):
-        own = {name: value[victim] for name, value in products.items()}
+        of_victim = {name: value[victim] for name, value in products.items()}
         flags = {name: value[victim] for name, value in kept.items()}
-        received, _ = cosine(own, {})
-        matched, energy = cosine(own, flags)
-        found = detection(own, {name: value[victim] for name, value in changes.items()})
-        rows[victim] = torch.tensor([received, matched, energy, found])
+        received, _ = cosine(of_victim, {})
+        matched, energy = cosine(of_victim, flags)
+        area = detection(of_victim, {name: value[victim] for name, value in changes.items()})
+        rows[victim] = torch.tensor([received, matched, energy, area])
     spread = rows.repeat_interleave(images, 0)
     return {name: spread[:, place] for place, name in enumerate(COLUMNS)}

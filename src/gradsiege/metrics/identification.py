@@ -1,10 +1,10 @@
 """Does a reconstruction identify its victim? Rank-1 retrieval in a stated gallery.
 
-PSNR and SSIM can be poor while everybody recognises the picture, and fair while nobody does.
-Retrieval asks the question of a breach directly: among the images of a gallery, is the victim the
-nearest to the reconstruction? (Yin et al., See through gradients, CVPR 2021, ask it of a network's
-features and call the answer image identifiability precision.) It means nothing without the gallery:
-report where its images come from, how many there are, and the chance level beside it.
+PSNR and SSIM can be poor although people recognise the picture, and fair although they do not.
+Retrieval measures a breach directly: is the victim the gallery image
+nearest to the reconstruction? (Yin et al., See through gradients, CVPR 2021, compare a network's
+features and call the rate image identifiability precision.) The rate depends on the gallery:
+report the source and the number of its images together with the chance level.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def pixels(images: Tensor, side: int = 16) -> Tensor:
     small = torch.nn.functional.adaptive_avg_pool2d(images.double(), (height, width))
     planes = torch.cat([small.mean(dim=1, keepdim=True), small], dim=1)
     rows = (planes - planes.mean(dim=(2, 3), keepdim=True)).flatten(1)
-    # What is left of a constant image is rounding error, which must not be blown up to unit norm.
+    # A constant image leaves rounding errors, which must not be scaled up to unit norm.
     return rows.where(rows.abs().amax(dim=1, keepdim=True) > 1e-6, 0.0)
 
 
@@ -56,14 +56,14 @@ def retrieval_rank(
 
     The distance is one minus the cosine of the feature rows. The rank counts every gallery image
     that is at most as far as the victim: ties are counted against the attacker, so a constant
-    reconstruction, equally far from all, gets the worst rank and not the best. For the same reason
-    the gallery should hold each victim once.
+    reconstruction, equally far from all, gets the worst rank. For the same reason
+    the gallery should contain each victim once.
 
     Args:
         reconstructions: [n, C, H, W] in [0, 1]; failed ones hold NaN or infinity.
-        truth_index: int64 [n], where in the gallery each victim stands.
-        gallery: [g, C, H, W] in [0, 1], g >= 2, the victims among them.
-        features: What is compared, by default weight-free `pixels`.
+        truth_index: int64 [n], index of each victim in the gallery.
+        gallery: [g, C, H, W] in [0, 1], g >= 2, including the victims.
+        features: The features to compare, by default weight-free `pixels`.
 
     Returns:
         int64 [n] in [1, g]; 1 identifies the victim, failed reconstructions get g.
@@ -91,7 +91,7 @@ def retrieval_rank(
 
 
 def rank_among(distances: Tensor, truth_index: Tensor, slack: float) -> Tensor:
-    """Rank of the truth in each row of distances ``[n, g]``, ties within `slack` counted against the attacker.
+    """Return the rank of the truth in each row of distances ``[n, g]``; ties within `slack` count against the attacker.
 
     >>> rank_among(torch.tensor([[0.1, 0.2, 0.2], [0.1, 0.2, 0.3]]), torch.tensor([1, 0]), 0.0).tolist()
     [3, 1]
@@ -101,7 +101,7 @@ def rank_among(distances: Tensor, truth_index: Tensor, slack: float) -> Tensor:
 
 
 def chance_rank_one(gallery_size: int) -> float:
-    """Probability that a reconstruction drawn blindly is nearest to its victim: 1 / g.
+    """Return the probability that a random guess is nearest to its victim: 1 / g.
 
     >>> chance_rank_one(50)
     0.02

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 UNKNOWN = -1
-"""An inferred label that the attacker left open; it never counts as right."""
+"""The value of a label that the attacker did not infer; it never counts as right."""
 
 
 def label_accuracy(inferred: Tensor, true: Tensor) -> Tensor:
@@ -17,7 +17,7 @@ def label_accuracy(inferred: Tensor, true: Tensor) -> Tensor:
     learning, PoPETs 2022): guessing one label B times is right only as often as the batch holds it.
 
     Args:
-        inferred: int64 [v, B], one row a victim batch; `UNKNOWN` where no label was inferred.
+        inferred: int64 [v, B], one row per victim batch; `UNKNOWN` where no label was inferred.
         true: int64 [v, B], labels >= 0.
 
     Returns:
@@ -38,9 +38,9 @@ def label_accuracy(inferred: Tensor, true: Tensor) -> Tensor:
 
 
 def _counts(labels: Tensor, classes: int) -> Tensor:
-    """How often each row holds each class below `classes`: int64 [v, B] -> int64 [v, classes]."""
+    """Return the count of each class below `classes` in each row: int64 [v, B] -> int64 [v, classes]."""
     counts = torch.zeros(len(labels), classes + 1, dtype=torch.int64, device=labels.device)
-    # Unknown labels, and guesses that no batch holds, share a last column that is dropped.
+    # Unknown labels and guesses of other classes share a last column, which is dropped.
     columns = labels.where(labels != UNKNOWN, classes).clamp(max=classes)
     return counts.scatter_add(1, columns, torch.ones_like(columns))[:, :classes]
 
@@ -56,5 +56,5 @@ def _check(inferred: Tensor, true: Tensor) -> None:
     if inferred.shape != true.shape:
         raise ValueError(
             f"inferred has shape {list(inferred.shape)} and true {list(true.shape)}: name exactly "
-            f"one label an image, {UNKNOWN} where none was inferred"
+            f"one label per image, {UNKNOWN} where none was inferred"
         )

@@ -1,4 +1,4 @@
-"""All metrics of the reconstructions of one observation, each victim's assigned to its truths first."""
+"""All metrics of the reconstructions of one observation, after they were assigned to their truths."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from gradsiege.metrics.registry import METRICS
 
 @dataclass(frozen=True)
 class Scene:
-    """What all reconstructions of one observation are measured against.
+    """The truth that all reconstructions of one observation are compared with.
 
     Attributes:
-        truths: ``[victims, images, c, h, w]``; labels: ``[victims, images]``.
-        gallery: the victims, then test images as distractors, ``[g, c, h, w]``.
+        truths: ``[victims, images, c, h, w]`` in [0, 1]; labels: ``[victims, images]``.
+        gallery: the victims' images, then test images as distractors, ``[g, c, h, w]`` in [0, 1].
     """
 
     truths: Tensor
@@ -36,9 +36,14 @@ class Scene:
 
 @dataclass(frozen=True)
 class Measured:
-    """Reconstructions in the order of their truths, ``[victims * images, ...]``, and their numbers.
+    """Reconstructions in the order of their truths, ``[victims * images, c, h, w]``, and their metrics.
 
-    `ranks` are by pixels, `perceptual_ranks` by LPIPS, or None where its weights are absent.
+    Attributes:
+        images: the reconstructions.
+        numbers: every metric of the registry by name, float64 ``[victims * images]``; NaN if it is absent.
+        ranks, perceptual_ranks: retrieval ranks by pixels and by LPIPS, int64 ``[victims * images]``; the second is None
+            without the weights of LPIPS.
+        scene: the truth that they were compared with.
     """
 
     images: Tensor
@@ -49,9 +54,19 @@ class Measured:
 
 
 def measure(images: Tensor, scene: Scene) -> Measured:
-    """Assign each victim's reconstructions to its truths (least total MSE), then measure every pair."""
+    """Assign each victim's reconstructions to its truths (least total MSE), then measure every pair.
+
+    Args:
+        images: reconstructions ``[victims, images, c, h, w]`` in [0, 1]; failed ones hold NaN.
+        scene: the truth, with images of the same shape.
+
+    >>> truths = torch.tensor([0.25, 0.75]).reshape(1, 2, 1, 1, 1).expand(1, 2, 1, 16, 16)
+    >>> scene = Scene(truths, torch.zeros(1, 2), truths[0])
+    >>> measure(truths.flip(1), scene).numbers["mse"].tolist()
+    [0.0, 0.0]
+    """
     pairs = zip(images, scene.truths, strict=True)
-    ordered = torch.cat([found[assign(found, truth)] for found, truth in pairs])
+    ordered = torch.cat([batch[assign(batch, truth)] for batch, truth in pairs])
     truths = scene.truths.flatten(0, 1)
     numbers = {}
     for name, metric in METRICS.items():
@@ -68,15 +83,15 @@ def measure(images: Tensor, scene: Scene) -> Measured:
 
 
 def absent_metrics(scene: Scene) -> dict[str, str]:
-    """Return the metrics that could not be computed here, with the reason."""
+    """Return the reason for every metric, by name, that cannot be computed on these images or on this machine."""
     truths = scene.truths.flatten(0, 1)
     height, width = truths.shape[-2:]
     reasons: dict[str, str] = {}
     for name, metric in METRICS.items():
         absence = metric.absence(height, width)
         if absence is None:
-            found = metric.load()(truths[:1], truths[:1])
-            absence = found if isinstance(found, Absent) else None
+            value = metric.load()(truths[:1], truths[:1])
+            absence = value if isinstance(value, Absent) else None
         if absence is not None:
             reasons[name] = absence.reason
     return reasons

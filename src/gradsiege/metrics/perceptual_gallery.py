@@ -1,8 +1,8 @@
-"""Does a reconstruction look most like its victim? Retrieval by LPIPS instead of pixels, in the same gallery.
+"""Retrieval by LPIPS instead of pixels: is the victim the gallery image most similar to the reconstruction?
 
-LPIPS is the squared distance of two vectors (`deep_features`), so the gallery passes through AlexNet once, and every
-reconstruction once. Images are compared at 64 pixels: smaller ones are enlarged as LPIPS enlarges them, larger ones are averaged
-down, which bounds the cost for a large gallery. `identification` asks the same of pixels, and its caveats hold here.
+LPIPS is the squared distance of two vectors (`deep_features`), so every image passes through AlexNet once.
+Images are compared at 64 pixels: smaller ones are enlarged as LPIPS enlarges them, larger ones are averaged
+down, which bounds the cost of a large gallery. The caveats of `identification`, which compares pixels, apply here, too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SLACK = 1e-5
 
 @dataclass(frozen=True)
 class PerceptualGallery:
-    """A gallery in which retrieval goes by LPIPS with AlexNet.
+    """A gallery for retrieval by LPIPS with AlexNet.
 
     Attributes:
         images: ``[g, c, h, w]`` in [0, 1], g >= 2.
@@ -54,7 +54,7 @@ class PerceptualGallery:
 
         Args:
             reconstructions: ``[n, c, h, w]`` in [0, 1]; failed ones hold NaN or infinity.
-            truth_index: int64 ``[n]``, where in the gallery each victim stands.
+            truth_index: int64 ``[n]``, index of each victim in the gallery.
 
         Returns:
             int64 ``[n]`` in [1, g], or `Absent` if the network is not there.

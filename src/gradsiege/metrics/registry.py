@@ -16,7 +16,7 @@ from gradsiege.metrics.absent import Absent
 
 @dataclass(frozen=True)
 class Metric:
-    """What a reader of a number has to know about it.
+    """The description of one image metric.
 
     Attributes:
         name: Column name in score tables.

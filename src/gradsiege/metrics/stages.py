@@ -1,4 +1,4 @@
-"""What another choice among an attack's stages would have scored; the best one takes the truth to know, so it is no attack's."""
+"""The scores of other choices among an attack's stages; only the truth shows the best stage, so no attack can choose it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from gradsiege.metrics.fidelity import peak_signal_noise_ratio
 
 
 def psnr_by_stage(stages: Tensor, truths: Tensor) -> Tensor:
-    """Return the PSNR [dB] of what every stage would have returned, ``[victims * images, stages]``.
+    """Return the PSNR [dB] of every stage's images, ``[victims * images, stages]``.
 
-    Every stage's images are assigned to the truths by themselves; failed victims have NaN.
+    The images of every stage are assigned to the truths separately; failed victims have NaN.
 
     Args:
         stages: ``[victims, stages, images, c, h, w]`` in [0, 1], NaN for failed victims.
@@ -23,8 +23,8 @@ def psnr_by_stage(stages: Tensor, truths: Tensor) -> Tensor:
     [[20.0, 40.0]]
     """
     rows = []
-    for own, truth in zip(stages, truths, strict=True):
-        ordered = [images[assign(images, truth)] for images in own]
+    for of_victim, truth in zip(stages, truths, strict=True):
+        ordered = [images[assign(images, truth)] for images in of_victim]
         rows.append(torch.stack([peak_signal_noise_ratio(images, truth) for images in ordered], 1))
     return torch.cat(rows)
 
@@ -36,10 +36,10 @@ def last_and_best_psnr(by_stage: Tensor, images: int) -> dict[str, Tensor]:
 
     Args:
         by_stage: ``[victims * images, stages]``, as `psnr_by_stage` returns them.
-        images: of one victim.
+        images: number of images per victim.
 
-    >>> found = last_and_best_psnr(torch.tensor([[20.0, 40.0, 30.0], [20.0, 30.0, 50.0]]), 1)
-    >>> {name: values.tolist() for name, values in found.items()}
+    >>> psnr = last_and_best_psnr(torch.tensor([[20.0, 40.0, 30.0], [20.0, 30.0, 50.0]]), 1)
+    >>> {name: values.tolist() for name, values in psnr.items()}
     {'psnr_last_stage': [30.0, 50.0], 'psnr_best_stage': [40.0, 50.0]}
     """
     victims = by_stage.unflatten(0, (-1, images))

@@ -18,8 +18,8 @@ def table(reconstructions: Tensor, truths: Tensor) -> pd.DataFrame:
             (`metrics.assignment.assign` finds the order within a batch).
 
     Returns:
-        A column per metric of `metrics.registry.METRICS`. A metric that cannot be computed here is not a column; the
-        reason stands in ``table.attrs["absent"]``.
+        A column per metric of `metrics.registry.METRICS`. A metric that cannot be computed has no column, and
+        ``table.attrs["absent"]`` holds the reason.
 
     >>> image = torch.full((1, 3, 16, 16), 0.5)
     >>> float(table(image, image + 0.25).psnr.round(4)[0])
@@ -33,6 +33,6 @@ def table(reconstructions: Tensor, truths: Tensor) -> pd.DataFrame:
             absent[name] = values.reason
         else:
             columns[name] = torch.as_tensor(values).tolist()
-    found = pd.DataFrame(columns)
-    found.attrs["absent"] = absent
-    return found
+    rows = pd.DataFrame(columns)
+    rows.attrs["absent"] = absent
+    return rows

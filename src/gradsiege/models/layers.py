@@ -70,7 +70,7 @@ class Classifier(nn.Module):
 def allocate(model: nn.Module) -> None:
     """Give a network that was described on the device ``meta`` memory on the CPU, with no values yet.
 
-    `nn.Module.to_empty` does the same through functions that import a computer algebra system, for 1.6 s a process.
+    `nn.Module.to_empty` does the same through functions that import a computer algebra system, for 1.6 s per process.
     """
     for module in model.modules():
         for name, value in list(module.named_parameters(recurse=False)):

@@ -82,7 +82,7 @@ def build(spec: ModelSpec, parameters: Parameters) -> nn.Module:
     """Return the network; the side must be a multiple of the patch, the width of the heads."""
     if spec.size % parameters.patch or parameters.width % parameters.heads:
         raise ValueError(
-            f"vit_small: {spec.size} px is no multiple of the patch {parameters.patch}, "
+            f"vit_small: {spec.size} px is not a multiple of the patch {parameters.patch}, "
             f"or width {parameters.width} none of {parameters.heads} heads"
         )
     return VisionTransformer(spec, parameters)

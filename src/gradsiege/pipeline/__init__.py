@@ -1,1 +1,1 @@
-"""A study at work: its cells, the shards and jobs that compute them, and how far each is."""
+"""The execution of a study: its cells, the shards and jobs that compute them, and their states."""

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 def absent(study: Study, root: Path = Path()) -> dict[str, str]:
-    """Return the reason by id of every data set of a study that is neither prepared nor can be."""
-    found = {}
+    """Return, by id, the reason for every data set of a study that is not prepared and cannot be."""
+    reasons = {}
     for item in study.datasets:
         reason = absence(item.name, item.parameters)
         if reason and not done(Cell("fetch", dataset=item.id), study, root):
-            found[item.id] = reason
-    return found
+            reasons[item.id] = reason
+    return reasons
 
 
 def done(cell: Cell, study: Study, root: Path = Path()) -> bool:
-    """Whether a cell was run under the settings of the study."""
+    """Return whether a cell was run under the settings of the study."""
     folder = cell.folder(study, root)
     if not (folder / MANIFEST).is_file():
         return False
@@ -33,7 +33,7 @@ def done(cell: Cell, study: Study, root: Path = Path()) -> bool:
 
 
 def waits_for(cell: Cell, study: Study, absent: Mapping[str, str]) -> str:
-    """Return why a cell cannot be run for want of data, or an empty string; `absent` is that of its study."""
+    """Return why data are missing for a cell, or an empty string; `absent` is the result of `absent` for its study."""
     if not absent:
         return ""
     return next((absent[name] for name in datasets_of(cell, study) if name in absent), "")

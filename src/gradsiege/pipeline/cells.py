@@ -1,8 +1,8 @@
-"""The cells of a study: what each stage runs on, where its files lie, and what they depend on.
+"""The cells of a study: the ids of each, the folder of its files, and its dependencies.
 
-A cell is a stage and a handful of ids. Its folder spells them out, its digest is a hash of everything that
-decides its content: the resolved settings, the versions of the methods, and the digests of the cells it
-reads. Two cells with one digest hold the same science.
+A cell is a stage and a few ids. Its folder is named after them. Its digest is a hash of everything that
+decides its content: the resolved settings, the versions of the methods, and the digests of the cells that it
+reads. Two cells with the same digest have the same content.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from gradsiege.errors import StudyError, nearest
 from gradsiege.pipeline.stage import STAGES
 from gradsiege.study import PLACES, Study, combinations
 
-# Keys that came when there were results already, with the value that means what was done before. They are no part of a cell's
-# settings where they hold it, so that its digest and its results stay.
+# Keys added after the first results, with the value that means the earlier behaviour. A cell's settings omit a key with this
+# value, so that its digest and its results stay.
 ADDED_LATER: dict[str, dict[str, Any]] = {
     "protocol": {"rounds": 1},
     "threat_model": {"rounds": 1},
@@ -48,7 +48,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Ids joined by slashes.
+        """The ids joined by slashes.
 
         >>> Cell("federate", dataset="photos", model="lenet", defense="none", seed=1).key
         'photos/lenet/none/seed1'
@@ -61,13 +61,13 @@ class Cell:
         return root / "results" / study.study / self.stage / self.key
 
     def files(self, study: Study, root: Path = Path()) -> list[Path]:
-        """Every file that the finished cell holds, its manifest last."""
+        """Return all files of the finished cell, its manifest last."""
         return [self.folder(study, root) / name for name in (*STAGES[self.stage].outputs, MANIFEST)]
 
     def at(self, stage: str, **changes: Any) -> Cell:
-        """The cell of another stage that shares this one's ids."""
-        own = {name: getattr(self, name) for name in STAGES[stage].fields}
-        return Cell(stage, **{**own, **changes})
+        """Return the cell of another stage with the same ids."""
+        ids = {name: getattr(self, name) for name in STAGES[stage].fields}
+        return Cell(stage, **{**ids, **changes})
 
 
 def parse_key(stage: str, key: str, study: Study) -> Cell:
@@ -83,14 +83,14 @@ def parse_key(stage: str, key: str, study: Study) -> Cell:
             known = {f"seed{seed}": seed for seed in study.seeds}
             if part not in known:
                 raise StudyError(
-                    f"{key}: {part!r} is no seed of the study; {nearest(part, [*known])}"
+                    f"{key}: {part!r} is not a seed of the study; {nearest(part, [*known])}"
                 )
             values[name] = known[part]
             continue
         if name == "training_stage":
             if part not in study.training_stages:
                 hint = nearest(part, list(study.training_stages))
-                raise StudyError(f"{key}: {part!r} is no training stage of the study; {hint}")
+                raise StudyError(f"{key}: {part!r} is not a training stage of the study; {hint}")
         else:
             study.one(SECTIONS[name], part)
         values[name] = part
@@ -122,27 +122,27 @@ def priors_of(cell: Cell, study: Study) -> list[Cell]:
 
 
 def datasets_of(cell: Cell, study: Study) -> list[str]:
-    """The data sets that a cell cannot do without: its own, and those that an attack's priors are trained on."""
+    """Return the data sets that a cell needs: its own, and those that its attack's priors are trained on."""
     priors = priors_of(cell, study) if cell.stage == "attack" else []
     return list(dict.fromkeys([cell.dataset, *(prior.dataset for prior in priors)]))
 
 
 def cells(study: Study) -> dict[str, list[Cell]]:
-    """Every cell of the study by stage, each once; a prior or a shadow generator only if something reads it."""
-    found: dict[str, dict[Cell, None]] = {stage: {} for stage in STAGES}
-    found["fetch"] = {Cell("fetch", dataset=dataset.id): None for dataset in study.datasets}
+    """Return every cell of the study once, by stage; priors and shadow generators only if another cell reads them."""
+    by_stage: dict[str, dict[Cell, None]] = {stage: {} for stage in STAGES}
+    by_stage["fetch"] = {Cell("fetch", dataset=dataset.id): None for dataset in study.datasets}
     for ids in combinations(study, "federate"):
         cell = Cell(**ids)
-        found["federate"][cell] = None
+        by_stage["federate"][cell] = None
         shadow = shadow_of(cell, study)
         if shadow:
-            found["shadow"][shadow] = None
+            by_stage["shadow"][shadow] = None
     for cell in attack_cells(study):
-        found["attack"][cell] = None
-        found["prior"] |= dict.fromkeys(priors_of(cell, study))
-        found["observe"][cell.at("observe")] = None
-        found["score"][cell.at("score")] = None
-    return {stage: list(of_stage) for stage, of_stage in found.items()}
+        by_stage["attack"][cell] = None
+        by_stage["prior"] |= dict.fromkeys(priors_of(cell, study))
+        by_stage["observe"][cell.at("observe")] = None
+        by_stage["score"][cell.at("score")] = None
+    return {stage: list(of_stage) for stage, of_stage in by_stage.items()}
 
 
 @lru_cache(maxsize=8)
@@ -155,7 +155,7 @@ def _attacks_by_observation(study_text: str) -> dict[Cell, list[Cell]]:
 
 
 def attacks_on(cell: Cell, study: Study) -> list[Cell]:
-    """The attack cells that meet one observation."""
+    """Return the attack cells of one observation."""
     return _attacks_by_observation(_text(study)).get(cell.at("score"), [])
 
 
@@ -226,9 +226,9 @@ _remembered: tuple[Study, str] | None = None
 
 
 def remember(study: Study) -> Study:
-    """Take a study's text once for all digests that follow, and return it; whoever calls this never changes it after.
+    """Serialise a study once for all following digests, and return it; the caller must not change it afterwards.
 
-    With ten thousand cells the text would otherwise cost more than all else.
+    With ten thousand cells, serialising it for each would take most of the time.
     """
     global _remembered
     _remembered = (study, study.model_dump_json())

@@ -1,4 +1,4 @@
-"""Engines that were measured before on this machine."""
+"""Choices of engines that earlier attacks on this machine have measured."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from gradsiege.attacks.engine.engines import ENGINES
 
 @dataclass(frozen=True)
 class EngineMemory:
-    """Engines that were chosen before on this machine, one small file each; deleting the folder measures anew."""
+    """The choices of engines on this machine, one small file each; delete the folder to measure again."""
 
     folder: Path
 
     def recall(self, name: str) -> EngineChoice | None:
-        """Return the choice of that name, if there is one that can be read; otherwise engines are measured anew."""
+        """Return the choice of that name, or None if there is no readable one; engines are then measured again."""
         path = self.folder / f"{name}.json"
         try:
-            found = EngineChoice(**json.loads(path.read_text(encoding="utf-8")))
+            choice = EngineChoice(**json.loads(path.read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, TypeError):
             return None
-        sound = found.engine in ENGINES and isinstance(found.chunk, int) and found.chunk > 0
-        return found if sound else None
+        sound = choice.engine in ENGINES and isinstance(choice.chunk, int) and choice.chunk > 0
+        return choice if sound else None
 
     def remember(self, name: str, choice: EngineChoice) -> None:
         """Keep a choice."""

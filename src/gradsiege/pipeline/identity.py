@@ -1,9 +1,9 @@
-"""What a source lists, as part of the identity of all cells that read it.
+"""The listing of a data source, as part of the digest of all cells that read it.
 
-A data set whose files have published checksums is identified by its version. Any other one is identified by what its source
-lists: the pictures' paths, labels, groups, official parts and sizes, and for pictures of one's own their contents. A study is
-given these hashes once a process (`identified`), so that every digest contains them. Jobs of a running Snakemake are told
-what the source listed when it was started; `confirm` refuses a source that has changed since. Where a source is not on this
+A data set whose files have published checksums is identified by its version. Any other one is identified by its source's
+listing: the pictures' paths, labels, groups, official parts and sizes, and for a user's own pictures their contents. A study
+gets these hashes once per process (`identified`), so that every digest contains them. Jobs of a running Snakemake get
+the hashes from its start; `confirm` refuses a source that has changed since. If a source is not on this
 machine, the hashes are those that the study's finished cells record.
 """
 
@@ -25,10 +25,10 @@ from gradsiege.progress import track
 from gradsiege.study import Dataset, Study
 
 VARIABLE = "GRADSIEGE_SOURCES"
-# Pictures of one's own; those of other sets are as their publisher made them, and 1.2 million are not read for a plan.
+# Data sets of a user's own pictures, whose contents are hashed. Published sets do not change, and a plan must not read 1.2 million files.
 HASHED = ("image_folder", "image_manifest")
 UNREADABLE = "unreadable"
-# A file that changed less than this before it was hashed may change again within one tick of its clock.
+# A file that changed within this time before it was hashed may change again within one tick of the file system's clock.
 SETTLED_NS = 2_000_000_000
 WORDS = {
     "pictures": "lists other pictures",
@@ -41,33 +41,33 @@ WORDS = {
 
 
 def depends_on_source(name: str, parameters: Mapping[str, Any]) -> bool:
-    """Whether a data set is read from a file without a published checksum."""
+    """Return whether a data set is read from a file without a published checksum."""
     return any(not file.digest for file in supply.files_of(name, parameters))
 
 
 def identified(study: Study, root: Path = Path(), hash_all: bool = False) -> Study:
-    """Return the study with what its sources list now.
+    """Return the study with the hashes of its sources' present listings.
 
     Args:
-        study: as read from its file.
-        root: of the results, whose finished cells record what an absent source listed, and of the cache in scratch.
-        hash_all: hash pictures whose size and times are those of an earlier hash, too.
+        study: the study as read from its file.
+        root: folder of `results`, whose finished cells record the listing of an absent source, and of the cache in `scratch`.
+        hash_all: also hash pictures whose size and times have not changed since an earlier hash.
     """
     told = json.loads(os.environ.get(VARIABLE, "{}")).get(study.study, {})
-    found = []
+    datasets = []
     for item in study.datasets:
         if not depends_on_source(item.name, item.parameters):
-            found.append(item)
+            datasets.append(item)
             continue
         source = told.get(item.id)
         if source is None:
             source = source_of(item, root, hash_all) or recorded(item, study, root)
-        found.append(item.model_copy(update={"source": source}))
-    return study.model_copy(update={"datasets": found})
+        datasets.append(item.model_copy(update={"source": source}))
+    return study.model_copy(update={"datasets": datasets})
 
 
 def tell_jobs(study: Study) -> None:
-    """Have the processes that this one starts take the sources for what they are in `study`."""
+    """Pass the hashes in `study` to the processes that this one starts."""
     told = {
         item.id: item.source
         for item in study.datasets
@@ -78,26 +78,26 @@ def tell_jobs(study: Study) -> None:
 
 
 def source_of(item: Dataset, root: Path = Path(), hash_all: bool = False) -> dict[str, str]:
-    """Return hashes of what the source of a data set lists, or nothing if the source is not there.
+    """Return the hashes of a data set's source, or an empty mapping if the source is not there.
 
-    A source that cannot be read is identified by the sentence that says why.
+    A source that cannot be read is identified by the reason.
     """
     if supply.missing(item.name, item.parameters):
         return {}
     module, (folder, _) = supply.module_of(item.name), supply.place_of(item.name, item.parameters)
     try:
         listing = module.listing(folder, module.Parameters(**item.parameters))
-        found = {
+        hashes = {
             "pictures": _hash(listing.paths),
             "labels": _hash([*listing.classes, *listing.labels.tolist()]),
             "groups": _hash(() if listing.groups is None else listing.groups.tolist()),
             "parts": _hash(() if listing.tested is None else listing.tested.tolist()),
         }
-        # Text, since paths as objects cost more than all else where there are a million.
+        # Strings, since a million path objects would take most of the time.
         paths = [f"{folder}/{path}" for path in listing.paths]
         if item.name in HASHED:
-            return found | {"contents": _hash(_contents(item, paths, root, hash_all))}
-        return found | {"sizes": _hash(os.stat(path).st_size for path in paths)}  # noqa: PTH116
+            return hashes | {"contents": _hash(_contents(item, paths, root, hash_all))}
+        return hashes | {"sizes": _hash(os.stat(path).st_size for path in paths)}  # noqa: PTH116
     except FileNotFoundError:
         # A table whose pictures lie on a disk that is not there.
         return {}
@@ -106,7 +106,7 @@ def source_of(item: Dataset, root: Path = Path(), hash_all: bool = False) -> dic
 
 
 def recorded(item: Dataset, study: Study, root: Path) -> dict[str, str]:
-    """Return what finished cells of the study say that the source listed; nothing if none says so."""
+    """Return the hashes of a source that finished cells of the study record, or an empty mapping if none does."""
     base = root / "results" / study.study
     for stage in STAGES:
         for path in sorted((base / stage / item.id).rglob(artifacts.MANIFEST)):
@@ -121,10 +121,10 @@ def recorded(item: Dataset, study: Study, root: Path) -> dict[str, str]:
 
 
 def confirm(item: Dataset, root: Path) -> None:
-    """Refuse a source that lists something else than the study was given.
+    """Refuse a source whose listing differs from the study's hashes.
 
     Raises:
-        ArtifactError: says what has changed. A source that is not there is left to `supply.check`.
+        ArtifactError: the source has changed; the message says how. `supply.check` refuses an absent source.
     """
     now = source_of(item, root) if item.source else {}
     if now and now != item.source:
@@ -144,7 +144,7 @@ def difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
         return f"cannot be read ({now[UNREADABLE]}), and was another"
     changed = [words for key, words in WORDS.items() if before.get(key) != now.get(key)]
     if "pictures" in before and changed[:1] == [WORDS["pictures"]]:
-        # Labels and all else are lists in the order of the pictures, and differ with them.
+        # All other lists follow the order of the pictures and therefore differ, too.
         return changed[0]
     return " and ".join(changed)
 
@@ -162,12 +162,12 @@ def why_stale(manifest: Mapping[str, Any], item: Dataset) -> str:
         return f"what the source of {item.id} listed was not recorded"
     if UNREADABLE in item.source and before != item.source:
         return f"the source of {item.id} cannot be read: {item.source[UNREADABLE]}"
-    said = difference(before, item.source)
-    return f"the source of {item.id} {said}" if said else ""
+    change = difference(before, item.source)
+    return f"the source of {item.id} {change}" if change else ""
 
 
 def _plain(item: Dataset) -> tuple[str, dict[str, Any]]:
-    """Name and parameters as a manifest holds them."""
+    """Return name and parameters as a manifest records them."""
     return item.name, json.loads(item.model_dump_json(include={"parameters"}))["parameters"]
 
 
@@ -177,12 +177,12 @@ def _hash(values: Iterable[object]) -> str:
 
 
 def _without_places(text: str) -> str:
-    """The sentence without the data root, which is another one on another machine."""
+    """Return the sentence without the data root, which differs between machines."""
     return text.replace(f"{supply.data_root()}{os.sep}", "")
 
 
 def _contents(item: Dataset, paths: list[str], root: Path, hash_all: bool) -> list[str]:
-    """SHA-256 of every file; one whose size, times and inode are those of an earlier hash is not read again."""
+    """Return the SHA-256 of every file; a file with the size, times and inode of an earlier hash is not read again."""
     place = (
         root
         / "scratch"
@@ -190,23 +190,23 @@ def _contents(item: Dataset, paths: list[str], root: Path, hash_all: bool) -> li
         / f"{_hash([str(supply.data_root().resolve()), *_plain(item)])}.json"
     )
     known = {} if hash_all else _known(place)
-    found, kept = [], {}
+    hashes, kept = [], {}
     for index in track(range(len(paths)), len(paths), f"hash {item.id}"):
         path, started = Path(paths[index]), time.time_ns()
         state = path.stat()
         stamp = [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
         entry = known.get(str(path))
         content = entry[-1] if entry and entry[:-1] == stamp else artifacts.file_digest(path)
-        found.append(content)
+        hashes.append(content)
         if started - max(state.st_mtime_ns, state.st_ctime_ns) > SETTLED_NS:
             kept[str(path)] = [*stamp, content]
     if kept != known:
         _keep(place, kept)
-    return found
+    return hashes
 
 
 def _known(place: Path) -> dict[str, list[Any]]:
-    """Hashes of an earlier process; none where the file is damaged, since it saves time alone."""
+    """Return the hashes of an earlier process, or none if their file is damaged, since it only saves time."""
     try:
         held = json.loads(place.read_text(encoding="utf-8"))
         return (
@@ -220,5 +220,5 @@ def _keep(place: Path, kept: dict[str, list[Any]]) -> None:
     try:
         artifacts.write_json(place, {"files": kept, "checksum": artifacts.json_digest(kept)})
     except (OSError, ArtifactError):
-        # Looking at a study works where nothing may be written; the next process hashes again.
+        # Reading a study must work without write access; the next process hashes again.
         return

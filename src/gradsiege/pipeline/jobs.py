@@ -1,7 +1,7 @@
-"""What every job does around its work: progress that survives, an orderly early end, and a manifest.
+"""The frame of every job: saved progress, an orderly early end, and a manifest.
 
-A job writes to a draft and is put in its place when it is whole (`places`): until then, whatever a finished cell holds stays as it
-is. A job that is killed leaves its progress in ``scratch/<digest>``; the same command takes it up again and ends with
+A job writes to a draft, which is put in its place when it is whole (`places`); until then the files of a finished cell stay as they
+are. A job that is killed leaves its progress in ``scratch/<digest>``; the same command takes it up again and ends with
 the same bytes. SIGTERM and a time budget do not kill: they ask the job to save and leave with exit code 75, upon which a
 scheduler starts it again.
 """
@@ -47,14 +47,14 @@ CHECKPOINT = "checkpoint"
 
 
 class Job:
-    """One cell at work: where it writes, when it must stop, what went wrong.
+    """The computation of one cell: its folders, its time limit and its failures.
 
     Args:
-        cell: what is computed.
+        cell: the cell to compute.
         study: the resolved study.
         root: root of the results and scratch folders.
         time_budget: seconds after which the job saves and leaves; None for no limit.
-        folder: where the finished cell shall lie, if not in its own place.
+        folder: folder of the finished cell, if not its usual place.
     """
 
     def __init__(
@@ -90,16 +90,16 @@ class Job:
         computed = places.draft_of(self.cell, self.study, self.root)
         return computed.with_name(str(self.record["digest"]))
 
-    def read_instead(self, given: Path, own: Path) -> None:
-        """Record that the job reads `given` instead of `own`, a file of the study.
+    def read_instead(self, given: Path, usual: Path) -> None:
+        """Record that the job reads `given` instead of `usual`, a file of the study.
 
-        Unless the two are equal, the result has another digest than the study's cell, and no stage takes it for one.
+        Unless the two are equal, the result gets another digest than the study's cell, so that no stage uses it.
         """
-        found = artifacts.file_digest(given)
-        if own.is_file() and artifacts.file_digest(own) == found:
+        checksum = artifacts.file_digest(given)
+        if usual.is_file() and artifacts.file_digest(usual) == checksum:
             return
-        self.record["read_instead"] = {"file": given.name, "sha256": found}
-        both = f"{self.record['digest']} {found}"
+        self.record["read_instead"] = {"file": given.name, "sha256": checksum}
+        both = f"{self.record['digest']} {checksum}"
         self.record["digest"] = hashlib.sha256(both.encode()).hexdigest()[:16]
 
     def path(self, name: str) -> Path:
@@ -107,14 +107,14 @@ class Job:
         return self.draft / name
 
     def input(self, cell: Cell, name: str) -> Path:
-        """Path of a file of another cell of the study, refusing what other settings have made; the manifest will record it.
+        """Return the path of another cell's file, and record it for the manifest; refuse a cell made under other settings.
 
-        Whether the file is there and intact is checked when it is read.
+        The file itself is checked when it is read.
         """
         folder = cell.folder(self.study, self.root)
         if (folder / artifacts.MANIFEST).is_file():
-            found = artifacts.read_manifest(folder).get("digest")
-            if found != digest(cell, self.study):
+            recorded = artifacts.read_manifest(folder).get("digest")
+            if recorded != digest(cell, self.study):
                 raise ArtifactError(
                     f"{folder} was made under other settings than the study's. {MEND}"
                 )
@@ -123,7 +123,7 @@ class Job:
 
     @property
     def seconds(self) -> float:
-        """Seconds of work so far, those before an interruption included."""
+        """Seconds of work so far, including those before an interruption."""
         return self._before + time.monotonic() - self._clock
 
     def fail(self, reason: str) -> None:
@@ -145,8 +145,8 @@ class Job:
     def save_progress(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Save a checkpoint; the previous one stays valid until this one is complete."""
         path = self.scratch / f"{CHECKPOINT}.safetensors"
-        own = {"seconds": self.seconds, "started": self.started, "reads": self.reads}
-        header = {**state, **own, "digest": self.record["digest"]}
+        record = {"seconds": self.seconds, "started": self.started, "reads": self.reads}
+        header = {**state, **record, "digest": self.record["digest"]}
         header["checksum"] = artifacts.tensors_digest(tensors, header)
         artifacts.write_tensors(path, tensors, CHECKPOINT, header)
 
@@ -167,7 +167,7 @@ class Job:
         if state.get("digest") != self.record["digest"]:
             return None
         if any(self.reads.get(name, old) != old for name, old in state.get("reads", {}).items()):
-            # An input was made again since, and holds other bytes.
+            # An input has changed since.
             return None
         self._before, self.started = state["seconds"], state["started"]
         return tensors, state
@@ -180,7 +180,7 @@ class Job:
             "status": "failed" if self.failures else "complete",
             "reason": "; ".join(self.failures),
             "started": self.started,
-            # A clock that was set back in the meantime lets no job end before it began.
+            # If the clock was set back during the job, it ends when it began.
             "ended": max(time.time(), self.started + seconds),
             "seconds": seconds,
             "environment": environment(),
@@ -194,14 +194,14 @@ class Job:
 
     @contextmanager
     def running(self) -> Iterator[Job]:
-        """Take signals while the block runs; when it ends well, the cell is whole and in its place."""
+        """Handle signals while the block runs; if it succeeds, seal the cell and put it in its place."""
         if self.folder != self.draft:
             places.complete(self.draft, self.folder, self._replaced)
         try:
             self.draft.mkdir(parents=True, exist_ok=True)
         except FileNotFoundError as error:
             raise ArtifactError(f"{self.draft} {artifacts.REMOVED}") from error
-        # What is left of an earlier draft must not vouch for the files of this one.
+        # The manifest of an earlier draft must not vouch for the files of this one.
         (self.draft / artifacts.MANIFEST).unlink(missing_ok=True)
         for folder in (self.draft, self.scratch):
             artifacts.sweep_up(folder)
@@ -221,7 +221,7 @@ class Job:
 
 
 def environment() -> dict[str, Any]:
-    """Return versions, device and commit: what a reader needs to judge where numbers came from."""
+    """Return versions, device and commit, which tell a reader where numbers come from."""
     import torch
 
     versions = {"python": platform.python_version(), "gradsiege": __version__}
@@ -245,7 +245,7 @@ def commit() -> str:
     """Return the commit of the source tree, with ``+changes`` if it is dirty, or ``unknown``."""
     here = Path(__file__).parent
     try:
-        found = subprocess.run(
+        described = subprocess.run(
             ["git", "-C", str(here), "describe", "--always", "--dirty=+changes", "--abbrev=12"],
             capture_output=True,
             text=True,
@@ -254,4 +254,4 @@ def commit() -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return found.stdout.strip()
+    return described.stdout.strip()

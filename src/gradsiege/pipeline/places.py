@@ -1,4 +1,4 @@
-"""Where a cell is written, and the swap that puts it in its place once it is whole.
+"""The folders of a cell, and the swap that puts a finished cell in its place.
 
 The place of a cell is ``results/<study>/<stage>/<key>``. Its files are written to a draft, ``scratch/staged/<study>/computed/<digest>``,
 and sealed there by a manifest. The swap then moves what lay in the place to ``replaced/<stage>/<key>`` beside the drafts, moves
@@ -29,22 +29,22 @@ READS = "reads"  # key of a manifest: what the cell read, with checksums
 
 
 def staged_folder(study: Study, root: Path) -> Path:
-    """Return the folder of everything that is on its way to a place of the study."""
+    """Return the folder of the drafts of a study."""
     return root / "scratch" / "staged" / study.study
 
 
 def draft_of(cell: Cell, study: Study, root: Path) -> Path:
-    """Return where a cell is written, and waits to be taken to its place."""
+    """Return the folder in which a cell is written and waits to be taken to its place."""
     return staged_folder(study, root) / "computed" / digest(cell, study)
 
 
 def replaced_of(cell: Cell, study: Study, root: Path) -> Path:
-    """Return where the old files of a cell lie while the new ones are put in place."""
+    """Return the folder of a cell's old files while the new ones are put in place."""
     return staged_folder(study, root) / "replaced" / cell.stage / cell.key
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a manifest vouches for the folder, and every file agrees with it."""
+    """Return whether the folder has a manifest and every file agrees with it."""
     try:
         return not artifacts.verify_folder(folder)
     except ArtifactError:
@@ -52,7 +52,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def is_current(folder: Path, cell: Cell, study: Study, root: Path) -> bool:
-    """Whether a folder holds the whole cell, made under the study's settings from what its inputs hold now."""
+    """Return whether a folder holds the whole cell, made under the study's settings from its present inputs."""
     if not (folder / artifacts.MANIFEST).is_file():
         return False
     try:
@@ -64,9 +64,9 @@ def is_current(folder: Path, cell: Cell, study: Study, root: Path) -> bool:
 
 
 def outdated(manifest: Mapping[str, Any], study: Study, root: Path) -> str:
-    """Return the first file that a cell has read and that holds other bytes now, relative to the study's results; else nothing.
+    """Return the first file that has changed since a cell read it, relative to the study's results, or an empty string.
 
-    A file whose cell is absent or damaged tells nothing, and a manifest of an earlier version does not say what was read.
+    Files of absent or damaged cells are ignored, and so are manifests of an earlier version, which do not record inputs.
     """
     results = root / "results" / study.study
     for name, checksum in manifest.get(READS, {}).items():
@@ -77,17 +77,17 @@ def outdated(manifest: Mapping[str, Any], study: Study, root: Path) -> str:
 
 
 def checksum_of(path: Path) -> str:
-    """Return the SHA-256 that the manifest beside a file records for it, or nothing if there is none to be read."""
+    """Return the SHA-256 that the manifest beside a file records for it, or an empty string if there is none."""
     try:
-        found = (path.parent / artifacts.MANIFEST).stat()
+        entry = (path.parent / artifacts.MANIFEST).stat()
     except OSError:
         return ""
-    return _checksums(path.parent, found.st_mtime_ns, found.st_size).get(path.name, "")
+    return _checksums(path.parent, entry.st_mtime_ns, entry.st_size).get(path.name, "")
 
 
 @functools.lru_cache(maxsize=20_000)
 def _checksums(folder: Path, moment: int, size: int) -> dict[str, str]:
-    """Checksums of a folder's files; `moment` and `size` of its manifest say when to read it again."""
+    """Return the checksums of a folder's files; a change of `moment` or `size` of its manifest makes the cache read it again."""
     try:
         files = artifacts.read_manifest(folder)["files"]
     except ArtifactError:
@@ -115,13 +115,13 @@ def swap(draft: Path, place: Path, replaced: Path) -> None:
         if not is_whole(place) or artifacts.read_manifest(place)["digest"] != wanted:
             raise ArtifactError(f"{draft} {artifacts.REMOVED}") from error
     _clear(replaced, place)
-    # What another process was writing to the same draft.
+    # Temporary files that another process wrote to the same draft.
     artifacts.sweep_up(place)
     _prune(draft.parent)
 
 
 def complete(draft: Path, place: Path, replaced: Path) -> bool:
-    """Complete a swap that was interrupted, and say whether there was one. What is whole is never lost.
+    """Complete a swap that was interrupted, and return whether there was one. A whole cell is never lost.
 
     A sealed draft whose place holds nothing whole is put there as well: its process died before the swap.
     """
@@ -149,8 +149,8 @@ def interrupted(study: Study, root: Path) -> list[Path]:
 
 def settle(study: Study, root: Path) -> list[Path]:
     """Complete every interrupted swap of a study and return their places."""
-    found = interrupted(study, root)
-    for path in found:
+    places = interrupted(study, root)
+    for path in places:
         key = "/".join(path.parts[1:])
         try:
             draft = draft_of(parse_key(path.parts[0], key, study), study, root)
@@ -159,7 +159,7 @@ def settle(study: Study, root: Path) -> list[Path]:
             draft = staged_folder(study, root) / "computed" / "none"
         place = root / "results" / study.study / path
         complete(draft, place, staged_folder(study, root) / "replaced" / path)
-    return [root / "results" / study.study / path for path in found]
+    return [root / "results" / study.study / path for path in places]
 
 
 def move(source: Path, target: Path) -> None:
@@ -180,7 +180,7 @@ def move(source: Path, target: Path) -> None:
 
 
 def _clear(replaced: Path, place: Path) -> None:
-    """Delete what was replaced, but for files that the new cell does not have, which are nobody's to delete."""
+    """Delete the replaced files, and keep other files, which do not belong to the cell."""
     if not replaced.is_dir():
         return
     (replaced / artifacts.MANIFEST).unlink(missing_ok=True)

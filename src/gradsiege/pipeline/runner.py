@@ -1,7 +1,7 @@
-"""Run cells one after the other in one process: each writes, logs and fails by itself, and leaves no memory behind.
+"""Run cells one after the other in one process: each has its own files, log and failure, and frees its memory.
 
-Called by hand, a verb computes its cells, and each takes its place when it is whole. For Snakemake it computes a shard: cells that
-are finished already are not computed again, and what is new waits in ``scratch/staged`` until Snakemake takes it, cell by cell.
+A verb called by hand computes its cells and puts each in its place when it is whole. For Snakemake it computes a shard: it skips
+finished cells, and new ones wait in ``scratch/staged`` until Snakemake takes them, cell by cell.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from gradsiege.pipeline.places import draft_of, is_current, staged_folder
 from gradsiege.study import Study
 
 Work = Callable[[Job], None]
-# A cell at which its process died so often, with nothing saved since, is passed over: its neighbours shall end.
+# A cell whose process died this often without progress is skipped, so that the others can finish.
 DEATHS = 3
 
 
 def in_place(cells: Sequence[Cell], make: Callable[[Cell], Job], work: Work) -> None:
-    """Compute cells and put them where they belong, whether or not they are finished.
+    """Compute cells, finished ones too, and put them in their places.
 
     Raises:
-        Exception: what the first failed cell raised, after the others were computed.
+        Exception: the exception of the first failed cell, after the others were computed.
     """
     failed: Exception | None = None
     for cell in cells:
@@ -53,9 +53,9 @@ def in_place(cells: Sequence[Cell], make: Callable[[Cell], Job], work: Work) -> 
 def staged(
     cells: Sequence[Cell], study: Study, root: Path, budget: float | None, work: Work
 ) -> None:
-    """Compute the cells of a shard for Snakemake; those at which something broke before come last.
+    """Compute the cells of a shard for Snakemake; cells that failed before come last.
 
-    A failed cell leaves a note beside its draft, and the others go on.
+    A failed cell leaves a note beside its draft and does not stop the others.
 
     Raises:
         StoppedEarlyError: a signal arrived or the time budget ended; finished cells are kept.
@@ -63,7 +63,7 @@ def staged(
     end = None if budget is None else time.monotonic() + budget
     waiting = [cell for cell in cells if not _keep(cell, study, root)]
     for cell in set(cells).difference(waiting):
-        # Of a process that was killed after it had finished the cell.
+        # The note of a process that was killed after it had finished the cell.
         note_of(cell, study, root).unlink(missing_ok=True)
         shutil.rmtree(Job(cell, study, root).scratch, ignore_errors=True)
     waiting.sort(key=lambda cell: note_of(cell, study, root).is_file())
@@ -80,29 +80,29 @@ def staged(
 
 
 def note_of(cell: Cell, study: Study, root: Path) -> Path:
-    """Return the file that says how the cell broke; it is there while the cell is computed, in case its process dies."""
+    """Return the file that says how the cell failed; it exists during the computation, in case the process dies."""
     return draft_of(cell, study, root).with_suffix(".failed")
 
 
 def broken(study: Study, root: Path) -> list[str]:
-    """Return the digests of the cells that broke when they were last computed for Snakemake."""
+    """Return the digests of the cells whose last computation for Snakemake failed."""
     notes = (staged_folder(study, root) / "computed").glob("*.failed")
     return sorted(note.stem for note in notes)
 
 
 def log_of(cell: Cell, study: Study, root: Path) -> Path:
-    """Return where the log of a cell waits with it."""
+    """Return the log of a cell that waits to be taken."""
     return draft_of(cell, study, root).with_suffix(".log")
 
 
 def _keep(cell: Cell, study: Study, root: Path) -> bool:
-    """Whether a cell is finished, undamaged and up to date: in its place, or where it waits to be taken there."""
+    """Return whether a cell is finished, undamaged and up to date, in its place or as a draft."""
     folders = (draft_of(cell, study, root), cell.folder(study, root))
     return any(is_current(folder, cell, study, root) for folder in folders)
 
 
 def _stage(job: Job, work: Work) -> None:
-    """Compute one cell of a shard, all that it says in its log."""
+    """Compute one cell of a shard, and write its output to its log."""
     cell, study, root = job.cell, job.study, job.root
     note = note_of(cell, study, root)
     with _logged(log_of(cell, study, root)):
@@ -120,7 +120,7 @@ def _stage(job: Job, work: Work) -> None:
             note.unlink()
             raise
         except Exception as error:
-            # On a full disk, the new note needs the room of the old one; and the log may refuse the words.
+            # On a full disk the new note needs the space of the old one, and writing the log may fail.
             note.unlink()
             artifacts.write_text(note, f"{type(error).__name__}\n")
             print(describe(error), file=sys.stderr)
@@ -129,7 +129,7 @@ def _stage(job: Job, work: Work) -> None:
 
 
 def _deaths(note: Path) -> int:
-    """How often a process died at a cell: what its note says, 0 if the cell failed in an orderly way or never."""
+    """Return how often a process died at a cell, by its note; 0 if the cell raised an error or never failed."""
     words = note.read_text().split() if note.is_file() else []
     return int(words[-2].rstrip(".")) if words[-1:] == ["time"] else 0
 
@@ -141,7 +141,7 @@ def _compute(job: Job, work: Work) -> None:
 
 
 def describe(error: Exception) -> str:
-    """Return what a user shall read: one message, or a traceback if the program has a defect."""
+    """Return the text for the user: one message, or a traceback if the program has a bug."""
     if isinstance(error, GradSiegeError):
         return f"gradsiege: error: {error}"
     if isinstance(error, OSError) and refused_by_machine(error):
@@ -150,12 +150,12 @@ def describe(error: Exception) -> str:
 
 
 def free_memory() -> None:
-    """Give back what the last cell held, on the device and to the system, so that the next finds what a new process would."""
+    """Free the memory of the last cell, on the device and in the system, so that the next has as much as in a new process."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
-    # Freed memory otherwise stays with the process. The peak is counted anew: `federate` records it.
+    # The allocator would otherwise keep freed memory. Reset the peak, since `federate` records it per cell.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     with contextlib.suppress(OSError):
@@ -180,13 +180,13 @@ class _Both:
             stream.flush()
 
     def isatty(self) -> bool:
-        """A log is no terminal."""
+        """A log is not a terminal."""
         return False
 
 
 @contextlib.contextmanager
 def _logged(path: Path) -> Iterator[None]:
-    """Write what is said to a log as well."""
+    """Write the output to a log as well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", buffering=1) as log:
         out, err = _Both(sys.stdout, log), _Both(sys.stderr, log)

@@ -1,8 +1,8 @@
 """Shards: cells of one stage that one process computes one after the other.
 
 Starting a process costs seconds (libraries, a GPU's context, compiled kernels), and a cluster wants jobs of about an
-hour. The cells of a shard share a network; observations, attacks and scores share a federation, which is its model, its
-defense, its seed and hence its checkpoints. A cell stays what it was: its files, digest, log and failure are its own.
+hour. The cells of a shard share a network; observations, attacks and scores share a federation (model,
+defense, seed) and hence its checkpoints. Each cell still has its own files, digest, log and failure.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gradsiege.study import Study
 
 @dataclass(frozen=True)
 class Shard:
-    """Cells of one stage, and a name that is a hash of their digests: another science is another shard."""
+    """Cells of one stage, and a name that is a hash of their digests."""
 
     name: str
     cells: tuple[Cell, ...]
@@ -35,33 +35,33 @@ def shard(cells: tuple[Cell, ...], study: Study) -> Shard:
 def shards(
     cells: Iterable[Cell], study: Study, minutes: float, alone: Collection[Cell] = ()
 ) -> list[Shard]:
-    """Cut the cells of one stage into shards of about so many estimated minutes; 0 leaves every cell alone.
+    """Cut the cells of one stage into shards of about `minutes` estimated minutes; with 0 every cell is a shard.
 
-    Cells of one checkpoint stand side by side, and a cell that is longer than a shard is a shard of its own, as is
-    every one that shall be `alone`.
+    Cells of one checkpoint are neighbours. A cell that is longer than a shard is a shard of its own, and so is
+    every cell in `alone`.
     """
     cells = list(cells)
 
     def shared(cell: Cell) -> tuple[object, ...]:
         return tuple(getattr(cell, name) for name in STAGES[cell.stage].shares)
 
-    found = [shard((cell,), study) for cell in cells if cell in alone]
+    cut = [shard((cell,), study) for cell in cells if cell in alone]
     others = sorted((c for c in cells if c not in alone), key=lambda cell: (shared(cell), cell))
     for _, group in itertools.groupby(others, shared):
-        found += [shard(part, study) for part in _cut(list(group), study, 60 * minutes)]
-    return found
+        cut += [shard(part, study) for part in _cut(list(group), study, 60 * minutes)]
+    return cut
 
 
 def after(broken: Collection[str], cells: Mapping[str, list[Cell]], study: Study) -> set[Cell]:
-    """Return the cells with these digests and all that read them, directly or not.
+    """Return the cells with these digests and all cells that read them, directly or indirectly.
 
-    A shard waits for all that its cells read. What waits for a broken cell must therefore wait alone.
+    A shard waits for all that its cells read. A cell that waits for a broken one therefore gets a shard of its own.
     """
-    found: set[Cell] = set()
+    waiting: set[Cell] = set()
     for cell in (cell for of_stage in cells.values() for cell in of_stage) if broken else ():
-        if digest(cell, study) in broken or not found.isdisjoint(upstream(cell, study)):
-            found.add(cell)
-    return found
+        if digest(cell, study) in broken or not waiting.isdisjoint(upstream(cell, study)):
+            waiting.add(cell)
+    return waiting
 
 
 def _cut(cells: list[Cell], study: Study, limit: float) -> list[tuple[Cell, ...]]:
@@ -69,10 +69,10 @@ def _cut(cells: list[Cell], study: Study, limit: float) -> list[tuple[Cell, ...]
     parts: list[list[Cell]] = [[]]
     spent = 0.0
     for cell in cells:
-        own = workload.seconds(cell, study)
-        if parts[-1] and spent + own > limit:
+        seconds = workload.seconds(cell, study)
+        if parts[-1] and spent + seconds > limit:
             parts.append([])
             spent = 0.0
         parts[-1].append(cell)
-        spent += own
+        spent += seconds
     return [tuple(part) for part in parts]

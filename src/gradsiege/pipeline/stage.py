@@ -1,4 +1,4 @@
-"""The stages of a study: all that is particular to each, in one table. What it does stands in `stages`, what it needs in its rule."""
+"""The stages of a study: one table of all that is particular to each. Its work stands in `stages`, its resources in its rule."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Stage:
         fields: the ids that its cells run on; unused ones of a cell stay empty.
         outputs: files of a finished cell, its manifest left out.
         reads: by earlier stage, the files of its cells that this one reads; ids in braces are the reader's.
-        shares: what the cells of a shard have in common. A shard waits for all that its cells read, so none spans two
+        shares: fields that all cells of a shard share. A shard waits for all that its cells read, so none spans two
             federations.
-        version: raised when the stage's own code changes its science; the methods have versions of their own.
+        version: raised when the stage's code changes its results; methods have their own versions.
     """
 
     name: str
@@ -103,7 +103,7 @@ _TABLE = (
     ),
 )
 STAGES = {stage.name: stage for stage in _TABLE}
-# What figures, tables and the report read of a stage where that is not all of it.
+# The files of a stage that figures, tables and the report read, if not all of them.
 PUBLISHED: dict[str, tuple[str, ...]] = {
     "fetch": ("card.json",),
     "federate": ("utility.parquet",),

@@ -1,4 +1,4 @@
-"""How far every cell of a study is, from its manifest alone."""
+"""The state of every cell of a study, from its manifest alone."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Status:
 
 
 def status(cell: Cell, study: Study, root: Path, absent: Mapping[str, str] | None = None) -> Status:
-    """Return the state of one cell; its files are not looked at, `verification` does that.
+    """Return the state of one cell without reading its files, which `verification` does.
 
-    `absent` is `supply.absent` of the study, for those who ask about many cells.
+    `absent` is the result of `absent_data.absent` for the study; pass it when asking about many cells.
     """
     folder = cell.folder(study, root)
     if not (folder / artifacts.MANIFEST).is_file():
@@ -49,10 +49,10 @@ def status(cell: Cell, study: Study, root: Path, absent: Mapping[str, str] | Non
         manifest = artifacts.read_manifest(folder)
     except ArtifactError as error:
         return Status(cell, DAMAGED, str(error))
-    found, wanted = manifest.get("digest"), digest(cell, study)
-    if found != wanted:
+    recorded, wanted = manifest.get("digest"), digest(cell, study)
+    if recorded != wanted:
         changed = identity.why_stale(manifest, study.one("datasets", cell.dataset))
-        settings = f"made under other settings (digest {found}, the study's is {wanted})"
+        settings = f"made under other settings (digest {recorded}, the study's is {wanted})"
         reason = changed or settings
         return Status(cell, STALE, reason, manifest)
     changed = places.outdated(manifest, study, root)
@@ -73,9 +73,9 @@ def survey(study: Study, root: Path) -> dict[str, list[Status]]:
     }
 
 
-def count(found: Iterable[Status]) -> Counter[str]:
-    """Count the states."""
-    return Counter(one.state for one in found)
+def count(states: Iterable[Status]) -> Counter[str]:
+    """Return the number of cells per state."""
+    return Counter(status.state for status in states)
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:

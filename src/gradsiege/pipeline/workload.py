@@ -1,24 +1,24 @@
-"""What a cell takes, roughly and before anything was measured: for limits of cluster jobs and sizes of shards."""
+"""Rough estimates of a cell's time and memory before any measurement, for limits of cluster jobs and sizes of shards."""
 
 from __future__ import annotations
 
 from gradsiege.pipeline.cells import Cell
 from gradsiege.study import Study
 
-# A forward and backward pass of one 32-pixel image through a small network on one slow core.
+# Seconds of a forward and backward pass of one 32-pixel image through a small network on one slow core.
 SECONDS_PER_PASS = 0.02
-# Reading, writing, measuring: what a cell takes beside its passes.
+# Seconds of a cell for reading, writing and measuring, beside its passes.
 SECONDS_PER_CELL = 2.0
 
 
 def images_attacked(cell: Cell, study: Study) -> int:
-    """Return how many images an attack holds in memory at once."""
+    """Return the number of images that an attack holds in memory at once."""
     images = int(study.one("protocols", cell.protocol).images)
     return study.victims * images * int(study.one("attacks", cell.attack).restarts)
 
 
 def passes(cell: Cell, study: Study) -> float:
-    """Return forward and backward passes of one 32-pixel image that a cell takes, roughly."""
+    """Return the approximate number of forward and backward passes of one 32-pixel image in a cell."""
     dataset, federation = study.one("datasets", cell.dataset), study.federation
     count: float = sum(dataset.counts.values())
     if cell.stage == "prior":

@@ -73,12 +73,12 @@ def _content(path: Path) -> Any:
         try:
             return load_file(path)
         except SafetensorError as error:
-            raise GradSiegeError(f"{path.name} is no safetensors file: {error}") from error
+            raise GradSiegeError(f"{path.name} is not a safetensors file: {error}") from error
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise GradSiegeError(
-            f"{path.name} is no file of tensors that can be read without running code: {error}"
+            f"{path.name} is not a file of tensors that can be read without running code: {error}"
         ) from error
 
 

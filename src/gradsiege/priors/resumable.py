@@ -62,7 +62,7 @@ class Checkpointer:
     ) -> Iterator[int]:
         """Yield the numbers of the steps still to take, from 0 to total - 1; save between them.
 
-        What happens before the loop is repeated after an interruption; `parts` and `generator` are then put into the state that
+        After an interruption the caller repeats the work before the loop; `parts` and `generator` then get back the state that
         they had. A checkpoint is never taken after the last step, so whatever that step computes is there when the loop ends.
 
         Args:

@@ -1,1 +1,1 @@
-"""The language that client and attacker share, and all that crosses between them."""
+"""The local update that client and attacker share, and all data that pass between them."""

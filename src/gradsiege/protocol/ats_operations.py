@@ -30,7 +30,7 @@ def grey(image: Tensor) -> Tensor:
 
 
 def blend(degenerate: Tensor, image: Tensor, factor: float) -> Tensor:
-    """Return degenerate + factor (image - degenerate), clipped: what all enhancements are."""
+    """Return degenerate + factor (image - degenerate), clipped to [0, 1]; all enhancements are of this form."""
     return (degenerate + factor * (image - degenerate)).clamp(0, 1)
 
 
@@ -40,7 +40,7 @@ def brightness(image: Tensor, factor: float) -> Tensor:
 
 
 def colour(image: Tensor, factor: float) -> Tensor:
-    """Scale towards the grey image; one channel has no colour to lose."""
+    """Scale towards the grey image; an image of one channel stays as it is."""
     return blend(grey(image), image, factor)
 
 
@@ -63,7 +63,7 @@ def invert(image: Tensor) -> Tensor:
 
 
 def autocontrast(image: Tensor) -> Tensor:
-    """Stretch every channel to 0..1; a constant one is left alone."""
+    """Stretch every channel to 0..1; a constant one stays as it is."""
     low, high = image.amin((1, 2), keepdim=True), image.amax((1, 2), keepdim=True)
     spread = high - low
     return torch.where(spread > 0, (image - low) / spread.clamp_min(1e-12), image)
@@ -91,7 +91,7 @@ def equalize(image: Tensor) -> Tensor:
 
 
 def posterize(image: Tensor, bits: int) -> Tensor:
-    """Keep the first `bits` of eight bits."""
+    """Keep the highest `bits` of eight bits."""
     kept: Tensor = levels(image) & (0x100 - 2 ** (8 - bits))
     return kept.to(image.dtype) / TOP
 
@@ -102,42 +102,42 @@ def solarize(image: Tensor, threshold: float) -> Tensor:
 
 
 def warp(image: Tensor, matrix: tuple[float, ...], mode: str, fill: float) -> Tensor:
-    """Return out(x, y) = image(a x + b y + c, d x + e y + f), `fill` where that lies outside.
+    """Return out(x, y) = image(a x + b y + c, d x + e y + f), and `fill` where the source lies outside the image.
 
-    Coordinates are those of pixel centres, half a pixel from the upper left corner of the image.
+    Coordinates are those of pixel centres; the first pixel's centre is (0.5, 0.5).
     """
     _, height, width = image.shape
     a, b, c, d, e, f = matrix
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     across, down = a * x + b * y + c, d * x + e * y + f
     grid = torch.stack([2 * across / width - 1, 2 * down / height - 1], -1).to(image)
-    found = F.grid_sample(image[None], grid[None], mode, "border", align_corners=False)[0]
+    sampled = F.grid_sample(image[None], grid[None], mode, "border", align_corners=False)[0]
     inside = (across >= 0) & (across < width) & (down >= 0) & (down < height)
-    return torch.where(inside, found.clamp(0, 1), fill)
+    return torch.where(inside, sampled.clamp(0, 1), fill)
 
 
 def shear_x(image: Tensor, amount: float) -> Tensor:
-    """Move every row by `amount` times its place, about the upper left corner; black comes in."""
+    """Move row y by `amount` * y pixels; new pixels are black."""
     return warp(image, (1, amount, 0, 0, 1, 0), "bicubic", 0.0)
 
 
 def shear_y(image: Tensor, amount: float) -> Tensor:
-    """Move every column by `amount` times its place."""
+    """Move column x by `amount` * x pixels; new pixels are black."""
     return warp(image, (1, 0, 0, amount, 1, 0), "bicubic", 0.0)
 
 
 def translate_x(image: Tensor, share: float) -> Tensor:
-    """Move to the left by a share of the width, to the nearest pixel; black comes in."""
+    """Move to the left by a share of the width, to the nearest pixel; new pixels are black."""
     return warp(image, (1, 0, share * image.shape[2], 0, 1, 0), "nearest", 0.0)
 
 
 def translate_y(image: Tensor, share: float) -> Tensor:
-    """Move up by a share of the height."""
+    """Move up by a share of the height, to the nearest pixel; new pixels are black."""
     return warp(image, (1, 0, 0, 0, 1, share * image.shape[1]), "nearest", 0.0)
 
 
 def rotate(image: Tensor, degrees: float) -> Tensor:
-    """Turn counter-clockwise about the centre, to the nearest pixel; grey comes in."""
+    """Turn counter-clockwise about the centre, to the nearest pixel; new pixels are grey."""
     _, height, width = image.shape
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     c = (width - cosine * width + sine * height) / 2

@@ -1,6 +1,6 @@
 """The pool of augmentations that ATS chooses from: 50 entries of (operation, magnitude), as released.
 
-A disclosure names entries by their number, so the pool is part of the language that client and attacker share.
+A disclosure names entries by their number, so client and attacker share the pool.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from gradsiege.errors import StudyError
 MAGNITUDES = 10
 LONGEST = 3
 
-# The place of an entry is its number in a policy. The release also gives every entry a probability and
+# The index of an entry is its number in a policy. The release also states a probability per entry but
 # ignores it: an entry of a policy is always applied.
 POOL: tuple[tuple[str, int], ...] = (
     ("invert", 7),
@@ -67,7 +67,7 @@ POOL: tuple[tuple[str, int], ...] = (
 
 
 def parse_policy(text: str) -> tuple[int, ...]:
-    """Return the entries of a policy written as the authors write it.
+    """Return the entries of a policy in the authors' notation.
 
     >>> parse_policy("43-18-18")
     (43, 18, 18)
@@ -76,6 +76,6 @@ def parse_policy(text: str) -> tuple[int, ...]:
     known = all(part.isdecimal() and int(part) < len(POOL) for part in parts)
     if not known or len(parts) > LONGEST:
         raise StudyError(
-            f"ats: {text!r} is no policy; write up to {LONGEST} numbers from 0 to {len(POOL) - 1}, as in '3-1-7'"
+            f"ats: {text!r} is not a policy; write up to {LONGEST} numbers from 0 to {len(POOL) - 1}, as in '3-1-7'"
         )
     return tuple(int(part) for part in parts)

@@ -1,4 +1,4 @@
-"""Checkpoints of the global model: what every client downloads, at one training stage."""
+"""Checkpoints of the global model, which every client downloads at one training stage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODEL = "model"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A global model after `round` rounds; `failure` says why it is not a usable one."""
+    """A global model after `round` rounds; `failure` says why it is unusable, if it is."""
 
     model: ModelSpec
     parameters: Tensors

@@ -1,4 +1,4 @@
-"""What goes into the inner layers of the global model, for the terms that look there."""
+"""Inputs of the inner layers of the global model, for the terms of an objective that compare them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from gradsiege.protocol.local_update import Tensors
 def layer_inputs(
     model: nn.Module, state: Tensors, images: Tensor, layers: list[str]
 ) -> dict[str, Tensor]:
-    """Return the inputs of the named layers in a forward pass of `images` with the weights of `state`.
+    """Return the inputs of the named layers in a forward pass of `images [n, c, h, w]` with the weights of `state`.
 
-    Pure and differentiable; works under `torch.func` transforms, since the hooks live only during the call.
+    The function is pure and differentiable, and works under `torch.func` transforms: its hooks live only during the call.
     """
     inputs: dict[str, Tensor] = {}
 
@@ -36,9 +36,9 @@ def layer_inputs(
 
 
 def batch_statistics(model: nn.Module, state: Tensors, images: Tensor) -> Tensors:
-    """Return mean and variance ``[channels]`` of a batch at the input of every batch norm.
+    """Return mean and variance ``[channels]`` of `images [n, c, h, w]` at the input of every batch norm.
 
-    They are named ``<layer>.mean`` and ``<layer>.variance``; the variance is the biased one.
+    The keys are ``<layer>.mean`` and ``<layer>.variance``; the variance is the biased one.
     """
     layers = [name for name, part in model.named_modules() if isinstance(part, nn.BatchNorm2d)]
     statistics: Tensors = {}

@@ -2,8 +2,8 @@
 
 In every protocol the update is ``(theta_t - theta_local) / learning_rate``: the sum of the gradients of the
 local steps. For FedSGD that is exactly the gradient; for FedAvg (McMahan et al., AISTATS 2017, Algorithm 1)
-the server applies ``theta_{t+1} = theta_t - learning_rate * mean(update)``. One unit for all protocols
-means that a noise level says the same thing everywhere.
+the server applies ``theta_{t+1} = theta_t - learning_rate * mean(update)``. With one unit for all protocols
+a noise level means the same everywhere.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class LocalTraining:
-    """What a client does between download and upload.
+    """The training of a client between download and upload.
 
     Attributes:
         name: ``fedsgd`` (one step on all images) or ``fedavg``.
@@ -62,7 +62,7 @@ Differentiate = Callable[[nn.Module, Tensors, Tensors, Tensor, Tensor], tuple[Te
 
 
 def split_state(model: nn.Module) -> tuple[Tensors, Tensors]:
-    """Return detached copies of a model's (parameters, buffers); frozen parameters are not trained and stand among buffers."""
+    """Return detached copies of a model's (parameters, buffers); frozen parameters are not trained and count as buffers."""
     state = {name: value.detach().clone() for name, value in model.named_parameters()}
     trained = {name for name, value in model.named_parameters() if value.requires_grad}
     buffers = {name: value.detach().clone() for name, value in model.named_buffers()}
@@ -73,7 +73,7 @@ def split_state(model: nn.Module) -> tuple[Tensors, Tensors]:
 def loss(
     model: nn.Module, parameters: Tensors, buffers: Tensors, images: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensors]:
-    """Return (mean cross-entropy, buffers after the forward pass).
+    """Return (mean cross-entropy, buffers after the forward pass) of `images [n, c, h, w]`.
 
     Labels are class indices ``[n]`` or, for joint optimisation, class probabilities ``[n, classes]``.
     """
@@ -83,11 +83,17 @@ def loss(
 
 
 def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross-entropy, the one loss that clients train with."""
+    """Return the mean cross-entropy of `logits [n, classes]`, the only loss that clients train with.
+
+    Labels are class indices ``[n]`` or class probabilities ``[n, classes]``.
+
+    >>> classification_loss(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
+    tensor(0.6931)
+    """
     if labels.is_floating_point():
         return F.cross_entropy(logits, labels)
-    # Under vmap `F.cross_entropy` of classes is taken apart by functions that import a computer algebra system: 1.8 s a process.
-    # A product with zeros and ones, for the gradient of `gather` is slow there as well.
+    # Under vmap `F.cross_entropy` of class indices imports a computer algebra system, which costs 1.8 s per process. The
+    # gradient of `gather` is slow there, too, hence a product with zeros and ones.
     chosen = labels[:, None] == torch.arange(logits.shape[1], device=labels.device)
     return -(F.log_softmax(logits, 1) * chosen).sum(1).mean()
 
@@ -97,7 +103,7 @@ def gradient(
 ) -> tuple[Tensors, Tensors]:
     """Return (gradient of the loss with respect to every parameter, new buffers), by autograd.
 
-    The gradient can be differentiated again if an argument asks for it.
+    The gradient is itself differentiable if an argument requires a gradient.
     """
     again = any(value.requires_grad for value in (images, labels, *parameters.values()))
     with torch.enable_grad():
@@ -107,36 +113,36 @@ def gradient(
         }
         value, after = loss(model, points, buffers, images, labels)
         # A parameter that the network does not use has the gradient zero.
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             value, list(points.values()), create_graph=again, materialize_grads=True
         )
     after = after if again else {name: buffer.detach() for name, buffer in after.items()}
-    return dict(zip(points, found, strict=True)), after
+    return dict(zip(points, gradients, strict=True)), after
 
 
 def functional_gradient(
     model: nn.Module, parameters: Tensors, buffers: Tensors, images: Tensor, labels: Tensor
 ) -> tuple[Tensors, Tensors]:
-    """Return the same as `gradient` by `torch.func.grad`, which `vmap` can go over.
+    """Return the same as `gradient` by `torch.func.grad`, which works under `vmap`.
 
-    It is not what a client uses: its first call imports PyTorch's compiler, which costs seconds.
+    Clients do not use it, since its first call imports PyTorch's compiler, which costs seconds.
     """
     from torch.func import grad
 
     def of_parameters(values: Tensors) -> tuple[Tensor, Tensors]:
         return loss(model, values, buffers, images, labels)
 
-    found: tuple[Tensors, Tensors] = grad(of_parameters, has_aux=True)(parameters)
-    return found
+    gradients: tuple[Tensors, Tensors] = grad(of_parameters, has_aux=True)(parameters)
+    return gradients
 
 
 def detached(differentiate: Differentiate) -> Differentiate:
     """Return a gradient with the same numbers, cut from the graph: a defect of public attack code.
 
-    The attacks released with Shadow (arXiv 2506.15711), and the code they stand on, make the candidate's update of
-    detached state dictionaries. Its distance to the observed update then has a value and no gradient with respect to the
-    images: what moves them is every other term of the objective, batch-norm statistics above all. An attack that
-    passes this as `differentiate` inverts no gradient (``update_model: detached`` in a study).
+    The attacks released with Shadow (arXiv 2506.15711), and the code that they are based on, compute the candidate's
+    update from detached state dictionaries. Its distance to the observed update then has a value but no gradient with
+    respect to the images; only the other terms of the objective move them, above all batch-norm statistics. An attack
+    that passes this as `differentiate` inverts no gradient (``update_model: detached`` in a study).
 
     Args:
         differentiate: `gradient` or `functional_gradient`.
@@ -145,9 +151,9 @@ def detached(differentiate: Differentiate) -> Differentiate:
     def cut(
         model: nn.Module, parameters: Tensors, buffers: Tensors, images: Tensor, labels: Tensor
     ) -> tuple[Tensors, Tensors]:
-        found, after = differentiate(model, parameters, buffers, images, labels)
+        gradients, after = differentiate(model, parameters, buffers, images, labels)
         return (
-            {name: value.detach() for name, value in found.items()},
+            {name: value.detach() for name, value in gradients.items()},
             {name: value.detach() for name, value in after.items()},
         )
 
@@ -168,14 +174,14 @@ def local_update(
     """Run the local steps and return (update, buffers after the last step).
 
     Args:
-        model: the architecture; its own values are not used, its mode is.
+        model: the architecture and its mode; its parameter values are not used.
         parameters, buffers: the global state theta_t.
         images: ``[images, c, h, w]`` in [0, 1], used in order, without shuffling.
         labels: ``[images]``, or probabilities ``[images, classes]``.
         transform_batch, transform_gradient: the hooks of a defense (client only).
         differentiate: `gradient`, or `functional_gradient` under the transforms of `torch.func`.
 
-    Pure and twice differentiable in `images`.
+    The function is pure and twice differentiable in `images`.
     """
     model.train(training.mode == "train")
     total: Tensors = {}
@@ -189,13 +195,16 @@ def local_update(
         if transform_batch is not None:
             batch, batch_labels = transform_batch(batch, batch_labels, here)
             here = Step(model, current, buffers, batch, batch_labels)
-        found, buffers = differentiate(model, current, buffers, batch, batch_labels)
+        step_gradient, buffers = differentiate(model, current, buffers, batch, batch_labels)
         if transform_gradient is not None:
-            found = transform_gradient(found, here)
-        total = {name: total[name] + found[name] if total else found[name] for name in found}
+            step_gradient = transform_gradient(step_gradient, here)
+        total = {
+            name: total[name] + step_gradient[name] if total else step_gradient[name]
+            for name in step_gradient
+        }
         if step + 1 < training.steps:
             rate = training.learning_rate
-            current = {name: current[name] - rate * found[name] for name in current}
+            current = {name: current[name] - rate * step_gradient[name] for name in current}
     return total, buffers
 
 

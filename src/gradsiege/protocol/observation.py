@@ -1,8 +1,8 @@
-"""What the server sees of each victim, and the sealed truth beside it.
+"""The observation (all that the server sees of each victim), and the sealed truth.
 
-The two live in two files of two kinds. `load_observation` refuses a file of any other kind, so an attack that is
-pointed at a truth file fails before it starts. An observation never holds an image; labels are in it only so
-that a threat model can grant them, and are stripped otherwise.
+They are two files of two kinds. `load_observation` refuses a file of any other kind, so an attack that is
+given a truth file fails before it starts. An observation contains no image. It contains labels only so
+that a threat model can grant them; otherwise they are stripped.
 """
 
 from __future__ import annotations
@@ -87,26 +87,26 @@ class Observation:
             labels=None if self.labels is None else self.labels.to(device),
             statistics=move(self.statistics),
             later=tuple(
-                Round(move(one.parameters), move(one.buffers), move(one.update))
-                for one in self.later
+                Round(move(round_.parameters), move(round_.buffers), move(round_.update))
+                for round_ in self.later
             ),
         )
 
     def rounds(self) -> list[Observation]:
-        """Return what was seen in every round, as one observation each; `progress` then holds its own round's alone."""
+        """Return one observation per round; the `progress` of each holds the value of its round alone."""
         if not self.later:
             return [self]
         first = Round(self.parameters, self.buffers, self.update)
         return [
             replace(
                 self,
-                parameters=one.parameters,
-                buffers=one.buffers,
-                update=one.update,
+                parameters=round_.parameters,
+                buffers=round_.buffers,
+                update=round_.update,
                 later=(),
                 progress=(progress,),
             )
-            for one, progress in zip((first, *self.later), self.progress, strict=True)
+            for round_, progress in zip((first, *self.later), self.progress, strict=True)
         ]
 
     @property
@@ -121,14 +121,14 @@ class Observation:
 
 
 def save_observation(path: Path, observation: Observation) -> None:
-    """Write an observation in full; stripping is the reader's threat model's work.
+    """Write a complete observation; the threat model of its reader strips it.
 
     Raises:
         ModelError: the network is not one that the library can build from its name.
     """
     if not isinstance(observation.model, ModelSpec):
         raise ModelError(
-            "an observation of a network of your own cannot be written: the file could not tell how to build it. Keep the "
+            "an observation of a network of your own cannot be written, since the file cannot say how to build it. Keep the "
             "update (`torch.save` of its tensors, or `numpy.savez`) and call `Observation.of` with your network again"
         )
     tensors = {f"parameters.{k}": v for k, v in observation.parameters.items()}
@@ -137,10 +137,10 @@ def save_observation(path: Path, observation: Observation) -> None:
     tensors |= {f"statistics.{k}": v for k, v in observation.statistics.items()}
     if observation.labels is not None:
         tensors["labels"] = observation.labels
-    for number, one in enumerate(observation.later, 1):
+    for number, round_ in enumerate(observation.later, 1):
         for name in ("parameters", "buffers", "update"):
-            # Buffers that no round changes are one tensor in memory, and must be several in a file.
-            part = {k: v.clone() for k, v in getattr(one, name).items()}
+            # Rounds share unchanged buffers in memory, but a file needs a copy for each.
+            part = {k: v.clone() for k, v in getattr(round_, name).items()}
             tensors |= {f"round{number}.{name}.{k}": v for k, v in part.items()}
     training = observation.training
     metadata: dict[str, Any] = {
@@ -151,7 +151,7 @@ def save_observation(path: Path, observation: Observation) -> None:
         "failures": {str(victim): reason for victim, reason in observation.failures.items()},
     }
     if observation.later:
-        # The file of a single round stays what it was before there were several.
+        # The format of a file with a single round stays as it was before several rounds were supported.
         metadata["progress"] = list(observation.progress)
     artifacts.write_tensors(path, tensors, OBSERVATION, metadata)
 
@@ -187,26 +187,26 @@ def load_observation(path: Path) -> Observation:
 
 
 def _round(tensors: Tensors, number: int) -> Round:
-    own = group(tensors, f"round{number}.")
-    return Round(group(own, "parameters."), group(own, "buffers."), group(own, "update."))
+    parts = group(tensors, f"round{number}.")
+    return Round(group(parts, "parameters."), group(parts, "buffers."), group(parts, "update."))
 
 
 def save_truth(path: Path, images: Tensor, labels: Tensor, trained_images: Tensor) -> None:
-    """Write what scoring alone may read.
+    """Write the sealed truth, which only scoring may read.
 
     Args:
-        path: of the sealed file.
-        images: of the victims, ``[victims, images, c, h, w]`` in [0, 1].
+        path: path of the file.
+        images: private images of the victims, ``[victims, images, c, h, w]`` in [0, 1].
         labels: ``[victims, images]``.
-        trained_images: what the victims really trained on, shaped like `images`: the same, unless the defense
-            transforms the batch (then perhaps a little outside [0, 1]). No inversion of an update can show more.
+        trained_images: images that the victims trained on, shaped like `images`: equal to them, unless the defense
+            transforms the batch (then perhaps a little outside [0, 1]). An update contains no more than these.
     """
     tensors = {"images": images, "labels": labels, "trained_images": trained_images}
     artifacts.write_tensors(path, tensors, TRUTH)
 
 
 def load_truth(path: Path) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (images, labels, images really trained on). Only the scoring stage calls this."""
+    """Return (images, labels, trained images) as in `save_truth`. Only the scoring stage calls this."""
     tensors, _ = artifacts.read_tensors(path, TRUTH)
     return tensors["images"], tensors["labels"], tensors["trained_images"]
 

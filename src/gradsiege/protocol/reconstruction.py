@@ -1,4 +1,4 @@
-"""What an attack hands over for scoring."""
+"""The reconstructions of an attack, which the scoring stage reads."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ RECONSTRUCTIONS = "reconstructions"
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What an attack returns, per victim.
+    """The result of an attack, per victim.
 
     Attributes:
-        images: ``[victims, images, c, h, w]`` in [0, 1], NaN where no finite loss was ever met.
+        images: ``[victims, images, c, h, w]`` in [0, 1], NaN where the attack never had a finite loss.
         labels: ``[victims, images]``, given or inferred.
         matching_loss: ``[victims]``, of the returned images.
         restart, iteration: ``[victims]``, where the returned images come from.
-        stages: ``[victims, stages, images, c, h, w]``, what each stage would have returned, and stage_losses
-            ``[victims, stages]``, its matching loss; None for an attack of one stage.
-        trace: (iteration, matching losses ``[victims, restarts]``) along the way; has a table of its own.
+        stages: ``[victims, stages, images, c, h, w]``, the images of each stage, and stage_losses
+            ``[victims, stages]``, their matching losses; None for an attack of one stage.
+        trace: (iteration, matching losses ``[victims, restarts]``) during the attack; stored in a separate table.
         failures: victims without a usable result, with the reason.
-        kept: where a counter leaves channels out of the match, for every parameter which it keeps, ``[victims, out]``.
-        engines: for each stage the engine that ran it, and what was measured before it was chosen.
+        kept: for a counter that drops channels, the channels of every parameter that it keeps, bool ``[victims, out]``.
+        engines: for each stage its engine, and the measurements that led to the choice.
     """
 
     images: Tensor
@@ -44,19 +44,21 @@ class Reconstruction:
     engines: list[dict[str, Any]] = field(default_factory=list)
 
 
-def save_reconstruction(path: Path, found: Reconstruction) -> None:
+def save_reconstruction(path: Path, reconstruction: Reconstruction) -> None:
     """Write everything but the trace and the engines."""
     tensors = {
-        "images": found.images,
-        "labels": found.labels,
-        "matching_loss": found.matching_loss,
-        "restart": found.restart,
-        "iteration": found.iteration,
+        "images": reconstruction.images,
+        "labels": reconstruction.labels,
+        "matching_loss": reconstruction.matching_loss,
+        "restart": reconstruction.restart,
+        "iteration": reconstruction.iteration,
     }
-    if found.stages is not None and found.stage_losses is not None:
-        tensors |= {"stages": found.stages, "stage_losses": found.stage_losses}
-    tensors |= {f"kept.{name}": value for name, value in found.kept.items()}
-    metadata = {"failures": {str(victim): reason for victim, reason in found.failures.items()}}
+    if reconstruction.stages is not None and reconstruction.stage_losses is not None:
+        tensors |= {"stages": reconstruction.stages, "stage_losses": reconstruction.stage_losses}
+    tensors |= {f"kept.{name}": value for name, value in reconstruction.kept.items()}
+    metadata = {
+        "failures": {str(victim): reason for victim, reason in reconstruction.failures.items()}
+    }
     artifacts.write_tensors(path, tensors, RECONSTRUCTIONS, metadata)
 
 

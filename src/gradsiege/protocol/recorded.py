@@ -1,4 +1,4 @@
-"""An observation of an update that was recorded elsewhere: by a server of one's own, or on the wire."""
+"""Observations of updates that were recorded elsewhere, by another server or on the network."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def recorded(
     disclosure: dict[str, Any] | None = None,
     unit: Literal["gradient", "difference"] = "gradient",
 ) -> Observation:
-    """Return what a server saw of one client or several, from a network and its recorded updates.
+    """Return the observation of one or several clients from a network and their recorded updates.
 
     Args:
         model: the global network theta_t that the clients started from; it is copied.
@@ -38,7 +38,7 @@ def recorded(
             of the parameter's shape, or ``[clients, *shape]`` for several clients.
         image_shape: channels, height and width of a private image.
         images: private images per client.
-        training: what each client did; a single gradient of all its images in evaluation mode unless given.
+        training: training of each client; by default a single gradient of all its images in evaluation mode.
         normalisation: mean and standard deviation per channel, if `model` expects normalised images.
         labels: ``[clients, images]`` or, for one client, ``[images]``; used only where a threat model grants them.
         disclosure: name (``defense``) and public parameters of the defense, for attackers who know it.
@@ -75,7 +75,7 @@ def recorded(
 
 
 def _training(training: LocalTraining | None, images: int) -> LocalTraining:
-    """The protocol, which says of how many images the update is."""
+    """Return the local training, by default one gradient; refuse a number of images below 1."""
     if images < 1:
         raise ModelError(f"images is {images}; a client holds at least one private image")
     if training is None:
@@ -84,32 +84,32 @@ def _training(training: LocalTraining | None, images: int) -> LocalTraining:
 
 
 def _tensor(value: Any, name: str) -> Tensor:
-    """An array or tensor as a tensor on the CPU."""
+    """Return an array or tensor as a tensor on the CPU."""
     try:
-        found = value if isinstance(value, Tensor) else torch.from_numpy(np.asarray(value))
+        tensor = value if isinstance(value, Tensor) else torch.from_numpy(np.asarray(value))
     except TypeError as error:
         raise ModelError(
-            f"the update of {name} is no array of numbers but {type(value).__name__}"
+            f"the update of {name} is not an array of numbers but {type(value).__name__}"
         ) from error
-    if not found.dtype.is_floating_point:
-        raise ModelError(f"the update of {name} holds {found.dtype}, not floating-point numbers")
-    return found.detach().cpu()
+    if not tensor.dtype.is_floating_point:
+        raise ModelError(f"the update of {name} holds {tensor.dtype}, not floating-point numbers")
+    return tensor.detach().cpu()
 
 
 def _by_name(update: Update, parameters: Tensors) -> Tensors:
-    """The update by the names of the adapted network's parameters."""
-    own = [name.removeprefix(BODY) for name in parameters]
+    """Return the update by the names of the adapted network's parameters."""
+    known = [name.removeprefix(BODY) for name in parameters]
     if not isinstance(update, Mapping):
-        if len(update) != len(own):
+        if len(update) != len(known):
             raise ModelError(
-                f"the update is a list of {len(update)} tensors, and the network has {len(own)} trained parameters: give one "
+                f"the update is a list of {len(update)} tensors, and the network has {len(known)} trained parameters: give one "
                 "for each, in the order of model.named_parameters(), or a mapping from names"
             )
-        update = dict(zip(own, update, strict=True))
+        update = dict(zip(known, update, strict=True))
     for name in update:
-        if name not in own:
+        if name not in known:
             raise ModelError(
-                f"the update holds {name!r}, which is not a trained parameter of the network; {nearest(str(name), own)}"
+                f"the update holds {name!r}, which is not a trained parameter of the network; {nearest(str(name), known)}"
             )
     if not update:
         raise ModelError("the update is empty: give the update of at least one trained parameter")
@@ -117,39 +117,39 @@ def _by_name(update: Update, parameters: Tensors) -> Tensors:
 
 
 def _clients(named: Tensors, parameters: Tensors) -> int:
-    """The number of clients, which every tensor of the update must agree on."""
-    found: dict[str, int] = {}
+    """Return the number of clients; refuse an update whose tensors disagree on it."""
+    counts: dict[str, int] = {}
     for name, value in named.items():
         shape = parameters[name].shape
         if value.shape == shape:
-            found[name] = 1
+            counts[name] = 1
         elif value.shape[1:] == shape:
-            found[name] = len(value)
+            counts[name] = len(value)
         else:
             raise ModelError(
                 f"the update of {name.removeprefix(BODY)!r} has shape {list(value.shape)}, and the parameter has {list(shape)}: "
                 "give that shape, or one more dimension in front for several clients"
             )
-    if len(set(found.values())) > 1 or 0 in found.values():
+    if len(set(counts.values())) > 1 or 0 in counts.values():
         raise ModelError(
             "the tensors of the update are of different numbers of clients: "
-            + ", ".join(f"{name.removeprefix(BODY)} {count}" for name, count in found.items())
+            + ", ".join(f"{name.removeprefix(BODY)} {count}" for name, count in counts.items())
         )
-    return next(iter(found.values()))
+    return next(iter(counts.values()))
 
 
 def _labels(labels: Any, clients: int, images: int, model: AdaptedModel) -> Tensor | None:
-    """The labels as ``[clients, images]``."""
+    """Return the labels as ``[clients, images]``."""
     if labels is None:
         return None
-    found = torch.as_tensor(labels)
-    if found.numel() != clients * images or found.dtype.is_floating_point:
+    given = torch.as_tensor(labels)
+    if given.numel() != clients * images or given.dtype.is_floating_point:
         raise ModelError(
-            f"labels have shape {list(found.shape)} and type {found.dtype}; {clients} clients with {images} images each "
+            f"labels have shape {list(given.shape)} and type {given.dtype}; {clients} clients with {images} images each "
             f"have {clients * images} whole numbers"
         )
-    check_classes(found, model.classes)
-    return found.reshape(clients, images).long()
+    check_classes(given, model.classes)
+    return given.reshape(clients, images).long()
 
 
 def check_classes(labels: Tensor, classes: int) -> None:

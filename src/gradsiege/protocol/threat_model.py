@@ -1,7 +1,7 @@
-"""What the attacker knows, and the stripping of everything else.
+"""The attacker's knowledge, and the stripping of everything else.
 
-A recipe lists what it requires (``REQUIRES`` in its module); a threat model grants it or not. The check happens when
-the attack is built, before any work, and the error says what is missing.
+A recipe lists its requirements (``REQUIRES`` in its module); a threat model grants them or not. The check happens when
+the attack is built, before any work, and the error names the missing ones.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class ThreatModel:
     """The attacker's knowledge beyond the global model, the update, and the images' shape and count.
 
     Attributes:
-        id: name in the study file; ``own`` outside of one.
+        id: name in the study file; ``own`` for a threat model built in Python.
         labels: ``given``, or ``inferred`` from the update.
         protocol: local learning rate, steps, batch-norm mode.
         disclosure: the defense and its public parameters.
         auxiliary: auxiliary images and the priors trained on them.
         batch_statistics: the private batch's own statistics at every batch norm, which some published attacks take.
-        rounds: how many rounds of a client the attacker knows to be of the same images; 1 if it takes each by itself.
+        rounds: number of rounds of a client that the attacker knows to be of the same images; 1 if it treats each separately.
     """
 
     id: str = "own"
@@ -38,7 +38,7 @@ class ThreatModel:
     rounds: int = 1
 
     def grants(self, requirement: str) -> bool:
-        """Whether one requirement of a recipe is granted.
+        """Return whether the threat model grants one requirement of a recipe.
 
         >>> ThreatModel("strict").grants("labels"), ThreatModel("strict").grants("protocol")
         (False, True)
@@ -73,7 +73,7 @@ class ThreatModel:
         return f"honest-but-curious server (SoK model {self.sok_model()}); {labels}; {knows}"
 
     def sok_model(self) -> str:
-        """Return the nearest model of Carletti et al. (SoK, USENIX Security 2025), by their letters.
+        """Return the letter of the nearest threat model of Carletti et al. (SoK, USENIX Security 2025).
 
         B knows the architecture and the weights, C also the training, D also surrogate data, E also statistics of the
         client's data. Given labels and a disclosed defense are outside their models; `describe` names them.

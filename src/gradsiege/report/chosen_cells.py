@@ -1,4 +1,4 @@
-"""Which of the cells with pictures a figure shows: one a data set, model and defense."""
+"""The choice of the cells with pictures that a figure shows: one per data set, model and defense."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from gradsiege.report.data import CELL_KEY, StudyData, in_stage_order
 
 
 def one_a_defense(data: StudyData, keys: Iterable[str], latest: bool = False) -> list[str]:
-    """Return the key of one cell a data set, model and defense, in the order of the study file.
+    """Return the key of one cell per data set, model and defense, in the order of the study file.
 
-    It has the earliest training stage, or the `latest`, the first protocol and the lowest seed.
+    The chosen cell has the earliest training stage (with `latest` the latest one), the first protocol and the lowest seed.
     """
     cells = [dict(zip(CELL_KEY, key.split("/"), strict=True)) | {"key": key} for key in keys]
     sections = {"dataset": "datasets", "model": "models", "defense": "defenses"}

@@ -45,7 +45,7 @@ ARMS = {"faithful": "as described", "as_released": "as released"}
 
 
 def claimed(claim: Claim, metric: str, value: float | None, *, paired: bool) -> str:
-    """What a part is held against, with its tolerance.
+    """Return the claimed value of a part with its tolerance.
 
     >>> from gradsiege.analysis.claims.claim import Selector
     >>> claim = Claim.model_construct(rule="value_within", tolerance={"psnr": 1.0}, direction=None)
@@ -57,17 +57,17 @@ def claimed(claim: Claim, metric: str, value: float | None, *, paired: bool) -> 
     paired = paired and claim.rule not in ("difference_sign", "ordering")
     name = f"Δ {name}" if paired else name
     tolerance = factor * claim.tolerance_of(metric)
-    said = "" if value is None else number(factor * value, digits)
+    size = "" if value is None else number(factor * value, digits)
     margin = f"{number(tolerance, digits)}{unit}"
     if claim.rule == "value_within":
-        return f"{name} {said} ± {margin}"
+        return f"{name} {size} ± {margin}"
     if claim.rule in ("at_most", "at_least"):
         slack = f" (tolerance {margin})" if tolerance else ""
-        return f"{name} {'≤' if claim.rule == 'at_most' else '≥'} {said}{unit}{slack}"
+        return f"{name} {'≤' if claim.rule == 'at_most' else '≥'} {size}{unit}{slack}"
     if claim.rule == "equivalent":
         return f"|{name}| < {margin}"
     way = f"{name} {claim.direction or 'higher'}"
-    return f"{way} by {said}{unit} (± {margin})" if said else f"{way} ({margin} and more count)"
+    return f"{way} by {size}{unit} (± {margin})" if size else f"{way} ({margin} and more count)"
 
 
 def measured(part: Part) -> str:
@@ -87,7 +87,7 @@ def measured(part: Part) -> str:
 
 
 def part_names(parts: Sequence[Part]) -> list[str]:
-    """What tells the parts of an outcome apart; a part against a reference names it."""
+    """Return the names that distinguish the parts of an outcome; a part with a reference names it."""
     varied = [
         field
         for field in dict.fromkeys(name for part in parts for name in part.ids)
@@ -98,21 +98,23 @@ def part_names(parts: Sequence[Part]) -> list[str]:
         told = [label(part.ids[field]) for field in varied if field in part.ids]
         turn = part.comparison.cells.round
         told += [f"round {turn}"] if turn is not None else []
-        own = [label(part.ids[field]) for field in part.reference if field not in varied]
+        reference_names = [
+            label(part.ids[field]) for field in part.reference if field not in varied
+        ]
         other = joined(label(value) for value in part.reference.values())
-        told += [*own, f"against {other}"] if other else []
+        told += [*reference_names, f"against {other}"] if other else []
         names.append(", ".join(told).replace(", against", " against"))
     return names
 
 
 def place(outcome: Outcome) -> str:
-    """Where a claim was tested: data, model, and the arm of a method that has several."""
+    """Return where a claim was tested: data, model, and the arm of a method with several arms."""
     told = [label(outcome.dataset), label(outcome.model), ARMS.get(outcome.arm, "")]
     return ", ".join(filter(None, told)) if outcome.dataset else ""
 
 
 def tally(outcomes: Sequence[Outcome]) -> str:
-    """How many verdicts of each sort, in one sentence.
+    """Return the number of verdicts of each kind, in one sentence.
 
     >>> tally([])
     'The ledger holds no claim.'
@@ -121,12 +123,12 @@ def tally(outcomes: Sequence[Outcome]) -> str:
         return "The ledger holds no claim."
     claims = len({outcome.claim.id for outcome in outcomes})
     counts = Counter(outcome.said for outcome in outcomes)
-    order = sorted(counts, key=lambda said: (said.partition(" (")[0] == "not run", *_rank(said)))
-    said = joined(f"{counts[verdict]} {verdict}" for verdict in order)
-    return f"The ledger holds {claims} claim{'' if claims == 1 else 's'}; verdicts: {said}."
+    order = sorted(counts, key=lambda parts: (parts.partition(" (")[0] == "not run", *_rank(parts)))
+    parts = joined(f"{counts[verdict]} {verdict}" for verdict in order)
+    return f"The ledger holds {claims} claim{'' if claims == 1 else 's'}; verdicts: {parts}."
 
 
-def _rank(said: str) -> tuple[int, int]:
-    verdict, mark, _ = said.partition(" (")
+def _rank(words: str) -> tuple[int, int]:
+    verdict, mark, _ = words.partition(" (")
     order: dict[str, int] = {name: place for place, name in enumerate(GRAVITY)}
     return order[verdict], len(mark)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 LEFT, GAP, UNDER, BETWEEN = 1.5, 0.06, 0.18, 0.16  # inches
 LETTER, LINE = 0.056, 0.115  # inches that a letter of a heading takes, and a line of one
-MOST_COLUMNS = 14  # pictures side by side; more go on below, beside the original again
+MOST_COLUMNS = (
+    14  # pictures side by side; further ones are placed below, beside a copy of the original
+)
 LONGEST = 32  # letters in a line of a slanted heading
 SLANT = 40  # degrees
 GROUPS = {
@@ -64,9 +66,9 @@ class Block:
 
     @property
     def heads(self) -> dict[str, Tile]:
-        """One tile a column, in the order of the columns: original, bound, controls, attacks."""
-        found = {tile.column: tile for tile in self.tiles}
-        return dict(sorted(found.items(), key=lambda item: [*GROUPS].index(item[1].kind)))
+        """One tile per column, in the order of the columns: original, bound, controls, attacks."""
+        by_column = {tile.column: tile for tile in self.tiles}
+        return dict(sorted(by_column.items(), key=lambda item: [*GROUPS].index(item[1].kind)))
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class _Sheet:
 
 
 def draw_sheet(blocks: list[Block]) -> Figure:
-    """Draw every block under the other; headings stand again where a block has other columns than the one above."""
+    """Draw the blocks below each other; repeat the headings if a block has other columns than the one above."""
     bands = [band for block in blocks for band in _bands(block)]
     most = max(len(band.heads) for band in bands)
     size = float(np.clip((style.WIDTH - LEFT) / most - GAP, 0.5, 0.8))
@@ -110,7 +112,7 @@ def draw_sheet(blocks: list[Block]) -> Figure:
 
 
 def _bands(block: Block) -> list[Block]:
-    """A block that is too wide for a page, in pieces; each piece has the original and the same rows."""
+    """Split a block that is too wide for a page; each piece has the original and the same rows."""
     rows = {
         row: {t.column: t for t in block.tiles if t.row == row} for row in range(len(block.chosen))
     }
@@ -126,7 +128,7 @@ def _bands(block: Block) -> list[Block]:
 
 
 def _slanted(heads: Mapping[str, Tile], size: float) -> bool:
-    """Whether a heading is too long to stand level above its column: a long word, or more than three lines."""
+    """Return whether a heading is too long to be horizontal: it has a long word or more than three lines."""
     fits = math.floor((size + GAP) / LETTER)
     return any(
         max(map(len, head.heading.split())) > fits or len(textwrap.wrap(head.heading, fits)) > 3
@@ -146,8 +148,8 @@ def _header(heads: Mapping[str, Tile], size: float) -> float:
         lines = _lines(head, size, slanted=slanted)
         tilt = math.radians(SLANT)
         level, longest = LINE * len(lines), LETTER * max(map(len, lines))
-        own = longest * math.sin(tilt) + level * math.cos(tilt) if slanted else level
-        high = max(high, own)
+        height = longest * math.sin(tilt) + level * math.cos(tilt) if slanted else level
+        high = max(high, height)
     return 0.3 + high
 
 
@@ -202,7 +204,7 @@ def _best(tiles: Mapping[str, Tile]) -> str | None:
 
 
 def _draw_tile(sheet: _Sheet, tile: Tile, x: float, y: float, *, bold: bool) -> None:
-    """One picture with its PSNR under it; a failed one is hatched and says so."""
+    """Draw one picture with its PSNR below it; hatch and label a failed one."""
     if tile.score is not None and tile.score["status"] != "complete":
         from matplotlib.patches import Rectangle
 

@@ -1,4 +1,4 @@
-"""What every figure draws from, and what it gives back."""
+"""The input of every figure, and its result."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CELL_KEY = ("dataset", "model", "defense", "training_stage", "protocol", "seed")
 
 
 class LazyPictures(Mapping[str, Pictures]):
-    """Pictures by cell key, read when first asked for.
+    """Pictures by cell key, read on first use.
 
     keys: e.g. "photos/convnet/none/untrained/fedsgd/seed0". load(key) returns 'truth' and one
     array an attack or control, uint8 [n, channels, height, width] in the order of (victim,
@@ -73,9 +73,9 @@ class LazyPictures(Mapping[str, Pictures]):
 
 @dataclass(frozen=True)
 class StudyData:
-    """Everything that a finished (or half-finished) study stored, ready to draw.
+    """All stored results of a finished or unfinished study, ready to draw.
 
-    scores: one row a victim image; utility: one row a round; manifests: one dict a job (stage,
+    scores: one row per victim image; utility: one row per round; manifests: one dict per job (stage,
     cell, seconds, device, versions, status, reason); study: the resolved study file as plain
     data; cards: data cards by dataset; not_run: dicts with `what` and `why`; threat_models: the
     study's threat models as plain data (id, labels, protocol, disclosure, auxiliary);
@@ -101,11 +101,11 @@ class StudyData:
     )
 
     def __post_init__(self) -> None:
-        """Give tables of a study that stored nothing yet the columns that figures look for."""
+        """Add the columns that figures need to the tables of a study without results."""
         for name, columns in (("scores", SCORES), ("utility", UTILITY)):
             table = getattr(self, name)
             if table.empty:
-                # The one way to set a field of a frozen dataclass.
+                # The only way to set a field of a frozen dataclass.
                 object.__setattr__(self, name, table.reindex(columns=columns))
 
     @cached_property
@@ -114,22 +114,24 @@ class StudyData:
         return summarise(self.scores)
 
     def once(self, derive: Callable[[StudyData], pd.DataFrame]) -> pd.DataFrame:
-        """Return what a function makes of this study, computed when it is first asked for."""
+        """Return a function's result for this study, computed on first use."""
         if derive not in self._derived:
             self._derived[derive] = derive(self)
         return self._derived[derive]
 
     @cached_property
     def explained(self) -> pd.DataFrame:
-        """One row an explained victim: deletion and insertion areas of the model that it uploads."""
+        """One row per explained victim: deletion and insertion areas of the model that it uploads."""
         rows = []
         for key, arrays in self.explanations.items():
             cell = dict(zip(CELL_KEY, key.split("/"), strict=True))
             ids = {**cell, "seed": int(cell["seed"].removeprefix("seed")), "image": 0}
             areas = zip(*(arrays[f"{curve}_area.after"] for curve in CURVES), strict=True)
-            for victim, found in enumerate(areas):
-                known = all(map(np.isfinite, found))
-                named = {f"{curve}_area": area for curve, area in zip(CURVES, found, strict=True)}
+            for victim, of_victim in enumerate(areas):
+                known = all(map(np.isfinite, of_victim))
+                named = {
+                    f"{curve}_area": area for curve, area in zip(CURVES, of_victim, strict=True)
+                }
                 status = "complete" if known else "failed"
                 rows.append({**ids, "victim": victim, "status": status, **named})
         return pd.DataFrame(rows)
@@ -152,10 +154,10 @@ class StudyData:
         return frozenset((*k[:5], *k[6:]) for k in keys) | {tuple(k[:5]) for k in keys}
 
     def why_missing(self, place: Sequence[str], threat_model: str = "", attack: str = "") -> str:
-        """Why a result is missing: 'not run', 'cut' (the study file leaves it out), or 'not applicable'.
+        """Return why a result is missing: 'not run', 'cut' (the study file excludes it), or 'not applicable'.
 
-        place: data set, model, defense, training stage, protocol. Not applicable is a counter on a defense that it
-        does not answer. A control has neither threat model nor attack.
+        place: data set, model, defense, training stage, protocol. A counter is not applicable to other defenses
+        than its own. A control has neither threat model nor attack.
         """
         if not self.planned or (*place, *filter(None, (threat_model, attack))) in self._planned:
             return "not run"
@@ -165,28 +167,28 @@ class StudyData:
         return "not applicable" if counter and counter.partition(".")[0] != answered else "cut"
 
     def name_of(self, section: str, identifier: str) -> str:
-        """Method name behind an id of the study: 'gaussian-sigma0.01' is 'gaussian'."""
+        """Return the method of an id of the study: 'gaussian' for 'gaussian-sigma0.01'."""
         for item in self.study.get(section, ()):
             if item.get("id") == identifier:
                 return str(item.get("name", identifier))
         return identifier.partition("-")[0]
 
     def in_order(self, section: str, identifiers: Iterable[str]) -> list[str]:
-        """Ids in the order of the study file, unknown ones behind in order of appearance."""
+        """Return ids in the order of the study file, then unknown ones in order of appearance."""
         listed = [str(item.get("id")) for item in self.study.get(section, ())]
         unique = list(dict.fromkeys(map(str, identifiers)))
         known = [identifier for identifier in listed if identifier in unique]
         return known + [identifier for identifier in unique if identifier not in known]
 
     def adaptive(self, threat_model: str) -> bool:
-        """Whether attackers of this threat model know the defense and its parameters."""
+        """Return whether attackers of this threat model know the defense and its parameters."""
         return any(
             threat.get("id") == threat_model and bool(threat.get("disclosure"))
             for threat in self.threat_models
         )
 
     def synthetic(self, dataset: str) -> bool:
-        """Whether the data card calls the data set synthetic."""
+        """Return whether the data card calls the data set synthetic."""
         return bool(self.cards.get(dataset, {}).get("synthetic", False))
 
     def undefended(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -201,8 +203,8 @@ class Drawn:
     """A figure or table with the numbers in it.
 
     figure: None for a table. data: exactly the plotted numbers, one tidy frame. shown: for a
-    table, the same rows as a reader sees them (text). quiet: numbers of its rows that are there
-    for comparison (controls). alt: what can be seen, for a screen reader.
+    table, the same rows as text for readers. quiet: indices of its rows that are there
+    for comparison (controls). alt: description of the figure for a screen reader.
     """
 
     title: str

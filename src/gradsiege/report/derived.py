@@ -1,4 +1,4 @@
-"""What figures, tables and the findings derive alike from a study: by defense setting, its utility, attackers and bounds."""
+"""Derived results that figures, tables and findings share: utility, attackers and bounds by defense setting."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ UTILITY += ["seconds", "peak_memory", "seeds", "failed_seeds"]
 
 
 def families(data: StudyData) -> dict[str, str]:
-    """By id of an attack: a name of everything but its budget, shared by attacks that differ in iterations alone."""
-    found = {}
+    """Return, by id of an attack, a name of all its settings but the budget; attacks that differ in iterations share it."""
+    names = {}
     for item in data.study.get("attacks", ()):
         same = {k: v for k, v in item.items() if k not in ("id", "iterations", "sweep", *PLACES)}
-        found[str(item["id"])] = json.dumps(same, sort_keys=True, default=str)
-    return found
+        names[str(item["id"])] = json.dumps(same, sort_keys=True, default=str)
+    return names
 
 
 def final_accuracy(data: StudyData) -> pd.DataFrame:
@@ -56,7 +56,7 @@ def final_accuracy(data: StudyData) -> pd.DataFrame:
 
 
 def utility_by_setting(data: StudyData) -> pd.DataFrame:
-    """Means over the seeds that ended, one row per setting, with t intervals; time and memory over all rounds."""
+    """Return means over the finished seeds, one row per setting, with t intervals; time and memory over all rounds."""
     utility = data.utility
     last = utility[utility["round"] == utility.groupby(SETTING)["round"].transform("max")]
     ended = last[last["status"] == "complete"]
@@ -65,42 +65,42 @@ def utility_by_setting(data: StudyData) -> pd.DataFrame:
     paired["change"] = paired["accuracy"] - paired["accuracy_undefended"]
     rows = []
     for key, everything in utility.groupby(SETTING, sort=False):
-        own = paired[(paired[SETTING] == list(key)).all(axis=1)]
+        of_setting = paired[(paired[SETTING] == list(key)).all(axis=1)]
         row: dict[str, Any] = dict(zip(SETTING, key, strict=True))
         for name in ("accuracy", "macro_f1", "micro_f1"):
-            row |= _interval(own, name, (0.0, 1.0))
-        row |= _interval(own, "change", (-1.0, 1.0))
+            row |= _interval(of_setting, name, (0.0, 1.0))
+        row |= _interval(of_setting, "change", (-1.0, 1.0))
         row["seconds"] = everything["seconds"].median()
         row["peak_memory"] = everything["peak_memory"].max()
-        row["seeds"] = len(own)
+        row["seeds"] = len(of_setting)
         row["failed_seeds"] = everything.loc[everything["status"] != "complete", "seed"].nunique()
         rows.append(row)
     return pd.DataFrame(rows, columns=UTILITY)
 
 
-def _interval(own: pd.DataFrame, name: str, limits: tuple[float, float]) -> dict[str, float]:
-    """Mean over seeds and the limits of its t interval, cut to what the quantity can be; one seed has none."""
-    interval = student_interval(own[name].dropna().to_numpy())
+def _interval(of_setting: pd.DataFrame, name: str, limits: tuple[float, float]) -> dict[str, float]:
+    """Return the mean over seeds and the limits of its t interval, clipped to `limits`; NaN limits for one seed."""
+    interval = student_interval(of_setting[name].dropna().to_numpy())
     low, high = np.clip([interval.low, interval.high], *limits)
     return {name: interval.estimate, f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
 def bounds(data: StudyData) -> pd.DataFrame:
-    """What the images that the clients trained on show of the private ones, where a defense transforms them.
+    """Return how similar the images that clients trained on are to the private ones, if a defense transforms them.
 
-    One row per setting, of the training stage and protocol where they show most by PSNR [dB]; with their mean SSIM and
-    LPIPS, which is NaN where its weights are absent.
+    One row per setting, for the training stage and protocol with the highest PSNR [dB]; with their mean SSIM and
+    LPIPS, which is NaN if its weights are absent.
     """
-    found = worst_case(data.summary, by=SETTING, kind="bound")
+    strongest = worst_case(data.summary, by=SETTING, kind="bound")
     kept = ["psnr", "psnr_low", "psnr_high", "ssim", "lpips"]
-    table = found.reindex(columns=[*SETTING, *kept])
+    table = strongest.reindex(columns=[*SETTING, *kept])
     return table.rename(columns={column: f"bound_{column}" for column in kept})
 
 
 def attackers(data: StudyData) -> pd.DataFrame:
-    """Every setting's attackers and the verdict on its protection, one row per attacker; see `analysis.headline`.
+    """Return every setting's attackers and the verdict on its protection, one row per attacker; see `analysis.headline`.
 
-    Ask for it with `data.once(attackers)`: it costs seconds.
+    Call it as `data.once(attackers)`, since it takes seconds.
     """
     summary = data.summary
     return headline(
@@ -113,6 +113,8 @@ def attackers(data: StudyData) -> pd.DataFrame:
 
 
 def _informed(data: StudyData, name: str) -> bool:
-    """Whether attackers of a threat model know more than one update: the defense, or several rounds of the images."""
-    several = any(one.get("id") == name and one.get("rounds", 1) > 1 for one in data.threat_models)
+    """Return whether attackers of a threat model know more than one update: the defense, or several rounds."""
+    several = any(
+        threat.get("id") == name and threat.get("rounds", 1) > 1 for threat in data.threat_models
+    )
     return several or data.adaptive(name)

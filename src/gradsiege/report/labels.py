@@ -80,7 +80,7 @@ def label(identifier: str, name: str | None = None) -> str:
     rest = identifier.removeprefix(method).strip("-_")
     if not rest or identifier == method:
         return base
-    if rest == identifier:  # an id that does not start with the method's name speaks for itself
+    if rest == identifier:  # an id that does not start with the method's name
         return f"{base} ({identifier.replace('_', ' ')})"
     return f"{base} ({strength(rest)})"
 

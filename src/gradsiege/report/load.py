@@ -19,9 +19,9 @@ from gradsiege.study import Study, ledger
 
 
 def load_study(study: Study, root: Path = Path(), claims: Path = ledger.FILE) -> StudyData:
-    """Read every finished cell; what is missing, stale or failed is listed with its reason.
+    """Read every finished cell, and list missing, stale and failed ones with the reason.
 
-    A study outside the repository has no ledger of claims, and its report says so.
+    A study outside the repository has no ledger of claims; its report says so.
     """
     manifests: list[dict[str, Any]] = []
     finished: dict[str, list[Cell]] = {}
@@ -60,7 +60,7 @@ def load_study(study: Study, root: Path = Path(), claims: Path = ledger.FILE) ->
 
 
 def _with_seconds(scores: pd.DataFrame, manifests: list[dict[str, Any]]) -> pd.DataFrame:
-    """Add the seconds of each attack's job; they stand in manifests, so that scores have the same bytes on every run."""
+    """Add the seconds of each attack's job from manifests; score tables omit them to have the same bytes on every run."""
     if scores.empty:
         return scores
     seconds = {job["cell"]: job["seconds"] for job in manifests if job["stage"] == "attack"}
@@ -71,7 +71,7 @@ def _with_seconds(scores: pd.DataFrame, manifests: list[dict[str, Any]]) -> pd.D
 
 
 def _with_costs(trained: list[Cell], study: Study, root: Path) -> pd.DataFrame:
-    """Utility by round with seconds and peak memory [MiB], which stand in manifests for the same reason."""
+    """Return utility by round with seconds and peak memory [MiB], which are in manifests for the same reason."""
     utility = _tables(trained, "utility.parquet", study, root)
     key = ["dataset", "model", "defense", "seed"]
     costs = [
@@ -103,14 +103,14 @@ def _flat(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _memory(cell: Cell, study: Study, root: Path) -> float | None:
-    """Largest resident set of a cell's job [MiB], which Snakemake measured; None where another program ran it."""
+    """Return the largest resident set of a cell's job [MiB] as Snakemake measured it; None if another program ran it."""
     kept = root / "results" / study.study / "benchmarks" / cell.stage / f"{cell.key}.jsonl"
     if not kept.is_file():
         return None
     try:
         lines = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
-        found = [line.get("max_rss") for line in lines]
-        measured = [float(one) for one in found if one not in (None, "NA")]
+        values = [line.get("max_rss") for line in lines]
+        measured = [float(value) for value in values if value not in (None, "NA")]
     except (ValueError, AttributeError) as error:
         raise ArtifactError(
             f"{kept}, which Snakemake wrote, is damaged ({error}). Delete it: its cell then has no memory in the report"
@@ -141,11 +141,11 @@ def _pictures(scored: list[Cell], study: Study, root: Path) -> LazyPictures:
 
 
 def _explanations(observed: list[Cell], study: Study, root: Path) -> dict[str, Explanation]:
-    """Explanations by cell; the cells of a study that asked for none are left out."""
-    found: dict[str, Explanation] = {}
+    """Return the explanations by cell; empty if the study asked for none."""
+    explanations: dict[str, Explanation] = {}
     for cell in observed:
         path = cell.folder(study, root) / "explanation.safetensors"
         tensors, _ = artifacts.read_tensors(path, "explanation")
         if tensors:
-            found[cell.key] = {name: value.numpy() for name, value in tensors.items()}
-    return found
+            explanations[cell.key] = {name: value.numpy() for name, value in tensors.items()}
+    return explanations

@@ -1,4 +1,4 @@
-"""What the manifests say about machines, software, source and absent metrics."""
+"""Machines, software, source commits and absent metrics, from the manifests."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ def setting(job: Mapping[str, Any], name: str) -> Any:
 
 def devices(manifests: Manifests) -> list[str]:
     """Devices that jobs ran on, each once."""
-    found = (setting(job, "device") for job in manifests)
-    return list(dict.fromkeys(str(device) for device in found if device))
+    names = (setting(job, "device") for job in manifests)
+    return list(dict.fromkeys(str(device) for device in names if device))
 
 
 def versions(manifests: Manifests) -> dict[str, list[str]]:
     """Versions of every package; more than one means that jobs disagreed."""
-    found: dict[str, dict[str, None]] = {}
+    by_package: dict[str, dict[str, None]] = {}
     for job in manifests:
         for package, version in (setting(job, "versions") or {}).items():
-            found.setdefault(str(package), {})[str(version)] = None
-    return {package: list(found[package]) for package in sorted(found, key=str.lower)}
+            by_package.setdefault(str(package), {})[str(version)] = None
+    return {package: list(by_package[package]) for package in sorted(by_package, key=str.lower)}
 
 
 def commits(manifests: Manifests) -> list[str]:
     """Commits of the source that jobs ran from, each once."""
-    found = (setting(job, "commit") for job in manifests)
-    return list(dict.fromkeys(str(commit) for commit in found if commit))
+    names = (setting(job, "commit") for job in manifests)
+    return list(dict.fromkeys(str(commit) for commit in names if commit))
 
 
 def absent_metrics(manifests: Manifests) -> dict[str, str]:
     """Metrics that could not be computed, with the reason (`notes.absent` of scoring jobs)."""
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for job in manifests:
         for metric, reason in ((job.get("notes") or {}).get("absent") or {}).items():
-            found.setdefault(str(metric), str(reason))
-    return found
+            reasons.setdefault(str(metric), str(reason))
+    return reasons
 
 
 def failed_jobs(manifests: Manifests) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Published numbers in figures: read from the ledger of claims, and never to be mistaken for ours."""
+"""Published numbers in figures: read from the ledger of claims, and drawn so that they look different from ours."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_LEDGER = "the ledger of claims was not found: published points stand in confi
 
 
 def tinted(panel: Axes) -> None:
-    """Mark a panel of published points: its own ground, and the word."""
+    """Mark a panel of published points with a background colour and the word."""
     panel.set_facecolor(style.TINT)
     place: dict[str, Any] = {"transform": panel.transAxes, "ha": "right", "va": "bottom"}
     panel.text(0.985, 0.02, "PUBLISHED", fontsize=6, color=style.MUTED, weight="bold", **place)
@@ -35,21 +35,21 @@ def name_in(selected: Mapping[str, Any]) -> str:
     >>> name_in({"name": ["imagenet", "ffhq_age"]}), name_in({})
     ('imagenet', '')
     """
-    found = selected.get("name", "")
-    return str(found[0]) if isinstance(found, list) else str(found)
+    name = selected.get("name", "")
+    return str(name[0]) if isinstance(name, list) else str(name)
 
 
 def setting_of(claim: Claim) -> str:
-    """Data and model of the source, as a reader would say them."""
+    """Return data and model of the source in readable words."""
     dataset = claim.cells.dataset or claim.needs.dataset
     names = dataset.get("name", [])
     names = names if isinstance(names, list) else [names]
-    said = " or ".join(label(name) for name in names)
+    data = " or ".join(label(name) for name in names)
     model = name_in(claim.cells.model or claim.needs.model)
-    return ", ".join(filter(None, [said, label(model) if model else ""]))
+    return ", ".join(filter(None, [data, label(model) if model else ""]))
 
 
 def sources(claims: list[Claim]) -> str:
-    """Where the published numbers come from: each source once, with the place in it."""
+    """Return the sources of the published numbers, each once, with the place in it."""
     told = dict.fromkeys(f"{claim.source} ({claim.place.partition(',')[0]})" for claim in claims)
     return joined(told)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("pdf", "svg", "png")
 DPI = 150
-# Nothing that changes from run to run may enter a file: no dates, no random ids.
+# A file must not contain anything that changes from run to run, such as dates or random ids.
 _METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "ModDate": None},
     "svg": {"Date": None},
@@ -30,7 +30,7 @@ def encode(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     with mpl.rc_context(_SETTINGS):
         if figure.get_layout_engine() is not None:
-            # Laid out once, then fixed: each further layout would move things by a hair.
+            # Lay out once and then fix it, since each further layout would move elements slightly.
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
         figure.savefig(
@@ -47,7 +47,7 @@ def encode(figure: Figure, kind: str) -> bytes:
 def save(drawn: Drawn, folder: Path, name: str) -> list[Path]:
     """Write `name`.pdf, .svg, .png and .csv into the folder (a table: the .csv alone).
 
-    Each file appears whole or not at all: it is written under a temporary name in the same folder
+    Writes are atomic: each file is written under a temporary name in the same folder
     and then renamed. Returns the paths, the CSV last.
     """
     kinds = FORMATS if drawn.figure is not None else ()

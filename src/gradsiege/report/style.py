@@ -71,7 +71,7 @@ LINES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)), (0, (3, 3)))
 
 
 def colour(name: str) -> str:
-    """Colour of a method, the same in every figure; an unlisted name always gets the same spare.
+    """Return the colour of a method, the same in every figure; an unlisted name always gets the same spare colour.
 
     >>> colour("gi_pip"), colour("none")
     ('#d55e00', '#3d444d')
@@ -90,7 +90,7 @@ def marker(name: str) -> str:
 
 @contextmanager
 def study_style() -> Iterator[None]:
-    """Draw inside this block: fonts, grid and colours of the study, and nothing left behind."""
+    """Set fonts, grid and colours of the study within this block, and restore the old ones afterwards."""
     import matplotlib as mpl
     import seaborn as sns
 
@@ -142,14 +142,14 @@ def study_style() -> Iterator[None]:
 
 
 def new_figure(width: float = WIDTH, height: float = 3.2, layout: Any = None) -> Figure:
-    """Make a figure that no global state keeps alive (sizes in inches)."""
+    """Return a figure without global state, which frees its memory (sizes in inches)."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout=layout)
 
 
 def nothing_to_draw(reason: str) -> Figure:
-    """Make the figure that stands where data is missing, and say why."""
+    """Return a placeholder figure for missing data, with the reason."""
     with study_style():
         figure = new_figure(height=1.3)
         axes = figure.add_axes((0, 0, 1, 1))
@@ -188,7 +188,7 @@ def legend_below(figure: Figure, axes: list[Axes], columns: int = 4) -> None:
 
 
 def outlined(width: float = 2.0) -> list[Any]:
-    """Path effects that keep text readable where it crosses a line."""
+    """Return path effects that keep text readable where it crosses a line."""
     from matplotlib.patheffects import withStroke
 
     return [withStroke(linewidth=width, foreground=PAPER)]

@@ -1,6 +1,6 @@
-"""Attacks along what makes them harder, with published values beside: what `sweep_ssim` and `sweep_psnr` draw.
+"""Attacks along axes of difficulty, beside published values, for `sweep_ssim` and `sweep_psnr`.
 
-Published values come from the ledger of claims; none stands here.
+All published values come from the ledger of claims.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SHIFT = {WITH: -0.07, WITHOUT: 0.07}
 def places(
     images: int, smallest: int, defense: str, parameters: Mapping[str, Any], rounds: int
 ) -> Iterator[tuple[str, float]]:
-    """Yield (axis, x) of every panel that a cell stands in; the undefended, untrained one of least images is the origin of all.
+    """Yield (axis, x) of every panel with this cell; the undefended, untrained cell with the fewest images is in all of them.
 
     >>> list(places(1, 1, "none", {}, 0))
     [('batch', 1), ('noise', 0.0), ('sparsity', 0.0), ('epochs', 0)]
@@ -59,7 +59,7 @@ def places(
 
 
 def plotted(data: StudyData, metric: str) -> pd.DataFrame:
-    """One row a point: ours, then published, then those of the priors."""
+    """One row per point: ours, then published, then those of the priors."""
     ours = _varied([*_measured(data, metric)])
     axes = {row["axis"] for row in ours}
     known = [row for row in published(data.claims, metric) if row["axis"] in axes]
@@ -69,8 +69,8 @@ def plotted(data: StudyData, metric: str) -> pd.DataFrame:
 
 def _measured(data: StudyData, metric: str) -> Iterator[dict[str, Any]]:
     """Every attack of the study in every panel that its cells stand in."""
-    protocols = {str(one["id"]): int(one["images"]) for one in data.study.get("protocols", ())}
-    defenses = {str(one["id"]): one for one in data.study.get("defenses", ())}
+    protocols = {str(item["id"]): int(item["images"]) for item in data.study.get("protocols", ())}
+    defenses = {str(item["id"]): item for item in data.study.get("defenses", ())}
     federation = data.study.get("federation", {})
     turns = {"early": federation.get("early_round", 0), "late": federation.get("rounds", 0)}
     summary = data.summary
@@ -95,7 +95,7 @@ def _measured(data: StudyData, metric: str) -> Iterator[dict[str, Any]]:
 
 
 def _varied(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Only attacks that stand at several places of an axis: those that a study swept along it."""
+    """Return the attacks with several points on an axis, which the study swept along it."""
     seen: dict[tuple[str, str], set[float]] = {}
     for row in rows:
         seen.setdefault((row["axis"], row["attack"]), set()).add(row["x"])
@@ -104,7 +104,7 @@ def _varied(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def series_of(data: StudyData, attack: str) -> str:
     """With or without the anomaly score, for an attack that has one; else the attack's own name."""
-    item = next(one for one in data.study["attacks"] if one["id"] == attack)
+    item = next(candidate for candidate in data.study["attacks"] if candidate["id"] == attack)
     score = item.get("parameters", {}).get("anomaly_score", "")
     if score == "":
         return label(attack, item["name"])
@@ -132,7 +132,7 @@ def _score(cells: Selector) -> Any:
 
 
 def _setting(cells: Selector) -> tuple[int, int, str, Mapping[str, Any], int]:
-    """What `places` asks for, of the cells that a claim names; the charts begin at one image."""
+    """Return the arguments of `places` from the cells of a claim; the charts begin at one image."""
     trained = cells.training_stage.get("name") == "late"
     rounds = int(cells.federation.get("rounds", 0)) if trained else 0
     parameters = cells.defense.get("parameters", {})
@@ -141,7 +141,7 @@ def _setting(cells: Selector) -> tuple[int, int, str, Mapping[str, Any], int]:
 
 
 def draw_metric(data: StudyData, metric: str, title: str) -> Drawn:
-    """Draw one metric in one panel an axis."""
+    """Draw one metric in one panel per axis."""
     table = plotted(data, metric)
     axes = [axis for axis in AXES if (table["axis"] == axis).any()]
     if not axes:
@@ -159,12 +159,12 @@ def draw_metric(data: StudyData, metric: str, title: str) -> Drawn:
     return Drawn(title, _caption(data, table, metric), table, figure, alt=_alt(table, axes, metric))
 
 
-def _panel(panel: Axes, own: pd.DataFrame, axis: str) -> None:
-    """The series of one axis: equal steps between its values, but for rounds, which are a length of time."""
-    values = list(dict.fromkeys(own["x"])) if axis == "prior" else sorted(set(own["x"]))
+def _panel(panel: Axes, of_axis: pd.DataFrame, axis: str) -> None:
+    """Draw the series of one axis, with equal steps between its values, except for rounds, which are to scale."""
+    values = list(dict.fromkeys(of_axis["x"])) if axis == "prior" else sorted(set(of_axis["x"]))
     spaced = axis != "epochs"
     at = {x: place if spaced else x for place, x in enumerate(values)}
-    for (source, series), part in own.groupby(["source", "series"], sort=False):
+    for (source, series), part in of_axis.groupby(["source", "series"], sort=False):
         if axis != "prior":
             part = part.sort_values("x")
         _line(panel, [at[x] for x in part["x"]], part, str(source), str(series))
@@ -181,7 +181,7 @@ def _line(panel: Axes, places: list[Any], part: pd.DataFrame, source: str, serie
     colour, ours = style.colour(method), source == OURS
     joined_up = (part["axis"] != "prior").all() and len(part) > 1
     dashes: Any = "-" if series != WITHOUT else style.LINES[1]
-    # Beside each other, so that bars of one place can be told apart.
+    # Shifted, so that bars at one value do not overlap.
     shift = (
         SHIFT.get(series, 0.0)
         if ours and part["axis"].iloc[0] in ("batch", "noise", "sparsity")
@@ -229,9 +229,9 @@ def _alt(table: pd.DataFrame, axes: list[str], metric: str) -> str:
     ours = table[(table["source"] == OURS) & table["value"].notna()]
     ends = []
     for axis in axes:
-        own = ours[(ours["axis"] == axis) & (ours["series"] == WITH)]
-        if len(own) > 1:
-            first, last = own["value"].iloc[0], own["value"].iloc[-1]
+        of_series = ours[(ours["axis"] == axis) & (ours["series"] == WITH)]
+        if len(of_series) > 1:
+            first, last = of_series["value"].iloc[0], of_series["value"].iloc[-1]
             ends.append(f"{AXES[axis].lower()}: {first:.3g} to {last:.3g}")
-    said = joined(ends) if ends else "no series of several points"
-    return f"{METRICS[metric]} of attacks along {len(axes)} axes. With the anomaly score, {said}."
+    text = joined(ends) if ends else "no series of several points"
+    return f"{METRICS[metric]} of attacks along {len(axes)} axes. With the anomaly score, {text}."

@@ -1,4 +1,4 @@
-"""Which explained cells the figures on TIP's interpretability show, and how they are named."""
+"""The choice and the names of the explained cells in the figures on TIP's interpretability."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RULE = "Each defense at the latest training stage, first protocol, lowest seed."
 
 @dataclass(frozen=True)
 class Explained:
-    """One cell: key and ids, what was kept of its first victims, and two lines that name it."""
+    """One cell: key and ids, the stored diagnostics of its first victims, and two lines that name it."""
 
     key: str
     cell: Mapping[str, str]
@@ -39,7 +39,7 @@ class Explained:
 
 
 def explained_cells(data: StudyData) -> list[Explained]:
-    """One cell a data set, model and defense, in the order of the study file, chosen by `RULE`."""
+    """One cell per data set, model and defense, in the order of the study file, chosen by `RULE`."""
     keys = one_a_defense(data, data.explanations, latest=True)
     return [_explained(data, key) for key in keys]
 

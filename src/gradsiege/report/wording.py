@@ -19,7 +19,7 @@ INTERVAL = (
 
 
 def number(value: float, digits: int = 1) -> str:
-    """One number, or a dash where there is none.
+    """Return one number as text, or a dash if there is none.
 
     >>> number(27.25), number(float("nan")), number(-0.04)
     ('27.2', '–', '0.0')
@@ -68,7 +68,7 @@ def percent_interval(value: float, low: float, high: float, digits: int = 0) -> 
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a reader would say them.
+    """Return seconds in readable units.
 
     >>> duration(3.2), duration(95), duration(7260)
     ('3.2 s', '1 min 35 s', '2 h 1 min')
@@ -105,7 +105,7 @@ def joined(parts: Iterable[str]) -> str:
 
 
 def threat_in_words(threat: Mapping[str, Any]) -> list[str]:
-    """What one threat model grants, one sentence each."""
+    """Return the grants of one threat model, one sentence each."""
     return [
         "The attacker is given the labels."
         if threat.get("labels") == "given"
@@ -128,7 +128,7 @@ def threat_in_words(threat: Mapping[str, Any]) -> list[str]:
 
 
 def _rounds_in_words(rounds: int) -> list[str]:
-    """Only of attackers who know that several updates belong together."""
+    """Return a sentence for attackers who know that several updates belong together, else nothing."""
     if rounds == 1:
         return []
     return [f"It sees {rounds} rounds of the client, and knows that they are of the same images."]
@@ -143,14 +143,14 @@ def sok_model(threat: Mapping[str, Any]) -> str:
 
 
 def threat_label(data: StudyData, name: object) -> str:
-    """How a table prints a threat model: its id, and the SoK's letter where the study describes it."""
+    """Return a threat model for a table: its id, and the SoK's letter if the study describes it."""
     plain = str(name).replace("_", " ")
-    found = next((one for one in data.threat_models if one.get("id") == name), None)
-    return plain if found is None else f"{plain} (SoK {sok_model(found)})"
+    threat = next((model for model in data.threat_models if model.get("id") == name), None)
+    return plain if threat is None else f"{plain} (SoK {sok_model(threat)})"
 
 
 def synthetic_note(data: StudyData, datasets: Iterable[str]) -> str:
-    """The sentence that a caption owes a synthetic stand-in, or nothing."""
+    """Return the sentence of a caption about synthetic stand-ins, or an empty string."""
     stand_ins = [label(name) for name in dict.fromkeys(datasets) if data.synthetic(name)]
     if not stand_ins:
         return ""
@@ -166,13 +166,13 @@ def counts_note(table: pd.DataFrame) -> str:
     span = str(victims[0]) if len(victims) == 1 else f"{victims[0]} to {victims[-1]}"
     failed, rows = int(table["failed"].sum()), int(table["rows"].sum())
     capped = int(table["psnr_capped"].sum())
-    note = f" n = {span} victims a cell; {failed} of {rows} attempted images failed"
+    note = f" n = {span} victims per cell; {failed} of {rows} attempted images failed"
     note += " (no fidelity, counted as not identified)." if failed else "."
     return note + (f" PSNR above 100 dB counts as 100 dB ({capped} images)." if capped else "")
 
 
 def fold_constant(shown: pd.DataFrame, columns: Iterable[str]) -> tuple[pd.DataFrame, str]:
-    """Drop those of the columns that hold one value throughout, and say so in a sentence.
+    """Drop the columns with one value throughout, and state these values in a sentence.
 
     >>> table = pd.DataFrame({"Attack": ["a", "b"], "Stage": ["late", "late"]})
     >>> fold_constant(table, ["Stage"])[1]
@@ -181,7 +181,7 @@ def fold_constant(shown: pd.DataFrame, columns: Iterable[str]) -> tuple[pd.DataF
     folded = [c for c in columns if c in shown and len(shown) and shown[c].nunique() == 1]
     if not folded:
         return shown, ""
-    said = "; ".join(
+    constants = "; ".join(
         f"{column[0].lower()}{column[1:]} {shown[column].iloc[0]}" for column in folded
     )
-    return shown.drop(columns=folded), f" In every row: {said}."
+    return shown.drop(columns=folded), f" In every row: {constants}."

@@ -1,4 +1,4 @@
-"""Passing results on through DVC: bundles go to a remote and come back, and only what is sound does either."""
+"""Sharing results through DVC: bundles go to a remote and come back, both ways only after verification."""
 
 from gradsiege.sharing.restore import restore
 from gradsiege.sharing.share import share

@@ -1,4 +1,4 @@
-"""The bundles of `dvc.yaml`: which parts of a study are shared together, and where each of them goes."""
+"""The bundles of `dvc.yaml`: the parts of a study that are shared together, and their remotes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from gradsiege.pipeline.cells import cells
 from gradsiege.study import Study
 
 BUNDLES = Path("dvc.yaml")
-# Name of the remote of what must not be passed on; its bundles' names end in it too.
+# Name of the remote for data that must not be passed on; its bundles' names end in it too.
 RESTRICTED = "restricted"
-# What a shell reads between double quotes, where the commands of `dvc.yaml` have the path of the study file.
+# Characters that a shell interprets within double quotes, in which `dvc.yaml` puts the path of the study file.
 UNQUOTED = {'"', "$", "`", "\\"}
 
 
 @dataclass(frozen=True)
 class Output:
-    """A folder or file of a bundle; `remote` is empty where it goes to whatever remote is the default."""
+    """A folder or file of a bundle; `remote` is empty if it belongs to the default remote."""
 
     path: str
     remote: str = ""
@@ -31,7 +31,7 @@ class Output:
 
     @property
     def kind(self) -> str:
-        """The stage whose cells it holds, or what else it is.
+        """The stage of its cells, or the name of another output.
 
         >>> Output("results/quick/report.html").kind
         'report.html'
@@ -49,7 +49,7 @@ class Bundle:
 
     @property
     def name(self) -> str:
-        """What users call it, which is also the target of the Snakefile that makes it.
+        """Its name for users, which is also the Snakefile's target that makes it.
 
         >>> Bundle("tables_restricted", "mine", ()).name
         'tables'
@@ -58,7 +58,7 @@ class Bundle:
 
     @property
     def address(self) -> str:
-        """What DVC calls it.
+        """Its name for DVC.
 
         >>> Bundle("tables", "quick", ()).address
         'tables@quick'
@@ -70,7 +70,7 @@ def bundles_of(study: Study, file: Path) -> list[Bundle]:
     """Return every bundle of a file that lists a study, in the file's order.
 
     Raises:
-        StudyError: the file cannot be read, or holds something else than bundles.
+        StudyError: the file cannot be read, or does not describe bundles.
     """
     name = study.study
     try:
@@ -91,25 +91,25 @@ def chosen(names: Sequence[str], study: Study, file: Path) -> list[Bundle]:
     """Return the bundles of a study that are asked for by name, or all of them.
 
     Raises:
-        StudyError: the study stands in no list of the file, there is no bundle of that name, or the study has nothing for it.
+        StudyError: no list of the file names the study, there is no bundle of that name, or the study has no files for it.
     """
-    found = {bundle.name: bundle for bundle in bundles_of(study, file)}
-    if not found:
+    by_name = {bundle.name: bundle for bundle in bundles_of(study, file)}
+    if not by_name:
         raise StudyError(
             f"{file} lists no bundle of the study {study.study}: add it and its file to a list at the top, "
             f"`published`, or `{RESTRICTED}` if it uses data that must not be passed on"
         )
     for name in names:
-        if name not in found:
-            raise StudyError(f"{study.study} has no bundle {name!r}; {nearest(name, [*found])}")
-        if is_empty(found[name], study):
-            kept = [other for other, bundle in found.items() if not is_empty(bundle, study)]
+        if name not in by_name:
+            raise StudyError(f"{study.study} has no bundle {name!r}; {nearest(name, [*by_name])}")
+        if is_empty(by_name[name], study):
+            kept = [other for other, bundle in by_name.items() if not is_empty(bundle, study)]
             raise StudyError(f"the study {study.study} has no {name}; it has {', '.join(kept)}")
-    return [found[name] for name in dict.fromkeys(names or found)]
+    return [by_name[name] for name in dict.fromkeys(names or by_name)]
 
 
 def is_empty(bundle: Bundle, study: Study) -> bool:
-    """Whether a study has nothing for a bundle: no attack reads a prior, or no defense a shadow generator."""
+    """Return whether a study has no files for a bundle: no attack reads a prior, or no defense uses a shadow generator."""
     of_study = cells(study)
     return not any(of_study.get(output.kind, [output]) for output in bundle.outputs)
 
@@ -139,7 +139,7 @@ def _read(file: Path) -> Any:
 
 
 def _lists(content: Any) -> dict[str, dict[str, str]]:
-    """The studies of every list, with their files."""
+    """Return the studies of every list, with their files."""
     lists = {key: value for part in content.get("vars", ()) for key, value in part.items()}
     for key, value in lists.items():
         if not isinstance(value, dict):

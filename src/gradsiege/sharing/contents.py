@@ -1,7 +1,7 @@
-"""Whether DVC's cache holds, byte by byte, what `dvc.lock` recorded when a bundle was shared.
+"""The check that DVC's cache holds, byte by byte, the files that `dvc.lock` recorded when a bundle was shared.
 
-DVC names an object after the MD5 of its content, but does not look again when it fetches one: a remote may give anything.
-`dvc.lock` is in git, so whoever trusts the commit can trust what agrees with it.
+DVC names an object after the MD5 of its content, but does not verify the content that it fetches from a remote.
+`dvc.lock` is in git: if you trust the commit, you can trust files that agree with it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Content:
 
     @property
     def object(self) -> str:
-        """Where the object lies in a cache, and below ``files/md5`` in a remote.
+        """The object's path in a cache, and below ``files/md5`` in a remote.
 
         >>> Content(PurePosixPath("a"), "26ab0db90d72e28ad0ba1e22ee510510").object
         '26/ab0db90d72e28ad0ba1e22ee510510'
@@ -42,20 +42,20 @@ class Content:
         return f"{self.name[:2]}/{self.name[2:]}"
 
     def is_sound(self, cache: Path) -> bool:
-        """Whether the object's content has the hash that is its name."""
+        """Return whether the object's content has the hash in its name."""
         path = cache / self.object
         if not path.is_file():
             return False
         with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
-        return found.hexdigest() == self.name.removesuffix(FOLDER)
+            digest = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
+        return digest.hexdigest() == self.name.removesuffix(FOLDER)
 
 
 def recorded(root: Path, bundle: Bundle) -> list[Content]:
     """Return the outputs of a bundle as `dvc.lock` has them.
 
     Raises:
-        SharingError: nobody shared the bundle, or not all of it, or the file is damaged.
+        SharingError: the bundle was not shared or only in part, or the file is damaged.
     """
     try:
         names = {out["path"]: out["md5"] for out in _outputs(root, bundle)}
@@ -72,7 +72,7 @@ def recorded(root: Path, bundle: Bundle) -> list[Content]:
 
 
 def knows(root: Path, bundle: Bundle) -> bool:
-    """Whether `dvc.lock` has a bundle at all."""
+    """Return whether `dvc.lock` has an entry for a bundle."""
     try:
         return bool(_outputs(root, bundle))
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
@@ -81,46 +81,46 @@ def knows(root: Path, bundle: Bundle) -> bool:
 
 def _outputs(root: Path, bundle: Bundle) -> list[dict[str, str]]:
     stages = yaml_files.read_text((root / LOCK).read_text(encoding="utf-8"))["stages"]
-    found: list[dict[str, str]] = stages.get(bundle.address, {}).get("outs", [])
-    return found
+    outputs: list[dict[str, str]] = stages.get(bundle.address, {}).get("outs", [])
+    return outputs
 
 
 def files(content: Content, cache: Path) -> Iterator[Content]:
     """Yield the files of an output; its own listing first, if it is a folder.
 
-    The listing must have been found sound before its files are asked for.
+    Verify the listing before you ask for its files.
     """
     yield content
     if not content.name.endswith(FOLDER):
         return
     try:
         for entry in json.loads((cache / content.object).read_text(encoding="utf-8")):
-            one = Content(content.path / inside(entry["relpath"]), entry["md5"])
-            if not NAME.fullmatch(one.name):
-                raise ValueError(f"{one.path} has the hash {one.name!r}")
-            yield one
+            file = Content(content.path / inside(entry["relpath"]), entry["md5"])
+            if not NAME.fullmatch(file.name):
+                raise ValueError(f"{file.path} has the hash {file.name!r}")
+            yield file
     except (OSError, ValueError, KeyError, TypeError, StudyError) as error:
         raise ArtifactError(f"the shared listing of {content.path} is damaged: {error}") from error
 
 
 def check(contents: list[Content], cache: Path) -> tuple[int, list[Content]]:
-    """Return (how many files there are, those whose object is missing or holds something else)."""
+    """Return (number of files, the files whose object is missing or has another content)."""
     count, wrong = 0, []
     for content in contents:
-        for one in files(content, cache):
-            count += not one.name.endswith(FOLDER)
-            if not one.is_sound(cache):
-                wrong.append(one)
-                if one is content:
-                    break  # a listing that is not what was recorded names nothing
+        for file in files(content, cache):
+            count += not file.name.endswith(FOLDER)
+            if not file.is_sound(cache):
+                wrong.append(file)
+                if file is content:
+                    break  # the files of a wrong listing mean nothing
     return count, wrong
 
 
 def refuse(wrong: list[Content], cache: Path, where: str, advice: str) -> None:
-    """Refuse objects that are not what was recorded by naming their files; they leave the cache.
+    """Delete objects that differ from `dvc.lock` from the cache, and refuse their files by name.
 
     Raises:
-        ArtifactError: there is one.
+        ArtifactError: there is such an object.
     """
     for content in wrong:
         (cache / content.object).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""DVC and Snakemake, run as the user would run them: this program imports neither."""
+"""Calls of DVC and Snakemake as the user would run them; this program imports neither."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ MOST_LINES = 12  # of what a program said, in a message
 
 @dataclass(frozen=True)
 class Said:
-    """How a program ended."""
+    """The result of a program."""
 
     succeeded: bool
     text: str
 
     @property
     def end(self) -> str:
-        """The last lines, where the errors stand."""
+        """The last lines of the output, which contain the errors."""
         lines = [line.rstrip() for line in self.text.splitlines() if line.strip()]
         return "\n".join(lines[-MOST_LINES:])
 
 
 def run(root: Path, program: str, *arguments: str) -> Said:
-    """Run a program in the root of the repository, to its end and without questions.
+    """Run a program in the root of the repository, to its end and without interaction.
 
     Raises:
         SharingError: it is not installed.
@@ -58,14 +58,14 @@ def show(root: Path, program: str, *arguments: str) -> bool:
 
 
 def _found(program: str) -> str:
-    """Where a program lies: on the path, or beside this interpreter."""
-    found = shutil.which(program) or shutil.which(program, path=Path(sys.executable).parent)
-    if found is None:
+    """Return the path of a program: on PATH, or beside this interpreter."""
+    path = shutil.which(program) or shutil.which(program, path=Path(sys.executable).parent)
+    if path is None:
         raise SharingError(f'{program} is not installed: pip install "gradsiege[pipeline]"')
-    return found
+    return path
 
 
 def _environment() -> dict[str, str]:
-    """The environment of a program, on whose path this interpreter's programs are: they call one another."""
+    """Return the environment of a program, with this interpreter's programs on PATH, since they call one another."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
     return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}

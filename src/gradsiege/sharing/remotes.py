@@ -1,4 +1,4 @@
-"""DVC's remotes: which of them a bundle's outputs belong to, and what to do where one does not answer."""
+"""DVC's remotes: the remote of each output of a bundle, and the message if one does not answer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ ADD = "dvc remote add --local"
 
 @dataclass(frozen=True)
 class Remote:
-    """A place that DVC knows by a name."""
+    """A remote of DVC: its name and address."""
 
     name: str
     url: str
 
     def __str__(self) -> str:
-        """Name and address, without a password that may stand in it."""
+        """Name and address, without a password."""
         parts = urlsplit(self.url)
         shown = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
         return f"{self.name} ({shown})"
@@ -30,7 +30,7 @@ class Remote:
 
 @dataclass(frozen=True)
 class Configuration:
-    """What DVC is told: its remotes by name, the default one or an empty string, and the folder of its cache."""
+    """DVC's configuration: its remotes by name, the default one or an empty string, and the folder of its cache."""
 
     remotes: dict[str, Remote]
     default: str
@@ -43,10 +43,10 @@ def configuration(root: Path) -> Configuration:
     Raises:
         SharingError: there is no DVC repository here.
     """
-    said = run(root, "dvc", "config", "--list")
-    if not (root / ".dvc").is_dir() or not said.succeeded:
-        raise SharingError(f"{root.absolute()} is no DVC repository that works: {said.end}")
-    values = dict(line.split("=", 1) for line in said.text.splitlines() if "=" in line)
+    answer = run(root, "dvc", "config", "--list")
+    if not (root / ".dvc").is_dir() or not answer.succeeded:
+        raise SharingError(f"{root.absolute()} is not a DVC repository that works: {answer.end}")
+    values = dict(line.split("=", 1) for line in answer.text.splitlines() if "=" in line)
     remotes = {
         name: Remote(name, url)
         for key, url in values.items()
@@ -59,21 +59,21 @@ def configuration(root: Path) -> Configuration:
 def destinations(
     bundles: list[Bundle], known: Configuration, asked: str, root: Path
 ) -> dict[Remote, list[str]]:
-    """Return the outputs that belong to each remote; `asked` takes the place of the default one.
+    """Return the outputs of each remote; `asked`, if given, replaces the default remote.
 
     Raises:
-        SharingError: a remote is not configured, is a folder that is not there, or is no place for restricted outputs.
+        SharingError: a remote is not configured, is a folder that is not there, or is not a place for restricted outputs.
     """
-    found: dict[Remote, list[str]] = {}
+    by_remote: dict[Remote, list[str]] = {}
     for bundle in bundles:
         for output in bundle.outputs:
             if output.push:
                 name = output.remote or asked or known.default
                 remote = _remote(name, output.path, known)
-                found.setdefault(remote, []).append(output.path)
-    for remote in found:
+                by_remote.setdefault(remote, []).append(output.path)
+    for remote in by_remote:
         _check(remote, known, root)
-    return found
+    return by_remote
 
 
 def _remote(name: str, path: str, known: Configuration) -> Remote:
@@ -97,9 +97,9 @@ def _check(remote: Remote, known: Configuration, root: Path) -> None:
     if remote.name == RESTRICTED and len(same) > 1:
         raise SharingError(
             f"the remote {remote} is the same place as {', '.join(name for name in same if name != RESTRICTED)}: "
-            "what is restricted needs a place of its own"
+            "restricted data need a place of their own"
         )
-    # DVC would make the folder, and a disk that is not mounted would go unnoticed.
+    # DVC would create the folder, and nobody would notice that a disk is not mounted.
     if "://" not in remote.url and not (root / ".dvc" / remote.url).is_dir():
         raise SharingError(
             f"the remote {remote} is a folder that is not there: mount its disk, create it, or name "
@@ -107,10 +107,10 @@ def _check(remote: Remote, known: Configuration, root: Path) -> None:
         )
 
 
-def no_answer(remote: Remote, said: Said, verb: str) -> SharingError:
-    """What to tell when DVC could not talk to a remote, or did not find there what it wants."""
+def no_answer(remote: Remote, answer: Said, verb: str) -> SharingError:
+    """Return the error for a remote that DVC could not reach, or that lacks the requested files."""
     return SharingError(
         f"the remote {remote} failed. Look whether it can be reached, whether you may use it (`dvc remote list`; "
         "credentials belong into .dvc/config.local), and whether everything was shared that is asked for; then "
-        f"`gradsiege {verb}` again: what has arrived is not sent twice. DVC says:\n{said.end}"
+        f"`gradsiege {verb}` again: what has arrived is not sent twice. DVC says:\n{answer.end}"
     )

@@ -22,17 +22,17 @@ KINDS = {"figures": ("pdf", "svg", "png", "csv"), "tables": ("csv",)}
 
 
 def share(names: Sequence[str], study: Study, root: Path, file: Path, remote: str = "") -> str:
-    """Send bundles of a study to their remotes; return what was done.
+    """Send bundles of a study to their remotes; return a sentence about it.
 
     Args:
-        names: bundles as `dvc.yaml` names them; all that list the study if empty.
+        names: names of bundles in `dvc.yaml`; if empty, all that list the study.
         study: the resolved study.
         root: folder of the repository.
         file: the study file, for Snakemake.
-        remote: name of the remote that takes what has none of its own; DVC's default one if empty.
+        remote: name of the remote for outputs without their own; if empty, DVC's default one.
 
     Raises:
-        ArtifactError: something is not finished, stale, damaged, or no part of the study; nothing was sent.
+        ArtifactError: a file is unfinished, stale, damaged, or not part of the study; nothing was sent.
         SharingError: DVC is missing, or a remote is not configured or does not answer.
         StudyError: `dvc.yaml` does not list the study or this file, or the study would show restricted images to the public.
     """
@@ -46,16 +46,16 @@ def share(names: Sequence[str], study: Study, root: Path, file: Path, remote: st
     _verify(bundles, study, root, file)
     _fill_up(bundles, root)
     addresses = [bundle.address for bundle in bundles]
-    said = run(root, "dvc", "commit", "--force", *addresses)
-    if not said.succeeded:
-        raise ArtifactError(f"DVC could not record {', '.join(addresses)}:\n{said.end}")
+    answer = run(root, "dvc", "commit", "--force", *addresses)
+    if not answer.succeeded:
+        raise ArtifactError(f"DVC could not record {', '.join(addresses)}:\n{answer.end}")
     recorded = [content for bundle in bundles for content in contents.recorded(root, bundle)]
     count, wrong = contents.check(recorded, known.cache)
     contents.refuse(wrong, known.cache, f"in DVC's cache {known.cache}", AGAIN)
     for place, paths in places.items():
-        said = run(root, "dvc", "push", "--remote", place.name, *paths)
-        if not said.succeeded:
-            raise remotes.no_answer(place, said, "share")
+        answer = run(root, "dvc", "push", "--remote", place.name, *paths)
+        if not answer.succeeded:
+            raise remotes.no_answer(place, answer, "share")
     return (
         f"{', '.join(bundle.name for bundle in bundles)} of the study {study.study}: {count} files, verified, are at "
         f"{', '.join(map(str, places))}.\nClones find them when {contents.LOCK} is committed: "
@@ -64,7 +64,7 @@ def share(names: Sequence[str], study: Study, root: Path, file: Path, remote: st
 
 
 def _verify(bundles: list[Bundle], study: Study, root: Path, file: Path) -> None:
-    """Refuse whatever is not a sound and finished part of the study."""
+    """Refuse files that are not a sound and finished part of the study."""
     folders = {output.kind for bundle in bundles for output in bundle.outputs}
     stages = [stage for stage in STAGES if stage in folders]
     report, sound = verify(study, root, stages=stages)
@@ -73,13 +73,13 @@ def _verify(bundles: list[Bundle], study: Study, root: Path, file: Path) -> None
     owned = [cell for of_stage in cells(study).values() for cell in of_stage]
     foreign = foreign_paths(study, root, owned, stages) + _undrawn(study, root, folders)
     if foreign:
-        # Perhaps of data that the study no longer uses, and that must not be passed on.
+        # They may stem from restricted data that the study no longer uses.
         named = "\n".join(f"  {path}" for path in foreign)
         raise ArtifactError(
-            f"nothing was shared: these are no part of the study and would go with it. Delete them.\n{named}"
+            f"nothing was shared: these files are not part of the study and would go with it. Delete them.\n{named}"
         )
-    # Figures and tables have no manifests: Snakemake knows whether they are those of these results.
-    # Where a study has no table, its target may name no file, which Snakemake would call something to be done.
+    # Figures and tables have no manifests; Snakemake knows whether they are up to date.
+    # A study without tables has no file for the target, which Snakemake would report as work to do.
     tables = any(name.startswith("table_") for name in study.figures)
     drawn = [
         bundle.name
@@ -88,15 +88,15 @@ def _verify(bundles: list[Bundle], study: Study, root: Path, file: Path) -> None
     ]
     if drawn:
         choice = f"study={os.path.relpath(file, root)}"
-        said = run(root, "snakemake", "--dry-run", *drawn, "--config", choice)
-        if NOTHING not in said.text:
+        answer = run(root, "snakemake", "--dry-run", *drawn, "--config", choice)
+        if NOTHING not in answer.text:
             raise ArtifactError(
-                f"nothing was shared: {' and '.join(drawn)} are not up to date. {MEND} Snakemake says:\n{said.end}"
+                f"nothing was shared: {' and '.join(drawn)} are not up to date. {MEND} Snakemake says:\n{answer.end}"
             )
 
 
 def _fill_up(bundles: list[Bundle], root: Path) -> None:
-    """Give a study empty folders for what it does not have, since DVC records every output of a bundle."""
+    """Create empty folders for the outputs that a study lacks, since DVC records every output of a bundle."""
     for bundle in bundles:
         for output in bundle.outputs:
             if output.kind in (*STAGES, *KINDS):
@@ -104,8 +104,8 @@ def _fill_up(bundles: list[Bundle], root: Path) -> None:
 
 
 def _undrawn(study: Study, root: Path, folders: set[str]) -> list[Path]:
-    """Files among the figures or tables that the study does not draw."""
-    found = []
+    """Return the files among the figures and tables that the study does not draw."""
+    undrawn = []
     for kind, endings in KINDS.items():
         if kind in folders:
             named = [
@@ -113,5 +113,5 @@ def _undrawn(study: Study, root: Path, folders: set[str]) -> list[Path]:
             ]
             known = {f"{name}.{ending}" for name in named for ending in endings}
             folder = root / "results" / study.study / kind
-            found += [path for path in folder.glob("*") if path.name not in known]
-    return sorted(found)
+            undrawn += [path for path in folder.glob("*") if path.name not in known]
+    return sorted(undrawn)

@@ -1,1 +1,1 @@
-"""One file a stage: each reads artifacts, calls the library, and writes artifacts."""
+"""One file per stage: each reads artifacts, calls the library, and writes artifacts."""

@@ -38,11 +38,11 @@ def attack(
     """Write ``reconstructions.safetensors`` and ``trace.parquet``.
 
     Args:
-        job: the cell at work.
+        job: the job of the cell.
         observation: a file to attack instead of the study's own.
         engine: ``measured``, or the name of an engine.
         device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
-        simulator: makes clients of the attacker's own, for attacks that learn from them.
+        simulator: creates simulated clients, for attacks that learn from them.
     """
     cell, study = job.cell, job.study
     entry = study.one("attacks", cell.attack)
@@ -65,23 +65,23 @@ def attack(
     }
     chosen = recipes.attack(entry.name, entry.parameters, entry.arm, **entry.budget)
     if isinstance(chosen, LearnedInversion):
-        found = _learned(job, chosen, knowledge, simulator)
+        reconstruction = _learned(job, chosen, knowledge, simulator)
     else:
-        found = _matched(job, chosen, knowledge, engine)
-    found = with_failures(found, seen)
-    if found.failures:
+        reconstruction = _matched(job, chosen, knowledge, engine)
+    reconstruction = with_failures(reconstruction, seen)
+    if reconstruction.failures:
         job.fail(
-            f"{len(found.failures)} of {seen.victims} victims: "
-            + "; ".join(sorted(set(found.failures.values())))
+            f"{len(reconstruction.failures)} of {seen.victims} victims: "
+            + "; ".join(sorted(set(reconstruction.failures.values())))
         )
-    save_reconstruction(job.path("reconstructions.safetensors"), found)
-    artifacts.write_table(job.path("trace.parquet"), pd.DataFrame(trace_rows(found)))
+    save_reconstruction(job.path("reconstructions.safetensors"), reconstruction)
+    artifacts.write_table(job.path("trace.parquet"), pd.DataFrame(trace_rows(reconstruction)))
 
 
 def _seed(job: Job) -> tuple[object, ...]:
-    """Return the names that an attack draws from; attacks that start in one space start alike.
+    """Return the names that seed an attack's randomness; attacks in the same space start from the same points.
 
-    They depend on the victim and the seed alone, and are none that a client draws from.
+    They depend on the victim and the seed alone, and differ from those of the clients.
     """
     return (job.study.seed, job.cell.at("observe").key, "attack")
 
@@ -101,19 +101,19 @@ def _matched(job: Job, attack: Attack, knowledge: Knowledge, engine: str) -> Rec
 def _learned(
     job: Job, attack: LearnedInversion, knowledge: Knowledge, simulator: Simulator | None
 ) -> Reconstruction:
-    """Run an attack that learns from simulated clients; these and its training steps are what it evaluates."""
+    """Run an attack that learns from simulated clients; its evaluations are the simulated updates and its training steps."""
     cell, federation = job.cell, job.study.federation
     if simulator is None:
         raise MissingError(
             f"{cell.attack} learns from simulated clients, and none were handed to it: run it by `gradsiege attack`"
         )
-    own = knowledge.trained("shadow_generator")
+    shadow = knowledge.trained("shadow_generator")
     simulate = simulator(
         knowledge.observation,
         federation.round_of(cell.training_stage),
         federation.rounds,
-        own.weights if own else None,
+        shadow.weights if shadow else None,
     )
-    found = attack.learn(knowledge, simulate, _seed(job), Checkpointer(job))
+    reconstruction = attack.learn(knowledge, simulate, _seed(job), Checkpointer(job))
     job.notes |= {"evaluations": attack.updates + attack.iterations, "device": "cpu"}
-    return found
+    return reconstruction

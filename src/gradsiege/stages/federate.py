@@ -39,7 +39,7 @@ def federate(job: Job) -> None:
     defense = defenses.build(entry.name, entry.parameters, entry.arm, pretrained)
     undefended = ModelSpec(chosen.name, chosen.parameters, len(classes), *images.shape[1:3])
     spec = defense.wrap_model(undefended)
-    # The initial weights depend on no defense, so that all defenses are compared from one start.
+    # The initial weights do not depend on the defense, so that all defenses start alike.
     start = torch_generator(study.seed, cell.dataset, cell.model, cell.seed, "initial weights")
     model = build(spec, start)
     _set_normalisation(model, images, f"{cell.stage} {cell.key}")
@@ -72,9 +72,9 @@ def federate(job: Job) -> None:
 
 
 def _set_normalisation(model: nn.Module, images: StoredImages, place: str) -> None:
-    """Channel statistics of the training images, as a federation would agree on them beforehand.
+    """Set the channel statistics of the training images, as a federation would agree on them beforehand.
 
-    A constant channel is divided by 1: it is zero everywhere, and the update says nothing about it.
+    A constant channel is divided by 1. It is then zero everywhere and does not influence the update.
 
     Raises:
         ArtifactError: when every channel is constant.
@@ -171,7 +171,7 @@ def _write(
         nothing = dict.fromkeys(measures, float("nan"))
         for number in range(progress.round + 1, federation.rounds + 1):
             progress.rows.append({"round": number, **nothing, "status": "failed"})
-    # Not in the table: it has the same bytes on every run, and time has not.
+    # Times are not in the table, since the table must have the same bytes on every run.
     job.notes = {"rounds": progress.costs}
     table = pd.DataFrame(progress.rows)
     for place, name in enumerate(("dataset", "model", "defense", "seed")):

@@ -1,4 +1,4 @@
-"""Stage `fetch`: prepare a data set and write one file per role, so that no reader holds more than it may see."""
+"""Stage `fetch`: prepare a data set and write one file per role, so that each reader gets only the images that it may see."""
 
 from __future__ import annotations
 

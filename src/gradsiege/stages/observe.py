@@ -1,4 +1,4 @@
-"""Stage `observe`: let each victim run the client loop once, and split what happened into observation and truth."""
+"""Stage `observe`: let each victim run the client loop once, and split the result into observation and truth."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gradsiege.protocol.observation import save_observation, save_truth
 def observe(job: Job) -> None:
     """Write ``observation.safetensors`` (what the server sees) and ``truth.safetensors`` (sealed).
 
-    Beside them ``explanation.safetensors`` says, of the first victims, what the defense did to their models.
+    A third file, ``explanation.safetensors``, holds diagnostics of the first victims' models.
     """
     cell, study = job.cell, job.study
     checkpoint = load_checkpoint(
@@ -37,7 +37,7 @@ def observe(job: Job) -> None:
         LocalTraining(**protocol.training),
         images,
         labels,
-        # Which noise a victim meets depends on no attack, and every attack meets the same noise.
+        # The noise of a victim does not depend on the attack: all attacks face the same update.
         (study.seed, cell.key),
         of_rounds=max(study.federation.rounds, 1),
         rounds=protocol.rounds,

@@ -33,10 +33,10 @@ def publish(names: list[str], study: Study, root: Path, file: Path) -> list[Path
     """Write the named figures, tables or report; a path such as ``.../gallery.pdf`` counts as its name.
 
     Args:
-        names: of figures and tables, or ``report``.
+        names: names of figures and tables, or ``report``.
         study: the study, as it was read from its file.
         root: folder of `results`.
-        file: where the study file lies, for the commands that the report prints.
+        file: path of the study file, for the commands that the report prints.
     """
     data = load_study(study, root)
     written: list[Path] = []
@@ -55,7 +55,7 @@ def _report(study: Study, data: StudyData, root: Path, file: Path) -> Path:
 
     drawn = {name: draw(name, data) for name in study.figures}
     path, choice = root / "results" / study.study / "report.html", _choice(file)
-    # All of them: a sentence may rest on a table that this report does not show.
+    # All of them, since a sentence may depend on a table that this report does not show.
     commands = {name: _command(name, study, choice) for name in catalogue.entries("figures")}
     near = shlex.quote(str(_near(file)))
     commands["all"] = f"snakemake{choice}"
@@ -68,13 +68,13 @@ def _report(study: Study, data: StudyData, root: Path, file: Path) -> Path:
 
 
 def _command(name: str, study: Study, choice: str) -> str:
-    """The command that makes one figure again, and only what it lacks."""
+    """Return the command that makes one figure again, with only the cells that are missing."""
     ending = "csv" if name.startswith("table_") else "pdf"
     return f"snakemake {folder_of(name, study) / name}.{ending}{choice}"
 
 
 def _choice(file: Path) -> str:
-    """What tells Snakemake which study is meant; nothing for the default one. Paths are as seen from here.
+    """Return Snakemake's option that names the study file, relative to the current folder; empty for the default study.
 
     >>> _choice(Path("config/paper/shadow.yaml")), _choice(Path("config/quick.yaml"))
     (' --config study=config/paper/shadow.yaml', '')

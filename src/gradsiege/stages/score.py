@@ -1,4 +1,4 @@
-"""Stage `score`: the only reader of the truth. One row per victim image, attacks and controls alike."""
+"""Stage `score`: the only reader of the truth. It writes one row per victim image, for attacks and controls alike."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BOUND = "perfect_inversion"
 GALLERY_DISTRACTORS = 500
 # Columns that only attacks of several stages fill.
 STAGES = ("psnr_last_stage", "psnr_best_stage")
-# The same, a list with one number a stage in each row.
+# The same, a list with one number per stage in each row.
 BY_STAGE = ("psnr_by_stage", "matching_loss_by_stage")
 
 
@@ -58,12 +58,12 @@ def score(job: Job) -> None:
         pictures[BOUND] = to_bytes(torch.nan_to_num(measured.images, 0.0))
     for cell in _attacks(job):
         measured, extra = _score_attack(job, cell, scene)
-        found = _rows(measured, extra)
+        of_attack = _rows(measured, extra)
         if extra["gradient_level"]:
-            # A column appears only where there is something in it.
-            for place, row in enumerate(found):
+            # Write a column only if it has values.
+            for place, row in enumerate(of_attack):
                 row |= {k: float(v[place]) for k, v in extra["gradient_level"].items()}
-        rows += found
+        rows += of_attack
         several = len(job.study.threat_models) > 1
         name = f"{cell.threat_model}/{cell.attack}" if several else cell.attack
         pictures[name] = to_bytes(torch.nan_to_num(measured.images, 0.0, 1.0, 0.0))
@@ -75,7 +75,7 @@ def score(job: Job) -> None:
 
 
 def _attacks(job: Job) -> list[Cell]:
-    """The attacks on the observation, without those that cannot be run before the data of a prior are supplied."""
+    """Return the attacks on the observation, without those whose prior lacks data that the user must supply."""
     absent = absent_data.absent(job.study, job.root)
     return [
         cell
@@ -86,19 +86,19 @@ def _attacks(job: Job) -> list[Cell]:
 
 
 def used_weights() -> dict[str, str]:
-    """Return the SHA-256 of the file of each network that LPIPS looked through here."""
+    """Return the SHA-256 of the file of each network that LPIPS used here."""
     loaded = {trunk: deep_features.load(trunk) for trunk in deep_features.HEADS}
     return {
-        trunk: found.convolutions.sha256
-        for trunk, found in loaded.items()
-        if not isinstance(found, Absent)
+        trunk: features.convolutions.sha256
+        for trunk, features in loaded.items()
+        if not isinstance(features, Absent)
     }
 
 
 def _score_bound(trained: Tensor, scene: Scene) -> tuple[Measured, dict[str, Any]]:
-    """Measure an attack that finds exactly what the client trained on: the best that any inversion can do.
+    """Measure a perfect inversion, which returns exactly the images that the client trained on: an upper bound for attacks.
 
-    It exists where the defense transforms the batch. Pixels outside [0, 1] are cut off, as in every picture.
+    It is scored where the defense transforms the batch. Pixels are clipped to [0, 1], as in every picture.
     """
     finite = trained.isfinite().flatten(1).all(1)
     reason = "the images that the client trained on are not finite"
@@ -108,24 +108,24 @@ def _score_bound(trained: Tensor, scene: Scene) -> tuple[Measured, dict[str, Any
 
 
 def _score_attack(job: Job, cell: Cell, scene: Scene) -> tuple[Measured, dict[str, Any]]:
-    found = load_reconstruction(job.input(cell, "reconstructions.safetensors"))
+    reconstruction = load_reconstruction(job.input(cell, "reconstructions.safetensors"))
     manifest = artifacts.read_manifest(cell.folder(job.study, job.root))
-    images = found.images.clone()
-    images[list(found.failures)] = torch.nan
+    images = reconstruction.images.clone()
+    images[list(reconstruction.failures)] = torch.nan
     diagnostics: dict[str, Tensor] = {}
-    if found.stages is not None and found.stage_losses is not None:
-        stages, count = found.stages.clone(), scene.truths.shape[1]
-        stages[list(found.failures)] = torch.nan
+    if reconstruction.stages is not None and reconstruction.stage_losses is not None:
+        stages, count = reconstruction.stages.clone(), scene.truths.shape[1]
+        stages[list(reconstruction.failures)] = torch.nan
         by_stage = psnr_by_stage(stages, scene.truths)
-        losses = found.stage_losses.repeat_interleave(count, 0)
+        losses = reconstruction.stage_losses.repeat_interleave(count, 0)
         diagnostics = {"psnr_by_stage": by_stage, "matching_loss_by_stage": losses}
         diagnostics |= last_and_best_psnr(by_stage, count)
     level: dict[str, Tensor] = {}
-    if found.kept and job.study.explained:
+    if reconstruction.kept and job.study.explained:
         path = job.input(job.cell.at("observe"), "explanation.safetensors")
         explained, _ = artifacts.read_tensors(path, EXPLANATION)
         victims, count = scene.labels.shape
-        level = gradient_level(explained, found.kept, victims, count)
+        level = gradient_level(explained, reconstruction.kept, victims, count)
     extra = {
         "attack": cell.attack,
         "gradient_level": level,
@@ -134,9 +134,9 @@ def _score_attack(job: Job, cell: Cell, scene: Scene) -> tuple[Measured, dict[st
         "iterations": manifest["notes"]["iterations"],
         "restarts": manifest["notes"]["restarts"],
         "evaluations": manifest["notes"]["evaluations"],
-        "failures": found.failures,
-        "matching_loss": found.matching_loss.tolist(),
-        "label_accuracy": label_accuracy(found.labels, scene.labels).tolist(),
+        "failures": reconstruction.failures,
+        "matching_loss": reconstruction.matching_loss.tolist(),
+        "label_accuracy": label_accuracy(reconstruction.labels, scene.labels).tolist(),
         "diagnostics": diagnostics,
     }
     return measure(images, scene), extra

@@ -1,8 +1,8 @@
-"""The study file: what a person writes by hand, validated so that a typo is an error that names the key.
+"""The study file, which people write by hand. It is validated, so that a typo is an error that names the key.
 
-`sections` says what may stand in it, `document` is the whole, `expansion` writes out sweeps, counters and ids, `selection`
-finds what an `only` names, `placement` says which items meet, `checks` and `nowhere` fill in defaults and refuse
-contradictions, `reading` makes a study of a file.
+`sections` defines its sections, `document` the whole, `expansion` writes out sweeps, counters and ids, `selection`
+resolves the names in `only`, `placement` decides which items meet, `checks` and `nowhere` fill in defaults and refuse
+contradictions, `reading` parses a file into a study.
 """
 
 from gradsiege.documents import Identifier, Section

@@ -1,4 +1,4 @@
-"""What no section can see alone: names that the catalogue lacks, ids that nothing bears, sections that contradict each other."""
+"""Checks across sections: names that the catalogue lacks, unknown ids, sections that contradict each other."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def resolve(study: Study) -> Study:
 
 
 def _check_ids(study: Study) -> None:
-    """Refuse an id that stands twice."""
+    """Refuse an id that occurs twice."""
     lists = {**LISTS, "prior": "priors", "figure": "figures"}
     for field, section in lists.items():
         known = [id_of(item) for item in getattr(study, section)]
@@ -57,7 +57,7 @@ def _check_ids(study: Study) -> None:
 
 
 def _check_learned(study: Study) -> None:
-    """Refuse what says how updates are matched, beside an attack that matches none."""
+    """Refuse keys about matching updates in an attack that matches none."""
     matching = ("restarts", "update_model", "evaluated_at", "patience", "rounds", "counter")
     for attack in study.attacks:
         if "prior:auxiliary_images" not in catalogue.entries("attacks")[attack.name].requires:
@@ -135,7 +135,7 @@ def _check_threats(study: Study) -> None:
 
 
 def _check_attack(attack: Attack, study: Study) -> None:
-    """Refuse an attack without a prior that it needs, or without any defense and threat model on which it would run."""
+    """Refuse an attack that lacks a prior, or that no defense and threat model lets run."""
     priors = {prior.id: prior.name for prior in study.priors}
     needed = [
         requirement.removeprefix("prior:")
@@ -148,7 +148,7 @@ def _check_attack(attack: Attack, study: Study) -> None:
                 f"attacks.{attack.id}: unknown prior {identifier!r}; "
                 + (nearest(identifier, list(priors)) if priors else "the study has none")
             )
-    if attack.rounds != "first" and all(one.rounds == 1 for one in study.threat_models):
+    if attack.rounds != "first" and all(threat.rounds == 1 for threat in study.threat_models):
         raise StudyError(
             f"attacks.{attack.id}: 'rounds: {attack.rounds}' needs a threat model that grants several 'rounds'"
         )
@@ -161,7 +161,7 @@ def _check_attack(attack: Attack, study: Study) -> None:
 
 
 def _check_counter(attack: Attack, study: Study) -> None:
-    """Refuse a counter to a defense that the study lacks, and a need for disclosure where no threat model discloses."""
+    """Refuse a counter to a defense that the study lacks, and an attack that needs disclosure if no threat model grants it."""
     what = attack.counter or attack.name
     answered = what.partition(".")[0]
     if attack.counter and all(defense.name != answered for defense in study.defenses):
@@ -170,7 +170,9 @@ def _check_counter(attack: Attack, study: Study) -> None:
             f"attacks.{attack.id}: {what} answers the defense {answered!r}, which the study does not have "
             f"({', '.join(known)}); add it to defenses, or leave the counter out"
         )
-    if "disclosure" in attack.requires and not any(one.disclosure for one in study.threat_models):
+    if "disclosure" in attack.requires and not any(
+        threat.disclosure for threat in study.threat_models
+    ):
         raise StudyError(
             f"attacks.{attack.id}: {what} needs a threat model with 'disclosure: true'; "
             "add one to threat_models, or leave the attack out"

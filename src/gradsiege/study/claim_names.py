@@ -1,4 +1,4 @@
-"""The names that a claim may use: the catalogue's, and those of what a paper used and this version lacks."""
+"""The names that a claim may use: those of the catalogue, and those of methods and data that this version lacks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gradsiege.study import (
     Threat,
 )
 
-# Canonical names without a module of their own so far: a claim that needs one is "not run", and says so.
+# Canonical names without a module so far: a claim that needs one is "not run" for this reason.
 RESERVED: dict[str, tuple[str, ...]] = {
     "datasets": (
         "cifar10", "cifar100", "svhn", "mnist", "tiny_imagenet", "medmnist_chest", "medmnist_pneumonia",
@@ -36,7 +36,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
 
 
 def _settings(section: type[Section]) -> tuple[str, ...]:
-    """The keys of a section that are settings of a cell: not how a study file is written in short."""
+    """Return the keys of a section that are settings of a cell, without the keys of the short notation."""
     return tuple(key for key in section.model_fields if key not in ("sweep", *PLACES))
 
 
@@ -56,7 +56,7 @@ PLAIN: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 def names(section: str) -> list[str]:
-    """Every canonical name of a section, implemented or reserved.
+    """Return every canonical name of a section, implemented or reserved.
 
     >>> "photos" in names("datasets"), "cifar10" in names("datasets")
     (True, True)

@@ -1,4 +1,4 @@
-"""Which public data sets a person names, or a study needs."""
+"""The public data sets to download: those that a person names, or those that a study needs."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ if TYPE_CHECKING:
 
 
 def chosen(names: list[str], study: Study | None) -> list[tuple[str, dict[str, Any]]]:
-    """Return name and parameters of what is to be downloaded: what was named, and what a study needs of the public ones.
+    """Return name and parameters of the data sets to download: the named ones, and the public ones that a study needs.
 
-    `WEIGHTS` is one of the names.
+    `WEIGHTS` is also a valid name.
 
     Raises:
-        StudyError: when nothing was chosen, or a name is none of a public data set.
+        StudyError: there is nothing to download, or a name is not that of a public data set.
     """
-    found: list[tuple[str, dict[str, Any]]] = []
+    downloads: list[tuple[str, dict[str, Any]]] = []
     for name in names:
         if name not in (*PUBLIC, WEIGHTS):
-            raise StudyError(f"{name!r} is no public data set; {nearest(name, [*PUBLIC, WEIGHTS])}")
-        found.append((name, {}))
+            raise StudyError(
+                f"{name!r} is not a public data set; {nearest(name, [*PUBLIC, WEIGHTS])}"
+            )
+        downloads.append((name, {}))
     for item in study.datasets if study else ():
         if item.name in PUBLIC:
-            found.append((item.name, item.parameters))
-    if not found:
+            downloads.append((item.name, item.parameters))
+    if not downloads:
         raise StudyError(
             f"nothing to download; name a data set ({', '.join(PUBLIC)}), {WEIGHTS} or a --study"
         )
-    return found
+    return downloads

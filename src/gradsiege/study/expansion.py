@@ -1,4 +1,4 @@
-"""What a person writes in short, written out: one method per swept value and per counter, an id for each, ids in every `only`."""
+"""Expansion of the short notation: one method per swept value and per counter, an id for each, ids in every `only`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BUDGET = ("iterations", "restarts")
 
 
 def expand(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return a study's plain data with every defense and every attack written out; what is wrong is left to the validation."""
+    """Return a study's plain data with every defense and attack written out; errors are left to the validation."""
     refuse_old_keys(raw)
     out = dict(raw)
     known = {field: spelled(raw.get(section)) for field, section in LISTS.items()}
@@ -40,33 +40,33 @@ def expand(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _written(item: dict[str, Any]) -> Any:
-    """The id of an item before the values of its sweep and its counters are added."""
+    """Return the id of an item before the values of its sweep and its counters are added."""
     return _with_id(item).get("id") or item["name"]
 
 
 def _expanded(item: dict[str, Any], section: str) -> list[dict[str, Any]]:
     """One method per counter and per combination of swept values."""
     answers = _expand_counters(item) if section == "attacks" else [item]
-    return [single for one in answers for single in _expand_sweep(_with_id(one))]
+    return [single for answer in answers for single in _expand_sweep(_with_id(answer))]
 
 
 def _expand_counters(attack: dict[str, Any]) -> list[dict[str, Any]]:
-    """One attack per counter: `none` is the attack without any, a defense's name stands for all of that defense's counters."""
+    """Return one attack per counter: `none` is the attack without any, a defense's name means all counters to that defense."""
     wanted = attack.get("counters")
     wanted = [wanted] if isinstance(wanted, str) else wanted
     if (
         not wanted
         or not isinstance(wanted, list)
-        or not all(isinstance(one, str) for one in wanted)
+        or not all(isinstance(word, str) for word in wanted)
     ):
-        # No list of counters, or one so wrong that the validation must see it.
+        # No counters, or malformed ones, which the validation refuses.
         return [attack]
     if "counter" in attack:
         raise StudyError(
             f"attacks.{_written(attack)}: 'counter' stands beside 'counters'; put all of them into 'counters'"
         )
     rest = {key: value for key, value in attack.items() if key != "counters"}
-    chosen = [name for one in wanted for name in _counters_of(one, f"attacks.{_written(attack)}")]
+    chosen = [name for word in wanted for name in _counters_of(word, f"attacks.{_written(attack)}")]
     return [
         {**rest, "counter": name, **({"id": f"{rest['id']}-{name}"} if rest.get("id") else {})}
         if name
@@ -76,26 +76,26 @@ def _expand_counters(attack: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _counters_of(name: str, place: str) -> list[str | None]:
-    """The counters that a word of `counters` stands for; None is the attack without any."""
+    """Return the counters that an entry of `counters` means; None is the attack without any."""
     if name == "none":
         return [None]
     if "." in name:
         return [name]
     known = list(catalogue.entries("counters"))
-    found: list[str | None] = [one for one in known if one.partition(".")[0] == name]
-    if not found:
-        answered = dict.fromkeys(one.partition(".")[0] for one in known)
+    counters: list[str | None] = [counter for counter in known if counter.partition(".")[0] == name]
+    if not counters:
+        answered = dict.fromkeys(counter.partition(".")[0] for counter in known)
         hint = nearest(name, ["none", *answered])
         raise StudyError(f"{place}: counters: {name!r} is not a defense with counters; {hint}")
-    return found
+    return counters
 
 
 def _expand_sweep(method: dict[str, Any]) -> list[dict[str, Any]]:
-    """One method per combination of swept values, its id made of the values; an attack's budget may be swept too."""
-    sweep, own = method.get("sweep"), method.get("parameters", {})
+    """Return one method per combination of swept values, with the values in its id; an attack's budget may be swept too."""
+    sweep, fixed = method.get("sweep"), method.get("parameters", {})
     lists = isinstance(sweep, dict) and all(isinstance(v, list) and v for v in sweep.values())
-    if not sweep or not lists or not isinstance(own, dict):
-        # Not swept, or so wrong that the validation must see it.
+    if not sweep or not lists or not isinstance(fixed, dict):
+        # No sweep, or a malformed one, which the validation refuses.
         return [method]
     method = {key: value for key, value in method.items() if key != "sweep"}
     base = method.get("id") or method["name"]
@@ -104,14 +104,14 @@ def _expand_sweep(method: dict[str, Any]) -> list[dict[str, Any]]:
         chosen = dict(zip(sweep, values, strict=True))
         suffix = "-".join(f"{key}{value}" for key, value in chosen.items())
         budget = {key: chosen.pop(key) for key in BUDGET if key in chosen}
-        parameters = {**own, **chosen}
+        parameters = {**fixed, **chosen}
         named = {**method, **budget, "id": f"{base}-{suffix}", "parameters": parameters}
         expanded.append(named)
     return expanded
 
 
 def _with_id(item: dict[str, Any]) -> dict[str, Any]:
-    """Give a method without an id one that names its arm, unless that is the faithful one, its counter and its rounds."""
+    """Give a method without an id one from its name, its arm (unless faithful), its counter and its rounds."""
     released = ["as_released"] if item.get("arm", "faithful") == "as_released" else []
     counter = [str(item["counter"])] if item.get("counter") else []
     several = item.get("rounds", "first")

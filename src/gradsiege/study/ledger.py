@@ -1,4 +1,4 @@
-"""Reading the ledger of claims: an unknown key or name is an error that says which claim has it."""
+"""Reading the ledger of claims: an unknown key or name is an error that names the claim."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def load(path: Path) -> list[Claim]:
 
 
 def _explain(error: ValidationError, raw: Any) -> str:
-    """One sentence a problem; a claim is named by its id, an unknown key with the nearest known one."""
+    """Return one sentence per problem; it names a claim by its id, and the nearest known key for an unknown one."""
     lines = []
     for problem in error.errors():
         location = [str(part) for part in problem["loc"]]

@@ -1,4 +1,4 @@
-"""What `only` must not say: places that the study lacks, and places that leave an item nowhere."""
+"""Refusals of an `only` that names places which the study lacks, or leaves an item without cells."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gradsiege.study.placement import TRAINED, Chosen, admits, combinations, id_
 from gradsiege.study.sections import Attack
 from gradsiege.study.selection import LISTS
 
-# What a stage may be asked for: a data set that only priors are trained on; what is trained and not attacked.
+# Values of `stage` in `only`: for a data set that only priors are trained on, and for items that are trained but not attacked.
 STAGES_OF = {"datasets": ("prior", "federate")}
 STAGES = ("federate",)
 
 
 def check_places(study: Study) -> None:
-    """Refuse an `only` that names what the study lacks, and an item that no cell is left of."""
+    """Refuse an `only` that names items which the study lacks, and an item that no cell uses."""
     for section, item in _placed(study):
         _check_only(section, item, study)
     _check_nowhere(study)
@@ -32,7 +32,9 @@ def _placed(study: Study) -> Iterator[tuple[str, Any]]:
 
 def _check_only(section: str, item: Any, study: Study) -> None:
     place = f"{section}.{item.id}.only"
-    for field, ids in ((field, ids) for one in item.only for field, ids in one.items()):
+    for field, ids in (
+        (field, ids) for alternative in item.only for field, ids in alternative.items()
+    ):
         if LISTS.get(field) == section:
             raise StudyError(
                 f"{place}: {field!r} is the list that {item.id!r} itself stands in; name other fields, or leave it out"
@@ -67,7 +69,9 @@ def _check_nowhere(study: Study) -> None:
         for field, section in LISTS.items()
     }
     for dataset in study.datasets:
-        if dataset.only and all(one.get("stage") == ["prior"] for one in dataset.only):
+        if dataset.only and all(
+            alternative.get("stage") == ["prior"] for alternative in dataset.only
+        ):
             _check_prior(dataset.id, study)
             del left["dataset"][dataset.id]
     _strike(left, combinations(study, "federate"))
@@ -98,9 +102,9 @@ def _check_prior(dataset: str, study: Study) -> None:
         )
 
 
-def _strike(left: dict[str, dict[Any, Any]], found: Iterator[Chosen]) -> None:
+def _strike(left: dict[str, dict[Any, Any]], places: Iterator[Chosen]) -> None:
     """Take out of `left` what stands in a cell; stop when nothing is left that could be found."""
-    for chosen in found:
+    for chosen in places:
         for field, items in left.items():
             if items:
                 items.pop(chosen.get(field), None)
@@ -119,12 +123,12 @@ def _nowhere(field: str, item: Any, study: Study) -> str:
 
 def _reasons(field: str, item: Any, study: Study) -> Iterator[str]:
     """Say which other items, among those that the item asks for, can not meet it."""
-    own, value = rule_of(item), id_of(item)
+    rule, value = rule_of(item), id_of(item)
     for other_field, section in LISTS.items():
         if other_field == field:
             continue
         for other in getattr(study, section):
-            if own and not admits(own, {other_field: id_of(other)}):
+            if rule and not admits(rule, {other_field: id_of(other)}):
                 continue
             reason = _against(field, item, other_field, other)
             if reason:
@@ -144,7 +148,7 @@ def _against(field: str, item: Any, other_field: str, other: Any) -> str | None:
             return (
                 f"{attack.id} takes rounds: {attack.rounds}, and {threat.id} grants {threat.rounds}"
             )
-        named = any(threat.id in one.get("threat_model", []) for one in attack.only)
+        named = any(threat.id in alternative.get("threat_model", []) for alternative in attack.only)
         if threat.disclosure and not (attack.uses_disclosure or named):
             return (
                 f"{attack.id} uses no disclosure and meets {threat.id} only if its 'only' names it"

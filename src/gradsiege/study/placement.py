@@ -25,9 +25,9 @@ def combinations(study: Study, stage: str) -> Iterator[Chosen]:
     The mapping that is yielded is one object that changes: take from it what is to be kept.
     """
     fields = TRAINED if stage == "federate" else tuple(LISTS)
-    found = {field: _candidates(field, study) for field in fields}
+    candidates = {field: _candidates(field, study) for field in fields}
     met = _met(study) if stage == "attack" else {}
-    return _extended({"stage": stage}, fields, found, met, [])
+    return _extended({"stage": stage}, fields, candidates, met, [])
 
 
 def admits(rule: Rule, chosen: Chosen) -> bool:
@@ -48,7 +48,7 @@ def admits(rule: Rule, chosen: Chosen) -> bool:
 def rule_of(item: Any) -> Rule:
     """The `only` of an item, its lists as sets; empty where the item applies everywhere."""
     only = getattr(item, "only", [])
-    return [{field: frozenset(ids) for field, ids in one.items()} for one in only]
+    return [{field: frozenset(ids) for field, ids in alternative.items()} for alternative in only]
 
 
 def unseen(protocol: Any, threat: Any) -> bool:
@@ -84,13 +84,13 @@ def _met(study: Study) -> dict[tuple[str, str], Any]:
 def _extended(
     chosen: Chosen,
     fields: tuple[str, ...],
-    found: dict[str, list[tuple[Any, Rule]]],
+    by_field: dict[str, list[tuple[Any, Rule]]],
     met: dict[tuple[str, str], Any],
     rules: list[Rule],
 ) -> Iterator[Chosen]:
     """Choose one field after the other, and leave a branch as soon as some chosen item's `only` is against it."""
     field, *rest = fields
-    candidates = found[field]
+    candidates = by_field[field]
     if field == "threat_model":
         candidates = met["", chosen["protocol"]]
     elif field == "attack":
@@ -98,10 +98,10 @@ def _extended(
     for value, rule in candidates:
         chosen[field] = value
         active = [*rules, rule] if rule else rules
-        if not all(admits(one, chosen) for one in active):
+        if not all(admits(active_rule, chosen) for active_rule in active):
             continue
         if rest:
-            yield from _extended(chosen, tuple(rest), found, met, active)
+            yield from _extended(chosen, tuple(rest), by_field, met, active)
         else:
             yield chosen
     chosen.pop(field, None)

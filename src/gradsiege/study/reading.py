@@ -1,4 +1,4 @@
-"""From a file, or plain data, to a study: what is wrong becomes a sentence that names the key."""
+"""Reading a study from a file or plain data; every error becomes a sentence that names the key."""
 
 from __future__ import annotations
 
@@ -93,28 +93,32 @@ def explain(error: ValidationError, place: str, raw: Any = None) -> str:
             known = list(ROLES if "counts" in location else get_args(Place))
             lines.append(f"unknown key {key!r}; {nearest(str(location[-2]), known)}")
         else:
-            said = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{where or 'study'}{_joined(problem['type'], said)}")
+            sentence = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{where or 'study'}{_joined(problem['type'], sentence)}")
     return f"{place}: " + "; ".join(lines)
 
 
 def _written(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """A location as a person wrote it, who leaves out the list around a single `only`."""
+    """Return a location as it is written in the file, where a single `only` needs no list."""
     if "only" not in location:
         return location
     place = location.index("only") + 1
     return (*location[:place], *(part for part in location[place:] if isinstance(part, str)))
 
 
-def _joined(kind: str, said: str) -> str:
-    """What follows the place: a sentence of `gradsiege.ranges` goes on, all others stand after a colon."""
-    return f" {said}" if kind == "value_error" and said.startswith("must be ") else f": {said}"
+def _joined(kind: str, sentence: str) -> str:
+    """Return the text after the place: a sentence of `gradsiege.ranges` continues it, any other follows a colon."""
+    return (
+        f" {sentence}"
+        if kind == "value_error" and sentence.startswith("must be ")
+        else f": {sentence}"
+    )
 
 
 def _named(location: tuple[int | str, ...], raw: Any) -> list[str]:
-    """Parts of a location; the place in a list becomes the id or name of what stands there.
+    """Return the parts of a location, with the id or name of a list's item instead of its index.
 
-    Sweeps make several defenses of one, so a number would not be the one that a person counts in the file.
+    Sweeps expand one defense to several, so indices would differ from those in the file.
     """
     parts = [str(part) for part in location]
     try:
@@ -126,7 +130,7 @@ def _named(location: tuple[int | str, ...], raw: Any) -> list[str]:
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:
-    """Known keys of the section at a location such as ``("defenses", 0)``."""
+    """Return the known keys of the section at a location such as ``("defenses", 0)``."""
     sections: dict[str, type[Section]] = {
         "datasets": Dataset,
         "models": Model,

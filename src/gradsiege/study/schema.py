@@ -1,7 +1,7 @@
 """The JSON schemas of a study file and of the ledger of claims, for editors.
 
-`python -m gradsiege.study.schema study > workflow/schemas/study.schema.json`, and the same with `claims`. They are made
-from the models that load these files, so they can say nothing else than they do; a test keeps them fresh. An
+`python -m gradsiege.study.schema study > workflow/schemas/study.schema.json` writes one, and the same with `claims` the
+other. They are generated from the models that load these files; a test keeps them up to date. An
 editor that reads YAML schemas then completes keys and marks typos.
 """
 
@@ -23,22 +23,22 @@ PLACED = ("Dataset", "Model", "Defense", "Protocol", "Threat", "Attack")
 
 def schema() -> dict[str, Any]:
     """Return the JSON schema (draft 2020-12) of a study as a person writes it."""
-    found: dict[str, Any] = {"$schema": DRAFT, **Study.model_json_schema()}
+    document: dict[str, Any] = {"$schema": DRAFT, **Study.model_json_schema()}
     for section in BARE:
-        items = found["properties"][section]["items"]
-        found["properties"][section]["items"] = {"anyOf": [{"type": "string"}, items]}
+        items = document["properties"][section]["items"]
+        document["properties"][section]["items"] = {"anyOf": [{"type": "string"}, items]}
     # The id of a protocol is its name unless another is given.
-    found["$defs"]["Protocol"]["required"].remove("id")
+    document["$defs"]["Protocol"]["required"].remove("id")
     # The iterations of an attack may stand in its sweep.
-    found["$defs"]["Attack"]["required"].remove("iterations")
+    document["$defs"]["Attack"]["required"].remove("iterations")
     for section in PLACED:
-        _shorten_only(found["$defs"][section]["properties"]["only"])
-    counters = found["$defs"]["Attack"]["properties"]["counters"]
+        _shorten_only(document["$defs"][section]["properties"]["only"])
+    counters = document["$defs"]["Attack"]["properties"]["counters"]
     counters["anyOf"] = [
         {"type": "string"},
         {"type": counters.pop("type"), "items": counters.pop("items")},
     ]
-    return found
+    return document
 
 
 def _shorten_only(only: dict[str, Any]) -> None:

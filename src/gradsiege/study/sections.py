@@ -91,10 +91,10 @@ class Dataset(Named, Placed):
     @model_serializer(mode="wrap")
     def _without_empty_source(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Cells of data sets with published checksums keep the digests that they had before sources were recorded.
-        found: dict[str, Any] = handler(self)
+        fields: dict[str, Any] = handler(self)
         if not self.source:
-            found.pop("source", None)
-        return found
+            fields.pop("source", None)
+        return fields
 
 
 class Model(Named, Placed):
@@ -155,10 +155,10 @@ class Attack(Method):
     @property
     def requires(self) -> tuple[str, ...]:
         """What a threat model must grant: the needs of the recipe, then those of the counter."""
-        own = catalogue.entries("attacks")[self.name].requires
+        needs = catalogue.entries("attacks")[self.name].requires
         more = catalogue.entries("counters")[self.counter].requires if self.counter else ()
         several = ("rounds",) if self.rounds != "first" else ()
-        return tuple(dict.fromkeys((*own, *more, *several)))
+        return tuple(dict.fromkeys((*needs, *more, *several)))
 
     @property
     def uses_disclosure(self) -> bool:
@@ -177,7 +177,7 @@ class Attack(Method):
             return False
         if "disclosure" in self.requires and not threat.disclosure:
             return False
-        named = any(threat.id in one.get("threat_model", []) for one in self.only)
+        named = any(threat.id in alternative.get("threat_model", []) for alternative in self.only)
         if threat.disclosure and not (self.uses_disclosure or named):
             return False
         return self.counter is None or self.counter.partition(".")[0] == defense.name

@@ -1,4 +1,4 @@
-"""What `only` names: an id of the study, else an item as it was written before it was expanded, else all items of a method."""
+"""The names in `only`: an id of the study, else the id of an item before its expansion, else a method with all its items."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Spelled:
 
 
 def refuse_old_keys(raw: dict[str, Any]) -> None:
-    """Say how the rules of older study files are written today."""
+    """Refuse the keys of older study files with the notation that replaces them."""
     for key in GONE:
         if key in raw:
             raise StudyError(
@@ -42,23 +42,23 @@ def refuse_old_keys(raw: dict[str, Any]) -> None:
 
 
 def spelled(items: Any) -> list[Spelled]:
-    """Return how every value of a list that needs no expansion can be named; what is malformed is passed over.
+    """Return the names of every value of a list that needs no expansion; malformed values are skipped.
 
     >>> spelled(["lenet", {"name": "convnet", "id": "wide"}, 7])[1:]
     [Spelled(id='wide', written='wide', name='convnet'), Spelled(id=7, written=7, name=7)]
     """
-    found = []
+    values = []
     for item in items if isinstance(items, list) else []:
         if isinstance(item, dict):
             name = item.get("name", item.get("id"))
-            found.append(Spelled(item.get("id") or name, item.get("id") or name, name))
+            values.append(Spelled(item.get("id") or name, item.get("id") or name, name))
         else:
-            found.append(Spelled(item, item, item))
-    return found
+            values.append(Spelled(item, item, item))
+    return values
 
 
 def select(selector: Any, known: Iterable[Spelled], place: str) -> list[Any]:
-    """Return the ids that a selector stands for; one that stands for nothing is returned as it is, for the checks to refuse.
+    """Return the ids that a selector means; an unknown selector is returned as it is, and the checks refuse it.
 
     >>> sweep = [Spelled("tip-ratio0.1", "tip", "tip"), Spelled("tip-ratio0.6", "tip", "tip")]
     >>> select("tip", sweep, ""), select("tip-ratio0.6", sweep, ""), select("tpi", sweep, "")
@@ -77,9 +77,9 @@ def select(selector: Any, known: Iterable[Spelled], place: str) -> list[Any]:
     return written or methods or [selector]
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Equal and of one type: `true` is not the seed 1."""
-    return type(one) is type(other) and bool(one == other)
+def _same(value: Any, other: Any) -> bool:
+    """Return whether two values are equal and of one type: `true` is not the seed 1."""
+    return type(value) is type(other) and bool(value == other)
 
 
 def with_ids(items: Any, section: str, known: dict[str, list[Spelled]]) -> Any:
@@ -104,11 +104,11 @@ def _only(only: Any, place: str, known: dict[str, list[Spelled]]) -> Any:
     return [
         {
             field: _ids(value, known.get(str(field), []), f"{place}.only.{field}")
-            for field, value in one.items()
+            for field, value in alternative.items()
         }
-        if isinstance(one, dict)
-        else one
-        for one in alternatives
+        if isinstance(alternative, dict)
+        else alternative
+        for alternative in alternatives
     ]
 
 
@@ -116,7 +116,11 @@ def _ids(value: Any, known: list[Spelled], place: str) -> Any:
     if value is None or isinstance(value, dict):
         return value
     selectors = value if isinstance(value, list) else [value]
-    return list(dict.fromkeys(found for one in selectors for found in _selected(one, known, place)))
+    return list(
+        dict.fromkeys(
+            identifier for selector in selectors for identifier in _selected(selector, known, place)
+        )
+    )
 
 
 def _selected(selector: Any, known: list[Spelled], place: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Whether the images of a study are as many and as large as its models, priors and clients need."""
+"""Checks that a study has enough images, and large enough ones, for its models, priors and clients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gradsiege.study.selection import LISTS
 
 
 def check_sizes(study: Study) -> None:
-    """Refuse a side on which a method cannot work, and a role with fewer images than are needed of it."""
+    """Refuse an image size that a method cannot handle, and a role with too few images."""
     for dataset in study.datasets:
         _check_clients(study, dataset)
         for place, entry, parameters in _meeting(study, dataset):
@@ -35,7 +35,7 @@ def check_sizes(study: Study) -> None:
 
 
 def _check_clients(study: Study, dataset: Dataset) -> None:
-    """Every client needs an image, and the defender's generator two."""
+    """Refuse too few images: every client needs one, and the defender's generator its least number."""
     federation, images = study.federation, dataset.counts["train"]
     if federation.clients > images:
         raise StudyError(
@@ -43,7 +43,7 @@ def _check_clients(study: Study, dataset: Dataset) -> None:
             f"datasets.{dataset.id}; lower it to {images} or less, or raise counts.train"
         )
     generator = catalogue.entries("priors")["shadow_generator"]
-    shadowed = [one.id for one in study.defenses if _shadowed(one.name)]
+    shadowed = [defense.id for defense in study.defenses if _shadowed(defense.name)]
     if shadowed and dataset.counts["public"] < generator.least_images:
         raise StudyError(
             f"datasets.{dataset.id}: the shadow generator of defenses.{shadowed[0]} needs at least "
@@ -58,7 +58,7 @@ def _shadowed(defense: str) -> bool:
 def _meeting(
     study: Study, dataset: Dataset
 ) -> Iterator[tuple[str, catalogue.Entry, dict[str, Any]]]:
-    """Yield (place, entry, parameters) of every method that has to do with the images of a data set."""
+    """Yield (place, entry, parameters) of every method that uses images of a data set."""
     for model in study.models:
         if not _cut(study, dataset=dataset.id, model=model.id):
             entry = catalogue.entries("models")[model.name]
@@ -79,7 +79,7 @@ def _meeting(
 def _owners(study: Study) -> Iterator[tuple[Prior, Dataset, int]]:
     """Yield (prior, data set that it is trained on, images that it and its attack need) for every attack that reads one."""
     for attack in study.attacks:
-        for prior in (study.one("priors", one) for one in attack.priors):
+        for prior in (study.one("priors", identifier) for identifier in attack.priors):
             kinds = (
                 catalogue.entries("priors")[prior.name],
                 catalogue.entries("attacks")[attack.name],

@@ -1,4 +1,4 @@
-"""Finished cells in MLflow, which is a view of the results and never their home."""
+"""Finished cells in MLflow, which shows the results and does not store them."""
 
 from gradsiege.tracking.follow import follow
 from gradsiege.tracking.replay import track

@@ -1,4 +1,4 @@
-"""Tracking URIs: what can be refused at once, what may be shown, and how errors become one sentence."""
+"""Tracking URIs: early refusals, their form without passwords, and errors as one sentence."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def database_file(uri: str) -> Path:
 
 
 def probe(uri: str) -> None:
-    """Refuse at once what MLflow would try for minutes: a closed port, a wrong password, a database in no folder."""
+    """Refuse at once an address that MLflow would try for minutes: a closed port, a wrong password, a missing folder."""
     parts, scheme = urlsplit(uri), scheme_of(uri)
     if scheme == FILE:
         _probe_file(uri, database_file(uri))
@@ -68,7 +68,7 @@ def probe(uri: str) -> None:
 
 
 def _probe_file(uri: str, path: Path) -> None:
-    """Refuse a path that SQLite cannot write to or that holds something else."""
+    """Refuse a path that SQLite cannot write to, or a file that is not a database."""
     if not path.parent.is_dir():
         raise TrackingError(f"{uri}: the folder {path.parent} does not exist.")
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
@@ -80,11 +80,11 @@ def _probe_file(uri: str, path: Path) -> None:
 
 
 def _probe_database(uri: str) -> None:
-    """Log in once: MLflow would repeat a login that is refused for half an hour."""
+    """Log in once, since MLflow would repeat a refused login for half an hour."""
     try:
         from sqlalchemy import create_engine
     except ImportError:
-        return  # MLflow brings it; that MLflow is absent is said when it is needed
+        return  # MLflow installs it, and another check reports that MLflow is absent
     engine = create_engine(uri)
     try:
         engine.connect().close()
@@ -107,7 +107,7 @@ def shown(uri: str) -> str:
 
 
 def _hidden(text: str, uri: str) -> str:
-    """A text without what `shown` leaves out of a URI."""
+    """Return a text without the parts of a URI that `shown` leaves out."""
     if scheme_of(uri) == FILE:
         return text
     parts = urlsplit(uri)
@@ -123,7 +123,7 @@ def translated(
     what: str = "the tracking server {} cannot be used",
     then: str = AGAIN,
 ) -> Iterator[None]:
-    """Turn the errors of MLflow, of the network and of the database into one sentence: what fails, why, what to do."""
+    """Turn errors of MLflow, the network and the database into one sentence: the failure, its reason and the remedy."""
     try:
         yield
     except (TrackingError, ArtifactError):

@@ -1,4 +1,4 @@
-"""What is attached to a study's own run: figures, tables and the report, but nothing that its data forbid to pass on."""
+"""The files attached to a study's own run: figures, tables and the report, without those that its data forbid to share."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ REPORT = "report.html"
 def published(study: Study, root: Path) -> dict[str, Path]:
     """Return the files to attach, by their name on the server.
 
-    These are ``figures/*.png``, ``tables/*.csv`` and ``report.html`` as far as they are drawn. Only what bears the name of
-    a figure or table of the catalogue counts: whatever else somebody put into these folders stays where it is. A study
-    with a restricted data set shows nothing but its tables.
+    These are ``figures/*.png``, ``tables/*.csv`` and ``report.html`` as far as they are drawn. Only files named after
+    a figure or table of the catalogue count; others in these folders are ignored. A study
+    with a restricted data set shows only its tables.
     """
     drawn = _drawn(study, root)
     if not restricted_data(study):
@@ -25,7 +25,7 @@ def published(study: Study, root: Path) -> dict[str, Path]:
 
 
 def withheld(study: Study, root: Path) -> str:
-    """Return in words what is not attached for the sake of a data set's terms, or an empty string."""
+    """Return a phrase about files that are not attached because of a data set's terms, or an empty string."""
     restricted = restricted_data(study)
     kept = [name for name in _drawn(study, root) if not _may_be_shown(name)]
     if not restricted or not kept:
@@ -43,5 +43,5 @@ def _drawn(study: Study, root: Path) -> dict[str, Path]:
 
 
 def _may_be_shown(name: str) -> bool:
-    """Whether a file holds no image, by the rule of the bundles that are shared."""
+    """Return whether a file contains no image, by the rule of the shared bundles."""
     return PurePosixPath(name).parts[0] in SHAREABLE

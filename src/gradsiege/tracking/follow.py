@@ -1,7 +1,7 @@
 """`gradsiege track --follow`: write cells into MLflow while the study runs, wherever its jobs run.
 
-It looks at the files alone: no job knows of it, and what another machine of a cluster writes into the shared folder is seen like
-all else. A cell exists when its manifest does, so nothing half-written is read. A server that goes away is waited for.
+It reads only files: no job knows of it, and it sees the files that other machines of a cluster write into the shared folder.
+A cell exists when its manifest does, so no unfinished cell is read. If the server goes away, it waits for it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TRIES = 5  # at a cell whose files do not agree with its manifest yet
 
 
 def follow(study: Study, root: Path, uri: str, stop: Event) -> str:
-    """Write cells as they finish, until the study is complete; return what was done in one sentence or more.
+    """Write cells as they finish, until the study is complete; return a summary in sentences.
 
     Args:
         study: the resolved study.
@@ -50,21 +50,21 @@ def follow(study: Study, root: Path, uri: str, stop: Event) -> str:
         pass
     if not stop.is_set():
         follower.wait_for_drawings()
-    said = follower.conclude()
+    report = follower.conclude()
     if follower.left:
         raise StoppedEarlyError(
             f"stopped following the study {study.study}: {follower.total - follower.left} of {follower.total} cells are "
-            f"written. Run the same command again to go on.\n{said}"
+            f"written. Run the same command again to go on.\n{report}"
         )
-    return said
+    return report
 
 
 class Follower:
-    """One study, one server, and how far the one is written into the other.
+    """The progress of writing one study to one server.
 
     Attributes:
         total: cells that will be written; those that wait for absent data are not among them.
-        left: how many of them are not written yet.
+        left: number of cells not written yet.
     """
 
     def __init__(self, study: Study, root: Path, uri: str, stop: Event) -> None:
@@ -82,12 +82,12 @@ class Follower:
         self.tries: dict[Cell, int] = {}
         self.server: Server | None = None
         self.known: set[str] = set()
-        self.newest = 0.0  # when the last cell that was seen to arrive was finished
+        self.newest = 0.0  # when the last cell that arrived was finished
         self.wait = SECONDS_BETWEEN_LOOKS
         self.complaint = ""
 
     def connect(self) -> Server:
-        """Return the server; after it went away, what it holds is read again.
+        """Return the server; after a disconnection, read its runs again.
 
         Raises:
             TrackingError: it does not answer.
@@ -104,16 +104,16 @@ class Follower:
         return self.server
 
     def arrivals(self) -> Iterator[int]:
-        """Yield once for every cell that is written, until all are or `stop` is set."""
+        """Yield once per written cell, until all are written or `stop` is set."""
         first = True
         while self.left and not self.stop.is_set():
-            found = self.watch.finished()
+            finished = self.watch.finished()
             try:
-                for one in self._written(found):
-                    self.watch.drop(one.cell)
+                for cell_status in self._written(finished):
+                    self.watch.drop(cell_status.cell)
                     self.left -= 1
                     if not first:
-                        self.newest = max(self.newest, self.watch.time_of(one.cell))
+                        self.newest = max(self.newest, self.watch.time_of(cell_status.cell))
                     yield self.total - self.left
             except TrackingError as error:
                 self._lost(error)
@@ -121,48 +121,48 @@ class Follower:
             if self.left:
                 self.stop.wait(self.wait)
 
-    def _written(self, found: list[Status]) -> Iterator[Status]:
-        """Yield the cells that stand on the server, those first that were there already."""
-        if not found:
+    def _written(self, finished: list[Status]) -> Iterator[Status]:
+        """Write cells to the server and yield each; cells that were there already come first."""
+        if not finished:
             return
         server = self.connect()
         new = []
-        for one in found:
-            if one.manifest["digest"] in self.known:
-                yield one
+        for cell_status in finished:
+            if cell_status.manifest["digest"] in self.known:
+                yield cell_status
             else:
-                new.append(one)
+                new.append(cell_status)
         if not new:
             return
         with translated(self.uri):
-            server.open(min(float(one.manifest["started"]) for one in new))
+            server.open(min(float(cell_status.manifest["started"]) for cell_status in new))
             with ThreadPoolExecutor(server.writers) as pool:
-                waiting = [pool.submit(self._write, server, one) for one in new]
+                waiting = [pool.submit(self._write, server, cell_status) for cell_status in new]
                 try:
-                    for one, writing in zip(new, waiting, strict=True):
+                    for cell_status, writing in zip(new, waiting, strict=True):
                         if self.stop.is_set():
                             break
                         if writing.result():
-                            yield one
+                            yield cell_status
                 finally:
                     pool.shutdown(cancel_futures=True)
 
-    def _write(self, server: Server, one: Status) -> bool:
-        """Write one cell unless its files are not those of its manifest, as when another machine is still writing them."""
+    def _write(self, server: Server, cell_status: Status) -> bool:
+        """Write one cell, unless its files do not agree with its manifest (another machine may still be writing them)."""
         try:
-            replay = read(one.cell, one.manifest, self.study, self.root)
+            replay = read(cell_status.cell, cell_status.manifest, self.study, self.root)
         except ArtifactError as error:
-            self.tries[one.cell] = self.tries.get(one.cell, 0) + 1
-            if self.tries[one.cell] >= TRIES:
-                self.watch.refuse(one.cell)
-                self.tries[one.cell] = 0
+            self.tries[cell_status.cell] = self.tries.get(cell_status.cell, 0) + 1
+            if self.tries[cell_status.cell] >= TRIES:
+                self.watch.refuse(cell_status.cell)
+                self.tries[cell_status.cell] = 0
                 print(f"track: {error}", file=sys.stderr, flush=True)
             return False
-        server.write(one, replay)
+        server.write(cell_status, replay)
         return True
 
     def _lost(self, error: TrackingError) -> None:
-        """Say once that the server went away, and ask it less and less often."""
+        """Report once that the server went away, and retry at growing intervals."""
         self.server = None
         if not self.complaint:
             self.complaint = str(error).removesuffix(AGAIN).rstrip()
@@ -172,7 +172,7 @@ class Follower:
     def wait_for_drawings(self) -> None:
         """Wait until the figures, tables and the report are younger than the last cell, for ten minutes at most.
 
-        Nothing is waited for where every cell was there when the following began.
+        It does not wait if all cells were there at the start.
         """
         end = time.monotonic() + SECONDS_TO_DRAW
         folder = self.root / "results" / self.study.study
@@ -193,10 +193,10 @@ class Follower:
             return False
 
     def conclude(self) -> str:
-        """Replay the study once more, which finds whatever was deleted meanwhile, and attaches files; return what it says.
+        """Replay the study once more, which restores deleted runs and attaches files; return its summary.
 
         Raises:
-            TrackingError: the server answers and still refuses, as when its store takes no files.
+            TrackingError: the server answers but refuses, for example because its store takes no files.
         """
         refusals = 0
         while True:

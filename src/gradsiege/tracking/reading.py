@@ -1,4 +1,4 @@
-"""The numbers of a finished cell, as one run will hold them."""
+"""The numbers of a finished cell for one run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AVERAGED = (*METRICS, "matching_loss", "label_accuracy", "identified")
 
 @dataclass
 class Replay:
-    """What one run will hold.
+    """The content of one run.
 
     Attributes:
         metrics: rows of (name, value, step, seconds since the epoch).
@@ -33,7 +33,7 @@ class Replay:
     flags: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, value: float, step: int, when: float) -> None:
-        """Keep a finite number; MLflow has no honest place for the others."""
+        """Keep a finite number; MLflow cannot represent the others."""
         if math.isfinite(value):
             self.metrics.append((name, float(value), step, when))
 
@@ -56,7 +56,7 @@ def read(cell: Cell, manifest: dict[str, Any], study: Study, root: Path) -> Repl
 
 
 def _utility(table: pd.DataFrame, start: float, end: float) -> Replay:
-    """Utility by round; the rounds are spread evenly over the time that the job took."""
+    """Return the utility by round; rounds are spread evenly over the time of the job."""
     replay = Replay()
     last = max(int(table["round"].max()), 1)
     for row in table.to_dict("records"):
@@ -67,7 +67,7 @@ def _utility(table: pd.DataFrame, start: float, end: float) -> Replay:
 
 
 def _scores(table: pd.DataFrame, several: bool, end: float) -> Replay:
-    """Mean of every metric over the images of an attack or control, as ``metric/attack``.
+    """Return the mean of every metric over the images of an attack or control, as ``metric/attack``.
 
     Failed images have no metrics and are counted under ``failed``. An infinite PSNR counts as `PSNR_CAP` and is
     counted under ``perfect``.
@@ -78,7 +78,7 @@ def _scores(table: pd.DataFrame, several: bool, end: float) -> Replay:
     numbers["perfect"] = table["psnr"].eq(math.inf)
     numbers["failed"] = table["status"].eq("failed")
     numbers["images"] = 1
-    # One pass over the table: a study has thousands of them.
+    # One pass over the table, since a study has thousands of tables.
     groups = numbers.groupby([table["threat_model"], table["attack"]], sort=False)
     means, counts = groups[measured].mean(), groups[["perfect", "failed", "images"]].sum()
     replay = Replay()

@@ -1,10 +1,10 @@
 """`gradsiege track`: replay finished cells into MLflow.
 
-Jobs know nothing of MLflow. This verb reads their files afterwards and writes one parent run a study and one nested
-run a federation, prior or score, with the original times, and attaches what the study publishes to the parent. It is
-idempotent: a cell whose digest stands on a finished run is passed by, a file whose checksum was noted is not sent
-again, and a run that an interrupted replay left behind is written anew. A dead server ends the verb within seconds
-and touches no result.
+Jobs know nothing of MLflow. This verb reads their files afterwards and writes one parent run per study and one nested
+run per federation, prior or score, with the original times, and attaches the study's figures and tables to the parent. It is
+idempotent: it skips a cell whose digest is on a finished run and a file whose checksum is recorded, and it
+writes runs of an interrupted replay anew. If the server does not answer, the verb ends within seconds;
+results never change.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TRACKED = ("prior", "federate", "score")
 
 
 def track(study: Study, root: Path, uri: str) -> str:
-    """Replay finished cells into the server at `uri`; return what was done in one sentence or more.
+    """Replay finished cells into the server at `uri`; return a summary in sentences.
 
     Args:
         study: the resolved study.
@@ -50,31 +50,33 @@ def track(study: Study, root: Path, uri: str) -> str:
 
 
 def _cells(server: Server, study: Study, root: Path) -> tuple[int, str, list[str]]:
-    """Write what is not there yet; return how many runs that were, all counts in words, and what was damaged."""
+    """Write the missing runs; return their number, a sentence with all counts, and the problems of damaged cells."""
     known = server.finished()
     surveyed = survey(study, root)
-    found = [one for stage in TRACKED for one in surveyed[stage]]
-    done = [one for one in found if one.state in DONE]
-    stale = sum(one.state not in DONE and bool(one.manifest) for one in found)
-    wanted = [one for one in done if one.manifest["digest"] not in known]
+    states = [cell_status for stage in TRACKED for cell_status in surveyed[stage]]
+    done = [cell_status for cell_status in states if cell_status.state in DONE]
+    stale = sum(
+        cell_status.state not in DONE and bool(cell_status.manifest) for cell_status in states
+    )
+    wanted = [cell_status for cell_status in done if cell_status.manifest["digest"] not in known]
     if done:
-        server.open(min(float(one.manifest["started"]) for one in done))
+        server.open(min(float(cell_status.manifest["started"]) for cell_status in done))
 
-    def replay(one: Status) -> str:
-        """Write one cell; return what is wrong with its files, if anything."""
+    def replay(cell_status: Status) -> str:
+        """Write one cell; return the problem with its files, or an empty string."""
         try:
-            server.write(one, read(one.cell, one.manifest, study, root))
+            server.write(cell_status, read(cell_status.cell, cell_status.manifest, study, root))
         except ArtifactError as error:
             return str(error)
         return ""
 
     with ThreadPoolExecutor(server.writers) as pool:
-        waiting = [pool.submit(replay, one) for one in wanted]
+        waiting = [pool.submit(replay, cell_status) for cell_status in wanted]
         try:
             turns = progress(range(len(waiting)), len(waiting), "track")
             problems = [text for place in turns if (text := waiting[place].result())]
         except BaseException:
-            # What has begun is ended, or is found unfinished and written anew the next time.
+            # Runs that have begun are ended, or the next replay finds them unfinished and writes them anew.
             pool.shutdown(cancel_futures=True)
             raise
     added, skipped = len(wanted) - len(problems), len(done) - len(wanted)
@@ -83,7 +85,7 @@ def _cells(server: Server, study: Study, root: Path) -> tuple[int, str, list[str
 
 
 def _files(server: Server, study: Study, root: Path) -> str:
-    """Attach what changed to the study's own run; return what was done in words."""
+    """Attach changed files to the study's own run; return a sentence about it."""
     if not server.keeps_files:
         return "files: none attached, a bare database keeps none; give the address of its MLflow server"
     sent, known = server.attach(published(study, root))

@@ -17,7 +17,7 @@ from gradsiege.tracking.addresses import FILE, SECONDS_TO_ANSWER, WEB, database_
 from gradsiege.tracking.reading import Replay, flat
 
 EXPERIMENT = "gradsiege"  # unless MLFLOW_EXPERIMENT_NAME says otherwise
-# MLflow's page then opens on runs and their numbers, not on traces of language models.
+# Lets MLflow's page open on runs and their metrics instead of traces of language models.
 KIND = {"mlflow.experimentKind": "custom_model_development"}
 # Set before MLflow is imported: by default it retries for four minutes, and it reports usage.
 ENVIRONMENT = {
@@ -41,9 +41,9 @@ class Server:
 
     Attributes:
         experiment: id of the experiment; `MLFLOW_EXPERIMENT_NAME` names it, else it is `EXPERIMENT`.
-        repairs: what was deleted on the server and is there again, in words.
-        writers: how many threads may write at a time; a database file has one writer.
-        keeps_files: whether files can be attached: not through a bare database whose files a server keeps.
+        repairs: sentences about deleted runs that were restored.
+        writers: number of threads that may write at a time; a database file has one writer.
+        keeps_files: whether files can be attached; not if the address is a database whose files only a server can store.
     """
 
     def __init__(self, uri: str, study: Study) -> None:
@@ -76,14 +76,14 @@ class Server:
 
     def _experiment(self, uri: str) -> Any:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-        found = self.client.get_experiment_by_name(name)
-        if found is None:
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is None:
             made = self.client.create_experiment(name, _place_of_files(uri), KIND)
             return self.client.get_experiment(made)
-        if found.lifecycle_stage == "deleted":
-            self.client.restore_experiment(found.experiment_id)
+        if experiment.lifecycle_stage == "deleted":
+            self.client.restore_experiment(experiment.experiment_id)
             self.repairs.append(f"the experiment {name!r} had been deleted and was restored")
-        return found
+        return experiment
 
     def _runs(self, role: str, deleted: bool = False) -> Iterator[Any]:
         from mlflow.entities import ViewType
@@ -105,7 +105,7 @@ class Server:
     def finished(self) -> set[str]:
         """Return the digests of all runs that were written to their end, and delete the others.
 
-        Of two runs of one digest, as a restored experiment may hold, one is deleted too.
+        Of two runs with the same digest, which a restored experiment may hold, one is deleted too.
         """
         digests: set[str] = set()
         for run in list(self._runs("cell")):
@@ -122,9 +122,9 @@ class Server:
         return {"gradsiege.study": self.study.study, "gradsiege.role": role}
 
     def open(self, start: float) -> None:
-        """Make the study's own run unless it is there: one that was deleted is restored if the server still has it.
+        """Create the study's own run unless it exists; restore a deleted one if the server still has it.
 
-        Runs that are nested below another one, which is gone, are moved below it. `start`: seconds since the epoch.
+        Nested runs of a parent that is gone are moved below it. `start`: seconds since the epoch.
         """
         if self.parent is None:
             self.parent = self._restored()
@@ -135,16 +135,16 @@ class Server:
             )
             if self.parent_of:
                 self.repairs.append("the study's own run was gone and was made anew")
-        own = self.parent.info.run_id
-        strays = [run for run, parent in self.parent_of.items() if parent != own]
+        parent_id = self.parent.info.run_id
+        strays = [run for run, parent in self.parent_of.items() if parent != parent_id]
         for run in strays:
-            self.client.set_tag(run, PARENT, own)
-            self.parent_of[run] = own
+            self.client.set_tag(run, PARENT, parent_id)
+            self.parent_of[run] = parent_id
         if strays:
             self.repairs.append(f"{len(strays)} nested runs were moved below it")
 
     def _restored(self) -> Any:
-        """The study's own run, taken out of the server's trash; None if there is none."""
+        """Restore the study's own run from the server's trash and return it, or None if there is none."""
         deleted = list(self._runs("study", deleted=True))
         if not deleted:
             return None
@@ -154,19 +154,22 @@ class Server:
         self.repairs.append("the study's own run had been deleted and was restored")
         return self.client.get_run(run.info.run_id)
 
-    def write(self, one: Status, replay: Replay) -> None:
-        """Write one nested run; its end time is set last, which makes it count as written."""
+    def write(self, cell_status: Status, replay: Replay) -> None:
+        """Write one nested run; its end time is written last and marks it as complete."""
         from mlflow.entities import Metric, Param
 
-        manifest = one.manifest
+        manifest = cell_status.manifest
         start = float(manifest["started"])
         end = float(manifest.get("ended", start + manifest["seconds"]))
         self.ends.append(end)
         run = self.client.create_run(
             self.experiment,
             _milliseconds(start),
-            self._tags("cell") | {PARENT: self.parent.info.run_id} | _told(one) | replay.flags,
-            run_name=f"{one.cell.stage} {one.cell.key}",
+            self._tags("cell")
+            | {PARENT: self.parent.info.run_id}
+            | _told(cell_status)
+            | replay.flags,
+            run_name=f"{cell_status.cell.stage} {cell_status.cell.key}",
         )
         metrics = [
             Metric(key, value, _milliseconds(when), step)
@@ -180,15 +183,15 @@ class Server:
         self.client.set_terminated(run.info.run_id, status, _milliseconds(end))
 
     def close(self) -> None:
-        """Let the study's own run end with the last of its cells."""
+        """End the study's own run at the time of its last cell."""
         ended = _milliseconds(max(self.ends, default=0))
         if self.parent is not None and (self.parent.info.end_time or 0) < ended:
             self.client.set_terminated(self.parent.info.run_id, "FINISHED", ended)
 
     def attach(self, files: Mapping[str, Path]) -> tuple[int, int]:
-        """Send files that differ from what was sent before; return how many were sent, and how many were there.
+        """Send files that differ from those sent before; return the numbers of sent and of unchanged files.
 
-        The study's own run notes name and SHA-256 of each, so that the same file is never sent twice.
+        The study's own run records the name and SHA-256 of each, so that the same file is never sent twice.
         """
         if self.parent is None:
             return 0, 0
@@ -206,13 +209,13 @@ class Server:
         return len(changed), len(digests) - len(changed)
 
 
-def _told(one: Status) -> dict[str, str]:
-    """What the tags of a cell's run say about it."""
-    manifest, environment = one.manifest, one.manifest["environment"]
+def _told(cell_status: Status) -> dict[str, str]:
+    """Return the tags of a cell's run."""
+    manifest, environment = cell_status.manifest, cell_status.manifest["environment"]
     tags = {
         "mlflow.source.git.commit": environment["commit"],
-        "gradsiege.stage": one.cell.stage,
-        "gradsiege.cell": one.cell.key,
+        "gradsiege.stage": cell_status.cell.stage,
+        "gradsiege.cell": cell_status.cell.key,
         "gradsiege.digest": manifest["digest"],
         "gradsiege.commit": environment["commit"],
         "gradsiege.device": environment["device"],
@@ -225,9 +228,9 @@ def _told(one: Status) -> dict[str, str]:
 
 
 def _place_of_files(uri: str) -> str | None:
-    """Where files go if nobody has said so yet: beside an SQLite database, else to the server, which knows better.
+    """Return the default place of files: beside an SQLite database; None for a server, which has its own default.
 
-    MLflow alone would take a folder ``mlruns`` wherever the program happens to run.
+    MLflow itself would use a folder ``mlruns`` in the current directory.
     """
     scheme = scheme_of(uri)
     if scheme == FILE:

@@ -13,7 +13,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stopped_by_signals() -> Iterator[Event]:
-    """Give an event that the first SIGINT or SIGTERM sets; the second one ends the program as usual."""
+    """Yield an event that the first SIGINT or SIGTERM sets; the second one ends the program as usual."""
     stop = Event()
     before = {number: signal.getsignal(number) for number in SIGNALS}
 

@@ -1,4 +1,4 @@
-"""Which cells of a study have finished since one last looked, at the cost of the folders at work and not of the whole study."""
+"""Newly finished cells of a study, found by listing only the folders that still wait for cells."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Stamp = tuple[int, int, int]
 
 
 class Watch:
-    """The cells that have not been passed on yet, as a tree of their folders.
+    """The cells that are not dropped yet, as a tree of their folders.
 
-    Only folders that are there and still wait for a cell are read; a finished branch is forgotten. They are listed each time, and
-    not told apart by their times: on a network file system listing a folder asks the server, looking at its time may not.
+    Only existing folders that still wait for a cell are read. They are listed each time, without a look at their
+    modification times: on a network file system a listing asks the server, while a time may come from a cache.
 
     Args:
         cells: the cells to wait for.
@@ -43,11 +43,11 @@ class Watch:
         return [cell.stage, *cell.key.split("/")]
 
     def finished(self) -> list[Status]:
-        """Return the cells that are done under the study's settings and were not dropped, each time until they are."""
+        """Return the cells that are done under the study's settings and not dropped yet."""
         return list(self._walk(self.tree, self.root / "results" / self.study.study))
 
     def drop(self, cell: Cell) -> None:
-        """Forget a cell that was passed on, and the folders that hold no other."""
+        """Forget a cell, and the folders without other cells."""
         way = [self.tree]
         *folders, last = self._parts(cell)
         for name in folders:
@@ -59,7 +59,7 @@ class Watch:
             del node[name]
 
     def refuse(self, cell: Cell) -> None:
-        """Pass a cell over until its manifest is another one."""
+        """Skip a cell until its manifest changes."""
         self.refused[cell] = self._stamp(cell)
 
     def time_of(self, cell: Cell) -> float:
@@ -78,23 +78,23 @@ class Watch:
         stamp = self._stamp(cell)
         if self.refused.get(cell) == stamp:
             return
-        one = status(cell, self.study, self.root, {})
-        if one.state in DONE:
-            yield one
+        cell_status = status(cell, self.study, self.root, {})
+        if cell_status.state in DONE:
+            yield cell_status
         else:
             self.refused[cell] = stamp
 
     def _stamp(self, cell: Cell) -> Stamp:
-        """What tells a manifest from the one that takes its place."""
+        """Return the values that distinguish a manifest from its successor."""
         try:
-            found = (cell.folder(self.study, self.root) / artifacts.MANIFEST).stat()
+            manifest = (cell.folder(self.study, self.root) / artifacts.MANIFEST).stat()
         except FileNotFoundError:
             return (0, 0, 0)
-        return (found.st_mtime_ns, found.st_ino, found.st_size)
+        return (manifest.st_mtime_ns, manifest.st_ino, manifest.st_size)
 
 
 def _names(folder: Path) -> set[str]:
-    """What a folder holds; nothing if it is not there, or another machine has just put another one there."""
+    """Return the names in a folder; none if it does not exist or another machine is replacing it."""
     try:
         return {path.name for path in folder.iterdir()}
     except OSError as error:

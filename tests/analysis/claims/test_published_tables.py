@@ -41,7 +41,7 @@ class Series:
 
 
 def _rerun(metric: str, *totals: float) -> list[Series]:
-    """CENSOR's table: 3 data sets x 6 defenses, one column an attack, four numbers a cell."""
+    """CENSOR's table: 3 data sets x 6 defenses, one column per attack, four numbers per cell."""
     kind = "pixels" if metric in ("psnr", "mse") else "structure"
     claims = rf"rerun\.(imagenet|ffhq|cifar10)\.\w+\.{kind}"
     return [
@@ -133,7 +133,7 @@ def test_a_number_that_no_metric_measures_is_quoted(
 
 
 def test_no_absolute_number_comes_from_elsewhere(numbers: list[Number]) -> None:
-    """What is held against a published value by itself was read in one of these places."""
+    """Every value that is compared with a published value alone was read in one of these places."""
     known: list[Callable[[Number], bool]] = [series.holds for series in TABLES]
     named = {claim for claim, _, _ in IN_WORDS} | {"tip.accuracy.gap"}
     for number in numbers:

@@ -83,7 +83,7 @@ def test_the_network_sees_the_noise_and_the_regularizers_do_not(
     terms = {term: weight for weight, term in first.regularizers}
     assert shadow.noise_size(candidate) == pytest.approx(0.4)
     assert terms[shadow.noise_size] == pytest.approx(shadow.PRICE * terms[total_variation])
-    # What is returned is decoded by a last stage that takes no step and knows no noise.
+    # A last stage, which takes no step and knows no noise, decodes the returned images.
     assert (last.iterations, informed.recipe.keep) == (0, "last")
     assert list(last.space.follow({k: v[None] for k, v in x.items()})) == ["x"]
 

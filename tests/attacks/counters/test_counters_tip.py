@@ -107,7 +107,7 @@ def test_every_answer_brings_the_truth_back_to_a_small_distance(defended: Scenes
 
 
 def test_whitening_weighs_by_both_variances() -> None:
-    """Planted: a thousand weights a channel, signal of deviation 1, noise of deviation 3 on two channels of eight."""
+    """Planted: a thousand weights per channel, signal of deviation 1, noise of deviation 3 on two channels of eight."""
     generator = torch.Generator().manual_seed(0)
     value = torch.randn(8, 1000, 3, 3, generator=generator)
     value[:2] += 3 * torch.randn(2, 1000, 3, 3, generator=generator)

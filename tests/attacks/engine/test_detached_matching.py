@@ -1,4 +1,4 @@
-"""What is left of an attack whose candidate update is detached, as in the attacks released with Shadow."""
+"""Attacks whose candidate update is detached, as released with Shadow: only their regularizers still act."""
 
 from dataclasses import replace
 

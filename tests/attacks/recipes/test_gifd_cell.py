@@ -51,7 +51,7 @@ def test_a_study_maps_labels_with_priors_of_another_data_set(
     found = load_reconstruction(cell.folder(study, tmp_path) / "reconstructions.safetensors")
     assert found.stages is not None
     assert found.stages.shape[:2] == (2, 3)
-    # A coarse pass of one iteration a stage, then nine shared by the fine stages.
+    # A coarse pass of one iteration per stage, then nine shared by the fine stages.
     notes = artifacts.read_manifest(cell.folder(study, tmp_path))["notes"]
     assert notes["evaluations"] == 3 * 2 + 3 * 4
     (scored,) = cells(study)["score"]

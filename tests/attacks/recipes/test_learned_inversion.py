@@ -55,7 +55,7 @@ def inverted(scene: Any, aux: tuple[Tensor, Tensor], iterations: int = 150) -> R
 
 
 def of_family(scene: Any, aux: tuple[Tensor, Tensor], seed: int = 5) -> tuple[Any, Tensor]:
-    """The scene with victims of the family in the place of its own, defended by clients with draws of their own."""
+    """The scene with victims of the family instead of its own, defended by clients with draws of their own."""
     truth, labels = family(4, seed)
     clients = simulator(scene.seen, 0, 1)
     updates = [
@@ -80,7 +80,7 @@ def test_what_a_defense_leaves_is_learned(
     by_class = (means - truth).square().flatten(1).mean(1)
     assert error.mean() < by_class.mean() / 2
     assert found.matching_loss.isfinite().all()
-    # What stands for the matching loss was measured on held-out images, and so is no victim's own.
+    # The value in place of a matching loss was measured on held-out images, so all victims share it.
     assert found.matching_loss.unique().numel() == 1
 
 

@@ -49,7 +49,7 @@ ATTACK_STUDY = LocalTraining("fedavg", 1, 1, 4, 0.001, "eval")
 
 
 def test_scale_is_the_published_one_in_both_studies() -> None:
-    # 500 images in batches of 32 are 16 local steps an epoch.
+    # 500 images in batches of 32 are 16 local steps per epoch.
     in_federation = noise_scale(FEDERATION, clip=5, epsilon=5, delta=1e-5)
     assert math.isclose(in_federation, 32 * 0.001 * (5 / 32) * 4.844805 / 5, rel_tol=1e-6)
     assert abs(noise_scale(ATTACK_STUDY, clip=5, epsilon=1, delta=1e-5) - 0.0969) < 1e-4

@@ -1,7 +1,7 @@
 """The schema of the ledger of published claims, `config/claims.yaml`.
 
-A claim says what a paper states, where, and by which rule and tolerance, chosen without a look at results, a
-study decides it. Rules: `value_within` (a mean, or with `against` a paired difference, equals the published value up
+A claim says what a paper states and where, and by which rule and tolerance a study decides it. Both were chosen
+before any result was seen. Rules: `value_within` (a mean, or with `against` a paired difference, equals the published value up
 to the tolerance, by two one-sided tests), `difference_sign` (the paired difference goes the claimed way and
 is not below the claimed size), `at_most` and `at_least` (a bar), `equivalent` (no paired difference beyond
 the tolerance), `ordering` (several arms, from the highest to the lowest). `analysis.claims.verdicts` carries them out.
@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from gradsiege.documents import Identifier, Section
 from gradsiege.ranges import AnyNumber, CountOrZero
 
-# What tells the cells of each table apart; seeds and victims stand inside a cell.
+# The columns that identify a cell in each table; a cell contains all seeds and victims.
 KEYS: dict[str, tuple[str, ...]] = {
     "scores": (
         "dataset", "model", "defense", "training_stage", "protocol", "threat_model", "attack",
@@ -62,9 +62,9 @@ Item = Annotated[
 
 
 class Selector(Section):
-    """Which cells of a study are meant: every key that is given agrees with the study file.
+    """A selection of cells of a study: every given key must agree with the study file.
 
-    A field is a name, a list of names any of which will do, or a mapping of keys of the study's item
+    A field is a name, a list of accepted names, or a mapping of keys of the study's item
     (`{name: tip, parameters: {ratio: 0.1}}`). `prior` is a prior that the attack uses; `federation` is
     the study's; `round` is a round of it (for accuracy; the last one unless given).
     """
@@ -100,7 +100,7 @@ class Selector(Section):
 
 
 class Point(Section):
-    """One of several published values: where it stands, and what it is, by metric."""
+    """One of several published values, by metric, and the cells that it belongs to."""
 
     at: Selector
     value: Annotated[Values, Field(min_length=1)]
@@ -147,7 +147,7 @@ class Claim(Section):
         return {str(name): value for name, value in self.tolerance.items()}[metric]
 
     def published(self) -> list[tuple[Selector, str, float | None]]:
-        """What is compared: (cells, metric, published value or None)."""
+        """Return the comparisons as (cells, metric, published value or None)."""
         if not self.points and not self.value:
             return [(self.cells, metric, None) for metric in self.tolerance]
         points = self.points or [Point(at=Selector(), value=self.value)]
@@ -159,7 +159,7 @@ class Claim(Section):
 
 
 def _contradictions(claim: Claim) -> dict[str, bool]:
-    """What its rule asks of the other keys of a claim: whether it is wrong, by message."""
+    """Return the conditions that a claim's rule puts on its other keys: message, and whether the claim violates it."""
     rule, values = claim.rule, [point.value for point in claim.points] or [claim.value]
     valued = {metric for value in values for metric in value}
     bar = rule in ("at_most", "at_least")

@@ -1,4 +1,4 @@
-"""The comparisons that a claim asks for, and what a study's tables say of each."""
+"""The comparisons that a claim asks for, and the result of each in a study's tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gradsiege.analysis.interval import Interval
 
 @dataclass(frozen=True)
 class Tables:
-    """What a study measured: score rows, utility rows, explanation rows, and why metrics are absent.
+    """The measurements of a study: score rows, utility rows, explanation rows, and why metrics are absent.
 
     study: the resolved study file as plain data.
     """
@@ -38,17 +38,17 @@ class Tables:
 
     def rows(self, table: str, turn: int | None) -> pd.DataFrame:
         """Rows of one table: attacks without controls; utility of one round (None: the last)."""
-        found = {"scores": self.scores, "utility": self.utility, "explained": self.explained}[table]
-        if found.empty or table == "explained":
-            return found
+        rows = {"scores": self.scores, "utility": self.utility, "explained": self.explained}[table]
+        if rows.empty or table == "explained":
+            return rows
         if table == "scores":
-            return found[found["kind"] == "attack"]
-        return found[found["round"] == (found["round"].max() if turn is None else turn)]
+            return rows[rows["kind"] == "attack"]
+        return rows[rows["round"] == (rows["round"].max() if turn is None else turn)]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One comparison that a claim asks for; its cells, maybe a reference, and the published value."""
+    """One comparison that a claim asks for: its cells, the reference cells if any, and the published value."""
 
     cells: Selector
     against: Selector | None
@@ -58,7 +58,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Part:
-    """What one comparison found in one cell: ids of the cell, and of the reference it was compared with."""
+    """The result of one comparison in one cell, with the ids of the cell and of its reference."""
 
     comparison: Comparison
     ids: Mapping[str, str]
@@ -93,7 +93,7 @@ def comparisons_of(claim: Claim) -> list[Comparison]:
 
 
 def listed(reasons: Iterable[str]) -> str:
-    """Reasons or departures in one phrase, each once, what the study lacks together.
+    """Join reasons or departures into one phrase: each once, those that the study lacks something together.
 
     >>> listed(["the study has no attack gias", "the study has no prior pca", "x"])
     'the study has no attack gias, no prior pca; x'
@@ -105,7 +105,7 @@ def listed(reasons: Iterable[str]) -> str:
 
 
 def parts_of(claim: Claim, comparison: Comparison, tables: Tables) -> list[Part]:
-    """What a comparison found in every cell that it meets; raises NotRunError if it meets none."""
+    """Return the results of a comparison in all cells that it applies to; raise NotRunError if there are none."""
     table = table_of(comparison.metric)
     chosen = choose(tables.study, table, comparison.cells, claim.needs)
     groups = _cells(tables, table, comparison.cells.round, chosen)
@@ -129,7 +129,7 @@ def parts_of(claim: Claim, comparison: Comparison, tables: Tables) -> list[Part]
 def _cells(
     tables: Tables, table: str, turn: int | None, chosen: Mapping[str, list[str]]
 ) -> dict[Any, pd.DataFrame]:
-    """Rows by cell, of the chosen ids alone; of one attack's settings those of the largest budget."""
+    """Return the rows of each chosen cell; of several settings of one attack only those with the largest budget."""
     rows = tables.rows(table, turn)
     if rows.empty:
         return {}
@@ -156,19 +156,19 @@ def _compared(
     departures: Mapping[str, str],
     tables: Tables,
 ) -> list[Part]:
-    """The cell by itself, or against every reference that shares its victims."""
+    """Judge the cell by itself, or against every reference with the same victims."""
     table = table_of(comparison.metric)
     readable(rows, comparison.metric, tables.absent)
-    own = arm_of(tables.study, ids)
+    arm_here = arm_of(tables.study, ids)
     if comparison.against is None:
-        found = sample(rows, comparison.metric, table)
-        return [_part(claim, comparison, ids, {}, own, found, departures)]
+        measured = sample(rows, comparison.metric, table)
+        return [_part(claim, comparison, ids, {}, arm_here, measured, departures)]
     parts = []
     for reference, others in _references(comparison, ids, tables):
         readable(others, comparison.metric, tables.absent)
-        arm = own or arm_of(tables.study, {**ids, **reference})
-        found = difference(rows, others, comparison.metric, table)
-        parts.append(_part(claim, comparison, ids, reference, arm, found, departures))
+        arm = arm_here or arm_of(tables.study, {**ids, **reference})
+        measured = difference(rows, others, comparison.metric, table)
+        parts.append(_part(claim, comparison, ids, reference, arm, measured, departures))
     return parts
 
 
@@ -181,14 +181,14 @@ def _references(
     varied = [name for name in comparison.against.given() if name in KEYS[table]]
     chosen = choose(tables.study, table, whole, Selector())
     chosen |= {name: [value] for name, value in ids.items() if name not in varied}
-    own, found = arm_of(tables.study, ids), []
+    arm, references = arm_of(tables.study, ids), []
     for key, rows in _cells(tables, table, whole.round, chosen).items():
         named = dict(zip(KEYS[table], key, strict=True))
-        if named != dict(ids) and len({own, arm_of(tables.study, named)} - {""}) < 2:
-            found.append(({name: named[name] for name in varied}, rows))
-    if not found:
+        if named != dict(ids) and len({arm, arm_of(tables.study, named)} - {""}) < 2:
+            references.append(({name: named[name] for name in varied}, rows))
+    if not references:
         raise NotRunError("the cells to compare with are cut from the study, or have not finished")
-    return found
+    return references
 
 
 def _part(
@@ -197,11 +197,11 @@ def _part(
     ids: Mapping[str, str],
     reference: Mapping[str, str],
     arm: str,
-    found: Sample,
+    measured: Sample,
     departures: Mapping[str, str],
 ) -> Part:
     names = ("claims", comparison.metric, *ids.values(), *reference.values())
-    evidence = found.evidence(*names)
+    evidence = measured.evidence(*names)
     judgement = judge(
         claim.rule,
         evidence,
@@ -211,5 +211,5 @@ def _part(
         sign=-1 if claim.direction == "lower" else 1,
     )
     verdict, why = judgement.verdict, judgement.why
-    interval, lost = evidence.interval, found.lost
+    interval, lost = evidence.interval, measured.lost
     return Part(comparison, ids, reference, arm, interval, lost, verdict, why, departures)

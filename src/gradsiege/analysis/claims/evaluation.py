@@ -1,4 +1,4 @@
-"""Every claim against what a study measured: a verdict for each data set, model and arm that tests it."""
+"""The verdicts on all claims: one per claim, data set, model and arm that a study measured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gradsiege.analysis.claims.verdicts import Verdict, together
 class Outcome:
     """The verdict on a claim in one place: data set, model and arm (all empty where it was not run at all).
 
-    `verdict` alone must not be shown: `said` carries the mark of data that stand in for the claim's own.
+    Show `said` instead of `verdict`: it marks data that stand in for the claim's own.
     """
 
     claim: Claim
@@ -49,18 +49,18 @@ def _outcomes(claim: Claim, tables: Tables) -> list[Outcome]:
             reasons[number] = str(reason)
     if not parts:
         return [Outcome(claim, "", "", "", "not run", listed(reasons.values()))]
-    found = []
+    outcomes = []
     for place in dict.fromkeys(part.place for part in parts):
         here = [part for part in parts if part.place == place]
         for arm in dict.fromkeys(part.arm for part in here if part.arm) or [""]:
-            own = [part for part in here if part.arm in ("", arm)]
+            tested = [part for part in here if part.arm in ("", arm)]
             missing = [
                 reasons.get(number, "it was not run in this place")
                 for number, comparison in enumerate(wanted)
-                if not any(part.comparison is comparison for part in own)
+                if not any(part.comparison is comparison for part in tested)
             ]
-            found.append(_outcome(claim, (*place, arm), own, missing, tables))
-    return found
+            outcomes.append(_outcome(claim, (*place, arm), tested, missing, tables))
+    return outcomes
 
 
 def _outcome(

@@ -27,7 +27,7 @@ Kind = Literal["mean", "rate", "seeds"]
 class Sample:
     """Values of one metric with their sampling units; `kind` decides how an interval is made.
 
-    mean: BCa over victims; rate: Wilson over victims; seeds: Student's t, one value a seed. `lost` counts
+    mean: BCa over victims; rate: Wilson over victims; seeds: Student's t, one value per seed. `lost` counts
     images (or pairs) without a value: failed attacks, which a rate counts as misses instead.
     """
 
@@ -78,10 +78,10 @@ def sample(cell: pd.DataFrame, metric: str, table: str) -> Sample:
 
 def difference(treated: pd.DataFrame, reference: pd.DataFrame, metric: str, table: str) -> Sample:
     """Values of treated - reference, paired by image (scores), victim (explanations) or seed (utility)."""
-    one, other = (_as_images(side, metric, table) for side in (treated, reference))
-    pairs = paired_differences(one, other, metric)
+    ours, theirs = (_as_images(side, metric, table) for side in (treated, reference))
+    pairs = paired_differences(ours, theirs, metric)
     values = np.asarray(pairs["difference"], dtype=np.float64)
-    lost = max(len(one), len(other)) - len(pairs)
+    lost = max(len(ours), len(theirs)) - len(pairs)
     return Sample(values, pairs["victim"].to_numpy(), _unit(table)[1], lost)
 
 
@@ -91,7 +91,7 @@ def _unit(table: str) -> tuple[str, Kind]:
 
 
 def _hits(cell: pd.DataFrame) -> pd.Series[bool]:
-    """Whether each image was identified; a failed attack identifies nobody."""
+    """Return whether each image was identified; a failed attack identifies no image."""
     return cell["status"].eq("complete") & cell["identified"].eq(True)
 
 

@@ -1,4 +1,4 @@
-"""Which cells of a study test a claim, and where they depart from the setting of its source."""
+"""The selection of the cells that test a claim, and their deviations from the setting of its source."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class NotRunError(Exception):
     """The study does not hold what a claim needs; the message says what."""
 
 
-def agrees(found: Any, wanted: Any) -> bool:
-    """Whether a value of the study file is as wanted; of a list any entry will do.
+def agrees(value: Any, wanted: Any) -> bool:
+    """Return whether a value of the study file is the wanted one, or one of a list of wanted ones.
 
     >>> agrees({"name": "tip", "arm": "faithful"}, {"name": ["tip", "agp"]})
     True
     """
     if isinstance(wanted, Mapping):
-        return isinstance(found, Mapping) and all(
-            agrees(found.get(k), v) for k, v in wanted.items()
+        return isinstance(value, Mapping) and all(
+            agrees(value.get(k), v) for k, v in wanted.items()
         )
-    return found == wanted or (isinstance(wanted, list) and found in wanted)
+    return value == wanted or (isinstance(wanted, list) and value in wanted)
 
 
 def items(study: Mapping[str, Any], field: str) -> dict[str, Mapping[str, Any]]:
@@ -46,12 +46,12 @@ def words(field: str, wanted: Mapping[str, Any]) -> str:
     ('data set cifar10 with size 32', 'defense tip or agp')
     """
     names = wanted.get("name", [])
-    said = " or ".join(names) if isinstance(names, list) else str(names)
+    named = " or ".join(names) if isinstance(names, list) else str(names)
     rest = [
         f"{_plain(key)} {_plain(value)}" for key, value in _flat(wanted).items() if key != "name"
     ]
     field = WORDS.get(field, field)
-    return " ".join(filter(None, [field, said, f"with {', '.join(rest)}" if rest else ""]))
+    return " ".join(filter(None, [field, named, f"with {', '.join(rest)}" if rest else ""]))
 
 
 def _flat(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,31 +61,35 @@ def _flat(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any) -> str:
     if isinstance(value, list):
-        said = [_plain(entry) for entry in value]
-        return " or ".join(said if len(said) < 5 else [*said[:2], "others"])
+        entries = [_plain(entry) for entry in value]
+        return " or ".join(entries if len(entries) < 5 else [*entries[:2], "others"])
     if value is None:
         return "unset"
     return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ").lower()
 
 
 def choose(study: Mapping[str, Any], table: str, cells: Selector, needs: Selector) -> Ids:
-    """Ids by field of the cells that a selector means; `needs` keeps those that come closest to the source.
+    """Return the ids, by field, of the cells that a selector means; `needs` keeps the items with the source's setting.
 
-    A field of `needs` that no item meets keeps them all: what differs is then a deviation.
+    If no item has the source's setting in a field, all stay and their differences are deviations.
     """
     given = cells.given()
     if "federation" in given and not agrees(study.get("federation", {}), given["federation"]):
         raise NotRunError(f"{LACK}{words('federation', given['federation'])}")
     chosen: Ids = {}
     for field in KEYS[table]:
-        found = [i for i, item in items(study, field).items() if agrees(item, given.get(field, {}))]
+        matching = [
+            i for i, item in items(study, field).items() if agrees(item, given.get(field, {}))
+        ]
         if field == "attack" and not given.get("threat_model", {}).get("disclosure"):
-            # A counter is our answer to a defense, and so is what learns from its disclosure; the papers' attackers had none.
-            found = [i for i in found if not _informed(items(study, field)[i])]
-        if not found:
+            # Counters, and attacks that learn from a disclosure, are ours; the papers' attackers had neither.
+            matching = [i for i in matching if not _informed(items(study, field)[i])]
+        if not matching:
             raise NotRunError(LACK + _absent(study, field, given.get(field, {})))
-        close = [i for i in found if agrees(items(study, field)[i], needs.given().get(field, {}))]
-        chosen[field] = close or found
+        close = [
+            i for i in matching if agrees(items(study, field)[i], needs.given().get(field, {}))
+        ]
+        chosen[field] = close or matching
     if "attack" in chosen and "prior" in given:
         using = [i for i in chosen["attack"] if _priors(study, i, given["prior"])]
         if not using:
@@ -102,7 +106,7 @@ def _informed(attack: Mapping[str, Any]) -> bool:
 
 
 def _absent(study: Mapping[str, Any], field: str, wanted: Mapping[str, Any]) -> str:
-    """What is absent: the method altogether, or only its settings."""
+    """Return the words for what is absent: the method itself, or only its settings."""
     name = {key: value for key, value in wanted.items() if key == "name"}
     known = any(agrees(item, name) for item in items(study, field).values())
     return words(field, wanted if known or not name else name)
@@ -116,27 +120,31 @@ def _priors(study: Mapping[str, Any], attack: str, wanted: Mapping[str, Any]) ->
 
 
 def deviations(study: Mapping[str, Any], ids: Mapping[str, str], needs: Selector) -> dict[str, str]:
-    """Where one cell departs from the setting of the source: a phrase by field."""
-    found = {}
+    """Return the deviations of one cell from the setting of the source: a phrase per field."""
+    departures = {}
     for field, wanted in needs.given().items():
         if field in ids and ids[field] not in items(study, field):
             continue
         if field in ids and not agrees(items(study, field)[ids[field]], wanted):
-            found[field] = _difference(field, items(study, field)[ids[field]], wanted)
+            departures[field] = _difference(field, items(study, field)[ids[field]], wanted)
         elif field == "federation" and not agrees(study.get("federation", {}), wanted):
-            found[field] = _difference(field, study.get("federation", {}), wanted)
+            departures[field] = _difference(field, study.get("federation", {}), wanted)
         elif field == "prior" and "attack" in ids and not _priors(study, ids["attack"], wanted):
             used = items(study, "attack")[ids["attack"]].get("prior") or "none"
-            found[field] = f"prior {used} instead of {words(field, wanted).removeprefix('prior ')}"
-    return found
+            departures[field] = (
+                f"prior {used} instead of {words(field, wanted).removeprefix('prior ')}"
+            )
+    return departures
 
 
 def _difference(field: str, item: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """What an item has, and what the source had instead."""
+    """Return a phrase that compares an item's values with the source's."""
     have, want = _flat(item), _flat(wanted)
     if "name" in want and not agrees(have.get("name"), want["name"]):
-        said = words(field, {"name": want["name"]}).partition(WORDS.get(field, field) + " ")[2]
-        return f"{WORDS.get(field, field)} {have.get('name')} instead of {said}"
+        wanted_name = words(field, {"name": want["name"]}).partition(WORDS.get(field, field) + " ")[
+            2
+        ]
+        return f"{WORDS.get(field, field)} {have.get('name')} instead of {wanted_name}"
     parts = [
         f"{_plain(key)} {_plain(have.get(key))} instead of {_plain(value)}"
         for key, value in want.items()
@@ -146,15 +154,17 @@ def _difference(field: str, item: Mapping[str, Any], wanted: Mapping[str, Any]) 
 
 
 def is_stand_in(study: Mapping[str, Any], dataset: str, needs: Selector) -> bool:
-    """Whether the data set is another one than the claim's own."""
-    own = needs.dataset.get("name")
-    return own is not None and not agrees(items(study, "dataset")[dataset].get("name"), own)
+    """Return whether the data set is not the claim's own."""
+    published = needs.dataset.get("name")
+    return published is not None and not agrees(
+        items(study, "dataset")[dataset].get("name"), published
+    )
 
 
 def arm_of(study: Mapping[str, Any], ids: Mapping[str, str]) -> str:
-    """Arm of the cell's defense, else of its attack; empty where the method has but one.
+    """Return the arm of the cell's defense, else of its attack; empty if the method has only one.
 
-    A claim is judged for the method as described and as released, each by itself.
+    A claim gets one verdict for the method as described and one for the method as released.
     """
     for name in ("defense", "attack"):
         item = items(study, name).get(ids.get(name, ""), {})
@@ -167,8 +177,8 @@ def arm_of(study: Mapping[str, Any], ids: Mapping[str, str]) -> str:
 def largest_budgets(study: Mapping[str, Any], groups: dict[Any, T]) -> dict[Any, T]:
     """Keep, of several settings of one attack in a cell, those with the most iterations over all restarts.
 
-    A study may also run an attack for a moment, to look at its labels, or for less than its rivals; the run
-    that was given most speaks for it. groups: anything by the key of a score cell, whose last id is the attack.
+    A study may also run an attack for a few iterations, to see its labels, or with less than its rivals; the largest
+    budget represents the attack. groups: values by the key of a score cell, whose last id is the attack.
     """
     attacks = items(study, "attack")
     budgets, kinds = {}, {}

@@ -2,7 +2,7 @@
 
 Verdicts: `reproduced`; `weaker` (the claimed direction, but an interval that excludes the claimed size);
 `not reproduced` (the interval excludes what is claimed); `undecided` (it excludes neither: more victims or
-seeds are needed, and to call it a failure would mistake absent evidence for evidence of absence); `not run`.
+seeds are needed; absence of evidence is not evidence of absence); `not run`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from gradsiege.analysis.claims.claim import Rule
 from gradsiege.analysis.interval import Interval
 
 Verdict = Literal["reproduced", "weaker", "undecided", "not reproduced", "not run"]
-# Of several parts the last of these decides: a statement about all of them fails with one.
+# From the mildest to the gravest. The gravest verdict of the parts decides, since the statement is about all of them.
 GRAVITY: tuple[Verdict, ...] = ("reproduced", "weaker", "not run", "undecided", "not reproduced")
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was measured: its 95 % interval, and whether it is shown to lie between two bounds (alpha 0.05)."""
+    """A measurement: its 95 % interval, and a test whether it lies between two bounds (alpha 0.05)."""
 
     interval: Interval
     inside: Callable[[float, float], bool]
@@ -30,7 +30,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict and, unless it is plain from the numbers, the reason."""
+    """A verdict and, unless the numbers show it, the reason."""
 
     verdict: Verdict
     why: str = ""
@@ -102,7 +102,7 @@ def _difference(interval: Interval, sign: int, size: float | None, tolerance: fl
 def together(verdicts: Iterable[Verdict]) -> Verdict:
     """The verdict on a statement about all of several parts: that of the gravest.
 
-    Each part is tested at its full level: all must hold (intersection-union), so nothing is adjusted.
+    Each part is tested at its full level without adjustment, since all must hold (intersection-union test).
 
     >>> together(["reproduced", "weaker"]), together(["not run", "not reproduced"])
     ('weaker', 'not reproduced')

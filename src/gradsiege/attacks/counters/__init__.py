@@ -1,8 +1,8 @@
-"""What an attacker who knows the defense does about it: one file a defense, one function an idea.
+"""Adaptive attacks: the changes that an attacker who knows the defense makes; one file per defense, one function per idea.
 
 An idea maps an `AttackPlan` to another one before the attack runs: it changes the update that is matched, how two updates are
 compared, the regularizers or the space, or says what is done to the images found. Recipes and engines know nothing of it, so every idea works with every attack that
-matches updates. What it knows of the defense is the disclosure, which a threat model must grant.
+matches updates. An idea knows the defense by its disclosure, which a threat model must grant.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def apply(name: str, plan: AttackPlan) -> AttackPlan:
-    """Return what an informed attacker does instead of a recipe as it is.
+    """Return the plan of an informed attacker instead of the plain one.
 
-    Labels that are not granted are inferred from the update as it was received; an idea that knows better replaces them.
+    Labels that are not granted are inferred from the received update, unless the idea has a better rule.
 
     Args:
         name: ``<defense>.<idea>``, as `gradsiege list counters` prints it.

@@ -26,17 +26,17 @@ def root_mean_squares(value: Tensor) -> Tensor:
 
 
 def drop_flagged_channels(plan: AttackPlan) -> AttackPlan:
-    """Match the clean channels of protected convolutions: those far below the noise that most channels have.
+    """Match the clean channels of protected convolutions: those far below the noise of most channels.
 
-    The noise has one deviation everywhere and three channels in four or more bear it, so the median channel of all
-    convolutions shows it; half of that tells clean from noised as long as noise outweighs gradient.
+    The noise has the same deviation everywhere and covers at least three channels in four, so the median channel of all
+    convolutions shows it; half of it separates clean from noised channels as long as the noise exceeds the gradient.
     """
     names = convolutions(plan.update)
     sizes = {name: root_mean_squares(plan.update[name]) for name in names}
     limit = torch.cat(list(sizes.values()), -1).median(-1, keepdim=True).values / 2
     update = dict(plan.update)
-    for name, found in sizes.items():
-        noised = found >= limit
+    for name, norms in sizes.items():
+        noised = norms >= limit
         update[name] = update[name].masked_fill(noised[..., None, None, None], 0)
     return plan.matching(update).with_view(partial(on_support, names=frozenset(names)))
 

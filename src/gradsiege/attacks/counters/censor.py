@@ -15,7 +15,7 @@ TINY = 1e-12
 
 
 def norms_and_orthogonality_distance(candidate: Tensors, observed: Tensors) -> Tensor:
-    """Return the mean over tensors of log(|c| / |o|)^2 + cos(c, o)^2: zero where the length is right and the angle too.
+    """Return the mean over tensors of log(|c| / |o|)^2 + cos(c, o)^2: zero if the lengths are equal and the angle is right.
 
     >>> seen = {"a": torch.tensor([3.0, 4.0])}
     >>> float(norms_and_orthogonality_distance({"a": torch.tensor([4.0, -3.0])}, seen))
@@ -25,10 +25,10 @@ def norms_and_orthogonality_distance(candidate: Tensors, observed: Tensors) -> T
     """
     parts = []
     for name, value in observed.items():
-        one = candidate[name]
-        squares, wanted = one.square().sum() + TINY, value.square().sum() + TINY
+        guess = candidate[name]
+        squares, wanted = guess.square().sum() + TINY, value.square().sum() + TINY
         ratio = (squares / wanted).log() / 2
-        parts.append(ratio.square() + (one * value).sum().square() / (squares * wanted))
+        parts.append(ratio.square() + (guess * value).sum().square() / (squares * wanted))
     return torch.stack(parts).mean()
 
 
@@ -48,11 +48,11 @@ def label_by_orthogonality(plan: AttackPlan) -> Tensor:
 
 
 def norms_and_orthogonality(plan: AttackPlan) -> AttackPlan:
-    """Ask for the received lengths and right angles: two equations a tensor, all that a faithful upload still says.
+    """Match the received lengths and right angles: two equations per tensor, all the information in a faithful upload.
 
-    Against the thousands of pixels these are a few dozen equations, so nothing recognisable is to be expected;
-    the label of a single image does leak. As released the directions are not orthogonal: only the lengths hold there, and
-    a plain attack on the direction that is left is the stronger one.
+    A few dozen equations cannot determine thousands of pixels, so expect no recognisable image;
+    the label of a single image does leak. As released the directions are not orthogonal: only the lengths hold, and
+    a plain attack on the received direction is stronger.
     """
     informed = plan.with_distance(norms_and_orthogonality_distance)
     if plan.images_per_client == 1 and plan.disclosure.get("arm") == "faithful":

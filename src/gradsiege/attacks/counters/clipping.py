@@ -17,7 +17,7 @@ AT_THE_BOUND = 1 - 1e-4
 
 
 def scale_free_view(candidate: Tensors, observed: Tensors, bound: float) -> tuple[Tensors, Tensors]:
-    """Bring the candidate to the length of an update that was clipped; a shorter one is what it was.
+    """Scale the candidate to the length of a clipped update; a shorter update was not clipped and is compared as it is.
 
     >>> seen = {"a": torch.tensor([3.0, 4.0])}
     >>> one = {"a": torch.tensor([0.0, 1.0])}
@@ -25,12 +25,14 @@ def scale_free_view(candidate: Tensors, observed: Tensors, bound: float) -> tupl
     [[0.0, 5.0], [0.0, 1.0]]
     """
     length = norm(observed)
-    own = norm({name: candidate[name] for name in observed})
-    factor = torch.where(length >= AT_THE_BOUND * bound, length / own.clamp_min(TINY), 1)
+    candidate_length = norm({name: candidate[name] for name in observed})
+    factor = torch.where(
+        length >= AT_THE_BOUND * bound, length / candidate_length.clamp_min(TINY), 1
+    )
     return {name: candidate[name] * factor for name in observed}, observed
 
 
 def scale_free(plan: AttackPlan) -> AttackPlan:
-    """Compare directions alone where the update was clipped; recipes that match by the cosine do so anyway."""
+    """Compare only the directions of a clipped update; recipes that match by the cosine do so anyway."""
     bound = float(plan.disclosure["bound"])
     return plan.with_view(partial(scale_free_view, bound=bound))

@@ -18,10 +18,10 @@ TINY = 1e-12
 def deviation(plan: AttackPlan) -> float:
     """Return the deviation of the noise on one coordinate of the update: sigma C / n in each of its local steps.
 
-    Of the mean of several rounds it is less by the root of their number.
+    For the mean of several rounds it is divided by the root of their number.
     """
     training = plan.knowledge.observation.training
-    assert training is not None  # granted: it stands in REQUIRES
+    assert training is not None  # granted, since REQUIRES names it
     one_step = plan.disclosure["noise_multiplier"] * plan.disclosure["bound"]
     return float(one_step) / training.batch_size * math.sqrt(training.steps / plan.averaged)
 
@@ -40,8 +40,8 @@ def clipped_view(candidate: Tensors, observed: Tensors, bound: float) -> tuple[T
 def likelihood(plan: AttackPlan) -> AttackPlan:
     """Match the clipped candidate by the likelihood of the disclosed noise.
 
-    For one image in one step that is the exact law of the upload. Of more, the attacker sees a mean of clipped gradients,
-    whose length C times the number of steps bounds; the candidate is clipped to that.
+    For one image in one step this is the exact law of the upload. For more, the attacker sees a mean of clipped gradients
+    of length at most C times the number of steps, and the candidate is clipped to this length.
     """
     sigma = deviation(plan)
     if not sigma:

@@ -12,11 +12,11 @@ REQUIRES = ("disclosure",)
 
 
 def likelihood(plan: AttackPlan) -> AttackPlan:
-    """Match by the likelihood of the disclosed noise, l2 / sigma^2, so that prior and noise are weighed in one unit."""
+    """Match by the likelihood of the disclosed noise, l2 / sigma^2, so that prior and noise have one unit."""
     sigma = float(plan.disclosure["sigma"]) / math.sqrt(plan.averaged)
     return plan.with_distance(GaussianLikelihood(sigma))
 
 
 def estimated_likelihood(plan: AttackPlan) -> AttackPlan:
-    """The same with a deviation that is estimated from the updates: of the disclosure only the kind of noise is used."""
+    """Match likewise with a deviation estimated from the updates; of the disclosure only the kind of noise is used."""
     return plan.with_distance(GaussianLikelihood(float(estimated_deviation(plan).median())))

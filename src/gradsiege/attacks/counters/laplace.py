@@ -16,7 +16,7 @@ REQUIRES = ("disclosure",)
 
 
 def likelihood(plan: AttackPlan) -> AttackPlan:
-    """Match by the likelihood of the disclosed noise, l1 / b, which shrugs off its large outliers.
+    """Match by the likelihood of the disclosed noise, l1 / b, which is robust to its large outliers.
 
     The mean of several rounds has nearly Gaussian noise of variance 2 b^2 over their number.
     """
@@ -27,7 +27,7 @@ def likelihood(plan: AttackPlan) -> AttackPlan:
 
 
 def estimated_likelihood(plan: AttackPlan) -> AttackPlan:
-    """The same with a scale that is estimated from the updates: b is their noise's deviation over sqrt(2)."""
+    """Match likewise with a scale estimated from the updates: b is the deviation of their noise over sqrt(2)."""
     return plan.with_distance(
         LaplaceLikelihood(float(estimated_deviation(plan).median()) / math.sqrt(2))
     )

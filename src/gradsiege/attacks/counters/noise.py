@@ -1,4 +1,4 @@
-"""What is known of additive noise: its deviation, estimated from the update itself, and the likelihood of a candidate."""
+"""Additive noise: an estimate of its deviation from the update itself, and the likelihood of a candidate."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class LaplaceLikelihood:
 def estimated_deviation(plan: AttackPlan) -> Tensor:
     """Return the deviation of white noise on each victim's update, ``[victims]``, from the head's weight alone.
 
-    The true gradient of a linear layer is a sum of one outer product per image and local step. What lies outside the
-    head's largest singular directions is noise, in (classes - rank)(features - rank) degrees of freedom. With more images
-    than classes the largest directions of what noise there is are still left out, and the estimate is too low.
+    The true gradient of a linear layer is a sum of one outer product per image and local step. The rest, outside the
+    head's largest singular directions, is noise with (classes - rank)(features - rank) degrees of freedom. With more images
+    than classes the largest directions of the noise itself are left out, too, and the estimate is too low.
     """
     training = plan.knowledge.observation.training
     weight = plan.update[plan.head.weight]

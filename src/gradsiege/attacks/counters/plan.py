@@ -22,9 +22,9 @@ View = Callable[[Tensors, Tensors], tuple[Tensors, Tensors]]
 
 @dataclass(frozen=True)
 class Viewed:
-    """A distance between two updates as a view shows them: ``distance(*view(candidate, observed))``.
+    """A distance between two updates after a view has transformed them: ``distance(*view(candidate, observed))``.
 
-    A view sees one element, is pure, and may derive all that it needs from the observed update, so that every engine can
+    A view is a pure function of one element. It derives all that it needs from the observed update, so that every engine can
     run it.
     """
 
@@ -48,22 +48,22 @@ def kept_channels(received: Tensors, matched: Tensors) -> Tensors:
     kept = {}
     for name, value in received.items():
         there = (value != 0).flatten(2).any(2) if value.dim() > 2 else value != 0
-        own = matched.get(name)
-        if own is None:
+        view = matched.get(name)
+        if view is None:
             kept[name] = torch.zeros_like(there)
             continue
-        left = (own != 0).flatten(2).any(2) if own.dim() > 2 else own != 0
+        left = (view != 0).flatten(2).any(2) if view.dim() > 2 else view != 0
         kept[name] = left | ~there
     return {} if all(bool(flags.all()) for flags in kept.values()) else kept
 
 
 @dataclass(frozen=True)
 class AttackPlan:
-    """What an attack knows, the recipe that it will follow, and what becomes of the images that it finds.
+    """The knowledge of an attack, its recipe, and the processing of the images that it finds.
 
     Attributes:
-        finish: maps the images found, ``[victims, images, c, h, w]`` in [0, 1], to those that are handed over.
-        averaged: how many rounds the update is the mean of, each with noise of its own.
+        finish: maps the images found, ``[victims, images, c, h, w]`` in [0, 1], to the returned ones.
+        averaged: number of rounds, each with independent noise, that the update is the mean of.
     """
 
     knowledge: Knowledge
@@ -109,12 +109,12 @@ class AttackPlan:
         dropped = set(names)
         return self.matching({k: v for k, v in self.update.items() if k not in dropped})
 
-    def with_labels(self, found: Tensor | None = None) -> AttackPlan:
-        """Take labels ``[victims, images]`` that an idea found, or the usual inference; granted ones are kept."""
+    def with_labels(self, better: Tensor | None = None) -> AttackPlan:
+        """Set labels ``[victims, images]``: the granted ones, else `better` ones, else inferred ones."""
         seen = self.knowledge.observation
         if self.knowledge.threat.labels == "given" and seen.labels is not None:
             return self
-        return self._seeing(labels=labels.inferred(seen) if found is None else found)
+        return self._seeing(labels=labels.inferred(seen) if better is None else better)
 
     def each_phase(self, change: Callable[[Phase], Phase]) -> AttackPlan:
         """Change every phase of the recipe."""
@@ -122,9 +122,9 @@ class AttackPlan:
         return replace(self, recipe=replace(self.recipe, phases=phases))
 
     def with_distance(self, distance: Distance) -> AttackPlan:
-        """Compare updates by another distance than the recipe's."""
+        """Compare updates by this distance instead of the recipe's."""
         return self.each_phase(lambda phase: replace(phase, distance=distance))
 
     def with_view(self, view: View) -> AttackPlan:
-        """Compare updates as the view shows them, by the recipe's own distance."""
+        """Compare updates after the view, by the recipe's own distance."""
         return self.each_phase(lambda phase: replace(phase, distance=Viewed(phase.distance, view)))

@@ -1,4 +1,4 @@
-"""PRECODE draws a code before the head: what comes from there on is random, what lies before is disturbed less."""
+"""PRECODE draws a random code before the head: the gradients from there on are random, earlier ones are disturbed less."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ REQUIRES = ("disclosure",)
 
 
 def drop_module(plan: AttackPlan) -> AttackPlan:
-    """Leave the bottleneck and the head out of the match (arXiv 2208.04767); the label comes from the head's bias.
+    """Do not match the bottleneck and the head (arXiv 2208.04767); infer the label from the head's bias.
 
-    The features in front of the head can be negative here, so that row sums say nothing of the label; for one image
+    The features in front of the head can be negative here, so row sums say nothing about the label; for one image
     the bias gradient is p - onehot, whose only negative entry is the true class.
     """
     head = plan.head

@@ -1,4 +1,4 @@
-"""A stochastically rounded coordinate tells between which two levels the true one lies (QSGD, Alistarh et al., 2017)."""
+"""A stochastically rounded coordinate reveals the two levels around the true one (QSGD, Alistarh et al., 2017)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gradsiege.protocol.local_update import Tensors
 
 VERSION = 1
 REQUIRES = ("disclosure",)
-# Below this probability the logarithm goes on as its tangent, so that a candidate far outside a cell still feels it.
+# Below this probability the logarithm is replaced by its tangent, so that a candidate far outside a cell still has a gradient.
 LEAST = 0.05
 
 
@@ -33,8 +33,8 @@ def rounding_likelihood(value: Tensor, received: Tensor, step: Tensor) -> Tensor
 def step_of(received: Tensor, levels: int) -> Tensor:
     """Return the step between two levels of a tensor, the true tensor's norm over their number; infinite if all are zero.
 
-    Every magnitude is a whole number of steps. The smallest is one step in a large tensor, and in a small one as many as
-    its norm says, which rounding has changed little there.
+    Every magnitude is a whole number of steps. In a large tensor the smallest is one step; in a small tensor the number
+    follows from its norm, which rounding hardly changes.
 
     >>> step_of(torch.tensor([3.0, -4.0, 0.0]), 10)
     tensor(0.5000)
@@ -49,7 +49,7 @@ def step_of(received: Tensor, levels: int) -> Tensor:
 class CellDistance:
     """-log p(observed | candidate) under stochastic rounding, in nats per coordinate.
 
-    A tensor of zeros alone has no step and is passed over.
+    A tensor of zeros has no step and is skipped.
     """
 
     levels: int
@@ -60,8 +60,8 @@ class CellDistance:
         for name, received in observed.items():
             step = step_of(received, self.levels)
             known = torch.isfinite(step)
-            found = rounding_likelihood(candidate[name], received, torch.where(known, step, 1))
-            total.append(torch.where(known, found, 0))
+            likelihood = rounding_likelihood(candidate[name], received, torch.where(known, step, 1))
+            total.append(torch.where(known, likelihood, 0))
         return torch.stack(total).sum() / coordinates(observed)
 
 

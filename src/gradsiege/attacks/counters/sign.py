@@ -1,4 +1,4 @@
-"""One bit a coordinate: a candidate needs the right signs, not the right magnitudes."""
+"""One bit per coordinate: a candidate needs the right signs, not the right magnitudes."""
 
 from __future__ import annotations
 

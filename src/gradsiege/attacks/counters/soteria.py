@@ -13,7 +13,7 @@ REQUIRES = ("disclosure",)
 
 
 def drop_layer(plan: AttackPlan) -> AttackPlan:
-    """Leave the defended layer's weight out of the match, as Balunovic et al. do (ICLR 2022); its bias is not defended."""
+    """Do not match the defended layer's weight, as in Balunovic et al. (ICLR 2022); its bias is not defended."""
     return plan.without([plan.head.weight])
 
 
@@ -26,5 +26,5 @@ def masked_view(candidate: Tensors, observed: Tensors, weight: str) -> tuple[Ten
 
 
 def estimated_mask(plan: AttackPlan) -> AttackPlan:
-    """Match the defended layer on the columns that were left: the zero ones show the mask."""
+    """Match the defended layer on its nonzero columns, since the zero ones reveal the mask."""
     return plan.with_view(partial(masked_view, weight=plan.head.weight))

@@ -1,4 +1,4 @@
-"""A sparse update is exact where it is not zero, and says of all else that it is small."""
+"""A sparse update is exact where it is not zero, and reveals that all other coordinates are small."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REQUIRES = ("disclosure",)
 def support_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tensors]:
     """Show the candidate on the received support, and elsewhere only what exceeds the tensor's smallest received magnitude.
 
-    What was pruned lies below that magnitude, so that an excess contradicts the update and anything less does not.
+    Pruned coordinates lie below that magnitude, so that an excess contradicts the update and anything less does not.
     """
     seen = {
         name: excess(candidate[name], value, smallest_received(value))

@@ -18,7 +18,7 @@ from gradsiege.protocol.local_update import Tensors
 VERSION = 1
 REQUIRES = ("disclosure",)
 TINY = 1e-30
-# What the `breaching` framework gives its own feature term; not tuned.
+# The weight of the feature term in the `breaching` framework; not tuned.
 FEATURES = 0.1
 
 
@@ -53,11 +53,11 @@ def noised_channels(plan: AttackPlan, channels: int) -> int:
 
 
 def flagged(norms: Tensor, least: int, images: int) -> Tensor:
-    """Return which channels are taken for noised, ``[..., out]``.
+    """Return the channels that count as noised, bool ``[..., out]``.
 
-    The `least` largest norms are noised for certain, if noise outweighs gradient. With one image these are all. With
-    more, up to as many draws fall on a channel, whose norm then is up to sqrt(images) times that of one draw: whatever
-    reaches half of the smallest that this leaves is flagged too.
+    The `least` largest norms are noised, if the noise exceeds the gradient. With one image these are all. With
+    several, a channel gets up to `images` draws and its norm up to sqrt(images) times that of one draw; channels
+    that reach half of the smallest possible noise norm are therefore flagged, too.
 
     >>> flagged(torch.tensor([0.1, 5.0, 0.2, 4.0]), 2, 1)
     tensor([False,  True, False,  True])
@@ -67,9 +67,9 @@ def flagged(norms: Tensor, least: int, images: int) -> Tensor:
 
 
 def drop_flagged_channels(plan: AttackPlan) -> AttackPlan:
-    """Leave the channels whose update stands out out of the match; the disclosure says how many there are.
+    """Do not match the channels whose update stands out; the disclosure says how many there are.
 
-    What is left is the clean part of the true update, as far as the flags are right.
+    The other channels are the clean part of the true update, as far as the flags are right.
     """
     names = spatial_kernels(plan.update)
     update = dict(plan.update)
@@ -90,9 +90,9 @@ def _means_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tensors
 
 
 def keep_kernel_means(plan: AttackPlan) -> AttackPlan:
-    """Match kernels by their means alone: the noise has none, so this part of the update is the true one, exactly.
+    """Match only the means of kernels: the noise has mean zero per kernel, so this part of the update is exact.
 
-    It needs no flags, and gives up eight ninths of the 3x3 convolutions, clean channels included.
+    It needs no flags, but ignores eight ninths of the 3x3 convolutions, including clean channels.
     """
     _require_clean_means(plan)
     return plan.with_view(_means_view)
@@ -127,13 +127,13 @@ def noise_weights(norms: Tensor, least: int, images: int) -> Tensor:
 def _whitened_view(
     candidate: Tensors, observed: Tensors, least: dict[str, int], images: int
 ) -> tuple[Tensors, Tensors]:
-    one, other = {name: candidate[name] for name in observed}, dict(observed)
+    ours, theirs = {name: candidate[name] for name in observed}, dict(observed)
     for name, count in least.items():
         weights = noise_weights(channel_norms(observed[name]), count, images)[:, None, None, None]
-        for part in (one, other):
+        for part in (ours, theirs):
             means = kernel_means(part[name])
             part[name] = means + weights * (part[name] - means)
-    return one, other
+    return ours, theirs
 
 
 def whitened(plan: AttackPlan) -> AttackPlan:
@@ -154,13 +154,13 @@ def clean_tensors(plan: AttackPlan) -> AttackPlan:
 
 
 def head_features(plan: AttackPlan) -> AttackPlan:
-    """Drop flagged channels, and also ask for the head input that the head's own update reveals: the head is never noised.
+    """Drop flagged channels, and also match the head input that the head's update reveals, since the head is never noised.
 
     For one image and one local step the rows of the head's weight gradient are (p - onehot)_c h and those of its bias
     gradient (p - onehot)_c, so the features h are known exactly, whatever the noise on convolutions.
 
     Raises:
-        ThreatModelError: several images or local steps, where the quotient is no image's features.
+        ThreatModelError: several images or local steps, whose quotient is not the features of an image.
     """
     knowledge = plan.knowledge
     seen = knowledge.observation

@@ -1,4 +1,4 @@
-"""A top-k update is exact where it is not zero, and bounds all else by one magnitude over all tensors."""
+"""A top-k update is exact where it is not zero, and bounds all other coordinates by one magnitude over all tensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REQUIRES = ("disclosure",)
 def support_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tensors]:
     """Show the candidate on the received support, and elsewhere only what exceeds the smallest received magnitude of all.
 
-    A tensor that vanished whole is bounded by what others had.
+    A tensor without any upload gets the bound of the other tensors.
     """
     limit = torch.stack([smallest_received(value) for value in observed.values()]).amin()
     return {k: excess(candidate[k], value, limit) for k, value in observed.items()}, observed

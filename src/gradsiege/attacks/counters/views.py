@@ -1,4 +1,4 @@
-"""Views that several counters share: each maps (candidate, observed) of one element to what is compared in their place."""
+"""Views that several counters share: each maps (candidate, observed) of one element to the two updates that are compared."""
 
 from __future__ import annotations
 

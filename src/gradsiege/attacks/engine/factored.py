@@ -1,7 +1,7 @@
 """The engine for a single gradient at shared weights: products are shared between elements, updates stay factored.
 
-All elements start from the same weights, so that every forward and backward product is one large product. What differs
-are the weight gradients, and each of these is (dL/dz) a^T: one batched product, or, for a distance made of inner
+All elements start from the same weights, so that every forward and backward product is one large product. Only the
+weight gradients differ, and each of these is (dL/dz) a^T: one batched product, or, for a distance made of inner
 products, none at all where the factors are smaller than the gradient:
 
     <(dL/dz) a^T, O> = sum (dL/dz) * (O a),    |(dL/dz) a^T|^2 = sum (dL/dz)^T (dL/dz) * a^T a.

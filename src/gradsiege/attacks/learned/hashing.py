@@ -15,7 +15,7 @@ from torch import Tensor
 from gradsiege.protocol.local_update import Tensors
 
 TINY = 1e-30
-# No tensor shall vanish between larger ones.
+# The least number of bins of a tensor, so that small tensors do not disappear beside large ones.
 FEWEST = 16
 
 
@@ -69,10 +69,10 @@ class Hashing:
 
         The length says how well the model knows the image rather than what is on it, and spans decades on a trained one.
         """
-        found = []
+        sums = []
         for name, place in self.places.items():
             value = update[name].detach().flatten()
             value = value / value.norm().clamp_min(TINY)
             empty = value.new_zeros(self.widths[name])
-            found.append(empty.index_add(0, place, value * self.signs[name]))
-        return torch.cat(found)
+            sums.append(empty.index_add(0, place, value * self.signs[name]))
+        return torch.cat(sums)

@@ -35,7 +35,7 @@ class Examples:
 
 
 def plan(images: Tensor, labels: Tensor, updates: int, features: int) -> Examples:
-    """Say whose update is simulated when: held-out images once, then the others in turn, mirrored every other time.
+    """Return the order of the simulated clients' images: held-out images once, then the others in turn, mirrored every other time.
 
     Raises:
         StudyError: too few images or updates to train and to hold some out.
@@ -114,7 +114,7 @@ class Training:
 
     @property
     def look_steps(self) -> range:
-        """Numbers of the steps after which held-out images are looked at; the last step is one."""
+        """Numbers of the steps after which the held-out images are measured; the last step is one."""
         every = max(1, self.iterations // LOOKS)
         return range((self.iterations - 1) % every, self.iterations, every)
 
@@ -139,19 +139,19 @@ class Training:
         decay = 0.5 * (1 + math.cos(math.pi * number / self.iterations))
         self.optimizer.param_groups[0]["lr"] = decay * self.learning_rate
         self.optimizer.zero_grad()
-        found = self.network(features[batch], self.dropout, self.generator)
-        F.mse_loss(found, self.examples.images[batch]).backward()
+        images = self.network(features[batch], self.dropout, self.generator)
+        F.mse_loss(images, self.examples.images[batch]).backward()
         self.optimizer.step()
         if number in self.look_steps:
             self._look(self.look_steps.index(number), features, observed)
 
     @torch.no_grad()
     def _look(self, place: int, features: Tensor, observed: Tensor) -> None:
-        """Measure the held-out images, and answer for the victims if no step before did better."""
+        """Measure the held-out images, and keep the victims' images if no earlier step was better."""
         held = self.examples.held
         finite = self.examples.features[:held].isfinite().all(1)
-        found = self.network(features[:held][finite]).clamp(0, 1)
-        error = F.mse_loss(found, self.examples.images[:held][finite])
+        images = self.network(features[:held][finite]).clamp(0, 1)
+        error = F.mse_loss(images, self.examples.images[:held][finite])
         if error < self.looks.min():
             self.answers.copy_(self.network(observed).clamp(0, 1))
         self.looks[place] = error
@@ -178,10 +178,10 @@ def prepared(examples: Examples, observed: Tensor) -> tuple[Tensor, Tensor, Tens
     """Return features of examples and of victims as the network gets them, and which examples can be trained on.
 
     They are in units of the training examples' mean and deviation, weighted by their `relevance`. A simulated
-    update that is not finite is no example. A feature that never varies, such as one that a defense always removes, is zero.
+    update that is not finite is left out. A feature that never varies, such as one that a defense always removes, is zero.
 
     Raises:
-        GradSiegeError: hardly a simulated update is finite, or none of those held out.
+        GradSiegeError: too few simulated updates are finite, or none of the held-out ones.
     """
     finite = examples.features.isfinite().all(1)
     usable = finite.nonzero().flatten()
@@ -196,6 +196,6 @@ def prepared(examples: Examples, observed: Tensor) -> tuple[Tensor, Tensor, Tens
     scale = torch.where(deviation > TINY, 1 / deviation.clamp_min(TINY), 0)
     weight = relevance((known - mean) * scale, examples.images[usable])
     if weight.any():
-        # Where nothing tells anything, all features stay, and the held-out images find that nothing is learned.
+        # If no feature is informative, keep all; the held-out error then shows that nothing is learned.
         scale = scale * weight / weight.square().mean().sqrt()
     return (examples.features - mean) * scale, (observed - mean) * scale, usable

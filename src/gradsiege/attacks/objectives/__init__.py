@@ -1,1 +1,1 @@
-"""What an attack minimises: distances between updates, regularizers, and what a defense did to the update."""
+"""Parts of an attack's objective: distances between updates, regularizers, and estimated transforms of defenses."""

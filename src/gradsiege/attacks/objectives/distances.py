@@ -1,4 +1,4 @@
-"""How far a candidate's update is from the observed one; each returns one number per element.
+"""Distances between a candidate's update and the observed one; each returns one number per element.
 
 >>> a, b = {"w": torch.tensor([1.0, 0.0])}, {"w": torch.tensor([0.0, 2.0])}
 >>> cosine(a, a).item(), cosine(a, b).item()
@@ -36,9 +36,9 @@ class ProductDistance:
         """Return the distance of two updates, over the tensors that were observed."""
         pairs = [(candidate[name], value) for name, value in observed.items()]
         return self.combine(
-            torch.stack([(one * other).sum() for one, other in pairs]),
-            torch.stack([one.square().sum() for one, _ in pairs]),
-            torch.stack([other.square().sum() for _, other in pairs]),
+            torch.stack([(ours * theirs).sum() for ours, theirs in pairs]),
+            torch.stack([ours.square().sum() for ours, _ in pairs]),
+            torch.stack([theirs.square().sum() for _, theirs in pairs]),
         )
 
 

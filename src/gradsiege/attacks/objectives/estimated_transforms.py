@@ -1,7 +1,7 @@
-"""What a defense did to the observed update, estimated from it and done to the candidate's update too (GGL, CVPR 2022).
+"""The transform of a defense, estimated from the observed update and applied to the candidate's update (GGL, CVPR 2022).
 
-The attacker knows the kind of defense and estimates its strength, or was told it; each function maps (candidate, observed)
-to the transformed candidate. Pure, differentiable almost everywhere, and fit for `vmap`.
+The attacker knows the kind of defense and estimates or knows its strength. Each function maps (candidate, observed)
+to the transformed candidate. It is pure, differentiable almost everywhere, and works under `vmap`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TINY = 1e-12
 
 
 def clipping_bound(observed: Tensors) -> Tensor:
-    """Return the bound that a clipped update betrays: its own l2 norm.
+    """Return the bound that a clipped update reveals: its own l2 norm.
 
     >>> clipping_bound({"a": torch.tensor([3.0]), "b": torch.tensor([[4.0]])})
     tensor(5.)
@@ -84,7 +84,7 @@ TRANSFORMS: dict[str, Transform] = {
     "soteria": mask_head,
 }
 
-# What a disclosure calls the strength that is otherwise estimated.
+# The disclosed parameter, by transform, that replaces the estimated strength.
 STRENGTHS = {"clipping": "bound", "sparsification": "sparsity"}
 
 
@@ -94,10 +94,9 @@ def after(
     knowledge: Knowledge,
     disclosure: Mapping[str, object] | None = None,
 ) -> Distance:
-    """Return ``distance(T(candidate), observed)``; a kind that has no estimator leaves the candidate alone.
+    """Return ``distance(T(candidate), observed)``; a kind without an estimator does not change the candidate.
 
-    With a disclosure of that kind of defense, the strength is not estimated but taken from there. `knowledge` says which
-    layer is the head.
+    A disclosure of that kind of defense gives the strength, which is then not estimated. `knowledge` names the head.
     """
     if transform not in TRANSFORMS:
         return distance

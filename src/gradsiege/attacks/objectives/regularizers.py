@@ -1,4 +1,4 @@
-"""What makes an image plausible; each returns one number for the images of one element."""
+"""Regularizers, priors on plausible images; each returns one number for the images of one element."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from gradsiege.protocol.local_update import Tensors
 
 @dataclass(frozen=True)
 class Candidate:
-    """The images of one element, and what they are matched against.
+    """The images of one element, and the data that they are matched with.
 
     Attributes:
         normalised: ``[b, c, h, w]`` as the network sees them.
         images: the same in [0, 1].
         labels: ``[b]`` or ``[b, classes]``.
         observed: the victim's update.
-        variables: what the images were decoded from, for terms that look at a latent.
+        variables: variables that the images were decoded from, for terms on a latent.
         statistics: the private batch's own statistics at every batch norm, if they are granted.
     """
 
@@ -104,8 +104,10 @@ def batch_norm_statistics(
 
     def score(candidate: Candidate) -> Tensor:
         wanted = candidate.statistics if private else running
-        found = batch_statistics(model, {**parameters, **buffers}, candidate.images)
-        return torch.stack([_distance(value, wanted[name]) for name, value in found.items()]).sum()
+        statistics = batch_statistics(model, {**parameters, **buffers}, candidate.images)
+        return torch.stack(
+            [_distance(value, wanted[name]) for name, value in statistics.items()]
+        ).sum()
 
     return score
 
@@ -117,8 +119,8 @@ def head_features(
 
     For a single image the head's weight gradient is (p - onehot) h^T and its bias gradient (p - onehot), so
     that h = dW[y] / db[y] is known exactly (Geiping et al., NeurIPS 2020, proposition 3.1). For more images the
-    quotient mixes them and the term is only a hint. Where the head is not matched, has no bias, or is no module, it says
-    nothing and is zero.
+    quotient mixes them and the term is only a hint. If the head is not matched, has no bias, or is not a module, the term
+    is zero.
     """
     known = bool(head.bias and head.layer)
 

@@ -11,7 +11,7 @@ import torch
 
 from gradsiege.attacks.variables import Variables, flatten
 
-# What `tell` changes in a `cmaes.CMA`, apart from the history of its stopping rules, which are not used.
+# The attributes of a `cmaes.CMA` that `tell` changes, without the history of its stopping rules, which are not used.
 MOVING = ("_mean", "_sigma", "_C", "_p_sigma", "_pc", "_g")
 
 
@@ -19,7 +19,7 @@ MOVING = ("_mean", "_sigma", "_C", "_p_sigma", "_pc", "_g")
 class CMAES:
     """Covariance matrix adaptation (Hansen, arXiv 1604.00772), by the `cmaes` library, in float64.
 
-    It takes the place of a gradient optimizer in a `Phase`; one iteration is one generation.
+    It replaces a gradient optimizer in a `Phase`; one iteration is one generation.
 
     Attributes:
         population: candidates per generation.
@@ -60,6 +60,6 @@ class CMAES:
 def pack(searches: list[Any]) -> Variables:
     """Return what moves of several searches, each tensor ``[n, ...]``."""
     return {
-        name: torch.stack([torch.as_tensor(np.array(getattr(one, name))) for one in searches])
+        name: torch.stack([torch.as_tensor(np.array(getattr(search, name))) for search in searches])
         for name in MOVING
     }

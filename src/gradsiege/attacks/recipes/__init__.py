@@ -1,4 +1,4 @@
-"""One attack a file: its paper, its equation, its published constants."""
+"""One attack per file: its paper, its equation, its published constants."""
 
 from __future__ import annotations
 

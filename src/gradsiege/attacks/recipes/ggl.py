@@ -44,7 +44,7 @@ def latent_divergence(candidate: Candidate) -> Tensor:
 
 @dataclass(frozen=True)
 class Ggl(Attack):
-    """The released CMA-ES settings: 50 samples a step, 500 steps (`iterations` of the study file), unit deviation.
+    """The released CMA-ES settings: 50 samples per step, 500 steps (`iterations` of the study file), unit deviation.
 
     With `tanh` the latent is bounded and no divergence is added; without, 0.1 KL is. `transformation` is the defense
     whose strength is estimated: ``disclosed`` takes the kind from the disclosure, if that is granted.

@@ -1,4 +1,4 @@
-"""GIAS: a search over a generator's latent space, then over its weights, one copy an image (Jeon et al., NeurIPS 2021)."""
+"""GIAS: a search over a generator's latent space, then over its weights, one copy per image (Jeon et al., NeurIPS 2021)."""
 
 from __future__ import annotations
 

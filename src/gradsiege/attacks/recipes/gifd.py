@@ -47,12 +47,12 @@ def split_iterations(iterations: int, stages: int, coarse: bool = False) -> list
 
 @dataclass(frozen=True)
 class Gifd(Attack):
-    """The released constants; published with 4 restarts and 1,000 iterations a stage. `stages` is K, None for all.
+    """The released constants; published with 4 restarts and 1,000 iterations per stage. `stages` is K, None for all.
 
     The paper's ablations are settings: GIFD-z is stages 0; GIFD-f is no ball and select last; GIFD-e is no ball. A
     stage ends with its last iterate, as released; with `iterate` least it never ends worse than the one before, so
     that both selections agree. `radii` are those of one of the paper's generators, carried over by `ball_radius`:
-    StyleGAN2's has one feature a side, as ours; BigGAN and StyleGAN2 themselves have their own. `radius_scale`
+    StyleGAN2's has one feature per side, as ours; BigGAN and StyleGAN2 themselves have their own. `radius_scale`
     multiplies them. `sphere` and `last_restart` are
     the arm's unless set. `label_mapping` is the journal's and its controls (arXiv 2604.00955); `class_table`
     gives the oracle the generator's class of every private one.
@@ -125,8 +125,8 @@ def search_spaces(attack: Gifd, knowledge: Knowledge, network: Staged) -> list[S
     spaces: list[Space] = [LatentCodes(network, shape[0], mean, deviation, bound)]
     drop = attack.arm == "as_released"
     for place, feature in enumerate(shapes[:depth], start=1):
-        own = network.radii[place - 1] if network.radii else ball_radius(feature, attack.radii)
-        ball = attack.radius_scale * own if attack.ball else None
+        radius = network.radii[place - 1] if network.radii else ball_radius(feature, attack.radii)
+        ball = attack.radius_scale * radius if attack.ball else None
         spaces.append(Features(network, shape[0], mean, deviation, place, ball, drop=drop))
     return spaces
 

@@ -27,7 +27,7 @@ REQUIRES = ("protocol", "disclosure", "auxiliary", "prior:auxiliary_images")
 
 @dataclass(frozen=True)
 class LearnedInversion(Learned):
-    """What the attacker simulates, and the network that learns from it; its training steps are the attack's iterations.
+    """The simulated clients and the network that learns from them; its training steps are the attack's iterations.
 
     Attributes:
         updates: simulated clients, each with one auxiliary image; a second turn through the images mirrors them.
@@ -54,12 +54,12 @@ class LearnedInversion(Learned):
         seed: tuple[object, ...],
         checkpointer: Checkpointer = UNSAVED,
     ) -> Reconstruction:
-        """Return what a network, trained on the updates of the attacker's own clients, makes of the victims' updates.
+        """Return the images that a network, trained on updates of simulated clients, predicts from the victims' updates.
 
-        The mean squared error on held-out auxiliary images chooses the step whose images are returned and stands for their
-        matching loss; no victim is looked at. One network answers for all victims. It fits every defense that is disclosed: what
-        the defense leaves of an image is what there is to learn. The network needs no labels; `label_rule` infers those that are
-        handed over, unless they are granted.
+        The mean squared error on held-out auxiliary images chooses the training step and replaces the
+        matching loss; the victims have no influence. One network serves all victims. The attack works for every disclosed
+        defense, since the network learns from updates under that defense. The network needs no labels; `label_rule` infers the
+        returned ones, unless they are granted.
 
         Args:
             knowledge: the stripped observation and a prior `auxiliary_images`.
@@ -86,7 +86,7 @@ class LearnedInversion(Learned):
         victims = [{k: v[n] for k, v in update.items()} for n in range(seen.victims)]
         hashing = Hashing.draw(victims[0], self.bins, torch_generator(*seed, "hashing"))
         examples = plan(*auxiliary_images.load(prior.weights), self.updates, hashing.features)
-        observed = torch.stack([hashing(one) for one in victims])
+        observed = torch.stack([hashing(victim) for victim in victims])
         settings = (
             self.width,
             self.learning_rate,
@@ -100,15 +100,15 @@ class LearnedInversion(Learned):
         )
         for number in steps:
             if number < self.updates:
-                one = slice(number, number + 1)
-                own = torch_generator(*seed, "simulated client", number)
-                client = simulate(examples.images[one], examples.labels[one], own)
+                victim = slice(number, number + 1)
+                generator = torch_generator(*seed, "simulated client", number)
+                client = simulate(examples.images[victim], examples.labels[victim], generator)
                 examples.features[number] = hashing(client)
             else:
                 training.step(number - self.updates)
         known = seen.labels
-        found = labels.inferred(seen, self.label_rule) if known is None else known
-        return _answers(training, found.cpu())
+        guessed = labels.inferred(seen, self.label_rule) if known is None else known
+        return _answers(training, guessed.cpu())
 
 
 def _answers(training: Training, found_labels: torch.Tensor) -> Reconstruction:

@@ -1,7 +1,7 @@
 """Draw for one class and match with another: conditioning in the generator's own label space (arXiv 2604.00955).
 
-The inferred label belongs to the private classifier and stays in the matching loss whatever happens here. What the generator
-is asked for is a class of the data it was trained on.
+The inferred label belongs to the private classifier and stays in the matching loss whatever happens here. The generator
+is asked for a class of the data that it was trained on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How far GIFD lets a feature move: the published l1 radii, and the rule that carries them to another generator."""
+"""GIFD's published l1 radii for changes of features, and the rule that transfers them to another generator."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ PUBLISHED_RADII: dict[str, dict[int, tuple[tuple[int, ...], int]]] = {
 
 
 def ball_radius(shape: tuple[int, ...], radii: Radii) -> float:
-    """Return the l1 radius for a feature (channels, side, side) of a generator that is none of the published ones.
+    """Return the l1 radius for a feature (channels, side, side) of a generator without published radii.
 
     The rule keeps r / dim(h), the mean change that a coordinate may have, of the published feature of the same side, or of the
     side nearest by ratio; where two features of one side have radii, it takes the mean of both.
 
     The rule holds a small generator tighter than the papers' own: theirs have up to 43 (StyleGAN2) and 171 (BigGAN)
     coordinates of a feature for each value of the attacked image, so that few of them need to move, ours at width 16
-    at most 5. Nor does it know the units of a feature.
+    at most 5. It also ignores the units of a feature.
 
     ====  ============================  =============
     side  BigGAN (256 px)               StyleGAN2

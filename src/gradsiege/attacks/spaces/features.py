@@ -28,8 +28,8 @@ def feature_shapes(network: Staged) -> list[tuple[int, ...]]:
     with torch.no_grad():
         z = parameter.new_zeros(1, network.latent)
         labels = torch.zeros(1, dtype=torch.long, device=parameter.device)
-        found = network.features(z, network.condition(z, labels))[:-1]
-    return [(feature.shape[1] - network.carried, *feature.shape[2:]) for feature in found]
+        features = network.features(z, network.condition(z, labels))[:-1]
+    return [(feature.shape[1] - network.carried, *feature.shape[2:]) for feature in features]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ Begin = Literal["normal", "uniform"]
 
 @dataclass(frozen=True)
 class GeneratorSpace:
-    """What spaces behind a network share.
+    """Base of search spaces behind a network.
 
     Attributes:
         network: the generator, frozen; its own weights are where every element begins.
@@ -127,8 +127,8 @@ class GeneratorWeights(GeneratorSpace):
 class UntrainedNetwork(GeneratorSpace):
     """Random weights of one network per element, around fixed random latents (Ulyanov et al., CVPR 2018).
 
-    Variables: ``z [images, d]``, fixed, and ``weights.<name>``. What speaks for an image is the
-    architecture alone; labels play no part in decoding.
+    Variables: ``z [images, d]``, fixed, and ``weights.<name>``. The architecture alone is the
+    prior on images; decoding ignores labels.
     """
 
     latent: int = field(kw_only=True)

@@ -1,8 +1,8 @@
 """Where an attack searches: a space draws starting points, decodes them to images, and projects back.
 
 A space decodes with the labels that the element is matched with: pixels ignore them, a conditional generator needs
-them. What a space fixes once per element, such as the latent that generator weights are tuned around, it
-keeps among its variables and detaches when it decodes: the gradient is then exactly zero, every optimizer leaves
+them. A space keeps the tensors that it fixes once per element, such as the latent that generator weights are tuned around,
+among its variables and detaches them when it decodes: the gradient is then exactly zero, every optimizer leaves
 it alone, and it is saved, resumed and handed on with everything else.
 """
 

@@ -24,7 +24,7 @@ def tar_members(archive: Path, names: Collection[str], limit: int = MOST_BYTES) 
                 if member.name not in names:
                     continue
                 if not member.isreg():
-                    raise ValueError(f"{archive.name}: {member.name} is no regular file")
+                    raise ValueError(f"{archive.name}: {member.name} is not a regular file")
                 if member.size > limit:
                     raise ValueError(
                         f"{archive.name}: {member.name} has {member.size} bytes, more than {limit}"

@@ -23,7 +23,7 @@ def list_archive(
     Args:
         archive: the published ``.tar.gz``.
         train, test: members that hold records, of the two official parts.
-        names: member with one class name a line.
+        names: member with one class name per line.
         label_bytes: bytes before the pixels; the last of them is the label (CIFAR-100 has a coarse one before it).
     """
     length = label_bytes + PIXELS

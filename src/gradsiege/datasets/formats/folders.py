@@ -71,7 +71,7 @@ class Scan:
 
     def _pictures(self, folder: Path, above: tuple[str, ...]) -> list[str]:
         found: list[str] = []
-        # Once a folder, not once a file: a source may hold a million.
+        # Once per folder, not once per file: a source may hold a million.
         here = self._name(folder)
         prefix = "" if here == "." else f"{here}/"
         for entry in self._entries(folder):

@@ -97,7 +97,7 @@ def list_npz(path: Path, classes: tuple[str, ...], multiple: bool = False) -> Li
         with np.load(path, allow_pickle=False) as arrays:
             of_parts = [np.asarray(arrays[f"{part}_labels"], dtype=np.int64) for part in PARTS]
     except (OSError, ValueError, KeyError, MemoryError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path.name} is no file of MedMNIST: {error}") from error
+        raise ValueError(f"{path.name} is not a file of MedMNIST: {error}") from error
     ends = np.cumsum([0, *(len(labels) for labels in of_parts)])
     labels = np.concatenate(of_parts)
     kept, found = single_finding(labels) if multiple else (np.arange(len(labels)), labels[:, 0])

@@ -12,7 +12,7 @@ NAMES = {
 
 
 def part_of(name: str) -> str:
-    """Return ``train``, ``validation`` or ``test``, or an empty string for what is no part's name.
+    """Return ``train``, ``validation`` or ``test``, or an empty string for any other name.
 
     >>> part_of("Val"), part_of("cat")
     ('validation', '')

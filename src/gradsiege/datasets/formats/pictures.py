@@ -106,7 +106,7 @@ def decode(
         raise ValueError(f"{name} is missing") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         # A value error is what the library makes of a text chunk that unpacks to more than a megabyte, for one.
-        raise ValueError(f"{name} is no image that can be read: {error}") from error
+        raise ValueError(f"{name} is not an image that can be read: {error}") from error
     if refusal:
         raise ValueError(f"{name} {refusal}")
     seen.depths.add(name, pixels, bits)

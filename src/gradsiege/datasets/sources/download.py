@@ -90,8 +90,7 @@ def get(file: supply.File, folder: Path, tell: Tell = to_stderr) -> Path:
     """Get one file, unless it is there and right.
 
     Raises:
-        ArtifactError: see `download`. What has arrived of an unfinished file is kept for the next time; a wrong file is
-            not.
+        ArtifactError: see `download`. An unfinished file is kept and completed the next time; a wrong file is deleted.
     """
     path = folder / supply.inside(file.path)
     if path.is_file():

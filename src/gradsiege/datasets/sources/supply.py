@@ -200,5 +200,7 @@ def inside(path: str) -> PurePosixPath:
     """
     parsed = PurePosixPath(path)
     if not path or parsed.is_absolute() or ".." in parsed.parts or "\\" in path or "\0" in path:
-        raise StudyError(f"{path!r} is no path inside its folder; use a relative one without '..'")
+        raise StudyError(
+            f"{path!r} is not a path inside its folder; use a relative one without '..'"
+        )
     return parsed

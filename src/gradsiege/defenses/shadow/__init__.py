@@ -53,14 +53,14 @@ def released_rate(batch: int) -> float:
 
 
 def image_keys(images: Tensor) -> list[str]:
-    """Return a key for each image made of its content, so that it is found again in any batch and order."""
+    """Return a key per image from its content, so that the image is recognised in any batch and order."""
     arrays = images.detach().cpu().contiguous().numpy()
     return [hashlib.sha256(array.tobytes()).hexdigest()[:16] for array in arrays]
 
 
 @dataclass(frozen=True)
 class Shadow(Defense):
-    """Perturb each batch before the real local step, by what a private shadow attacker can reconstruct.
+    """Perturb each batch before the local step, where the client's own shadow attacker can reconstruct it.
 
     State of a client: ``generator.*`` (weights of G), ``latent.<key>`` (z_i) and ``memory.<key>`` (M_i) of its
     images. The noise is deterministic given that state. The constants of the release act on normalised
@@ -136,7 +136,7 @@ class Shadow(Defense):
 
     @cached_property
     def weights(self) -> Tensors:
-        """Weights of the pretrained generator; as released they are loaded and left unused, only their shapes matter."""
+        """Weights of the pretrained generator; as released they are loaded but only their shapes are used."""
         if self.pretrained is None:
             raise ArtifactError(
                 "shadow needs a pretrained generator: give `pretrained`, its weights or the file that the stage `shadow` wrote"
@@ -162,28 +162,28 @@ class Shadow(Defense):
         return (perturbed if p.unclamped else perturbed.clamp(0, 1)), labels
 
     def _noise(self, images: Tensor, maps: Maps, client: Client) -> Tensor:
-        """Return what is added to the images, in pixels: the paper's noise, or a control of equal strength."""
+        """Return the noise ``[n, c, h, w]`` in pixels: the paper's, or a control of equal strength."""
         p = self
         deviation = client.buffers["normalisation.deviation"]
         scale = shadow_map.strength(client.round / client.rounds, p.amplitude)
         if p.control == "constant_amplitude":
             scale = shadow_map.mean_strength(client.rounds, p.amplitude)
         pattern = maps.pattern(maps.sensitivity)
-        own = shadow_map.noise(normalise(images, client.buffers), pattern, scale)
+        added = shadow_map.noise(normalise(images, client.buffers), pattern, scale)
         # Back to pixels: normalised units times the channel's deviation.
-        own = own * deviation[:, None, None]
+        added = added * deviation[:, None, None]
         if p.control in ("none", "constant_amplitude"):
-            return own
+            return added
         shape = shape_of(p.control, maps, deviation, image_keys(images), client.generator)
-        return equal_distortion(images, own, shape, clamped=not p.unclamped)
+        return equal_distortion(images, added, shape, clamped=not p.unclamped)
 
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
-        """Return the gradient at the client's own last layer, where that is another one than the server's."""
+        """Return the gradient at the client's own last layer, if it differs from the server's."""
         difference = self._difference(client)
         if not difference:
             return gradient
-        own = moved(step.parameters, difference)
-        return gradient_of(step.model, own, step.buffers, step.images, step.labels)[0]
+        parameters = moved(step.parameters, difference)
+        return gradient_of(step.model, parameters, step.buffers, step.images, step.labels)[0]
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
         """Return the server's weights minus the client's, over the learning rate."""
@@ -192,7 +192,7 @@ class Shadow(Defense):
         return moved(update, {name: -value / rate for name, value in difference.items()})
 
     def _difference(self, client: Client) -> Tensors:
-        """Return the client's last layer minus the server's; empty once they are the same."""
+        """Return the client's last layer minus the server's; empty if they are equal."""
         if client.round or not self.unsynchronised_heads:
             return {}
         state = {**client.parameters, **client.buffers}
@@ -246,24 +246,24 @@ class Shadow(Defense):
         return shadow_map.sensitivity_map(error, p.temperature, bool(p.scrambled_map))
 
     def _pseudo_step(self, images: Tensor, labels: Tensor, step: Step, client: Client) -> Target:
-        """Take the local step on the clean batch and keep what an attacker would learn from it."""
-        own = moved(step.parameters, self._difference(client))
-        found, after = gradient_of(step.model, own, step.buffers, images, labels)
+        """Take the local step on the clean batch and return the data that an attacker would learn from it."""
+        parameters = moved(step.parameters, self._difference(client))
+        gradients, after = gradient_of(step.model, parameters, step.buffers, images, labels)
         return Target(
             model=client.model,
             parameters=client.parameters,
             buffers=client.buffers,
-            gradient={name: value.detach() for name, value in found.items()},
+            gradient={name: value.detach() for name, value in gradients.items()},
             statistics=latest_statistics(step.model, client.buffers, after),
             images=normalise(images, client.buffers),
             labels=labels,
         )
 
     def _weights(self, client: Client) -> Tensors:
-        """Return the client's own G; the first time, the pretrained one or a random one."""
-        own = group(client.state, "generator.")
-        if own:
-            return own
+        """Return the client's own generator G; at first the pretrained one or a random one."""
+        weights = group(client.state, "generator.")
+        if weights:
+            return weights
         if self.random_generator:
             network = load(self.weights)
             initialize(network, client.generator)
@@ -280,11 +280,11 @@ class Shadow(Defense):
         if new:
             shape = (len(new), self.generator.latent)
             if p.random_latents:
-                found = project(torch.randn(shape, generator=client.generator))
+                fresh = project(torch.randn(shape, generator=client.generator))
             else:
                 searched = load(weights) if p.random_generator else self.generator
                 start = torch.zeros(shape)
-                found = find_latents(searched, images[new], start, p.latent_steps, p.latent_rate)
-            for i, latent in zip(new, found, strict=True):
+                fresh = find_latents(searched, images[new], start, p.latent_steps, p.latent_rate)
+            for i, latent in zip(new, fresh, strict=True):
                 client.state[f"latent.{keys[i]}"] = latent.clone()
         return torch.stack([client.state[f"latent.{key}"] for key in keys])

@@ -48,11 +48,11 @@ def last_feature_map(model: nn.Module, state: Tensors, images: Tensor) -> tuple[
     "Last" is in the order of execution: the output of the last stage of a residual network, the pooled
     features in front of a fully connected head.
     """
-    found: list[Tensor] = []
+    feature_maps: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: object, output: object) -> None:
         if isinstance(output, Tensor) and output.dim() == 4 and output[0, 0].numel() > 1:
-            found[:] = [output]
+            feature_maps[:] = [output]
 
     handles = [part.register_forward_hook(keep) for part in model.modules()]
     try:
@@ -60,11 +60,11 @@ def last_feature_map(model: nn.Module, state: Tensors, images: Tensor) -> tuple[
     finally:
         for handle in handles:
             handle.remove()
-    if not found:
+    if not feature_maps:
         raise ValueError(
             "Grad-CAM++ needs a convolutional model: no feature map [n, k, h, w] found"
         )
-    return found[0], logits
+    return feature_maps[0], logits
 
 
 def class_activation(
@@ -72,7 +72,7 @@ def class_activation(
 ) -> Tensor:
     """Return Grad-CAM++ of `classes` ``[n]`` at the size of the images, each map in 0..1, ``[n, h, w]``.
 
-    The network is evaluated in eval mode, where no image sees another; the client's model is left alone.
+    The network is evaluated in eval mode, so that images do not influence each other; the client's model stays unchanged.
     """
     network = copy.deepcopy(model).eval()
     state = {**parameters, **buffers}

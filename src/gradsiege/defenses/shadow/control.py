@@ -1,6 +1,6 @@
-"""Controls of Shadow: other noise that moves every image exactly as far as Shadow's own does.
+"""Controls of Shadow: other noise that distorts every image exactly as much as Shadow's own noise.
 
-If a control protects as well at equal distortion, the part of Shadow that it replaces is not what protects.
+If a control protects as well at equal distortion, the part of Shadow that it replaces does not protect.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from torch import Tensor
 from gradsiege.defenses.shadow import map as shadow_map
 from gradsiege.seeds import torch_generator
 
-# Steps of a fixed point that is exact after one where no pixel is cut off; see `equal_distortion`.
+# Steps of the fixed-point iteration in `equal_distortion`, which is exact after one step if no pixel is clipped.
 STEPS = 200
 
 
 @dataclass(frozen=True)
 class Maps:
-    """What Shadow's pattern P = N - a sign(N) S is made of.
+    """The parts of Shadow's pattern P = N - a sign(N) S.
 
     Attributes:
         sensitivity: N ``[n, c, h, w]``.
@@ -35,14 +35,14 @@ class Maps:
     signed: bool
 
     def pattern(self, sensitivity: Tensor) -> Tensor:
-        """Return P of another map in the place of N."""
+        """Return P with another sensitivity map ``[n, c, h, w]`` instead of N."""
         return shadow_map.spare(sensitivity, self.saliency, self.weight, self.signed)
 
 
 def shuffle(maps: Tensor, keys: Sequence[str]) -> Tensor:
     """Return ``[n, c, h, w]`` with the pixels of every image moved to random places, all channels alike.
 
-    The places follow from the image's key, so an image keeps them in every round, as it keeps its memory.
+    The permutation follows from the image's key, so an image has the same one in every round.
     """
     n, c, h, w = maps.shape
     orders = [torch.randperm(h * w, generator=torch_generator("shuffled map", key)) for key in keys]
@@ -60,11 +60,11 @@ def shape_of(
     """Return the noise of a control ``[n, c, h, w]`` in pixels, up to a factor for each image.
 
     ``gaussian`` is drawn anew for every batch, independently for every pixel and channel. ``shuffled_map`` puts N in
-    the wrong places, ``map_only`` leaves the saliency out, ``cam_only`` has the peak of N in the place of N.
+    the wrong places, ``map_only`` leaves the saliency out, ``cam_only`` uses the peak of N instead of N.
 
     Args:
-        deviation: of the channels: the maps belong to normalised images.
-        keys: of the images (`shuffle`).
+        deviation: deviation of the channels, ``[c]``, since the maps belong to normalised images.
+        keys: keys of the images (`shuffle`).
     """
     n = maps.sensitivity
     if control == "gaussian":
@@ -74,12 +74,12 @@ def shape_of(
         "map_only": lambda: n,
         "cam_only": lambda: maps.pattern(n.amax((1, 2, 3), keepdim=True).expand_as(n)),
     }
-    found: Tensor = patterns[control]() * deviation[:, None, None]
-    return found
+    noise: Tensor = patterns[control]() * deviation[:, None, None]
+    return noise
 
 
 def distortion(images: Tensor, added: Tensor, clamped: bool) -> Tensor:
-    """Return the root mean square ``[n]`` of what the addition changes, in pixels; `clamped` to [0, 1] first.
+    """Return the root mean square ``[n]`` of the change by `added`, in pixels; if `clamped`, the sum is clipped to [0, 1] first.
 
     >>> image = torch.tensor([[[[0.5, 0.9]]]])
     >>> distortion(image, torch.full((1, 1, 1, 2), 0.3), clamped=False)
@@ -95,9 +95,9 @@ def distortion(images: Tensor, added: Tensor, clamped: bool) -> Tensor:
 def equal_distortion(images: Tensor, added: Tensor, shape: Tensor, clamped: bool) -> Tensor:
     """Return f * shape, with a factor f >= 0 per image such that it distorts the image as much as `added` does.
 
-    With d(f) the distortion, f <- f * d_wanted / d(f) climbs to the solution from below, because d(f) / f falls: a
-    factor can only push more pixels to the limit. Where no pixel is cut off the first step is exact. If an image has
-    too little room for the shape (all of its noise would have to go into white pixels), it gets what fits.
+    With d(f) the distortion, f <- f * d_wanted / d(f) converges to the solution from below, since d(f) / f falls: a larger
+    factor only clips more pixels. If no pixel is clipped the first step is exact. An image that cannot be distorted
+    as much by this shape (all of its noise falls on white pixels) gets the largest possible distortion.
 
     >>> image = torch.full((1, 1, 1, 2), 0.5)
     >>> own, other = torch.tensor([[[[0.1, 0.0]]]]), torch.tensor([[[[3.0, 4.0]]]])
@@ -108,6 +108,6 @@ def equal_distortion(images: Tensor, added: Tensor, shape: Tensor, clamped: bool
     wanted = distortion(x, added.double(), clamped)
     factor = wanted / form.square().flatten(1).mean(1).sqrt()
     for _ in range(STEPS):
-        found = distortion(x, factor[:, None, None, None] * form, clamped)
-        factor = factor * torch.where(found > 0, wanted / found, 1).clamp(max=2)
+        reached = distortion(x, factor[:, None, None, None] * form, clamped)
+        factor = factor * torch.where(reached > 0, wanted / reached, 1).clamp(max=2)
     return (factor[:, None, None, None] * form).to(added.dtype)

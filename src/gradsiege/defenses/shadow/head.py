@@ -1,7 +1,7 @@
 """A released defect of Shadow: in the first round the clients hold another last layer than the server.
 
-The server never sends its initial model, and both sides draw the last layer themselves. What the server computes as the
-clients' first update, its own weights minus theirs, then contains the difference of two random layers; an attack
+The server never sends its initial model, and both sides draw the last layer themselves. The server computes the clients'
+first update as its own weights minus theirs, which then contains the difference of two random layers; an attack
 on the untrained model meets a gradient that belongs to neither side's idea of theta_0. From the second round on all
 hold the same weights.
 """
@@ -20,17 +20,17 @@ from gradsiege.seeds import torch_generator
 def head_difference(parameters: Tensors, head: Head) -> Tensors:
     """Return the clients' initial last layer minus the given one of the server, by name of the parameter.
 
-    The layer is drawn as PyTorch draws it, uniformly in +-1 / sqrt(features), and is the same for all clients: whether
-    theirs differ from each other is not known.
+    The layer is drawn as in PyTorch, uniformly in +-1 / sqrt(features), and is the same for all clients; it is not known
+    whether the released clients differ from each other.
     """
     generator = torch_generator("last layer of Shadow's clients")
     bound = 1 / math.sqrt(parameters[head.weight].shape[1])
-    found = {}
+    differences = {}
     for name in head.parameters:
         value = parameters[name]
-        own = torch.empty(value.shape).uniform_(-bound, bound, generator=generator)
-        found[name] = own.to(value) - value
-    return found
+        drawn = torch.empty(value.shape).uniform_(-bound, bound, generator=generator)
+        differences[name] = drawn.to(value) - value
+    return differences
 
 
 def moved(parameters: Tensors, difference: Tensors) -> Tensors:

@@ -1,4 +1,4 @@
-"""Where and how strongly Shadow perturbs an image: one function for each equation, all of them pure.
+"""The place and strength of Shadow's noise: one pure function per equation (arXiv 2506.15711).
 
 Symbols: t round, R rounds, x image, e squared error of the shadow's copy, N sensitivity map, S saliency map.
 """
@@ -45,7 +45,7 @@ def equalise(values: Tensor) -> Tensor:
     """Return 255 (F(b) - F(0)) / (1 - F(0)), the histogram equalisation of a whole batch to 0..255.
 
     b is the bin of a value among 256 equal ones between the batch's extremes, F the share of values in bins
-    up to b. What was spread continuously becomes uniform; equal values become zero.
+    up to b. A continuous distribution becomes uniform; equal values become zero.
 
     >>> equalise(torch.tensor([0.0, 0.001, 0.01, 1.0]))
     tensor([  0.,   0., 127., 255.])
@@ -83,7 +83,7 @@ def sensitivity_map(error: Tensor, temperature: float, scrambled: bool = False) 
         temperature: T.
         scrambled: misplace the map as the released code does, instead of repeating it over the channels.
     """
-    # A good shadow's errors differ by little; single precision would lose their order.
+    # The errors of a good shadow are nearly equal; single precision would lose their order.
     equalised = equalise(luminance(accuracy_map(error.double(), temperature))).to(error.dtype)
     place = scramble if scrambled else _replicate
     return spatial_softmax(place(equalised, error.shape[1]) / temperature)
@@ -179,6 +179,6 @@ def noise(images: Tensor, pattern: Tensor, scale: float) -> Tensor:
     tensor([[[[0.2000, 0.1000]]]])
     """
     top = pattern.amax((1, 2, 3), keepdim=True)
-    # Where saliency outweighs the whole map, as the released flat one does, nothing is left to scale.
+    # If the saliency outweighs the whole map, as the released flat one does, the pattern is zero and there is no noise.
     peak = torch.where(top == 0, 0, images.amax((1, 2, 3), keepdim=True) / top)
     return (peak * scale).abs() * pattern

@@ -40,7 +40,7 @@ class Tip(Defense):
     As released adds what the client of the earlier public version does otherwise, one switch each. Its data
     are stored class by class and its sampler stops after one image, hence the lowest class.
 
-    Three defects of that code are no switches of a client. (1) Utility was measured at epsilon 5 and privacy at
+    Three defects of that code cannot be switches of a client. (1) Utility was measured at epsilon 5 and privacy at
     epsilon 1, which with batches of 32 and of 1 makes twenty times the noise. A defense here has one noise in both
     studies, so the published pair is two settings, each measured in full: a sweep of `epsilon` over 1 and 5.
     (2) The attack took its gradients at the defended weights instead of theta_t. (3) It undid another normalisation
@@ -51,7 +51,7 @@ class Tip(Defense):
     Attributes:
         ratio: share p of the channels of every convolution that are noised.
         rho: radius of the frequency mask as a share of half the kernel.
-        epsilon, delta: the budget; a knob, not a guarantee (see `tip_noise.noise_scale`).
+        epsilon, delta: privacy budget in name; they set the noise but guarantee nothing (see `tip_noise.noise_scale`).
         clip: bound C on the norm of a step's mean gradient.
         selection: which channels are noised; all but ``top`` are controls (see `select_channels`).
         spectrum: which frequencies of a kernel are noised; all but ``high`` are controls (see `spectrum_mask`).
@@ -97,7 +97,7 @@ class Tip(Defense):
         return clipped
 
     def transform_buffers(self, buffers: Tensors, update: Tensors, client: Client) -> Tensors:
-        """Leave the buffers alone; as released, let the ranking images into the running statistics."""
+        """Return the buffers unchanged; as released, update the running statistics with the ranking images."""
         if not self.ranking_writes_buffers:
             return buffers
         images = client.images[self._samples(client)]
@@ -123,11 +123,11 @@ class Tip(Defense):
                 noise = masked_noise(shape, mask, client.generator) * factor[layer]
                 defended[name] = defended[name].index_add(0, chosen, noise, alpha=-scale)
         for name in update:
-            # The running sum of gradients is one round's own.
+            # The sum of gradients starts anew in each round.
             client.state.pop(SUM + name, None)
         return defended
 
     def _samples(self, client: Client) -> list[int]:
         """Return the indices of the images that rank the channels."""
-        found = one_image_per_class(client.labels)
-        return found[:1] if self.first_sample_only else found
+        indices = one_image_per_class(client.labels)
+        return indices[:1] if self.first_sample_only else indices

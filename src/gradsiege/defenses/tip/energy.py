@@ -1,4 +1,4 @@
-"""How much noise TIP adds: its energy in closed form, and the factors that set another selection to the same energy."""
+"""The energy of TIP's noise in closed form, and the factors that give another selection the same energy."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def expected_energy(shapes: Shapes, p: Tip, deviations: dict[str, float], sample
 
 
 def factors(shapes: Shapes, p: Tip, beta_l: float, samples: int) -> dict[str, float]:
-    """Return by how much the published deviation beta_l of every convolution is multiplied.
+    """Return the factor of the published deviation beta_l of every convolution.
 
-    One, unless `match_energy` gives each layer (hence the whole) the energy of the paper's selection and
-    spectrum, or `noise_norm` sets the root mean square norm over all layers and leaves their shares alone.
+    It is one, unless `match_energy` gives each layer the energy of the paper's selection and
+    spectrum, or `noise_norm` sets the root mean square norm over all layers and keeps their shares.
     """
-    found = dict.fromkeys(shapes, 1.0)
+    by_layer = dict.fromkeys(shapes, 1.0)
     if p.match_energy:
         for layer, shape in shapes.items():
-            own = unit_energy(shape, p.ratio, p.rho, p.selection, p.spectrum)
+            unit = unit_energy(shape, p.ratio, p.rho, p.selection, p.spectrum)
             paper = unit_energy(shape, p.ratio, p.rho, "top", "high")
-            found[layer] = math.sqrt(paper / own) if own else 1.0
+            by_layer[layer] = math.sqrt(paper / unit) if unit else 1.0
     if p.noise_norm is not None:
-        deviations = {layer: beta_l * factor for layer, factor in found.items()}
+        deviations = {layer: beta_l * factor for layer, factor in by_layer.items()}
         energy = expected_energy(shapes, p, deviations, samples)
         common = factor_for_norm(p.noise_norm, energy, "tip")
-        found = {layer: common * factor for layer, factor in found.items()}
-    return found
+        by_layer = {layer: common * factor for layer, factor in by_layer.items()}
+    return by_layer

@@ -21,7 +21,7 @@ def noise_scale(training: LocalTraining, clip: float, epsilon: float, delta: flo
     """Return beta = E B lr (C / b) q / epsilon with q = sqrt(2 ln(1.25 / delta)), in weight units.
 
     E epochs of B local steps with batches of b images; E * B is the number of local steps. The
-    "sensitivity" holds for clipping per sample; TIP clips the batch mean, so epsilon is a knob, not a guarantee.
+    "sensitivity" holds for clipping per sample; TIP clips the batch mean, so epsilon guarantees nothing.
 
     >>> one_step = LocalTraining("fedsgd", 1, 1, 1, 0.001, "eval")
     >>> round(noise_scale(one_step, clip=5.0, epsilon=1.0, delta=1e-5), 6)

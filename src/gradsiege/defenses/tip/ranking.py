@@ -1,4 +1,4 @@
-"""TIP's ranking of convolution channels: Grad-CAM coefficients, and which channels they single out."""
+"""TIP's ranking of convolution channels by Grad-CAM coefficients, and the selection of the noised ones."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def channel_coefficients(
 
     s_y is the logit of the true label and A the output of the convolution (Selvaraju et al., ICCV 2017, equation 1).
     The coefficients are those of `pytorch_grad_cam`: its hooks record A's gradient and ``get_cam_weights``
-    averages it. The library's own call goes on to scale every map to 0..1 and to upsample it, which
+    averages it. The library's own call also scales every map to 0..1 and upsamples it, which
     loses the magnitudes and costs twenty resizes, so only its first half is used. The ranking runs on a
-    copy: the library overwrites gradients and mode.
+    copy, since the library overwrites gradients and mode.
 
     In train mode a batch norm behind the convolution subtracts the mean of a batch, which is here a single image.
-    No shift of A then changes s_y, so every alpha_c is zero but for round-off, and the ranking is a matter of chance.
+    A shift of A then does not change s_y, so every alpha_c is zero except for round-off, and the ranking is random.
 
     Args:
         model: network with the client's weights.
@@ -56,13 +56,13 @@ def channel_coefficients(
         logits[0, label].backward()
         recorded = cam.activations_and_grads
         return {
-            name: torch.from_numpy(cam.get_cam_weights(None, None, None, None, found.numpy()))[0]
-            for name, found in zip(layers, recorded.gradients, strict=True)
+            name: torch.from_numpy(cam.get_cam_weights(None, None, None, None, gradient.numpy()))[0]
+            for name, gradient in zip(layers, recorded.gradients, strict=True)
         }
 
 
 def buffers_after_passes(model: nn.Module, images: Tensor) -> Tensors:
-    """Return the buffers as train-mode passes of ``[n, c, h, w]``, one image after the other, leave them.
+    """Return the buffers after train-mode passes of the images ``[n, c, h, w]``, one image at a time.
 
     Each pass moves the running statistics to those of its image by batch norm's momentum of 0.1.
     """

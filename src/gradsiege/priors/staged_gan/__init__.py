@@ -35,7 +35,7 @@ class Parameters(Checked):
     """Shape and training budget. `steps` counts updates of the generator, one of the discriminator each.
 
     `averaging` is the decay of the generator's exponential moving average, which grows from 0 to it; `diversity`
-    weighs the reward for images that change with z, without which 1,500 photographs gave one image a class.
+    weighs the reward for images that change with z, without which 1,500 photographs gave one image per class.
     """
 
     latent: Width = 64

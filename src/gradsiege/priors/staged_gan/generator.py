@@ -79,7 +79,7 @@ class Staged(nn.Module, ABC):
         channels, size: of the images.
         stages: the modules behind `stage`, in order.
         radii: the published l1 radii of its features (GIFD), empty if there are none.
-        carried: how many trailing channels of a feature are no part of it but pass it by, such as an image that every
+        carried: number of trailing channels of a feature that are not part of it but pass by, such as an image that every
             stage adds to; no attack changes them.
         spherical: latents are draws from N(0, I), so that they lie near the sphere of radius sqrt(d).
     """

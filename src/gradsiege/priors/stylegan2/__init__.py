@@ -67,7 +67,7 @@ class Doubling(nn.Module):
 
 
 class StyleGAN2(Staged):
-    """The synthesis network, searched in the space W+ of one code a layer, and in its coarsest noise maps.
+    """The synthesis network, searched in the space W+ of one code per layer, and in its coarsest noise maps.
 
     A latent is all codes, then the noise maps of up to 16 pixels, in one row: 18 x 512 + 656 numbers at 1024 px. The
     other noise maps are the published constant ones. Images are averaged to the side of the private ones; like the

@@ -1,1 +1,1 @@
-"""One figure a file: each draws what it can from the stored results, and says what it cannot."""
+"""One figure per file: each draws the stored results and names the missing ones."""

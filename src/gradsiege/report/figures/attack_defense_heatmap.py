@@ -1,4 +1,4 @@
-"""Mean PSNR of every attack against every defense, one panel a training stage and protocol."""
+"""Mean PSNR of every attack against every defense, one panel per training stage and protocol."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOST_SLANTED = 12  # names side by side; more of them stand upright, each on one
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw a heat map an attack (row) and defense (column); a hole says what sort of hole it is."""
+    """Draw a heat map of attacks (rows) and defenses (columns); an empty cell shows why it is empty."""
     shown = data.summary["kind"] != "bound"
     table = data.summary.loc[shown, COLUMNS].reset_index(drop=True)
     if table.empty:
@@ -39,7 +39,7 @@ def draw(data: StudyData) -> Drawn:
     defenses = data.in_order("defenses", table["defense"])
     stages = in_stage_order(table["training_stage"])
     wide = min(CELL_WIDTH, (WIDEST - MARGIN) / len(defenses)) * len(defenses)
-    # As many panels side by side as a page holds: all stages of a row, or one under the other.
+    # Put all stages of a row side by side if the page is wide enough, else below each other.
     columns = len(stages) if MARGIN + wide * len(stages) <= WIDEST else 1
     parts = [
         _Part(key, stage, part[part["training_stage"] == stage], _methods(data, part))
@@ -122,11 +122,11 @@ def _methods(data: StudyData, table: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _values(
-    own: pd.DataFrame, methods: list[tuple[str, str]], defenses: list[str]
+    of_panel: pd.DataFrame, methods: list[tuple[str, str]], defenses: list[str]
 ) -> tuple[np.ndarray, dict[tuple[int, int], pd.Series]]:
     grid = np.full((len(methods), len(defenses)), np.nan)
     cells = {}
-    for _, line in own.iterrows():
+    for _, line in of_panel.iterrows():
         threat = line["threat_model"] if line["kind"] == "attack" else ""
         place = methods.index((line["attack"], threat)), defenses.index(line["defense"])
         grid[place] = line["psnr"]
@@ -172,7 +172,7 @@ def _panel(
 
 
 def _mark(panel: Axes, row: int, column: int, words: str) -> None:
-    """A hole: a dash where a counter answers another defense, hatched where the study has no such cell or no result."""
+    """Draw an empty cell: a dash if the counter answers another defense, hatched if the study has no such cell or result."""
     from matplotlib.patches import Rectangle
 
     options: Any = {"ha": "center", "va": "center", "fontsize": 6, "color": style.MUTED}
@@ -186,7 +186,7 @@ def _mark(panel: Axes, row: int, column: int, words: str) -> None:
 
 
 def _method_ticks(panel: Axes, methods: list[tuple[str, str]], data: StudyData) -> None:
-    """Names of attacks and controls, with the threat model where there are several."""
+    """Return the names of attacks and controls, with the threat model if there are several."""
     several = len({threat for _, threat in methods if threat}) > 1
     names = []
     for attack, threat in methods:

@@ -1,4 +1,4 @@
-"""How hard we tried: what attacks reach with growing budgets, blind and informed, against each defense."""
+"""PSNR of attacks with growing budgets, blind and informed, against each defense."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ KEPT = ["threat_model", "attack", "evaluations", "psnr", "psnr_low", "psnr_high"
 KEPT += ["identified", "identified_low", "identified_high"]
 COUNTS = ["victims", "rows", "failed", "psnr_capped"]
 COLUMNS = 3
-# Of the counters to one defense, one after the other.
+# Colours of the counters to one defense, in turn.
 COUNTERS = ("#d55e00", "#0072b2", "#cc79a7", "#e69f00", "#56b4e9")
 NEAREST = 1.5  # budgets that are closer than this factor do not both get a number on the axis
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a budget: attacks of at least two budgets, on every defense that they met; controls beside them."""
-    summary, own = data.summary, families(data)
-    table = summary[summary["kind"] == "attack"].assign(family=lambda t: t["attack"].map(own))
+    """One row per budget: attacks with at least two budgets, on every defense that they attacked, and the controls."""
+    summary, family_of = data.summary, families(data)
+    table = summary[summary["kind"] == "attack"].assign(family=lambda t: t["attack"].map(family_of))
     budgets = table.groupby([*PANEL, "threat_model", "family"])["iterations"].transform("nunique")
     table = table[budgets > 1][[*PANEL, "family", *KEPT, "iterations", *COUNTS]]
     table["informed"] = [
@@ -54,7 +54,7 @@ def _counter(data: StudyData, attack: str) -> str:
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw PSNR against iterations, one panel a defense setting."""
+    """Draw PSNR against iterations, one panel per defense setting."""
     table = plotted(data)
     if table.empty:
         reason = "no attack of the study ran with several budgets (`sweep: {iterations: [...]}`)."
@@ -79,7 +79,7 @@ def draw(data: StudyData) -> Drawn:
 
 
 def _in_order(data: StudyData, table: pd.DataFrame) -> list[pd.DataFrame]:
-    """One frame a panel, defenses in the order of the study file."""
+    """One frame per panel, defenses in the order of the study file."""
     order = data.in_order("defenses", table["defense"])
     ranked = table.assign(rank=table["defense"].map(order.index))
     sort = [*PANEL[:-1], "rank"]
@@ -87,14 +87,14 @@ def _in_order(data: StudyData, table: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def _title(data: StudyData, part: pd.DataFrame, table: pd.DataFrame) -> str:
-    """The defense, with whatever else differs between panels."""
+    """Write the defense, and the other fields that differ between panels."""
     first = part.iloc[0]
-    said = [label(first["defense"], data.name_of("defenses", first["defense"]))]
+    words = [label(first["defense"], data.name_of("defenses", first["defense"]))]
     for name in PANEL[:-1]:
         if table[name].nunique() > 1:
             known = data.name_of("models", first[name]) if name == "model" else None
-            said.append(label(str(first[name]), known))
-    return ", ".join(said)
+            words.append(label(str(first[name]), known))
+    return ", ".join(words)
 
 
 def _curves(panel: Axes, part: pd.DataFrame, data: StudyData, table: pd.DataFrame) -> None:
@@ -102,13 +102,13 @@ def _curves(panel: Axes, part: pd.DataFrame, data: StudyData, table: pd.DataFram
     from matplotlib.ticker import NullLocator, ScalarFormatter
 
     colours = _colours(data)
-    for (family, _), own in part.groupby(["family", "threat_model"], sort=False):
-        informed = bool(own["informed"].iloc[0])
-        error = [own["psnr"] - own["psnr_low"], own["psnr_high"] - own["psnr"]]
+    for (family, _), curve in part.groupby(["family", "threat_model"], sort=False):
+        informed = bool(curve["informed"].iloc[0])
+        error = [curve["psnr"] - curve["psnr_low"], curve["psnr_high"] - curve["psnr"]]
         colour = colours[str(family)] if informed else style.MUTED
         panel.errorbar(
-            own["iterations"],
-            own["psnr"],
+            curve["iterations"],
+            curve["psnr"],
             yerr=[side.fillna(0.0).clip(lower=0.0) for side in error],
             color=colour,
             marker="o" if informed else "s",
@@ -116,7 +116,7 @@ def _curves(panel: Axes, part: pd.DataFrame, data: StudyData, table: pd.DataFram
             capsize=2.0,
             linewidth=1.4,
             elinewidth=0.9,
-            label=_name(data, own),
+            label=_name(data, curve),
             zorder=3 if informed else 2,
         )
     panel.axhline(
@@ -135,34 +135,34 @@ def _curves(panel: Axes, part: pd.DataFrame, data: StudyData, table: pd.DataFram
 
 
 def _colours(data: StudyData) -> dict[str, str]:
-    """By family: a counter's colour is its place among those of its defense, which never share a panel with others."""
-    found: dict[str, str] = {}
+    """Return colours by family. Counters to one defense get different colours; counters to several never share a panel."""
+    colours: dict[str, str] = {}
     of_defense: dict[str, list[str]] = {}
     for family in dict.fromkeys(families(data).values()):
         item = json.loads(family)
         if counter := item.get("counter"):
             known = of_defense.setdefault(str(counter).partition(".")[0], [])
-            found[family] = COUNTERS[len(known) % len(COUNTERS)]
+            colours[family] = COUNTERS[len(known) % len(COUNTERS)]
             known.append(family)
         else:
-            found[family] = style.colour(str(item["name"]))
-    return found
+            colours[family] = style.colour(str(item["name"]))
+    return colours
 
 
 def _ticks(budgets: pd.Series[Any]) -> list[int]:
     """The budgets of a panel, from the largest, without those whose numbers would overlap."""
     kept: list[int] = []
-    for budget in sorted({int(one) for one in budgets}, reverse=True):
+    for budget in sorted({int(value) for value in budgets}, reverse=True):
         if not kept or kept[-1] >= NEAREST * budget:
             kept.append(budget)
     return kept[::-1]
 
 
-def _name(data: StudyData, own: pd.DataFrame) -> str:
-    """Attack and counter, without the budget, which is the axis."""
-    first = own.iloc[0]
+def _name(data: StudyData, curve: pd.DataFrame) -> str:
+    """Return the names of attack and counter, without the budget, which is the axis."""
+    first = curve.iloc[0]
     item: Mapping[str, Any] = next(
-        one for one in data.study["attacks"] if one.get("id") == first["attack"]
+        attack for attack in data.study["attacks"] if attack.get("id") == first["attack"]
     )
     name = label(str(item["name"]))
     parts = [name]
@@ -186,13 +186,13 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
 
 
 def _alt(data: StudyData, table: pd.DataFrame) -> str:
-    said = []
+    sentences = []
     for part in _in_order(data, table):
         name = label(part["defense"].iloc[0], data.name_of("defenses", part["defense"].iloc[0]))
         ends = [
-            f"{'informed' if own['informed'].iloc[0] else 'blind'} {number(own['psnr'].iloc[0])} to "
-            f"{number(own['psnr'].iloc[-1])} dB"
-            for _, own in part.groupby(["family", "threat_model"], sort=False)
+            f"{'informed' if curve['informed'].iloc[0] else 'blind'} {number(curve['psnr'].iloc[0])} to "
+            f"{number(curve['psnr'].iloc[-1])} dB"
+            for _, curve in part.groupby(["family", "threat_model"], sort=False)
         ]
-        said.append(f"{name}: {', '.join(ends)}")
-    return "Line charts of PSNR against iterations. " + "; ".join(said) + "."
+        sentences.append(f"{name}: {', '.join(ends)}")
+    return "Line charts of PSNR against iterations. " + "; ".join(sentences) + "."

@@ -44,7 +44,7 @@ def at_quantiles(
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw one row a chosen victim: original, controls, attacks, with the PSNR under each."""
+    """Draw one row per chosen victim: original, controls, attacks, with the PSNR under each."""
     keys = one_a_defense(data, data.pictures)
     blocks = [block for key in keys[:MOST_BLOCKS] if (block := _block(data, key)) is not None]
     if not blocks:
@@ -61,11 +61,11 @@ def draw(data: StudyData) -> Drawn:
 def _block(data: StudyData, key: str) -> Block | None:
     """The victims and tiles of one cell; None where no attack finished."""
     cell = dict(zip(CELL_KEY, key.split("/"), strict=True))
-    own = data.scores
+    of_cell = data.scores
     for field in CELL_KEY:
         value: object = int(cell[field][4:]) if field == "seed" else cell[field]
-        own = own[own[field] == value]
-    done = own[(own["kind"] == "attack") & (own["status"] == "complete")]
+        of_cell = of_cell[of_cell[field] == value]
+    done = of_cell[(of_cell["kind"] == "attack") & (of_cell["status"] == "complete")]
     attacks = data.in_order("attacks", done["attack"])
     if not attacks:
         return None
@@ -77,20 +77,20 @@ def _block(data: StudyData, key: str) -> Block | None:
     texts += [f"{label(cell['dataset'])}, {label(cell['model'])}"]
     texts += [f"{cell['training_stage']}, {label(cell['protocol'])}"]
     chosen = at_quantiles(rows)
-    tiles = list(_tiles(data, own, key, chosen))
+    tiles = list(_tiles(data, of_cell, key, chosen))
     return Block(cell, tuple(texts), reference, chosen, tiles)
 
 
 def _tiles(
-    data: StudyData, own: pd.DataFrame, key: str, chosen: list[tuple[float, int, int]]
+    data: StudyData, of_cell: pd.DataFrame, key: str, chosen: list[tuple[float, int, int]]
 ) -> Iterator[Tile]:
     """Every picture of the cell's chosen victims, with the score row it belongs to."""
     pictures = data.pictures[key]
-    order = sorted(set(zip(own["victim"], own["image"], strict=True)))
+    order = sorted(set(zip(of_cell["victim"], of_cell["image"], strict=True)))
     attacks = [name.rpartition("/")[2] for name in pictures]
     for index, (_, victim, image) in enumerate(chosen):
         place = order.index((victim, image))
-        rows = own[(own["victim"] == victim) & (own["image"] == image)]
+        rows = of_cell[(of_cell["victim"] == victim) & (of_cell["image"] == image)]
         yield Tile(index, "truth", "Original", "truth", pictures["truth"][place], None)
         for entry in _entries(data, [name for name in pictures if name != "truth"]):
             threat, _, attack = entry.rpartition("/")

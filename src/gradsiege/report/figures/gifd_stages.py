@@ -1,4 +1,4 @@
-"""What every stage of an attack would have returned: PSNR and matching loss, from the latent to the last feature."""
+"""PSNR and matching loss of the images of every stage of an attack, from the latent to the last feature."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ KEY = [*CELL, "threat_model", "attack"]
 PANEL = ["dataset", "model", "training_stage", "protocol"]
 COLUMNS = [*KEY, "number", "stage", "psnr", "psnr_low", "psnr_high", "matching_loss", "victims"]
 COLUMNS += ["psnr_selected", "psnr_last", "psnr_best"]
-# Arms of one method: the colours of the attacks, in turn.
+# Colours of the arms of one method, in turn.
 COLOURS = [colour for colour, _ in style.ATTACKS.values()]
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a cell, attack and stage; the stages' diagnostics of an attack (selected, last, best by truth) repeat."""
+    """One row per cell, attack and stage; the stages' diagnostics of an attack (selected, last, best by truth) repeat."""
     if "psnr_by_stage" not in data.scores:
         return pd.DataFrame(columns=COLUMNS)
     scores = data.undefended(data.scores)
@@ -82,17 +82,17 @@ def draw(data: StudyData) -> Drawn:
 
 def _panels(left: Axes, right: Axes, part: pd.DataFrame, data: StudyData) -> None:
     ends: list[tuple[float, float, str, str]] = []
-    for place, (attack, own) in enumerate(_curves(part, data)):
+    for place, (attack, curve) in enumerate(_curves(part, data)):
         colour = COLOURS[place % len(COLOURS)]
         dashes: Any = style.LINES[place // len(COLOURS) % len(style.LINES)]
         options: dict[str, Any] = {"color": colour, "linestyle": dashes, "markersize": 3.5}
         options["marker"] = "osD^vPX<>h*"[place % 11]
         shift = 0.03 * (place - 3)
-        error = [own["psnr"] - own["psnr_low"], own["psnr_high"] - own["psnr"]]
+        error = [curve["psnr"] - curve["psnr_low"], curve["psnr_high"] - curve["psnr"]]
         bars = [side.fillna(0.0).clip(lower=0) for side in error]
-        left.errorbar(own["number"] + shift, own["psnr"], yerr=bars, elinewidth=0.5, **options)
-        right.plot(own["number"] + shift, own["matching_loss"], **options)
-        last = own.iloc[-1]
+        left.errorbar(curve["number"] + shift, curve["psnr"], yerr=bars, elinewidth=0.5, **options)
+        right.plot(curve["number"] + shift, curve["matching_loss"], **options)
+        last = curve.iloc[-1]
         ends.append((float(last["number"]), float(last["psnr"]), attack, colour))
     _name(left, ends)
     stages = part.drop_duplicates("number").sort_values("number")
@@ -106,14 +106,14 @@ def _panels(left: Axes, right: Axes, part: pd.DataFrame, data: StudyData) -> Non
 
 
 def _curves(part: pd.DataFrame, data: StudyData) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Arms with equal curves once, under all their names: some differ only in what they hand over."""
-    found: dict[tuple[float, ...], tuple[list[str], pd.DataFrame]] = {}
+    """Yield each curve once, with the names of all arms that have it; some arms differ only in the returned images."""
+    by_values: dict[tuple[float, ...], tuple[list[str], pd.DataFrame]] = {}
     for attack in data.in_order("attacks", part["attack"]):
-        own = part[part["attack"] == attack].drop_duplicates("number").sort_values("number")
-        names, _ = found.setdefault(tuple(own["psnr"]), ([], own))
+        curve = part[part["attack"] == attack].drop_duplicates("number").sort_values("number")
+        names, _ = by_values.setdefault(tuple(curve["psnr"]), ([], curve))
         names.append(label(attack, data.name_of("attacks", attack)))
-    for names, own in found.values():
-        yield " = ".join(names), own
+    for names, curve in by_values.values():
+        yield " = ".join(names), curve
 
 
 def _name(panel: Axes, ends: list[tuple[float, float, str, str]]) -> None:

@@ -1,4 +1,4 @@
-"""How often the victim is among the k nearest of a gallery: cumulative match curves with Wilson bands."""
+"""Cumulative match curves: the share of victims among the k nearest images of a gallery, with Wilson bands."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def ranks_shown(gallery: int) -> list[int]:
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a curve and k: share of images whose victim is among the k nearest, with Wilson's interval over victims.
+    """One row per curve and k: share of images whose victim is among the k nearest, with Wilson's interval over victims.
 
     A failed image never counts as found. Panel `attacks`: every attack on undefended updates at its strongest threat
     model, and the controls; panel `defenses`: for each defense the attacker with the highest rate at k = 1.
@@ -68,21 +68,21 @@ def plotted(data: StudyData) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _curve(own: pd.DataFrame) -> list[dict[str, float]]:
-    gallery = int(own["gallery_size"].max())
-    done = own["status"].eq("complete").to_numpy()
-    ranks, victims = own["rank"].to_numpy(), own["victim"].to_numpy()
+def _curve(of_attack: pd.DataFrame) -> list[dict[str, float]]:
+    gallery = int(of_attack["gallery_size"].max())
+    done = of_attack["status"].eq("complete").to_numpy()
+    ranks, victims = of_attack["rank"].to_numpy(), of_attack["victim"].to_numpy()
     points = []
     for k in ranks_shown(gallery):
         rate = clustered_wilson_interval(done & (ranks <= k), victims)
         point = {"k": k, "identified": rate.estimate, "low": rate.low, "high": rate.high}
-        counts = {"victims": rate.units, "rows": len(own), "failed": int((~done).sum())}
+        counts = {"victims": rate.units, "rows": len(of_attack), "failed": int((~done).sum())}
         points.append({**point, "chance": k / gallery, **counts})
     return points
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw two panels a data set, model, stage and protocol: attacks without defense, and defenses."""
+    """Draw two panels per data set, model, stage and protocol: attacks without defense, and defenses."""
     table = plotted(data)
     attacked = table[table["kind"] == "attack"]
     groups = list(table[table["kind"] != "bound"].groupby(PLACE, sort=False))
@@ -115,24 +115,24 @@ def _legend(figure: Figure, axes: list[Axes], title: str, side: str) -> None:
 
 
 def _lines(panel: Axes, part: pd.DataFrame, data: StudyData, *, by: str) -> None:
-    """One curve an attack or a defense; the diagonal of chance dashed."""
+    """One curve per attack or defense; the diagonal of chance dashed."""
     field, section = ("attack", "attacks") if by == "attacks" else ("defense", "defenses")
     order = data.in_order(section, part[field])
     banded = sum(1 for name in order if not name.startswith("control_")) <= MOST_BANDS
     seen: dict[str, int] = {}
     for identifier in order:
-        own = part[part[field] == identifier]
+        curve = part[part[field] == identifier]
         name = data.name_of(section, identifier)
         control = identifier.startswith("control_")
         turn = seen[name] = seen.get(name, -1) + 1
         options: Any = {"color": style.colour(name), "linewidth": 0.9 if control else 1.5}
         options["linestyle"] = (0, (3, 2)) if control else style.LINES[turn % len(style.LINES)]
-        values = 100 * own["identified"]
-        panel.plot(own["k"], values, label=label(identifier, name), **options)
+        values = 100 * curve["identified"]
+        panel.plot(curve["k"], values, label=label(identifier, name), **options)
         if banded and not control:
-            low, high = 100 * own["low"], 100 * own["high"]
+            low, high = 100 * curve["low"], 100 * curve["high"]
             panel.fill_between(
-                own["k"], low, high, color=style.colour(name), alpha=0.12, linewidth=0
+                curve["k"], low, high, color=style.colour(name), alpha=0.12, linewidth=0
             )
     chance = part.drop_duplicates("k").sort_values("k")
     panel.plot(chance["k"], 100 * chance["chance"], color=style.MUTED, linewidth=0.8, linestyle=":", label="Chance")  # fmt: skip

@@ -37,10 +37,10 @@ NOTHING = "fewer than two metrics were measured, or too few attacks finished."
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a scope and pair of metrics: Spearman's correlation, its interval over victims, and what it rests on.
+    """One row per scope and pair of metrics: Spearman's correlation, its interval over victims, and the sample sizes.
 
-    Every metric is turned so that more is more leakage. Within the scope `victim`, ranks are taken among the
-    attacks on one image, so that easy images cannot make metrics agree.
+    The sign of every metric is chosen so that higher means more leakage. In the scope `victim`, ranks are taken among the
+    attacks on one image, so that easy images do not make metrics agree.
     """
     scores = data.scores
     done = scores[(scores["kind"] == "attack") & (scores["status"] == "complete")]
@@ -52,23 +52,25 @@ def plotted(data: StudyData) -> pd.DataFrame:
             pair = values[[first, second]].dropna()
             ranks = _ranks(pair, done.loc[pair.index, IMAGE] if scope == "victim" else None)
             if len(ranks) >= FEWEST:
-                own = clusters[done.index.get_indexer(ranks.index)]
-                found = _correlation(ranks.to_numpy(), own, (scope, first, second))
-                rows.append([scope, first, second, *found, len(ranks), len(np.unique(own))])
+                victims = clusters[done.index.get_indexer(ranks.index)]
+                correlation = _correlation(ranks.to_numpy(), victims, (scope, first, second))
+                rows.append(
+                    [scope, first, second, *correlation, len(ranks), len(np.unique(victims))]
+                )
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _oriented(done: pd.DataFrame) -> pd.DataFrame:
     """The measured metrics, higher for more leakage; those without two different values are left out."""
-    found = {
+    turned = {
         name: done[name].astype(float) * (1 if metric.higher_is_better else -1)
         for name, metric in IMAGE_METRICS.items()
         if name in done
     }
     for name, column in RANKS.items():
         if column in done:
-            found[name] = -done[column].astype(float) / done["gallery_size"].astype(float)
-    table = pd.DataFrame(found, index=done.index)
+            turned[name] = -done[column].astype(float) / done["gallery_size"].astype(float)
+    table = pd.DataFrame(turned, index=done.index)
     return table.loc[:, table.nunique() > 1]
 
 
@@ -103,7 +105,7 @@ def _correlation(
 
 
 def _pearson(sums: NDArray[Any]) -> NDArray[np.float64]:
-    """Correlation from counts, sums, sums of squares and of products, one column a sample; NaN without spread."""
+    """Correlation from counts, sums, sums of squares and of products, one column per sample; NaN without spread."""
     n, x, y, xx, yy, xy = sums
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = np.sqrt((n * xx - x * x) * (n * yy - y * y))
@@ -111,7 +113,7 @@ def _pearson(sums: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw one triangle of correlations a scope."""
+    """Draw one triangle of correlations per scope."""
     table = plotted(data)
     if table.empty:
         return Drawn(TITLE, NOTHING.capitalize(), table, style.nothing_to_draw(NOTHING))
@@ -122,8 +124,8 @@ def draw(data: StudyData) -> Drawn:
         figure, axes = style.panels(1, len(present), style.WIDTH, max(height, 2.0))
         image: Any = None
         for place, (panel, scope) in enumerate(zip(axes[0], present, strict=True)):
-            own = table[table["scope"] == scope]
-            image = _triangle(panel, own, metrics, named=place == 0)
+            of_scope = table[table["scope"] == scope]
+            image = _triangle(panel, of_scope, metrics, named=place == 0)
             panel.set_title(SCOPES[scope])
         bar = figure.colorbar(image, ax=axes[0], shrink=0.8, aspect=18, pad=0.02)
         bar.set_label("Rank correlation")
@@ -131,16 +133,16 @@ def draw(data: StudyData) -> Drawn:
     return Drawn(TITLE, _caption(data, table, metrics), table, figure, alt=_alt(table))
 
 
-def _triangle(panel: Axes, own: pd.DataFrame, metrics: list[str], *, named: bool) -> Any:
+def _triangle(panel: Axes, of_scope: pd.DataFrame, metrics: list[str], *, named: bool) -> Any:
     """The lower triangle: number and interval in every cell."""
     import seaborn as sns
 
     colours: Any = sns.color_palette("vlag_r", as_cmap=True)
     grid = np.full((len(metrics) - 1, len(metrics) - 1), np.nan)
-    for _, row in own.iterrows():
+    for _, row in of_scope.iterrows():
         grid[metrics.index(row["second"]) - 1, metrics.index(row["first"])] = row["correlation"]
     image = panel.imshow(grid, cmap=colours, vmin=-1, vmax=1, aspect="auto")
-    for _, row in own.iterrows():
+    for _, row in of_scope.iterrows():
         place = metrics.index(row["first"]), metrics.index(row["second"]) - 1
         red, green, blue, _ = colours(image.norm(row["correlation"]))
         limits = f"\n[{number(row['low'], 2)}, {number(row['high'], 2)}]"
@@ -173,8 +175,8 @@ def _caption(data: StudyData, table: pd.DataFrame, metrics: list[str]) -> str:
 def _alt(table: pd.DataFrame) -> str:
     least = table.sort_values("correlation").iloc[0]
     most = table.sort_values("correlation").iloc[-1]
-    said = [
-        f"{NAMES[one['first']]} and {NAMES[one['second']]} ({number(one['correlation'], 2)})"
-        for one in (most, least)
+    names = [
+        f"{NAMES[pair['first']]} and {NAMES[pair['second']]} ({number(pair['correlation'], 2)})"
+        for pair in (most, least)
     ]
-    return f"Triangle of rank correlations between metrics, highest for {said[0]}, lowest for {said[1]}."
+    return f"Triangle of rank correlations between metrics, highest for {names[0]}, lowest for {names[1]}."

@@ -24,7 +24,7 @@ KEPT += ["failed", "psnr_capped"]
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a metric and setting: the strongest attacker over everything the study attacked."""
+    """One row per metric and setting: the strongest attacker over everything the study attacked."""
     parts = []
     for metric in ("psnr", "identified"):
         table = worst_case(data.summary, metric=metric, by=SETTING)
@@ -37,7 +37,7 @@ def plotted(data: StudyData) -> pd.DataFrame:
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw one point a defense setting in each panel, settings of one defense joined by a line."""
+    """Draw one point per defense setting in each panel, settings of one defense joined by a line."""
     table = plotted(data)
     known = table[table["accuracy"].notna() & table["worst"].notna()]
     if known.empty:
@@ -65,13 +65,13 @@ def _points(panel: Axes, part: pd.DataFrame, data: StudyData) -> None:
     names = {identifier: data.name_of("defenses", identifier) for identifier in order}
     for name in dict.fromkeys(names.values()):
         settings = [identifier for identifier in order if names[identifier] == name]
-        own = part.set_index("defense").loc[settings]
-        x, y = 100 * own["accuracy"], scale * own["worst"]
+        points = part.set_index("defense").loc[settings]
+        x, y = 100 * points["accuracy"], scale * points["worst"]
         panel.errorbar(
             x,
             y,
-            xerr=_reach(own, "accuracy", 100.0),
-            yerr=_reach(own, "worst", scale),
+            xerr=_reach(points, "accuracy", 100.0),
+            yerr=_reach(points, "worst", scale),
             color=style.colour(name),
             marker=style.marker(name),
             linestyle="-",
@@ -99,19 +99,19 @@ def _points(panel: Axes, part: pd.DataFrame, data: StudyData) -> None:
     panel.margins(0.12, 0.14)
 
 
-def _reach(own: pd.DataFrame, column: str, scale: float) -> list[pd.Series]:
+def _reach(points: pd.DataFrame, column: str, scale: float) -> list[pd.Series]:
     """Length of both sides of an error bar; no interval, no bar."""
-    below = scale * (own[column] - own[f"{column}_low"])
-    above = scale * (own[f"{column}_high"] - own[column])
+    below = scale * (points[column] - points[f"{column}_low"])
+    above = scale * (points[f"{column}_high"] - points[column])
     return [below.fillna(0.0).clip(lower=0.0), above.fillna(0.0).clip(lower=0.0)]
 
 
 def _reference(panel: Axes, data: StudyData, key: tuple[str, str], metric: str) -> None:
     """The level reached without any gradient: best control's PSNR, or chance."""
     dataset, model = key
-    own = data.summary[(data.summary["dataset"] == dataset) & (data.summary["model"] == model)]
-    controls = own[own["kind"] == "control"]
-    level = controls["psnr"].max() if metric == "psnr" else 100 * own["chance"].mean()
+    of_panel = data.summary[(data.summary["dataset"] == dataset) & (data.summary["model"] == model)]
+    controls = of_panel[of_panel["kind"] == "control"]
+    level = controls["psnr"].max() if metric == "psnr" else 100 * of_panel["chance"].mean()
     if np.isnan(level):
         return
     text = "best control" if metric == "psnr" else "chance"

@@ -42,7 +42,7 @@ def claims_of(data: StudyData) -> list[Claim]:
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a published cell, then one row a cell of ours with an attack and a defense of the published settings.
+    """One row per published cell, then one row per cell of ours with an attack and a defense of the published settings.
 
     `method` is the defense, `rival` the attack, by the name of the method. Ours: without knowledge of the defense; of
     several threat models or settings the strongest.
@@ -65,20 +65,22 @@ def _published(data: StudyData) -> Iterator[dict[str, Any]]:
 
 def _measured(data: StudyData) -> list[dict[str, Any]]:
     summary = data.summary[data.summary["kind"] == "attack"]
-    blind = [one for one in summary["threat_model"].unique() if not data.adaptive(str(one))]
+    blind = [
+        threat for threat in summary["threat_model"].unique() if not data.adaptive(str(threat))
+    ]
     summary = summary[summary["threat_model"].isin(blind)]
     rows = []
     seen = set[tuple[str, ...]]()
     for claim in claims_of(data):
         for cells, _, _ in claim.published():
-            # Our data and stages are others than the table's, and said to be.
+            # Our data and stages differ from the table's, and the figure says so.
             wanted = cells.model_copy(update={"dataset": {}, "training_stage": {}})
             named = {"method": name_in(cells.defense), "rival": name_in(cells.attack)}
             if tuple(named.values()) in seen:
                 continue
             seen.add(tuple(named.values()))
-            own = summary[_meant(data, summary, wanted)]
-            for _, row in worst_case(own, by=[*PLACE[1:]]).iterrows():
+            meant = summary[_meant(data, summary, wanted)]
+            for _, row in worst_case(meant, by=[*PLACE[1:]]).iterrows():
                 limits = {"low": row["psnr_low"], "high": row["psnr_high"], "claim": claim.id}
                 rows.append({**row, **named, **limits, "source": "measured"})
     order = {stage: place for place, stage in enumerate(("untrained", "early", "late"))}
@@ -86,7 +88,7 @@ def _measured(data: StudyData) -> list[dict[str, Any]]:
 
 
 def _meant(data: StudyData, summary: pd.DataFrame, wanted: Selector) -> pd.Series[bool]:
-    """Rows of the attacks and defenses that a selector means."""
+    """Return a mask of the rows of the attacks and defenses that a selector means."""
     try:
         chosen = choose(data.study, "scores", wanted, Selector())
     except NotRunError:
@@ -95,7 +97,7 @@ def _meant(data: StudyData, summary: pd.DataFrame, wanted: Selector) -> pd.Serie
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw one heat map a published data set on its own ground, then one a place of ours."""
+    """Draw one heat map per published data set on its own ground, then one per place of ours."""
     table = plotted(data)
     if table.empty:
         return Drawn(TITLE, NO_LEDGER.capitalize(), table, style.nothing_to_draw(NO_LEDGER))
@@ -113,8 +115,8 @@ def draw(data: StudyData) -> Drawn:
         fill = (-len(published)) % ACROSS
         places = [*range(len(published)), *range(len(published) + fill, len(shown) + fill)]
         image: Any = None
-        for place, (key, own) in zip(places, shown, strict=True):
-            image = _panel(flat[place], own, methods, rivals, limits)
+        for place, (key, of_panel) in zip(places, shown, strict=True):
+            image = _panel(flat[place], of_panel, methods, rivals, limits)
             flat[place].set_title(_title(key), fontsize=7.5)
             names = [label(name) for name in methods] if place % ACROSS == 0 else []
             flat[place].set_yticks(range(len(names)), names)
@@ -135,7 +137,7 @@ def _title(key: tuple[Any, ...]) -> str:
 
 def _panel(
     panel: Axes,
-    own: pd.DataFrame,
+    of_panel: pd.DataFrame,
     methods: list[str],
     rivals: list[str],
     limits: tuple[float, float],
@@ -143,7 +145,7 @@ def _panel(
     import seaborn as sns
 
     grid = np.full((len(methods), len(rivals)), np.nan)
-    for _, row in own.iterrows():
+    for _, row in of_panel.iterrows():
         grid[methods.index(row["method"]), rivals.index(row["rival"])] = row[METRIC]
     colours: Any = sns.color_palette("mako_r", as_cmap=True)
     image = panel.imshow(grid, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
@@ -153,7 +155,7 @@ def _panel(
             red, green, blue, _ = colours(image.norm(grid[place]))
             words, shade = number(float(grid[place])), style.text_on((red, green, blue))
         panel.text(place[1], place[0], words, ha="center", va="center", fontsize=6.5, color=shade)
-    if (own["source"] == "published").all():
+    if (of_panel["source"] == "published").all():
         for spine in panel.spines.values():
             spine.set(visible=True, color=style.TINT, linewidth=5)
     names = [label(name).replace(" ", "\n", 1) for name in rivals]
@@ -170,22 +172,22 @@ def _caption(data: StudyData, table: pd.DataFrame, ours: int) -> str:
         if ours > MOST_PANELS
         else ""
     )
-    said = (
+    text = (
         "Ours: attackers who do not know the defense, with the published settings, at every stage; a dash: not in this study."
         if ours
         else "No attack of this study meets a defense with the published settings."
     )
     return (
         f"Tinted frames: published numbers ({sources(claims_of(data)[:1])}) of a rerun by others, obtained during training on the "
-        f"data named above each. {said} Data, budgets and priors are others, so orders may be compared, heights may not.{more}"
+        f"data named above each. {text} Data, budgets and priors are others, so orders may be compared, heights may not.{more}"
         f"{synthetic_note(data, measured['dataset'])}"
     )
 
 
 def _alt(table: pd.DataFrame) -> str:
     parts = []
-    for key, own in table.groupby(["source", "dataset"], sort=False):
-        top = own.sort_values(METRIC).dropna(subset=[METRIC]).tail(1)
+    for key, of_panel in table.groupby(["source", "dataset"], sort=False):
+        top = of_panel.sort_values(METRIC).dropna(subset=[METRIC]).tail(1)
         for _, row in top.iterrows():
             name = f"{label(row['rival'])} against {label(row['method']).lower()}"
             parts.append(f"{key[0]} on {label(str(key[1]))}: {name}, {number(row[METRIC])} dB")

@@ -1,4 +1,4 @@
-"""Shadow's published changes of PSNR, SSIM and F1 redrawn, beside what this study measured for the same comparisons."""
+"""Shadow's published changes of PSNR, SSIM and F1 redrawn, beside this study's measurements of the same comparisons."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ RULES = ("difference_sign", "at_least")
 IDS = ["dataset", "model", "defense", "training_stage", "protocol", "threat_model", "attack"]
 COLUMNS = ["source", "metric", "claim", "setting", *IDS, "arm", "change", "low", "high", "units"]
 COLUMNS += ["bar", "verdict"]
-ROW, MOST_ROWS = 0.19, 14  # inches a row; rows of ours in a panel, the rest is in the data file
+ROW, MOST_ROWS = 0.19, 14  # inches per row; rows of ours in a panel, the rest is in the data file
 
 
 def claims_of(data: StudyData) -> list[Claim]:
-    """The claims that hold a published change, or the bar below which a change must not fall."""
+    """Return the claims with a published change, or with the least change that counts."""
     return [c for c in data.claims if c.paper == PAPER and c.rule in RULES and c.value]
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a published change (with its tolerance as limits; `bar` for "at least"), then one row a comparison of ours.
+    """One row per published change (with its tolerance as limits; `bar` for "at least"), then one row per comparison of ours.
 
-    A comparison that tests several claims, such as those on chest and eye images, stands once.
+    A comparison that tests several claims, such as those on chest and eye images, is drawn once.
     """
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for claim in claims_of(data):
@@ -54,46 +54,49 @@ def plotted(data: StudyData) -> pd.DataFrame:
     for outcome in data.outcomes:
         for part in outcome.parts if outcome.claim.id in wanted else ():
             metric = str(part.comparison.metric)
-            found, ids = part.interval, dict(part.ids)
+            interval, ids = part.interval, dict(part.ids)
             where = ", ".join(label(ids[name]) for name in ("dataset", "model"))
             rows.setdefault(
                 ("measured", metric, *ids.values(), outcome.arm),
                 {"source": "measured", "metric": metric, "claim": outcome.claim.id, "setting": where, **ids, "arm": outcome.arm}
-                | {"change": found.estimate, "low": found.low, "high": found.high, "units": found.units}
+                | {"change": interval.estimate, "low": interval.low, "high": interval.high, "units": interval.units}
                 | {"bar": False, "verdict": outcome.said},
             )  # fmt: skip
     return pd.DataFrame([*rows.values()], columns=COLUMNS)
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw one panel a metric: published changes above on their own ground, ours below, the zero line through both."""
+    """Draw one panel per metric: published changes above on their own ground, ours below, the zero line through both."""
     table = plotted(data)
     if table.empty:
         return Drawn(TITLE, NO_LEDGER.capitalize(), table, style.nothing_to_draw(NO_LEDGER))
-    groups = [(metric, _rows_shown(own)) for metric, own in table.groupby("metric", sort=False)]
-    sizes = [len(own) + 1.2 for _, own in groups]
+    groups = [
+        (metric, _rows_shown(of_metric))
+        for metric, of_metric in table.groupby("metric", sort=False)
+    ]
+    sizes = [len(of_metric) + 1.2 for _, of_metric in groups]
     with style.study_style():
         height = ROW * sum(sizes) + 0.55 * len(groups) + 0.2
         figure = style.new_figure(style.WIDTH, height, layout="constrained")
         axes = figure.subplots(len(groups), 1, squeeze=False, gridspec_kw={"height_ratios": sizes})
-        for panel, (metric, own) in zip(axes[:, 0], groups, strict=True):
-            _forest(panel, own, str(metric), data)
+        for panel, (metric, of_metric) in zip(axes[:, 0], groups, strict=True):
+            _forest(panel, of_metric, str(metric), data)
     return Drawn(TITLE, _caption(data, table), table, figure, alt=_alt(table))
 
 
-def _rows_shown(own: pd.DataFrame) -> pd.DataFrame:
-    measured = own[own["source"] == "measured"].head(MOST_ROWS)
-    return pd.concat([own[own["source"] == "published"], measured])
+def _rows_shown(of_metric: pd.DataFrame) -> pd.DataFrame:
+    measured = of_metric[of_metric["source"] == "measured"].head(MOST_ROWS)
+    return pd.concat([of_metric[of_metric["source"] == "published"], measured])
 
 
-def _forest(panel: Axes, own: pd.DataFrame, metric: str, data: StudyData) -> None:
+def _forest(panel: Axes, of_metric: pd.DataFrame, metric: str, data: StudyData) -> None:
     """Published values as hollow diamonds with their tolerance, ours as filled points with their interval."""
     name, factor, _, _, unit = SHOWN[metric]
-    published = int((own["source"] == "published").sum())
+    published = int((of_metric["source"] == "published").sum())
     panel.axhspan(-0.6, published - 0.5, color=style.TINT, zorder=0)
     panel.axvline(0, color=style.MUTED, linewidth=0.8)
     names = []
-    for place, (_, row) in enumerate(own.iterrows()):
+    for place, (_, row) in enumerate(of_metric.iterrows()):
         ours = row["source"] == "measured"
         attack = "" if pd.isna(row["attack"]) else data.name_of("attacks", str(row["attack"]))
         shade = style.colour(attack or "shadow") if ours else style.INK
@@ -107,8 +110,8 @@ def _forest(panel: Axes, own: pd.DataFrame, metric: str, data: StudyData) -> Non
             shape["marker"] = ">"  # everything from here to the right is as claimed
         panel.errorbar([value], [place], xerr=limits if known and not row["bar"] else None, **shape)
         names.append(_name(row, data))
-    panel.set_yticks(range(len(own)), names, fontsize=6.5)
-    panel.set_ylim(len(own) - 0.4, -0.6)
+    panel.set_yticks(range(len(of_metric)), names, fontsize=6.5)
+    panel.set_ylim(len(of_metric) - 0.4, -0.6)
     panel.grid(visible=True, axis="x")
     panel.grid(visible=False, axis="y")
     unit = f" [{unit.strip()}]" if unit.strip() else ""
@@ -129,18 +132,18 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
     ours = table[table["source"] == "measured"]
     longest = int(ours.groupby("metric").size().max()) if len(ours) else 0
     more = (
-        f" At most {MOST_ROWS} rows of ours a panel; all are in the data file."
+        f" At most {MOST_ROWS} rows of ours per panel; all are in the data file."
         if longest > MOST_ROWS
         else ""
     )
-    said = (
+    text = (
         "Filled: ours, mean paired differences to no defense with 95 % intervals (BCa over victims; t over seeds for F1 and accuracy)."
         if len(ours)
         else "This study has no comparison of its own to set beside them."
     )
     return (
         f"Tinted, hollow: published changes ({sources(claims_of(data))}), obtained on the paper's own data, with the tolerance of "
-        f"the claim; a triangle is a bar (no lower than this). {said}{more} Left of zero, Shadow leaks less, or costs accuracy."
+        f"the claim; a triangle is a bar (no lower than this). {text}{more} Left of zero, Shadow leaks less, or costs accuracy."
         f"{synthetic_note(data, ours['dataset'])}"
     )
 
@@ -148,8 +151,11 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
 def _alt(table: pd.DataFrame) -> str:
     told = [
         f"{SHOWN[str(metric)][0]}: published "
-        + ", ".join(number(value, 3) for value in own.loc[own["source"] == "published", "change"])
-        + f"; {(own['source'] == 'measured').sum()} of ours"
-        for metric, own in table.groupby("metric", sort=False)
+        + ", ".join(
+            number(value, 3)
+            for value in of_metric.loc[of_metric["source"] == "published", "change"]
+        )
+        + f"; {(of_metric['source'] == 'measured').sum()} of ours"
+        for metric, of_metric in table.groupby("metric", sort=False)
     ]
     return f"Changes under Shadow by metric. {'. '.join(told)}."

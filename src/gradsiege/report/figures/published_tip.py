@@ -43,7 +43,7 @@ def claims_of(data: StudyData) -> list[Claim]:
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a point: the published ones from the ledger, then ours of the arms that have the published constants."""
+    """One row per point: the published ones from the ledger, then ours of the arms with the published constants."""
     rows: list[dict[str, Any]] = []
     for claim in claims_of(data):
         named = {"dataset": name_in(claim.needs.dataset), "model": name_in(claim.needs.model)}
@@ -53,9 +53,9 @@ def plotted(data: StudyData) -> pd.DataFrame:
                 rows.append({**named, "round": cells.round, "accuracy": value})
     measured = curves(data) if rows else curves(data).iloc[:0]
     for claim in claims_of(data):
-        own = measured[measured["defense"].isin(_arms(data, claim))]
+        of_arms = measured[measured["defense"].isin(_arms(data, claim))]
         given = {"source": "measured", "method": name_in(claim.cells.defense), "claim": claim.id}
-        rows += [{**point, **given} for _, point in own.iterrows()]
+        rows += [{**point, **given} for _, point in of_arms.iterrows()]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -68,7 +68,7 @@ def _arms(data: StudyData, claim: Claim) -> list[str]:
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw the published curves in a panel of their own, and ours beside it: the rounds are not the same."""
+    """Draw the published curves in a panel of their own, and ours beside it, since the rounds differ."""
     table = plotted(data)
     if table.empty:
         return Drawn(TITLE, NO_LEDGER.capitalize(), table, style.nothing_to_draw(NO_LEDGER))
@@ -94,22 +94,22 @@ def draw(data: StudyData) -> Drawn:
 
 
 def _curves(panel: Axes, part: pd.DataFrame) -> None:
-    """One line an arm; published points are hollow, ours filled, with the interval over seeds as a band."""
+    """One line per arm; published points are hollow, ours filled, with the interval over seeds as a band."""
     from matplotlib.ticker import MaxNLocator
 
     seen: dict[str, int] = {}
-    for key, own in part.groupby(["method", "defense"], sort=False, dropna=False):
+    for key, curve in part.groupby(["method", "defense"], sort=False, dropna=False):
         method = str(key[0])
         turn = seen[method] = seen.get(method, -1) + 1
-        own = own.sort_values("round")
-        published = bool((own["source"] == "published").all())
+        curve = curve.sort_values("round")
+        published = bool((curve["source"] == "published").all())
         shade = style.colour(method)
         options: Any = {"color": shade, "marker": style.marker(method), "markersize": 4.5}
         options |= {"markerfacecolor": style.PAPER if published else shade, "label": label(method)}
         options["linestyle"] = style.LINES[turn % len(style.LINES)]
-        options["markevery"] = max(1, len(own) // 11)
-        panel.plot(own["round"], 100 * own["accuracy"], **options)
-        limits = own.dropna(subset=["low", "high"])
+        options["markevery"] = max(1, len(curve) // 11)
+        panel.plot(curve["round"], 100 * curve["accuracy"], **options)
+        limits = curve.dropna(subset=["low", "high"])
         band: Any = {"color": shade, "alpha": 0.13, "linewidth": 0}
         low, high = 100 * limits["low"], 100 * limits["high"]
         panel.fill_between(limits["round"], low.astype(float), high.astype(float), **band)
@@ -119,7 +119,7 @@ def _curves(panel: Axes, part: pd.DataFrame) -> None:
 
 def _caption(data: StudyData, table: pd.DataFrame, claims: list[Claim]) -> str:
     ours = table[table["source"] == "measured"]
-    said = (
+    text = (
         "Ours: the arms of this study that have the paper's constants, means over seeds with 95 % t intervals as bands. Its data, "
         "model and rounds are others, so orders may be compared, heights may not."
         if len(ours)
@@ -127,7 +127,7 @@ def _caption(data: StudyData, table: pd.DataFrame, claims: list[Claim]) -> str:
     )
     return (
         f"Tinted, hollow points: published numbers ({sources(claims)}), obtained on the data named above the panel and not by this "
-        f"study. {said}{synthetic_note(data, ours['dataset'])}"
+        f"study. {text}{synthetic_note(data, ours['dataset'])}"
     )
 
 

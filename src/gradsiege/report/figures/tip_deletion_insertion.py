@@ -1,4 +1,4 @@
-"""Whether the uploaded model still explains itself: deletion and insertion areas before and after each defense."""
+"""Faithfulness of the uploaded model's explanations: deletion and insertion areas before and after each defense."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ PANEL = ["dataset", "model"]
 COLUMNS = [*CELL_KEY, "curve", "victims", "failed", *MOMENTS, "difference", "low", "high"]
 
 
-def measured(one: Explained, curve: str) -> dict[str, object]:
+def measured(cell: Explained, curve: str) -> dict[str, object]:
     """Mean areas of a cell's victims and their paired difference; victims with a broken model are counted apart."""
-    before, after = (one.arrays[f"{curve}_area.{moment}"].astype(float) for moment in MOMENTS)
+    before, after = (cell.arrays[f"{curve}_area.{moment}"].astype(float) for moment in MOMENTS)
     known = np.isfinite(before) & np.isfinite(after)
-    generator = numpy_generator("deletion_insertion", curve, one.key)
+    generator = numpy_generator("deletion_insertion", curve, cell.key)
     change = mean_difference_interval(after[known], before[known], generator=generator)
     return {
         "curve": curve,
@@ -45,13 +45,13 @@ def measured(one: Explained, curve: str) -> dict[str, object]:
 
 
 def plotted(cells: list[Explained]) -> pd.DataFrame:
-    """One row a cell and curve."""
-    rows = [{**one.ids, **measured(one, curve)} for one in cells for curve in CURVES]
+    """One row per cell and curve."""
+    rows = [{**cell.ids, **measured(cell, curve)} for cell in cells for curve in CURVES]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw an open marker before and a filled one after, a line a defense, a panel a curve."""
+    """Draw an open marker before and a filled one after, with a line per defense and a panel per curve."""
     table = plotted(explained_cells(data))
     if table.empty:
         return Drawn(TITLE, f"Not drawn: {NOTHING}", table, style.nothing_to_draw(NOTHING))
@@ -70,8 +70,8 @@ def draw(data: StudyData) -> Drawn:
 
 def _areas(panel: Axes, part: pd.DataFrame, data: StudyData) -> None:
     defenses = data.in_order("defenses", part["defense"])
-    own = part.set_index("defense").loc[defenses]
-    for place, (defense, line) in enumerate(own.iterrows()):
+    areas = part.set_index("defense").loc[defenses]
+    for place, (defense, line) in enumerate(areas.iterrows()):
         name = data.name_of("defenses", str(defense))
         colour, shape = style.colour(name), style.marker(name)
         panel.plot([line["before"], line["after"]], [place, place], color=colour, linewidth=1.2)
@@ -94,7 +94,7 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
         "Pixels are replaced in the order of the Grad-CAM map while the probability of the true "
         "class is read (Petsiuk et al., BMVC 2018): by the training mean (deletion), or in a "
         "blurred copy by the image (insertion). Open: map and model after local training; filled: "
-        f"those that are uploaded. Means over {span} victims a cell; {failed} models gave no "
+        f"those that are uploaded. Means over {span} victims per cell; {failed} models gave no "
         "finite value. Paired differences with 95 % BCa intervals are in the data file. Where the "
         f"probability hardly moves, both areas are the same for any map and say nothing. {RULE}"
         f"{synthetic_note(data, table['dataset'])}"

@@ -23,7 +23,7 @@ COLUMNS += ["psnr_capped", "psnr", "psnr_low", "psnr_high"]
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a panel, stage and attack: its strongest threat model on undefended updates."""
+    """One row per panel, stage and attack: its strongest threat model on undefended updates."""
     table = data.undefended(data.summary)
     groups = [*PANEL, "training_stage", "attack"]
     kinds = [worst_case(table, by=groups, kind=kind) for kind in ("attack", "control")]
@@ -31,7 +31,7 @@ def plotted(data: StudyData) -> pd.DataFrame:
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw mean PSNR against training stage, one line an attack, controls in grey."""
+    """Draw mean PSNR against training stage, one line per attack, controls in grey."""
     table = plotted(data)
     if table.empty:
         figure = style.nothing_to_draw("the study scored no undefended update.")
@@ -59,19 +59,19 @@ def draw(data: StudyData) -> Drawn:
 
 
 def _lines(panel: Axes, part: pd.DataFrame, stages: list[str], data: StudyData) -> None:
-    """One line an attack; attacks are set beside each other so that bars do not overlap."""
+    """Draw one line per attack, slightly shifted so that bars do not overlap."""
     attacks = data.in_order("attacks", part.loc[part["kind"] == "attack", "attack"])
     controls = list(dict.fromkeys(part.loc[part["kind"] == "control", "attack"]))
     for index, attack in enumerate([*attacks, *controls]):
-        own = part[part["attack"] == attack].set_index("training_stage").reindex(stages)
+        line = part[part["attack"] == attack].set_index("training_stage").reindex(stages)
         is_control = attack in controls
         step = min(0.09, 0.5 / len(attacks)) if attacks else 0.0
         shift = 0.0 if is_control else step * (index - (len(attacks) - 1) / 2)
         name = data.name_of("attacks", attack)
-        error = [own["psnr"] - own["psnr_low"], own["psnr_high"] - own["psnr"]]
+        error = [line["psnr"] - line["psnr_low"], line["psnr_high"] - line["psnr"]]
         panel.errorbar(
             [position + shift for position in range(len(stages))],
-            own["psnr"],
+            line["psnr"],
             yerr=None if is_control else [side.fillna(0.0).clip(lower=0) for side in error],
             color=style.colour(name),
             marker=style.marker(name),
@@ -91,7 +91,7 @@ def _lines(panel: Axes, part: pd.DataFrame, stages: list[str], data: StudyData) 
 
 
 def _variant(data: StudyData, attacks: list[str], attack: str) -> int:
-    """Place of an attack among those of the same method: they share a colour, not a line style."""
+    """Return the index of an attack among those of the same method, which share a colour but not a line style."""
     name = data.name_of("attacks", attack)
     same = [other for other in attacks if data.name_of("attacks", other) == name]
     return same.index(attack) % len(style.LINES)

@@ -23,20 +23,20 @@ MOST_BANDS = 8  # settings in a panel; with more, bands hide the lines
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a setting and round: mean accuracy over the seeds that ended, with a t interval cut to [0, 1]."""
+    """One row per setting and round: mean accuracy over the seeds that ended, with a t interval cut to [0, 1]."""
     done = data.utility[data.utility["status"] == "complete"]
     key = [*PANEL, "defense", "round"]
     rows = []
     for place, accuracy in done.groupby(key, sort=False)["accuracy"]:
-        found = student_interval(accuracy.to_numpy(dtype=float))
-        low, high = np.clip([found.low, found.high], 0, 1)
-        numbers = (found.estimate, low, high, found.units)
+        interval = student_interval(accuracy.to_numpy(dtype=float))
+        low, high = np.clip([interval.low, interval.high], 0, 1)
+        numbers = (interval.estimate, low, high, interval.units)
         rows.append([*place, *numbers])
     return pd.DataFrame(rows, columns=[*key, "accuracy", "low", "high", "seeds"])
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw accuracy against round, one line a defense setting, its interval over seeds as a band."""
+    """Draw accuracy against round, one line per defense setting, its interval over seeds as a band."""
     table = plotted(data)
     if table.empty:
         figure = style.nothing_to_draw("the study trained no model.")
@@ -62,24 +62,24 @@ def _curves(panel: Axes, part: pd.DataFrame, data: StudyData) -> None:
     seen: dict[str, int] = {}
     for defense in data.in_order("defenses", part["defense"]):
         name = data.name_of("defenses", defense)
-        own = part[part["defense"] == defense].sort_values("round")
+        curve = part[part["defense"] == defense].sort_values("round")
         strength = seen.setdefault(name, 0)
         seen[name] += 1
         panel.plot(
-            own["round"],
-            100 * own["accuracy"],
+            curve["round"],
+            100 * curve["accuracy"],
             color=style.colour(name),
             linestyle=style.LINES[strength % len(style.LINES)],
             marker=style.marker(name),
-            markevery=max(1, len(own) // 6),
+            markevery=max(1, len(curve) // 6),
             markersize=4,
             label=label(defense, name),
         )
-        if own["seeds"].max() > 1 and part["defense"].nunique() <= MOST_BANDS:
+        if curve["seeds"].max() > 1 and part["defense"].nunique() <= MOST_BANDS:
             panel.fill_between(
-                own["round"],
-                100 * own["low"],
-                100 * own["high"],
+                curve["round"],
+                100 * curve["low"],
+                100 * curve["high"],
                 color=style.colour(name),
                 alpha=0.13,
                 linewidth=0,

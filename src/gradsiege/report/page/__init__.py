@@ -1,1 +1,1 @@
-"""The HTML report: one page that shows, cites and explains what was drawn."""
+"""The HTML report: one page that shows, cites and explains the figures and tables."""

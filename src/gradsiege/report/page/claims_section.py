@@ -15,7 +15,7 @@ from gradsiege.report.wording import number
 
 @dataclass(frozen=True)
 class Line:
-    """One comparison: what tells it apart, what it is held against, what was found."""
+    """One comparison: its name, the claimed value and the measured one."""
 
     name: str
     claimed: str
@@ -47,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """What the template shows: verdicts, claims that were not run at all, and two sentences."""
+    """The values for the template: verdicts, claims that were not run at all, and two sentences."""
 
     tally: str
     power: str
@@ -67,7 +67,7 @@ def section(data: StudyData) -> Section:
 
 
 def power_line(data: StudyData) -> str:
-    """What the study's number of victims can see, given the spread that it found; empty if unknown."""
+    """Return a sentence on the difference that the study's number of victims can detect, given its spread, or ""."""
     spread, units = paired_spread(data.scores)
     size = detectable_difference(spread, units)
     if math.isnan(size):

@@ -1,4 +1,4 @@
-"""A data card as the report shows it: what the images are, whose, how they were dealt, and the file that says so."""
+"""A data card as the report shows it: the images, their source, their roles, and the file with the card."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gradsiege.study import ROLES
 def data_card(
     name: str, card: Mapping[str, Any], folder: str, commands: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return the parts of a data card that the report shows, and where it comes from.
+    """Return the parts of a data card that the report shows, and its file.
 
     folder: of the study's results; commands: "fetch" makes data sets again, if given.
     """

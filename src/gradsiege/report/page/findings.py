@@ -1,4 +1,4 @@
-"""The main findings in sentences, made from the numbers and from nothing else."""
+"""The main findings in sentences, made from the numbers alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFENDED = ("table_defenses", "privacy_utility", "attack_defense_heatmap")
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence of the summary, what it is about, and where the rows behind it stand.
+    """One sentence of the summary, its topic, and the place of the rows behind it.
 
     exhibits: figures and tables that hold the rows, the best first ("claims" is the section of that name); words:
     what the rows have in common, for a table's filter.
@@ -34,7 +34,7 @@ class Finding:
 
 
 HEADLINE = ["dataset", "model", "training_stage", "protocol"]
-MOST = 4  # sentences of one sort; the tables hold the rest
+MOST = 4  # sentences of one kind; the tables hold the rest
 
 
 def findings(data: StudyData) -> list[Finding]:
@@ -83,7 +83,7 @@ def _undefended(data: StudyData) -> list[Finding]:
 
 
 def _stages(data: StudyData) -> list[Finding]:
-    """How the best undefended attack changes from the first to the last training stage."""
+    """Compare the best undefended attack at the first and the last training stage."""
     table = data.undefended(data.summary)
     best = worst_case(table, by=HEADLINE).dropna(subset=["psnr"])
     sentences = []
@@ -106,12 +106,12 @@ def _stages(data: StudyData) -> list[Finding]:
 
 
 def _defenses(data: StudyData) -> list[Finding]:
-    """What each defense costs and what its strongest attacker still gets."""
+    """State the cost of each defense and the result of its strongest attacker."""
     worst = worst_case(data.summary, by=SETTING).merge(final_accuracy(data), on=SETTING, how="left")
     controls = worst_case(data.summary, by=SETTING, kind="control").set_index(SETTING)["psnr"]
     limits = worst_case(data.summary, by=SETTING, kind="bound").set_index(SETTING)["psnr"]
     bare = data.undefended(worst).set_index(["dataset", "model"])
-    found = []
+    sentences = []
     for _, row in worst.iterrows():
         name = data.name_of("defenses", row["defense"])
         if name == "none":
@@ -129,9 +129,9 @@ def _defenses(data: StudyData) -> list[Finding]:
             sentence += f" (without defense: {percent(other['accuracy'], 1)}"
             sentence += f", {number(other['psnr'])} dB)"
         topic = f"{label(row['defense'], name)}, {_data(data, row['dataset'])}"
-        said = f"On {label(row['model'])}, {sentence}."
-        found.append(Finding(topic, said, DEFENDED, label(row["defense"], name)))
-    return found
+        text = f"On {label(row['model'])}, {sentence}."
+        sentences.append(Finding(topic, text, DEFENDED, label(row["defense"], name)))
+    return sentences
 
 
 def _accuracy(row: pd.Series) -> str:

@@ -58,6 +58,6 @@ def with_dark_colours(svg: bytes) -> bytes:
 def width_in_pixels(figure: Figure) -> int:
     """Width at which the figure's text has the size of the page's small print.
 
-    Figures are drawn in inches with 8 point type; at 115 pixels an inch that is about 13 pixels.
+    Figures are drawn in inches with 8 point type; at 115 pixels per inch that is about 13 pixels.
     """
     return round(float(figure.get_size_inches()[0]) * 115)

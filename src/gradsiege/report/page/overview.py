@@ -1,4 +1,4 @@
-"""What ran and what did not, in a few words: the head of the report."""
+"""The head of the report: the parts of the study that ran, and those that did not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gradsiege.report.wording import duration, joined
 
 
 def coverage(data: StudyData) -> str:
-    """One sentence: how much was attacked, with what, against what; empty if nothing was."""
+    """Return one sentence on the numbers of attacked images, attacks and defenses; empty if nothing was attacked."""
     attacked = data.scores[data.scores["kind"] == "attack"]
     if attacked.empty:
         return ""
@@ -28,7 +28,7 @@ def coverage(data: StudyData) -> str:
 
 
 def facts(data: StudyData) -> list[tuple[str, str]]:
-    """What ran, as pairs of a term and its values."""
+    """Return the parts that ran as pairs of a term and its values."""
     scores = data.scores
     attacks = data.in_order("attacks", scores.loc[scores["kind"] == "attack", "attack"])
     controls = dict.fromkeys(scores.loc[scores["kind"] == "control", "attack"])
@@ -55,7 +55,7 @@ def _listed(identifiers: Iterable[object]) -> str:
 
 
 def by_reason(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Gather what was not run under its reason: hundreds of cells may share one.
+    """Group the parts that were not run by their reason, which hundreds of cells may share.
 
     >>> by_reason([{"what": "a", "why": "no data"}, {"what": "b", "why": "no data"}])
     [{'why': 'no data', 'what': ['a', 'b']}]
@@ -70,7 +70,7 @@ def by_reason(items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def unlisted(
     jobs: Iterable[Mapping[str, str]], items: Iterable[Mapping[str, Any]]
 ) -> list[Mapping[str, str]]:
-    """Failed jobs that the list of what was not run does not name already."""
+    """Return the failed jobs that are not in the list of parts that were not run."""
     named = [str(item.get("what", "")) for item in items]
     return [
         job for job in jobs if not any(f"{job['stage']} {job['cell']}" in what for what in named)

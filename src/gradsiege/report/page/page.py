@@ -49,7 +49,7 @@ IN_COMPUTE = "table_compute"
 # Drawn in sections of their own, not among the results.
 ELSEWHERE = (IN_COMPUTE, "table_claims")
 MOST_DATA_ROWS = 60
-# A longer cell is wrapped: a sentence in one line would push all that follows it off the page.
+# A longer cell is wrapped, since a sentence in one line would push the next columns off the page.
 SENTENCE = 60
 # A cell that begins like a number: sign, digits, a dash for none.
 _NUMBER = re.compile(r"^([+−<]?\s?\d|–$|baseline$|∞)")
@@ -86,7 +86,7 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A sentence with the way to its rows: a place on this page, or the command that tabulates them."""
+    """A sentence with a link to its rows: a place on this page, or the command that tabulates them."""
 
     topic: str
     sentence: str
@@ -132,7 +132,7 @@ def typeset(text: str) -> str:
 
 
 def breakable(text: str) -> Markup:
-    """Let the lines of a path break behind its slashes; what is copied stays the same.
+    """Allow line breaks after the slashes of a path, without changing the text that a reader copies.
 
     >>> str(breakable("results/<x>"))
     'results/<wbr>&lt;x&gt;'
@@ -145,17 +145,17 @@ def breakable(text: str) -> Markup:
 def context(
     data: StudyData, drawn: Mapping[str, Drawn], commands: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Everything that the template shows, as plain values."""
+    """Return all values for the template."""
     compute = drawn.get(IN_COMPUTE) or table_compute.draw(data)
     shown = exhibits(drawn, commands, data)
-    said = [evidence(finding, shown, commands) for finding in findings(data)]
+    sentences = [evidence(finding, shown, commands) for finding in findings(data)]
     tables = sum(1 for exhibit in shown if exhibit.table)
     return {
         "study": str(data.study.get("study", "study")),
         "description": str(data.study.get("description", "")),
         "coverage": coverage(data),
-        "lead": said[0],
-        "findings": said[1:],
+        "lead": sentences[0],
+        "findings": sentences[1:],
         "facts": facts(data),
         "exhibits": shown,
         "claims": section(data),
@@ -184,7 +184,7 @@ def context(
 
 
 def evidence(finding: Finding, shown: Iterable[Exhibit], commands: Mapping[str, str]) -> Evidence:
-    """Where the rows behind a sentence stand: the first of its exhibits that the report has, else a command."""
+    """Return the evidence for a sentence: the first of its exhibits that the report has, else a command."""
     numbers = {exhibit.name: exhibit.number for exhibit in shown} | {"claims": "Claims"}
     place = next((name for name in finding.exhibits if name in numbers), "")
     return Evidence(
@@ -204,12 +204,12 @@ def exhibits(
     known = [name for name in READING_ORDER if name in drawn]
     others = [name for name in drawn if name not in (*READING_ORDER, *ELSEWHERE)]
     counts = {"Figure": 0, "Table": 0}
-    found = []
+    numbered = []
     for name in known + others:
         sort = "Table" if drawn[name].figure is None else "Figure"
         counts[sort] += 1
-        found.append(_exhibit(name, f"{sort} {counts[sort]}", drawn[name], commands, data))
-    return found
+        numbered.append(_exhibit(name, f"{sort} {counts[sort]}", drawn[name], commands, data))
+    return numbered
 
 
 def _exhibit(
@@ -238,7 +238,7 @@ def _folder(data: StudyData) -> str:
 
 
 def table_cells(table: pd.DataFrame, quiet: Iterable[int] = ()) -> Cells:
-    """Text of a table; a column whose every cell begins like a number is numeric."""
+    """Return the text of a table; a column is numeric if all its cells begin like a number."""
     rows = [[_text(value) for value in line] for line in table.itertuples(index=False)]
     headings = [str(column).strip() for column in table.columns]
     columns = list(zip(*rows, strict=True)) or [()] * len(headings)

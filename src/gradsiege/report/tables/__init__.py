@@ -1,1 +1,1 @@
-"""One table a file: rows as a reader sees them, and the same numbers as data."""
+"""One table per file: rows as a reader sees them, and the same numbers as data."""

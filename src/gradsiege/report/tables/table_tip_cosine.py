@@ -38,7 +38,7 @@ def draw(data: StudyData) -> Drawn:
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a counter and cell: means over explained victims, PSNR and its paired differences."""
+    """One row per counter and cell: means over explained victims, PSNR and its paired differences."""
     scores = data.scores
     if "cosine_matched" not in scores:
         return pd.DataFrame(columns=COLUMNS)
