@@ -112,5 +112,6 @@ def _row(
 ) -> dict[str, Any]:
     found = _origin(data)[attack]
     names = {"axis": axis, "x": x, "series": series, "attack": attack, "source": "ours"}
+    names["threat_model"] = found["threat_model"]
     limits = {end: found[f"{metric}_{end}"] for end in ("low", "high")}
     return {**names, "value": found[metric], **limits, "victims": found["victims"]}

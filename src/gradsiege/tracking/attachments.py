@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from gradsiege import catalogue
+from gradsiege.pipeline.drawings import DICTIONARY, files_of, kind_of
 from gradsiege.sharing.restrictions import SHAREABLE, restricted_data
 from gradsiege.study import Study
 
@@ -15,7 +16,7 @@ def published(study: Study, root: Path) -> dict[str, Path]:
     """Return the files to attach, by their name on the server.
 
     These are ``figures/*.png``, ``tables/*.csv`` and ``report.html`` as far as they are drawn. Only what bears the name of
-    a figure or table of the catalogue counts: whatever else somebody put into these folders stays where it is. A study
+    a figure or table of the catalogue counts, and the dictionary of their columns: whatever else somebody put into these folders stays where it is. A study
     with a restricted data set shows nothing but its tables.
     """
     drawn = _drawn(study, root)
@@ -36,10 +37,13 @@ def withheld(study: Study, root: Path) -> str:
 def _drawn(study: Study, root: Path) -> dict[str, Path]:
     folder = root / "results" / study.study
     names = [
-        f"tables/{name}.csv" if name.startswith("table_") else f"figures/{name}.png"
+        file
         for name in sorted(catalogue.entries("figures"))
+        for file in files_of(name)
+        if kind_of(name) == "tables" or file.endswith(".png")
     ]
-    return {name: folder / name for name in (*names, REPORT) if (folder / name).is_file()}
+    names += [DICTIONARY, REPORT]
+    return {name: folder / name for name in names if (folder / name).is_file()}
 
 
 def _may_be_shown(name: str) -> bool:

@@ -16,6 +16,7 @@ from threading import Event
 from gradsiege.errors import ArtifactError, StoppedEarlyError, TrackingError
 from gradsiege.pipeline import absent_data
 from gradsiege.pipeline.cells import Cell, cells
+from gradsiege.pipeline.drawings import files_of
 from gradsiege.pipeline.status import Status
 from gradsiege.progress import track as progress
 from gradsiege.study import Study
@@ -176,10 +177,7 @@ class Follower:
         """
         end = time.monotonic() + SECONDS_TO_DRAW
         folder = self.root / "results" / self.study.study
-        names = [
-            f"tables/{name}.csv" if name.startswith("table_") else f"figures/{name}.png"
-            for name in self.study.figures
-        ]
+        names = [file for name in self.study.figures for file in files_of(name)]
         waiting = [folder / name for name in (*names, "report.html")] if self.newest else []
         while waiting and time.monotonic() < end:
             waiting = [path for path in waiting if not self._is_young(path)]

@@ -26,12 +26,20 @@ from gradsiege.seeds import numpy_generator
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 1
+VERSION = 2
 TITLE = "What labels and batch-norm statistics are worth to an attack"
 PANEL = ["dataset", "model", "training_stage", "protocol", "method"]
 GRANTS = ["labels", "batch_statistics"]
 COLUMNS = [*PANEL, *GRANTS, "attack", "threat_model", "victims", "rows", "failed", "psnr_capped"]
-COLUMNS += ["psnr", "psnr_low", "psnr_high", "gain", "gain_low", "gain_high", "pairs"]
+COLUMNS += [
+    "psnr",
+    "psnr_low",
+    "psnr_high",
+    "psnr_change",
+    "psnr_change_low",
+    "psnr_change_high",
+    "pairs",
+]
 LABELS = ("inferred", "given")
 ACROSS, SIDE = 4, 1.6  # panels side by side; inches
 NOTHING = "no attack ran with and without one of the two grants."
@@ -72,7 +80,12 @@ def _alike(data: StudyData) -> list[Any]:
 def _with_gain(data: StudyData, row: pd.Series, best: pd.DataFrame) -> dict[str, Any]:
     same = best[(best[PANEL] == row[PANEL]).all(axis=1)]
     least = same[(same["labels"] == "inferred") & ~same["batch_statistics"]]
-    found: dict[str, Any] = {**row, "gain": np.nan, "gain_low": np.nan, "gain_high": np.nan}
+    found: dict[str, Any] = {
+        **row,
+        "psnr_change": np.nan,
+        "psnr_change_low": np.nan,
+        "psnr_change_high": np.nan,
+    }
     found["pairs"] = 0
     if len(least) and not least.index.equals(pd.Index([row.name])):
         differences = paired_differences(_scores_of(data, row), _scores_of(data, least.iloc[0]))
@@ -82,8 +95,8 @@ def _with_gain(data: StudyData, row: pd.Series, best: pd.DataFrame) -> dict[str,
             differences["victim"],
             generator=numpy_generator(0, *map(str, row[[*PANEL, *GRANTS]])),
         )
-        limits = {"gain_low": interval.low, "gain_high": interval.high}
-        found |= {"gain": interval.estimate, "pairs": len(differences), **limits}
+        limits = {"psnr_change_low": interval.low, "psnr_change_high": interval.high}
+        found |= {"psnr_change": interval.estimate, "pairs": len(differences), **limits}
     return found
 
 
@@ -157,10 +170,10 @@ def _square(panel: Axes, own: pd.DataFrame, limits: tuple[float, float], *, name
 
 
 def _words(row: pd.Series) -> str:
-    if np.isnan(row["gain"]):
+    if np.isnan(row["psnr_change"]):
         return f"{number(row['psnr'])} dB"
-    sign = "+" if round(row["gain"], 1) > 0 else ""
-    gain = with_interval(row["gain"], row["gain_low"], row["gain_high"])
+    sign = "+" if round(row["psnr_change"], 1) > 0 else ""
+    gain = with_interval(row["psnr_change"], row["psnr_change_low"], row["psnr_change_high"])
     return f"{number(row['psnr'])} dB\n{sign}{gain.replace(' [', chr(10) + '[')}"
 
 
@@ -175,12 +188,12 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
 
 
 def _alt(table: pd.DataFrame) -> str:
-    gains = table.dropna(subset=["gain"])
+    gains = table.dropna(subset=["psnr_change"])
     if gains.empty:
         return "Squares of mean PSNR by labels and batch-norm statistics; no gain can be told."
-    top = gains.sort_values("gain").iloc[-1]
+    top = gains.sort_values("psnr_change").iloc[-1]
     with_statistics = "with" if top["batch_statistics"] else "without"
     return (
-        f"Squares of mean PSNR by labels and batch-norm statistics. Largest gain: {number(top['gain'])} dB for "
+        f"Squares of mean PSNR by labels and batch-norm statistics. Largest gain: {number(top['psnr_change'])} dB for "
         f"{label(str(top['method']))}, labels {top['labels']}, {with_statistics} the batch's statistics."
     )

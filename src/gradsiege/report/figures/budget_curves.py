@@ -18,7 +18,7 @@ from gradsiege.report.wording import INTERVAL, counts_note, number, synthetic_no
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 2
+VERSION = 3
 TITLE = "How hard we tried: fidelity against the budget of the attack"
 PANEL = ["dataset", "model", "training_stage", "protocol", "defense"]
 KEPT = ["threat_model", "attack", "evaluations", "psnr", "psnr_low", "psnr_high"]
@@ -56,9 +56,11 @@ def _counter(data: StudyData, attack: str) -> str:
 def draw(data: StudyData) -> Drawn:
     """Draw PSNR against iterations, one panel a defense setting."""
     table = plotted(data)
+    # A family is a long text; the ids of its attacks name it as well.
+    measured = table.drop(columns="family")
     if table.empty:
         reason = "no attack of the study ran with several budgets (`sweep: {iterations: [...]}`)."
-        return Drawn(TITLE, reason.capitalize(), table, style.nothing_to_draw(reason))
+        return Drawn(TITLE, reason.capitalize(), measured, style.nothing_to_draw(reason))
     groups = _in_order(data, table)
     with style.study_style():
         columns = min(COLUMNS, len(groups))
@@ -75,7 +77,7 @@ def draw(data: StudyData) -> Drawn:
         for panel in flat[len(groups) :]:
             panel.set_axis_off()
         style.legend_below(figure, flat, columns=2)
-    return Drawn(TITLE, _caption(data, table), table, figure, alt=_alt(data, table))
+    return Drawn(TITLE, _caption(data, table), measured, figure, alt=_alt(data, table))
 
 
 def _in_order(data: StudyData, table: pd.DataFrame) -> list[pd.DataFrame]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
 TITLE = "Do the metrics agree?"
 SCOPES = {"all": "Over all reconstructions", "victim": "Between attacks on one image"}
 IMAGE = ["dataset", "victim", "image", "seed"]
@@ -30,7 +30,16 @@ NAMES = {name: metric.label for name, metric in IMAGE_METRICS.items()} | {
     "retrieval": "Retrieval rank",
     "retrieval_lpips": "Retrieval rank (LPIPS)",
 }
-COLUMNS = ["scope", "first", "second", "correlation", "low", "high", "rows", "victims"]
+COLUMNS = [
+    "scope",
+    "first",
+    "second",
+    "correlation",
+    "correlation_low",
+    "correlation_high",
+    "rows",
+    "victims",
+]
 RESAMPLES = 500
 FEWEST = 3  # rows that a correlation takes, and attacks that an image takes to be compared
 NOTHING = "fewer than two metrics were measured, or too few attacks finished."
@@ -143,8 +152,8 @@ def _triangle(panel: Axes, own: pd.DataFrame, metrics: list[str], *, named: bool
     for _, row in own.iterrows():
         place = metrics.index(row["first"]), metrics.index(row["second"]) - 1
         red, green, blue, _ = colours(image.norm(row["correlation"]))
-        limits = f"\n[{number(row['low'], 2)}, {number(row['high'], 2)}]"
-        words = number(row["correlation"], 2) + ("" if np.isnan(row["low"]) else limits)
+        limits = f"\n[{number(row['correlation_low'], 2)}, {number(row['correlation_high'], 2)}]"
+        words = number(row["correlation"], 2) + ("" if np.isnan(row["correlation_low"]) else limits)
         shade = style.text_on((red, green, blue))
         panel.text(*place, words, ha="center", va="center", fontsize=6, color=shade)
     names = [NAMES[metric] for metric in metrics]

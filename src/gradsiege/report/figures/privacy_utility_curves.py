@@ -10,6 +10,7 @@ import pandas as pd
 from gradsiege.report import style
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.derived import PLACE, bounds
+from gradsiege.report.figures.privacy_utility import by_role
 from gradsiege.report.figures.privacy_utility import plotted as all_settings
 from gradsiege.report.labels import label, strength
 from gradsiege.report.wording import INTERVAL, counts_note, joined, number, synthetic_note
@@ -17,7 +18,7 @@ from gradsiege.report.wording import INTERVAL, counts_note, joined, number, synt
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 2
+VERSION = 3
 TITLE = "Privacy against utility along the strength of each defense"
 COLUMNS, HEIGHT = 4, 1.75  # panels side by side; inches
 FAINT = "#d5dae0"
@@ -26,7 +27,7 @@ FAINT = "#d5dae0"
 def plotted(data: StudyData) -> pd.DataFrame:
     """One row a defense setting with an accuracy and a finished attack, in the order of the study file.
 
-    `method` is the defense; `value` what a sweep set, empty for settings that belong to no curve; `bound_psnr` what
+    `method` is the defense; `strength` the parameter that a sweep set, `value` its number, empty for settings that belong to no curve; `bound_psnr` what
     a perfect inversion would show [dB], where the defense transforms the batch.
     """
     table = all_settings(data)
@@ -37,7 +38,7 @@ def plotted(data: StudyData) -> pd.DataFrame:
     table["method"] = [data.name_of("defenses", setting) for setting in table["defense"]]
     pairs = zip(table["defense"], table["method"], strict=True)
     suffixes = [strength(setting.removeprefix(name).strip("-_")) for setting, name in pairs]
-    table["text"] = suffixes
+    table["strength"] = suffixes
     table["value"] = [text.rpartition(" ")[2] if _swept(text) else "" for text in suffixes]
     return table.reset_index(drop=True)
 
@@ -50,11 +51,12 @@ def _swept(text: str) -> bool:
 def draw(data: StudyData) -> Drawn:
     """Draw every defense in a panel of its own, all others faintly behind it."""
     table = plotted(data)
+    measured = by_role(table).drop(columns="value")
     shown = table[table["method"] != "none"]
     panels = list(shown.groupby([*PLACE, "method"], sort=False))
     if not panels:
         reason = "no defense setting has both an accuracy and a finished attack."
-        return Drawn(TITLE, reason.capitalize(), table, style.nothing_to_draw(reason))
+        return Drawn(TITLE, reason.capitalize(), measured, style.nothing_to_draw(reason))
     with style.study_style():
         rows = -(-len(panels) // COLUMNS)
         figure, axes = style.panels(rows, COLUMNS, style.WIDTH, HEIGHT)
@@ -69,13 +71,13 @@ def draw(data: StudyData) -> Drawn:
             panel.set_axis_off()
         figure.supxlabel("Test accuracy after training [%]", fontsize=8)
         figure.supylabel("Worst-case PSNR [dB] (lower: more private)", fontsize=8)
-    return Drawn(TITLE, _caption(data, table), table, figure, alt=_alt(table))
+    return Drawn(TITLE, _caption(data, table), measured, figure, alt=_alt(table))
 
 
 def _title(panel: Axes, own: pd.DataFrame, *, several: bool) -> None:
     """The defense; under it what its numbers mean, and data and model where there are several."""
     first = own.iloc[0]
-    swept = own.loc[own["value"] != "", "text"]
+    swept = own.loc[own["value"] != "", "strength"]
     words = [swept.iloc[0].rpartition(" ")[0]] if len(swept) else []
     words += [f"{label(first['dataset'])}, {label(first['model'])}"] if several else []
     panel.set_title(label(str(first["method"])), pad=4 + 8 * len(words))
@@ -129,7 +131,7 @@ def _curve(panel: Axes, own: pd.DataFrame, method: str) -> None:
         # Points that are on no curve tend to lie together: their names go up and down in turn.
         above = not row["value"] and index % 2
         panel.annotate(
-            row["value"] or row["text"].removeprefix("control "),
+            row["value"] or row["strength"].removeprefix("control "),
             (100 * row["accuracy"], row["worst"]),
             xytext=(-4, 4) if above else (4, -8),
             ha="right" if above else "left",
@@ -151,7 +153,7 @@ def _limits(panel: Axes, place: pd.DataFrame) -> None:
 
 
 def _caption(data: StudyData, table: pd.DataFrame) -> str:
-    named = table[(table["value"] == "") & (table["text"] != "")]
+    named = table[(table["value"] == "") & (table["strength"] != "")]
     lone = [label(row["defense"], row["method"]) for _, row in named.iterrows()]
     apart = f" On no curve: {joined(lone)}." if lone else ""
     return (

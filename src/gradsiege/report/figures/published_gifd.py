@@ -20,12 +20,12 @@ from gradsiege.report.wording import number, synthetic_note
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 1
+VERSION = 2
 TITLE = "GIFD and its rivals against six defenses, published and ours"
 PAPER = "GIFD and its rivals"
 METRIC = "psnr"
 PLACE = ["source", "dataset", "model", "training_stage", "protocol"]
-COLUMNS = [*PLACE, "method", "rival", "defense", "attack", "threat_model", "psnr", "low", "high", "victims", "failed", "claim"]  # fmt: skip
+COLUMNS = [*PLACE, "method", "rival", "defense", "attack", "threat_model", "psnr", "psnr_low", "psnr_high", "victims", "failed", "claim"]  # fmt: skip
 ACROSS, CELL_WIDTH, CELL_HEIGHT = 3, 0.46, 0.25  # panels side by side; inches
 MOST_PANELS = 6  # of ours; the rest is in the data file
 
@@ -79,7 +79,11 @@ def _measured(data: StudyData) -> list[dict[str, Any]]:
             seen.add(tuple(named.values()))
             own = summary[_meant(data, summary, wanted)]
             for _, row in worst_case(own, by=[*PLACE[1:]]).iterrows():
-                limits = {"low": row["psnr_low"], "high": row["psnr_high"], "claim": claim.id}
+                limits = {
+                    "psnr_low": row["psnr_low"],
+                    "psnr_high": row["psnr_high"],
+                    "claim": claim.id,
+                }
                 rows.append({**row, **named, **limits, "source": "measured"})
     order = {stage: place for place, stage in enumerate(("untrained", "early", "late"))}
     return sorted(rows, key=lambda row: order[row["training_stage"]])

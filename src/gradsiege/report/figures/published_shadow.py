@@ -18,14 +18,22 @@ from gradsiege.report.wording import number, synthetic_note
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 1
+VERSION = 2
 REQUIRES = ("federate", "observe", "score")
 TITLE = "What Shadow changes, published and ours"
 PAPER = "Shadow"
 RULES = ("difference_sign", "at_least")
 IDS = ["dataset", "model", "defense", "training_stage", "protocol", "threat_model", "attack"]
-COLUMNS = ["source", "metric", "claim", "setting", *IDS, "arm", "change", "low", "high", "units"]
-COLUMNS += ["bar", "verdict"]
+COLUMNS = [
+    "source",
+    "metric",
+    "claim",
+    "setting",
+    *IDS,
+    "arm",
+    *(f"metric_change{end}" for end in ("", "_low", "_high")),
+]
+COLUMNS += ["units", "bar", "claim_verdict"]
 ROW, MOST_ROWS = 0.19, 14  # inches a row; rows of ours in a panel, the rest is in the data file
 
 
@@ -47,8 +55,8 @@ def plotted(data: StudyData) -> pd.DataFrame:
             slack = claim.tolerance_of(metric)
             rows["published", claim.id, metric] = {
                 "source": "published", "metric": metric, "claim": claim.id,
-                "setting": setting_of(claim), "change": size, "low": size - slack,
-                "high": size + slack, "bar": claim.rule == "at_least",
+                "setting": setting_of(claim), "metric_change": size,
+                "metric_change_low": size - slack, "metric_change_high": size + slack, "bar": claim.rule == "at_least",
             }  # fmt: skip
     wanted = {claim.id for claim in claims_of(data)}
     for outcome in data.outcomes:
@@ -59,8 +67,8 @@ def plotted(data: StudyData) -> pd.DataFrame:
             rows.setdefault(
                 ("measured", metric, *ids.values(), outcome.arm),
                 {"source": "measured", "metric": metric, "claim": outcome.claim.id, "setting": where, **ids, "arm": outcome.arm}
-                | {"change": found.estimate, "low": found.low, "high": found.high, "units": found.units}
-                | {"bar": False, "verdict": outcome.said},
+                | {"metric_change": found.estimate, "metric_change_low": found.low, "metric_change_high": found.high}
+                | {"units": found.units, "bar": False, "claim_verdict": outcome.said},
             )  # fmt: skip
     return pd.DataFrame([*rows.values()], columns=COLUMNS)
 
@@ -97,9 +105,12 @@ def _forest(panel: Axes, own: pd.DataFrame, metric: str, data: StudyData) -> Non
         ours = row["source"] == "measured"
         attack = "" if pd.isna(row["attack"]) else data.name_of("attacks", str(row["attack"]))
         shade = style.colour(attack or "shadow") if ours else style.INK
-        value = factor * row["change"]
-        limits = [[value - factor * row["low"]], [factor * row["high"] - value]]
-        known = not np.isnan(row["low"])
+        value = factor * row["metric_change"]
+        limits = [
+            [value - factor * row["metric_change_low"]],
+            [factor * row["metric_change_high"] - value],
+        ]
+        known = not np.isnan(row["metric_change_low"])
         shape: Any = {"color": shade, "marker": "o" if ours else "D", "capsize": 0 if ours else 3}
         shape |= {"markerfacecolor": shade if ours else style.PAPER, "markersize": 4.5}
         shape |= {"elinewidth": 1.1, "linestyle": ""}
@@ -148,7 +159,9 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
 def _alt(table: pd.DataFrame) -> str:
     told = [
         f"{SHOWN[str(metric)][0]}: published "
-        + ", ".join(number(value, 3) for value in own.loc[own["source"] == "published", "change"])
+        + ", ".join(
+            number(value, 3) for value in own.loc[own["source"] == "published", "metric_change"]
+        )
         + f"; {(own['source'] == 'measured').sum()} of ours"
         for metric, own in table.groupby("metric", sort=False)
     ]

@@ -25,10 +25,20 @@ from gradsiege.report.wording import percent, synthetic_note
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 1
+VERSION = 2
 TITLE = "TIP's accuracy curves, published and ours"
 PAPER = "TIP"
-COLUMNS = ["source", "dataset", "model", "method", "defense", "round", "accuracy", "low", "high"]
+COLUMNS = [
+    "source",
+    "dataset",
+    "model",
+    "method",
+    "defense",
+    "round",
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+]
 COLUMNS += ["seeds", "claim"]
 MOST_PANELS = 3  # of ours; the rest is in the data file
 
@@ -109,9 +119,9 @@ def _curves(panel: Axes, part: pd.DataFrame) -> None:
         options["linestyle"] = style.LINES[turn % len(style.LINES)]
         options["markevery"] = max(1, len(own) // 11)
         panel.plot(own["round"], 100 * own["accuracy"], **options)
-        limits = own.dropna(subset=["low", "high"])
+        limits = own.dropna(subset=["accuracy_low", "accuracy_high"])
         band: Any = {"color": shade, "alpha": 0.13, "linewidth": 0}
-        low, high = 100 * limits["low"], 100 * limits["high"]
+        low, high = 100 * limits["accuracy_low"], 100 * limits["accuracy_high"]
         panel.fill_between(limits["round"], low.astype(float), high.astype(float), **band)
     panel.set_xlabel("Federated round")
     panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))

@@ -16,11 +16,11 @@ from gradsiege.report.wording import number, synthetic_note
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 1
+VERSION = 2
 REQUIRES = ("federate", "observe", "score")
 TITLE = "Explanations: where the model looks, before and after the defense"
 MOST_CELLS, MOST_VICTIMS = 8, 3
-COLUMNS = [*CELL_KEY, "victim", "correlation", "blank_before", "blank_after"]
+COLUMNS = [*CELL_KEY, "victim", "map_correlation", "blank_before", "blank_after"]
 
 
 def likeness(one: Explained, victim: int) -> dict[str, float | bool]:
@@ -30,7 +30,7 @@ def likeness(one: Explained, victim: int) -> dict[str, float | bool]:
     known = not any(blank)
     correlation = float(np.corrcoef(*(single.ravel() for single in maps))[0, 1]) if known else None
     return {
-        "correlation": np.nan if correlation is None else correlation,
+        "map_correlation": np.nan if correlation is None else correlation,
         "blank_before": blank[0],
         "blank_after": blank[1],
     }
@@ -80,7 +80,7 @@ def _row(row: list[Axes], one: Explained, data: StudyData) -> None:
         for panel, moment in zip((before, after), MOMENTS, strict=True):
             saliency = one.arrays[f"map.{moment}"][victim]
             panel.imshow(saliency, cmap="viridis", vmin=0.0, vmax=1.0, interpolation="none")
-        words = f"r = {number(float(likeness(one, victim)['correlation']), 2)}"
+        words = f"r = {number(float(likeness(one, victim)['map_correlation']), 2)}"
         after.set_xlabel(words, fontsize=6.5, labelpad=2)
     row[0].set_ylabel(
         "\n".join(one.lines), rotation=0, ha="right", va="center", fontsize=6.5, labelpad=4
@@ -115,7 +115,8 @@ def _alt(cells: list[Explained]) -> str:
     parts = []
     for one in cells:
         values = [
-            likeness(one, victim)["correlation"] for victim in range(min(one.victims, MOST_VICTIMS))
+            likeness(one, victim)["map_correlation"]
+            for victim in range(min(one.victims, MOST_VICTIMS))
         ]
         known = [value for value in values if not np.isnan(value)]
         mean = number(float(np.mean(known)), 2) if known else "none"

@@ -16,12 +16,13 @@ from gradsiege.report.wording import number, percent, synthetic_note
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 1
+VERSION = 2
 REQUIRES = ("federate", "observe", "score")
 TITLE = "Channels that the defense changes, and their spectra"
 MOST_CELLS = 6
-COLUMNS = [*CELL_KEY, "kind", "layer", "channel", "coefficient", "change"]
-COLUMNS += ["vertical", "horizontal", *MOMENTS]
+# Names of the data file, where every quantity has one name in all tables.
+NAMES = {"change": "channel_change", **{moment: f"power_{moment}" for moment in MOMENTS}}
+COLUMNS = [*CELL_KEY, "layer", "channel", "vertical", "horizontal", "coefficient", *NAMES.values()]
 
 
 def of_channels(one: Explained) -> pd.DataFrame:
@@ -58,14 +59,12 @@ def of_spectrum(one: Explained) -> pd.DataFrame:
 
 
 def plotted(cells: list[Explained]) -> pd.DataFrame:
-    """Rows of both kinds, `channel` and `spectrum`, each with the columns that it has."""
+    """Rows of channels and rows of frequencies, each with the columns that it has."""
     parts = [
-        part.assign(kind=kind, **one.ids)
-        for one in cells
-        for kind, part in (("channel", of_channels(one)), ("spectrum", of_spectrum(one)))
+        part.assign(**one.ids) for one in cells for part in (of_channels(one), of_spectrum(one))
     ]
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    return table.reindex(columns=COLUMNS)
+    return table.rename(columns=NAMES).reindex(columns=COLUMNS)
 
 
 def draw(data: StudyData) -> Drawn:

@@ -18,12 +18,13 @@ from gradsiege.seeds import numpy_generator
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 1
+VERSION = 2
 REQUIRES = ("federate", "observe", "score")
 TITLE = "Explanations scored: deletion and insertion before and after the defense"
 CURVES = {"deletion": "lower is better", "insertion": "higher is better"}
 PANEL = ["dataset", "model"]
-COLUMNS = [*CELL_KEY, "curve", "victims", "failed", *MOMENTS, "difference", "low", "high"]
+COLUMNS = [*CELL_KEY, "curve", "victims", "failed", "area_before", "area_after"]
+COLUMNS += [f"area_change{end}" for end in ("", "_low", "_high")]
 
 
 def measured(one: Explained, curve: str) -> dict[str, object]:
@@ -36,11 +37,11 @@ def measured(one: Explained, curve: str) -> dict[str, object]:
         "curve": curve,
         "victims": int(known.sum()),
         "failed": int((~known).sum()),
-        "before": before[known].mean() if known.any() else np.nan,
-        "after": after[known].mean() if known.any() else np.nan,
-        "difference": change.estimate,
-        "low": change.low,
-        "high": change.high,
+        "area_before": before[known].mean() if known.any() else np.nan,
+        "area_after": after[known].mean() if known.any() else np.nan,
+        "area_change": change.estimate,
+        "area_change_low": change.low,
+        "area_change_high": change.high,
     }
 
 
@@ -74,11 +75,13 @@ def _areas(panel: Axes, part: pd.DataFrame, data: StudyData) -> None:
     for place, (defense, line) in enumerate(own.iterrows()):
         name = data.name_of("defenses", str(defense))
         colour, shape = style.colour(name), style.marker(name)
-        panel.plot([line["before"], line["after"]], [place, place], color=colour, linewidth=1.2)
         panel.plot(
-            line["before"], place, shape, color=colour, markerfacecolor=style.PAPER, zorder=3
+            [line["area_before"], line["area_after"]], [place, place], color=colour, linewidth=1.2
         )
-        panel.plot(line["after"], place, shape, color=colour, zorder=4)
+        panel.plot(
+            line["area_before"], place, shape, color=colour, markerfacecolor=style.PAPER, zorder=3
+        )
+        panel.plot(line["area_after"], place, shape, color=colour, zorder=4)
     names = [label(name, data.name_of("defenses", name)) for name in defenses]
     panel.set_yticks(range(len(names)), names)
     panel.set_ylim(len(names) - 0.5, -0.5)
@@ -102,10 +105,12 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
 
 
 def _alt(data: StudyData, table: pd.DataFrame) -> str:
-    parts = [
-        f"{label(line['defense'], data.name_of('defenses', line['defense']))} {line['curve']} "
-        f"{number(line['before'], 2)} to {number(line['after'], 2)}, difference "
-        f"{with_interval(line['difference'], line['low'], line['high'], 2)}"
-        for _, line in table.iterrows()
-    ]
+    parts = []
+    for _, line in table.iterrows():
+        value, low, high = (line[f"area_change{end}"] for end in ("", "_low", "_high"))
+        name = label(line["defense"], data.name_of("defenses", line["defense"]))
+        parts.append(
+            f"{name} {line['curve']} {number(line['area_before'], 2)} to {number(line['area_after'], 2)}, difference "
+            f"{with_interval(value, low, high, 2)}"
+        )
     return f"Areas before and after each defense. {'; '.join(parts)}."

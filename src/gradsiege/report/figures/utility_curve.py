@@ -16,7 +16,7 @@ from gradsiege.report.wording import percent, synthetic_note
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 2
+VERSION = 3
 TITLE = "Utility: accuracy while training under each defense"
 PANEL = ["dataset", "model"]
 MOST_BANDS = 8  # settings in a panel; with more, bands hide the lines
@@ -32,7 +32,7 @@ def plotted(data: StudyData) -> pd.DataFrame:
         low, high = np.clip([found.low, found.high], 0, 1)
         numbers = (found.estimate, low, high, found.units)
         rows.append([*place, *numbers])
-    return pd.DataFrame(rows, columns=[*key, "accuracy", "low", "high", "seeds"])
+    return pd.DataFrame(rows, columns=[*key, "accuracy", "accuracy_low", "accuracy_high", "seeds"])
 
 
 def draw(data: StudyData) -> Drawn:
@@ -78,8 +78,8 @@ def _curves(panel: Axes, part: pd.DataFrame, data: StudyData) -> None:
         if own["seeds"].max() > 1 and part["defense"].nunique() <= MOST_BANDS:
             panel.fill_between(
                 own["round"],
-                100 * own["low"],
-                100 * own["high"],
+                100 * own["accuracy_low"],
+                100 * own["accuracy_high"],
                 color=style.colour(name),
                 alpha=0.13,
                 linewidth=0,
