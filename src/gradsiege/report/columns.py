@@ -23,7 +23,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A quantity: what one row of it says.
+    """A quantity: what one row says.
 
     unit: "1" for shares and other pure numbers, "text" for words. values: the range. n: the count in the same table
     that the quantity rests on. of: the identifiers that it depends on (empty: all of its table), so that the accuracy

@@ -75,7 +75,7 @@ class LazyPictures(Mapping[str, Pictures]):
 class StudyData:
     """Everything that a finished (or half-finished) study stored, ready to draw.
 
-    scores: one row a victim image; utility: one row a round; manifests: one dict a job (stage,
+    scores: one row per victim image; utility: one row per round; manifests: one dict a job (stage,
     cell, seconds, device, versions, status, reason); study: the resolved study file as plain
     data; cards: data cards by dataset; not_run: dicts with `what` and `why`; threat_models: the
     study's threat models as plain data (id, labels, protocol, disclosure, auxiliary);
@@ -121,7 +121,7 @@ class StudyData:
 
     @cached_property
     def explained(self) -> pd.DataFrame:
-        """One row an explained victim: deletion and insertion areas of the model that it uploads."""
+        """One row per explained victim: deletion and insertion areas of the model that it uploads."""
         rows = []
         for key, arrays in self.explanations.items():
             cell = dict(zip(CELL_KEY, key.split("/"), strict=True))

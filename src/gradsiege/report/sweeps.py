@@ -60,7 +60,7 @@ def places(
 
 
 def plotted(data: StudyData, metric: str) -> pd.DataFrame:
-    """One row a point: ours, then published, then those of the priors."""
+    """One row per point: ours, then published, then those of the priors."""
     ours = _varied([*_measured(data, metric)])
     axes = {row["axis"] for row in ours}
     known = [row for row in published(data.claims, metric) if row["axis"] in axes]

@@ -8,7 +8,7 @@ import pandas as pd
 from gradsiege.report.columns import IDENTIFIERS, MEASUREMENT, QUANTITIES
 
 ENDS = ("low", "high", "n")
-# By quantity: `text` where it is told in words, else numbers.
+# Helper columns: rows of the wide table stay together, their quantities in the order of its columns.
 _PLACES = ["_row", "_quantity"]
 
 

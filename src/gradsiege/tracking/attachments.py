@@ -34,14 +34,19 @@ def withheld(study: Study, root: Path) -> str:
     return f"{len(kept)} withheld because {', '.join(restricted)} must not be passed on"
 
 
+def attached(name: str) -> list[str]:
+    """Of the files of a figure or table those that are attached: the picture, or all of a table.
+
+    >>> attached("gallery"), attached("table_costs")
+    (['figures/gallery.png'], ['tables/table_costs.csv', 'tables/table_costs_data.csv'])
+    """
+    files = files_of(name)
+    return [file for file in files if kind_of(name) == "tables" or file.endswith(".png")]
+
+
 def _drawn(study: Study, root: Path) -> dict[str, Path]:
     folder = root / "results" / study.study
-    names = [
-        file
-        for name in sorted(catalogue.entries("figures"))
-        for file in files_of(name)
-        if kind_of(name) == "tables" or file.endswith(".png")
-    ]
+    names = [file for name in sorted(catalogue.entries("figures")) for file in attached(name)]
     names += [DICTIONARY, REPORT]
     return {name: folder / name for name in names if (folder / name).is_file()}
 

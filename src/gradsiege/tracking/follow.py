@@ -16,11 +16,11 @@ from threading import Event
 from gradsiege.errors import ArtifactError, StoppedEarlyError, TrackingError
 from gradsiege.pipeline import absent_data
 from gradsiege.pipeline.cells import Cell, cells
-from gradsiege.pipeline.drawings import files_of
 from gradsiege.pipeline.status import Status
 from gradsiege.progress import track as progress
 from gradsiege.study import Study
 from gradsiege.tracking.addresses import AGAIN, probe, shown, translated
+from gradsiege.tracking.attachments import attached
 from gradsiege.tracking.reading import read
 from gradsiege.tracking.replay import TRACKED, track
 from gradsiege.tracking.server import Server
@@ -177,7 +177,7 @@ class Follower:
         """
         end = time.monotonic() + SECONDS_TO_DRAW
         folder = self.root / "results" / self.study.study
-        names = [file for name in self.study.figures for file in files_of(name)]
+        names = [file for name in self.study.figures for file in attached(name)]
         waiting = [folder / name for name in (*names, "report.html")] if self.newest else []
         while waiting and time.monotonic() < end:
             waiting = [path for path in waiting if not self._is_young(path)]

@@ -46,7 +46,7 @@ NOTHING = "no attack ran with and without one of the two grants."
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a method and grant: its strongest setting there, and the paired gain over the attacker who has neither.
+    """One row per method and grant: its strongest setting there, and the paired gain over the attacker who has neither.
 
     Attackers are compared that differ in the two grants alone: those who know the defense, and those who lack the protocol
     or auxiliary data where the others have them, are left out.

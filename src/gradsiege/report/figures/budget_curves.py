@@ -31,7 +31,7 @@ NEAREST = 1.5  # budgets that are closer than this factor do not both get a numb
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a budget: attacks of at least two budgets, on every defense that they met; controls beside them."""
+    """One row per budget: attacks of at least two budgets, on every defense that they met; controls beside them."""
     summary, own = data.summary, families(data)
     table = summary[summary["kind"] == "attack"].assign(family=lambda t: t["attack"].map(own))
     budgets = table.groupby([*PANEL, "threat_model", "family"])["iterations"].transform("nunique")

@@ -44,7 +44,7 @@ def at_quantiles(
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw one row a chosen victim: original, controls, attacks, with the PSNR under each."""
+    """Draw one row per chosen victim: original, controls, attacks, with the PSNR under each."""
     keys = one_a_defense(data, data.pictures)
     blocks = [block for key in keys[:MOST_BLOCKS] if (block := _block(data, key)) is not None]
     if not blocks:

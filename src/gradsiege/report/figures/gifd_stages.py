@@ -30,7 +30,7 @@ COLOURS = [colour for colour, _ in style.ATTACKS.values()]
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a cell, attack and stage; the stages' diagnostics of an attack (selected, last, best by truth) repeat."""
+    """One row per cell, attack and stage; the stages' diagnostics of an attack (selected, last, best by truth) repeat."""
     if "psnr_by_stage" not in data.scores:
         return pd.DataFrame(columns=COLUMNS)
     scores = data.undefended(data.scores)

@@ -30,7 +30,7 @@ PANELS = {
     "attacks": "Attacks, no defense",
     "defenses": "Defenses, each under its best identifier",
 }
-MOST_ROWS = 4  # rows of panels; the rest is in the data file
+MOST_ROWS = 6  # rows of panels; the rest is in the data file
 MOST_BANDS = 4  # lines of a panel with bands; with more, bands hide the lines
 STEPS = 24  # ranks at which a curve is taken, at most
 NOTHING = "no attack finished."

@@ -46,7 +46,7 @@ NOTHING = "fewer than two metrics were measured, or too few attacks finished."
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a scope and pair of metrics: Spearman's correlation, its interval over victims, and what it rests on.
+    """One row per scope and pair of metrics: Spearman's correlation, its interval over victims, and what it rests on.
 
     Every metric is turned so that more is more leakage. Within the scope `victim`, ranks are taken among the
     attacks on one image, so that easy images cannot make metrics agree.

@@ -26,7 +26,7 @@ KEPT += ["failed", "psnr_capped"]
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a metric and setting: the strongest attacker over everything the study attacked."""
+    """One row per metric and setting: the strongest attacker over everything the study attacked."""
     parts = []
     for metric in ROLES:
         table = worst_case(data.summary, metric=metric, by=SETTING)

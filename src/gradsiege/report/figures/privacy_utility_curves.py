@@ -25,7 +25,7 @@ FAINT = "#d5dae0"
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a defense setting with an accuracy and a finished attack, in the order of the study file.
+    """One row per defense setting with an accuracy and a finished attack, in the order of the study file.
 
     `method` is the defense; `strength` the parameter that a sweep set, `value` its number, empty for settings that belong to no curve; `bound_psnr` what
     a perfect inversion would show [dB], where the defense transforms the batch.

@@ -42,7 +42,7 @@ def claims_of(data: StudyData) -> list[Claim]:
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a published cell, then one row a cell of ours with an attack and a defense of the published settings.
+    """One row per published cell, then one row per cell of ours with an attack and a defense of the published settings.
 
     `method` is the defense, `rival` the attack, by the name of the method. Ours: without knowledge of the defense; of
     several threat models or settings the strongest.

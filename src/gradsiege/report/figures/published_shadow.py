@@ -43,7 +43,7 @@ def claims_of(data: StudyData) -> list[Claim]:
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a published change (with its tolerance as limits; `bar` for "at least"), then one row a comparison of ours.
+    """One row per published change (with its tolerance as limits; `bar` for "at least"), then one row per comparison of ours.
 
     A comparison that tests several claims, such as those on chest and eye images, stands once.
     """

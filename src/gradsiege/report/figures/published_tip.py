@@ -53,7 +53,7 @@ def claims_of(data: StudyData) -> list[Claim]:
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a point: the published ones from the ledger, then ours of the arms that have the published constants."""
+    """One row per point: the published ones from the ledger, then ours of the arms that have the published constants."""
     rows: list[dict[str, Any]] = []
     for claim in claims_of(data):
         named = {"dataset": name_in(claim.needs.dataset), "model": name_in(claim.needs.model)}

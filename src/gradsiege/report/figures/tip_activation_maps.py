@@ -37,7 +37,7 @@ def likeness(one: Explained, victim: int) -> dict[str, float | bool]:
 
 
 def plotted(cells: list[Explained]) -> pd.DataFrame:
-    """One row a pair of maps."""
+    """One row per pair of maps."""
     rows = [
         {**one.ids, "victim": victim, **likeness(one, victim)}
         for one in cells
@@ -47,7 +47,7 @@ def plotted(cells: list[Explained]) -> pd.DataFrame:
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw one row a defense: for each of the first victims the image and the two maps."""
+    """Draw one row per defense: for each of the first victims the image and the two maps."""
     found = explained_cells(data)
     cells = found[:MOST_CELLS]
     table = plotted(cells)

@@ -26,7 +26,7 @@ COLUMNS = [*CELL_KEY, "layer", "channel", "vertical", "horizontal", "coefficient
 
 
 def of_channels(one: Explained) -> pd.DataFrame:
-    """One row a channel: its Grad-CAM coefficient and the l2 norm of its change, for the first victim."""
+    """One row per channel: its Grad-CAM coefficient and the l2 norm of its change, for the first victim."""
     parts = []
     for place, layer in enumerate(one.layers()):
         part = pd.DataFrame({"change": one.arrays[f"change.{layer}"][0]})
@@ -48,7 +48,7 @@ def shown_layer(one: Explained) -> str:
 
 
 def of_spectrum(one: Explained) -> pd.DataFrame:
-    """One row a spatial frequency of the shown layer: mean power of its changed kernels, before and after."""
+    """One row per spatial frequency of the shown layer: mean power of its changed kernels, before and after."""
     layer = shown_layer(one)
     powers = {moment: one.arrays[f"spectrum.{moment}.{layer}"][0] for moment in MOMENTS}
     side = len(powers["before"])

@@ -46,7 +46,7 @@ def measured(one: Explained, curve: str) -> dict[str, object]:
 
 
 def plotted(cells: list[Explained]) -> pd.DataFrame:
-    """One row a cell and curve."""
+    """One row per cell and curve."""
     rows = [{**one.ids, **measured(one, curve)} for one in cells for curve in CURVES]
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -23,7 +23,7 @@ COLUMNS += ["psnr_capped", "psnr", "psnr_low", "psnr_high"]
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a panel, stage and attack: its strongest threat model on undefended updates."""
+    """One row per panel, stage and attack: its strongest threat model on undefended updates."""
     table = data.undefended(data.summary)
     groups = [*PANEL, "training_stage", "attack"]
     kinds = [worst_case(table, by=groups, kind=kind) for kind in ("attack", "control")]

@@ -23,7 +23,7 @@ MOST_BANDS = 8  # settings in a panel; with more, bands hide the lines
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a setting and round: mean accuracy over the seeds that ended, with a t interval cut to [0, 1]."""
+    """One row per setting and round: mean accuracy over the seeds that ended, with a t interval cut to [0, 1]."""
     done = data.utility[data.utility["status"] == "complete"]
     key = [*PANEL, "defense", "round"]
     rows = []

@@ -22,7 +22,7 @@ COLUMNS = [
 
 
 def draw(data: StudyData) -> Drawn:
-    """Tabulate one row a comparison; a claim that was not run at all has one row with the reason."""
+    """Tabulate one row per comparison; a claim that was not run at all has one row with the reason."""
     shown = pd.DataFrame([line for outcome in data.outcomes for line in lines(outcome)])
     return Drawn(TITLE, tally(data.outcomes), plotted(data.outcomes), shown=shown)
 

@@ -41,7 +41,7 @@ def draw(data: StudyData) -> Drawn:
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a stage and device, in the order of the pipeline."""
+    """One row per stage and device, in the order of the pipeline."""
     jobs = pd.DataFrame(
         [
             {

@@ -21,7 +21,7 @@ COLUMNS += ["seconds", "per_evaluation", "ratio", "memory"]
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row an attack and place, then one row a defense: medians over jobs, the largest memory of any.
+    """One row per attack and place, then one row per defense: medians over jobs, the largest memory of any.
 
     seconds: of an attack's job on all victims of a cell, of one federated round under a defense; per_evaluation: of one
     model evaluation of one victim; ratio: of a round to one without defense; memory [MiB]: the largest resident set.

@@ -44,7 +44,7 @@ def draw(data: StudyData) -> Drawn:
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a setting: accuracy, worst case by PSNR, non-adaptive worst case, identification."""
+    """One row per setting: accuracy, worst case by PSNR, non-adaptive worst case, identification."""
     summary = data.summary
     aware = [name for name in summary["threat_model"].unique() if data.adaptive(str(name))]
     blind = _blind(data)

@@ -45,7 +45,7 @@ def draw(data: StudyData) -> Drawn:
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a pair and cell; a pair that met in no cell has one row without numbers.
+    """One row per pair and cell; a pair that met in no cell has one row without numbers.
 
     Columns: idea, attack, against, the ids of the cell; pairs, victims, unpaired; for each metric the mean difference
     `<metric>_change`, `_low`, `_high` and its Wilcoxon p, `<metric>_p`, with `<metric>_holm` adjusted over the whole table.

@@ -56,7 +56,7 @@ def by_arm(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a noise setting of which TIP, AGP and DP were all trained.
+    """One row per noise setting of which TIP, AGP and DP were all trained.
 
     Columns: dataset, model, noise; of each arm its accuracy after the last round with a t interval over seeds; of
     each step of the order the paired difference with limits; order: "holds" (every step above 0), "broken" (a step

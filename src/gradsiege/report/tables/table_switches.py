@@ -74,7 +74,7 @@ def _rest(item: dict[str, Any]) -> str:
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a pair and attacked cell: paired differences of PSNR [dB] over victims and of accuracy over seeds."""
+    """One row per pair and attacked cell: paired differences of PSNR [dB] over victims and of accuracy over seeds."""
     # The comparison pairs attacks within a defense; with the two columns exchanged it pairs defenses within an attack.
     swapped = data.scores.rename(columns={"defense": "attack", "attack": "defense"})
     place = ["defense" if name == "attack" else name for name in CELL]

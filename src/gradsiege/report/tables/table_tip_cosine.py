@@ -50,7 +50,7 @@ def by_role(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row a counter and cell: means over explained victims, PSNR and its paired differences."""
+    """One row per counter and cell: means over explained victims, PSNR and its paired differences."""
     scores = data.scores
     if "cosine_matched" not in scores:
         return pd.DataFrame(columns=COLUMNS)
