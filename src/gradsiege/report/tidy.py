@@ -22,8 +22,10 @@ def tidy(wide: pd.DataFrame) -> pd.DataFrame:
     Raises ValueError for a column that the dictionary (`report/columns.py`) does not have.
 
     >>> table = pd.DataFrame({"defense": ["none"], "psnr": [27.5], "psnr_low": [25.0], "psnr_high": [29.0], "victims": [8]})
-    >>> tidy(table).iloc[0].tolist()
-    ['none', 'psnr', 27.5, 25.0, 29.0, 8, 'dB', '']
+    >>> print(tidy(table).to_csv(index=False), end="")
+    defense,quantity,value,low,high,n,unit,text
+    none,psnr,27.5,25.0,29.0,8,dB,
+    none,victims,8.0,,,,count,
     """
     unknown = [str(column) for column in wide if not _known(str(column))]
     if unknown:
