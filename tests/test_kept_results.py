@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from gradsiege.report.columns import IDENTIFIERS, MEASUREMENT, QUANTITIES
+from gradsiege.report.save import columns_file
+
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "docs" / "results"
 STUDIES = sorted(
@@ -76,6 +79,30 @@ def test_every_chart_of_the_prose_is_kept(study: str) -> None:
     folder = KEPT / study
     for name in re.findall(r"\]\(([\w.]+)\)", (folder / "README.md").read_text()):
         assert (folder / name).is_file(), name
+
+
+def test_the_dictionary_beside_the_tables_is_that_of_the_program() -> None:
+    assert (KEPT / "columns.csv").read_text() == columns_file()
+
+
+TABLES = sorted(KEPT.glob("*/*.csv"))
+
+
+@pytest.mark.parametrize("file", TABLES, ids=[f"{one.parent.name}/{one.stem}" for one in TABLES])
+def test_every_kept_table_is_long_and_has_the_columns_of_the_dictionary(file: Path) -> None:
+    if file.stem.startswith("table_") and not file.stem.endswith("_data"):
+        assert file.with_name(f"{file.stem}_data.csv").is_file(), (
+            "what readers see has its data beside it"
+        )
+        return
+    with file.open(newline="") as lines:
+        head, *rows = csv.reader(lines)
+    ids = head[: -len(MEASUREMENT)]
+    assert [*head] == [*ids, *MEASUREMENT]
+    assert set(ids) <= set(IDENTIFIERS)
+    assert {row[len(ids)] for row in rows} <= set(QUANTITIES)
+    names = [tuple(row[: len(ids) + 1]) for row in rows]
+    assert len(set(names)) == len(names), "a measurement stands once"
 
 
 def test_a_number_from_nowhere_is_found() -> None:

@@ -14,14 +14,16 @@ from typing import Any
 from PIL import Image
 
 from gradsiege.pipeline.status import DONE, Status, survey
+from gradsiege.report.save import columns_file
 from gradsiege.study import load
 
 KEPT = Path(__file__).parent
 ROOT = Path("results")
-MOST_BYTES = 400_000
+MOST_BYTES = {".csv": 1_000_000, ".png": 400_000}
 COLOURS = 128  # what a chart too large is reduced to
 # Pictures of the victims: too much for git, and back with the study.
-LEFT_OUT = {"gallery"}
+# The dictionary is the same for all studies, and stands once beside them.
+LEFT_OUT = {"gallery", "columns"}
 
 
 def record(surveyed: dict[str, list[Status]]) -> dict[str, Any]:
@@ -65,12 +67,13 @@ def keep(file: Path) -> Path:
     for found in [*tables, *results.glob("figures/*.png")]:
         if found.stem in LEFT_OUT:
             continue
-        if found.stat().st_size <= MOST_BYTES:
+        if found.stat().st_size <= MOST_BYTES[found.suffix]:
             shutil.copyfile(found, folder / found.name)
         elif found.suffix == ".png":
             Image.open(found).convert("RGB").quantize(COLOURS).save(
                 folder / found.name, optimize=True
             )
+    (KEPT / "columns.csv").write_text(columns_file())
     text = json.dumps(record(survey(study, Path())), indent=1)
     (folder / "run.json").write_text(text + "\n")
     return folder

@@ -249,7 +249,9 @@ _stage(
     epilog="Example: `gradsiege publish results/quick/figures/gallery.pdf` or `gradsiege publish report`"
 )
 def publish(
-    names: Annotated[list[str], typer.Argument(help="Figures or tables by name, or `report`.")],
+    names: Annotated[
+        list[str], typer.Argument(help="Figures or tables by name, `columns` or `report`.")
+    ],
     study: StudyOption = QUICK,
     root: RootOption = Path(),
 ) -> None:

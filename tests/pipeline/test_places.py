@@ -75,7 +75,7 @@ def killed(work: Callable[[], object]) -> bool:
 def test_a_process_that_is_killed_while_it_deletes_the_old_cell(
     cell: Cell, tiny: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is half deleted has no manifest that vouches for it."""
+    """A half-deleted folder has no manifest that vouches for it."""
     compute(cell, tiny, tmp_path, "old")
 
     def dying(folder: Path, **_: object) -> None:

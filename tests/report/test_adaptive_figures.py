@@ -108,7 +108,8 @@ def data() -> StudyData:
 
 def test_a_curve_is_one_attack_at_all_its_budgets(data: StudyData) -> None:
     drawn = budget_curves.draw(data)
-    tip = drawn.data[drawn.data["defense"] == "tip"]
+    table = budget_curves.plotted(data)
+    tip = table[table["defense"] == "tip"]
     curves = {flag: tip[tip["informed"] == flag] for flag in (True, False)}
     for flag, part in curves.items():
         assert part["iterations"].tolist() == list(BUDGETS)
@@ -180,21 +181,26 @@ def test_the_headline_points_to_budget_curves_only_where_there_are_some(data: St
 def test_the_prediction_is_judged_at_both_levels(data: StudyData) -> None:
     drawn = table_tip_cosine.draw(data)
     assert drawn.shown is not None
-    assert len(drawn.shown) == len(drawn.data) == len(BUDGETS)
-    assert drawn.data["explained"].tolist() == [2, 2, 2]
-    assert drawn.data["cosine_matched"].tolist() == pytest.approx([0.965] * 3)
-    judged = dict(zip(BUDGETS, drawn.data["at_image"], strict=True))
+    informed = drawn.data[drawn.data["role"] == "adaptive"]
+    assert len(drawn.shown) == len(informed) == len(BUDGETS)
+    assert informed["explained"].tolist() == [2, 2, 2]
+    assert informed["cosine_matched"].tolist() == pytest.approx([0.965] * 3)
+    judged = dict(zip(BUDGETS, informed["at_image"], strict=True))
     # Within 3 dB of no defense; a gain that stays below; the cosine is the same for all.
     assert judged == {25: "in part", 75: "in part", 225: "confirmed"}
-    assert set(drawn.data["at_gradient"]) == {"confirmed"}
+    assert set(informed["at_gradient"]) == {"confirmed"}
+    others = drawn.data[drawn.data["role"] != "adaptive"]
+    assert set(others["role"]) == {"no_defense", "non_adaptive"}
+    assert others["psnr"].notna().all()
 
 
 def test_an_attack_that_fails_without_a_defense_shows_nothing(data: StudyData) -> None:
     scores = data.scores.copy()
     scores.loc[scores["kind"] == "control", "psnr"] += 10
     drawn = table_tip_cosine.draw(dataclasses.replace(data, scores=scores))
-    assert set(drawn.data["at_image"]) == {"not shown"}
-    assert set(drawn.data["at_gradient"]) == {"confirmed"}
+    informed = drawn.data[drawn.data["role"] == "adaptive"]
+    assert set(informed["at_image"]) == {"not shown"}
+    assert set(informed["at_gradient"]) == {"confirmed"}
 
 
 def test_without_explained_victims_the_table_says_what_to_set(data: StudyData) -> None:
@@ -216,10 +222,10 @@ def test_a_learned_attacker_is_adaptive_without_a_counter_and_counts_for_the_wor
         study={**data.study, "attacks": attacks},
     )
     drawn = table_headline.draw(study)
-    found = drawn.data.set_index("defense")
-    assert found.loc["tip", "worst_case_attack"] == "learned_inversion"
-    assert found.loc["tip", "non_adaptive_attack"].startswith("inverting_gradients-iterations")
-    assert found.loc["none", "worst_case_attack"].startswith("inverting_gradients-iterations")
+    found = drawn.data.drop_duplicates(["defense", "role"]).set_index(["defense", "role"])["attack"]
+    assert found["tip", "worst_case"] == "learned_inversion"
+    assert found["tip", "non_adaptive"].startswith("inverting_gradients-iterations")
+    assert found["none", "worst_case"].startswith("inverting_gradients-iterations")
     assert drawn.shown is not None
     named = drawn.shown.set_index("Defense").loc["TIP"]
     assert named["Adaptive, by name"].startswith("Learned inversion: ")

@@ -113,8 +113,9 @@ def test_no_chip_says_reproduced_on_stand_in_data_without_the_mark(html: str) ->
 
 def test_the_data_file_carries_the_mark_in_the_verdict(judged: StudyData) -> None:
     table = table_claims.draw(judged).data
-    assert set(table.loc[table["verdict"] == "reproduced", "claim"]) == {"own.right"}
-    assert table.loc[table["stand_in"].eq(True), "verdict"].str.endswith("(stand-in data)").all()
+    assert set(table.loc[table["claim_verdict"] == "reproduced", "claim"]) == {"own.right"}
+    stood_in = table.loc[table["stand_in"].eq(True), "claim_verdict"]
+    assert stood_in.str.endswith("(stand-in data)").all()
     assert set(table["claim"]) == {claim.id for claim in judged.claims}
     ran = table[table["measured"].notna()]
     assert (
@@ -124,7 +125,7 @@ def test_the_data_file_carries_the_mark_in_the_verdict(judged: StudyData) -> Non
         .all()
     )
     unrun = table[table["metric"].isna()]
-    assert (unrun["verdict"] == "not run").all()
+    assert (unrun["claim_verdict"] == "not run").all()
     assert (unrun["why"].str.len() > 10).all()
 
 

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from gradsiege.report import save
+from gradsiege.report.columns import dictionary
 from gradsiege.report.data import StudyData
 from gradsiege.report.figures import training_stage
 from gradsiege.report.page.inline import DARK, with_dark_colours
-from gradsiege.report.tables import table_compute
+from gradsiege.report.tables import table_utility
 from gradsiege.stages import publish
 from gradsiege.study import Study
 
@@ -22,21 +23,22 @@ def test_bytes_are_the_same_every_time(made_up_study: StudyData, tmp_path: Path)
     assert [path.suffix for path in first] == [".pdf", ".svg", ".png", ".csv"]
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted(p.name for p in first)
+    assert sorted((tmp_path / "a" / "figures").iterdir()) == sorted(first)
 
 
 def test_remains_of_a_killed_process_are_swept_up(
     made_up_study: StudyData, tiny: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of the table that is written; a neighbour may be at work on another one."""
-    folder = publish.folder_of("table_compute", tiny, tmp_path)
+    folder = tmp_path / "results/tiny/tables"
     folder.mkdir(parents=True)
-    for name in (".table_compute.csv.x.part", ".table_costs.csv.y.part"):
-        (folder / name).touch()
+    for name in ("compute.csv.x", "compute_data.csv.x", "costs.csv.y"):
+        (folder / f".table_{name}.part").touch()
     monkeypatch.setattr(publish, "load_study", lambda study, root: made_up_study)
     publish.publish(["table_compute"], tiny, tmp_path, tmp_path / "tiny.yaml")
     assert {path.name for path in folder.iterdir()} == {
         "table_compute.csv",
+        "table_compute_data.csv",
         ".table_costs.csv.y.part",
     }
 
@@ -44,8 +46,20 @@ def test_remains_of_a_killed_process_are_swept_up(
 def test_csv_is_exactly_the_plotted_data(made_up_study: StudyData, tmp_path: Path) -> None:
     drawn = training_stage.draw(made_up_study)
     *_, path = save.save(drawn, tmp_path, "training_stage")
-    read = pd.read_csv(path, keep_default_na=False, na_values={"psnr_low": [""], "psnr_high": [""]})
-    pd.testing.assert_frame_equal(read, drawn.data, check_dtype=False)
+    read = pd.read_csv(path, keep_default_na=False, na_values={"low": [""], "high": [""]})
+    psnr = read[read["quantity"] == "psnr"].reset_index(drop=True)
+    assert psnr["value"].tolist() == drawn.data["psnr"].tolist(), "at full precision"
+    assert psnr["low"].equals(drawn.data["psnr_low"])
+    assert psnr["attack"].tolist() == drawn.data["attack"].tolist()
+    assert psnr["n"].astype(int).tolist() == drawn.data["victims"].tolist()
+
+
+def test_the_dictionary_is_written_without_a_study(tiny: Study, tmp_path: Path) -> None:
+    (path,) = publish.publish(["columns"], tiny, tmp_path, tmp_path / "tiny.yaml")
+    assert path == tmp_path / "results/tiny/tables/columns.csv"
+    read = pd.read_csv(path, keep_default_na=False)
+    assert read.itertuples(index=False, name=None).__next__() == dictionary()[0]
+    assert len(read) == len(dictionary())
 
 
 def test_pictures_are_small_and_dateless(made_up_study: StudyData, tmp_path: Path) -> None:
@@ -56,9 +70,17 @@ def test_pictures_are_small_and_dateless(made_up_study: StudyData, tmp_path: Pat
         assert b"<dc:date>" not in content
 
 
-def test_a_table_saves_its_rows_alone(made_up_study: StudyData, tmp_path: Path) -> None:
-    paths = save.save(table_compute.draw(made_up_study), tmp_path, "table_compute")
-    assert [path.name for path in paths] == ["table_compute.csv"]
+def test_a_table_is_saved_as_shown_and_as_measurements(
+    made_up_study: StudyData, tmp_path: Path
+) -> None:
+    drawn = table_utility.draw(made_up_study)
+    shown, data = save.save(drawn, tmp_path, "table_utility")
+    assert [path.name for path in (shown, data)] == ["table_utility.csv", "table_utility_data.csv"]
+    assert drawn.shown is not None
+    pd.testing.assert_frame_equal(pd.read_csv(shown, dtype=str), drawn.shown)
+    # The mark by which spreadsheet programs know the encoding of minus signs and dashes.
+    assert shown.read_bytes().startswith(b"\xef\xbb\xbf")
+    assert not data.read_bytes().startswith(b"\xef\xbb\xbf")
 
 
 def test_a_failure_leaves_no_half_figure(
@@ -70,7 +92,7 @@ def test_a_failure_leaves_no_half_figure(
     monkeypatch.setattr(Path, "write_bytes", broken)
     with pytest.raises(Exception, match="no space"):
         save.save(training_stage.draw(made_up_study), tmp_path, "training_stage")
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_dark_colours_cover_what_the_style_uses(made_up_study: StudyData) -> None:

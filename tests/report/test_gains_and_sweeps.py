@@ -34,13 +34,13 @@ def test_a_gain_is_paired_by_victim_and_has_an_interval(made_up_study: StudyData
     one, other = (scores.loc[scores["attack"] == PAIR[arm]] for arm in ("attack", "against"))
     for metric in ("psnr", "ssim"):
         difference = one[metric] - other[metric]
-        assert own[metric].item() == pytest.approx(difference.mean())
+        assert own[f"{metric}_change"].item() == pytest.approx(difference.mean())
         # Student's interval is the reference of the expanded bootstrap's width.
         low, high = stats.t.interval(0.95, 7, difference.mean(), stats.sem(difference))
-        width = own[f"{metric}_high"].item() - own[f"{metric}_low"].item()
+        width = own[f"{metric}_change_high"].item() - own[f"{metric}_change_low"].item()
         assert width == pytest.approx(high - low, rel=0.35)
     assert own["victims"].item() == 8
-    assert "lpips" not in table
+    assert "lpips_change" not in table
 
 
 def test_failed_images_leave_the_pair_and_are_counted(made_up_study: StudyData) -> None:
@@ -130,7 +130,7 @@ def test_every_axis_has_its_points_and_the_published_ones_of_the_ledger(
     assert ours["fraction"] == [0.0, 10.0, 100.0]
     assert ours["prior"] == ["auto-\nencoder", "auto-\nencoder\nof phantom", "nothing"]
     assert "sparsity" not in ours
-    theirs = table[table["source"] == "published"].set_index(["axis", "x", "series"])["value"]
+    theirs = table[table["source"] == "published"].set_index(["axis", "x", "series"])["ssim"]
     # Where our study has no sparsity, the published one is not drawn either.
     assert set(theirs.index.get_level_values("axis")) == {"batch", "noise", "epochs"}
     assert theirs["batch", 16, "without"] == 0.16
@@ -146,7 +146,7 @@ def test_the_psnr_sweep_has_no_published_value_and_says_so(made_up_study: StudyD
     assert (drawn.data["source"] == "ours").all()
     assert "give no PSNR" in drawn.caption
     far = drawn.data.query("attack == 'gi_pip-far' and axis == 'prior'")
-    assert far["value"].tolist() == [15.0]
+    assert far["psnr"].tolist() == [15.0]
 
 
 def test_a_study_that_sweeps_nothing_draws_a_reason(empty_study: StudyData) -> None:
@@ -171,7 +171,7 @@ def test_stages_are_means_over_victims_and_equal_arms_share_a_curve(
     own = drawn.data.query(
         "dataset == 'photos' and attack == 'gi_pip' and training_stage == 'late'"
     )
-    assert own["stage"].tolist() == ["z", "h1", "h2"]
+    assert own["phase"].tolist() == ["z", "h1", "h2"]
     assert own["psnr"].tolist() == pytest.approx([13.5, 20.0, 30.0])
     assert own["matching_loss"].tolist() == [0.3, 0.2, 0.1]
     assert drawn.figure is not None

@@ -75,7 +75,7 @@ def test_agreement_over_everything_is_spearmans(made_up_study: StudyData) -> Non
         expected = spearmanr(done[first], done[second]).statistic
         row = table.loc[("all", first, second)]
         assert row["correlation"] == pytest.approx(expected)
-        assert row["low"] <= expected <= row["high"]
+        assert row["correlation_low"] <= expected <= row["correlation_high"]
     relative = -done["rank"] / done["gallery_size"]
     expected = spearmanr(done["psnr"], relative).statistic
     assert table.loc[("all", "psnr", "retrieval"), "correlation"] == pytest.approx(expected)
@@ -123,13 +123,36 @@ def test_the_curve_starts_at_the_identification_rate_and_counts_failures(
     for _, row in first.iterrows():
         place = row["dataset"], row["training_stage"], row["defense"], row["attack"]
         expected = summary.loc[place]
-        for ours, theirs in (("identified", "identified"), ("low", "identified_low")):
-            assert row[ours] == pytest.approx(expected[theirs])
+        for end in ("", "_low", "_high"):
+            assert row[f"identified{end}"] == pytest.approx(expected[f"identified{end}"])
     curves = table.groupby(["panel", "dataset", "training_stage", "defense", "attack"])
     assert all(curve["identified"].is_monotonic_increasing for _, curve in curves)
     last = table[table["k"] == table["chance"].rdiv(table["k"])]
     assert np.allclose(last["identified"], 1 - last["failed"] / last["rows"])
     assert table.loc[table["failed"] > 0, "identified"].max() == pytest.approx(7 / 8)
+
+
+def test_curves_by_lpips_start_at_its_identification_rate_and_have_panels_of_their_own(
+    made_up_study: StudyData,
+) -> None:
+    scores = made_up_study.scores.query("dataset == 'photos'").copy()
+    done = scores["status"].eq("complete")
+    scores["rank_lpips"] = (scores["victim"] + 1.0).where(done)
+    data = dataclasses.replace(made_up_study, scores=scores)
+    drawn = identification_curves.draw(data)
+    bare = drawn.data.query("panel == 'attacks' and attack == 'gi_pip'")
+    by_rank = bare[bare["training_stage"] == "late"].set_index("k")["identified_lpips"]
+    # Victim v is the (v + 1)th nearest to its own reconstruction.
+    assert by_rank[[1, 2, 4, 8, 108]].tolist() == [1 / 8, 2 / 8, 4 / 8, 1.0, 1.0]
+    plain = identification_curves.draw(dataclasses.replace(data, scores=scores.drop(columns="rank_lpips")))  # fmt: skip
+    assert plain.data["identified_lpips"].isna().all()
+    assert "LPIPS" not in plain.caption
+    assert "then by LPIPS" in drawn.caption
+    assert drawn.figure is not None
+    assert plain.figure is not None
+    assert len(drawn.figure.axes) == 2 * len(plain.figure.axes)
+    axes = [panel.get_ylabel() for panel in drawn.figure.axes[::2]]
+    assert axes == 2 * ["Among the k nearest by pixels [%]", "Among the k nearest by LPIPS [%]"]
 
 
 def _with_knowledge(data: StudyData) -> StudyData:
@@ -154,7 +177,7 @@ def test_the_four_attackers_are_paired_and_alike_in_all_else(made_up_study: Stud
     assert one.figure is not None
     assert "unaware" not in set(one.data["threat_model"]), "it lacks what the others have"
     late = one.data[one.data["training_stage"] == "late"]
-    gains = late.set_index(["labels", "batch_statistics"])["gain"]
+    gains = late.set_index(["labels", "batch_statistics"])["psnr_change"]
     assert np.isnan(gains["inferred", False])
     assert gains["given", False] == pytest.approx(1.0)
     assert gains["inferred", True] == pytest.approx(2.0)
@@ -171,13 +194,13 @@ def test_costs_are_medians_of_jobs_and_ratios_to_no_defense(made_up_study: Study
     utility.loc[utility["defense"] == "tip", "seconds"] *= 3
     data = dataclasses.replace(made_up_study, manifests=measured, utility=utility)
     drawn = table_costs.draw(data)
-    table = drawn.data.set_index(["kind", "dataset", "method"])
-    attack = table.loc[("attack", "photos", "gi_pip")]
+    table = drawn.data.set_index(["dataset", "attack", "defense"]).sort_index()
+    attack = table.loc[("photos", "gi_pip", "")]
     assert attack["jobs"] == 8
     assert attack["memory"] == 900.0
-    assert attack["per_evaluation"] == pytest.approx(41.5 / (301 * 8))
-    assert np.isnan(table.loc[("attack", "photos", "inverting_gradients"), "memory"])
-    assert table.loc[("defense", "photos", "tip"), "ratio"] == pytest.approx(3.0)
+    assert attack["evaluation_seconds"] == pytest.approx(41.5 / (301 * 8))
+    assert np.isnan(table.loc[("photos", "inverting_gradients", ""), "memory"])
+    assert table.loc[("photos", "", "tip"), "round_ratio"] == pytest.approx(3.0)
     assert "A dash: not measured" in drawn.caption
 
 
@@ -209,9 +232,9 @@ def test_ours_stand_beside_with_the_published_constants_alone(judged: StudyData)
     tip = published_tip.plotted(judged).query("source == 'measured'")
     assert set(tip["method"]) == {"none", "tip"}, "no AGP and no DP in this study"
     shadow = published_shadow.plotted(judged).query("source == 'measured' and metric == 'psnr'")
-    assert shadow["change"].tolist() == pytest.approx([-3.0])
+    assert shadow["metric_change"].tolist() == pytest.approx([-3.0])
     assert shadow["training_stage"].tolist() == ["late"]
-    assert "(stand-in data)" in shadow["verdict"].item()
+    assert "(stand-in data)" in shadow["claim_verdict"].item()
     gifd = published_gifd.plotted(judged).query("source == 'measured'")
     assert set(gifd["defense"]) == {"none", "gaussian-sigma0.01"}, "0.1 is not the rerun's noise"
     assert set(gifd["rival"]) == {"inverting_gradients"}

@@ -12,6 +12,7 @@ import pytest
 
 from gradsiege import catalogue
 from gradsiege.analysis.headline import CELL
+from gradsiege.pipeline.drawings import data_file, kind_of
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.derived import attackers
 from gradsiege.report.page import findings
@@ -144,13 +145,13 @@ def test_each_exhibit_names_its_own_command_and_file(
     tree: Tree, drawn: dict[str, Drawn], commands: dict[str, str]
 ) -> None:
     for name, one in drawn.items():
-        kind = "tables" if one.figure is None else "figures"
-        file = f"results/made_up/{kind}/{name}.csv"
+        assert (one.figure is None) == (kind_of(name) == "tables")
+        file = f"results/made_up/{data_file(name)}"
         assert routes(tree.by_id[name]) == ([commands[name]], [file])
     command, file = routes(tree.by_id["claims"])
     assert (command, file) == (
         [commands["table_claims"]],
-        ["results/made_up/tables/table_claims.csv"],
+        ["results/made_up/tables/table_claims_data.csv"],
     )
 
 

@@ -50,8 +50,8 @@ def test_the_planted_effects_are_found(planted: StudyData) -> None:
     table = table_switches.plotted(planted)
     assert len(table) == 2 * 2 * 2  # data sets, stages, attacks
     for end in ("", "_low", "_high"):
-        assert table[f"psnr{end}"].to_list() == pytest.approx([EFFECT] * len(table))
-        assert table[f"accuracy{end}"].to_list() == pytest.approx([COST] * len(table))
+        assert table[f"psnr_change{end}"].to_list() == pytest.approx([EFFECT] * len(table))
+        assert table[f"accuracy_change{end}"].to_list() == pytest.approx([COST] * len(table))
     assert set(table["seeds"]) == {3}
     assert (table["psnr_holm"] >= table["psnr_p"]).all()
     # The attack that failed on one victim has a pair less.

@@ -35,10 +35,10 @@ def test_maps_are_compared_by_their_correlation(made_up_study: StudyData) -> Non
     drawn = tip_activation_maps.draw(made_up_study)
     table = drawn.data.query("dataset == 'photos'").set_index(["defense", "victim"])
     assert len(table) == 8
-    assert table.loc[("none", 0), "correlation"] == pytest.approx(1.0)
+    assert table.loc[("none", 0), "map_correlation"] == pytest.approx(1.0)
     arrays = made_up_study.explanations[key_of("tip")]
     expected = np.corrcoef(arrays["map.before"][1].ravel(), arrays["map.after"][1].ravel())[0, 1]
-    assert table.loc[("tip", 1), "correlation"] == pytest.approx(expected)
+    assert table.loc[("tip", 1), "map_correlation"] == pytest.approx(expected)
     shown = drawn.figure.axes[0].images[0].get_array()
     assert np.array_equal(
         shown, made_up_study.pictures[key_of("none")]["truth"][0].transpose(1, 2, 0)
@@ -53,7 +53,7 @@ def test_blank_maps_are_counted_and_have_no_correlation(made_up_study: StudyData
     own = drawn.data.query("dataset == 'photos' and defense == 'tip'")
     assert own["blank_after"].all()
     assert not own["blank_before"].any()
-    assert own["correlation"].isna().all()
+    assert own["map_correlation"].isna().all()
     assert "2 of 14 pairs hold one" in drawn.caption
 
 
@@ -69,16 +69,16 @@ def test_channels_show_what_changed_and_leave_out_what_did_not(made_up_study: St
     drawn = tip_channels.draw(made_up_study)
     assert "none" not in set(drawn.data["defense"])
     own = drawn.data.query("dataset == 'photos' and defense == 'tip'")
-    dots = own[own["kind"] == "channel"]
+    dots = own[own["channel"].notna()]
     assert dots.groupby("layer", sort=False).size().to_dict() == {"stem": 6, "thin": 9, "wide": 12}
-    changed = dots[dots["change"] > 0].groupby("layer")["channel"].apply(list).to_dict()
+    changed = dots[dots["channel_change"] > 0].groupby("layer")["channel"].apply(list).to_dict()
     assert changed == {"stem": [0, 3], "wide": [0, 3, 6, 9]}
-    spectrum = own[own["kind"] == "spectrum"]
+    spectrum = own[own["channel"].isna()]
     # The middle one of two changed convolutions is the second.
     assert set(spectrum["layer"]) == {"wide"}
     assert len(spectrum) == 25
     assert sorted(set(spectrum["vertical"])) == [-2, -1, 0, 1, 2]
-    assert np.allclose(spectrum["after"] - spectrum["before"], 0.6)
+    assert np.allclose(spectrum["power_after"] - spectrum["power_before"], 0.6)
 
 
 def test_a_diverged_model_is_left_out_of_the_channels(made_up_study: StudyData) -> None:
@@ -93,12 +93,12 @@ def test_areas_are_means_over_victims_with_paired_differences(made_up_study: Stu
     table = tip_deletion_insertion.draw(made_up_study).data.query("dataset == 'photos'")
     table = table.set_index(["defense", "curve"])
     none, tip = table.loc[("none", "deletion")], table.loc[("tip", "deletion")]
-    assert none["before"] == pytest.approx(0.31)
+    assert none["area_before"] == pytest.approx(0.31)
     # 0.3 moves by 0.6 of the way to 0.5; the second victim is 0.01 further.
-    assert tip["after"] == pytest.approx(0.42 + 0.015)
-    assert tip["difference"] == pytest.approx(0.125)
-    assert tip["low"] <= tip["difference"] <= tip["high"]
-    assert table.loc[("tip", "insertion"), "difference"] < 0
+    assert tip["area_after"] == pytest.approx(0.42 + 0.015)
+    assert tip["area_change"] == pytest.approx(0.125)
+    assert tip["area_change_low"] <= tip["area_change"] <= tip["area_change_high"]
+    assert table.loc[("tip", "insertion"), "area_change"] < 0
 
 
 def test_victims_without_a_finite_area_are_counted_apart(made_up_study: StudyData) -> None:
@@ -109,6 +109,6 @@ def test_victims_without_a_finite_area_are_counted_apart(made_up_study: StudyDat
         0
     ]
     assert (own["victims"], own["failed"]) == (1, 1)
-    assert own["difference"] == pytest.approx(0.1)
-    assert np.isnan(own["low"])
+    assert own["area_change"] == pytest.approx(0.1)
+    assert np.isnan(own["area_change_low"])
     assert "1 models gave no finite value" in drawn.caption

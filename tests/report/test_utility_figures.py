@@ -68,7 +68,7 @@ def test_bands_of_the_curves_are_t_intervals(made_up_study: StudyData) -> None:
     point = table.query(f"{PLACE} and round == 4").iloc[0]
     values = made_up_study.utility.query(f"{PLACE} and round == 4")["accuracy"].to_numpy()
     wanted = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))
-    assert (point["low"], point["high"]) == pytest.approx(wanted)
+    assert (point["accuracy_low"], point["accuracy_high"]) == pytest.approx(wanted)
     assert "95 % t intervals" in utility_curve.draw(made_up_study).caption
 
 
@@ -90,11 +90,11 @@ def test_many_settings_are_drawn_without_bands_and_the_caption_says_where_they_a
 def test_a_defense_has_a_panel_with_its_curve(made_up_study: StudyData) -> None:
     drawn = privacy_utility_curves.draw(made_up_study)
     table = drawn.data.query("dataset == 'photos'").set_index("defense")
-    assert table.loc["gaussian-sigma0.1", "value"] == "0.1"
-    assert table.loc["tip", "value"] == ""
+    assert table.loc["gaussian-sigma0.1", "strength"] == "sigma 0.1"
+    assert table.loc["tip", "strength"] == ""
     whole = privacy_utility.plotted(made_up_study).query("metric == 'psnr'")
     merged = drawn.data.merge(whole, on=["dataset", "model", "defense"], suffixes=("", "_whole"))
-    assert (merged["worst"] == merged["worst_whole"]).all()
+    assert (merged["psnr"] == merged["worst"]).all()
     assert drawn.figure is not None
     titles = [panel.get_title(loc="left") for panel in drawn.figure.axes]
     assert titles == ["Gaussian noise", "Gaussian noise", "TIP", "TIP"]

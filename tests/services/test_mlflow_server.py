@@ -33,6 +33,7 @@ pytestmark = [
 ]
 Finished = tuple[Study, Path]
 MOST_SECONDS = 120
+TABLE = ["tables/table_attacks.csv", "tables/table_attacks_data.csv"]
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +75,8 @@ def renamed(done: Finished, name: str, folder: Path) -> Finished:
 
 def test_twice_gives_no_duplicates(service: Service, tracked: list[str]) -> None:
     said = "runs added, {} already there, 0 damaged; files: {} attached, {} unchanged"
-    assert tracked[0] == f"{service.uri}: 7 {said.format(0, 4, 0)}"
-    assert tracked[1] == f"{service.uri}: 0 {said.format(7, 0, 4)}"
+    assert tracked[0] == f"{service.uri}: 7 {said.format(0, 5, 0)}"
+    assert tracked[1] == f"{service.uri}: 0 {said.format(7, 0, 5)}"
     assert len(runs(service.uri, "tiny")) == 8
 
 
@@ -109,7 +110,7 @@ def test_files_come_back_with_the_same_bytes(
 ) -> None:
     study, root = drawn
     folder = root / "results" / study.study
-    names = [*(f"figures/{name}.png" for name in study.figures), "tables/table_attacks.csv"]
+    names = [*(f"figures/{name}.png" for name in study.figures), *TABLE]
     expected = {name: (folder / name).read_bytes() for name in (*names, "report.html")}
     assert files_of(service.uri, parent(runs(service.uri, "tiny")), tmp_path) == expected
     # They lie in the server's store, not wherever the client ran.
@@ -158,7 +159,7 @@ def test_a_broken_store_keeps_the_runs(drawn: Finished, service: Service, tmp_pa
     assert len(str(caught.value).splitlines()) == 1
     assert {run.info.status for run in runs(service.uri, "unkept")} == {"FINISHED"}
     said = track(study, root, service.uri)
-    assert "0 runs added, 7 already there, 0 damaged; files: 4 attached, 0 unchanged" in said
+    assert "0 runs added, 7 already there, 0 damaged; files: 5 attached, 0 unchanged" in said
 
 
 def test_no_picture_of_restricted_data_reaches_the_server(
@@ -166,9 +167,9 @@ def test_no_picture_of_restricted_data_reaches_the_server(
 ) -> None:
     study, root = renamed(drawn, "secret", tmp_path)
     monkeypatch.setattr(supply, "sharing_of", lambda name, parameters: supply.RESTRICTED)
-    assert "files: 1 attached, 0 unchanged, 3 withheld" in track(study, root, service.uri)
+    assert "files: 2 attached, 0 unchanged, 3 withheld" in track(study, root, service.uri)
     own = parent(runs(service.uri, "secret"))
-    assert [*files_of(service.uri, own, tmp_path / "found")] == ["tables/table_attacks.csv"]
+    assert sorted(files_of(service.uri, own, tmp_path / "found")) == TABLE
 
 
 def test_a_bare_database_takes_runs_and_its_server_the_files(
@@ -180,7 +181,7 @@ def test_a_bare_database_takes_runs_and_its_server_the_files(
     assert "7 runs added, 0 already there, 0 damaged; files: none attached, a bare database" in said
     assert service.database not in said, "a password is never shown"
     said = track(study, root, service.uri)
-    assert "0 runs added, 7 already there, 0 damaged; files: 4 attached, 0 unchanged" in said
+    assert "0 runs added, 7 already there, 0 damaged; files: 5 attached, 0 unchanged" in said
 
 
 def test_a_wrong_password_fails_within_seconds_and_is_not_shown(

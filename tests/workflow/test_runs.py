@@ -25,7 +25,8 @@ def test_a_run_leaves_every_figure_and_sound_artifacts(finished):
     results = finished.folder / "results/tiny"
     for kind in ("pdf", "svg", "png", "csv"):
         assert (results / f"figures/utility_curve.{kind}").stat().st_size
-    assert (results / "tables/table_attacks.csv").stat().st_size
+    for name in ("table_attacks", "table_attacks_data", "columns"):
+        assert (results / f"tables/{name}.csv").stat().st_size
     folders = [path.parent for path in results.glob("**/manifest.json")]
     assert len(folders) == 9
     assert not [problem for folder in folders for problem in verify_folder(folder)]

@@ -24,8 +24,10 @@ from gradsiege.pipeline import (
     shards,
     workload,
 )
+from gradsiege.pipeline.drawings import DICTIONARY, files_of, kind_of
 from gradsiege.pipeline.stage import STAGES, names_read
 from gradsiege.pipeline.status import DONE, status
+from gradsiege.report.columns import dictionary
 from gradsiege.study import ledger, load
 
 DEFAULTS = {"study": "config/quick.yaml", "gpu": 0, "shard_minutes": 4}
@@ -87,14 +89,21 @@ CELLS = {
 }
 RESULTS = f"results/{STUDY.study}"
 REPORT = f"{RESULTS}/report.html"
-IS_TABLE = {name: name.startswith("table_") for name in catalogue.entries("figures")}
-TABLES = [f"{RESULTS}/tables/{name}.csv" for name in STUDY.figures if IS_TABLE[name]]
-FIGURES = [
-    f"{RESULTS}/figures/{name}.{kind}"
-    for name in STUDY.figures
-    for kind in ("pdf", "svg", "png", "csv")
-    if not IS_TABLE[name]
-]
+DRAWN = {
+    kind: [name for name in catalogue.entries("figures") if kind_of(name) == kind]
+    for kind in ("figures", "tables")
+}
+FIGURES, TABLES = (
+    [
+        f"{RESULTS}/{file}"
+        for name in STUDY.figures
+        if name in names
+        for file in files_of(name)
+    ]
+    for names in DRAWN.values()
+)
+# Without a table the dictionary has no one to serve, and a study that draws nothing shares no tables.
+TABLES += [f"{RESULTS}/{DICTIONARY}"] if TABLES else []
 
 
 FIELDS = {field for stage in STAGES.values() for field in stage.fields}
@@ -102,8 +111,8 @@ FIELDS = {field for stage in STAGES.values() for field in stage.fields}
 
 wildcard_constraints:
     **{field: r"\d+" if field == "seed" else "[^/]+" for field in FIELDS},
-    figure="|".join(name for name in IS_TABLE if not IS_TABLE[name]),
-    table="|".join(name for name in IS_TABLE if IS_TABLE[name]),
+    figure="|".join(DRAWN["figures"]),
+    table="|".join(DRAWN["tables"]),
     shard="[0-9a-f]{16}",
 
 
@@ -299,10 +308,19 @@ def figure_digest(name):
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def columns_digest():
+    return hashlib.sha256(repr(dictionary()).encode()).hexdigest()[:16]
+
+
 def report_digest():
     """Hash of the study file, which the report quotes, and of all that it shows."""
     text = " ".join(
-        [STUDY.model_dump_json(), CLAIMS, *map(figure_digest, STUDY.figures)]
+        [
+            STUDY.model_dump_json(),
+            CLAIMS,
+            columns_digest(),
+            *map(figure_digest, STUDY.figures),
+        ]
     )
     return hashlib.sha256(" ".join([text, *EVIDENCE_DIGESTS]).encode()).hexdigest()[:16]
 

@@ -39,6 +39,7 @@ rule table:
             category="Tables",
             labels={"table": "{table}"},
         ),
+        f"{RESULTS}/tables/{{table}}_data.csv",
     log:
         f"{RESULTS}/logs/tables/{{table}}.log",
     localrule: True
@@ -54,6 +55,26 @@ rule table:
         "Writing {wildcards.table}"
     shell:
         "gradsiege publish {wildcards.table:q} --study {params.study:q} 2>&1 | tee {log:q}"
+
+
+rule columns:
+    output:
+        f"{RESULTS}/{DICTIONARY}",
+    log:
+        f"{RESULTS}/logs/tables/columns.log",
+    localrule: True
+    conda:
+        "../envs/gradsiege.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        digest=columns_digest(),
+        study=study_file,
+    message:
+        "Writing what the columns mean"
+    shell:
+        "gradsiege publish columns --study {params.study:q} 2>&1 | tee {log:q}"
 
 
 rule report:

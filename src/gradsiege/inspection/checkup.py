@@ -14,6 +14,7 @@ from gradsiege.datasets import EMBEDDED
 from gradsiege.datasets.sources import supply
 from gradsiege.errors import ArtifactError, MissingError
 from gradsiege.pipeline.cells import datasets_of
+from gradsiege.pipeline.drawings import data_file
 from gradsiege.pipeline.status import ABSENT, DONE, Status, count, survey
 from gradsiege.study import Study
 
@@ -210,8 +211,7 @@ def figures(study: Study, root: Path) -> list[tuple[str, str]]:
             if left:
                 waiting = f" ({counts[ABSENT]} wait for data)" if counts[ABSENT] else ""
                 lacking.append(f"{left} of {total} {stage} cells{waiting}")
-        kind = "tables" if name.startswith("table_") else "figures"
-        drawn = (root / "results" / study.study / kind / f"{name}.csv").is_file()
+        drawn = (root / "results" / study.study / data_file(name)).is_file()
         text = f"lacks {' and '.join(lacking)}" if lacking else "lacks nothing"
         rows.append((name, f"{text}; {'drawn' if drawn else 'not drawn yet'}"))
     return rows

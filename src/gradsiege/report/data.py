@@ -202,9 +202,10 @@ class StudyData:
 class Drawn:
     """A figure or table with the numbers in it.
 
-    figure: None for a table. data: exactly the plotted numbers, one tidy frame. shown: for a
-    table, the same rows as text for readers. quiet: indices of its rows that are there
-    for comparison (controls). alt: description of the figure for a screen reader.
+    figure: None for a table. data: exactly the numbers that are shown, one row per measured object, with the
+    columns of `report/columns.py`; `report/tidy.py` turns it into one row per measurement. shown: for a table, the few
+    columns of text that a reader sees. quiet: indices of its rows that are there for comparison (controls). alt: description of
+    the figure for a screen reader.
     """
 
     title: str

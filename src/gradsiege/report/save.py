@@ -1,4 +1,4 @@
-"""Figures on disk: PDF, SVG, PNG and the plotted numbers, the same bytes every time."""
+"""Figures and tables on disk, with the numbers behind them: the same bytes every time."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from gradsiege.artifacts import atomic
+from gradsiege.pipeline.drawings import FORMATS, files_of
+from gradsiege.report.columns import HEADINGS, dictionary
 from gradsiege.report.data import Drawn
+from gradsiege.report.tidy import tidy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMATS = ("pdf", "svg", "png")
 DPI = 150
-# A file must not contain anything that changes from run to run, such as dates or random ids.
+# Nothing that changes from run to run may enter a file: no dates, no random ids.
 _METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "ModDate": None},
     "svg": {"Date": None},
@@ -30,7 +34,7 @@ def encode(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     with mpl.rc_context(_SETTINGS):
         if figure.get_layout_engine() is not None:
-            # Lay out once and then fix it, since each further layout would move elements slightly.
+            # Laid out once, then fixed: each further layout would move things by a hair.
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
         figure.savefig(
@@ -45,18 +49,31 @@ def encode(figure: Figure, kind: str) -> bytes:
 
 
 def save(drawn: Drawn, folder: Path, name: str) -> list[Path]:
-    """Write `name`.pdf, .svg, .png and .csv into the folder (a table: the .csv alone).
+    """Write the files of a figure or table (`pipeline/drawings.py`) into the results folder of its study.
 
-    Writes are atomic: each file is written under a temporary name in the same folder
-    and then renamed. Returns the paths, the CSV last.
+    A figure's .csv and a table's _data.csv hold the measurements, one per row (`report/tidy.py`); a table's .csv holds
+    what a reader sees. Each file appears whole or not at all: it is written under a temporary name in the same folder
+    and then renamed. Returns the paths, the measurements last.
     """
-    kinds = FORMATS if drawn.figure is not None else ()
-    contents = {kind: encode(drawn.figure, kind) for kind in kinds if drawn.figure is not None}
-    contents["csv"] = drawn.data.to_csv(index=False, lineterminator="\n").encode()
-    paths = []
-    for kind, content in contents.items():
-        path = folder / f"{name}.{kind}"
+    data = csv(tidy(drawn.data)).encode()
+    if drawn.figure is None:
+        shown = drawn.shown if drawn.shown is not None else pd.DataFrame()
+        # With a mark, without which spreadsheet programs take minus signs and dashes for something else.
+        contents = [csv(shown).encode("utf-8-sig"), data]
+    else:
+        contents = [*(encode(drawn.figure, kind) for kind in FORMATS), data]
+    paths = [folder / file for file in files_of(name)]
+    for path, content in zip(paths, contents, strict=True):
         with atomic(path) as temporary:
             temporary.write_bytes(content)
-        paths.append(path)
     return paths
+
+
+def columns_file() -> str:
+    """Return the column dictionary as the text of ``columns.csv``."""
+    return csv(pd.DataFrame(dictionary(), columns=HEADINGS))
+
+
+def csv(table: pd.DataFrame) -> str:
+    """Return a table as text, the same on every machine."""
+    return table.to_csv(index=False, lineterminator="\n")

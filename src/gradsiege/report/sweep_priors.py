@@ -1,4 +1,4 @@
-"""The panels of a sweep over the prior: its share of the auxiliary images, and its kind."""
+"""The panels of a sweep that belong to the prior: the share of auxiliary images that it had, and what kind of prior it is."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SHORT = {
 def prior_points(data: StudyData, metric: str) -> list[dict[str, Any]]:
     """Rows of the axes ``fraction`` [%] and ``prior``: attacks that differ by their prior alone, at the origin of all axes.
 
-    Attacks that differ only in the prior form a group, and the group with the most priors
-    is drawn; the same attack without its score is drawn at zero auxiliary images.
+    Attacks with the same settings but for the prior are taken together, and those of the settings that met most priors
+    are drawn; the same attack without its score stands where there is no auxiliary image.
     """
     origin = _origin(data)
     families: dict[str, list[Item]] = {}
@@ -41,9 +41,7 @@ def prior_points(data: StudyData, metric: str) -> list[dict[str, Any]]:
 
 def _origin(data: StudyData) -> dict[str, pd.Series]:
     """The summary of every attack on undefended updates of the untrained model, one for each: that of the smallest batch."""
-    images = {
-        str(protocol["id"]): int(protocol["images"]) for protocol in data.study.get("protocols", ())
-    }
+    images = {str(one["id"]): int(one["images"]) for one in data.study.get("protocols", ())}
     table = data.undefended(data.summary)
     table = table[(table["kind"] == "attack") & (table["training_stage"] == "untrained")]
     smallest = min(images.values(), default=1)
@@ -52,12 +50,12 @@ def _origin(data: StudyData) -> dict[str, pd.Series]:
 
 
 def _settings(item: Item) -> str:
-    """Return all settings of an attack but its prior and its id."""
+    """Everything that decides an attack but its prior and its id."""
     return repr(sorted((k, repr(v)) for k, v in item.items() if k not in ("id", "prior", *PLACES)))
 
 
 def _is_bare(item: Item, scored: Item) -> bool:
-    """Return whether an attack is `scored` without its anomaly score."""
+    """Whether an attack is `scored` without its anomaly score."""
     parameters = {**scored["parameters"], "anomaly_score": 0.0}
     return _settings(item) == _settings({**scored, "parameters": parameters})
 
@@ -94,17 +92,17 @@ def _by_kind(
 
 def _prior(data: StudyData, item: Item) -> Item:
     used = item["prior"] if isinstance(item["prior"], str) else item["prior"][0]
-    prior: Item = next(one for one in data.study["priors"] if one["id"] == used)
-    return prior
+    found: Item = next(one for one in data.study["priors"] if one["id"] == used)
+    return found
 
 
 def _is_own(data: StudyData, prior: Item) -> bool:
-    """Return whether a prior is trained on the attacked data set, which is the first of the study."""
+    """Whether a prior is trained on the attacked data set, which is the first of the study."""
     return prior.get("dataset") in (None, data.study["datasets"][0]["id"])
 
 
 def _kind(data: StudyData, prior: Item) -> str:
-    """Return a prior in short lines: its kind, and its data set if that is not the attacked one."""
+    """A prior in short lines: what it is, and where it comes from if that is elsewhere."""
     name = SHORT.get(prior["name"], label(prior["name"]))
     return name if _is_own(data, prior) else f"{name}\nof {prior['dataset']}"
 
@@ -112,7 +110,8 @@ def _kind(data: StudyData, prior: Item) -> str:
 def _row(
     data: StudyData, axis: str, x: float | str, attack: str, series: str, metric: str
 ) -> dict[str, Any]:
-    origin = _origin(data)[attack]
+    found = _origin(data)[attack]
     names = {"axis": axis, "x": x, "series": series, "attack": attack, "source": "ours"}
-    limits = {end: origin[f"{metric}_{end}"] for end in ("low", "high")}
-    return {**names, "value": origin[metric], **limits, "victims": origin["victims"]}
+    names["threat_model"] = found["threat_model"]
+    limits = {end: found[f"{metric}_{end}"] for end in ("low", "high")}
+    return {**names, "value": found[metric], **limits, "victims": found["victims"]}

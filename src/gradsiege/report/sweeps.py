@@ -30,7 +30,8 @@ AXES = {
     "prior": "What scores the images",
 }
 METRICS = {"ssim": "SSIM", "psnr": "PSNR [dB]"}
-COLUMNS = ["axis", "x", "series", "attack", "source", "value", "low", "high", "victims"]
+COLUMNS = ["axis", "x", "series", "threat_model", "attack", "source"]
+COLUMNS += ["value", "low", "high", "victims"]
 OURS, PUBLISHED = "ours", "published"
 SHIFT = {WITH: -0.07, WITHOUT: 0.07}
 
@@ -85,6 +86,7 @@ def _measured(data: StudyData, metric: str) -> Iterator[dict[str, Any]]:
                 "axis": axis,
                 "x": x,
                 "series": series_of(data, row["attack"]),
+                "threat_model": row["threat_model"],
                 "attack": row["attack"],
                 "source": OURS,
                 "value": row[metric],
@@ -146,7 +148,9 @@ def draw_metric(data: StudyData, metric: str, title: str) -> Drawn:
     axes = [axis for axis in AXES if (table["axis"] == axis).any()]
     if not axes:
         reason = "the study sweeps no batch size, noise, sparsity, training or prior."
-        return Drawn(title, reason.capitalize(), table, style.nothing_to_draw(reason))
+        return Drawn(
+            title, reason.capitalize(), named(table, metric), style.nothing_to_draw(reason)
+        )
     with style.study_style():
         figure, grid = style.panels(-(-len(axes) // 2), 2, style.WIDTH, 2.1)
         flat = [panel for row in grid for panel in row]
@@ -156,7 +160,14 @@ def draw_metric(data: StudyData, metric: str, title: str) -> Drawn:
         for panel in flat[len(axes) :]:
             panel.set_axis_off()
         style.legend_below(figure, flat)
-    return Drawn(title, _caption(data, table, metric), table, figure, alt=_alt(table, axes, metric))
+    caption, alt = _caption(data, table, metric), _alt(table, axes, metric)
+    return Drawn(title, caption, named(table, metric), figure, alt=alt)
+
+
+def named(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The points with the metric's name on their numbers, as the data file has them."""
+    ends = {"value": "", "low": "_low", "high": "_high"}
+    return table.rename(columns={name: f"{metric}{end}" for name, end in ends.items()})
 
 
 def _panel(panel: Axes, of_axis: pd.DataFrame, axis: str) -> None:

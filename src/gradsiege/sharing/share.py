@@ -9,6 +9,7 @@ from pathlib import Path
 from gradsiege.errors import MEND, ArtifactError
 from gradsiege.inspection.verification import foreign_paths, verify
 from gradsiege.pipeline.cells import cells
+from gradsiege.pipeline.drawings import DICTIONARY, files_of, kind_of
 from gradsiege.pipeline.stage import STAGES
 from gradsiege.sharing import contents, remotes
 from gradsiege.sharing.bundles import BUNDLES, Bundle, check_file, chosen
@@ -18,7 +19,7 @@ from gradsiege.study import Study
 
 NOTHING = "Nothing to be done"
 AGAIN = "They were deleted there. Share again."
-KINDS = {"figures": ("pdf", "svg", "png", "csv"), "tables": ("csv",)}
+KINDS = ("figures", "tables")
 
 
 def share(names: Sequence[str], study: Study, root: Path, file: Path, remote: str = "") -> str:
@@ -80,7 +81,7 @@ def _verify(bundles: list[Bundle], study: Study, root: Path, file: Path) -> None
         )
     # Figures and tables have no manifests; Snakemake knows whether they are up to date.
     # A study without tables has no file for the target, which Snakemake would report as work to do.
-    tables = any(name.startswith("table_") for name in study.figures)
+    tables = any(kind_of(name) == "tables" for name in study.figures)
     drawn = [
         bundle.name
         for bundle in bundles
@@ -105,13 +106,8 @@ def _fill_up(bundles: list[Bundle], root: Path) -> None:
 
 def _undrawn(study: Study, root: Path, folders: set[str]) -> list[Path]:
     """Return the files among the figures and tables that the study does not draw."""
-    undrawn = []
-    for kind, endings in KINDS.items():
-        if kind in folders:
-            named = [
-                name for name in study.figures if name.startswith("table_") == (kind == "tables")
-            ]
-            known = {f"{name}.{ending}" for name in named for ending in endings}
-            folder = root / "results" / study.study / kind
-            undrawn += [path for path in folder.glob("*") if path.name not in known]
-    return sorted(undrawn)
+    folder = root / "results" / study.study
+    known = {folder / file for name in study.figures for file in files_of(name)}
+    known.add(folder / DICTIONARY)
+    there = [path for kind in KINDS if kind in folders for path in (folder / kind).glob("*")]
+    return sorted(set(there) - known)

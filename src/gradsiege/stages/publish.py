@@ -7,19 +7,14 @@ import shlex
 from pathlib import Path
 
 from gradsiege import artifacts, catalogue
+from gradsiege.pipeline.drawings import DICTIONARY, files_of
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.load import load_study
-from gradsiege.report.save import save
+from gradsiege.report.save import columns_file, save
 from gradsiege.study import Study
 
-REPORT = "report"
+REPORT, COLUMNS = "report", "columns"
 DEFAULT = Path("config", "quick.yaml")  # what `snakemake` alone runs
-
-
-def folder_of(name: str, study: Study, root: Path = Path()) -> Path:
-    """Return the folder of a figure or table (whose name starts with ``table_``)."""
-    kind = "tables" if name.startswith("table_") else "figures"
-    return root / "results" / study.study / kind
 
 
 def draw(name: str, data: StudyData) -> Drawn:
@@ -30,24 +25,36 @@ def draw(name: str, data: StudyData) -> Drawn:
 
 
 def publish(names: list[str], study: Study, root: Path, file: Path) -> list[Path]:
-    """Write the named figures, tables or report; a path such as ``.../gallery.pdf`` counts as its name.
+    """Write the named figures, tables, dictionary or report; a path such as ``.../gallery.pdf`` counts as its name.
 
     Args:
-        names: names of figures and tables, or ``report``.
+        names: names of figures and tables, ``columns`` (the dictionary of their columns), or ``report``.
         study: the study, as it was read from its file.
         root: folder of `results`.
         file: path of the study file, for the commands that the report prints.
     """
-    data = load_study(study, root)
+    folder, data = root / "results" / study.study, None
     written: list[Path] = []
     for given in names:
         name = Path(given).stem
+        if name == COLUMNS:
+            written.append(_columns(folder))
+            continue
+        data = load_study(study, root) if data is None else data
         if name == REPORT:
             written.append(_report(study, data, root, file))
             continue
-        artifacts.sweep_up(folder_of(name, study, root), name)
-        written += save(draw(name, data), folder_of(name, study, root), name)
+        for path in files_of(name):
+            artifacts.sweep_up((folder / path).parent, Path(path).stem)
+        written += save(draw(name, data), folder, name)
     return written
+
+
+def _columns(folder: Path) -> Path:
+    path = folder / DICTIONARY
+    artifacts.sweep_up(path.parent, path.stem)
+    artifacts.write_text(path, columns_file())
+    return path
 
 
 def _report(study: Study, data: StudyData, root: Path, file: Path) -> Path:
@@ -69,8 +76,7 @@ def _report(study: Study, data: StudyData, root: Path, file: Path) -> Path:
 
 def _command(name: str, study: Study, choice: str) -> str:
     """Return the command that makes one figure again, with only the cells that are missing."""
-    ending = "csv" if name.startswith("table_") else "pdf"
-    return f"snakemake {folder_of(name, study) / name}.{ending}{choice}"
+    return f"snakemake results/{study.study}/{files_of(name)[0]}{choice}"
 
 
 def _choice(file: Path) -> str:

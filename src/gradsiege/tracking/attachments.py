@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from gradsiege import catalogue
+from gradsiege.pipeline.drawings import DICTIONARY, files_of, kind_of
 from gradsiege.sharing.restrictions import SHAREABLE, restricted_data
 from gradsiege.study import Study
 
@@ -15,8 +16,8 @@ def published(study: Study, root: Path) -> dict[str, Path]:
     """Return the files to attach, by their name on the server.
 
     These are ``figures/*.png``, ``tables/*.csv`` and ``report.html`` as far as they are drawn. Only files named after
-    a figure or table of the catalogue count; others in these folders are ignored. A study
-    with a restricted data set shows only its tables.
+    a figure or table of the catalogue count, and the dictionary of their columns; others in these folders are ignored.
+    A study with a restricted data set shows only its tables.
     """
     drawn = _drawn(study, root)
     if not restricted_data(study):
@@ -33,13 +34,21 @@ def withheld(study: Study, root: Path) -> str:
     return f"{len(kept)} withheld because {', '.join(restricted)} must not be passed on"
 
 
+def attached(name: str) -> list[str]:
+    """Of the files of a figure or table those that are attached: the picture, or all of a table.
+
+    >>> attached("gallery"), attached("table_costs")
+    (['figures/gallery.png'], ['tables/table_costs.csv', 'tables/table_costs_data.csv'])
+    """
+    files = files_of(name)
+    return [file for file in files if kind_of(name) == "tables" or file.endswith(".png")]
+
+
 def _drawn(study: Study, root: Path) -> dict[str, Path]:
     folder = root / "results" / study.study
-    names = [
-        f"tables/{name}.csv" if name.startswith("table_") else f"figures/{name}.png"
-        for name in sorted(catalogue.entries("figures"))
-    ]
-    return {name: folder / name for name in (*names, REPORT) if (folder / name).is_file()}
+    names = [file for name in sorted(catalogue.entries("figures")) for file in attached(name)]
+    names += [DICTIONARY, REPORT]
+    return {name: folder / name for name in names if (folder / name).is_file()}
 
 
 def _may_be_shown(name: str) -> bool:

@@ -20,6 +20,7 @@ from gradsiege.pipeline.status import Status
 from gradsiege.progress import track as progress
 from gradsiege.study import Study
 from gradsiege.tracking.addresses import AGAIN, probe, shown, translated
+from gradsiege.tracking.attachments import attached
 from gradsiege.tracking.reading import read
 from gradsiege.tracking.replay import TRACKED, track
 from gradsiege.tracking.server import Server
@@ -176,10 +177,7 @@ class Follower:
         """
         end = time.monotonic() + SECONDS_TO_DRAW
         folder = self.root / "results" / self.study.study
-        names = [
-            f"tables/{name}.csv" if name.startswith("table_") else f"figures/{name}.png"
-            for name in self.study.figures
-        ]
+        names = [file for name in self.study.figures for file in attached(name)]
         waiting = [folder / name for name in (*names, "report.html")] if self.newest else []
         while waiting and time.monotonic() < end:
             waiting = [path for path in waiting if not self._is_young(path)]

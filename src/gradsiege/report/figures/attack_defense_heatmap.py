@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-VERSION = 3
+VERSION = 4
 TITLE = "Attacks against defenses"
 ROW = ["dataset", "model", "protocol"]
 COLUMNS = [*ROW, "training_stage", "defense", "attack", "kind", "threat_model", "victims", "rows"]

@@ -1,4 +1,4 @@
-"""The contribution of batch-norm statistics and labels to an attack: four attackers, two grants (Huang et al., NeurIPS 2021)."""
+"""What an attack owes to batch-norm statistics and to labels: four attackers, two grants (Huang et al., NeurIPS 2021)."""
 
 from __future__ import annotations
 
@@ -26,12 +26,20 @@ from gradsiege.seeds import numpy_generator
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 1
+VERSION = 2
 TITLE = "What labels and batch-norm statistics are worth to an attack"
 PANEL = ["dataset", "model", "training_stage", "protocol", "method"]
 GRANTS = ["labels", "batch_statistics"]
 COLUMNS = [*PANEL, *GRANTS, "attack", "threat_model", "victims", "rows", "failed", "psnr_capped"]
-COLUMNS += ["psnr", "psnr_low", "psnr_high", "gain", "gain_low", "gain_high", "pairs"]
+COLUMNS += [
+    "psnr",
+    "psnr_low",
+    "psnr_high",
+    "psnr_change",
+    "psnr_change_low",
+    "psnr_change_high",
+    "pairs",
+]
 LABELS = ("inferred", "given")
 ACROSS, SIDE = 4, 1.6  # panels side by side; inches
 NOTHING = "no attack ran with and without one of the two grants."
@@ -40,8 +48,8 @@ NOTHING = "no attack ran with and without one of the two grants."
 def plotted(data: StudyData) -> pd.DataFrame:
     """One row per method and grant: its strongest setting there, and the paired gain over the attacker who has neither.
 
-    The compared attackers differ only in the two grants. Attackers who know the defense are left out, and so are those who
-    lack the protocol or auxiliary data if the others have them.
+    Attackers are compared that differ in the two grants alone: those who know the defense, and those who lack the protocol
+    or auxiliary data where the others have them, are left out.
     """
     table = data.undefended(data.summary)
     table = table[table["kind"] == "attack"]
@@ -60,7 +68,7 @@ def plotted(data: StudyData) -> pd.DataFrame:
 
 
 def _alike(data: StudyData) -> list[Any]:
-    """Return the largest group of threat models without a disclosure that agree in everything but the two grants."""
+    """Threat models without a disclosure that agree in all else but the two grants: the largest such group."""
     groups: dict[tuple[bool, bool], list[Any]] = {}
     for threat in data.threat_models:
         if not threat.get("disclosure"):
@@ -72,8 +80,13 @@ def _alike(data: StudyData) -> list[Any]:
 def _with_gain(data: StudyData, row: pd.Series, best: pd.DataFrame) -> dict[str, Any]:
     same = best[(best[PANEL] == row[PANEL]).all(axis=1)]
     least = same[(same["labels"] == "inferred") & ~same["batch_statistics"]]
-    result: dict[str, Any] = {**row, "gain": np.nan, "gain_low": np.nan, "gain_high": np.nan}
-    result["pairs"] = 0
+    found: dict[str, Any] = {
+        **row,
+        "psnr_change": np.nan,
+        "psnr_change_low": np.nan,
+        "psnr_change_high": np.nan,
+    }
+    found["pairs"] = 0
     if len(least) and not least.index.equals(pd.Index([row.name])):
         differences = paired_differences(_scores_of(data, row), _scores_of(data, least.iloc[0]))
         interval = mean_difference_interval(
@@ -82,9 +95,9 @@ def _with_gain(data: StudyData, row: pd.Series, best: pd.DataFrame) -> dict[str,
             differences["victim"],
             generator=numpy_generator(0, *map(str, row[[*PANEL, *GRANTS]])),
         )
-        limits = {"gain_low": interval.low, "gain_high": interval.high}
-        result |= {"gain": interval.estimate, "pairs": len(differences), **limits}
-    return result
+        limits = {"psnr_change_low": interval.low, "psnr_change_high": interval.high}
+        found |= {"psnr_change": interval.estimate, "pairs": len(differences), **limits}
+    return found
 
 
 def _scores_of(data: StudyData, row: pd.Series) -> pd.DataFrame:
@@ -93,7 +106,7 @@ def _scores_of(data: StudyData, row: pd.Series) -> pd.DataFrame:
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw a square of four values per method and setting: labels down, batch-norm statistics across."""
+    """Draw a square of four a method and setting: labels down, batch-norm statistics across."""
     table = plotted(data)
     groups = list(table.groupby(PANEL, sort=False))
     if not groups:
@@ -106,8 +119,8 @@ def draw(data: StudyData) -> Drawn:
         figure, axes = style.panels(rows, columns, width, SIDE + 0.55)
         flat = [panel for row in axes for panel in row]
         image: Any = None
-        for place, (panel, (key, of_panel)) in enumerate(zip(flat, groups, strict=False)):
-            image = _square(panel, of_panel, limits, named=place % columns == 0)
+        for place, (panel, (key, own)) in enumerate(zip(flat, groups, strict=False)):
+            image = _square(panel, own, limits, named=place % columns == 0)
             dataset, model, stage, protocol, method = map(str, key)
             where = f"{label(dataset)}, {label(model)}\n{stage}, {label(protocol)}"
             panel.set_title(f"{label(method)}\n{where}", fontsize=7.5)
@@ -121,16 +134,14 @@ def draw(data: StudyData) -> Drawn:
     return Drawn(TITLE, _caption(data, table), table, figure, alt=_alt(table))
 
 
-def _square(
-    panel: Axes, of_panel: pd.DataFrame, limits: tuple[float, float], *, named: bool
-) -> Any:
+def _square(panel: Axes, own: pd.DataFrame, limits: tuple[float, float], *, named: bool) -> Any:
     """The four attackers of one method, each with its mean and its gain over the one who has neither."""
     import seaborn as sns
     from matplotlib.patches import Rectangle
 
     grid = np.full((2, 2), np.nan)
     places = {}
-    for _, row in of_panel.iterrows():
+    for _, row in own.iterrows():
         place = LABELS.index(row["labels"]), int(row["batch_statistics"])
         grid[place], places[place] = row["psnr"], row
     colours: Any = sns.color_palette("mako_r", as_cmap=True)
@@ -159,10 +170,10 @@ def _square(
 
 
 def _words(row: pd.Series) -> str:
-    if np.isnan(row["gain"]):
+    if np.isnan(row["psnr_change"]):
         return f"{number(row['psnr'])} dB"
-    sign = "+" if round(row["gain"], 1) > 0 else ""
-    gain = with_interval(row["gain"], row["gain_low"], row["gain_high"])
+    sign = "+" if round(row["psnr_change"], 1) > 0 else ""
+    gain = with_interval(row["psnr_change"], row["psnr_change_low"], row["psnr_change_high"])
     return f"{number(row['psnr'])} dB\n{sign}{gain.replace(' [', chr(10) + '[')}"
 
 
@@ -177,12 +188,12 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
 
 
 def _alt(table: pd.DataFrame) -> str:
-    gains = table.dropna(subset=["gain"])
+    gains = table.dropna(subset=["psnr_change"])
     if gains.empty:
         return "Squares of mean PSNR by labels and batch-norm statistics; no gain can be told."
-    top = gains.sort_values("gain").iloc[-1]
+    top = gains.sort_values("psnr_change").iloc[-1]
     with_statistics = "with" if top["batch_statistics"] else "without"
     return (
-        f"Squares of mean PSNR by labels and batch-norm statistics. Largest gain: {number(top['gain'])} dB for "
+        f"Squares of mean PSNR by labels and batch-norm statistics. Largest gain: {number(top['psnr_change'])} dB for "
         f"{label(str(top['method']))}, labels {top['labels']}, {with_statistics} the batch's statistics."
     )

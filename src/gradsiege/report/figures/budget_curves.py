@@ -1,4 +1,4 @@
-"""PSNR of attacks with growing budgets, blind and informed, against each defense."""
+"""How hard we tried: what attacks reach with growing budgets, blind and informed, against each defense."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from gradsiege.report.wording import INTERVAL, counts_note, number, synthetic_no
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 2
+VERSION = 3
 TITLE = "How hard we tried: fidelity against the budget of the attack"
 PANEL = ["dataset", "model", "training_stage", "protocol", "defense"]
 KEPT = ["threat_model", "attack", "evaluations", "psnr", "psnr_low", "psnr_high"]
 KEPT += ["identified", "identified_low", "identified_high"]
 COUNTS = ["victims", "rows", "failed", "psnr_capped"]
 COLUMNS = 3
-# Colours of the counters to one defense, in turn.
+# Of the counters to one defense, one after the other.
 COUNTERS = ("#d55e00", "#0072b2", "#cc79a7", "#e69f00", "#56b4e9")
 NEAREST = 1.5  # budgets that are closer than this factor do not both get a number on the axis
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row per budget: attacks with at least two budgets, on every defense that they attacked, and the controls."""
-    summary, family_of = data.summary, families(data)
-    table = summary[summary["kind"] == "attack"].assign(family=lambda t: t["attack"].map(family_of))
+    """One row per budget: attacks of at least two budgets, on every defense that they met; controls beside them."""
+    summary, own = data.summary, families(data)
+    table = summary[summary["kind"] == "attack"].assign(family=lambda t: t["attack"].map(own))
     budgets = table.groupby([*PANEL, "threat_model", "family"])["iterations"].transform("nunique")
     table = table[budgets > 1][[*PANEL, "family", *KEPT, "iterations", *COUNTS]]
     table["informed"] = [
@@ -56,9 +56,11 @@ def _counter(data: StudyData, attack: str) -> str:
 def draw(data: StudyData) -> Drawn:
     """Draw PSNR against iterations, one panel per defense setting."""
     table = plotted(data)
+    # A family is a long text; the ids of its attacks name it as well.
+    measured = table.drop(columns="family")
     if table.empty:
         reason = "no attack of the study ran with several budgets (`sweep: {iterations: [...]}`)."
-        return Drawn(TITLE, reason.capitalize(), table, style.nothing_to_draw(reason))
+        return Drawn(TITLE, reason.capitalize(), measured, style.nothing_to_draw(reason))
     groups = _in_order(data, table)
     with style.study_style():
         columns = min(COLUMNS, len(groups))
@@ -75,7 +77,7 @@ def draw(data: StudyData) -> Drawn:
         for panel in flat[len(groups) :]:
             panel.set_axis_off()
         style.legend_below(figure, flat, columns=2)
-    return Drawn(TITLE, _caption(data, table), table, figure, alt=_alt(data, table))
+    return Drawn(TITLE, _caption(data, table), measured, figure, alt=_alt(data, table))
 
 
 def _in_order(data: StudyData, table: pd.DataFrame) -> list[pd.DataFrame]:
@@ -87,14 +89,14 @@ def _in_order(data: StudyData, table: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def _title(data: StudyData, part: pd.DataFrame, table: pd.DataFrame) -> str:
-    """Write the defense, and the other fields that differ between panels."""
+    """The defense, with whatever else differs between panels."""
     first = part.iloc[0]
-    words = [label(first["defense"], data.name_of("defenses", first["defense"]))]
+    said = [label(first["defense"], data.name_of("defenses", first["defense"]))]
     for name in PANEL[:-1]:
         if table[name].nunique() > 1:
             known = data.name_of("models", first[name]) if name == "model" else None
-            words.append(label(str(first[name]), known))
-    return ", ".join(words)
+            said.append(label(str(first[name]), known))
+    return ", ".join(said)
 
 
 def _curves(panel: Axes, part: pd.DataFrame, data: StudyData, table: pd.DataFrame) -> None:
@@ -102,13 +104,13 @@ def _curves(panel: Axes, part: pd.DataFrame, data: StudyData, table: pd.DataFram
     from matplotlib.ticker import NullLocator, ScalarFormatter
 
     colours = _colours(data)
-    for (family, _), curve in part.groupby(["family", "threat_model"], sort=False):
-        informed = bool(curve["informed"].iloc[0])
-        error = [curve["psnr"] - curve["psnr_low"], curve["psnr_high"] - curve["psnr"]]
+    for (family, _), own in part.groupby(["family", "threat_model"], sort=False):
+        informed = bool(own["informed"].iloc[0])
+        error = [own["psnr"] - own["psnr_low"], own["psnr_high"] - own["psnr"]]
         colour = colours[str(family)] if informed else style.MUTED
         panel.errorbar(
-            curve["iterations"],
-            curve["psnr"],
+            own["iterations"],
+            own["psnr"],
             yerr=[side.fillna(0.0).clip(lower=0.0) for side in error],
             color=colour,
             marker="o" if informed else "s",
@@ -116,7 +118,7 @@ def _curves(panel: Axes, part: pd.DataFrame, data: StudyData, table: pd.DataFram
             capsize=2.0,
             linewidth=1.4,
             elinewidth=0.9,
-            label=_name(data, curve),
+            label=_name(data, own),
             zorder=3 if informed else 2,
         )
     panel.axhline(
@@ -135,34 +137,34 @@ def _curves(panel: Axes, part: pd.DataFrame, data: StudyData, table: pd.DataFram
 
 
 def _colours(data: StudyData) -> dict[str, str]:
-    """Return colours by family. Counters to one defense get different colours; counters to several never share a panel."""
-    colours: dict[str, str] = {}
+    """By family: a counter's colour is its place among those of its defense, which never share a panel with others."""
+    found: dict[str, str] = {}
     of_defense: dict[str, list[str]] = {}
     for family in dict.fromkeys(families(data).values()):
         item = json.loads(family)
         if counter := item.get("counter"):
             known = of_defense.setdefault(str(counter).partition(".")[0], [])
-            colours[family] = COUNTERS[len(known) % len(COUNTERS)]
+            found[family] = COUNTERS[len(known) % len(COUNTERS)]
             known.append(family)
         else:
-            colours[family] = style.colour(str(item["name"]))
-    return colours
+            found[family] = style.colour(str(item["name"]))
+    return found
 
 
 def _ticks(budgets: pd.Series[Any]) -> list[int]:
     """The budgets of a panel, from the largest, without those whose numbers would overlap."""
     kept: list[int] = []
-    for budget in sorted({int(value) for value in budgets}, reverse=True):
+    for budget in sorted({int(one) for one in budgets}, reverse=True):
         if not kept or kept[-1] >= NEAREST * budget:
             kept.append(budget)
     return kept[::-1]
 
 
-def _name(data: StudyData, curve: pd.DataFrame) -> str:
-    """Return the names of attack and counter, without the budget, which is the axis."""
-    first = curve.iloc[0]
+def _name(data: StudyData, own: pd.DataFrame) -> str:
+    """Attack and counter, without the budget, which is the axis."""
+    first = own.iloc[0]
     item: Mapping[str, Any] = next(
-        attack for attack in data.study["attacks"] if attack.get("id") == first["attack"]
+        one for one in data.study["attacks"] if one.get("id") == first["attack"]
     )
     name = label(str(item["name"]))
     parts = [name]
@@ -186,13 +188,13 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
 
 
 def _alt(data: StudyData, table: pd.DataFrame) -> str:
-    sentences = []
+    said = []
     for part in _in_order(data, table):
         name = label(part["defense"].iloc[0], data.name_of("defenses", part["defense"].iloc[0]))
         ends = [
-            f"{'informed' if curve['informed'].iloc[0] else 'blind'} {number(curve['psnr'].iloc[0])} to "
-            f"{number(curve['psnr'].iloc[-1])} dB"
-            for _, curve in part.groupby(["family", "threat_model"], sort=False)
+            f"{'informed' if own['informed'].iloc[0] else 'blind'} {number(own['psnr'].iloc[0])} to "
+            f"{number(own['psnr'].iloc[-1])} dB"
+            for _, own in part.groupby(["family", "threat_model"], sort=False)
         ]
-        sentences.append(f"{name}: {', '.join(ends)}")
-    return "Line charts of PSNR against iterations. " + "; ".join(sentences) + "."
+        said.append(f"{name}: {', '.join(ends)}")
+    return "Line charts of PSNR against iterations. " + "; ".join(said) + "."

@@ -13,7 +13,7 @@ from gradsiege.report.data import CELL_KEY, Drawn, StudyData
 from gradsiege.report.labels import label
 from gradsiege.report.wording import joined, number, synthetic_note
 
-VERSION = 3
+VERSION = 4
 TITLE = "What the attacker sees"
 REFERENCE = "inverting_gradients"
 QUANTILES = (0.1, 0.5, 0.9)

@@ -19,11 +19,11 @@ from gradsiege.seeds import numpy_generator
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 1
+VERSION = 2
 TITLE = "Stage by stage: from the latent to the last feature"
 KEY = [*CELL, "threat_model", "attack"]
 PANEL = ["dataset", "model", "training_stage", "protocol"]
-COLUMNS = [*KEY, "number", "stage", "psnr", "psnr_low", "psnr_high", "matching_loss", "victims"]
+COLUMNS = [*KEY, "number", "phase", "psnr", "psnr_low", "psnr_high", "matching_loss", "victims"]
 COLUMNS += ["psnr_selected", "psnr_last", "psnr_best"]
 # Colours of the arms of one method, in turn.
 COLOURS = [colour for colour, _ in style.ATTACKS.values()]
@@ -53,7 +53,7 @@ def _stages(part: pd.DataFrame, *key: object) -> Iterator[dict[str, Any]]:
         interval = mean_interval(values, victims, generator=generator)
         yield {
             "number": place,
-            "stage": f"h{place}" if place else "z",
+            "phase": f"h{place}" if place else "z",
             "psnr": interval.estimate,
             "psnr_low": interval.low,
             "psnr_high": interval.high,
@@ -71,13 +71,15 @@ def draw(data: StudyData) -> Drawn:
     groups = list(table.groupby(PANEL, sort=False))
     if not groups:
         reason = "no finished attack on an undefended update has several stages."
-        return Drawn(TITLE, reason.capitalize(), table, style.nothing_to_draw(reason))
+        empty = table.drop(columns="number")
+        return Drawn(TITLE, reason.capitalize(), empty, style.nothing_to_draw(reason))
     with style.study_style():
         figure, grid = style.panels(len(groups), 2, style.WIDTH, 2.6)
         for (left, right), (key, part) in zip(grid, groups, strict=True):
             _panels(left, right, part, data)
             left.set_title(", ".join(label(str(name)) for name in key))
-    return Drawn(TITLE, _caption(data, table), table, figure, alt=_alt(table, data))
+    measured = table.drop(columns="number")
+    return Drawn(TITLE, _caption(data, table), measured, figure, alt=_alt(table, data))
 
 
 def _panels(left: Axes, right: Axes, part: pd.DataFrame, data: StudyData) -> None:
@@ -98,7 +100,7 @@ def _panels(left: Axes, right: Axes, part: pd.DataFrame, data: StudyData) -> Non
     stages = part.drop_duplicates("number").sort_values("number")
     names = {"z": "$z$", **{f"h{k}": f"$h_{k}$" for k in range(1, 20)}}
     for panel in (left, right):
-        panel.set_xticks(stages["number"], [names[stage] for stage in stages["stage"]])
+        panel.set_xticks(stages["number"], [names[stage] for stage in stages["phase"]])
         panel.set_xlabel("Optimised")
     left.set_ylabel("PSNR [dB]")
     right.set_ylabel("Matching loss (median)")
@@ -152,6 +154,6 @@ def _alt(table: pd.DataFrame, data: StudyData) -> str:
     )
     ends = [
         f"{stage} {number(psnr)} dB"
-        for stage, psnr in zip(first["stage"], first["psnr"], strict=True)
+        for stage, psnr in zip(first["phase"], first["psnr"], strict=True)
     ]
     return f"Line charts of PSNR and matching loss by stage. {name}: {', '.join(ends)}."

@@ -1,4 +1,4 @@
-"""Cumulative match curves: the share of victims among the k nearest images of a gallery, with Wilson bands."""
+"""How often the victim is among the k nearest of a gallery: cumulative match curves with Wilson bands."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-VERSION = 1
+VERSION = 2
 TITLE = "Identification: is the victim among the k nearest?"
 PLACE = ["dataset", "model", "training_stage", "protocol"]
 ROW = [*PLACE, "defense", "attack", "threat_model"]
-COLUMNS = ["panel", *ROW, "kind", "k", "identified", "low", "high", "chance", "victims", "rows", "failed"]  # fmt: skip
+# By metric of the distance: the column of its ranks in the scores, and its name. The rates are `analysis.summary`'s.
+RANKS = {"identified": ("rank", "pixels"), "identified_lpips": ("rank_lpips", "LPIPS")}
+RATES = [f"{rate}{end}" for rate in RANKS for end in ("", "_low", "_high", "_n")]
+COLUMNS = ["panel", *ROW, "kind", "k", *RATES, "chance", "victims", "rows", "failed"]
 PANELS = {
     "attacks": "Attacks, no defense",
     "defenses": "Defenses, each under its best identifier",
 }
-MOST_ROWS = 4  # rows of panels; the rest is in the data file
+MOST_ROWS = 6  # rows of panels; the rest is in the data file
 MOST_BANDS = 4  # lines of a panel with bands; with more, bands hide the lines
 STEPS = 24  # ranks at which a curve is taken, at most
 NOTHING = "no attack finished."
@@ -45,7 +48,7 @@ def ranks_shown(gallery: int) -> list[int]:
 def plotted(data: StudyData) -> pd.DataFrame:
     """One row per curve and k: share of images whose victim is among the k nearest, with Wilson's interval over victims.
 
-    A failed image never counts as found. Panel `attacks`: every attack on undefended updates at its strongest threat
+    Nearest by pixels (`identified`) and, where its ranks are there, by LPIPS (`identified_lpips`). A failed image never counts as found. Panel `attacks`: every attack on undefended updates at its strongest threat
     model, and the controls; panel `defenses`: for each defense the attacker with the highest rate at k = 1.
     """
     summary = data.summary[data.summary["kind"] != "bound"]
@@ -68,35 +71,52 @@ def plotted(data: StudyData) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _curve(of_attack: pd.DataFrame) -> list[dict[str, float]]:
-    gallery = int(of_attack["gallery_size"].max())
-    done = of_attack["status"].eq("complete").to_numpy()
-    ranks, victims = of_attack["rank"].to_numpy(), of_attack["victim"].to_numpy()
-    points = []
-    for k in ranks_shown(gallery):
-        rate = clustered_wilson_interval(done & (ranks <= k), victims)
-        point = {"k": k, "identified": rate.estimate, "low": rate.low, "high": rate.high}
-        counts = {"victims": rate.units, "rows": len(of_attack), "failed": int((~done).sum())}
-        points.append({**point, "chance": k / gallery, **counts})
-    return points
+def _curve(own: pd.DataFrame) -> list[dict[str, float]]:
+    gallery = int(own["gallery_size"].max())
+    done = own["status"].eq("complete")
+    counts = {"victims": own["victim"].nunique(), "rows": len(own), "failed": int((~done).sum())}
+    return [
+        {"k": k, "chance": k / gallery, **counts}
+        | _rate(own, done, "identified", k)
+        | _rate(own, done, "identified_lpips", k)
+        for k in ranks_shown(gallery)
+    ]
+
+
+def _rate(own: pd.DataFrame, done: pd.Series[bool], name: str, k: int) -> dict[str, float]:
+    """The share by one metric; nothing where no completed row has its rank."""
+    ranks = own.get(RANKS[name][0], pd.Series(np.nan, index=own.index))
+    if not ranks[done].notna().any():
+        return {}
+    # Cells may have been scored before the weights were there: their rows say nothing either way.
+    known = ~done | ranks.notna()
+    hits = done[known] & (ranks[known] <= k)
+    rate = clustered_wilson_interval(hits.to_numpy(), own.loc[known, "victim"].to_numpy())
+    limits = {f"{name}_low": rate.low, f"{name}_high": rate.high}
+    return {name: rate.estimate, **limits, f"{name}_n": rate.units}
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw two panels per data set, model, stage and protocol: attacks without defense, and defenses."""
+    """Draw attacks without defense beside defenses, a row of panels per place and metric of the distance."""
     table = plotted(data)
     attacked = table[table["kind"] == "attack"]
-    groups = list(table[table["kind"] != "bound"].groupby(PLACE, sort=False))
+    groups = [
+        (key, rate, part)
+        for key, part in table[table["kind"] != "bound"].groupby(PLACE, sort=False)
+        for rate in RANKS
+        if part[rate].notna().any()
+    ]
     if attacked.empty:
         return Drawn(TITLE, NOTHING.capitalize(), table, style.nothing_to_draw(NOTHING))
     shown = groups[:MOST_ROWS]
     with style.study_style():
         figure, axes = style.panels(len(shown), 2, style.WIDTH, 2.6)
-        for row, (key, part) in zip(axes, shown, strict=True):
+        for row, (key, rate, part) in zip(axes, shown, strict=True):
             place = ", ".join(label(str(name)) for name in key)
             for panel, name in zip(row, PANELS, strict=True):
-                _lines(panel, part[part["panel"] == name], data, by=name)
+                _lines(panel, part[part["panel"] == name], data, by=name, rate=rate)
                 panel.set_title(f"{place}\n{PANELS[name]}", fontsize=7.5)
-            row[0].set_ylabel("Among the k nearest [%]")
+            row[0].set_ylabel(f"Among the k nearest by {RANKS[rate][1]} [%]")
         for panel in axes[-1]:
             panel.set_xlabel("k")
         for side, title in enumerate(("Attacks", "Defenses")):
@@ -114,25 +134,25 @@ def _legend(figure: Figure, axes: list[Axes], title: str, side: str) -> None:
     figure.legend([*entries.values()], [*entries], title=title, alignment="left", **options)
 
 
-def _lines(panel: Axes, part: pd.DataFrame, data: StudyData, *, by: str) -> None:
-    """One curve per attack or defense; the diagonal of chance dashed."""
+def _lines(panel: Axes, part: pd.DataFrame, data: StudyData, *, by: str, rate: str) -> None:
+    """One curve an attack or a defense; the diagonal of chance dashed."""
     field, section = ("attack", "attacks") if by == "attacks" else ("defense", "defenses")
     order = data.in_order(section, part[field])
     banded = sum(1 for name in order if not name.startswith("control_")) <= MOST_BANDS
     seen: dict[str, int] = {}
     for identifier in order:
-        curve = part[part[field] == identifier]
+        own = part[part[field] == identifier]
         name = data.name_of(section, identifier)
         control = identifier.startswith("control_")
         turn = seen[name] = seen.get(name, -1) + 1
         options: Any = {"color": style.colour(name), "linewidth": 0.9 if control else 1.5}
         options["linestyle"] = (0, (3, 2)) if control else style.LINES[turn % len(style.LINES)]
-        values = 100 * curve["identified"]
-        panel.plot(curve["k"], values, label=label(identifier, name), **options)
+        values = 100 * own[rate]
+        panel.plot(own["k"], values, label=label(identifier, name), **options)
         if banded and not control:
-            low, high = 100 * curve["low"], 100 * curve["high"]
+            low, high = 100 * own[f"{rate}_low"], 100 * own[f"{rate}_high"]
             panel.fill_between(
-                curve["k"], low, high, color=style.colour(name), alpha=0.12, linewidth=0
+                own["k"], low, high, color=style.colour(name), alpha=0.12, linewidth=0
             )
     chance = part.drop_duplicates("k").sort_values("k")
     panel.plot(chance["k"], 100 * chance["chance"], color=style.MUTED, linewidth=0.8, linestyle=":", label="Chance")  # fmt: skip
@@ -143,13 +163,18 @@ def _lines(panel: Axes, part: pd.DataFrame, data: StudyData, *, by: str) -> None
 
 def _caption(data: StudyData, table: pd.DataFrame, left_out: int) -> str:
     gallery = round(float((table["k"] / table["chance"]).max()))
-    more = f" {left_out} more places are in the data file." if left_out else ""
+    more = f" {left_out} more rows of panels are in the data file." if left_out else ""
+    perceptual = (
+        " Each place by pixels, then by LPIPS (AlexNet)."
+        if table["identified_lpips"].notna().any()
+        else ""
+    )
     failed, rows = (int(table.loc[table["k"] == 1, name].sum()) for name in ("failed", "rows"))
     return (
         "Share of reconstructions whose true victim is among the k images of the gallery nearest to it; at k = 1 this is the "
-        f"identification rate of the tables. The gallery holds up to {gallery} images, the victims among them; dotted: "
+        f"identification rate of the tables.{perceptual} The gallery holds up to {gallery} images, the victims among them; dotted: "
         "chance. Left: every attack on undefended updates at its strongest threat model, with the controls (dashed). Right: every defense under the attacker "
-        "with the highest rate at k = 1. Bands (in the data file where there are many lines) are Wilson's 95 % intervals "
+        "with the highest rate by pixels at k = 1. Bands (in the data file where there are many lines) are Wilson's 95 % intervals "
         f"over victims. {failed} of {rows} images failed and count as not found.{more}"
         f"{synthetic_note(data, table['dataset'])}"
     )
@@ -160,7 +185,9 @@ def _alt(table: pd.DataFrame) -> str:
     if first.empty:
         return "Cumulative match curves by defense."
     top = first.sort_values("identified").iloc[-1]
-    limits = f"[{number(100 * top['low'], 0)}, {number(100 * top['high'], 0)}]"
+    limits = (
+        f"[{number(100 * top['identified_low'], 0)}, {number(100 * top['identified_high'], 0)}]"
+    )
     return (
         "Cumulative match curves. Highest identification rate on an undefended update: "
         f"{percent(top['identified'])} {limits}, by {label(str(top['attack']))}."

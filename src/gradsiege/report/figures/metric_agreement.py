@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
 TITLE = "Do the metrics agree?"
 SCOPES = {"all": "Over all reconstructions", "victim": "Between attacks on one image"}
 IMAGE = ["dataset", "victim", "image", "seed"]
@@ -30,17 +30,26 @@ NAMES = {name: metric.label for name, metric in IMAGE_METRICS.items()} | {
     "retrieval": "Retrieval rank",
     "retrieval_lpips": "Retrieval rank (LPIPS)",
 }
-COLUMNS = ["scope", "first", "second", "correlation", "low", "high", "rows", "victims"]
+COLUMNS = [
+    "scope",
+    "first",
+    "second",
+    "correlation",
+    "correlation_low",
+    "correlation_high",
+    "rows",
+    "victims",
+]
 RESAMPLES = 500
 FEWEST = 3  # rows that a correlation takes, and attacks that an image takes to be compared
 NOTHING = "fewer than two metrics were measured, or too few attacks finished."
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row per scope and pair of metrics: Spearman's correlation, its interval over victims, and the sample sizes.
+    """One row per scope and pair of metrics: Spearman's correlation, its interval over victims, and what it rests on.
 
-    The sign of every metric is chosen so that higher means more leakage. In the scope `victim`, ranks are taken among the
-    attacks on one image, so that easy images do not make metrics agree.
+    Every metric is turned so that more is more leakage. Within the scope `victim`, ranks are taken among the
+    attacks on one image, so that easy images cannot make metrics agree.
     """
     scores = data.scores
     done = scores[(scores["kind"] == "attack") & (scores["status"] == "complete")]
@@ -52,25 +61,23 @@ def plotted(data: StudyData) -> pd.DataFrame:
             pair = values[[first, second]].dropna()
             ranks = _ranks(pair, done.loc[pair.index, IMAGE] if scope == "victim" else None)
             if len(ranks) >= FEWEST:
-                victims = clusters[done.index.get_indexer(ranks.index)]
-                correlation = _correlation(ranks.to_numpy(), victims, (scope, first, second))
-                rows.append(
-                    [scope, first, second, *correlation, len(ranks), len(np.unique(victims))]
-                )
+                own = clusters[done.index.get_indexer(ranks.index)]
+                found = _correlation(ranks.to_numpy(), own, (scope, first, second))
+                rows.append([scope, first, second, *found, len(ranks), len(np.unique(own))])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _oriented(done: pd.DataFrame) -> pd.DataFrame:
     """The measured metrics, higher for more leakage; those without two different values are left out."""
-    turned = {
+    found = {
         name: done[name].astype(float) * (1 if metric.higher_is_better else -1)
         for name, metric in IMAGE_METRICS.items()
         if name in done
     }
     for name, column in RANKS.items():
         if column in done:
-            turned[name] = -done[column].astype(float) / done["gallery_size"].astype(float)
-    table = pd.DataFrame(turned, index=done.index)
+            found[name] = -done[column].astype(float) / done["gallery_size"].astype(float)
+    table = pd.DataFrame(found, index=done.index)
     return table.loc[:, table.nunique() > 1]
 
 
@@ -113,7 +120,7 @@ def _pearson(sums: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw one triangle of correlations per scope."""
+    """Draw one triangle of correlations a scope."""
     table = plotted(data)
     if table.empty:
         return Drawn(TITLE, NOTHING.capitalize(), table, style.nothing_to_draw(NOTHING))
@@ -124,8 +131,8 @@ def draw(data: StudyData) -> Drawn:
         figure, axes = style.panels(1, len(present), style.WIDTH, max(height, 2.0))
         image: Any = None
         for place, (panel, scope) in enumerate(zip(axes[0], present, strict=True)):
-            of_scope = table[table["scope"] == scope]
-            image = _triangle(panel, of_scope, metrics, named=place == 0)
+            own = table[table["scope"] == scope]
+            image = _triangle(panel, own, metrics, named=place == 0)
             panel.set_title(SCOPES[scope])
         bar = figure.colorbar(image, ax=axes[0], shrink=0.8, aspect=18, pad=0.02)
         bar.set_label("Rank correlation")
@@ -133,20 +140,20 @@ def draw(data: StudyData) -> Drawn:
     return Drawn(TITLE, _caption(data, table, metrics), table, figure, alt=_alt(table))
 
 
-def _triangle(panel: Axes, of_scope: pd.DataFrame, metrics: list[str], *, named: bool) -> Any:
+def _triangle(panel: Axes, own: pd.DataFrame, metrics: list[str], *, named: bool) -> Any:
     """The lower triangle: number and interval in every cell."""
     import seaborn as sns
 
     colours: Any = sns.color_palette("vlag_r", as_cmap=True)
     grid = np.full((len(metrics) - 1, len(metrics) - 1), np.nan)
-    for _, row in of_scope.iterrows():
+    for _, row in own.iterrows():
         grid[metrics.index(row["second"]) - 1, metrics.index(row["first"])] = row["correlation"]
     image = panel.imshow(grid, cmap=colours, vmin=-1, vmax=1, aspect="auto")
-    for _, row in of_scope.iterrows():
+    for _, row in own.iterrows():
         place = metrics.index(row["first"]), metrics.index(row["second"]) - 1
         red, green, blue, _ = colours(image.norm(row["correlation"]))
-        limits = f"\n[{number(row['low'], 2)}, {number(row['high'], 2)}]"
-        words = number(row["correlation"], 2) + ("" if np.isnan(row["low"]) else limits)
+        limits = f"\n[{number(row['correlation_low'], 2)}, {number(row['correlation_high'], 2)}]"
+        words = number(row["correlation"], 2) + ("" if np.isnan(row["correlation_low"]) else limits)
         shade = style.text_on((red, green, blue))
         panel.text(*place, words, ha="center", va="center", fontsize=6, color=shade)
     names = [NAMES[metric] for metric in metrics]
@@ -175,8 +182,8 @@ def _caption(data: StudyData, table: pd.DataFrame, metrics: list[str]) -> str:
 def _alt(table: pd.DataFrame) -> str:
     least = table.sort_values("correlation").iloc[0]
     most = table.sort_values("correlation").iloc[-1]
-    names = [
-        f"{NAMES[pair['first']]} and {NAMES[pair['second']]} ({number(pair['correlation'], 2)})"
-        for pair in (most, least)
+    said = [
+        f"{NAMES[one['first']]} and {NAMES[one['second']]} ({number(one['correlation'], 2)})"
+        for one in (most, least)
     ]
-    return f"Triangle of rank correlations between metrics, highest for {names[0]}, lowest for {names[1]}."
+    return f"Triangle of rank correlations between metrics, highest for {said[0]}, lowest for {said[1]}."

@@ -17,8 +17,10 @@ from gradsiege.report.wording import INTERVAL, counts_note, joined, number, synt
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 1
+VERSION = 2
 TITLE = "Privacy against utility: the strongest attack on each defense"
+# The attacker that is strongest by each metric.
+ROLES = {"psnr": "worst_case", "identified": "worst_identified"}
 KEPT = ["threat_model", "attack", "training_stage", "protocol", "attackers", "victims", "rows"]
 KEPT += ["failed", "psnr_capped"]
 
@@ -26,7 +28,7 @@ KEPT += ["failed", "psnr_capped"]
 def plotted(data: StudyData) -> pd.DataFrame:
     """One row per metric and setting: the strongest attacker over everything the study attacked."""
     parts = []
-    for metric in ("psnr", "identified"):
+    for metric in ROLES:
         table = worst_case(data.summary, metric=metric, by=SETTING)
         renamed = table[[*SETTING, *KEPT]].assign(metric=metric, worst=table[metric])
         renamed["worst_low"] = table[f"{metric}_low"]
@@ -42,12 +44,12 @@ def draw(data: StudyData) -> Drawn:
     known = table[table["accuracy"].notna() & table["worst"].notna()]
     if known.empty:
         reason = "no defense setting has both an accuracy and a finished attack."
-        return Drawn(TITLE, reason.capitalize(), table, style.nothing_to_draw(reason))
+        return Drawn(TITLE, reason.capitalize(), by_role(table), style.nothing_to_draw(reason))
     groups = list(known.groupby(["dataset", "model"], sort=False))
     with style.study_style():
         figure, axes = style.panels(len(groups), 2, style.WIDTH, 3.1)
         for row, (key, part) in zip(axes, groups, strict=True):
-            for panel, metric in zip(row, ("psnr", "identified"), strict=True):
+            for panel, metric in zip(row, ROLES, strict=True):
                 _points(panel, part[part["metric"] == metric], data)
                 _reference(panel, data, (str(key[0]), str(key[1])), metric)
                 panel.set_title(f"{label(str(key[0]))}, {label(str(key[1]))}")
@@ -56,7 +58,19 @@ def draw(data: StudyData) -> Drawn:
             row[1].set_ylabel("Worst-case identification [%]")
             row[1].set_ylim(-4, 104)
         style.legend_below(figure, [panel for row in axes for panel in row])
-    return Drawn(TITLE, _caption(data, table, known), table, figure, alt=_alt(data, known))
+    caption = _caption(data, table, known)
+    return Drawn(TITLE, caption, by_role(table), figure, alt=_alt(data, known))
+
+
+def by_role(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows as the data file has them: the role of the attacker, and its metric under the metric's own name."""
+    parts = [
+        table[table["metric"] == metric]
+        .rename(columns={f"worst{end}": f"{metric}{end}" for end in ("", "_low", "_high")})
+        .assign(role=role)
+        for metric, role in ROLES.items()
+    ]
+    return pd.concat([part for part in parts if len(part)] or parts).drop(columns="metric")
 
 
 def _points(panel: Axes, part: pd.DataFrame, data: StudyData) -> None:

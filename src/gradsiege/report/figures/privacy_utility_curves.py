@@ -10,6 +10,7 @@ import pandas as pd
 from gradsiege.report import style
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.derived import PLACE, bounds
+from gradsiege.report.figures.privacy_utility import by_role
 from gradsiege.report.figures.privacy_utility import plotted as all_settings
 from gradsiege.report.labels import label, strength
 from gradsiege.report.wording import INTERVAL, counts_note, joined, number, synthetic_note
@@ -17,7 +18,7 @@ from gradsiege.report.wording import INTERVAL, counts_note, joined, number, synt
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 2
+VERSION = 3
 TITLE = "Privacy against utility along the strength of each defense"
 COLUMNS, HEIGHT = 4, 1.75  # panels side by side; inches
 FAINT = "#d5dae0"
@@ -26,8 +27,8 @@ FAINT = "#d5dae0"
 def plotted(data: StudyData) -> pd.DataFrame:
     """One row per defense setting with an accuracy and a finished attack, in the order of the study file.
 
-    `method` is the defense; `value` the swept value, empty for settings without a curve; `bound_psnr` the PSNR [dB] of
-    a perfect inversion, if the defense transforms the batch.
+    `method` is the defense; `strength` the parameter that a sweep set, `value` its number, empty for settings that belong to no curve; `bound_psnr` what
+    a perfect inversion would show [dB], where the defense transforms the batch.
     """
     table = all_settings(data)
     table = table[table["metric"] == "psnr"].dropna(subset=["accuracy", "worst"])
@@ -37,45 +38,46 @@ def plotted(data: StudyData) -> pd.DataFrame:
     table["method"] = [data.name_of("defenses", setting) for setting in table["defense"]]
     pairs = zip(table["defense"], table["method"], strict=True)
     suffixes = [strength(setting.removeprefix(name).strip("-_")) for setting, name in pairs]
-    table["text"] = suffixes
+    table["strength"] = suffixes
     table["value"] = [text.rpartition(" ")[2] if _swept(text) else "" for text in suffixes]
     return table.reset_index(drop=True)
 
 
 def _swept(text: str) -> bool:
-    """Return whether a setting's suffix is that of a sweep of one number, such as 'sigma 0.1'."""
+    """Whether a setting's suffix is that of a sweep of one number, such as 'sigma 0.1'."""
     return re.fullmatch(r"[a-z_ ]+ -?[\d.e+-]+", text) is not None
 
 
 def draw(data: StudyData) -> Drawn:
     """Draw every defense in a panel of its own, all others faintly behind it."""
     table = plotted(data)
+    measured = by_role(table).drop(columns="value")
     shown = table[table["method"] != "none"]
     panels = list(shown.groupby([*PLACE, "method"], sort=False))
     if not panels:
         reason = "no defense setting has both an accuracy and a finished attack."
-        return Drawn(TITLE, reason.capitalize(), table, style.nothing_to_draw(reason))
+        return Drawn(TITLE, reason.capitalize(), measured, style.nothing_to_draw(reason))
     with style.study_style():
         rows = -(-len(panels) // COLUMNS)
         figure, axes = style.panels(rows, COLUMNS, style.WIDTH, HEIGHT)
         flat = [panel for row in axes for panel in row]
-        for panel, (key, of_panel) in zip(flat, panels, strict=False):
+        for panel, (key, own) in zip(flat, panels, strict=False):
             place = table[(table[PLACE] == list(key[:2])).all(axis=1)]
             _behind(panel, place, str(key[2]))
             _limits(panel, place)
-            _curve(panel, of_panel, str(key[2]))
-            _title(panel, of_panel, several=len(table[PLACE].drop_duplicates()) > 1)
+            _curve(panel, own, str(key[2]))
+            _title(panel, own, several=len(table[PLACE].drop_duplicates()) > 1)
         for panel in flat[len(panels) :]:
             panel.set_axis_off()
         figure.supxlabel("Test accuracy after training [%]", fontsize=8)
         figure.supylabel("Worst-case PSNR [dB] (lower: more private)", fontsize=8)
-    return Drawn(TITLE, _caption(data, table), table, figure, alt=_alt(table))
+    return Drawn(TITLE, _caption(data, table), measured, figure, alt=_alt(table))
 
 
-def _title(panel: Axes, of_panel: pd.DataFrame, *, several: bool) -> None:
+def _title(panel: Axes, own: pd.DataFrame, *, several: bool) -> None:
     """The defense; under it what its numbers mean, and data and model where there are several."""
-    first = of_panel.iloc[0]
-    swept = of_panel.loc[of_panel["value"] != "", "text"]
+    first = own.iloc[0]
+    swept = own.loc[own["value"] != "", "strength"]
     words = [swept.iloc[0].rpartition(" ")[0]] if len(swept) else []
     words += [f"{label(first['dataset'])}, {label(first['model'])}"] if several else []
     panel.set_title(label(str(first["method"])), pad=4 + 8 * len(words))
@@ -99,15 +101,15 @@ def _behind(panel: Axes, place: pd.DataFrame, method: str) -> None:
     )
 
 
-def _curve(panel: Axes, points: pd.DataFrame, method: str) -> None:
+def _curve(panel: Axes, own: pd.DataFrame, method: str) -> None:
     """The settings of one defense with their intervals; a hollow marker is its perfect inversion."""
-    x, y = 100 * points["accuracy"], points["worst"]
-    low, high = 100 * points["accuracy_low"], 100 * points["accuracy_high"]
+    x, y = 100 * own["accuracy"], own["worst"]
+    low, high = 100 * own["accuracy_low"], 100 * own["accuracy_high"]
     panel.errorbar(
         x,
         y,
         xerr=[(x - low).fillna(0).clip(lower=0), (high - x).fillna(0).clip(lower=0)],
-        yerr=[(y - points["worst_low"]).fillna(0), (points["worst_high"] - y).fillna(0)],
+        yerr=[(y - own["worst_low"]).fillna(0), (own["worst_high"] - y).fillna(0)],
         color=style.colour(method),
         marker=style.marker(method),
         linestyle="",
@@ -115,21 +117,21 @@ def _curve(panel: Axes, points: pd.DataFrame, method: str) -> None:
         markersize=5,
         zorder=4,
     )
-    curve = points[points["value"] != ""]
+    curve = own[own["value"] != ""]
     panel.plot(100 * curve["accuracy"], curve["worst"], color=style.colour(method), zorder=3)
     options: dict[str, Any] = {
         "color": style.colour(method),
         "marker": style.marker(method),
         "linestyle": "",
     }
-    # A defense that hardly changes the images has a bound far above all points, which is drawn at the frame.
-    bound = points["bound_psnr"].clip(upper=panel.get_ylim()[1])
+    # A defense that hardly touches the images has a bound far above all points: it stands at the frame.
+    bound = own["bound_psnr"].clip(upper=panel.get_ylim()[1])
     panel.plot(x, bound, markerfacecolor="none", markersize=5, zorder=3, clip_on=False, **options)
-    for index, (_, row) in enumerate(points.iterrows()):
-        # Points without a curve are often close together, so their names alternate above and below.
+    for index, (_, row) in enumerate(own.iterrows()):
+        # Points that are on no curve tend to lie together: their names go up and down in turn.
         above = not row["value"] and index % 2
         panel.annotate(
-            row["value"] or row["text"].removeprefix("control "),
+            row["value"] or row["strength"].removeprefix("control "),
             (100 * row["accuracy"], row["worst"]),
             xytext=(-4, 4) if above else (4, -8),
             ha="right" if above else "left",
@@ -151,7 +153,7 @@ def _limits(panel: Axes, place: pd.DataFrame) -> None:
 
 
 def _caption(data: StudyData, table: pd.DataFrame) -> str:
-    named = table[(table["value"] == "") & (table["text"] != "")]
+    named = table[(table["value"] == "") & (table["strength"] != "")]
     lone = [label(row["defense"], row["method"]) for _, row in named.iterrows()]
     apart = f" On no curve: {joined(lone)}." if lone else ""
     return (
@@ -167,9 +169,9 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
 
 def _alt(table: pd.DataFrame) -> str:
     parts = [
-        f"{label(str(method))} from {number(100 * points['accuracy'].max())} % accuracy and "
-        f"{number(points['worst'].max())} dB to {number(100 * points['accuracy'].min())} % and "
-        f"{number(points['worst'].min())} dB"
-        for method, points in table.groupby("method", sort=False)
+        f"{label(str(method))} from {number(100 * own['accuracy'].max())} % accuracy and "
+        f"{number(own['worst'].max())} dB to {number(100 * own['accuracy'].min())} % and "
+        f"{number(own['worst'].min())} dB"
+        for method, own in table.groupby("method", sort=False)
     ]
     return f"Small panels of accuracy against worst-case PSNR. {'; '.join(parts)}."

@@ -20,12 +20,12 @@ from gradsiege.report.wording import number, synthetic_note
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 1
+VERSION = 2
 TITLE = "GIFD and its rivals against six defenses, published and ours"
 PAPER = "GIFD and its rivals"
 METRIC = "psnr"
 PLACE = ["source", "dataset", "model", "training_stage", "protocol"]
-COLUMNS = [*PLACE, "method", "rival", "defense", "attack", "threat_model", "psnr", "low", "high", "victims", "failed", "claim"]  # fmt: skip
+COLUMNS = [*PLACE, "method", "rival", "defense", "attack", "threat_model", "psnr", "psnr_low", "psnr_high", "victims", "failed", "claim"]  # fmt: skip
 ACROSS, CELL_WIDTH, CELL_HEIGHT = 3, 0.46, 0.25  # panels side by side; inches
 MOST_PANELS = 6  # of ours; the rest is in the data file
 
@@ -65,30 +65,32 @@ def _published(data: StudyData) -> Iterator[dict[str, Any]]:
 
 def _measured(data: StudyData) -> list[dict[str, Any]]:
     summary = data.summary[data.summary["kind"] == "attack"]
-    blind = [
-        threat for threat in summary["threat_model"].unique() if not data.adaptive(str(threat))
-    ]
+    blind = [one for one in summary["threat_model"].unique() if not data.adaptive(str(one))]
     summary = summary[summary["threat_model"].isin(blind)]
     rows = []
     seen = set[tuple[str, ...]]()
     for claim in claims_of(data):
         for cells, _, _ in claim.published():
-            # Our data and stages differ from the table's, and the figure says so.
+            # Our data and stages are others than the table's, and said to be.
             wanted = cells.model_copy(update={"dataset": {}, "training_stage": {}})
             named = {"method": name_in(cells.defense), "rival": name_in(cells.attack)}
             if tuple(named.values()) in seen:
                 continue
             seen.add(tuple(named.values()))
-            meant = summary[_meant(data, summary, wanted)]
-            for _, row in worst_case(meant, by=[*PLACE[1:]]).iterrows():
-                limits = {"low": row["psnr_low"], "high": row["psnr_high"], "claim": claim.id}
+            own = summary[_meant(data, summary, wanted)]
+            for _, row in worst_case(own, by=[*PLACE[1:]]).iterrows():
+                limits = {
+                    "psnr_low": row["psnr_low"],
+                    "psnr_high": row["psnr_high"],
+                    "claim": claim.id,
+                }
                 rows.append({**row, **named, **limits, "source": "measured"})
     order = {stage: place for place, stage in enumerate(("untrained", "early", "late"))}
     return sorted(rows, key=lambda row: order[row["training_stage"]])
 
 
 def _meant(data: StudyData, summary: pd.DataFrame, wanted: Selector) -> pd.Series[bool]:
-    """Return a mask of the rows of the attacks and defenses that a selector means."""
+    """Rows of the attacks and defenses that a selector means."""
     try:
         chosen = choose(data.study, "scores", wanted, Selector())
     except NotRunError:
@@ -115,8 +117,8 @@ def draw(data: StudyData) -> Drawn:
         fill = (-len(published)) % ACROSS
         places = [*range(len(published)), *range(len(published) + fill, len(shown) + fill)]
         image: Any = None
-        for place, (key, of_panel) in zip(places, shown, strict=True):
-            image = _panel(flat[place], of_panel, methods, rivals, limits)
+        for place, (key, own) in zip(places, shown, strict=True):
+            image = _panel(flat[place], own, methods, rivals, limits)
             flat[place].set_title(_title(key), fontsize=7.5)
             names = [label(name) for name in methods] if place % ACROSS == 0 else []
             flat[place].set_yticks(range(len(names)), names)
@@ -137,7 +139,7 @@ def _title(key: tuple[Any, ...]) -> str:
 
 def _panel(
     panel: Axes,
-    of_panel: pd.DataFrame,
+    own: pd.DataFrame,
     methods: list[str],
     rivals: list[str],
     limits: tuple[float, float],
@@ -145,7 +147,7 @@ def _panel(
     import seaborn as sns
 
     grid = np.full((len(methods), len(rivals)), np.nan)
-    for _, row in of_panel.iterrows():
+    for _, row in own.iterrows():
         grid[methods.index(row["method"]), rivals.index(row["rival"])] = row[METRIC]
     colours: Any = sns.color_palette("mako_r", as_cmap=True)
     image = panel.imshow(grid, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
@@ -155,7 +157,7 @@ def _panel(
             red, green, blue, _ = colours(image.norm(grid[place]))
             words, shade = number(float(grid[place])), style.text_on((red, green, blue))
         panel.text(place[1], place[0], words, ha="center", va="center", fontsize=6.5, color=shade)
-    if (of_panel["source"] == "published").all():
+    if (own["source"] == "published").all():
         for spine in panel.spines.values():
             spine.set(visible=True, color=style.TINT, linewidth=5)
     names = [label(name).replace(" ", "\n", 1) for name in rivals]
@@ -172,22 +174,22 @@ def _caption(data: StudyData, table: pd.DataFrame, ours: int) -> str:
         if ours > MOST_PANELS
         else ""
     )
-    text = (
+    said = (
         "Ours: attackers who do not know the defense, with the published settings, at every stage; a dash: not in this study."
         if ours
         else "No attack of this study meets a defense with the published settings."
     )
     return (
         f"Tinted frames: published numbers ({sources(claims_of(data)[:1])}) of a rerun by others, obtained during training on the "
-        f"data named above each. {text} Data, budgets and priors are others, so orders may be compared, heights may not.{more}"
+        f"data named above each. {said} Data, budgets and priors are others, so orders may be compared, heights may not.{more}"
         f"{synthetic_note(data, measured['dataset'])}"
     )
 
 
 def _alt(table: pd.DataFrame) -> str:
     parts = []
-    for key, of_panel in table.groupby(["source", "dataset"], sort=False):
-        top = of_panel.sort_values(METRIC).dropna(subset=[METRIC]).tail(1)
+    for key, own in table.groupby(["source", "dataset"], sort=False):
+        top = own.sort_values(METRIC).dropna(subset=[METRIC]).tail(1)
         for _, row in top.iterrows():
             name = f"{label(row['rival'])} against {label(row['method']).lower()}"
             parts.append(f"{key[0]} on {label(str(key[1]))}: {name}, {number(row[METRIC])} dB")

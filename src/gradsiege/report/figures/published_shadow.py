@@ -1,4 +1,4 @@
-"""Shadow's published changes of PSNR, SSIM and F1 redrawn, beside this study's measurements of the same comparisons."""
+"""Shadow's published changes of PSNR, SSIM and F1 redrawn, beside what this study measured for the same comparisons."""
 
 from __future__ import annotations
 
@@ -18,26 +18,34 @@ from gradsiege.report.wording import number, synthetic_note
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 1
+VERSION = 2
 REQUIRES = ("federate", "observe", "score")
 TITLE = "What Shadow changes, published and ours"
 PAPER = "Shadow"
 RULES = ("difference_sign", "at_least")
 IDS = ["dataset", "model", "defense", "training_stage", "protocol", "threat_model", "attack"]
-COLUMNS = ["source", "metric", "claim", "setting", *IDS, "arm", "change", "low", "high", "units"]
-COLUMNS += ["bar", "verdict"]
+COLUMNS = [
+    "source",
+    "metric",
+    "claim",
+    "setting",
+    *IDS,
+    "arm",
+    *(f"metric_change{end}" for end in ("", "_low", "_high")),
+]
+COLUMNS += ["units", "bar", "claim_verdict"]
 ROW, MOST_ROWS = 0.19, 14  # inches per row; rows of ours in a panel, the rest is in the data file
 
 
 def claims_of(data: StudyData) -> list[Claim]:
-    """Return the claims with a published change, or with the least change that counts."""
+    """The claims that hold a published change, or the bar below which a change must not fall."""
     return [c for c in data.claims if c.paper == PAPER and c.rule in RULES and c.value]
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
     """One row per published change (with its tolerance as limits; `bar` for "at least"), then one row per comparison of ours.
 
-    A comparison that tests several claims, such as those on chest and eye images, is drawn once.
+    A comparison that tests several claims, such as those on chest and eye images, stands once.
     """
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for claim in claims_of(data):
@@ -47,20 +55,20 @@ def plotted(data: StudyData) -> pd.DataFrame:
             slack = claim.tolerance_of(metric)
             rows["published", claim.id, metric] = {
                 "source": "published", "metric": metric, "claim": claim.id,
-                "setting": setting_of(claim), "change": size, "low": size - slack,
-                "high": size + slack, "bar": claim.rule == "at_least",
+                "setting": setting_of(claim), "metric_change": size,
+                "metric_change_low": size - slack, "metric_change_high": size + slack, "bar": claim.rule == "at_least",
             }  # fmt: skip
     wanted = {claim.id for claim in claims_of(data)}
     for outcome in data.outcomes:
         for part in outcome.parts if outcome.claim.id in wanted else ():
             metric = str(part.comparison.metric)
-            interval, ids = part.interval, dict(part.ids)
+            found, ids = part.interval, dict(part.ids)
             where = ", ".join(label(ids[name]) for name in ("dataset", "model"))
             rows.setdefault(
                 ("measured", metric, *ids.values(), outcome.arm),
                 {"source": "measured", "metric": metric, "claim": outcome.claim.id, "setting": where, **ids, "arm": outcome.arm}
-                | {"change": interval.estimate, "low": interval.low, "high": interval.high, "units": interval.units}
-                | {"bar": False, "verdict": outcome.said},
+                | {"metric_change": found.estimate, "metric_change_low": found.low, "metric_change_high": found.high}
+                | {"units": found.units, "bar": False, "claim_verdict": outcome.said},
             )  # fmt: skip
     return pd.DataFrame([*rows.values()], columns=COLUMNS)
 
@@ -70,39 +78,39 @@ def draw(data: StudyData) -> Drawn:
     table = plotted(data)
     if table.empty:
         return Drawn(TITLE, NO_LEDGER.capitalize(), table, style.nothing_to_draw(NO_LEDGER))
-    groups = [
-        (metric, _rows_shown(of_metric))
-        for metric, of_metric in table.groupby("metric", sort=False)
-    ]
-    sizes = [len(of_metric) + 1.2 for _, of_metric in groups]
+    groups = [(metric, _rows_shown(own)) for metric, own in table.groupby("metric", sort=False)]
+    sizes = [len(own) + 1.2 for _, own in groups]
     with style.study_style():
         height = ROW * sum(sizes) + 0.55 * len(groups) + 0.2
         figure = style.new_figure(style.WIDTH, height, layout="constrained")
         axes = figure.subplots(len(groups), 1, squeeze=False, gridspec_kw={"height_ratios": sizes})
-        for panel, (metric, of_metric) in zip(axes[:, 0], groups, strict=True):
-            _forest(panel, of_metric, str(metric), data)
+        for panel, (metric, own) in zip(axes[:, 0], groups, strict=True):
+            _forest(panel, own, str(metric), data)
     return Drawn(TITLE, _caption(data, table), table, figure, alt=_alt(table))
 
 
-def _rows_shown(of_metric: pd.DataFrame) -> pd.DataFrame:
-    measured = of_metric[of_metric["source"] == "measured"].head(MOST_ROWS)
-    return pd.concat([of_metric[of_metric["source"] == "published"], measured])
+def _rows_shown(own: pd.DataFrame) -> pd.DataFrame:
+    measured = own[own["source"] == "measured"].head(MOST_ROWS)
+    return pd.concat([own[own["source"] == "published"], measured])
 
 
-def _forest(panel: Axes, of_metric: pd.DataFrame, metric: str, data: StudyData) -> None:
+def _forest(panel: Axes, own: pd.DataFrame, metric: str, data: StudyData) -> None:
     """Published values as hollow diamonds with their tolerance, ours as filled points with their interval."""
     name, factor, _, _, unit = SHOWN[metric]
-    published = int((of_metric["source"] == "published").sum())
+    published = int((own["source"] == "published").sum())
     panel.axhspan(-0.6, published - 0.5, color=style.TINT, zorder=0)
     panel.axvline(0, color=style.MUTED, linewidth=0.8)
     names = []
-    for place, (_, row) in enumerate(of_metric.iterrows()):
+    for place, (_, row) in enumerate(own.iterrows()):
         ours = row["source"] == "measured"
         attack = "" if pd.isna(row["attack"]) else data.name_of("attacks", str(row["attack"]))
         shade = style.colour(attack or "shadow") if ours else style.INK
-        value = factor * row["change"]
-        limits = [[value - factor * row["low"]], [factor * row["high"] - value]]
-        known = not np.isnan(row["low"])
+        value = factor * row["metric_change"]
+        limits = [
+            [value - factor * row["metric_change_low"]],
+            [factor * row["metric_change_high"] - value],
+        ]
+        known = not np.isnan(row["metric_change_low"])
         shape: Any = {"color": shade, "marker": "o" if ours else "D", "capsize": 0 if ours else 3}
         shape |= {"markerfacecolor": shade if ours else style.PAPER, "markersize": 4.5}
         shape |= {"elinewidth": 1.1, "linestyle": ""}
@@ -110,8 +118,8 @@ def _forest(panel: Axes, of_metric: pd.DataFrame, metric: str, data: StudyData) 
             shape["marker"] = ">"  # everything from here to the right is as claimed
         panel.errorbar([value], [place], xerr=limits if known and not row["bar"] else None, **shape)
         names.append(_name(row, data))
-    panel.set_yticks(range(len(of_metric)), names, fontsize=6.5)
-    panel.set_ylim(len(of_metric) - 0.4, -0.6)
+    panel.set_yticks(range(len(own)), names, fontsize=6.5)
+    panel.set_ylim(len(own) - 0.4, -0.6)
     panel.grid(visible=True, axis="x")
     panel.grid(visible=False, axis="y")
     unit = f" [{unit.strip()}]" if unit.strip() else ""
@@ -136,14 +144,14 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
         if longest > MOST_ROWS
         else ""
     )
-    text = (
+    said = (
         "Filled: ours, mean paired differences to no defense with 95 % intervals (BCa over victims; t over seeds for F1 and accuracy)."
         if len(ours)
         else "This study has no comparison of its own to set beside them."
     )
     return (
         f"Tinted, hollow: published changes ({sources(claims_of(data))}), obtained on the paper's own data, with the tolerance of "
-        f"the claim; a triangle is a bar (no lower than this). {text}{more} Left of zero, Shadow leaks less, or costs accuracy."
+        f"the claim; a triangle is a bar (no lower than this). {said}{more} Left of zero, Shadow leaks less, or costs accuracy."
         f"{synthetic_note(data, ours['dataset'])}"
     )
 
@@ -152,10 +160,9 @@ def _alt(table: pd.DataFrame) -> str:
     told = [
         f"{SHOWN[str(metric)][0]}: published "
         + ", ".join(
-            number(value, 3)
-            for value in of_metric.loc[of_metric["source"] == "published", "change"]
+            number(value, 3) for value in own.loc[own["source"] == "published", "metric_change"]
         )
-        + f"; {(of_metric['source'] == 'measured').sum()} of ours"
-        for metric, of_metric in table.groupby("metric", sort=False)
+        + f"; {(own['source'] == 'measured').sum()} of ours"
+        for metric, own in table.groupby("metric", sort=False)
     ]
     return f"Changes under Shadow by metric. {'. '.join(told)}."

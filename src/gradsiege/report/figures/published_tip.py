@@ -25,10 +25,20 @@ from gradsiege.report.wording import percent, synthetic_note
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 1
+VERSION = 2
 TITLE = "TIP's accuracy curves, published and ours"
 PAPER = "TIP"
-COLUMNS = ["source", "dataset", "model", "method", "defense", "round", "accuracy", "low", "high"]
+COLUMNS = [
+    "source",
+    "dataset",
+    "model",
+    "method",
+    "defense",
+    "round",
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+]
 COLUMNS += ["seeds", "claim"]
 MOST_PANELS = 3  # of ours; the rest is in the data file
 
@@ -43,7 +53,7 @@ def claims_of(data: StudyData) -> list[Claim]:
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
-    """One row per point: the published ones from the ledger, then ours of the arms with the published constants."""
+    """One row per point: the published ones from the ledger, then ours of the arms that have the published constants."""
     rows: list[dict[str, Any]] = []
     for claim in claims_of(data):
         named = {"dataset": name_in(claim.needs.dataset), "model": name_in(claim.needs.model)}
@@ -53,9 +63,9 @@ def plotted(data: StudyData) -> pd.DataFrame:
                 rows.append({**named, "round": cells.round, "accuracy": value})
     measured = curves(data) if rows else curves(data).iloc[:0]
     for claim in claims_of(data):
-        of_arms = measured[measured["defense"].isin(_arms(data, claim))]
+        own = measured[measured["defense"].isin(_arms(data, claim))]
         given = {"source": "measured", "method": name_in(claim.cells.defense), "claim": claim.id}
-        rows += [{**point, **given} for _, point in of_arms.iterrows()]
+        rows += [{**point, **given} for _, point in own.iterrows()]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -68,7 +78,7 @@ def _arms(data: StudyData, claim: Claim) -> list[str]:
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw the published curves in a panel of their own, and ours beside it, since the rounds differ."""
+    """Draw the published curves in a panel of their own, and ours beside it: the rounds are not the same."""
     table = plotted(data)
     if table.empty:
         return Drawn(TITLE, NO_LEDGER.capitalize(), table, style.nothing_to_draw(NO_LEDGER))
@@ -98,20 +108,20 @@ def _curves(panel: Axes, part: pd.DataFrame) -> None:
     from matplotlib.ticker import MaxNLocator
 
     seen: dict[str, int] = {}
-    for key, curve in part.groupby(["method", "defense"], sort=False, dropna=False):
+    for key, own in part.groupby(["method", "defense"], sort=False, dropna=False):
         method = str(key[0])
         turn = seen[method] = seen.get(method, -1) + 1
-        curve = curve.sort_values("round")
-        published = bool((curve["source"] == "published").all())
+        own = own.sort_values("round")
+        published = bool((own["source"] == "published").all())
         shade = style.colour(method)
         options: Any = {"color": shade, "marker": style.marker(method), "markersize": 4.5}
         options |= {"markerfacecolor": style.PAPER if published else shade, "label": label(method)}
         options["linestyle"] = style.LINES[turn % len(style.LINES)]
-        options["markevery"] = max(1, len(curve) // 11)
-        panel.plot(curve["round"], 100 * curve["accuracy"], **options)
-        limits = curve.dropna(subset=["low", "high"])
+        options["markevery"] = max(1, len(own) // 11)
+        panel.plot(own["round"], 100 * own["accuracy"], **options)
+        limits = own.dropna(subset=["accuracy_low", "accuracy_high"])
         band: Any = {"color": shade, "alpha": 0.13, "linewidth": 0}
-        low, high = 100 * limits["low"], 100 * limits["high"]
+        low, high = 100 * limits["accuracy_low"], 100 * limits["accuracy_high"]
         panel.fill_between(limits["round"], low.astype(float), high.astype(float), **band)
     panel.set_xlabel("Federated round")
     panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
@@ -119,7 +129,7 @@ def _curves(panel: Axes, part: pd.DataFrame) -> None:
 
 def _caption(data: StudyData, table: pd.DataFrame, claims: list[Claim]) -> str:
     ours = table[table["source"] == "measured"]
-    text = (
+    said = (
         "Ours: the arms of this study that have the paper's constants, means over seeds with 95 % t intervals as bands. Its data, "
         "model and rounds are others, so orders may be compared, heights may not."
         if len(ours)
@@ -127,7 +137,7 @@ def _caption(data: StudyData, table: pd.DataFrame, claims: list[Claim]) -> str:
     )
     return (
         f"Tinted, hollow points: published numbers ({sources(claims)}), obtained on the data named above the panel and not by this "
-        f"study. {text}{synthetic_note(data, ours['dataset'])}"
+        f"study. {said}{synthetic_note(data, ours['dataset'])}"
     )
 
 

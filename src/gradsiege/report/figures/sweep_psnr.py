@@ -5,7 +5,7 @@ from __future__ import annotations
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.sweeps import draw_metric
 
-VERSION = 1
+VERSION = 2
 TITLE = "PSNR along what makes an attack harder"
 
 

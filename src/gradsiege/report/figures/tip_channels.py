@@ -1,4 +1,4 @@
-"""The channels that a defense changes, among all of the network, and the spectra of their kernels before and after."""
+"""Which channels a defense changes among all of the network, and the spectra of their kernels before and after."""
 
 from __future__ import annotations
 
@@ -16,40 +16,41 @@ from gradsiege.report.wording import number, percent, synthetic_note
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 1
+VERSION = 2
 REQUIRES = ("federate", "observe", "score")
 TITLE = "Channels that the defense changes, and their spectra"
 MOST_CELLS = 6
-COLUMNS = [*CELL_KEY, "kind", "layer", "channel", "coefficient", "change"]
-COLUMNS += ["vertical", "horizontal", *MOMENTS]
+# Names of the data file, where every quantity has one name in all tables.
+NAMES = {"change": "channel_change", **{moment: f"power_{moment}" for moment in MOMENTS}}
+COLUMNS = [*CELL_KEY, "layer", "channel", "vertical", "horizontal", "coefficient", *NAMES.values()]
 
 
-def of_channels(cell: Explained) -> pd.DataFrame:
+def of_channels(one: Explained) -> pd.DataFrame:
     """One row per channel: its Grad-CAM coefficient and the l2 norm of its change, for the first victim."""
     parts = []
-    for place, layer in enumerate(cell.layers()):
-        part = pd.DataFrame({"change": cell.arrays[f"change.{layer}"][0]})
-        part["coefficient"] = cell.arrays[f"coefficient.{layer}"][0]
+    for place, layer in enumerate(one.layers()):
+        part = pd.DataFrame({"change": one.arrays[f"change.{layer}"][0]})
+        part["coefficient"] = one.arrays[f"coefficient.{layer}"][0]
         parts.append(part.assign(layer=layer, place=place, channel=range(len(part))))
     return pd.concat(parts, ignore_index=True)
 
 
-def changed(cell: Explained) -> bool:
+def changed(one: Explained) -> bool:
     """Whether the defense changed a convolution of the first victim, and left it finite."""
-    change = of_channels(cell)["change"]
+    change = of_channels(one)["change"]
     return bool(change.any() and np.isfinite(change).all())
 
 
-def shown_layer(cell: Explained) -> str:
+def shown_layer(one: Explained) -> str:
     """The middle one of the convolutions that the defense changed."""
-    layers = [layer for layer in cell.layers() if cell.arrays[f"change.{layer}"][0].any()]
-    return layers[len(layers) // 2]
+    found = [layer for layer in one.layers() if one.arrays[f"change.{layer}"][0].any()]
+    return found[len(found) // 2]
 
 
-def of_spectrum(cell: Explained) -> pd.DataFrame:
+def of_spectrum(one: Explained) -> pd.DataFrame:
     """One row per spatial frequency of the shown layer: mean power of its changed kernels, before and after."""
-    layer = shown_layer(cell)
-    powers = {moment: cell.arrays[f"spectrum.{moment}.{layer}"][0] for moment in MOMENTS}
+    layer = shown_layer(one)
+    powers = {moment: one.arrays[f"spectrum.{moment}.{layer}"][0] for moment in MOMENTS}
     side = len(powers["before"])
     frequency = np.arange(side) - side // 2
     table = pd.DataFrame({moment: power.ravel() for moment, power in powers.items()})
@@ -58,20 +59,18 @@ def of_spectrum(cell: Explained) -> pd.DataFrame:
 
 
 def plotted(cells: list[Explained]) -> pd.DataFrame:
-    """Rows of both kinds, `channel` and `spectrum`, each with the columns that it has."""
+    """Rows of channels and rows of frequencies, each with the columns that it has."""
     parts = [
-        part.assign(kind=kind, **cell.ids)
-        for cell in cells
-        for kind, part in (("channel", of_channels(cell)), ("spectrum", of_spectrum(cell)))
+        part.assign(**one.ids) for one in cells for part in (of_channels(one), of_spectrum(one))
     ]
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    return table.reindex(columns=COLUMNS)
+    return table.rename(columns=NAMES).reindex(columns=COLUMNS)
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw a row per defense: every channel by layer and coefficient, then the two spectra of one layer."""
-    available = [cell for cell in explained_cells(data) if changed(cell)]
-    cells = available[:MOST_CELLS]
+    """Draw a row a defense: every channel by layer and coefficient, then the two spectra of one layer."""
+    found = [one for one in explained_cells(data) if changed(one)]
+    cells = found[:MOST_CELLS]
     table = plotted(cells)
     if not cells:
         reason = "no defense changed a convolution of an explained victim."
@@ -81,21 +80,19 @@ def draw(data: StudyData) -> Drawn:
         figure = style.new_figure(style.WIDTH, 2.2 * len(cells) + 0.2, layout="constrained")
         ratios = {"width_ratios": [2.6, 1, 1]}
         axes = figure.subplots(len(cells), 3, squeeze=False, gridspec_kw=ratios)
-        for row, cell in zip(axes, cells, strict=True):
-            _channels(row[0], cell, style.colour(data.name_of("defenses", cell.cell["defense"])))
-            _spectra(list(row[1:]), cell)
-    caption = _caption(data, cells, len(available) - len(cells))
+        for row, one in zip(axes, cells, strict=True):
+            _channels(row[0], one, style.colour(data.name_of("defenses", one.cell["defense"])))
+            _spectra(list(row[1:]), one)
+    caption = _caption(data, cells, len(found) - len(cells))
     return Drawn(TITLE, caption, table, figure, alt=_alt(cells))
 
 
-def _channels(panel: Axes, cell: Explained, colour: str) -> None:
-    """Draw a dot per channel, scaled to the largest coefficient of its layer."""
+def _channels(panel: Axes, one: Explained, colour: str) -> None:
+    """A dot a channel; those of a layer are scaled to its largest coefficient."""
     from matplotlib.ticker import MaxNLocator
 
-    table = of_channels(cell)
-    largest = table.groupby("place")["coefficient"].transform(
-        lambda coefficients: coefficients.abs().max()
-    )
+    table = of_channels(one)
+    largest = table.groupby("place")["coefficient"].transform(lambda own: own.abs().max())
     # A layer without any gradient stays on the line of zero.
     height = (table["coefficient"] / largest.where(largest > 0, 1.0)).to_numpy()
     touched = (table["change"] > 0).to_numpy()
@@ -110,23 +107,23 @@ def _channels(panel: Axes, cell: Explained, colour: str) -> None:
         across = (table["place"] + 1 + spread).to_numpy()
         drawn: Any = options
         panel.scatter(across[flags], height[flags], s=5, linewidths=0, rasterized=True, **drawn)
-    panel.set_title(", ".join(cell.lines))
+    panel.set_title(", ".join(one.lines))
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.set_xlabel("Convolution, in the order of the network")
     panel.set_ylabel("Coefficient / largest of layer")
     panel.legend(loc="lower left", ncols=2, fontsize=6.5, handletextpad=0.1, markerscale=2)
 
 
-def _spectra(panels: list[Axes], cell: Explained) -> None:
+def _spectra(panels: list[Axes], one: Explained) -> None:
     """Both spectra on one logarithmic scale, the power written into every frequency."""
     import seaborn as sns
     from matplotlib.colors import LogNorm
 
-    table = of_spectrum(cell)
+    table = of_spectrum(one)
     side = int(np.sqrt(len(table)))
     powers = table[list(MOMENTS)].to_numpy()
     high = max(float(powers.max()), 1e-12)
-    # Two decades or more, so that nearly equal powers get nearly equal colours.
+    # Two decades or more, so that powers that are nearly equal look so, and not all like the darkest.
     low = min(max(float(powers.min()), 1e-6 * high), 3e-2 * high)
     scale = LogNorm(low, 3 * high, clip=True)
     colours: Any = sns.color_palette("mako_r", as_cmap=True)
@@ -149,7 +146,7 @@ def _spectra(panels: list[Axes], cell: Explained) -> None:
         panel.set_yticks(range(side), ticks)
         panel.grid(False)
         panel.set_title(moment.capitalize())
-        panel.set_xlabel(shown_layer(cell), fontsize=6)
+        panel.set_xlabel(shown_layer(one), fontsize=6)
 
 
 def _caption(data: StudyData, cells: list[Explained], left_out: int) -> str:
@@ -162,17 +159,17 @@ def _caption(data: StudyData, cells: list[Explained], left_out: int) -> str:
     )
     if left_out:
         text += f" {left_out} more of the study's cells are not drawn (at most {MOST_CELLS})."
-    return text + synthetic_note(data, [cell.cell["dataset"] for cell in cells])
+    return text + synthetic_note(data, [one.cell["dataset"] for one in cells])
 
 
 def _alt(cells: list[Explained]) -> str:
     parts = []
-    for cell in cells:
-        table, power = of_channels(cell), of_spectrum(cell)
+    for one in cells:
+        table, power = of_channels(one), of_spectrum(one)
         centre = (power["vertical"] == 0) & (power["horizontal"] == 0)
         gains = power["after"] / power["before"]
         parts.append(
-            f"{', '.join(cell.lines)}: {percent(float((table['change'] > 0).mean()))} of channels "
+            f"{', '.join(one.lines)}: {percent(float((table['change'] > 0).mean()))} of channels "
             f"changed, power times {number(float(gains[centre].mean()), 2)} at frequency zero and "
             f"{number(float(gains[~centre].mean()), 2)} elsewhere"
         )

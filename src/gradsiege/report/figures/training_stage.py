@@ -15,7 +15,7 @@ from gradsiege.report.wording import INTERVAL, counts_note, number, synthetic_no
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 2
+VERSION = 3
 TITLE = "Training stage: what an undefended update gives away"
 PANEL = ["dataset", "model", "protocol"]
 COLUMNS = [*PANEL, "training_stage", "attack", "kind", "threat_model", "victims", "rows", "failed"]

@@ -16,7 +16,7 @@ from gradsiege.report.wording import percent, synthetic_note
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 2
+VERSION = 3
 TITLE = "Utility: accuracy while training under each defense"
 PANEL = ["dataset", "model"]
 MOST_BANDS = 8  # settings in a panel; with more, bands hide the lines
@@ -28,11 +28,11 @@ def plotted(data: StudyData) -> pd.DataFrame:
     key = [*PANEL, "defense", "round"]
     rows = []
     for place, accuracy in done.groupby(key, sort=False)["accuracy"]:
-        interval = student_interval(accuracy.to_numpy(dtype=float))
-        low, high = np.clip([interval.low, interval.high], 0, 1)
-        numbers = (interval.estimate, low, high, interval.units)
+        found = student_interval(accuracy.to_numpy(dtype=float))
+        low, high = np.clip([found.low, found.high], 0, 1)
+        numbers = (found.estimate, low, high, found.units)
         rows.append([*place, *numbers])
-    return pd.DataFrame(rows, columns=[*key, "accuracy", "low", "high", "seeds"])
+    return pd.DataFrame(rows, columns=[*key, "accuracy", "accuracy_low", "accuracy_high", "seeds"])
 
 
 def draw(data: StudyData) -> Drawn:
@@ -62,24 +62,24 @@ def _curves(panel: Axes, part: pd.DataFrame, data: StudyData) -> None:
     seen: dict[str, int] = {}
     for defense in data.in_order("defenses", part["defense"]):
         name = data.name_of("defenses", defense)
-        curve = part[part["defense"] == defense].sort_values("round")
+        own = part[part["defense"] == defense].sort_values("round")
         strength = seen.setdefault(name, 0)
         seen[name] += 1
         panel.plot(
-            curve["round"],
-            100 * curve["accuracy"],
+            own["round"],
+            100 * own["accuracy"],
             color=style.colour(name),
             linestyle=style.LINES[strength % len(style.LINES)],
             marker=style.marker(name),
-            markevery=max(1, len(curve) // 6),
+            markevery=max(1, len(own) // 6),
             markersize=4,
             label=label(defense, name),
         )
-        if curve["seeds"].max() > 1 and part["defense"].nunique() <= MOST_BANDS:
+        if own["seeds"].max() > 1 and part["defense"].nunique() <= MOST_BANDS:
             panel.fill_between(
-                curve["round"],
-                100 * curve["low"],
-                100 * curve["high"],
+                own["round"],
+                100 * own["accuracy_low"],
+                100 * own["accuracy_high"],
                 color=style.colour(name),
                 alpha=0.13,
                 linewidth=0,

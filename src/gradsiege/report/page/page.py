@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from gradsiege.pipeline.drawings import DICTIONARY, data_file
 from gradsiege.report import provenance
+from gradsiege.report.columns import HEADINGS, dictionary
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.page.claims_section import section
 from gradsiege.report.page.data_card import data_card
@@ -19,6 +21,7 @@ from gradsiege.report.page.findings import Finding, findings
 from gradsiege.report.page.inline import image_address, width_in_pixels
 from gradsiege.report.page.overview import by_reason, coverage, facts, unlisted
 from gradsiege.report.tables import table_compute
+from gradsiege.report.tidy import tidy
 from gradsiege.report.wording import threat_in_words
 
 if TYPE_CHECKING:
@@ -174,9 +177,11 @@ def context(
         "versions": provenance.versions(data.manifests),
         "commits": provenance.commits(data.manifests),
         "commands": commands,
+        "columns": table_cells(pd.DataFrame(dictionary(), columns=HEADINGS)),
         "files": {
             "scores": f"{_folder(data)}/score/…/scores.parquet",
-            "claims": f"{_folder(data)}/tables/table_claims.csv",
+            "claims": f"{_folder(data)}/{data_file('table_claims')}",
+            "columns": f"{_folder(data)}/{DICTIONARY}",
             "manifests": f"{_folder(data)}/…/manifest.json",
         },
         "settings": json.dumps(dict(data.study), indent=2, ensure_ascii=False, default=str),
@@ -216,7 +221,8 @@ def _exhibit(
     name: str, number: str, drawn: Drawn, commands: Mapping[str, str], data: StudyData
 ) -> Exhibit:
     is_table = drawn.figure is None
-    shown = drawn.shown if drawn.shown is not None else drawn.data
+    shown = drawn.shown if drawn.shown is not None else pd.DataFrame()
+    plotted = pd.DataFrame() if is_table else tidy(drawn.data)
     return Exhibit(
         name=name,
         number=number,
@@ -227,9 +233,9 @@ def _exhibit(
         image="" if drawn.figure is None else image_address(drawn.figure),
         width=0 if drawn.figure is None else width_in_pixels(drawn.figure),
         table=table_cells(shown, drawn.quiet) if is_table else None,
-        data=None if is_table else table_cells(drawn.data.head(MOST_DATA_ROWS)),
-        left_out=max(0, len(drawn.data) - MOST_DATA_ROWS),
-        csv=f"{_folder(data)}/{'tables' if is_table else 'figures'}/{name}.csv",
+        data=None if is_table else table_cells(plotted.head(MOST_DATA_ROWS)),
+        left_out=max(0, len(plotted) - MOST_DATA_ROWS),
+        csv=f"{_folder(data)}/{data_file(name)}",
     )
 
 
@@ -250,6 +256,6 @@ def table_cells(table: pd.DataFrame, quiet: Iterable[int] = ()) -> Cells:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return "–" if pd.isna(value) else f"{value:.4g}"
-    return str(value)
+    if pd.isna(value):
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

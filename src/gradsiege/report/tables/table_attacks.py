@@ -24,19 +24,22 @@ from gradsiege.report.wording import (
     with_interval,
 )
 
-VERSION = 1
+VERSION = 2
 TITLE = "Attacks on undefended updates"
 BASELINE = "inverting_gradients"
-FOLDED = ["Data, model", "Stage", "Protocol", "n"]
+FOLDED = ["Data, model", "Where", "n"]
 KEY = ["dataset", "model", "defense", "training_stage", "protocol", "threat_model", "attack"]
 # Columns that stand in the table only where the weights of LPIPS were there: heading, metric.
 PERCEPTUAL = {
     "LPIPS": "lpips",
-    "LPIPS (VGG16)": "lpips_vgg",
     "Identified by LPIPS": "identified_lpips",
 }
 COMPARED = ["difference", "difference_low", "difference_high", "d_z", "pairs", "unpaired"]
 COMPARED += ["wilcoxon_p", "wilcoxon_holm", "permutation_p", "permutation_holm"]
+# Names of the data file, where every quantity has one name in all tables.
+NAMES = {f"difference{end}": f"psnr_change{end}" for end in ("", "_low", "_high")}
+NAMES |= {"wilcoxon_p": "psnr_p", "wilcoxon_holm": "psnr_holm", "seconds": "attack_seconds"}
+NAMES |= {f"permutation_{end}": f"psnr_permutation_{end}" for end in ("p", "holm")}
 
 
 def draw(data: StudyData) -> Drawn:
@@ -55,7 +58,8 @@ def draw(data: StudyData) -> Drawn:
     table = table.drop(columns="cell").reset_index(drop=True)
     shown, folded = fold_constant(_shown(data, table, baseline), FOLDED)
     quiet = tuple(place for place, kind in enumerate(table["kind"]) if kind == "control")
-    return Drawn(TITLE, _caption(data, table, baseline) + folded, table, shown=shown, quiet=quiet)
+    caption = _caption(data, table, baseline) + folded
+    return Drawn(TITLE, caption, table.rename(columns=NAMES), shown=shown, quiet=quiet)
 
 
 def baseline_attack(data: StudyData, table: pd.DataFrame) -> str | None:
@@ -80,16 +84,11 @@ def _line(data: StudyData, row: pd.Series, *, is_baseline: bool) -> dict[str, st
     return {
         "Attack": label(row["attack"], data.name_of("attacks", row["attack"])),
         "Data, model": f"{label(row['dataset'])}, {label(row['model'])}",
-        "Stage": str(row["training_stage"]),
-        "Protocol": label(row["protocol"]),
+        "Where": f"{row['training_stage']}, {label(row['protocol'])}",
         "Threat model": "control" if control else threat_label(data, row["threat_model"]),
         "PSNR [dB]": with_interval(row["psnr"], row["psnr_low"], row["psnr_high"]),
         "SSIM": with_interval(row["ssim"], row["ssim_low"], row["ssim_high"], 2),
-        "HaarPSI": with_interval(row["haarpsi"], row["haarpsi_low"], row["haarpsi_high"], 2),
         "LPIPS": with_interval(row["lpips"], row["lpips_low"], row["lpips_high"], 2),
-        "LPIPS (VGG16)": with_interval(
-            row["lpips_vgg"], row["lpips_vgg_low"], row["lpips_vgg_high"], 2
-        ),
         "Identified": percent_interval(
             row["identified"], row["identified_low"], row["identified_high"]
         ),
@@ -100,7 +99,6 @@ def _line(data: StudyData, row: pd.Series, *, is_baseline: bool) -> dict[str, st
         "p (Holm)": p_value(row["wilcoxon_holm"]),
         "n": str(int(row["victims"])),
         "Failed": f"{int(row['failed'])} of {int(row['rows'])}",
-        "Iterations": DASH if control else number(row["iterations"], 0),
         "Evaluations": DASH if control else number(row["evaluations"], 0),
         "Time per cell": DASH if control else duration(row["seconds"]),
     }
@@ -121,7 +119,7 @@ def _caption(data: StudyData, table: pd.DataFrame, baseline: str | None) -> str:
         f"reaches above them, the gradient gave. Identified: rank-1 retrieval (chance "
         f"{percent(chance)}).{perceptual} Δ: mean paired difference to {name} on the same victims; p from "
         "Wilcoxon's signed-rank test, adjusted by Holm over this table. Restarts are part of an "
-        "attack, not replicates; iterations, model evaluations per victim (restarts included) and time (a job on all "
-        "victims of a cell) are medians. "
+        "attack, not replicates; model evaluations per victim (restarts included) and time (a job on all "
+        "victims of a cell) are medians; HaarPSI, iterations and whatever else was measured are in the data file. "
         f"{INTERVAL}{counts_note(table)}{synthetic_note(data, table['dataset'])}"
     )

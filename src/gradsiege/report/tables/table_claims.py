@@ -10,13 +10,13 @@ from gradsiege.analysis.claims.evaluation import Outcome
 from gradsiege.report.claim_words import claimed, measured, part_names, place, tally
 from gradsiege.report.data import Drawn, StudyData
 
-VERSION = 1
+VERSION = 2
 REQUIRES = ("federate", "observe", "score")
 TITLE = "Published claims and their verdicts"
 COLUMNS = [
-    "claim", "paper", "source", "place", "origin", "statement", "rule", "verdict", "why", "stand_in",
+    "claim", "paper", "cited", "place", "origin", "statement", "rule", "claim_verdict", "why", "stand_in",
     "dataset", "model", "arm", "defense", "training_stage", "protocol", "threat_model", "attack", "round",
-    "against", "metric", "published", "tolerance", "measured", "low", "high", "units", "without_value",
+    "against", "metric", "published", "tolerance", "measured", "measured_low", "measured_high", "units", "without_value",
     "part_verdict", "deviations",
 ]  # fmt: skip
 
@@ -34,10 +34,11 @@ def plotted(outcomes: Sequence[Outcome]) -> pd.DataFrame:
         claim = outcome.claim
         head = {
             "claim": claim.id,
-            **{name: getattr(claim, name) for name in ("paper", "source", "place", "origin")},
+            "cited": claim.source,
+            **{name: getattr(claim, name) for name in ("paper", "place", "origin")},
             "statement": claim.statement,
             "rule": claim.rule,
-            "verdict": outcome.said,
+            "claim_verdict": outcome.said,
             "why": outcome.why,
             "stand_in": outcome.stand_in,
             **{name: getattr(outcome, name) for name in ("dataset", "model", "arm")},
@@ -55,8 +56,8 @@ def plotted(outcomes: Sequence[Outcome]) -> pd.DataFrame:
                     "published": part.comparison.value,
                     "tolerance": claim.tolerance_of(metric),
                     "measured": interval.estimate,
-                    "low": interval.low,
-                    "high": interval.high,
+                    "measured_low": interval.low,
+                    "measured_high": interval.high,
                     "units": interval.units,
                     "without_value": part.lost,
                     "part_verdict": part.verdict,

@@ -8,10 +8,11 @@ from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.provenance import setting
 from gradsiege.report.wording import duration
 
-VERSION = 1
+VERSION = 2
 TITLE = "Compute used"
 STAGES = ("fetch", "prior", "shadow", "federate", "observe", "attack", "score", "publish")
-COLUMNS = ["stage", "device", "jobs", "failed", "seconds", "median_seconds", "longest_seconds"]
+COLUMNS = ["stage", "device", "jobs", "failed_jobs", "total_seconds"]
+COLUMNS += ["median_seconds", "longest_seconds"]
 
 
 def draw(data: StudyData) -> Drawn:
@@ -23,15 +24,15 @@ def draw(data: StudyData) -> Drawn:
                 "Stage": row["stage"],
                 "Device": row["device"],
                 "Jobs": str(row["jobs"]),
-                "Failed": str(row["failed"]),
-                "Total": duration(row["seconds"]),
+                "Failed": str(row["failed_jobs"]),
+                "Total": duration(row["total_seconds"]),
                 "Median job": duration(row["median_seconds"]),
                 "Longest job": duration(row["longest_seconds"]),
             }
             for _, row in table.iterrows()
         ]
     )
-    total = duration(float(table["seconds"].sum())) if len(table) else "no time"
+    total = duration(float(table["total_seconds"].sum())) if len(table) else "no time"
     caption = (
         f"Wall-clock time inside the jobs, {total} in all, failed jobs included. Jobs may have run "
         "at the same time; start-up of the processes is not counted."
@@ -57,8 +58,8 @@ def plotted(data: StudyData) -> pd.DataFrame:
         jobs.groupby(["stage", "device"], sort=False)
         .agg(
             jobs=("seconds", "size"),
-            failed=("failed", "sum"),
-            seconds=("seconds", "sum"),
+            failed_jobs=("failed", "sum"),
+            total_seconds=("seconds", "sum"),
             median_seconds=("seconds", "median"),
             longest_seconds=("seconds", "max"),
         )

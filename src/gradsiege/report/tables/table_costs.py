@@ -12,7 +12,7 @@ from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.labels import label
 from gradsiege.report.wording import DASH, duration, fold_constant, number
 
-VERSION = 1
+VERSION = 2
 TITLE = "What an attack and a defense cost"
 PLACE = ["dataset", "model", "protocol"]
 CELL = ["defense", "training_stage", "seed", "threat_model"]
@@ -82,7 +82,7 @@ def draw(data: StudyData) -> Drawn:
     shown = pd.DataFrame([_line(data, row) for _, row in table.iterrows()])
     shown, folded = fold_constant(shown, ["Data, model", "Restarts"])
     if table.empty:
-        return Drawn(TITLE, "Nothing was attacked or trained.", table, shown=shown)
+        return Drawn(TITLE, "Nothing was attacked or trained.", by_method(table), shown=shown)
     unmeasured = bool(table["memory"].isna().any())
     caption = (
         "Attacks: iterations and restarts as asked for, model evaluations of one victim (restarts included), seconds of a "
@@ -91,7 +91,20 @@ def draw(data: StudyData) -> Drawn:
         "included. Times of jobs that ran side by side are longer than alone."
         + (" A dash: not measured (jobs run by hand leave no memory behind)." if unmeasured else "")
     )
-    return Drawn(TITLE, caption + folded, table, shown=shown)
+    return Drawn(TITLE, caption + folded, by_method(table), shown=shown)
+
+
+def by_method(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows as the data file has them: an attack or a defense, each with the name of its own time."""
+    attacks = table["kind"] == "attack"
+    names = {"per_evaluation": "evaluation_seconds", "ratio": "round_ratio"}
+    columns = {
+        "attack": table["method"].where(attacks, ""),
+        "defense": table["method"].mask(attacks, ""),
+        "attack_seconds": table["seconds"].where(attacks),
+        "round_seconds": table["seconds"].mask(attacks),
+    }
+    return table.assign(**columns).drop(columns=["kind", "method", "seconds"]).rename(columns=names)
 
 
 def _line(data: StudyData, row: pd.Series) -> dict[str, str]:

@@ -20,12 +20,15 @@ from gradsiege.report.wording import (
     with_interval,
 )
 
-VERSION = 2
+VERSION = 3
 TITLE = "Defenses under their strongest attacker"
 BOUND = "Perfect inversion"
 BLIND = ["Non-adaptive PSNR [dB]", "Non-adaptive attack"]
 TOLD = ["attack", "threat_model", "training_stage", "protocol", "attackers", "victims", "rows"]
 TOLD += ["failed", "psnr_capped"]
+PER_SETTING = ["bound_psnr", "bound_psnr_low", "bound_psnr_high", "bound_ssim", "bound_lpips"]
+PER_SETTING += ["accuracy", "accuracy_low", "accuracy_high", "seeds", "failed_seeds", "change"]
+PER_SETTING += ["adaptive_attackers"]
 
 
 def draw(data: StudyData) -> Drawn:
@@ -37,14 +40,14 @@ def draw(data: StudyData) -> Drawn:
     if table["bound_psnr"].isna().all():
         shown = shown.drop(columns=BOUND, errors="ignore")
     shown, folded = fold_constant(shown, ["Data, model", "Where", "Seeds"])
-    return Drawn(TITLE, _caption(data, table) + folded, table, shown=shown)
+    return Drawn(TITLE, _caption(data, table) + folded, by_role(data), shown=shown)
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
     """One row per setting: accuracy, worst case by PSNR, non-adaptive worst case, identification."""
     summary = data.summary
     aware = [name for name in summary["threat_model"].unique() if data.adaptive(str(name))]
-    blind = summary[~summary["threat_model"].isin(aware)]
+    blind = _blind(data)
     table = worst_case(summary, by=SETTING)
     table = table[[*SETTING, *TOLD, "psnr", "psnr_low", "psnr_high"]]
     table = table.merge(_renamed(worst_case(blind, by=SETTING), "psnr", "non_adaptive"), how="left")
@@ -58,6 +61,32 @@ def plotted(data: StudyData) -> pd.DataFrame:
     table = table.merge(adapted.reset_index(), on=SETTING, how="left")
     table["adaptive_attackers"] = table["adaptive_attackers"].fillna(0).astype(int)
     return table
+
+
+def by_role(data: StudyData) -> pd.DataFrame:
+    """The rows as the data file has them: the strongest attacker in each role, then what no attacker changes."""
+    summary = data.summary
+    found = {
+        "worst_case": worst_case(summary, by=SETTING),
+        "non_adaptive": worst_case(_blind(data), by=SETTING),
+        "worst_identified": worst_case(summary, metric="identified", by=SETTING),
+        "control": worst_case(summary, by=SETTING, kind="control"),
+    }
+    limits = [
+        f"{metric}{end}" for metric in ("psnr", "identified") for end in ("", "_low", "_high")
+    ]
+    columns = [*SETTING, *TOLD, *limits]
+    parts = [part[columns].assign(role=role) for role, part in found.items()]
+    settings = plotted(data)[[*SETTING, *PER_SETTING]]
+    settings = settings.rename(columns={"change": "accuracy_change"})
+    return pd.concat([part for part in (*parts, settings) if len(part)] or parts, ignore_index=True)
+
+
+def _blind(data: StudyData) -> pd.DataFrame:
+    """The summary without attackers that know the defense."""
+    threats = data.summary["threat_model"]
+    aware = [name for name in threats.unique() if data.adaptive(str(name))]
+    return data.summary[~threats.isin(aware)]
 
 
 def _renamed(table: pd.DataFrame, metric: str, prefix: str) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from gradsiege.report.wording import (
     with_interval,
 )
 
-VERSION = 1
+VERSION = 2
 TITLE = "What each idea adds"
 # By metric: its heading and the digits shown.
 METRICS = {
@@ -31,6 +31,7 @@ METRICS = {
     "lpips_vgg": ("Δ LPIPS, VGG16 (lower is better)", 3),
 }
 CELL = ["dataset", "model", "defense", "training_stage", "protocol", "threat_model"]
+ENDS = ("", "_low", "_high")
 FOLDED = ["Data, model", "Defense", "Stage", "Protocol", "Threat model", "Victims"]
 
 
@@ -47,12 +48,12 @@ def plotted(data: StudyData) -> pd.DataFrame:
     """One row per pair and cell; a pair that met in no cell has one row without numbers.
 
     Columns: idea, attack, against, the ids of the cell; pairs, victims, unpaired; for each metric the mean difference
-    `<metric>`, `_low`, `_high` and its Wilcoxon p, `_holm` adjusted over the whole table.
+    `<metric>_change`, `_low`, `_high` and its Wilcoxon p, `<metric>_p`, with `<metric>_holm` adjusted over the whole table.
     """
     columns = ["idea", "attack", "against", *CELL, "pairs", "victims", "unpaired"]
     metrics = [name for name in METRICS if name in data.scores and data.scores[name].notna().any()]
     for name in metrics:
-        columns += [name, f"{name}_low", f"{name}_high", f"{name}_p", f"{name}_holm"]
+        columns += [f"{name}_change{end}" for end in ENDS] + [f"{name}_p", f"{name}_holm"]
     found = [
         row
         for gain in data.study.get("gains", ())
@@ -81,9 +82,7 @@ def _rows(
             counts = {name: found[name] for name in ("pairs", "victims", "unpaired")}
             row = rows.setdefault(key, {**names, **dict(zip(CELL, key, strict=True)), **counts})
             row |= {
-                metric: found["difference"],
-                f"{metric}_low": found["difference_low"],
-                f"{metric}_high": found["difference_high"],
+                **{f"{metric}_change{end}": found[f"difference{end}"] for end in ENDS},
                 f"{metric}_p": found["wilcoxon_p"],
             }
     return [*rows.values()] or [names]
@@ -92,7 +91,7 @@ def _rows(
 def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
     arms = [label(row[arm], data.name_of("attacks", row[arm])) for arm in ("attack", "against")]
     line = {"Idea": str(row["idea"]), "Attack": arms[0], "Against": arms[1]}
-    measured = [heading for name, (heading, _) in METRICS.items() if name in row]
+    measured = [heading for name, (heading, _) in METRICS.items() if f"{name}_change" in row]
     if not row["pairs"]:
         line |= dict.fromkeys(FOLDED, "not run")
         return line | dict.fromkeys([*measured, "p (Holm, PSNR)"], DASH)
@@ -104,9 +103,9 @@ def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
         "Threat model": threat_label(data, row["threat_model"]),
     }
     for name, (heading, digits) in METRICS.items():
-        if name in row:
-            limits = (row[name], row[f"{name}_low"], row[f"{name}_high"])
-            line[heading] = with_interval(*limits, digits)
+        if f"{name}_change" in row:
+            value, low, high = (row[f"{name}_change{end}"] for end in ENDS)
+            line[heading] = with_interval(value, low, high, digits)
     return line | {"p (Holm, PSNR)": p_value(row["psnr_holm"]), "Victims": str(row["victims"])}
 
 

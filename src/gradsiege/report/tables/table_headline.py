@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import pandas as pd
 
-from gradsiege.analysis.headline import CELL, IDS, MARGIN, NEGLIGIBLE, ROLES
+from gradsiege.analysis.headline import IDS, MARGIN, NEGLIGIBLE
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.derived import SETTING, attackers, families
 from gradsiege.report.labels import label
@@ -23,7 +22,7 @@ from gradsiege.report.wording import (
     with_interval,
 )
 
-VERSION = 2
+VERSION = 3
 TITLE = "Which protection survives: defenses by worst case at equal accuracy"
 FOLDED = ["Data, model", "Where", "No defense"]
 
@@ -35,22 +34,9 @@ def draw(data: StudyData) -> Drawn:
         return Drawn(TITLE, "No defense was attacked.", pd.DataFrame(columns=[*SETTING, "rank"]))
     groups = [part for _, part in table.groupby(SETTING, sort=False)]
     shown, folded = fold_constant(pd.DataFrame([_line(data, part) for part in groups]), FOLDED)
-    wide = pd.DataFrame([_wide(part) for part in groups])
-    apart = tuple(place for place, one in enumerate(wide["comparable"]) if not one)
-    return Drawn(TITLE, _caption(data, table) + folded, wide, shown=shown, quiet=apart)
-
-
-def _wide(part: pd.DataFrame) -> dict[str, Any]:
-    """One row of a setting: what is the same for all of its attackers, and every role's numbers under its name."""
-    same = [*CELL, "rank", "comparable", "accuracy", "change", "verdict"]
-    row: dict[str, Any] = {name: part[name].iloc[0] for name in same}
-    numbers = [str(name) for name in part if name not in (*same, "role")]
-    for role in ROLES:
-        found = _role(part, role)
-        row |= {f"{role}_{name}": None if found is None else found[name] for name in numbers}
-    informed = part[part["role"] == "adaptive"]
-    said = [f"{one['attack']} {one['psnr']:.2f}" for _, one in informed.iterrows()]
-    return row | {"adaptive_psnr_by_name": "; ".join(said)}
+    apart = tuple(place for place, part in enumerate(groups) if not part["comparable"].iloc[0])
+    attackers_met = table.rename(columns={"change": "accuracy_change"})
+    return Drawn(TITLE, _caption(data, table) + folded, attackers_met, shown=shown, quiet=apart)
 
 
 def sentence(data: StudyData, part: pd.DataFrame) -> str:

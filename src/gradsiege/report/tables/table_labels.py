@@ -17,7 +17,7 @@ from gradsiege.report.wording import (
 )
 from gradsiege.seeds import numpy_generator
 
-VERSION = 1
+VERSION = 2
 TITLE = "Labels inferred from the update"
 CELL = ["dataset", "model", "defense", "training_stage", "protocol", "threat_model", "attack"]
 
@@ -51,15 +51,16 @@ def plotted(data: StudyData) -> pd.DataFrame:
             {
                 **dict(zip(CELL, key, strict=True)),
                 **rule_of(data, str(key[-1]), str(key[-3])),
-                "accuracy": interval.estimate,
-                "accuracy_low": interval.low,
-                "accuracy_high": interval.high,
+                "label_accuracy": interval.estimate,
+                "label_accuracy_low": interval.low,
+                "label_accuracy_high": interval.high,
                 "victims": len(victims),
             }
         )
-    columns = [*CELL, "rule", "duplicates", "accuracy", "accuracy_low", "accuracy_high", "victims"]
+    measured = [f"label_accuracy{end}" for end in ("", "_low", "_high")]
+    columns = [*CELL, "label_rule", "duplicates", *measured, "victims"]
     return pd.DataFrame(rows, columns=columns).sort_values(
-        ["protocol", "rule", "attack"], kind="stable", ignore_index=True
+        ["protocol", "label_rule", "attack"], kind="stable", ignore_index=True
     )
 
 
@@ -70,17 +71,19 @@ def rule_of(data: StudyData, attack: str, protocol: str) -> dict[str, object]:
     rule = attacks.get(attack, {}).get("label_rule", "automatic")
     joint = data.name_of("attacks", attack) == "dlg"
     duplicates = protocols.get(protocol, {}).get("duplicates", False)
-    return {"rule": "joint" if joint else rule, "duplicates": duplicates}
+    return {"label_rule": "joint" if joint else rule, "duplicates": duplicates}
 
 
 def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
     return {
         "Protocol": label(row["protocol"]),
         "Batches": "repeat labels" if row["duplicates"] else "distinct labels",
-        "Rule": str(row["rule"]).replace("_", " "),
+        "Rule": str(row["label_rule"]).replace("_", " "),
         "Attack": label(row["attack"], data.name_of("attacks", row["attack"])),
         "Threat model": threat_label(data, row["threat_model"]),
-        "Accuracy": with_interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"], 2),
+        "Accuracy": with_interval(
+            row["label_accuracy"], row["label_accuracy_low"], row["label_accuracy_high"], 2
+        ),
         "Data, model": f"{label(row['dataset'])}, {label(row['model'])}",
         "Defense": label(row["defense"], data.name_of("defenses", row["defense"])),
         "Stage": str(row["training_stage"]),

@@ -13,12 +13,13 @@ from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.labels import label
 from gradsiege.report.wording import number, percent_interval, synthetic_note, with_interval
 
-VERSION = 1
+VERSION = 2
 TITLE = "TIP, AGP and DP at unequal and at equal noise"
 # The published order of accuracies, best first, is none, TIP, AGP, DP (arXiv 2602.11633, accuracy figure). All three clip the
 # gradients too, so that what noise does is judged against clipping alone.
 ORDER = ("clipped", "tip", "agp", "tip_dp")
 SHOWN = ("none", *ORDER)
+ENDS = ("", "_low", "_high")
 PUBLISHED = "published constants"
 STEPS = tuple(f"{better} - {worse}" for better, worse in pairwise(ORDER))
 NAMES = {
@@ -35,7 +36,23 @@ def draw(data: StudyData) -> Drawn:
     """Tabulate the accuracies of all arms, and whether their order is the published one."""
     table = plotted(data)
     shown = pd.DataFrame([_line(row) for _, row in table.iterrows()])
-    return Drawn(TITLE, _caption(data, table), table, shown=shown)
+    return Drawn(TITLE, _caption(data, table), by_arm(table), shown=shown)
+
+
+def by_arm(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows as the data file has them: an arm with its accuracy, a step with its change, then the order."""
+    rows: list[dict[str, Any]] = []
+    for _, row in table.iterrows():
+        noise = {name: row[name] for name in ("dataset", "model", "noise")}
+        rows += [
+            {**noise, "method": arm, **{f"accuracy{end}": row[f"{arm}{end}"] for end in ENDS}}
+            for arm in SHOWN
+        ]
+        for step, (better, worse) in zip(STEPS, pairwise(ORDER), strict=True):
+            change = {f"accuracy_change{end}": row[f"{step}{end}"] for end in ENDS}
+            rows.append({**noise, "method": better, "against": worse, **change})
+        rows.append({**noise, "order": row["order"]})
+    return pd.DataFrame(rows)
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
@@ -59,7 +76,7 @@ def plotted(data: StudyData) -> pd.DataFrame:
 
 
 def _columns() -> list[str]:
-    return [f"{name}{end}" for name in (*SHOWN, *STEPS) for end in ("", "_low", "_high")]
+    return [f"{name}{end}" for name in (*SHOWN, *STEPS) for end in ENDS]
 
 
 def settings(data: StudyData) -> dict[str, dict[str, str]]:
@@ -108,7 +125,7 @@ def _line(row: pd.Series) -> dict[str, str]:
     for arm in SHOWN:
         line[NAMES[arm]] = percent_interval(row[arm], row[f"{arm}_low"], row[f"{arm}_high"], 1)
     for step, (better, worse) in zip(STEPS, pairwise(ORDER), strict=True):
-        points = [100 * row[f"{step}{end}"] for end in ("", "_low", "_high")]
+        points = [100 * row[f"{step}{end}"] for end in ENDS]
         line[f"{NAMES[better]} − {NAMES[worse]} [points]"] = with_interval(*points)
     return line | {"Published order": str(row["order"])}
 

@@ -23,12 +23,12 @@ from gradsiege.report.wording import (
     with_interval,
 )
 
-VERSION = 1
+VERSION = 2
 TITLE = "Defects of released code, one at a time"
 PLACE = ["dataset", "model"]
 CELL = [*PLACE, "training_stage", "protocol", "threat_model", "attack"]
 FOLDED = ["Data, model", "Stage", "Protocol", "Threat model", "Attack", "Seeds", "Victims"]
-EFFECTS = ("psnr", "accuracy")
+EFFECTS = ("psnr_change", "accuracy_change")
 COLUMNS = ["defense", "against", "switches", *CELL, "victims", "seeds"]
 COLUMNS += [f"{effect}{end}" for effect in EFFECTS for end in ("", "_low", "_high")]
 COLUMNS += ["psnr_p", "psnr_holm"]
@@ -85,8 +85,8 @@ def plotted(data: StudyData) -> pd.DataFrame:
         for _, pair in found.iterrows():
             cell = {name: pair[column] for name, column in zip(CELL, place, strict=True)}
             row = {"defense": defense, "against": against, "switches": switches, **cell}
-            row |= {"victims": pair["victims"], "psnr": pair["difference"]}
-            row |= {f"psnr_{end}": pair[f"difference_{end}"] for end in ("low", "high")}
+            row |= {"victims": pair["victims"], "psnr_change": pair["difference"]}
+            row |= {f"psnr_change_{end}": pair[f"difference_{end}"] for end in ("low", "high")}
             row |= {"psnr_p": pair["wilcoxon_p"]}
             rows.append(row | _accuracy(data, defense, against, cell))
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
@@ -106,13 +106,13 @@ def _accuracy(
     ]
     change = (sides[0] - sides[1]).dropna()
     interval = student_interval(change.to_numpy())
-    limits = {"accuracy_low": interval.low, "accuracy_high": interval.high}
-    return {"accuracy": interval.estimate, **limits, "seeds": len(change)}
+    limits = {"accuracy_change_low": interval.low, "accuracy_change_high": interval.high}
+    return {"accuracy_change": interval.estimate, **limits, "seeds": len(change)}
 
 
 def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
-    points = [100 * row[f"accuracy{end}"] for end in ("", "_low", "_high")]
-    change = [row[f"psnr{end}"] for end in ("", "_low", "_high")]
+    points = [100 * row[f"accuracy_change{end}"] for end in ("", "_low", "_high")]
+    change = [row[f"psnr_change{end}"] for end in ("", "_low", "_high")]
     return {
         "Defense": label(row["against"], data.name_of("defenses", row["against"])),
         "Switched on": str(row["switches"]).replace("_", " "),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from gradsiege.analysis.headline import CELL
@@ -20,7 +21,7 @@ from gradsiege.report.wording import (
     with_interval,
 )
 
-VERSION = 1
+VERSION = 2
 TITLE = "Dropping flagged channels: the gradient and the image"
 LEVEL = ["cosine_received", "cosine_matched", "energy_kept", "detection_auc"]
 COLUMNS = [*CELL, "threat_model", "attack", "explained", *LEVEL]
@@ -34,7 +35,18 @@ def draw(data: StudyData) -> Drawn:
     table = plotted(data)
     lines = [_line(data, row) for _, row in table.iterrows()]
     shown, folded = fold_constant(pd.DataFrame(lines), ["Data, model", "Where"])
-    return Drawn(TITLE, _caption(data, table) + folded, table, shown=shown)
+    return Drawn(TITLE, _caption(data, table) + folded, by_role(table), shown=shown)
+
+
+def by_role(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows as the data file has them: the informed attacker, then the two that it is compared with."""
+    if table.empty:
+        return table
+    others = {"no_defense_psnr": "no_defense", "non_adaptive_psnr": "non_adaptive"}
+    informed = table.drop(columns=[*others, "works_low"]).assign(role="adaptive")
+    parts = [table[CELL].assign(role=role, psnr=table[column]) for column, role in others.items()]
+    parts[0] = parts[0].assign(to_control=np.nan, to_control_low=table["works_low"])
+    return pd.concat([informed, *parts], ignore_index=True)
 
 
 def plotted(data: StudyData) -> pd.DataFrame:

@@ -16,16 +16,20 @@ from gradsiege.report.wording import (
     with_interval,
 )
 
-VERSION = 1
+VERSION = 2
 TITLE = "Utility under each defense"
+# Names of the data file, where every quantity has one name in all tables.
+NAMES = {f"change{end}": f"accuracy_change{end}" for end in ("", "_low", "_high")}
+NAMES |= {"seconds": "round_seconds", "peak_memory": "memory"}
 
 
 def draw(data: StudyData) -> Drawn:
     """Tabulate the last round of every setting, with intervals over seeds."""
     table = utility_by_setting(data)
+    measured = table.rename(columns=NAMES)
     shown = pd.DataFrame([_line(data, row) for _, row in table.iterrows()])
     shown, folded = fold_constant(shown, ["Data, model", "Seeds", "Failed"])
-    return Drawn(TITLE, _caption(data, table) + folded, table, shown=shown)
+    return Drawn(TITLE, _caption(data, table) + folded, measured, shown=shown)
 
 
 def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
