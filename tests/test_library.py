@@ -300,6 +300,13 @@ def test_the_network_itself_is_left_as_it_is() -> None:
     assert type(network[1]) is nn.ReLU
 
 
+def test_metrics_table_is_the_function_whatever_was_imported_before() -> None:
+    image = torch.rand(1, 3, 16, 16)
+    for _ in range(2):
+        assert gs.evaluate
+        assert gs.metrics.table(image, image).mse[0] == 0
+
+
 def test_importing_the_package_loads_no_heavy_library() -> None:
     code = "import sys, gradsiege as gs; gs.attacks; gs.defenses; gs.metrics; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -32,6 +32,7 @@ def __getattr__(name: str) -> Any:
     """Import `table`, which those who work in Python start with."""
     if name != "table":
         raise AttributeError(f"gradsiege.metrics has no {name!r}; it offers table, and its modules")
-    from gradsiege.metrics.table import table
+    # A module `table` would take the function's place as soon as anything imports it.
+    from gradsiege.metrics.image_table import table
 
     return table
