@@ -110,7 +110,7 @@ format: setup
 
 # Compile the lock anew from pyproject.toml; pinned versions stay unless `UPGRADE=--upgrade` is given.
 lock: setup
-	$(BIN)/uv pip compile pyproject.toml --extra pipeline --extra dvc-remotes --extra dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--generate-hashes --no-header --quiet $(UPGRADE) --output-file requirements.lock
 
 clean:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradsiege.errors import SharingError
+from gradsiege.extras import install
 
 MOST_LINES = 12  # of what a program said, in a message
 
@@ -61,7 +62,7 @@ def _found(program: str) -> str:
     """Where a program lies: on the path, or beside this interpreter."""
     found = shutil.which(program) or shutil.which(program, path=Path(sys.executable).parent)
     if found is None:
-        raise SharingError(f'{program} is not installed: pip install "gradsiege[pipeline]"')
+        raise SharingError(f"{program} is not installed; {install('pipeline')} brings it")
     return found
 
 

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from gradsiege import artifacts, catalogue
+from gradsiege.extras import EXTRAS, need
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.load import load_study
 from gradsiege.report.save import save
@@ -38,6 +39,7 @@ def publish(names: list[str], study: Study, root: Path, file: Path) -> list[Path
         root: folder of `results`.
         file: where the study file lies, for the commands that the report prints.
     """
+    need(*EXTRAS["study"])
     data = load_study(study, root)
     written: list[Path] = []
     for given in names:
