@@ -23,7 +23,7 @@ from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.errors import StudyError
 from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
-from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.protocol.threat_model import ThreatModel
 
 torch.set_num_threads(1)
@@ -131,8 +131,8 @@ def observe(training: LocalTraining, name: str = "convnet") -> Observation:
         local_update(model, parameters, buffers, x, y, training)[0]
         for x, y in zip(images, labels, strict=True)
     ]
-    update = {key: torch.stack([one[key] for one in updates]) for key in parameters}
-    return Observation(spec, parameters, buffers, update, training.images, training, None, labels)
+    update = stacked(updates)
+    return Observation.of_updates(spec, parameters, buffers, update, training, labels=labels)
 
 
 @pytest.mark.parametrize("update_model", ["unroll", "gradient"])

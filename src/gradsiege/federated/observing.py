@@ -16,7 +16,7 @@ from gradsiege.federated.client import run_client
 from gradsiege.models.adapted import adapt
 from gradsiege.protocol.layer_inputs import batch_statistics
 from gradsiege.protocol.local_update import LocalTraining, split_state
-from gradsiege.protocol.observation import Observation, finite
+from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.protocol.recorded import check_classes
 from gradsiege.seeds import torch_generator
 
@@ -83,21 +83,15 @@ def observe(
         )
         updates.append(run_client(client, defense)[0])
         statistics.append(batch_statistics(adapted.build(), {**parameters, **buffers}, own))
-    update = {name: torch.stack([one[name] for one in updates]) for name in updates[0]}
-    usable = finite(update)
-    return Observation(
-        model=adapted,
-        parameters=parameters,
-        buffers=buffers,
-        update=update,
-        images_per_client=images_per_client,
-        training=training,
+    return Observation.of_updates(
+        adapted,
+        parameters,
+        buffers,
+        stacked(updates),
+        training,
         disclosure=defense.disclosure(),
         labels=classes.reshape(-1, images_per_client),
-        failures={
-            place: "the update is not finite" for place in range(len(usable)) if not usable[place]
-        },
-        statistics={name: torch.stack([one[name] for one in statistics]) for name in statistics[0]},
+        statistics=stacked(statistics),
     )
 
 

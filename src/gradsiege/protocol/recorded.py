@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gradsiege.errors import ModelError, nearest
 from gradsiege.models.adapted import AdaptedModel, adapt
 from gradsiege.protocol.local_update import LocalTraining, Tensors, split_state
-from gradsiege.protocol.observation import Observation, finite
+from gradsiege.protocol.observation import Observation
 
 Update = Mapping[str, Any] | Sequence[Any]
 BODY = "body."
@@ -59,18 +59,14 @@ def recorded(
         for name, value in parameters.items()
         if name in named
     }
-    usable = finite(shaped)
-    failures = {place: "the update is not finite" for place in range(clients) if not usable[place]}
-    return Observation(
-        model=adapted,
-        parameters=parameters,
-        buffers=buffers,
-        update=shaped,
-        images_per_client=images,
-        training=training,
+    return Observation.of_updates(
+        adapted,
+        parameters,
+        buffers,
+        shaped,
+        training,
         disclosure=disclosure,
         labels=_labels(labels, clients, images, adapted),
-        failures=failures,
     )
 
 
