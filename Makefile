@@ -92,6 +92,7 @@ test-services: setup
 lint: setup
 	$(BIN)/ruff check src tests benchmarks docs examples
 	$(BIN)/ruff format --check --quiet src tests benchmarks docs examples
+	$(BIN)/snakefmt --check Snakefile workflow 2>/dev/null || $(BIN)/snakefmt --check --compact-diff Snakefile workflow
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports
 
@@ -106,7 +107,7 @@ keep: setup
 format: setup
 	$(BIN)/ruff check --fix --quiet src tests benchmarks docs examples
 	$(BIN)/ruff format --quiet src tests benchmarks docs examples
-	$(BIN)/snakefmt --quiet Snakefile workflow
+	$(BIN)/snakefmt Snakefile workflow
 
 # Compile the lock anew from pyproject.toml; pinned versions stay unless `UPGRADE=--upgrade` is given.
 lock: setup

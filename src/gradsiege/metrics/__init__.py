@@ -16,7 +16,9 @@ wrong range is a different metric.
 `perceptual_gallery`  the same by LPIPS
 `assignment`          which reconstruction belongs to which victim of a batch: a bijection
 `labels`              share of a batch's labels that were inferred, duplicates counted
-`score`               all of these for one attack cell
+`measurement`         all of these of the reconstructions of one observation
+`scoring`             rows of a score table: controls, bound, attacks
+`image_table`         the image metrics of pairs of images, for those who work in Python
 `controls`            what an attacker without the gradient would have scored
 ====================  ===========================================================================
 
