@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from gradsiege.models.adapted import adapt
 from gradsiege.protocol.layer_inputs import batch_statistics
 from gradsiege.protocol.local_update import LocalTraining, split_state
 from gradsiege.protocol.observation import Observation, stacked
-from gradsiege.protocol.recorded import check_classes
+from gradsiege.protocol.recorded import check_classes, training_of
 from gradsiege.seeds import torch_generator
 
 
@@ -62,9 +61,7 @@ def observe(
     adapted = adapt(model, (channels, height, width), normalisation)
     check_classes(classes, adapted.classes)
     defense = defense or Defense()
-    if training is None:
-        training = LocalTraining("fedsgd", images_per_client, images_per_client, 1, 1.0, "eval")
-    training = replace(training, images=images_per_client)
+    training = training_of(images_per_client, training)
     parameters, buffers = split_state(adapted.network)
     pictures = pictures.to(next(iter(parameters.values())))
     updates, statistics = [], []

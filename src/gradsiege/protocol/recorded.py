@@ -49,7 +49,7 @@ def recorded(
     """
     adapted = adapt(model, image_shape, normalisation)
     parameters, buffers = split_state(adapted.network)
-    training = _training(training, images)
+    training = training_of(images, training)
     named = _by_name(update, parameters)
     clients = _clients(named, parameters)
     if unit == "difference":
@@ -70,8 +70,8 @@ def recorded(
     )
 
 
-def _training(training: LocalTraining | None, images: int) -> LocalTraining:
-    """The protocol, which says of how many images the update is."""
+def training_of(images: int, training: LocalTraining | None) -> LocalTraining:
+    """Return what a client does with so many images: a single gradient of all of them in evaluation mode if None."""
     if images < 1:
         raise ModelError(f"images is {images}; a client holds at least one private image")
     if training is None:

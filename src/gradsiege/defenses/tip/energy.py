@@ -13,7 +13,7 @@ from gradsiege.defenses.tip.ranking import selected_count
 Shapes = dict[str, torch.Size]
 
 
-class Choice(Protocol):
+class NoiseSettings(Protocol):
     """The parameters of TIP that the energy of its noise depends on."""
 
     @property
@@ -55,7 +55,9 @@ def unit_energy(
     return selected_count(shape[0], ratio, selection) * shape[1] * kept
 
 
-def expected_energy(shapes: Shapes, p: Choice, deviations: dict[str, float], samples: int) -> float:
+def expected_energy(
+    shapes: Shapes, p: NoiseSettings, deviations: dict[str, float], samples: int
+) -> float:
     """Return E|noise|^2 over all layers: `samples` independent draws of deviation beta_l each, in weight units squared."""
     of_layers = (
         deviations[layer] ** 2 * unit_energy(shape, p.ratio, p.rho, p.selection, p.spectrum)
@@ -64,7 +66,7 @@ def expected_energy(shapes: Shapes, p: Choice, deviations: dict[str, float], sam
     return samples * sum(of_layers)
 
 
-def factors(shapes: Shapes, p: Choice, beta_l: float, samples: int) -> dict[str, float]:
+def factors(shapes: Shapes, p: NoiseSettings, beta_l: float, samples: int) -> dict[str, float]:
     """Return by how much the published deviation beta_l of every convolution is multiplied.
 
     One, unless `match_energy` gives each layer (hence the whole) the energy of the paper's selection and

@@ -30,7 +30,7 @@ MOST_SLANTED = 12  # names side by side; more of them stand upright, each on one
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw a heat map an attack (row) and defense (column); a hole says what sort of hole it is."""
+    """Draw a heat map of attacks (rows) against defenses (columns); an empty field says why it is empty."""
     shown = data.summary["kind"] != "bound"
     table = data.summary.loc[shown, COLUMNS].reset_index(drop=True)
     if table.empty:
@@ -172,7 +172,7 @@ def _panel(
 
 
 def _mark(panel: Axes, row: int, column: int, words: str) -> None:
-    """A hole: a dash where a counter answers another defense, hatched where the study has no such cell or no result."""
+    """An empty field: a dash where a counter answers another defense, hatched where the study has no such cell or no result."""
     from matplotlib.patches import Rectangle
 
     options: Any = {"ha": "center", "va": "center", "fontsize": 6, "color": style.MUTED}
