@@ -23,7 +23,7 @@ def recorded(
     model: nn.Module,
     update: Update,
     image_shape: tuple[int, int, int],
-    images: int = 1,
+    images_per_client: int = 1,
     training: LocalTraining | None = None,
     normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
     labels: Any = None,
@@ -37,7 +37,7 @@ def recorded(
         update: for each trained parameter its update, by name or in the order of ``model.named_parameters()``: tensors or arrays
             of the parameter's shape, or ``[clients, *shape]`` for several clients.
         image_shape: channels, height and width of a private image.
-        images: private images per client.
+        images_per_client: private images of a client.
         training: what each client did; a single gradient of all its images in evaluation mode unless given.
         normalisation: mean and standard deviation per channel, if `model` expects normalised images.
         labels: ``[clients, images]`` or, for one client, ``[images]``; used only where a threat model grants them.
@@ -49,7 +49,7 @@ def recorded(
     """
     adapted = adapt(model, image_shape, normalisation)
     parameters, buffers = split_state(adapted.network)
-    training = training_of(images, training)
+    training = training_of(images_per_client, training)
     named = _by_name(update, parameters)
     clients = _clients(named, parameters)
     if unit == "difference":
@@ -66,14 +66,16 @@ def recorded(
         shaped,
         training,
         disclosure=disclosure,
-        labels=_labels(labels, clients, images, adapted),
+        labels=_labels(labels, clients, images_per_client, adapted),
     )
 
 
 def training_of(images: int, training: LocalTraining | None) -> LocalTraining:
     """Return what a client does with so many images: a single gradient of all of them in evaluation mode if None."""
     if images < 1:
-        raise ModelError(f"images is {images}; a client holds at least one private image")
+        raise ModelError(
+            f"images_per_client is {images}; a client holds at least one private image"
+        )
     if training is None:
         return LocalTraining("fedsgd", images, images, 1, 1.0, "eval")
     return replace(training, images=images)
