@@ -92,6 +92,7 @@ test-services: setup
 lint: setup
 	$(BIN)/ruff check src tests benchmarks docs examples
 	$(BIN)/ruff format --check --quiet src tests benchmarks docs examples
+	$(BIN)/snakefmt --check Snakefile workflow 2>/dev/null || $(BIN)/snakefmt --check --compact-diff Snakefile workflow
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports
 	$(BIN)/python docs/prose.py
@@ -107,11 +108,11 @@ keep: setup
 format: setup
 	$(BIN)/ruff check --fix --quiet src tests benchmarks docs examples
 	$(BIN)/ruff format --quiet src tests benchmarks docs examples
-	$(BIN)/snakefmt --quiet Snakefile workflow
+	$(BIN)/snakefmt Snakefile workflow
 
 # Compile the lock anew from pyproject.toml; pinned versions stay unless `UPGRADE=--upgrade` is given.
 lock: setup
-	$(BIN)/uv pip compile pyproject.toml --extra pipeline --extra dvc-remotes --extra dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--generate-hashes --no-header --quiet $(UPGRADE) --output-file requirements.lock
 
 clean:

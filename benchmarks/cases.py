@@ -13,7 +13,7 @@ from gradsiege.attacks.recipe import Phase
 from gradsiege.attacks.variables import Variables
 from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
-from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.protocol.threat_model import ThreatModel
 
 WEIGHT = 0.01
@@ -32,8 +32,8 @@ def case(name: str, victims: int, device: str) -> tuple[Problem, Variables, Targ
         local_update(model, parameters, buffers, x, y, training)[0]
         for x, y in zip(images, labels, strict=True)
     ]
-    update = {key: torch.stack([one[key] for one in updates]) for key in parameters}
-    seen = Observation(spec, parameters, buffers, update, 1, training, None, labels)
+    update = stacked(updates)
+    seen = Observation.of_updates(spec, parameters, buffers, update, training, labels=labels)
     space = Knowledge(seen, ThreatModel("benchmark")).pixels()
     phase = Phase(space, cosine, ((WEIGHT, total_variation),), Adam(0.1, sign="hard"), 100)
     x = {"x": torch.stack([space.start(generator)["x"] for _ in range(victims)])}

@@ -36,7 +36,7 @@ from gradsiege.models.head import head_of
 from gradsiege.models.layers import initialize
 from gradsiege.priors.shadow_generator import ShadowGenerator
 from gradsiege.protocol.local_update import LocalTraining, Tensors, split_state
-from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.protocol.threat_model import ThreatModel
 
 ROWS = Path(__file__).with_name("labels.jsonl")
@@ -137,10 +137,10 @@ class Clients:
         updates = [
             upload(*one, client, defense)[0] for one, client in zip(trained, clients, strict=True)
         ]
-        update = {name: torch.stack([one[name] for one in updates]) for name in updates[0]}
+        update = stacked(updates)
         held, stated = clients[0], defense.disclosure()
-        return Observation(
-            spec, held.parameters, held.buffers, update, count, training, stated, None
+        return Observation.of_updates(
+            spec, held.parameters, held.buffers, update, training, disclosure=stated
         )
 
     def _undefended(self, clients: list[Client]) -> list[tuple[Tensors, Tensors]]:

@@ -127,6 +127,19 @@ def test_no_option_of_the_attack_leads_to_the_truth() -> None:
     }
 
 
+def test_an_observation_is_made_in_its_own_module_alone() -> None:
+    # Elsewhere `of`, `of_updates`, `observe` and `replace` make one, and know which updates are usable.
+    files = [*MODULES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    makers = {
+        path.relative_to(ROOT)
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "attr", getattr(node.func, "id", "")) == "Observation"
+    }
+    assert makers == {Path("src/gradsiege/protocol/observation.py")}
+
+
 def test_nothing_draws_from_a_global_generator() -> None:
     for path in MODULES:
         found = names_in(path)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradsiege.errors import MEND, ArtifactError
+from gradsiege.extras import need
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,6 +88,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table as Parquet."""
+    need("pyarrow")
     _write(path, lambda temporary: table.to_parquet(temporary, index=False))
 
 
@@ -159,6 +161,7 @@ def read_json(path: Path) -> Any:
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read a Parquet table whose checksum its manifest confirms."""
+    need("pyarrow")
     import pandas as pd
     from pyarrow import ArrowException
 

@@ -17,6 +17,7 @@ from gradsiege.errors import (
     StoppedEarlyError,
     refused_by_machine,
 )
+from gradsiege.extras import EXTRAS, need
 
 if TYPE_CHECKING:
     from gradsiege.pipeline.jobs import Job
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 a defect of the program; 2 wrong use; 3 invalid study file; 4 missing or damaged "
-    "artifact; 5 data or weights absent; 6 threat model too narrow; 7 tracking server or MLflow "
+    "artifact; 5 data, weights or a package absent; 6 threat model too narrow; 7 tracking server or MLflow "
     "absent; 8 DVC or its remote absent; 75 stopped early, run again to go on; 141 the reader of the output left."
 )
 app = typer.Typer(
@@ -92,6 +93,7 @@ def _run(
     from gradsiege.pipeline.cells import Cell, parse_key
     from gradsiege.pipeline.jobs import Job
 
+    need(*EXTRAS["study"])
     study = _load(study_file, root)
     cells = [parse_key(stage, key, study) for key in keys]
     if observation is not None or to is not None:

@@ -10,7 +10,7 @@ code  meaning
 2     wrong use of the command line, a device or engine that is not there (`UsageError`)
 3     the study file is invalid (`StudyError`)
 4     an artifact is missing, damaged or of the wrong kind (`ArtifactError`)
-5     data or weights that the user must supply are absent (`MissingError`)
+5     data, weights or a package that the user must supply are absent (`MissingError`)
 6     the threat model does not grant what the attack needs (`ThreatModelError`)
 7     MLflow is not installed, or its server does not answer (`TrackingError`)
 8     DVC or its remote is absent, not configured, or does not answer (`SharingError`)
@@ -58,7 +58,7 @@ class ArtifactError(GradSiegeError):
 
 
 class MissingError(GradSiegeError):
-    """A data set or a weight file that only the user can supply is absent."""
+    """A data set, a weight file or a package that only the user can supply is absent."""
 
     exit_code = 5
 

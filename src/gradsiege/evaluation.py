@@ -17,7 +17,7 @@ from gradsiege.defenses.base import Defense
 from gradsiege.errors import GradSiegeError
 from gradsiege.federated.observing import observe
 from gradsiege.metrics.assignment import assign
-from gradsiege.metrics.table import table
+from gradsiege.metrics.image_table import table
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.threat_model import ThreatModel
 

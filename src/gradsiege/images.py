@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 IMAGES = "images"
 CHANNELS = ("red", "green", "blue")
+# Weights of the channels in luminance (ITU-R BT.601).
+LUMINANCE = (0.299, 0.587, 0.114)
 PART = 100  # images that are summed at a time
 
 

@@ -18,7 +18,7 @@ from gradsiege.defenses.base import Client
 from gradsiege.federated.client import run_client
 from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import LocalTraining, Tensors, split_state
-from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.protocol.threat_model import ThreatModel
 
 torch.set_num_threads(1)
@@ -109,9 +109,9 @@ class Stage:
                 for x, y in zip(truth, labels, strict=True)
             ]
             updates = [run_client(client, one)[0] for client in clients]
-            runs.append({k: torch.stack([update[k] for update in updates]) for k in updates[0]})
+            runs.append(stacked(updates))
         stated = defense.disclosure()
-        seen = Observation(spec, values, buffers, runs[0], images, training, stated, None)
+        seen = Observation.of_updates(spec, values, buffers, runs[0], training, disclosure=stated)
         return Scene(seen, runs[1], truth, labels)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gradsiege import defenses
 from gradsiege.defenses import agp
 from gradsiege.defenses.base import Client
-from gradsiege.defenses.tip.ranking import channel_coefficients, convolutions
+from gradsiege.defenses.grad_cam import channel_coefficients, convolutions
 from gradsiege.errors import StudyError
 from gradsiege.federated.client import run_client
 from gradsiege.models import ModelSpec, build

@@ -17,11 +17,11 @@ from published import noise
 from gradsiege import artifacts
 from gradsiege.datasets.sources import supply
 from gradsiege.errors import ArtifactError
+from gradsiege.federated.normalisation import set_normalisation
 from gradsiege.images import StoredImages
 from gradsiege.models import ModelSpec, build
 from gradsiege.pipeline.cells import Cell
 from gradsiege.protocol.checkpoint import load_checkpoint
-from gradsiege.stages.federate import _set_normalisation
 from gradsiege.study import load
 
 COUNTS = {"train": 16, "test": 6, "aux": 6, "public": 4, "tune": 2, "victims": 4}
@@ -79,7 +79,7 @@ def test_images_that_show_nothing_are_refused_where_they_are_normalised() -> Non
     model = build(ModelSpec("lenet", {}, 2, 3, 16), torch.Generator().manual_seed(0))
     images = StoredImages(torch.full((3, 3, 16, 16), 7, dtype=torch.uint8))
     with pytest.raises(ArtifactError, match=r"here: every colour channel .* constant"):
-        _set_normalisation(model, images, "here")
+        set_normalisation(model, images, "here")
 
 
 def test_images_of_constant_channels_alone_are_refused(

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from gradsiege import artifacts, defenses
 from gradsiege.defenses.base import Client
-from gradsiege.defenses.tip.ranking import channel_coefficients, convolutions, top_channels
+from gradsiege.defenses.grad_cam import channel_coefficients, class_activation_map, convolutions
+from gradsiege.defenses.tip.ranking import top_channels
 from gradsiege.errors import ArtifactError, StudyError
 from gradsiege.federated import diagnostics as module
 from gradsiege.federated.client import train_locally, upload
@@ -52,7 +53,7 @@ def test_the_map_is_that_of_an_independent_library(name: str, label: int) -> Non
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     model = network(name)
-    found = module.class_activation_map(model, image(), label)
+    found = class_activation_map(model, image(), label)
     last = list(convolutions(model).values())[-1]
     with GradCAM(model=model, target_layers=[last]) as cam:
         expected = cam(image()[None], [ClassifierOutputTarget(label)])[0]

@@ -17,7 +17,7 @@ from gradsiege.federated.client import run_client
 from gradsiege.federated.simulation import disclosed_defense, simulator
 from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import LocalTraining, Tensors, split_state
-from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.seeds import torch_generator
 
 SPEC = ModelSpec("convnet", {"width": 4}, 10, 3, 16)
@@ -42,15 +42,9 @@ def victim(defense: Defense, training: LocalTraining, who: int = 0) -> tuple[Cli
     client = Client(network, parameters, buffers, images, labels, training, own)
     # What crosses is JSON: tuples come back as lists.
     disclosure = json.loads(json.dumps(defense.disclosure()))
-    seen = Observation(
-        defense.wrap_model(SPEC),
-        parameters,
-        buffers,
-        {},
-        training.images,
-        training,
-        disclosure,
-        None,
+    update = stacked([parameters])  # a simulator does not look at it
+    seen = Observation.of_updates(
+        defense.wrap_model(SPEC), parameters, buffers, update, training, disclosure=disclosure
     )
     return client, seen
 

@@ -11,13 +11,12 @@ from gradsiege.protocol.threat_model import ThreatModel, require, strip
 
 
 def observation() -> Observation:
-    return Observation(
-        model=ModelSpec("lenet", {}, 10, 3, 16),
-        parameters={},
-        buffers={},
-        update={"head.weight": torch.zeros(2, 10, 4)},
-        images_per_client=1,
-        training=LocalTraining("fedsgd", 1, 1, 1, 0.1, "eval"),
+    return Observation.of_updates(
+        ModelSpec("lenet", {}, 10, 3, 16),
+        {},
+        {},
+        {"head.weight": torch.zeros(2, 10, 4)},
+        LocalTraining("fedsgd", 1, 1, 1, 0.1, "eval"),
         disclosure={"defense": "gaussian", "sigma": 0.1},
         labels=torch.tensor([[3], [4]]),
     )

@@ -14,7 +14,6 @@ from gradsiege.analysis.claims.comparisons import comparisons_of
 from gradsiege.analysis.claims.selection import choose
 from gradsiege.errors import StudyError
 from gradsiege.study import parse as parse_study
-from gradsiege.study.claim_names import RESERVED, names
 from gradsiege.study.ledger import FILE, load, parse
 
 PATH = Path(__file__).parents[2] / FILE
@@ -194,12 +193,6 @@ def test_a_metric_of_a_claim_is_a_column_that_a_stage_writes() -> None:
     federate = (Path(catalogue.__file__).parent / "stages" / "federate.py").read_text()
     assert all(f'"{name}"' in federate for name in get_args(Utility))
     assert len(set(get_args(Metric))) == len(get_args(Metric))
-
-
-def test_reserved_names_are_those_that_no_module_has() -> None:
-    for section, reserved in RESERVED.items():
-        assert set(catalogue.entries(section)) | set(reserved) == set(names(section))
-        assert all(re.fullmatch(r"[a-z0-9_]+", name) for name in reserved)
 
 
 @pytest.mark.parametrize(

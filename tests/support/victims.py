@@ -13,7 +13,7 @@ from gradsiege.attacks.recipe import Recipe
 from gradsiege.attacks.reconstruct import reconstruct
 from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
-from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.observation import Observation, stacked
 
 SIDE = 16
 
@@ -41,8 +41,10 @@ def observed(
         local_update(model, parameters, buffers, x, y, training)[0]
         for x, y in zip(truth, labels, strict=True)
     ]
-    update = {key: torch.stack([one[key] for one in updates]) for key in updates[0]}
-    return Observation(spec, parameters, buffers, update, images, training, disclosure, labels)
+    update = stacked(updates)
+    return Observation.of_updates(
+        spec, parameters, buffers, update, training, disclosure=disclosure, labels=labels
+    )
 
 
 def interrupted(knowledge: Knowledge, recipe: Recipe, stage: int, iteration: int) -> State:

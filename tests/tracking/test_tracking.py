@@ -18,12 +18,13 @@ import pytest
 from mlflow_server import free_port, runs
 
 from gradsiege import artifacts
+from gradsiege.analysis.summary import PSNR_CAP
 from gradsiege.errors import TrackingError
 from gradsiege.pipeline.status import Status, survey
 from gradsiege.study import Study
 from gradsiege.tracking import track
 from gradsiege.tracking.addresses import probe, shown
-from gradsiege.tracking.reading import PSNR_CAP, _scores, read
+from gradsiege.tracking.reading import _scores, read
 from gradsiege.tracking.server import ENVIRONMENT, Server
 
 pytestmark = pytest.mark.pipeline

@@ -29,6 +29,16 @@ Arm = Literal["faithful", "as_released"]
 LabelRule = Literal["automatic", "row_sum", "row_minimum", "bias_corrected", "projection"]
 
 
+@dataclass(frozen=True)
+class Conditions:
+    """Under which an attack runs; see `Attack.__call__`."""
+
+    seed: Seed
+    engine: str
+    progress: FolderProgress | None
+    simulate: Simulate | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Attack(Checked):
     """Base of all attacks. A subclass adds the constants of its paper as fields, and `recipe` or `learn`.
@@ -104,7 +114,8 @@ class Attack(Checked):
         knowledge = Knowledge(stripped, threat, tuple(priors))
         started = time.monotonic()
         progress = FolderProgress(Path(resume), self._identity(stripped, seed)) if resume else None
-        reconstruction = self._run(knowledge, (seed, "attack"), engine, progress, simulate)
+        conditions = Conditions((seed, "attack"), engine, progress, simulate)
+        reconstruction = self._run(knowledge, conditions)
         if progress is not None:
             progress.remove()
         return Result(with_failures(reconstruction, stripped), time.monotonic() - started)
@@ -116,19 +127,12 @@ class Attack(Checked):
         several = ("rounds",) if self.rounds != "first" else ()
         return tuple(dict.fromkeys((*self.requires, *more, *several)))
 
-    def _run(
-        self,
-        knowledge: Knowledge,
-        seed: Seed,
-        engine: str,
-        progress: FolderProgress | None,
-        simulate: Simulate | None,
-    ) -> Reconstruction:
-        policy = EnginePolicy(engine)
-        if progress is None:
-            return match(self, knowledge, seed, policy).found
-        loop = LoopCheckpointer(progress)
-        return match(self, knowledge, seed, policy, loop.resume, loop.pause).found
+    def _run(self, knowledge: Knowledge, how: Conditions) -> Reconstruction:
+        policy = EnginePolicy(how.engine)
+        if how.progress is None:
+            return match(self, knowledge, how.seed, policy).found
+        loop = LoopCheckpointer(how.progress)
+        return match(self, knowledge, how.seed, policy, loop.resume, loop.pause).found
 
     def _require_prior(self, priors: Sequence[TrainedPrior]) -> None:
         """Refuse to run without a prior of a kind that the attack needs."""
@@ -167,16 +171,9 @@ class Learned(Attack):
         """Return the reconstructions that the trained attack predicts from the observed updates."""
         raise TypeError(f"{type(self).__name__} does not learn: define `learn`")
 
-    def _run(
-        self,
-        knowledge: Knowledge,
-        seed: Seed,
-        engine: str,
-        progress: FolderProgress | None,
-        simulate: Simulate | None,
-    ) -> Reconstruction:
-        if simulate is None:
+    def _run(self, knowledge: Knowledge, how: Conditions) -> Reconstruction:
+        if how.simulate is None:
             raise MissingError(
                 f"{self.name} learns from simulated clients: give `simulate`, see gradsiege.federated.simulation.simulator"
             )
-        return self.learn(knowledge, simulate, seed, Checkpointer(progress))
+        return self.learn(knowledge, how.simulate, how.seed, Checkpointer(how.progress))

@@ -8,14 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from gradsiege.defenses.base import Arm, Client, Defense
+from gradsiege.defenses.grad_cam import channel_coefficients, convolutions
 from gradsiege.defenses.tip.noise import clip_gradient, factor_for_norm, noise_scale
-from gradsiege.defenses.tip.ranking import (
-    channel_coefficients,
-    convolutions,
-    one_image_per_class,
-    top_channels,
-    trained_model,
-)
+from gradsiege.defenses.tip.ranking import one_image_per_class, top_channels, trained_model
 from gradsiege.protocol.local_update import LocalTraining, Step, Tensors
 from gradsiege.ranges import Epsilon, PositiveSize, Probability, Share, Spread
 

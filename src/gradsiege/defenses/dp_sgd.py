@@ -11,6 +11,7 @@ from torch.func import vmap
 
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.errors import StudyError
+from gradsiege.extras import need
 from gradsiege.protocol.local_update import Step, Tensors, functional_gradient
 from gradsiege.ranges import PositiveSize, Probability, Spread
 
@@ -39,6 +40,7 @@ def epsilon(
 
     Two data sets are neighbours when one has one image more.
     """
+    need("opacus")
     from opacus.accountants import PRVAccountant, RDPAccountant
 
     if noise_multiplier**2 == 0:

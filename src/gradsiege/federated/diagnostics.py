@@ -11,13 +11,11 @@ import copy
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradsiege import artifacts
 from gradsiege.defenses.base import Client
-from gradsiege.defenses.shadow.cam import to_unit
-from gradsiege.defenses.tip.ranking import channel_coefficients, convolutions
+from gradsiege.defenses.grad_cam import channel_coefficients, class_activation_map, convolutions
 from gradsiege.metrics.deletion_insertion import area_under, blurred, replacement_curve
 from gradsiege.protocol.local_update import Tensors
 
@@ -25,26 +23,6 @@ EXPLANATION = "explanation"
 STEPS = 32
 
 Uploaded = tuple[Tensors, Tensors]
-
-
-def class_activation_map(model: nn.Module, image: Tensor, label: int) -> Tensor:
-    """Return Grad-CAM of the last convolution at the size of the image, ``[h, w]`` in 0..1.
-
-    ReLU(sum_c alpha_c A_c) with alpha_c the mean gradient of the true label's logit (Selvaraju et al., ICCV 2017,
-    equations 1 and 2), enlarged bilinearly. The model is in eval mode.
-    """
-    kept: list[Tensor] = []
-    last = list(convolutions(model).values())[-1]
-    handle = last.register_forward_hook(lambda module, inputs, output: kept.append(output))
-    try:
-        logits = model(image[None].clone().requires_grad_(True))
-    finally:
-        handle.remove()
-    (gradient,) = torch.autograd.grad(logits[0, label], kept)
-    weights = gradient.mean((2, 3), keepdim=True)
-    cam = (weights * kept[0].detach()).sum(1, keepdim=True).relu()
-    cam = F.interpolate(cam, image.shape[1:], mode="bilinear", align_corners=False)
-    return to_unit(cam[:, 0])[0]
 
 
 def faithfulness(model: nn.Module, image: Tensor, label: int, saliency: Tensor) -> Tensors:

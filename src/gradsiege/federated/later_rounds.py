@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.federated.client import run_client
 from gradsiege.federated.server import weighted_mean
 from gradsiege.protocol.local_update import Tensors, apply_update
-from gradsiege.protocol.observation import Round
+from gradsiege.protocol.observation import Round, stacked
 from gradsiege.seeds import torch_generator
 
 Sent = tuple[list[Tensors], list[Tensors]]
@@ -54,8 +52,7 @@ def later_rounds(
         ]
         uploads = [run_client(client, defense) for client in current]
         sent = [update for update, _ in uploads], [after for _, after in uploads]
-        stacked = {name: torch.stack([upload[name] for upload in sent[0]]) for name in sent[0][0]}
-        rounds.append(Round(parameters, buffers, stacked))
+        rounds.append(Round(parameters, buffers, stacked(sent[0])))
     return tuple(rounds)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ from gradsiege.federated.client import run_client
 from gradsiege.models.adapted import adapt
 from gradsiege.protocol.layer_inputs import batch_statistics
 from gradsiege.protocol.local_update import LocalTraining, split_state
-from gradsiege.protocol.observation import Observation, finite
-from gradsiege.protocol.recorded import check_classes
+from gradsiege.protocol.observation import Observation, stacked
+from gradsiege.protocol.recorded import check_classes, training_of
 from gradsiege.seeds import torch_generator
 
 
@@ -61,9 +60,7 @@ def observe(
     adapted = adapt(model, (channels, height, width), normalisation)
     check_classes(classes, adapted.classes)
     defense = defense or Defense()
-    if training is None:
-        training = LocalTraining("fedsgd", images_per_client, images_per_client, 1, 1.0, "eval")
-    training = replace(training, images=images_per_client)
+    training = training_of(images_per_client, training)
     parameters, buffers = split_state(adapted.network)
     pictures = pictures.to(next(iter(parameters.values())))
     updates, statistics = [], []
@@ -82,23 +79,15 @@ def observe(
         )
         updates.append(run_client(client, defense)[0])
         statistics.append(batch_statistics(adapted.build(), {**parameters, **buffers}, batch))
-    update = {name: torch.stack([tensors[name] for tensors in updates]) for name in updates[0]}
-    usable = finite(update)
-    return Observation(
-        model=adapted,
-        parameters=parameters,
-        buffers=buffers,
-        update=update,
-        images_per_client=images_per_client,
-        training=training,
+    return Observation.of_updates(
+        adapted,
+        parameters,
+        buffers,
+        stacked(updates),
+        training,
         disclosure=defense.disclosure(),
         labels=classes.reshape(-1, images_per_client),
-        failures={
-            place: "the update is not finite" for place in range(len(usable)) if not usable[place]
-        },
-        statistics={
-            name: torch.stack([tensors[name] for tensors in statistics]) for name in statistics[0]
-        },
+        statistics=stacked(statistics),
     )
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from gradsiege.extras import need
 from gradsiege.protocol.local_update import Tensors
 
 
@@ -51,9 +52,7 @@ def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
     >>> round(macro_f1(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])), 4)
     0.7333
     """
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(truth, predicted, average="macro", zero_division=0.0))
+    return _f1(truth, predicted, "macro")
 
 
 def micro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
@@ -64,6 +63,11 @@ def micro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
     >>> micro_f1(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]))
     0.75
     """
+    return _f1(truth, predicted, "micro")
+
+
+def _f1(truth: np.ndarray, predicted: np.ndarray, average: str) -> float:
+    need("sklearn")
     from sklearn.metrics import f1_score
 
-    return float(f1_score(truth, predicted, average="micro", zero_division=0.0))
+    return float(f1_score(truth, predicted, average=average, zero_division=0.0))

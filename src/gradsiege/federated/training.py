@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,9 +11,10 @@ from torch import Tensor, nn
 
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.federated.client import run_client
+from gradsiege.federated.progress import Progress
 from gradsiege.federated.server import weighted_mean
 from gradsiege.images import StoredImages
-from gradsiege.protocol.local_update import LocalTraining, Tensors, apply_update
+from gradsiege.protocol.local_update import LocalTraining, apply_update
 from gradsiege.seeds import numpy_generator, torch_generator
 
 
@@ -56,20 +56,6 @@ class Settings(Protocol):
     @property
     def decay(self) -> float:
         """Factor of the learning rate at each milestone."""
-
-
-@dataclass
-class Progress:
-    """The state of a federation between rounds."""
-
-    parameters: Tensors
-    buffers: Tensors
-    states: dict[int, dict[str, Tensor]] = field(default_factory=dict)
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    costs: list[dict[str, Any]] = field(default_factory=list)
-    early: tuple[Tensors, Tensors] | None = None
-    round: int = 0
-    failure: str = ""
 
 
 def learning_rate(settings: Settings, number: int) -> float:

@@ -15,7 +15,7 @@ from gradsiege.models import build
 from gradsiege.protocol.checkpoint import Checkpoint
 from gradsiege.protocol.layer_inputs import batch_statistics
 from gradsiege.protocol.local_update import LocalTraining, Tensors
-from gradsiege.protocol.observation import Observation, finite
+from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.seeds import torch_generator
 
 
@@ -83,33 +83,20 @@ def run_victims(
         state = {**checkpoint.parameters, **checkpoint.buffers}
         statistics.append(batch_statistics(model.eval(), state, images[victim]))
     later = later_rounds(clients, defense, (updates, buffers), rounds - 1, seeds)
-    update = _stack(updates)
-    usable = finite(update)
-    for round_ in later:
-        usable &= finite(round_.update)
-    observation = Observation(
-        model=checkpoint.model,
-        parameters=checkpoint.parameters,
-        buffers=checkpoint.buffers,
-        update=update,
-        images_per_client=images.shape[1],
-        training=training,
+    observation = Observation.of_updates(
+        checkpoint.model,
+        checkpoint.parameters,
+        checkpoint.buffers,
+        stacked(updates),
+        training,
         disclosure=defense.disclosure(),
         labels=labels,
-        failures={
-            victim: checkpoint.failure or "the update is not finite"
-            for victim in range(len(images))
-            if checkpoint.failure or not usable[victim]
-        },
-        statistics=_stack(statistics),
+        statistics=stacked(statistics),
         later=later,
         progress=progress_of(clients[0], len(later)),
+        failure=checkpoint.failure,
     )
     return Observed(observation, torch.stack(used), explanations)
-
-
-def _stack(victims: list[Tensors]) -> Tensors:
-    return {name: torch.stack([victim[name] for victim in victims]) for name in victims[0]}
 
 
 def chosen_victims(

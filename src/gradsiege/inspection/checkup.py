@@ -13,13 +13,13 @@ from gradsiege import __version__, catalogue, pretrained
 from gradsiege.datasets import EMBEDDED
 from gradsiege.datasets.sources import supply
 from gradsiege.errors import ArtifactError, MissingError
+from gradsiege.extras import install
 from gradsiege.pipeline.cells import datasets_of
 from gradsiege.pipeline.drawings import data_file
 from gradsiege.pipeline.status import ABSENT, DONE, Status, count, survey
 from gradsiege.study import Study
 
 TOOLS = ("snakemake", "snakemake-executor-plugin-slurm", "dvc", "mlflow")
-EXTRA = 'pip install "gradsiege[pipeline]"'
 # Stages whose cells a figure uses, unless its module declares others in REQUIRES.
 DRAWN_FROM = ("federate", "score")
 GIB = 2**30
@@ -100,7 +100,7 @@ def tools() -> list[tuple[str, str]]:
         try:
             rows.append((name, metadata.version(name)))
         except metadata.PackageNotFoundError:
-            rows.append((name, f"absent: {EXTRA}"))
+            rows.append((name, f"absent: {install('pipeline')}"))
     sbatch = shutil.which("sbatch")
     rows.append(("sbatch", sbatch or "absent: no Slurm here, jobs run on this machine"))
     return rows

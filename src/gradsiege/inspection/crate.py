@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gradsiege import artifacts
-from gradsiege.errors import MEND, ArtifactError, MissingError
+from gradsiege.errors import MEND, ArtifactError
+from gradsiege.extras import need
 from gradsiege.pipeline.cells import Cell
 from gradsiege.pipeline.status import DAMAGED, DONE, MISSING, STALE, survey
 from gradsiege.study import Study
@@ -95,13 +96,10 @@ def _described(
     study: Study, file: Path, root: Path, here: Path, manifests: Mapping[Cell, Mapping[str, Any]]
 ) -> Any:
     """Return the crate as an object of the library: data entities and their relations."""
-    try:
-        from rocrate.model.contextentity import ContextEntity
-        from rocrate.rocrate import ROCrate
-    except ImportError as error:
-        raise MissingError(
-            'rocrate is not installed; pip install "gradsiege[pipeline]" brings it'
-        ) from error
+    need("rocrate")
+    from rocrate.model.contextentity import ContextEntity
+    from rocrate.rocrate import ROCrate
+
     made = ROCrate(version=SPECIFICATION)
     made.metadata.extra_contexts.append(TERMS)
 

@@ -16,7 +16,9 @@ wrong range is a different metric.
 `perceptual_gallery`  the same by LPIPS
 `assignment`          the assignment of reconstructions to the victims of a batch: a bijection
 `labels`              share of a batch's labels that were inferred, duplicates counted
-`score`               all of these for one attack cell
+`measurement`         all of these for the reconstructions of one observation
+`scoring`             rows of a score table: controls, bound, attacks
+`image_table`         the image metrics of pairs of images, for users of Python
 `controls`            guesses of an attacker without the gradient, scored like attacks
 ====================  ===========================================================================
 
@@ -32,6 +34,7 @@ def __getattr__(name: str) -> Any:
     """Import `table`, the entry point for use from Python."""
     if name != "table":
         raise AttributeError(f"gradsiege.metrics has no {name!r}; it offers table, and its modules")
-    from gradsiege.metrics.table import table
+    # A module `table` would take the function's place as soon as anything imports it.
+    from gradsiege.metrics.image_table import table
 
     return table

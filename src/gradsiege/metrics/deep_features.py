@@ -129,6 +129,16 @@ def load(trunk: str, folder: Path | str | None = None) -> DeepFeatures | Absent:
         return Absent(f"LPIPS ({trunk}): {error}")
 
 
+def used_weights() -> dict[str, str]:
+    """Return the SHA-256 of the file of each trunk that LPIPS looks through here; one that is absent is left out."""
+    loaded = {trunk: load(trunk) for trunk in HEADS}
+    return {
+        trunk: found.convolutions.sha256
+        for trunk, found in loaded.items()
+        if not isinstance(found, Absent)
+    }
+
+
 @lru_cache(maxsize=2)
 def _heads(trunk: str) -> tuple[Tensor, ...]:
     """Return the linear layers of LPIPS v0.1, read from the installed package lpips without importing it."""

@@ -8,8 +8,6 @@ up to 0.05, and piq by default shrinks images of 384 pixels and more.
 
 from __future__ import annotations
 
-from math import isfinite
-
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
@@ -25,11 +23,6 @@ C1, C2 = 0.01**2, 0.03**2
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales of MS-SSIM, the finest first, as Wang et al. calibrated them."""
-
-PSNR_CAP = 60.0
-"""Default of `cap_peak_signal_noise_ratio` in dB. Rounding an image to 8 bits costs an MSE of
-(1/255)**2 / 12, which is 58.9 dB: beyond the cap a reconstruction is closer to its victim than the
-victim's own 8-bit file would be."""
 
 
 def mean_squared_error(reconstructions: Tensor, truths: Tensor) -> Tensor:
@@ -61,8 +54,8 @@ def peak_signal_noise_ratio(reconstructions: Tensor, truths: Tensor) -> Tensor:
         truths: [n, C, H, W] in [0, 1].
 
     Returns:
-        float64 [n] in dB, in [0, inf]; inf is a perfect reconstruction. An average needs
-        `cap_peak_signal_noise_ratio` first.
+        float64 [n] in dB, in [0, inf]; inf is a perfect reconstruction. Averages cap it first
+        (`analysis.summary.PSNR_CAP`).
 
     Raises:
         TypeError, ValueError: See `gradsiege.metrics._images.check_images`.
@@ -74,25 +67,6 @@ def peak_signal_noise_ratio(reconstructions: Tensor, truths: Tensor) -> Tensor:
     [inf, 12.0412]
     """
     return 10 * mean_squared_error(reconstructions, truths).reciprocal().log10()
-
-
-def cap_peak_signal_noise_ratio(values: Tensor, cap: float = PSNR_CAP) -> Tensor:
-    """Replace PSNR values above `cap` by `cap`, so that their mean is finite. NaN stays NaN.
-
-    Args:
-        values: PSNR in dB, any shape.
-        cap: Highest value to keep, in dB; state it with every average.
-
-    Raises:
-        ValueError: The cap is not a positive finite number.
-
-    >>> import torch
-    >>> cap_peak_signal_noise_ratio(torch.tensor([torch.inf, 12.0, torch.nan])).tolist()
-    [60.0, 12.0, nan]
-    """
-    if not (isfinite(cap) and cap > 0):
-        raise ValueError(f"cap must be a positive number of dB, got {cap}")
-    return values.clamp(max=cap)
 
 
 def structural_similarity(reconstructions: Tensor, truths: Tensor) -> Tensor:

@@ -39,7 +39,6 @@ PACKAGES = (
     "numpy",
     "scikit-image",
     "scikit-learn",
-    "grad-cam",
     "piq",
     "lpips",
 )

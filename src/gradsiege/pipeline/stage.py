@@ -95,7 +95,7 @@ _TABLE = (
         outputs=("scores.parquet", "pictures.safetensors"),
         reads={
             "fetch": ("aux.safetensors", "test.safetensors"),
-            "observe": ("truth.safetensors",),
+            "observe": ("truth.safetensors", "explanation.safetensors"),
             "attack": ("reconstructions.safetensors",),
         },
         shares=FEDERATION,

@@ -45,7 +45,9 @@ def pyramid(size: int) -> tuple[int, int]:
     while side % 2 == 0 and side > SMALLEST_MAP:
         side, doublings = side // 2, doublings + 1
     if doublings == 0:
-        raise ValueError(f"the shadow generator needs an even image size above 4, not {size}")
+        raise ValueError(
+            f"a map that is doubled up to the image needs an even side above 4 pixels, not {size}"
+        )
     return side, doublings
 
 

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gradsiege.images import LUMINANCE
 from gradsiege.protocol.ats_policies import MAGNITUDES
 
 TOP = 255
-# Weights of red, green and blue in luminance (ITU-R BT.601), and Pillow's smoothing kernel.
-LUMINANCE = (0.299, 0.587, 0.114)
+# Pillow's smoothing kernel.
 SMOOTH = ((1.0, 1.0, 1.0), (1.0, 5.0, 1.0), (1.0, 1.0, 1.0))
 GREY = 128 / TOP
 

@@ -7,6 +7,7 @@ that a threat model can grant them; otherwise they are stripped.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,52 @@ class Observation:
         from gradsiege.protocol.recorded import recorded
 
         return recorded(model, update, image_shape, **more)
+
+    @classmethod
+    def of_updates(
+        cls,
+        model: Architecture,
+        parameters: Tensors,
+        buffers: Tensors,
+        update: Tensors,
+        training: LocalTraining,
+        *,
+        disclosure: dict[str, Any] | None = None,
+        labels: Tensor | None = None,
+        statistics: Tensors | None = None,
+        later: tuple[Round, ...] = (),
+        progress: tuple[float, ...] = (),
+        failure: str = "",
+    ) -> Observation:
+        """Return the observation of clients that uploaded; one whose update is not finite is a failure.
+
+        Args:
+            model, parameters, buffers, update: as the attributes; `stacked` joins the updates of single clients.
+            training: what every client did, which says how many images it holds.
+            disclosure, labels, statistics, later, progress: as the attributes.
+            failure: why no client at all has a usable update, if so.
+        """
+        usable = finite(update)
+        for one in later:
+            usable &= finite(one.update)
+        return cls(
+            model=model,
+            parameters=parameters,
+            buffers=buffers,
+            update=update,
+            images_per_client=training.images,
+            training=training,
+            disclosure=disclosure,
+            labels=labels,
+            failures={
+                client: failure or "the update is not finite"
+                for client in range(len(usable))
+                if failure or not usable[client]
+            },
+            statistics=statistics or {},
+            later=later,
+            progress=progress,
+        )
 
     def to(self, device: torch.device) -> Observation:
         """Return the observation with all tensors on a device."""
@@ -209,6 +256,16 @@ def load_truth(path: Path) -> tuple[Tensor, Tensor, Tensor]:
     """Return (images, labels, trained images) as in `save_truth`. Only the scoring stage calls this."""
     tensors, _ = artifacts.read_tensors(path, TRUTH)
     return tensors["images"], tensors["labels"], tensors["trained_images"]
+
+
+def stacked(clients: Sequence[Tensors]) -> Tensors:
+    """Return tensors of several clients as one dictionary, each ``[clients, *shape]``.
+
+    >>> stacked([{"w": torch.tensor([1.0])}, {"w": torch.tensor([4.0])}])
+    {'w': tensor([[1.],
+            [4.]])}
+    """
+    return {name: torch.stack([client[name] for client in clients]) for name in clients[0]}
 
 
 def finite(update: Tensors) -> Tensor:

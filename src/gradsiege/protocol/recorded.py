@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gradsiege.errors import ModelError, nearest
 from gradsiege.models.adapted import AdaptedModel, adapt
 from gradsiege.protocol.local_update import LocalTraining, Tensors, split_state
-from gradsiege.protocol.observation import Observation, finite
+from gradsiege.protocol.observation import Observation
 
 Update = Mapping[str, Any] | Sequence[Any]
 BODY = "body."
@@ -23,7 +23,7 @@ def recorded(
     model: nn.Module,
     update: Update,
     image_shape: tuple[int, int, int],
-    images: int = 1,
+    images_per_client: int = 1,
     training: LocalTraining | None = None,
     normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
     labels: Any = None,
@@ -37,7 +37,7 @@ def recorded(
         update: for each trained parameter its update, by name or in the order of ``model.named_parameters()``: tensors or arrays
             of the parameter's shape, or ``[clients, *shape]`` for several clients.
         image_shape: channels, height and width of a private image.
-        images: private images per client.
+        images_per_client: private images of each client.
         training: training of each client; by default a single gradient of all its images in evaluation mode.
         normalisation: mean and standard deviation per channel, if `model` expects normalised images.
         labels: ``[clients, images]`` or, for one client, ``[images]``; used only where a threat model grants them.
@@ -49,7 +49,7 @@ def recorded(
     """
     adapted = adapt(model, image_shape, normalisation)
     parameters, buffers = split_state(adapted.network)
-    training = _training(training, images)
+    training = training_of(images_per_client, training)
     named = _by_name(update, parameters)
     clients = _clients(named, parameters)
     if unit == "difference":
@@ -59,25 +59,23 @@ def recorded(
         for name, value in parameters.items()
         if name in named
     }
-    usable = finite(shaped)
-    failures = {place: "the update is not finite" for place in range(clients) if not usable[place]}
-    return Observation(
-        model=adapted,
-        parameters=parameters,
-        buffers=buffers,
-        update=shaped,
-        images_per_client=images,
-        training=training,
+    return Observation.of_updates(
+        adapted,
+        parameters,
+        buffers,
+        shaped,
+        training,
         disclosure=disclosure,
-        labels=_labels(labels, clients, images, adapted),
-        failures=failures,
+        labels=_labels(labels, clients, images_per_client, adapted),
     )
 
 
-def _training(training: LocalTraining | None, images: int) -> LocalTraining:
-    """Return the local training, by default one gradient; refuse a number of images below 1."""
+def training_of(images: int, training: LocalTraining | None) -> LocalTraining:
+    """Return the local training, by default one gradient of all images; refuse a number of images below 1."""
     if images < 1:
-        raise ModelError(f"images is {images}; a client holds at least one private image")
+        raise ModelError(
+            f"images_per_client is {images}; a client holds at least one private image"
+        )
     if training is None:
         return LocalTraining("fedsgd", images, images, 1, 1.0, "eval")
     return replace(training, images=images)

@@ -81,7 +81,7 @@ class StudyData:
     study's threat models as plain data (id, labels, protocol, disclosure, auxiliary);
     deviations: dicts with `what` and `why`, where the study departs from the papers;
     explanations: by the key of a cell, what `observe` kept of its first victims' models; claims: the ledger; planned: keys of all attack
-    cells of the study file (none: the study file is not known, and every hole counts as not run).
+    cells of the study file (none: the study file is not known, and every empty field counts as not run).
     """
 
     scores: pd.DataFrame

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradsiege.errors import SharingError
+from gradsiege.extras import install
 
 MOST_LINES = 12  # of what a program said, in a message
 
@@ -61,7 +62,7 @@ def _found(program: str) -> str:
     """Return the path of a program: on PATH, or beside this interpreter."""
     path = shutil.which(program) or shutil.which(program, path=Path(sys.executable).parent)
     if path is None:
-        raise SharingError(f'{program} is not installed: pip install "gradsiege[pipeline]"')
+        raise SharingError(f"{program} is not installed; {install('pipeline')} brings it")
     return path
 
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pandas as pd
-from torch import Tensor, nn
 
 from gradsiege import artifacts, defenses
-from gradsiege.errors import ArtifactError
 from gradsiege.federated.cost import Cost
+from gradsiege.federated.normalisation import set_normalisation
 from gradsiege.federated.partition import dirichlet, iid, sizes
+from gradsiege.federated.progress import Progress
 from gradsiege.federated.server import evaluate
-from gradsiege.federated.training import Progress, run_round
-from gradsiege.images import CHANNELS, StoredImages, load_images
+from gradsiege.federated.training import run_round
+from gradsiege.images import load_images
 from gradsiege.models import ModelSpec, build
 from gradsiege.pipeline.cells import shadow_of
 from gradsiege.pipeline.jobs import Job
 from gradsiege.progress import track
 from gradsiege.protocol.checkpoint import Checkpoint, save_checkpoint
 from gradsiege.protocol.local_update import Tensors, split_state
-from gradsiege.protocol.observation import group
 from gradsiege.seeds import numpy_generator, torch_generator
 
 
@@ -42,7 +39,7 @@ def federate(job: Job) -> None:
     # The initial weights do not depend on the defense, so that all defenses start alike.
     start = torch_generator(study.seed, cell.dataset, cell.model, cell.seed, "initial weights")
     model = build(spec, start)
-    _set_normalisation(model, images, f"{cell.stage} {cell.key}")
+    set_normalisation(model, images, f"{cell.stage} {cell.key}")
     progress = _resume(job) or Progress(*split_state(model))
     untrained = split_state(model)
     shares = _partition(job, labels.numpy())
@@ -71,33 +68,6 @@ def federate(job: Job) -> None:
     _write(job, spec, untrained, progress)
 
 
-def _set_normalisation(model: nn.Module, images: StoredImages, place: str) -> None:
-    """Set the channel statistics of the training images, as a federation would agree on them beforehand.
-
-    A constant channel is divided by 1. It is then zero everywhere and does not influence the update.
-
-    Raises:
-        ArtifactError: when every channel is constant.
-    """
-    buffers = dict(model.named_buffers())
-    mean, deviation = images.channel_statistics()
-    constant = deviation == 0
-    if constant.all():
-        raise ArtifactError(
-            f"{place}: every colour channel of the images of `train` is constant, so there is nothing to learn; "
-            "supply images that show something"
-        )
-    for channel in constant.nonzero().flatten().tolist():
-        name = CHANNELS[channel] if len(constant) == len(CHANNELS) else f"number {channel}"
-        print(
-            f"{place}: warning: the channel {name} is constant over `train` and is not scaled",
-            file=sys.stderr,
-        )
-    deviation[constant] = 1
-    buffers["normalisation.mean"].copy_(mean)
-    buffers["normalisation.deviation"].copy_(deviation)
-
-
 def _partition(job: Job, labels: np.ndarray) -> list[np.ndarray]:
     cell, federation = job.cell, job.study.federation
     generator = numpy_generator(job.study.seed, cell.dataset, cell.seed, "partition")
@@ -113,39 +83,12 @@ def _record(progress: Progress, number: int, measured: dict[str, float]) -> None
 
 
 def _save(job: Job, progress: Progress) -> None:
-    tensors = {f"parameters.{name}": value for name, value in progress.parameters.items()}
-    tensors |= {f"buffers.{name}": value for name, value in progress.buffers.items()}
-    for prefix, part in zip(
-        ("early.parameters.", "early.buffers."), progress.early or (), strict=False
-    ):
-        tensors |= {prefix + name: value.clone() for name, value in part.items()}
-    for client, state in progress.states.items():
-        tensors |= {f"state.{client}.{name}": value for name, value in state.items()}
-    names = ("rows", "costs", "round", "failure")
-    header = {name: getattr(progress, name) for name in names}
-    job.save_progress({name: value.clone() for name, value in tensors.items()}, header)
+    job.save_progress(*progress.packed())
 
 
 def _resume(job: Job) -> Progress | None:
     saved = job.load_progress()
-    if saved is None:
-        return None
-    tensors, state = saved
-    early = (group(tensors, "early.parameters."), group(tensors, "early.buffers."))
-    states: dict[int, dict[str, Tensor]] = {}
-    for name, value in group(tensors, "state.").items():
-        client, _, key = name.partition(".")
-        states.setdefault(int(client), {})[key] = value
-    return Progress(
-        parameters=group(tensors, "parameters."),
-        buffers=group(tensors, "buffers."),
-        states=states,
-        rows=state["rows"],
-        costs=state["costs"],
-        early=early if early[0] else None,
-        round=state["round"],
-        failure=state["failure"],
-    )
+    return None if saved is None else Progress.unpacked(*saved)
 
 
 def _write(

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from gradsiege import artifacts, catalogue
+from gradsiege.extras import EXTRAS, need
 from gradsiege.pipeline.drawings import DICTIONARY, files_of
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.load import load_study
@@ -33,6 +34,7 @@ def publish(names: list[str], study: Study, root: Path, file: Path) -> list[Path
         root: folder of `results`.
         file: path of the study file, for the commands that the report prints.
     """
+    need(*EXTRAS["study"])
     folder, data = root / "results" / study.study, None
     written: list[Path] = []
     for given in names:

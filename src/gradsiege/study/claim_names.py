@@ -23,17 +23,6 @@ from gradsiege.study import (
     Threat,
 )
 
-# Canonical names without a module so far: a claim that needs one is "not run" for this reason.
-RESERVED: dict[str, tuple[str, ...]] = {
-    "datasets": (
-        "cifar10", "cifar100", "svhn", "mnist", "tiny_imagenet", "medmnist_chest", "medmnist_pneumonia",
-        "medmnist_retina", "medmnist_blood", "imagenet", "ffhq_age", "pacs", "celeba",
-        "covid_radiography", "airogs", "chestxray14", "folder",
-    ),
-    "models": ("resnet50",),
-    "attacks": ("learned_inversion",),
-}  # fmt: skip
-
 
 def _settings(section: type[Section]) -> tuple[str, ...]:
     """Return the keys of a section that are settings of a cell, without the keys of the short notation."""
@@ -56,12 +45,12 @@ PLAIN: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 def names(section: str) -> list[str]:
-    """Return every canonical name of a section, implemented or reserved.
+    """Return every canonical name of a section.
 
-    >>> "photos" in names("datasets"), "cifar10" in names("datasets")
-    (True, True)
+    >>> names("priors")[:2]
+    ['autoencoder', 'auxiliary_images']
     """
-    return sorted({*catalogue.entries(section), *RESERVED.get(section, ())})
+    return sorted(catalogue.entries(section))
 
 
 def check_names(claim: Claim, place: str) -> None:

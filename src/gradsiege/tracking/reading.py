@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradsiege import artifacts
+from gradsiege.analysis.summary import PSNR_CAP
 from gradsiege.metrics.registry import METRICS
 from gradsiege.pipeline.cells import Cell
 from gradsiege.study import Study
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # MLflow's SQL stores turn infinity into 1.8e308, which ruins every axis; a perfect copy has an infinite PSNR.
-PSNR_CAP = 100.0
 AVERAGED = (*METRICS, "matching_loss", "label_accuracy", "identified")
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from gradsiege.artifacts import file_digest
 from gradsiege.errors import TrackingError
+from gradsiege.extras import need
 from gradsiege.pipeline.status import Status
 from gradsiege.study import Study
 from gradsiege.tracking.addresses import FILE, SECONDS_TO_ANSWER, WEB, database_file, scheme_of
@@ -48,12 +49,9 @@ class Server:
 
     def __init__(self, uri: str, study: Study) -> None:
         os.environ.update(ENVIRONMENT)
-        try:
-            from mlflow import MlflowClient
-        except ImportError as error:
-            raise TrackingError(
-                'MLflow is not installed; pip install "gradsiege[pipeline]" brings it.'
-            ) from error
+        need("mlflow", error=TrackingError)
+        from mlflow import MlflowClient
+
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)
         self.study = study

@@ -28,7 +28,7 @@ from gradsiege.protocol.local_update import (
     local_update,
     split_state,
 )
-from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.protocol.threat_model import ThreatModel
 
 torch.set_num_threads(1)
@@ -42,8 +42,9 @@ def observed(training: LocalTraining) -> Observation:
     truth = torch.rand(2, 3, 16, 16, generator=generator, dtype=torch.float64)
     labels = torch.tensor([[3, 1]])
     update, _ = local_update(MODEL, PARAMETERS, BUFFERS, truth, labels[0], training)
-    uploaded = {name: value[None] for name, value in update.items()}
-    return Observation(SPEC, PARAMETERS, BUFFERS, uploaded, 2, training, None, labels)
+    return Observation.of_updates(
+        SPEC, PARAMETERS, BUFFERS, stacked([update]), training, labels=labels
+    )
 
 
 def problem_of(training: LocalTraining) -> tuple[Problem, Variables, Target]:

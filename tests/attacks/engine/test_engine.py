@@ -1,6 +1,7 @@
 """The engine is exact: against a plain float64 loop, against finite differences, and at the truth."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from gradsiege.attacks.reconstruct import reconstruct
 from gradsiege.attacks.variables import Variables
 from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
-from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.protocol.threat_model import ThreatModel
 
 torch.set_num_threads(1)
@@ -57,8 +58,8 @@ def case(
         local_update(model, parameters, buffers, x, y, training)[0]
         for x, y in zip(truth, labels, strict=True)
     ]
-    update = {key: torch.stack([one[key] for one in updates]) for key in updates[0]}
-    seen = Observation(spec, parameters, buffers, update, images, training, None, labels)
+    update = stacked(updates)
+    seen = Observation.of_updates(spec, parameters, buffers, update, training, labels=labels)
     return model, seen, truth
 
 
@@ -198,9 +199,7 @@ def test_a_nan_element_neither_wins_nor_disturbs_its_neighbour() -> None:
     recipe = Recipe((phase_of(seen, cosine),))
     threat = ThreatModel("test", labels="given")
     whole = reconstruct(Knowledge(seen, threat), recipe, 1, ("s",))
-    hurt = reconstruct(
-        Knowledge(Observation(**{**seen.__dict__, "update": broken}), threat), recipe, 1, ("s",)
-    )
+    hurt = reconstruct(Knowledge(replace(seen, update=broken), threat), recipe, 1, ("s",))
     assert not torch.isfinite(hurt.matching_loss[0])
     assert hurt.images[0].isnan().all()
     torch.testing.assert_close(hurt.images[1], whole.images[1])
@@ -217,13 +216,9 @@ def test_best_restart_is_chosen_by_matching_loss() -> None:
 def test_elements_do_not_depend_on_their_company() -> None:
     """Victim 0 alone and beside others: the same start and, up to rounding, the same first step."""
     _, seen, _ = case("lenet", victims=3, kind=torch.float32)
-    alone = Observation(
-        **{
-            **seen.__dict__,
-            "update": {name: value[:1] for name, value in seen.update.items()},
-            "labels": seen.labels[:1] if seen.labels is not None else None,
-        }
-    )
+    assert seen.labels is not None
+    first = {name: value[:1] for name, value in seen.update.items()}
+    alone = replace(seen, update=first, labels=seen.labels[:1])
     recipe = Recipe((phase_of(seen, cosine, iterations=1),))
     threat = ThreatModel("t", labels="given")
     together = reconstruct(Knowledge(seen, threat), recipe, 1, ("s",))

@@ -27,7 +27,7 @@ from gradsiege.errors import GradSiegeError, StudyError, UsageError
 from gradsiege.models import ModelSpec, build
 from gradsiege.pipeline.engine_memory import EngineMemory
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
-from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.protocol.threat_model import ThreatModel
 
 torch.set_num_threads(1)
@@ -58,8 +58,8 @@ def case(
         local_update(model, parameters, buffers, x, y, training)[0]
         for x, y in zip(truth, labels, strict=True)
     ]
-    update = {key: torch.stack([one[key] for one in updates]) for key in updates[0]}
-    seen = Observation(spec, parameters, buffers, update, images, training, None, labels)
+    update = stacked(updates)
+    seen = Observation.of_updates(spec, parameters, buffers, update, training, labels=labels)
     knowledge = Knowledge(seen, ThreatModel("test"))
     space = (
         PixelsAndLabels(*knowledge.pixel_arguments(), classes=10) if joint else knowledge.pixels()

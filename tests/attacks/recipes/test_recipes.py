@@ -21,7 +21,7 @@ from gradsiege.errors import ThreatModelError
 from gradsiege.models import ModelSpec, build
 from gradsiege.priors import autoencoder
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
-from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.protocol.threat_model import ThreatModel
 
 torch.set_num_threads(1)
@@ -46,8 +46,8 @@ def observe(name: str, victims: int = 2, images: int = 1) -> tuple[Observation, 
         local_update(model, parameters, buffers, x, y, training)[0]
         for x, y in zip(truth, labels, strict=True)
     ]
-    update = {key: torch.stack([one[key] for one in updates]) for key in updates[0]}
-    return Observation(spec, parameters, buffers, update, images, training, None, None), truth
+    update = stacked(updates)
+    return Observation.of_updates(spec, parameters, buffers, update, training), truth
 
 
 def small_prior() -> TrainedPrior:
@@ -219,9 +219,7 @@ def test_unrolling_fedavg_matches_exactly_where_one_gradient_cannot() -> None:
     truth, labels = smooth(4), torch.arange(4)
     training = LocalTraining("fedavg", 4, 1, 1, 0.1, "eval")
     update, _ = local_update(model, parameters, buffers, truth, labels, training)
-    seen = Observation(
-        spec, parameters, buffers, {k: v[None] for k, v in update.items()}, 4, training, None, None
-    )
+    seen = Observation.of_updates(spec, parameters, buffers, stacked([update]), training)
     knowledge = Knowledge(seen, ThreatModel("t"))
     (stage,) = recipes.build("inverting_gradients", {}, "faithful", 1, knowledge).phases
     x = {"x": (truth - stage.space.mean[:, None, None]) / stage.space.deviation[:, None, None]}

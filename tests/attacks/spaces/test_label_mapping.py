@@ -21,7 +21,7 @@ from gradsiege.models.layers import initialize
 from gradsiege.priors import mapping_classifier
 from gradsiege.priors.staged_gan.generator import StagedGenerator
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
-from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.protocol.threat_model import ThreatModel, strip
 
 torch.set_num_threads(1)
@@ -65,8 +65,8 @@ def knowledge(threat: ThreatModel, *further: TrainedPrior) -> Knowledge:
         local_update(model, parameters, buffers, x, y, training)[0]
         for x, y in zip(truth, LABELS, strict=True)
     ]
-    update = {key: torch.stack([one[key] for one in updates]) for key in updates[0]}
-    seen = Observation(spec, parameters, buffers, update, 2, training, None, LABELS)
+    update = stacked(updates)
+    seen = Observation.of_updates(spec, parameters, buffers, update, training, labels=LABELS)
     prior = TrainedPrior("staged_gan", dict(network.state_dict()), {"classes": CLASSES})
     return Knowledge(strip(seen, threat), threat, (prior, *further))
 

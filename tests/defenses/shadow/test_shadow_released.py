@@ -40,13 +40,13 @@ def test_class_one_is_explained_whatever_the_label(
     weights: Tensors, wrong: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Tensor] = []
-    real = shadow_module.class_activation
+    real = shadow_module.class_activation_plus_plus
 
     def watch(*arguments: Tensor) -> Tensor:
         seen.append(arguments[-1])
         return real(*arguments)
 
-    monkeypatch.setattr(shadow_module, "class_activation", watch)
+    monkeypatch.setattr(shadow_module, "class_activation_plus_plus", watch)
     perturbed(make_client(), weights, class_one=wrong)
     assert seen[0].tolist() == ([1, 1, 1, 1] if wrong else [0, 1, 2, 1])
 

@@ -7,8 +7,9 @@ from torch import nn
 
 from gradsiege import defenses
 from gradsiege.defenses.base import Client, Defense
+from gradsiege.defenses.grad_cam import channel_coefficients, convolutions
 from gradsiege.defenses.tip.noise import clip_gradient, high_frequency_mask, noise_scale
-from gradsiege.defenses.tip.ranking import channel_coefficients, convolutions, top_channels
+from gradsiege.defenses.tip.ranking import top_channels
 from gradsiege.federated.client import run_client
 from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import LocalTraining, Step, Tensors, split_state

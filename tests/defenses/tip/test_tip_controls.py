@@ -10,15 +10,11 @@ from torch import Tensor, nn
 
 from gradsiege import defenses
 from gradsiege.defenses.base import Client, Defense
+from gradsiege.defenses.grad_cam import channel_coefficients, convolutions
 from gradsiege.defenses.tip import Tip
 from gradsiege.defenses.tip.energy import expected_energy, factors, unit_energy
 from gradsiege.defenses.tip.noise import clip_gradient, masked_noise, noise_scale, spectrum_mask
-from gradsiege.defenses.tip.ranking import (
-    channel_coefficients,
-    convolutions,
-    select_channels,
-    selected_count,
-)
+from gradsiege.defenses.tip.ranking import select_channels, selected_count
 from gradsiege.federated.client import run_client
 from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import LocalTraining, Step, Tensors, norm, split_state

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from gradsiege import defenses
 from gradsiege.defenses import tip
 from gradsiege.defenses.base import Client, Defense
-from gradsiege.defenses.tip.ranking import channel_coefficients, top_channels
+from gradsiege.defenses.grad_cam import channel_coefficients
+from gradsiege.defenses.tip.ranking import top_channels
 from gradsiege.federated.client import run_client
 from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import LocalTraining, Tensors, norm, split_state

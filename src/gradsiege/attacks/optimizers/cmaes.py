@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import cmaes
 import numpy as np
 import torch
 
 from gradsiege.attacks.variables import Variables, flatten
+from gradsiege.extras import need
 
 # The attributes of a `cmaes.CMA` that `tell` changes, without the history of its stopping rules, which are not used.
 MOVING = ("_mean", "_sigma", "_C", "_p_sigma", "_pc", "_g")
@@ -29,6 +29,10 @@ class CMAES:
     population: int = 50
     deviation: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Refuse before an attack begins, not after its other phases."""
+        need("cmaes")
+
     def rate(self, iteration: int, iterations: int) -> float:
         """Return the initial step size; the search adapts its own."""
         return self.deviation
@@ -45,6 +49,8 @@ class CMAES:
         raise TypeError("CMA-ES takes no gradient step; the phase must be run by `evolve`")
 
     def _fresh(self, mean: np.ndarray) -> Any:
+        import cmaes
+
         return cmaes.CMA(mean, self.deviation, population_size=self.population, seed=0)
 
     def restore(self, memory: Variables, element: int, seed: int) -> Any:

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.func import functional_call
 
 from gradsiege.defenses.base import Arm, Client, Defense
+from gradsiege.defenses.grad_cam import class_activation_plus_plus
 from gradsiege.defenses.shadow import map as shadow_map
-from gradsiege.defenses.shadow.cam import class_activation
 from gradsiege.defenses.shadow.control import Maps, equal_distortion, shape_of
 from gradsiege.defenses.shadow.head import head_difference, moved
 from gradsiege.defenses.shadow.loss import Target, latest_statistics, normalise, update_generator
@@ -204,7 +204,9 @@ class Shadow(Defense):
         """Return S from Grad-CAM++ of the global model on the clean batch."""
         p = self
         classes = torch.ones_like(labels) if p.class_one else labels
-        cam = class_activation(client.model, client.parameters, client.buffers, images, classes)
+        cam = class_activation_plus_plus(
+            client.model, client.parameters, client.buffers, images, classes
+        )
         if p.flat_cam:
             return shadow_map.flat_saliency_map(cam, p.kept, p.temperature)
         return shadow_map.saliency_map(cam, sensitivity, p.kept)

@@ -10,9 +10,9 @@ import math
 import torch
 from torch import Tensor
 
+from gradsiege.images import LUMINANCE
+
 LEVELS = 256
-# Weights of red, green and blue in luminance (ITU-R BT.601).
-LUMINANCE = (0.299, 0.587, 0.114)
 
 
 def spatial_softmax(values: Tensor) -> Tensor:

@@ -8,12 +8,11 @@ from typing import Literal
 import torch
 
 from gradsiege.defenses.base import Arm, Client, Defense
+from gradsiege.defenses.grad_cam import channel_coefficients, convolutions
 from gradsiege.defenses.tip.energy import factors
 from gradsiege.defenses.tip.noise import clip_gradient, masked_noise, noise_scale, spectrum_mask
 from gradsiege.defenses.tip.ranking import (
     buffers_after_passes,
-    channel_coefficients,
-    convolutions,
     one_image_per_class,
     select_channels,
     trained_model,

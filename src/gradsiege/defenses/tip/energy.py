@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 
 from gradsiege.defenses.tip.noise import factor_for_norm, spectrum_mask
 from gradsiege.defenses.tip.ranking import selected_count
 
-if TYPE_CHECKING:
-    from gradsiege.defenses.tip import Tip
-
 Shapes = dict[str, torch.Size]
+
+
+class NoiseSettings(Protocol):
+    """The parameters of TIP that the energy of its noise depends on."""
+
+    @property
+    def ratio(self) -> float:
+        """Share of the noised channels."""
+
+    @property
+    def rho(self) -> float:
+        """Radius of the frequency mask."""
+
+    @property
+    def selection(self) -> str:
+        """Which channels are noised."""
+
+    @property
+    def spectrum(self) -> str:
+        """Which frequencies are noised."""
+
+    @property
+    def match_energy(self) -> bool:
+        """Whether a control has the energy of the paper's choice."""
+
+    @property
+    def noise_norm(self) -> float | None:
+        """Norm of the whole noise, if it is set."""
 
 
 def unit_energy(
@@ -30,7 +55,9 @@ def unit_energy(
     return selected_count(shape[0], ratio, selection) * shape[1] * kept
 
 
-def expected_energy(shapes: Shapes, p: Tip, deviations: dict[str, float], samples: int) -> float:
+def expected_energy(
+    shapes: Shapes, p: NoiseSettings, deviations: dict[str, float], samples: int
+) -> float:
     """Return E|noise|^2 over all layers: `samples` independent draws of deviation beta_l each, in weight units squared."""
     of_layers = (
         deviations[layer] ** 2 * unit_energy(shape, p.ratio, p.rho, p.selection, p.spectrum)
@@ -39,7 +66,7 @@ def expected_energy(shapes: Shapes, p: Tip, deviations: dict[str, float], sample
     return samples * sum(of_layers)
 
 
-def factors(shapes: Shapes, p: Tip, beta_l: float, samples: int) -> dict[str, float]:
+def factors(shapes: Shapes, p: NoiseSettings, beta_l: float, samples: int) -> dict[str, float]:
     """Return the factor of the published deviation beta_l of every convolution.
 
     It is one, unless `match_energy` gives each layer the energy of the paper's selection and

@@ -19,48 +19,6 @@ def trained_model(client: Client, update: Tensors) -> nn.Module:
     return model
 
 
-def convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
-    """Return every convolution of the model by name, in order."""
-    return {name: part for name, part in model.named_modules() if isinstance(part, nn.Conv2d)}
-
-
-def channel_coefficients(
-    model: nn.Module, image: Tensor, label: int, train_mode: bool = False
-) -> dict[str, Tensor]:
-    """Return Grad-CAM's alpha_c = mean over positions of d s_y / d A_c for every convolution.
-
-    s_y is the logit of the true label and A the output of the convolution (Selvaraju et al., ICCV 2017, equation 1).
-    The coefficients are those of `pytorch_grad_cam`: its hooks record A's gradient and ``get_cam_weights``
-    averages it. The library's own call also scales every map to 0..1 and upsamples it, which
-    loses the magnitudes and costs twenty resizes, so only its first half is used. The ranking runs on a
-    copy, since the library overwrites gradients and mode.
-
-    In train mode a batch norm behind the convolution subtracts the mean of a batch, which is here a single image.
-    A shift of A then does not change s_y, so every alpha_c is zero except for round-off, and the ranking is random.
-
-    Args:
-        model: network with the client's weights.
-        image: ``[c, h, w]`` in [0, 1].
-        label: index of the true class.
-        train_mode: batch norm by the statistics of this image instead of the running ones.
-    """
-    from pytorch_grad_cam import GradCAM
-
-    network = copy.deepcopy(model)
-    for parameter in network.parameters():
-        parameter.requires_grad_(True)
-    layers = convolutions(network)
-    with GradCAM(model=network, target_layers=list(layers.values())) as cam:
-        network.train(train_mode)
-        logits = cam.activations_and_grads(image[None])
-        logits[0, label].backward()
-        recorded = cam.activations_and_grads
-        return {
-            name: torch.from_numpy(cam.get_cam_weights(None, None, None, None, gradient.numpy()))[0]
-            for name, gradient in zip(layers, recorded.gradients, strict=True)
-        }
-
-
 def buffers_after_passes(model: nn.Module, images: Tensor) -> Tensors:
     """Return the buffers after train-mode passes of the images ``[n, c, h, w]``, one image at a time.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from gradsiege.metrics.picture_names import source_of
 from gradsiege.report import style
 from gradsiege.report.chosen_cells import one_a_defense
 from gradsiege.report.contact_sheet import Block, Tile, draw_sheet
@@ -87,13 +88,13 @@ def _tiles(
     """Every picture of the cell's chosen victims, with the score row it belongs to."""
     pictures = data.pictures[key]
     order = sorted(set(zip(of_cell["victim"], of_cell["image"], strict=True)))
-    attacks = [name.rpartition("/")[2] for name in pictures]
+    attacks = [source_of(name)[0] for name in pictures]
     for index, (_, victim, image) in enumerate(chosen):
         place = order.index((victim, image))
         rows = of_cell[(of_cell["victim"] == victim) & (of_cell["image"] == image)]
         yield Tile(index, "truth", "Original", "truth", pictures["truth"][place], None)
         for entry in _entries(data, [name for name in pictures if name != "truth"]):
-            threat, _, attack = entry.rpartition("/")
+            attack, threat = source_of(entry)
             row = rows[rows["attack"] == attack]
             row = row[row["threat_model"] == threat] if threat else row
             text = label(attack, data.name_of("attacks", attack))
@@ -105,13 +106,13 @@ def _tiles(
 
 
 def _entries(data: StudyData, names: list[str]) -> list[str]:
-    """Names of pictures ("attack" or "threat_model/attack"): controls, then attacks in order."""
-    attacks = data.in_order("attacks", [name.rpartition("/")[2] for name in names])
+    """Names of pictures: controls, then attacks in order."""
+    attacks = data.in_order("attacks", [source_of(name)[0] for name in names])
     return sorted(
         names,
         key=lambda name: (
             not name.startswith("control_"),
-            attacks.index(name.rpartition("/")[2]),
+            attacks.index(source_of(name)[0]),
         ),
     )
 

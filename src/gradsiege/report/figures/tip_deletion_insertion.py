@@ -97,7 +97,7 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
         "Pixels are replaced in the order of the Grad-CAM map while the probability of the true "
         "class is read (Petsiuk et al., BMVC 2018): by the training mean (deletion), or in a "
         "blurred copy by the image (insertion). Open: map and model after local training; filled: "
-        f"those that are uploaded. Means over {span} victims a cell; {failed} models gave no "
+        f"those that are uploaded. Means over {span} victims per cell; {failed} models gave no "
         "finite value. Paired differences with 95 % BCa intervals are in the data file. Where the "
         f"probability hardly moves, both areas are the same for any map and say nothing. {RULE}"
         f"{synthetic_note(data, table['dataset'])}"

@@ -1,8 +1,9 @@
-"""Grad-CAM++ of the last feature map, in plain tensor operations, for every image of a batch at once."""
+"""Grad-CAM and Grad-CAM++: what a logit owes to the channels and places of a feature map, in plain tensor operations."""
 
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,75 @@ from torch.func import functional_call
 from gradsiege.protocol.local_update import Tensors
 
 EPSILON = 1e-6
+
+
+def convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
+    """Return every convolution of the model by name, in order."""
+    return {name: part for name, part in model.named_modules() if isinstance(part, nn.Conv2d)}
+
+
+def channel_coefficients(
+    model: nn.Module, image: Tensor, label: int, train_mode: bool = False
+) -> dict[str, Tensor]:
+    """Return Grad-CAM's alpha_c = mean over positions of d s_y / d A_c for every convolution.
+
+    s_y is the logit of the true label and A the output of the convolution (Selvaraju et al., ICCV 2017, equation 1).
+    A convolution that the network uses several times has the sum over its uses, one that it does not use has zeros.
+
+    In train mode a batch norm behind the convolution subtracts the mean of a batch, which is here a single image.
+    No shift of A then changes s_y, so every alpha_c is zero but for round-off, and the ranking is a matter of chance.
+
+    Args:
+        model: network with the client's weights; it is copied.
+        image: ``[c, h, w]`` in [0, 1].
+        label: index of the true class.
+        train_mode: batch norm by the statistics of this image instead of the running ones.
+
+    Returns:
+        By name of the convolution, ``[channels]``.
+    """
+    network = copy.deepcopy(model).train(train_mode)
+    for parameter in network.parameters():
+        parameter.requires_grad_(True)
+    coefficients: dict[str, Tensor] = {}
+
+    def add(name: str, gradient: Tensor) -> None:
+        # NumPy's mean, whose rounding decides between channels that are almost equal.
+        mean = torch.from_numpy(gradient.numpy().mean((2, 3)))[0]
+        coefficients[name] = coefficients[name] + mean if name in coefficients else mean
+
+    def record(name: str, layer: nn.Module, inputs: object, output: Tensor) -> None:
+        # A hook of the output meets its gradient even where the next layer works in place.
+        output.register_hook(partial(add, name))
+
+    layers = convolutions(network)
+    for name, layer in layers.items():
+        layer.register_forward_hook(partial(record, name))
+    network(image[None])[0, label].backward()
+    return {
+        name: coefficients.get(name, torch.zeros_like(layer.weight[:, 0, 0, 0]))
+        for name, layer in layers.items()
+    }
+
+
+def class_activation_map(model: nn.Module, image: Tensor, label: int) -> Tensor:
+    """Return Grad-CAM of the last convolution at the size of the image, ``[h, w]`` in 0..1.
+
+    ReLU(sum_c alpha_c A_c) with alpha_c the mean gradient of the true label's logit (Selvaraju et al., ICCV 2017,
+    equations 1 and 2), enlarged bilinearly. The model is in eval mode.
+    """
+    kept: list[Tensor] = []
+    last = list(convolutions(model).values())[-1]
+    handle = last.register_forward_hook(lambda module, inputs, output: kept.append(output))
+    try:
+        logits = model(image[None].clone().requires_grad_(True))
+    finally:
+        handle.remove()
+    (gradient,) = torch.autograd.grad(logits[0, label], kept)
+    weights = gradient.mean((2, 3), keepdim=True)
+    cam = (weights * kept[0].detach()).sum(1, keepdim=True).relu()
+    cam = F.interpolate(cam, image.shape[1:], mode="bilinear", align_corners=False)
+    return to_unit(cam[:, 0])[0]
 
 
 def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -67,7 +137,7 @@ def last_feature_map(model: nn.Module, state: Tensors, images: Tensor) -> tuple[
     return feature_maps[0], logits
 
 
-def class_activation(
+def class_activation_plus_plus(
     model: nn.Module, parameters: Tensors, buffers: Tensors, images: Tensor, classes: Tensor
 ) -> Tensor:
     """Return Grad-CAM++ of `classes` ``[n]`` at the size of the images, each map in 0..1, ``[n, h, w]``.

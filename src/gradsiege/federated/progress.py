@@ -1,0 +1,65 @@
+"""A federation between two rounds: what is carried on, in memory and in a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from gradsiege.protocol.local_update import Tensors
+from gradsiege.protocol.observation import group
+
+# Fields that hold no tensor.
+PLAIN = ("rows", "costs", "round", "failure")
+
+
+@dataclass
+class Progress:
+    """Everything that a federation carries from round to round.
+
+    Attributes:
+        parameters, buffers: the global model.
+        states: by client, what its defense keeps.
+        rows: utility of every round so far; costs: seconds and memory of them.
+        early: the model after the early round, once it is there.
+        round: rounds that are done.
+        failure: why training cannot go on, if so.
+    """
+
+    parameters: Tensors
+    buffers: Tensors
+    states: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    costs: list[dict[str, Any]] = field(default_factory=list)
+    early: tuple[Tensors, Tensors] | None = None
+    round: int = 0
+    failure: str = ""
+
+    def packed(self) -> tuple[Tensors, dict[str, Any]]:
+        """Return the tensors, in memory of their own, and the rest as plain data."""
+        tensors = {f"parameters.{name}": value for name, value in self.parameters.items()}
+        tensors |= {f"buffers.{name}": value for name, value in self.buffers.items()}
+        prefixes = ("early.parameters.", "early.buffers.")
+        for prefix, part in zip(prefixes, self.early or (), strict=False):
+            tensors |= {prefix + name: value for name, value in part.items()}
+        for client, state in self.states.items():
+            tensors |= {f"state.{client}.{name}": value for name, value in state.items()}
+        header = {name: getattr(self, name) for name in PLAIN}
+        return {name: value.clone() for name, value in tensors.items()}, header
+
+    @classmethod
+    def unpacked(cls, tensors: Tensors, header: dict[str, Any]) -> Progress:
+        """Return what was packed; further keys of the header are left alone."""
+        early = (group(tensors, "early.parameters."), group(tensors, "early.buffers."))
+        states: dict[int, dict[str, Tensor]] = {}
+        for name, value in group(tensors, "state.").items():
+            client, _, key = name.partition(".")
+            states.setdefault(int(client), {})[key] = value
+        return cls(
+            parameters=group(tensors, "parameters."),
+            buffers=group(tensors, "buffers."),
+            states=states,
+            early=early if early[0] else None,
+            **{name: header[name] for name in PLAIN},
+        )
