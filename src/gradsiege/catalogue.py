@@ -45,7 +45,7 @@ SCALARS: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
 REQUIRED = object()
 HERE = Path(__file__).parent
 # Bases of the dataclasses whose fields are parameters.
-BASES = ("Defense", "Attack", "Learned", "Checked")
+BASES = ("Defense", "Attack", "Learned", "Model", "Prior", "Checked")
 LITERALS = ("VERSION", "ARMS", "REQUIRES", "USES", "SIDE_MULTIPLE", "SIDE_LEAST", "LEAST_IMAGES")
 
 
