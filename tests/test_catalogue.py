@@ -65,7 +65,7 @@ def test_parameters_of_every_supported_type(tmp_path: Path) -> None:
         REQUIRES = ("labels",)
 
         @dataclass
-        class Parameters(Checked):
+        class Method(Defense):
             must: int
             rate: float = 0.5
             maybe: float | None = None
@@ -147,7 +147,7 @@ def test_an_unsupported_annotation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"unsupported parameter annotation: list\[int\]"):
         entry_of(
             tmp_path,
-            '"""X."""\nVERSION = 1\n@dataclass\nclass Parameters(Checked):\n    x: list[int] = None\n',
+            '"""X."""\nVERSION = 1\n@dataclass\nclass Method(Defense):\n    x: list[int] = None\n',
         )
 
 

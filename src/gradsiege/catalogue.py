@@ -45,8 +45,17 @@ SCALARS: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
 REQUIRED = object()
 HERE = Path(__file__).parent
 # Bases of the dataclasses whose fields are parameters.
-BASES = ("Defense", "Attack", "Learned", "Model", "Prior", "Checked")
-LITERALS = ("VERSION", "ARMS", "REQUIRES", "USES", "SIDE_MULTIPLE", "SIDE_LEAST", "LEAST_IMAGES")
+BASES = ("Defense", "Attack", "Learned", "Model", "Prior", "Dataset")
+LITERALS = (
+    "VERSION",
+    "ARMS",
+    "REQUIRES",
+    "USES",
+    "SIDE_MULTIPLE",
+    "SIDE_LEAST",
+    "LEAST_IMAGES",
+    "OBTAINED",
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,7 @@ class Entry:
     side_multiple: int | str = 1
     side_least: int = 1
     least_images: int = 1
+    obtained: str = "supplied"
     method: str = ""
 
     @property
@@ -207,6 +217,7 @@ def _read(kind: str, path: Path) -> Entry | None:
         side_multiple=literals.get("SIDE_MULTIPLE", 1),
         side_least=literals.get("SIDE_LEAST", 1),
         least_images=literals.get("LEAST_IMAGES", 1),
+        obtained=literals.get("OBTAINED", "supplied"),
     )
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from gradsiege import __version__, catalogue, pretrained
-from gradsiege.datasets import EMBEDDED
 from gradsiege.datasets.sources import supply
 from gradsiege.errors import ArtifactError, MissingError
 from gradsiege.pipeline.cells import datasets_of
@@ -127,7 +126,7 @@ def study_data(study: Study, root: Path) -> list[tuple[str, str]]:
     rows = []
     for item in study.datasets:
         sharing = supply.sharing_of(item.name, item.parameters)
-        if item.name in EMBEDDED:
+        if supply.ships(item.name):
             rows.append((item.id, f"available: embedded. {_summary(item.name)}"))
             continue
         problem = _problem(item.name, item.parameters)
@@ -177,7 +176,7 @@ def other_data(study: Study) -> list[tuple[str, str]]:
     for name, entry in catalogue.entries("datasets").items():
         if name in used:
             continue
-        if name in EMBEDDED:
+        if supply.ships(name):
             rows.append((name, f"available: embedded. {entry.summary}"))
         elif any(default is catalogue.REQUIRED for _, default in entry.parameters.values()):
             rows.append((name, f"{entry.summary} A study file says where it lies."))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradsiege.datasets import PUBLIC
+from gradsiege.datasets import obtained
 from gradsiege.datasets.sources.download import WEIGHTS
 from gradsiege.errors import StudyError, nearest
 
@@ -20,16 +20,16 @@ def chosen(names: list[str], study: Study | None) -> list[tuple[str, dict[str, A
     Raises:
         StudyError: when nothing was chosen, or a name is none of a public data set.
     """
-    found: list[tuple[str, dict[str, Any]]] = []
+    public, found = obtained("downloaded"), list[tuple[str, dict[str, Any]]]()
     for name in names:
-        if name not in (*PUBLIC, WEIGHTS):
-            raise StudyError(f"{name!r} is no public data set; {nearest(name, [*PUBLIC, WEIGHTS])}")
+        if name not in (*public, WEIGHTS):
+            raise StudyError(f"{name!r} is no public data set; {nearest(name, [*public, WEIGHTS])}")
         found.append((name, {}))
     for item in study.datasets if study else ():
-        if item.name in PUBLIC:
+        if item.name in public:
             found.append((item.name, item.parameters))
     if not found:
         raise StudyError(
-            f"nothing to download; name a data set ({', '.join(PUBLIC)}), {WEIGHTS} or a --study"
+            f"nothing to download; name a data set ({', '.join(public)}), {WEIGHTS} or a --study"
         )
     return found
