@@ -11,6 +11,7 @@ from typing import Any
 
 from gradsiege import __version__, catalogue, pretrained
 from gradsiege.datasets.sources import supply
+from gradsiege.declarations import REQUIRED
 from gradsiege.errors import ArtifactError, MissingError
 from gradsiege.pipeline.cells import datasets_of
 from gradsiege.pipeline.status import ABSENT, DONE, Status, count, survey
@@ -178,7 +179,7 @@ def other_data(study: Study) -> list[tuple[str, str]]:
             continue
         if supply.ships(name):
             rows.append((name, f"available: embedded. {entry.summary}"))
-        elif any(default is catalogue.REQUIRED for _, default in entry.parameters.values()):
+        elif any(default is REQUIRED for _, default in entry.parameters.values()):
             rows.append((name, f"{entry.summary} A study file says where it lies."))
         else:
             lacking = supply.missing(name, {})

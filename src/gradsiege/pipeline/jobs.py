@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from gradsiege import __version__, artifacts
 from gradsiege.errors import MEND, ArtifactError, StoppedEarlyError
 from gradsiege.pipeline import places
-from gradsiege.pipeline.cells import Cell, digest, resolved
+from gradsiege.pipeline.cells import Cell, digest, distributions, resolved
 from gradsiege.pipeline.stage import STAGES
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class Job:
             # A clock that was set back in the meantime lets no job end before it began.
             "ended": max(time.time(), self.started + seconds),
             "seconds": seconds,
-            "environment": environment(),
+            "environment": environment(distributions(self.cell, self.study)),
             "notes": self.notes,
             places.READS: self.reads,
         }
@@ -220,11 +220,14 @@ class Job:
         self._signalled = True
 
 
-def environment() -> dict[str, Any]:
-    """Return versions, device and commit: what a reader needs to judge where numbers came from."""
+def environment(plugins: Mapping[str, str]) -> dict[str, Any]:
+    """Return versions, device and commit: what a reader needs to judge where numbers came from.
+
+    `plugins` are versions of the distributions whose methods were run.
+    """
     import torch
 
-    versions = {"python": platform.python_version(), "gradsiege": __version__}
+    versions = {"python": platform.python_version(), "gradsiege": __version__, **plugins}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)

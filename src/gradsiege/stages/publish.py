@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 from pathlib import Path
 
@@ -25,7 +24,7 @@ def folder_of(name: str, study: Study, root: Path = Path()) -> Path:
 def draw(name: str, data: StudyData) -> Drawn:
     """Draw one figure or table by name."""
     entry = catalogue.lookup("figures", name, "publish")
-    drawn: Drawn = importlib.import_module(entry.module).draw(data)
+    drawn: Drawn = catalogue.module_of(entry).draw(data)
     return drawn
 
 
