@@ -31,6 +31,7 @@ def test_an_entry_is_what_its_module_declares(kind: str, name: str) -> None:
     assert entry.summary
     if entry.method:
         made = catalogue.implementation(entry)
+        assert made.name == entry.name
         # What every attack has stands in a study file beside its parameters.
         every = dataclasses.fields(Attack) if kind == "attacks" else ()
         shared = {"arm", *(field.name for field in every)}

@@ -19,6 +19,7 @@ import gradsiege as gs
 from gradsiege import catalogue
 from gradsiege.artifacts import read_manifest
 from gradsiege.catalogue import entries, lookup, refused
+from gradsiege.datasets.sources import supply
 from gradsiege.errors import StudyError, UsageError
 from gradsiege.pipeline import cells
 from gradsiege.pipeline.cells import Cell, digest, settings
@@ -291,6 +292,18 @@ def test_one_that_cannot_be_imported_is_planned_and_named_when_it_runs(
     ):
         catalogue.implementation(lookup("defenses", "added", "here"))
     importlib.invalidate_caches()
+
+
+def test_a_data_set_that_does_not_ship_must_state_its_terms(
+    site: Path, tmp_path: Path, install: Callable[[Path], None]
+) -> None:
+    own = tmp_path / "site"
+    shutil.copytree(site, own)
+    source = own / "gradsiege_example/stripes.py"
+    source.write_text(source.read_text().replace('OBTAINED = "shipped"\n', ""))
+    install(own)
+    with pytest.raises(StudyError, match="the data set stripes states no `origin`"):
+        supply.sharing_of("stripes", {})
 
 
 def test_a_name_of_ours_is_refused_and_both_distributions_are_named(

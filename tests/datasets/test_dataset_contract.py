@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from gradsiege import catalogue
+from gradsiege import datasets
+from gradsiege.catalogue import entries
 from gradsiege.datasets import kind, obtained, prepare
 from gradsiege.datasets.preparation.splits import CYCLING_ROLES, ROLES, Prepared, Split
 
@@ -118,9 +119,11 @@ def test_card_hashes_verify(prepared: Prepared) -> None:
         assert prepared.card["sha256"][role] == hashlib.sha256(content).hexdigest()
 
 
-@pytest.mark.parametrize("name", catalogue.entries("datasets"))
+@pytest.mark.parametrize("name", entries("datasets"))
 def test_what_is_obtained_states_its_origin_and_the_rest_prepares_itself(name: str) -> None:
     own = vars(kind(name))
+    assert getattr(datasets, entries("datasets")[name].method) is kind(name)
+    assert kind(name).name == name
     if name in obtained("shipped"):
         assert "prepare" in own
         assert kind(name).origin is None

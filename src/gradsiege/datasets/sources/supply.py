@@ -81,8 +81,20 @@ def ships(name: str) -> bool:
 
 
 def origin_of(name: str) -> Origin | None:
-    """Return what must be known about a data set, or None for one that ships with the study."""
-    return None if ships(name) else kind(name).origin
+    """Return what must be known about a data set, or None for one that ships.
+
+    Raises:
+        StudyError: it does not ship, and does not say whether its images may be passed on.
+    """
+    if ships(name):
+        return None
+    origin = kind(name).origin
+    if origin is None:
+        raise StudyError(
+            f"the data set {name} states no `origin`, which says whether its images may be passed on; "
+            'declare one, or OBTAINED = "shipped" beside its VERSION'
+        )
+    return origin
 
 
 def sharing_of(name: str, parameters: Mapping[str, Any]) -> str:
