@@ -243,6 +243,7 @@ def distribution(
 
 BROKEN = {
     "no version": (GOOD.replace("VERSION = 1", "x = 1"), "declares no VERSION"),
+    "no number": (GOOD.replace("VERSION = 1", "VERSION = '1.0'"), "make it a whole number"),
     "no class": (GOOD.replace("class Added", "class Other"), "defines no dataclass Added"),
     "no dataclass": (GOOD.replace("@dataclass(frozen=True)", ""), "defines no dataclass Added"),
     "another name": (GOOD.replace('"added"', '"else"'), "the `name` of Added is 'else'"),

@@ -179,6 +179,8 @@ def _plugged_in(plugin: Plugin) -> list[Entry]:
     read = _read(plugin.kind, source, plugin.module, plugin.method)
     if not read:
         raise ValueError(f"{plugin.module} declares no VERSION, or no method")
+    if type(read[0].version) is not int:
+        raise ValueError(f"VERSION is {read[0].version!r}; make it a whole number")
     if plugin.kind == "counters":
         names = [f"{plugin.name}.{entry.name.rpartition('.')[2]}" for entry in read]
     else:
