@@ -21,11 +21,13 @@ from gradsiege.artifacts import read_manifest
 from gradsiege.catalogue import entries, lookup, refused
 from gradsiege.datasets.sources import supply
 from gradsiege.errors import StudyError, UsageError
+from gradsiege.inspection.checkup import other_data
 from gradsiege.pipeline import cells
 from gradsiege.pipeline.cells import Cell, digest, settings
 from gradsiege.study import load, parse
 
 EXAMPLE = Path(__file__).parents[1] / "examples/plugin"
+QUICK = Path(__file__).parents[1] / "config/quick.yaml"
 STUDY = EXAMPLE / "study.yaml"
 ADDED = {
     "defenses": "half",
@@ -305,6 +307,23 @@ def test_a_data_set_that_does_not_ship_must_state_its_terms(
     install(own)
     with pytest.raises(StudyError, match="the data set stripes states no `origin`"):
         supply.sharing_of("stripes", {})
+
+
+def test_doctor_goes_on_where_a_data_set_cannot_be_imported(
+    tmp_path: Path, install: Callable[[Path], None]
+) -> None:
+    source = GOOD.replace("defenses.base import Defense", "datasets.base import Dataset")
+    distribution(
+        tmp_path,
+        "my-data",
+        source=source.replace("(Defense)", "(Dataset)") + "    import not_there\n",
+    )
+    points = next(tmp_path.glob("*.dist-info")) / "entry_points.txt"
+    points.write_text(points.read_text().replace("gradsiege.defenses", "gradsiege.datasets"))
+    install(tmp_path)
+    rows = dict(other_data(load(QUICK)))
+    assert "No module named 'not_there'" in rows["added"]
+    assert len(rows) > 10
 
 
 def test_a_name_of_ours_is_refused_and_both_distributions_are_named(

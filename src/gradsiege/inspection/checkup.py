@@ -12,7 +12,7 @@ from typing import Any
 from gradsiege import __version__, catalogue, pretrained
 from gradsiege.datasets.sources import supply
 from gradsiege.declarations import REQUIRED
-from gradsiege.errors import ArtifactError, MissingError
+from gradsiege.errors import ArtifactError, MissingError, UsageError
 from gradsiege.pipeline.cells import datasets_of
 from gradsiege.pipeline.status import ABSENT, DONE, Status, count, survey
 from gradsiege.study import Study
@@ -182,9 +182,17 @@ def other_data(study: Study) -> list[tuple[str, str]]:
         elif any(default is REQUIRED for _, default in entry.parameters.values()):
             rows.append((name, f"{entry.summary} A study file says where it lies."))
         else:
-            lacking = supply.missing(name, {})
-            rows.append((name, f"{'absent' if lacking else 'available'}: {entry.summary}"))
+            rows.append((name, _availability(entry)))
     return rows
+
+
+def _availability(entry: catalogue.Entry) -> str:
+    """Whether a data set is there, or why the package that adds it cannot be imported."""
+    try:
+        lacking = supply.missing(entry.name, {})
+    except UsageError as error:
+        return str(error)
+    return f"{'absent' if lacking else 'available'}: {entry.summary}"
 
 
 def _summary(name: str) -> str:
