@@ -34,7 +34,7 @@ from gradsiege.metrics.labels import label_accuracy
 from gradsiege.models import ModelSpec, build
 from gradsiege.models.head import head_of
 from gradsiege.models.layers import initialize
-from gradsiege.priors.shadow_generator import ShadowGenerator
+from gradsiege.priors.shadow_generator import ShadowGeneratorNetwork
 from gradsiege.protocol.local_update import LocalTraining, Tensors, split_state
 from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.protocol.threat_model import ThreatModel
@@ -90,7 +90,7 @@ def photographs(size: int) -> tuple[Tensor, Tensor]:
 
 def every_defense(size: int) -> Iterator[tuple[str, str, Defense]]:
     """Return (name, arm, defense) for every defense and arm of the catalogue."""
-    network = ShadowGenerator(8, 4, 3, size)
+    network = ShadowGeneratorNetwork(8, 4, 3, size)
     initialize(network, torch.Generator().manual_seed(7))
     for name, entry in catalogue.entries("defenses").items():
         for arm in entry.arms:

@@ -13,7 +13,8 @@ import pytest
 
 from gradsiege import catalogue
 from gradsiege.attacks.base import Attack
-from gradsiege.catalogue import KINDS, REQUIRED, Entry, entries, lookup
+from gradsiege.catalogue import KINDS, Entry, entries, lookup
+from gradsiege.declarations import REQUIRED
 from gradsiege.errors import StudyError
 from gradsiege.ranges import is_given
 
@@ -30,6 +31,7 @@ def test_an_entry_is_what_its_module_declares(kind: str, name: str) -> None:
     assert entry.summary
     if entry.method:
         made = catalogue.implementation(entry)
+        assert made.name == entry.name
         # What every attack has stands in a study file beside its parameters.
         every = dataclasses.fields(Attack) if kind == "attacks" else ()
         shared = {"arm", *(field.name for field in every)}
@@ -50,7 +52,7 @@ def test_an_entry_is_what_its_module_declares(kind: str, name: str) -> None:
 def entry_of(tmp_path: Path, source: str) -> Entry | None:
     path = tmp_path / "method.py"
     path.write_text(dedent(source))
-    return catalogue._read("defenses", path)
+    return next(iter(catalogue._read("defenses", path, "mine.method")), None)
 
 
 def test_parameters_of_every_supported_type(tmp_path: Path) -> None:
@@ -65,7 +67,7 @@ def test_parameters_of_every_supported_type(tmp_path: Path) -> None:
         REQUIRES = ("labels",)
 
         @dataclass
-        class Parameters(Checked):
+        class Method(Defense):
             must: int
             rate: float = 0.5
             maybe: float | None = None
@@ -128,7 +130,7 @@ def test_a_module_of_counters_holds_an_entry_for_every_idea(tmp_path: Path) -> N
             '''
         )
     )
-    double, drop = catalogue._ideas(path)
+    double, drop = catalogue._read("counters", path, "gradsiege.attacks.counters.half")
     assert (double.name, double.summary, double.version) == ("half.double", "Double it.", 2)
     assert (drop.name, drop.summary) == ("half.drop", "Drop it.")
     assert double.requires == ("disclosure", "protocol")
@@ -147,7 +149,7 @@ def test_an_unsupported_annotation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"unsupported parameter annotation: list\[int\]"):
         entry_of(
             tmp_path,
-            '"""X."""\nVERSION = 1\n@dataclass\nclass Parameters(Checked):\n    x: list[int] = None\n',
+            '"""X."""\nVERSION = 1\n@dataclass\nclass Method(Defense):\n    x: list[int] = None\n',
         )
 
 

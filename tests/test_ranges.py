@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gradsiege import catalogue, documents, ranges
 from gradsiege.analysis.claims.claim import Claim, Point, Selector
+from gradsiege.declarations import REQUIRED
 from gradsiege.errors import StudyError
 from gradsiege.ranges import AtMost, Checked, Count, MultipleOf, Probability, Range, Share, fitted
 from gradsiege.study import Study, load, parse
@@ -71,7 +72,7 @@ def test_every_parameter_declares_its_range_and_its_default_lies_in_it(
     kind: str, name: str, key: str, annotation: Any, default: Any
 ) -> None:
     assert not bare_numbers(annotation)
-    if default is not catalogue.REQUIRED:
+    if default is not REQUIRED:
         assert fitted(default, annotation) == default
 
 
@@ -94,9 +95,7 @@ def test_python_and_the_catalogue_refuse_the_same_values(kind: str, name: str) -
     entry = catalogue.entries(kind)[name]
     made = catalogue.implementation(entry)
     assert issubclass(made, Checked)
-    needed = {
-        key: "x" for key, (_, default) in entry.parameters.items() if default is catalogue.REQUIRED
-    }
+    needed = {key: "x" for key, (_, default) in entry.parameters.items() if default is REQUIRED}
     made(**needed)
     for key, (annotation, _) in entry.parameters.items():
         for kind_of, allowed in numbers(annotation):

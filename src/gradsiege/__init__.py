@@ -24,7 +24,7 @@ _OFFERED = {
     "LocalTraining": "gradsiege.protocol.local_update",
     "evaluate": "gradsiege.evaluation",
 }
-_PACKAGES = ("attacks", "defenses", "metrics")
+_PACKAGES = ("attacks", "datasets", "defenses", "metrics", "models", "priors")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,25 +1,27 @@
 """What can stand in a study file, read from the sources of the methods themselves.
 
-A method is one module in a folder of its kind, or a package there. It declares, as plain literals, ``VERSION`` (raised when
-its science changes), optionally ``ARMS``, ``REQUIRES`` and ``USES`` (what a threat model may grant and need not), what it asks of the
-side of an image (``SIDE_MULTIPLE``: a number, or the parameter that holds it; ``SIDE_LEAST``) and of the number of images that it
-learns from (``LEAST_IMAGES``), and a dataclass ``Parameters`` whose annotations are ranges (`gradsiege.ranges`). A module of counters
-holds several, one function each, which share ``VERSION`` and ``REQUIRES``. The catalogue reads these with `ast` instead of importing the module, so that checking a study file or planning
-ten thousand cells costs milliseconds and loads no torch.
+A method is one module in a folder of its kind, a package there, or a class that another distribution adds by an entry point
+(`gradsiege.plugins`). It declares, as plain literals, ``VERSION`` (raised when its science changes), optionally ``ARMS``,
+``REQUIRES`` and ``USES`` (what a threat model may grant and need not), what it asks of the side of an image
+(``SIDE_MULTIPLE``: a number, or the parameter that holds it; ``SIDE_LEAST``) and of the number of images that it learns from
+(``LEAST_IMAGES``), how a data set is ``OBTAINED``, and a frozen dataclass whose annotations are ranges (`gradsiege.ranges`). A
+module of counters holds several, one function each, which share ``VERSION`` and ``REQUIRES``. The catalogue reads these with
+`ast` instead of importing the module, so that checking a study file or planning ten thousand cells costs milliseconds and
+loads no torch.
 """
 
 from __future__ import annotations
 
-import ast
 import importlib
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from types import GenericAlias
-from typing import Annotated, Any, Literal
+from types import ModuleType
+from typing import Any
 
-from gradsiege import ranges
-from gradsiege.errors import StudyError, nearest
+from gradsiege import declarations, plugins, ranges
+from gradsiege.errors import StudyError, UsageError, nearest
+from gradsiege.plugins import Plugin
 
 SECTIONS = {
     "dataset": "datasets",
@@ -41,21 +43,21 @@ KINDS: dict[str, tuple[str, ...]] = {
     "counters": ("attacks/counters",),
     "figures": ("report/figures", "report/tables"),
 }
-SCALARS: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
-REQUIRED = object()
 HERE = Path(__file__).parent
-# Bases of the dataclasses whose fields are parameters.
-BASES = ("Defense", "Attack", "Learned", "Checked")
-LITERALS = ("VERSION", "ARMS", "REQUIRES", "USES", "SIDE_MULTIPLE", "SIDE_LEAST", "LEAST_IMAGES")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One method: where it lives, its version, and the parameters a study file may set."""
+    """One method: where it lives, its version, and the parameters a study file may set.
+
+    Attributes:
+        module, method: dotted name of the module that implements it, and of its class there; a counter is a function.
+        distribution, release: name and version of the distribution that adds it; empty for what belongs to this one.
+    """
 
     kind: str
     name: str
-    folder: str
+    module: str
     version: int
     summary: str
     arms: tuple[str, ...] = ("faithful",)
@@ -65,12 +67,15 @@ class Entry:
     side_multiple: int | str = 1
     side_least: int = 1
     least_images: int = 1
+    obtained: str = "supplied"
     method: str = ""
+    distribution: str = ""
+    release: str = ""
 
     @property
-    def module(self) -> str:
-        """Dotted name of the module that implements the method."""
-        return f"gradsiege.{self.folder.replace('/', '.')}.{self.name.partition('.')[0]}"
+    def owner(self) -> str:
+        """The distribution that the method belongs to, with its version if that is another one."""
+        return f"{self.distribution} {self.release}" if self.distribution else "gradsiege"
 
     def validate(self, given: dict[str, Any], place: str) -> dict[str, Any]:
         """Return all parameters with defaults filled in, or say which key or value is wrong."""
@@ -82,7 +87,7 @@ class Entry:
                 )
         values = {}
         for key, (kind, default) in self.parameters.items():
-            if key not in given and default is REQUIRED:
+            if key not in given and default is declarations.REQUIRED:
                 raise StudyError(f"{place}: parameter {key!r} of {self.name} is missing")
             try:
                 # A default stays as it is declared.
@@ -111,70 +116,6 @@ class Entry:
         return ""
 
 
-def _annotation(node: ast.expr) -> Any:
-    """Turn the annotation of a parameter into a type: scalars, ranges, unions with None, Literal, tuples."""
-    if isinstance(node, ast.Constant) and node.value is None:
-        return type(None)
-    if isinstance(node, ast.Name):
-        return SCALARS[node.id] if node.id in SCALARS else ranges.ALIASES[node.id]
-    if isinstance(node, ast.BinOp):
-        return _annotation(node.left) | _annotation(node.right)
-    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
-        if node.value.id == "Literal":
-            return Literal.__getitem__(ast.literal_eval(node.slice))
-        if node.value.id == "tuple" and isinstance(node.slice, ast.Tuple):
-            return GenericAlias(tuple, (_annotation(node.slice.elts[0]), ...))
-        if node.value.id == "Annotated" and isinstance(node.slice, ast.Tuple):
-            plain, *rules = node.slice.elts
-            return Annotated.__class_getitem__(  # type: ignore[attr-defined]
-                (_annotation(plain), *(_rule(rule) for rule in rules))
-            )
-    raise TypeError(f"unsupported parameter annotation: {ast.unparse(node)}")
-
-
-def _rule(node: ast.expr) -> Any:
-    """Turn one rule of an annotation, such as ``Range(0, 1)``, into what it is."""
-    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
-        raise TypeError(f"unsupported rule of a parameter: {ast.unparse(node)}")
-    named = {key.arg or "": ast.literal_eval(key.value) for key in node.keywords}
-    return ranges.RULES[node.func.id](*map(ast.literal_eval, node.args), **named)
-
-
-def _method(body: list[ast.stmt]) -> ast.ClassDef | None:
-    """Return the dataclass whose fields are the method's parameters: the one that derives from a base of `BASES`."""
-    for statement in body:
-        if isinstance(statement, ast.ClassDef) and statement.decorator_list:
-            bases = [base.id for base in statement.bases if isinstance(base, ast.Name)]
-            if set(bases) & set(BASES):
-                return statement
-    return None
-
-
-def _parameters(method: ast.ClassDef | None) -> dict[str, tuple[Any, Any]]:
-    """Return (type, default) of every field but the arm and those that are handed over (`ranges.given`)."""
-    return {
-        item.target.id: (
-            _annotation(item.annotation),
-            REQUIRED if item.value is None else ast.literal_eval(item.value),
-        )
-        for item in (method.body if method else ())
-        if isinstance(item, ast.AnnAssign)
-        and isinstance(item.target, ast.Name)
-        and item.target.id != "arm"
-        and not isinstance(item.value, ast.Call)
-    }
-
-
-def _literals(body: list[ast.stmt]) -> dict[str, Any]:
-    found = {}
-    for statement in body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            name = statement.targets[0].id
-            if name in LITERALS:
-                found[name] = ast.literal_eval(statement.value)
-    return found
-
-
 def _name(path: Path) -> str:
     """Return the name of a module or, of an `__init__`, that of its package."""
     return path.parent.name if path.stem == "__init__" else path.stem
@@ -186,86 +127,175 @@ def _files(folder: Path) -> list[Path]:
     return [*modules, *folder.glob("*/__init__.py")]
 
 
-def _read(kind: str, path: Path) -> Entry | None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    literals = _literals(tree.body)
-    if "VERSION" not in literals:
-        return None
-    summary = (ast.get_docstring(tree) or "").split("\n")[0]
-    method = _method(tree.body)
-    return Entry(
-        kind=kind,
-        name=_name(path),
-        folder=next((one for one in KINDS[kind] if HERE / one in path.parents), KINDS[kind][0]),
-        version=literals["VERSION"],
-        summary=summary,
-        arms=tuple(literals.get("ARMS", ("faithful",))),
-        requires=tuple(literals.get("REQUIRES", ())),
-        uses=tuple(literals.get("USES", ())),
-        parameters=_parameters(method),
-        method=method.name if method else "",
-        side_multiple=literals.get("SIDE_MULTIPLE", 1),
-        side_least=literals.get("SIDE_LEAST", 1),
-        least_images=literals.get("LEAST_IMAGES", 1),
-    )
-
-
-def _ideas(path: Path) -> list[Entry]:
-    """Return a counter for every public function of a module that returns an `AttackPlan`, ``<module>.<function>``."""
-    module = _read("counters", path)
-    if module is None:
+def _read(kind: str, path: Path, module: str, called: str = "") -> list[Entry]:
+    """Return the methods that a module declares; none without a ``VERSION``. Its class may be `called` something."""
+    tree = declarations.read(path)
+    declared = declarations.literals(tree)
+    if "VERSION" not in declared:
         return []
+    method = declarations.method(tree, called)
+    whole = Entry(
+        kind=kind,
+        name=module.rpartition(".")[2],
+        module=module,
+        version=declared["VERSION"],
+        summary=declarations.summary(tree),
+        arms=tuple(declared.get("ARMS", ("faithful",))),
+        requires=tuple(declared.get("REQUIRES", ())),
+        uses=tuple(declared.get("USES", ())),
+        parameters=declarations.parameters(method) if method else {},
+        method=method.name if method else "",
+        side_multiple=declared.get("SIDE_MULTIPLE", 1),
+        side_least=declared.get("SIDE_LEAST", 1),
+        least_images=declared.get("LEAST_IMAGES", 1),
+        obtained=declared.get("OBTAINED", "supplied"),
+    )
+    if kind != "counters":
+        return [whole]
     return [
-        replace(
-            module,
-            name=f"{module.name}.{statement.name}",
-            summary=(ast.get_docstring(statement) or "").split("\n")[0],
-        )
-        for statement in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(statement, ast.FunctionDef)
-        and not statement.name.startswith("_")
-        and isinstance(statement.returns, ast.Name)
-        and statement.returns.id == "AttackPlan"
+        replace(whole, name=f"{whole.name}.{idea.name}", summary=declarations.summary(idea))
+        for idea in declarations.functions(tree, "AttackPlan")
     ]
 
 
+def _built_in(kind: str) -> list[Entry]:
+    """Return the methods of this distribution, by the names of their modules."""
+    places = [
+        (path, f"gradsiege.{folder.replace('/', '.')}.{_name(path)}")
+        for folder in KINDS[kind]
+        for path in _files(HERE / folder)
+    ]
+    by_name = sorted(places, key=lambda place: _name(place[0]))
+    return [entry for path, module in by_name for entry in _read(kind, path, module)]
+
+
+def _plugged_in(plugin: Plugin) -> list[Entry]:
+    """Return what an entry point adds.
+
+    Raises:
+        ValueError, TypeError, SyntaxError, OSError: its source does not declare what a method declares.
+    """
+    source = plugin.source
+    read = _read(plugin.kind, source, plugin.module, plugin.method)
+    if not read:
+        raise ValueError(f"{plugin.module} declares no VERSION, or no method")
+    if type(read[0].version) is not int:
+        raise ValueError(f"VERSION is {read[0].version!r}; make it a whole number")
+    if plugin.kind == "counters":
+        names = [f"{plugin.name}.{entry.name.rpartition('.')[2]}" for entry in read]
+    else:
+        _refuse_wrong_class(plugin, source)
+        names = [plugin.name]
+    return [
+        replace(entry, name=name, distribution=plugin.distribution, release=plugin.release)
+        for entry, name in zip(read, names, strict=True)
+    ]
+
+
+def _refuse_wrong_class(plugin: Plugin, source: Path) -> None:
+    """Refuse an entry point whose class is not in its module, or calls itself something else."""
+    if plugin.kind == "figures":
+        return
+    method = declarations.method(declarations.read(source), plugin.method)
+    if method is None:
+        raise ValueError(
+            f"{plugin.module} defines no dataclass {plugin.method or 'of this kind'}; name the module that defines it"
+        )
+    called = declarations.name_of(method)
+    if called != plugin.name:
+        raise ValueError(
+            f"the entry point is called {plugin.name!r} and the `name` of {method.name} is {called!r}; make them one"
+        )
+
+
 @cache
+def _known(kind: str) -> tuple[dict[str, Entry], dict[str, str]]:
+    """Return (methods by name, sentences by name on those that cannot be used)."""
+    known, refused = {entry.name: entry for entry in _built_in(kind)}, dict[str, str]()
+    for plugin in plugins.installed(kind):
+        place = f"{plugin.name} of the distribution {plugin.distribution} {plugin.release}"
+        try:
+            added = _plugged_in(plugin)
+        except (ValueError, TypeError, SyntaxError, OSError) as error:
+            refused[plugin.name] = f"{place} cannot be used: {error}. Repair or uninstall it"
+            continue
+        for entry in added:
+            other = known.setdefault(entry.name, entry)
+            if other is not entry:
+                refused[entry.name] = (
+                    f"{entry.name} is in the distributions {other.owner} and {entry.owner}; uninstall one of them"
+                )
+    usable = {
+        name: entry
+        for name, entry in known.items()
+        if name not in refused or not entry.distribution
+    }
+    return usable, refused
+
+
 def entries(kind: str) -> dict[str, Entry]:
-    """Return every method of a kind by name, in alphabetical order."""
+    """Return every method of a kind by name: those of this distribution, then those of others, each in alphabetical order."""
     if kind not in KINDS:
         raise StudyError(f"unknown kind {kind!r}; {nearest(kind, list(KINDS))}")
-    paths = sorted((path for one in KINDS[kind] for path in _files(HERE / one)), key=_name)
-    if kind == "counters":
-        return {entry.name: entry for path in paths for entry in _ideas(path)}
-    read = (_read(kind, path) for path in paths)
-    return {entry.name: entry for entry in read if entry is not None}
+    return _known(kind)[0]
+
+
+def refused(kind: str) -> dict[str, str]:
+    """Return, by name, one sentence on every method of another distribution that cannot be used."""
+    return _known(kind)[1]
 
 
 def lookup(kind: str, name: str, place: str) -> Entry:
-    """Return one entry, or an error that names `place` and the nearest known name."""
-    known = entries(kind)
+    """Return one entry, or an error that names `place` and the nearest known name.
+
+    Raises:
+        StudyError: the name is unknown, belongs to two distributions, or to one that is broken.
+    """
+    known, unusable = entries(kind), refused(kind)
+    if name in unusable:
+        raise StudyError(f"{place}: {unusable[name]}")
     if name not in known:
-        raise StudyError(f"{place}: unknown name {name!r} in {kind}; {nearest(name, list(known))}")
+        # Counters are named after the defense that their module answers.
+        why = unusable.get(name.partition(".")[0])
+        hint = nearest(name, list(known))
+        raise StudyError(f"{place}: {why or f'unknown name {name!r} in {kind}; {hint}'}")
     return known[name]
+
+
+def module_of(entry: Entry) -> ModuleType:
+    """Import and return the module of a method.
+
+    Raises:
+        UsageError: it belongs to another distribution, which cannot be imported.
+    """
+    try:
+        return importlib.import_module(entry.module)
+    except Exception as error:
+        if not entry.distribution:
+            raise
+        raise UsageError(
+            f"{entry.name} of the distribution {entry.owner} cannot be imported: {type(error).__name__}: {error}. "
+            "Repair or uninstall it"
+        ) from error
 
 
 def implementation(entry: Entry) -> Any:
     """Import and return the dataclass of a method."""
-    return getattr(importlib.import_module(entry.module), entry.method)
+    return getattr(module_of(entry), entry.method)
 
 
 def classes(kind: str) -> list[str]:
-    """Return the names of the dataclasses of a kind, for those who work in Python."""
-    return sorted(entry.method for entry in entries(kind).values())
+    """Return the names of this distribution's dataclasses of a kind; those of others are imported from there."""
+    return sorted(entry.method for entry in entries(kind).values() if not entry.distribution)
 
 
 def attribute(kind: str, name: str) -> Any:
-    """Return the dataclass of that name, as an attribute of the package of its kind.
+    """Return this distribution's dataclass of that name, as an attribute of the package of its kind.
 
     Raises:
         AttributeError: there is none; it names the nearest.
     """
     for entry in entries(kind).values():
-        if entry.method == name:
+        if entry.method == name and not entry.distribution:
             return implementation(entry)
     raise AttributeError(f"{kind} has no {name!r}; {nearest(name, classes(kind))}")

@@ -272,6 +272,7 @@ def list_names(
 ) -> None:
     """Print every name that may stand in a study file, with its parameters, defaults and ranges."""
     from gradsiege import catalogue
+    from gradsiege.declarations import REQUIRED
     from gradsiege.errors import nearest
     from gradsiege.ranges import described
     from gradsiege.study import FIXED
@@ -288,10 +289,13 @@ def list_names(
         raise typer.BadParameter(f"unknown kind {kind!r}; {hint}", param_hint="KIND")
     for entry in catalogue.entries(kind).values():
         arms = "" if entry.arms == ("faithful",) else f"  [arms: {', '.join(entry.arms)}]"
-        typer.echo(f"{entry.name}  v{entry.version}  {entry.summary}{arms}")
-        for key, (kind, default) in entry.parameters.items():
-            shown = "required" if default is catalogue.REQUIRED else repr(default)
-            typer.echo(f"    {key}: {shown}  ({described(kind)})")
+        origin = f"  [from {entry.owner}]" if entry.distribution else ""
+        typer.echo(f"{entry.name}  v{entry.version}  {entry.summary}{arms}{origin}")
+        for key, (allowed, default) in entry.parameters.items():
+            shown = "required" if default is REQUIRED else repr(default)
+            typer.echo(f"    {key}: {shown}  ({described(allowed)})")
+    for why in catalogue.refused(kind).values():
+        typer.echo(why, err=True)
 
 
 @app.command(epilog="Example: `gradsiege claims --study config/quick.yaml`")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from gradsiege import catalogue
 from gradsiege.attacks import counters, labels, recipes
 from gradsiege.attacks.counters.noise import estimated_deviation
 from gradsiege.attacks.counters.plan import AttackPlan
@@ -20,26 +19,31 @@ from gradsiege.attacks.objectives.estimated_transforms import after
 from gradsiege.attacks.reconstruct import reconstruct
 from gradsiege.defenses.shadow.head import head_difference
 from gradsiege.errors import StudyError
-from gradsiege.models import ModelSpec
+from gradsiege.models.base import Model
 
 torch.set_num_threads(1)
 Scenes = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Other(Model):
     """Whether the last layer has a bias."""
 
+    name = "other"
+
     bias: bool = True
+
+    def network(self, classes: int, channels: int, size: int) -> nn.Module:
+        return Network(self.bias, classes, channels)
 
 
 class Network(nn.Module):
     """A convolution, and behind it a linear layer that is defined before it."""
 
-    def __init__(self, spec: ModelSpec, parameters: Parameters) -> None:
+    def __init__(self, bias: bool, classes: int, channels: int) -> None:
         super().__init__()
-        self.fc = nn.Linear(6 * 16, spec.classes, bias=parameters.bias)
-        self.features = nn.Conv2d(spec.channels, 6, 4, stride=4)
+        self.fc = nn.Linear(6 * 16, classes, bias=bias)
+        self.features = nn.Conv2d(channels, 6, 4, stride=4)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc(self.features(x).relu().flatten(1))
@@ -48,9 +52,8 @@ class Network(nn.Module):
 @pytest.fixture(autouse=True)
 def other(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model of the catalogue, called ``other``."""
-    module = ModuleType("gradsiege.models.other")
-    vars(module).update(Parameters=Parameters, build=Network)
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    entry = catalogue.Entry("models", "other", __name__, 1, "A model.", method="Other")
+    monkeypatch.setitem(catalogue.entries("models"), "other", entry)
 
 
 def disclosed(scene: Any, defense: str) -> Any:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from published import SMALL, listed, noise, picture, publish, table
 
-from gradsiege.datasets import PUBLIC, SUPPLIED, prepare
+from gradsiege.datasets import kind, obtained, prepare
 from gradsiege.datasets.formats import archives, pictures
 from gradsiege.datasets.formats.idx import read_idx
 from gradsiege.datasets.preparation.listing import Listing
@@ -28,8 +28,8 @@ def test_absent_files_are_named_with_checksum_and_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(supply.ROOT_VARIABLE, str(tmp_path))
-    for name in (*PUBLIC, *SUPPLIED):
-        monkeypatch.setattr(supply.module_of(name), "PACKAGED", None, raising=False)
+    for name in (*obtained("downloaded"), *obtained("supplied")):
+        monkeypatch.setattr(kind(name), "packaged", None)
         parameters = (
             {"path": "mine"}
             if name == "image_folder"
@@ -65,7 +65,7 @@ def test_a_wrong_checksum_and_a_torn_file_are_refused_by_name(
         MissingError, match=rf"\({len(content) - 10} of {len(content)} bytes are there\)"
     ):
         prepare("cifar10", 32, SMALL, 0)
-    monkeypatch.setattr(supply.module_of("cifar10"), "files", lambda parameters: ())
+    monkeypatch.setattr(kind("cifar10"), "files", lambda self: ())
     archive.write_bytes(content[: len(content) // 2])
     with pytest.raises(
         ValueError, match=r"cifar-10-binary\.tar\.gz .* it is truncated, or another"
@@ -135,11 +135,9 @@ def test_members_that_are_too_large_or_lead_elsewhere(tmp_path: Path) -> None:
 
 def test_pickles_are_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish("medmnist_blood", tmp_path, monkeypatch)
-    monkeypatch.setattr(supply.module_of("medmnist_blood"), "files", lambda parameters: ())
+    monkeypatch.setattr(kind("medmnist_blood"), "files", lambda self: ())
     path = tmp_path / "medmnist_blood/bloodmnist.npz"
-    monkeypatch.setattr(
-        supply.module_of("medmnist_blood"), "listing", lambda folder, parameters: read(path)
-    )
+    monkeypatch.setattr(kind("medmnist_blood"), "listing", lambda self, folder: read(path))
     from gradsiege.datasets.formats.medmnist import list_npz
 
     def read(file: Path) -> Listing:
@@ -235,9 +233,9 @@ def test_damage_of_any_sort_is_an_error_that_names_the_image(
 ) -> None:
     """Bytes of small files are changed at random; what can still be read has the size of an image."""
     random = np.random.default_rng(0)
-    for kind in pictures.FORMATS:
+    for form in pictures.FORMATS:
         stream = io.BytesIO()
-        Image.fromarray(noise(12, 12, 3)).save(stream, kind)
+        Image.fromarray(noise(12, 12, 3)).save(stream, form)
         whole = np.frombuffer(stream.getvalue(), dtype=np.uint8)
         for _ in range(150):
             damaged = whole.copy()

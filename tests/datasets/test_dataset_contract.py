@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import importlib
-import inspect
 import json
 import subprocess
 import sys
@@ -14,7 +11,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from gradsiege.datasets import EMBEDDED, NAMES, prepare
+from gradsiege import datasets
+from gradsiege.catalogue import entries
+from gradsiege.datasets import kind, obtained, prepare
 from gradsiege.datasets.preparation.splits import CYCLING_ROLES, ROLES, Prepared, Split
 
 Build = Callable[..., Prepared]
@@ -120,30 +119,25 @@ def test_card_hashes_verify(prepared: Prepared) -> None:
         assert prepared.card["sha256"][role] == hashlib.sha256(content).hexdigest()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_module_can_be_catalogued_without_import(name: str) -> None:
-    module = importlib.import_module(f"gradsiege.datasets.{name}")
-    tree = ast.parse(inspect.getsource(module))
-    versions = [
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "VERSION"
-    ]
-    assert [type(version) for version in versions] == [int]
-    summary = (ast.get_docstring(tree) or "").splitlines()[0]
-    assert summary.endswith(".")
-    if name in EMBEDDED:
-        assert list(inspect.signature(module.prepare).parameters) == ["size", "counts", "seed"]
+@pytest.mark.parametrize("name", entries("datasets"))
+def test_what_is_obtained_states_its_origin_and_the_rest_prepares_itself(name: str) -> None:
+    own = vars(kind(name))
+    assert getattr(datasets, entries("datasets")[name].method) is kind(name)
+    assert kind(name).name == name
+    if name in obtained("shipped"):
+        assert "prepare" in own
+        assert kind(name).origin is None
     else:
-        assert list(inspect.signature(module.listing).parameters) == ["folder", "parameters"]
-        assert list(inspect.signature(module.files).parameters) == ["parameters"]
+        assert {"origin", "files", "listing"} <= set(own)
+        assert "prepare" not in own
+        assert name in (*obtained("downloaded"), *obtained("supplied"))
 
 
 def test_import_is_light_and_no_dataset_needs_torch_or_the_source_packages() -> None:
     code = (
         "import sys, gradsiege.datasets as d\n"
         "assert 'numpy' not in sys.modules\n"
-        "for name in d.EMBEDDED: d.prepare(name, 32, {'victims': 10}, 0)\n"
+        "for name in d.obtained('shipped'): d.prepare(name, 32, {'victims': 10}, 0)\n"
         "heavy = {'torch', 'sklearn', 'skimage', 'pooch'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

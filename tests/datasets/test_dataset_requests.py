@@ -11,10 +11,11 @@ import pytest
 from gradsiege.datasets import prepare
 from gradsiege.datasets.preparation.splits import even_quota
 from gradsiege.datasets.sources.packaged import packaged_file
+from gradsiege.errors import StudyError
 
 
 def test_unknown_name_suggests_the_nearest() -> None:
-    with pytest.raises(ValueError, match="unknown data set 'photo': did you mean 'photos'"):
+    with pytest.raises(StudyError, match="unknown name 'photo' in datasets; did you mean 'photos'"):
         prepare("photo", 32, {"train": 10}, 0)
 
 

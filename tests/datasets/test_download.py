@@ -15,7 +15,7 @@ from published import publish
 
 from gradsiege import pretrained
 from gradsiege.cli import main
-from gradsiege.datasets import PUBLIC, prepare
+from gradsiege.datasets import kind, obtained, prepare
 from gradsiege.datasets.sources import download, supply
 from gradsiege.errors import ArtifactError, MissingError, StudyError
 from gradsiege.study import downloads, parse
@@ -172,7 +172,7 @@ def test_the_verb_gets_a_data_set_that_can_then_be_prepared(
     folder = tmp_path / "server/mnist"
     published = supply.files_of("mnist", {})
     served = [offered(web, file.path, (folder / file.path).read_bytes()) for file in published]
-    monkeypatch.setattr(supply.module_of("mnist"), "files", lambda parameters: tuple(served))
+    monkeypatch.setattr(kind("mnist"), "files", lambda self: tuple(served))
     web.break_off_after = [700]
     with pytest.raises(SystemExit) as leaving:
         main(["download", "mnist", "--to", str(tmp_path / "here")])
@@ -229,7 +229,7 @@ def test_the_weights_of_lpips_are_resumed_and_verified(
 
 
 def test_every_public_file_has_an_address_and_a_checksum() -> None:
-    for name in PUBLIC:
+    for name in obtained("downloaded"):
         for file in supply.files_of(name, {}):
             assert re.fullmatch(r"(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})", file.digest)
             assert file.url.startswith(("https://", "http://"))

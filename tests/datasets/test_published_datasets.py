@@ -13,7 +13,7 @@ import pytest
 from published import SMALL, WRITERS, listed, publish, table
 
 from gradsiege.catalogue import entries
-from gradsiege.datasets import PUBLIC, SUPPLIED, fashion_mnist, prepare
+from gradsiege.datasets import fashion_mnist, kind, obtained, prepare
 from gradsiege.datasets.preparation.resample import middle, square
 from gradsiege.datasets.preparation.splits import Prepared
 from gradsiege.datasets.sources import supply
@@ -21,10 +21,11 @@ from gradsiege.errors import ArtifactError
 
 # Seconds since the epoch: when the published files of Fashion-MNIST were packed.
 PACKED_AT = {"train": 1504176606, "t10k": 1504176627}
+OBTAINED = (*obtained("downloaded"), *obtained("supplied"))
 BY_PATIENT = ("celeba", "eyepacs", "chestxray14", "image_manifest")
 
 
-@pytest.fixture(scope="module", params=[*PUBLIC, *SUPPLIED])
+@pytest.fixture(scope="module", params=OBTAINED)
 def made(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Prepared, dict[str, Any]]]:
@@ -35,7 +36,7 @@ def made(
 
 
 def test_every_data_set_has_small_files_to_be_read_from() -> None:
-    assert set(WRITERS) == {*PUBLIC, *SUPPLIED}
+    assert set(WRITERS) == set(OBTAINED)
     assert set(entries("datasets")) == {"photos", "faces", "digits", "phantom", *WRITERS}
 
 
@@ -76,9 +77,9 @@ def test_images_and_labels_are_those_of_the_source(made: tuple[Prepared, dict[st
             np.testing.assert_array_equal(source.groups[index], split.groups)
         tests.append(source.tested is not None and source.tested[index])
         assert source.tested is None or np.all(tests[-1] == (role == "test"))
-    assert (source.tested is None) == (
-        "from_test" not in dir(supply.module_of(prepared.name).Parameters)
-    ) or (prepared.name in ("image_folder", "image_manifest"))
+    assert (source.tested is None) == ("from_test" not in dir(kind(prepared.name))) or (
+        prepared.name in ("image_folder", "image_manifest")
+    )
 
 
 def test_no_patient_has_two_roles(made: tuple[Prepared, dict[str, Any]]) -> None:
@@ -121,8 +122,7 @@ def test_fashion_mnist_is_found_where_a_package_of_debian_puts_it(
     packaged.mkdir(parents=True)
     WRITERS["fashion_mnist"](packaged)
     files = supply.files_of("fashion_mnist", {})
-    module = supply.module_of("fashion_mnist")
-    monkeypatch.setattr(module, "PACKAGED", supply.Packaged(packaged, files))
+    monkeypatch.setattr(kind("fashion_mnist"), "packaged", supply.Packaged(packaged, files))
     # A complete download goes first; an incomplete one does not.
     assert supply.place_of("fashion_mnist", {})[0] == own
     (own / files[0].path).unlink()
@@ -224,8 +224,6 @@ def test_covid_takes_the_classes_in_their_order_and_no_masks(
 def test_images_of_ones_own_are_restricted_unless_their_owner_says_otherwise() -> None:
     assert supply.sharing_of("image_folder", {"path": "x"}) == supply.RESTRICTED
     assert supply.sharing_of("image_folder", {"path": "x", "sharing": "public"}) == supply.PUBLIC
-    restricted = {
-        name for name in (*PUBLIC, *SUPPLIED) if supply.sharing_of(name, {}) == supply.RESTRICTED
-    }
+    restricted = {name for name in OBTAINED if supply.sharing_of(name, {}) == supply.RESTRICTED}
     assert {"imagenet", "tiny_imagenet", "celeba", "eyepacs", "airogs", "ffhq_age"} <= restricted
     assert not restricted & {"cifar10", "mnist", "medmnist_chest", "photos", "phantom"}

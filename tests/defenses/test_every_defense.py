@@ -12,7 +12,7 @@ from gradsiege.defenses.base import Client, Defense
 from gradsiege.defenses.shadow import Shadow
 from gradsiege.federated.client import run_client
 from gradsiege.models.layers import initialize
-from gradsiege.priors.shadow_generator import ShadowGenerator
+from gradsiege.priors.shadow_generator import ShadowGeneratorNetwork
 from gradsiege.protocol.local_update import Step
 
 torch.set_num_threads(1)
@@ -34,7 +34,7 @@ Make = Callable[[str, str], Defense]
 
 @pytest.fixture(scope="module")
 def make() -> Make:
-    network = ShadowGenerator(8, 4, 3, 16)
+    network = ShadowGeneratorNetwork(8, 4, 3, 16)
     initialize(network, torch.Generator().manual_seed(7))
 
     def build(name: str, arm: str) -> Defense:

@@ -35,11 +35,11 @@ def loaded() -> Iterator[None]:
     """What a forked child would else import after every fork; and a defender's generator of a few steps."""
     for name in (*LOADED, *(f"gradsiege.{name}" for name in OWN)):
         importlib.import_module(name)
-    from gradsiege.priors import shadow_generator
+    from gradsiege.stages import shadow
 
-    small = shadow_generator.Parameters(epochs=12, width=4, latent=4, batch_size=4, search_steps=20)
+    small = shadow.ShadowGenerator(epochs=12, width=4, latent=4, batch_size=4, search_steps=20)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shadow_generator, "Parameters", lambda: small)
+        patch.setattr(shadow, "ShadowGenerator", lambda: small)
         yield
 
 

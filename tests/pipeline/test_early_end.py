@@ -224,10 +224,10 @@ def test_a_shadow_generator_that_was_stopped_ends_with_the_same_bytes(
     verb: Callable[..., int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from gradsiege.priors import shadow_generator
+    from gradsiege.stages import shadow
 
-    small = shadow_generator.Parameters(epochs=4, width=4, latent=4, batch_size=4, search_steps=5)
-    monkeypatch.setattr(shadow_generator, "Parameters", lambda: small)
+    small = shadow.ShadowGenerator(epochs=4, width=4, latent=4, batch_size=4, search_steps=5)
+    monkeypatch.setattr(shadow, "ShadowGenerator", lambda: small)
     _, root = study_copy
     folder = root / "results/tiny/shadow/digits/seed0"
     common = ("shadow", "digits/seed0", "--study", root / "tiny.yaml", "--root", root)

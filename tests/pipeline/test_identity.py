@@ -13,7 +13,7 @@ import yaml
 from published import picture, publish, table
 
 from gradsiege import artifacts
-from gradsiege.datasets import PUBLIC, SUPPLIED
+from gradsiege.datasets import obtained
 from gradsiege.datasets.sources import supply
 from gradsiege.errors import StudyError
 from gradsiege.pipeline import absent_data, identity
@@ -251,7 +251,7 @@ def test_a_file_that_has_just_changed_is_not_remembered(mine: Path) -> None:
     assert held in ([], [{}])
 
 
-@pytest.mark.parametrize("name", [*PUBLIC, *SUPPLIED])
+@pytest.mark.parametrize("name", [*obtained("downloaded"), *obtained("supplied")])
 def test_only_sets_without_published_checksums_depend_on_what_is_listed(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_raw: Raw
 ) -> None:
@@ -274,7 +274,7 @@ def test_only_sets_without_published_checksums_depend_on_what_is_listed(
     tiny_raw["datasets"][0]["parameters"] = publish(name, tmp_path, monkeypatch)
     plain = parse(tiny_raw)
     found = identity.identified(plain, tmp_path)
-    open_ones = set(SUPPLIED)
+    open_ones = set(obtained("supplied"))
     assert (found != plain) == (name in open_ones)
     if name in open_ones:
         assert identity.UNREADABLE not in found.datasets[0].source

@@ -3,7 +3,7 @@
 import torch
 
 from gradsiege.attacks.objectives.regularizers import Candidate, anomaly_score
-from gradsiege.priors import autoencoder
+from gradsiege.priors.autoencoder import Autoencoder, AutoencoderNetwork, reconstruction_error
 
 torch.set_num_threads(1)
 
@@ -15,41 +15,35 @@ def smooth_images(count: int, seed: int) -> torch.Tensor:
 
 
 def test_code_is_a_quarter_of_the_image() -> None:
-    network = autoencoder.Autoencoder()
+    network = AutoencoderNetwork()
     assert network.encoder(torch.rand(1, 3, 32, 32)).shape == (1, 48, 4, 4)
     assert network(torch.rand(1, 3, 64, 64)).shape == (1, 3, 64, 64)
 
 
 def test_learns_its_images_and_finds_noise_anomalous() -> None:
-    parameters = autoencoder.Parameters(epochs=60, batch_size=32, learning_rate=3e-3)
-    weights, card = autoencoder.train(
-        smooth_images(300, 0), torch.zeros(300), parameters, torch.Generator().manual_seed(0)
+    prior = Autoencoder(epochs=60, batch_size=32, learning_rate=3e-3)
+    weights, card = prior.train(
+        smooth_images(300, 0), torch.zeros(300), torch.Generator().manual_seed(0)
     )
-    network = autoencoder.load(weights)
+    network = Autoencoder.load(weights)
     with torch.no_grad():
-        unseen = autoencoder.reconstruction_error(network, smooth_images(50, 1)).mean()
-        noise = autoencoder.reconstruction_error(network, torch.rand(50, 3, 16, 16)).mean()
+        unseen = reconstruction_error(network, smooth_images(50, 1)).mean()
+        noise = reconstruction_error(network, torch.rand(50, 3, 16, 16)).mean()
     assert card["held_out_error_mean"] < 0.5 * card["mean_image_error"]
     assert 0.3 < unseen / card["held_out_error_mean"] < 3
     assert noise > 5 * unseen
 
 
 def test_same_generator_gives_the_same_weights() -> None:
-    parameters = autoencoder.Parameters(epochs=1)
-    first, _ = autoencoder.train(
-        smooth_images(20, 0), torch.zeros(20), parameters, torch.Generator().manual_seed(0)
-    )
-    again, _ = autoencoder.train(
-        smooth_images(20, 0), torch.zeros(20), parameters, torch.Generator().manual_seed(0)
-    )
+    prior = Autoencoder(epochs=1)
+    first, _ = prior.train(smooth_images(20, 0), torch.zeros(20), torch.Generator().manual_seed(0))
+    again, _ = prior.train(smooth_images(20, 0), torch.zeros(20), torch.Generator().manual_seed(0))
     assert all(torch.equal(first[name], again[name]) for name in first)
 
 
 def test_fraction_limits_what_is_seen() -> None:
-    parameters = autoencoder.Parameters(epochs=1, fraction=0.1)
-    _, card = autoencoder.train(
-        smooth_images(100, 0), torch.zeros(100), parameters, torch.Generator().manual_seed(0)
-    )
+    prior = Autoencoder(epochs=1, fraction=0.1)
+    _, card = prior.train(smooth_images(100, 0), torch.zeros(100), torch.Generator().manual_seed(0))
     assert card["trained_on"] + card["held_out"] == 10
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from gradsiege.errors import GradSiegeError, MissingError, StudyError
 from gradsiege.priors import biggan, published_weights
-from gradsiege.priors.biggan import Attention, BigGAN, Block, Parameters, load, train
+from gradsiege.priors.biggan import Attention, BigGAN, BigGANNetwork, Block
 from gradsiege.priors.biggan.weights import converted
 
 torch.set_num_threads(1)
@@ -141,10 +141,10 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def prior(file: Path, size: int = 64) -> tuple[BigGAN, dict[str, object]]:
+def prior(file: Path, size: int = 64) -> tuple[BigGANNetwork, dict[str, object]]:
     images = torch.zeros(1, 3, size, size)
-    weights, card = train(images, torch.zeros(1), Parameters(str(file)), torch.Generator())
-    return load(weights), card
+    weights, card = BigGAN(str(file)).train(images, torch.zeros(1), torch.Generator())
+    return BigGAN.load(weights), card
 
 
 def test_images_are_those_of_the_published_computation(file: Path) -> None:
@@ -164,7 +164,7 @@ def test_every_tensor_of_the_true_shapes_has_its_place() -> None:
         published = {
             name: torch.empty(shape) for name, shape in published_shapes(128, 1000).items()
         }
-        network = BigGAN()
+        network = BigGANNetwork()
     shapes = {name: value.shape for name, value in network.state_dict().items()}
     published_weights.demand(converted(published, 12), shapes, "BigGAN")
     with torch.device("meta"):
@@ -213,16 +213,16 @@ def test_what_is_not_the_file_is_refused(
     images, random = torch.zeros(1, 3, 64, 64), torch.Generator()
     monkeypatch.setenv("GRADSIEGE_WEIGHTS", str(tmp_path))
     with pytest.raises(MissingError, match="GRADSIEGE_WEIGHTS"):
-        train(images, images, Parameters(), random)
+        BigGAN().train(images, images, random)
     with pytest.raises(GradSiegeError, match="SHA-256"):
-        train(images, images, Parameters(str(file), "0" * 64), random)
+        BigGAN(str(file), "0" * 64).train(images, images, random)
     lacking = made_up(4, 3)
     del lacking["generator.bn.bias"]
     save_file(lacking, tmp_path / "lacking.safetensors")
     with pytest.raises(GradSiegeError, match="1 tensors are missing"):
-        train(images, images, Parameters(str(tmp_path / "lacking.safetensors")), random)
+        BigGAN(str(tmp_path / "lacking.safetensors")).train(images, images, random)
     torch.save({"weights": print}, tmp_path / biggan.FILE)
     with pytest.raises(GradSiegeError, match="without running code"):
-        train(images, images, Parameters(), random)
+        BigGAN().train(images, images, random)
     with pytest.raises(StudyError, match="256 pixels"):
-        BigGAN(4, 3, 48)
+        BigGANNetwork(4, 3, 48)

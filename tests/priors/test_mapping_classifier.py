@@ -4,11 +4,10 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from gradsiege.priors import mapping_classifier
-from gradsiege.priors.mapping_classifier import Parameters, degrade, load, train
+from gradsiege.priors.mapping_classifier import MappingClassifier, degrade
 
 torch.set_num_threads(1)
-SMALL = Parameters(width=4, epochs=4, batch_size=32)
+SMALL = MappingClassifier(width=4, epochs=4, batch_size=32)
 
 
 def patterns(count: int, seed: int, contrast: float = 0.3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,27 +28,27 @@ def seeded() -> torch.Generator:
 
 def test_learns_classes_and_reports_top1_on_images_it_did_not_see() -> None:
     images, labels = patterns(300, 0)
-    weights, card = train(images, labels, SMALL, seeded())
+    weights, card = SMALL.train(images, labels, seeded())
     assert (card["trained_on"], card["held_out"], card["classes"]) == (270, 30, 3)
     assert card["held_out_top1"] > 0.9
     assert card["held_out_top1_most_frequent"] < 0.6
     unseen, true = patterns(90, 1)
-    assert (load(weights)(unseen).argmax(1) == true).float().mean() > 0.9
+    assert (MappingClassifier.load(weights)(unseen).argmax(1) == true).float().mean() > 0.9
 
 
 def test_meaningless_labels_are_reported_as_not_learned() -> None:
     images, _ = patterns(200, 0)
     labels = torch.randint(3, (200,), generator=seeded())
-    _, card = train(images, labels, SMALL, seeded())
+    _, card = SMALL.train(images, labels, seeded())
     assert card["held_out_top1"] < 0.7
 
 
 def test_same_generator_gives_the_same_weights_and_card() -> None:
     images, labels = patterns(40, 0)
-    parameters = Parameters(width=4, epochs=1, batch_size=16, noise=0.1, blur=1.0)
-    first = train(images, labels, parameters, seeded())
+    prior = MappingClassifier(width=4, epochs=1, batch_size=16, noise=0.1, blur=1.0)
+    first = prior.train(images, labels, seeded())
     torch.manual_seed(99)
-    again = train(images, labels, parameters, seeded())
+    again = prior.train(images, labels, seeded())
     assert first[1] == again[1]
     assert all(torch.equal(first[0][name], again[0][name]) for name in first[0])
 
@@ -58,8 +57,8 @@ def test_same_generator_gives_the_same_weights_and_card() -> None:
 def test_shape_is_read_back_from_the_weights(channels: int, size: int) -> None:
     images = torch.rand(12, channels, size, size, generator=seeded())
     labels = torch.arange(12) % 4
-    weights, _ = train(images, labels, Parameters(width=4, epochs=1), seeded())
-    network = load(weights)
+    weights, _ = MappingClassifier(width=4, epochs=1).train(images, labels, seeded())
+    network = MappingClassifier.load(weights)
     assert network(images).shape == (12, 4)
     assert not any(value.requires_grad for value in network.parameters())
     alone = network(images[:1])
@@ -70,11 +69,13 @@ def test_degraded_training_helps_on_degraded_images() -> None:
     images, labels = patterns(300, 0, contrast=0.15)
     tops = {}
     for noise in (0.0, 0.5):
-        parameters = Parameters(width=4, epochs=6, batch_size=32, noise=noise)
-        weights, _ = train(images, labels, parameters, seeded())
+        prior = MappingClassifier(width=4, epochs=6, batch_size=32, noise=noise)
+        weights, _ = prior.train(images, labels, seeded())
         unseen, true = patterns(150, 1, contrast=0.15)
         poor = degrade(unseen, 0.5, 0.0, seeded())
-        tops[noise] = float((load(weights)(poor).argmax(1) == true).float().mean())
+        tops[noise] = float(
+            (MappingClassifier.load(weights)(poor).argmax(1) == true).float().mean()
+        )
     assert tops[0.5] > tops[0.0] + 0.1
 
 
@@ -103,4 +104,4 @@ def test_noise_has_a_deviation_of_its_own_for_every_image() -> None:
 
 def test_too_few_images_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 4"):
-        mapping_classifier.train(*patterns(3, 0), SMALL, seeded())
+        SMALL.train(*patterns(3, 0), seeded())

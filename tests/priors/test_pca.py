@@ -7,6 +7,7 @@ from sklearn.decomposition import PCA
 
 from gradsiege.errors import StudyError
 from gradsiege.priors import autoencoder, pca
+from gradsiege.priors.autoencoder import AutoencoderNetwork
 
 torch.set_num_threads(1)
 
@@ -22,10 +23,8 @@ def seeded() -> torch.Generator:
 
 
 def trained(images: torch.Tensor, **parameters: float) -> tuple[pca.PrincipalComponents, dict]:
-    weights, card = pca.train(
-        images, torch.zeros(len(images)), pca.Parameters(**parameters), seeded()
-    )
-    return pca.load(weights), card
+    weights, card = pca.PCA(**parameters).train(images, torch.zeros(len(images)), seeded())
+    return pca.PCA.load(weights), card
 
 
 def test_projects_as_an_independent_library_does() -> None:
@@ -51,7 +50,7 @@ def test_a_projection_changes_nothing_the_second_time() -> None:
 
 @pytest.mark.parametrize("side", [32, 64, 96])
 def test_has_about_as_many_numbers_as_the_autoencoder(side: int) -> None:
-    budget = sum(value.numel() for value in autoencoder.Autoencoder().parameters())
+    budget = sum(value.numel() for value in AutoencoderNetwork().parameters())
     numbers = (pca.equal_components(3, side) + 1) * 3 * side**2
     assert numbers <= budget or pca.equal_components(3, side) == 1
     assert numbers + 3 * side**2 > budget

@@ -9,14 +9,13 @@ from trunks import as_torchvision
 
 from gradsiege import pretrained
 from gradsiege.models.layers import initialize
-from gradsiege.priors import staged_gan
-from gradsiege.priors.staged_gan import Parameters, augmentation, load, train
+from gradsiege.priors.staged_gan import StagedGAN, augmentation
 from gradsiege.priors.staged_gan import quality as generator_quality
 from gradsiege.priors.staged_gan.discriminator import SpectralConv2d, class_spread
 from gradsiege.priors.staged_gan.generator import Staged, StagedGenerator, from_weights
 
 torch.set_num_threads(1)
-TOY = Parameters(
+TOY = StagedGAN(
     latent=8, width=8, discriminator_width=8, steps=150, batch_size=16, learning_rate=1e-3,
     averaging=0.98,
 )  # fmt: skip
@@ -43,7 +42,7 @@ def small(size: int = 16, channels: int = 3, latent: int = 6) -> StagedGenerator
 
 @pytest.fixture(scope="module")
 def trained() -> tuple[dict[str, torch.Tensor], dict[str, object]]:
-    return train(*blobs(200, 0), TOY, torch.Generator().manual_seed(0))
+    return TOY.train(*blobs(200, 0), torch.Generator().manual_seed(0))
 
 
 def test_a_generator_that_lacks_a_part_cannot_be_made() -> None:
@@ -128,7 +127,8 @@ def test_training_approaches_the_images_and_learns_their_classes(trained) -> Non
     assert card["frechet_distance"] > card["frechet_distance_of_training_images"]
     assert 0 <= card["recall"] <= 1
     assert "random convolutions" in card["extractor"]
-    network, z = load(weights), torch.randn(40, 8, generator=torch.Generator().manual_seed(1))
+    network = StagedGAN.load(weights)
+    z = torch.randn(40, 8, generator=torch.Generator().manual_seed(1))
     red = network(z, torch.zeros(40, dtype=torch.long)).mean((0, 2, 3))
     blue = network(z, torch.ones(40, dtype=torch.long)).mean((0, 2, 3))
     assert red[0] > red[2] + 0.05
@@ -137,7 +137,8 @@ def test_training_approaches_the_images_and_learns_their_classes(trained) -> Non
 
 def test_images_of_a_class_change_with_the_latent_as_real_ones_do(trained) -> None:
     images, labels = blobs(200, 0)
-    network, z = load(trained[0]), torch.randn(40, 8, generator=torch.Generator().manual_seed(1))
+    network = StagedGAN.load(trained[0])
+    z = torch.randn(40, 8, generator=torch.Generator().manual_seed(1))
     made = network(z, torch.arange(40) % 2)
     ratio = class_spread(made, torch.arange(40) % 2, 2) / class_spread(images, labels, 2)
     assert (ratio > 0.4).all()
@@ -145,11 +146,11 @@ def test_images_of_a_class_change_with_the_latent_as_real_ones_do(trained) -> No
 
 
 def test_same_generator_gives_the_same_weights_and_card() -> None:
-    parameters = Parameters(latent=4, width=4, discriminator_width=4, steps=3, batch_size=4)
+    prior = StagedGAN(latent=4, width=4, discriminator_width=4, steps=3, batch_size=4)
     images, labels = blobs(20, 0)
-    first = train(images, labels, parameters, torch.Generator().manual_seed(3))
+    first = prior.train(images, labels, torch.Generator().manual_seed(3))
     torch.manual_seed(99)
-    again = train(images, labels, parameters, torch.Generator().manual_seed(3))
+    again = prior.train(images, labels, torch.Generator().manual_seed(3))
     assert first[1] == again[1]
     assert all(torch.equal(first[0][name], again[0][name]) for name in first[0])
 
@@ -160,12 +161,14 @@ def test_shape_is_read_back_from_the_weights(size: int, channels: int) -> None:
     again = from_weights(dict(network.state_dict()))
     z, labels = torch.randn(2, 6), torch.tensor([0, 1])
     assert torch.equal(again(z, labels), network(z, labels))
-    assert not any(value.requires_grad for value in load(dict(network.state_dict())).parameters())
+    assert not any(
+        value.requires_grad for value in StagedGAN.load(dict(network.state_dict())).parameters()
+    )
 
 
 def test_too_few_images_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 4"):
-        staged_gan.train(*blobs(3, 0), TOY, torch.Generator())
+        TOY.train(*blobs(3, 0), torch.Generator())
 
 
 def test_augmentation_is_differentiable_and_seeded() -> None:

@@ -16,7 +16,7 @@ from gradsiege.attacks.recipes import gifd
 from gradsiege.attacks.spaces.features import CHANGE, Features, feature_shapes
 from gradsiege.attacks.spaces.generator import LATENT, LatentCodes
 from gradsiege.priors import published_weights
-from gradsiege.priors.stylegan2 import Parameters, StyleGAN2, channels_of, load, train
+from gradsiege.priors.stylegan2 import StyleGAN2, StyleGAN2Network, channels_of
 from gradsiege.priors.stylegan2.layers import Modulated, upsample_filter
 from gradsiege.priors.stylegan2.weights import converted, mapped
 
@@ -66,17 +66,17 @@ def made_up() -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> StyleGAN2:
+def network(tmp_path_factory: pytest.TempPathFactory) -> StyleGAN2Network:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_file(made_up(), path)
     images = torch.zeros(1, 3, 32, 32)
     random = torch.Generator().manual_seed(0)
-    weights, card = train(images, torch.zeros(1), Parameters(str(path)), random)
+    weights, card = StyleGAN2(str(path)).train(images, torch.zeros(1), random)
     assert card["sha256"] == published_weights.read(path)[1]
-    return load(weights)
+    return StyleGAN2.load(weights)
 
 
-def latents(network: StyleGAN2, count: int = 1) -> torch.Tensor:
+def latents(network: StyleGAN2Network, count: int = 1) -> torch.Tensor:
     drawn = torch.randn(count, network.latent, generator=torch.Generator().manual_seed(2))
     return network.prepared(drawn)
 
@@ -128,7 +128,7 @@ def test_every_tensor_of_the_true_shapes_has_its_place() -> None:
     with torch.device("meta"):
         shapes = published_shapes(1024, 512, 1.0)
         published = {name: torch.empty(shape) for name, shape in shapes.items()}
-        network = StyleGAN2(1024, channels_of(1024), 512, 64)
+        network = StyleGAN2Network(1024, channels_of(1024), 512, 64)
         assert network.latent == 18 * 512 + 656
         sizes = feature_shapes(network)
         weights = converted(published, torch.Generator())
@@ -141,7 +141,7 @@ def test_every_tensor_of_the_true_shapes_has_its_place() -> None:
     assert len(sizes) == len(network.radii) == 8
 
 
-def test_weights_are_scaled_as_they_are_at_run_time(network: StyleGAN2) -> None:
+def test_weights_are_scaled_as_they_are_at_run_time(network: StyleGAN2Network) -> None:
     published = made_up()
     weight = published["convs.2.conv.weight"]
     scaled = weight[0] / math.sqrt(weight.shape[2] * 9)
@@ -160,7 +160,7 @@ def test_weights_are_scaled_as_they_are_at_run_time(network: StyleGAN2) -> None:
     torch.testing.assert_close(network.start(z, z)[:, :-3], h, atol=1e-5, rtol=1e-4)
 
 
-def test_codes_are_drawn_like_those_of_the_mapping_network(network: StyleGAN2) -> None:
+def test_codes_are_drawn_like_those_of_the_mapping_network(network: StyleGAN2Network) -> None:
     drawn = network.prepared(
         torch.randn(400, network.latent, generator=torch.Generator().manual_seed(3))
     )
@@ -171,7 +171,7 @@ def test_codes_are_drawn_like_those_of_the_mapping_network(network: StyleGAN2) -
 
 
 def test_the_image_so_far_is_carried_when_faithful_and_dropped_as_released(
-    network: StyleGAN2,
+    network: StyleGAN2Network,
 ) -> None:
     mean, deviation = torch.zeros(3), torch.ones(3)
     z, labels = latents(network), torch.zeros(1, dtype=torch.long)
@@ -190,12 +190,12 @@ def test_the_image_so_far_is_carried_when_faithful_and_dropped_as_released(
         )
 
 
-def zeros(network: StyleGAN2, depth: int) -> dict[str, torch.Tensor]:
+def zeros(network: StyleGAN2Network, depth: int) -> dict[str, torch.Tensor]:
     shapes = feature_shapes(network)
     return {f"{CHANGE}{k}": torch.zeros(1, 1, *shapes[k - 1]) for k in range(1, depth)}
 
 
-def upsampled(network: StyleGAN2, z: torch.Tensor, depth: int) -> torch.Tensor:
+def upsampled(network: StyleGAN2Network, z: torch.Tensor, depth: int) -> torch.Tensor:
     """What the image that stage `depth` begins with adds to the last one: it is doubled, added, and averaged."""
     image = network.features(z, z)[depth - 1][:, -3:]
     while image.shape[-1] < 64:
@@ -212,7 +212,7 @@ class Seen:
 
 @pytest.mark.parametrize("arm", ["faithful", "as_released"])
 def test_gifd_takes_its_published_radii_and_drops_the_image_only_as_released(
-    network: StyleGAN2, arm: str
+    network: StyleGAN2Network, arm: str
 ) -> None:
     latent, *features = gifd.search_spaces(gifd.Gifd(arm=arm), Seen(), network)
     assert latent.bound == "none"
@@ -220,8 +220,8 @@ def test_gifd_takes_its_published_radii_and_drops_the_image_only_as_released(
     assert {space.drop for space in features} == {arm == "as_released"}
 
 
-def test_stages_compose_and_are_twice_differentiable(network: StyleGAN2) -> None:
-    exact = load(
+def test_stages_compose_and_are_twice_differentiable(network: StyleGAN2Network) -> None:
+    exact = StyleGAN2.load(
         {**{k: v.double() for k, v in network.state_dict().items()}, "size": torch.tensor(8)}
     )
     z = latents(network).double()
@@ -243,4 +243,4 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(2)}, path)
     with pytest.raises(Exception, match="not the weights of StyleGAN2"):
-        train(torch.zeros(1, 3, 32, 32), torch.zeros(1), Parameters(str(path)), torch.Generator())
+        StyleGAN2(str(path)).train(torch.zeros(1, 3, 32, 32), torch.zeros(1), torch.Generator())

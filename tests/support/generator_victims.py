@@ -7,7 +7,7 @@ from torch import Tensor
 from victims import SIDE, observed, smooth
 
 from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
-from gradsiege.priors import staged_gan
+from gradsiege.priors.staged_gan import StagedGAN
 from gradsiege.protocol.threat_model import ThreatModel
 
 THREAT = ThreatModel("test", labels="given")
@@ -24,7 +24,7 @@ def patches(count: int) -> tuple[Tensor, Tensor]:
 @functools.cache
 def trained_prior() -> TrainedPrior:
     """The generator after 150 steps; trained once per process."""
-    parameters = staged_gan.Parameters(
+    learner = StagedGAN(
         latent=6,
         width=8,
         discriminator_width=8,
@@ -34,12 +34,12 @@ def trained_prior() -> TrainedPrior:
         averaging=0.98,
     )
     generator = torch.Generator().manual_seed(0)
-    return TrainedPrior("staged_gan", *staged_gan.train(*patches(200), parameters, generator))
+    return TrainedPrior("staged_gan", *learner.train(*patches(200), generator))
 
 
 def planted_victims(prior: TrainedPrior) -> tuple[Knowledge, Tensor]:
     """Three victims of one image, which the generator makes itself from known latents."""
-    network = staged_gan.load(prior.weights)
+    network = StagedGAN.load(prior.weights)
     labels = torch.tensor([[0], [1], [0]])
     z = torch.randn(3, network.latent, generator=torch.Generator().manual_seed(5))
     truth = network(z, labels[:, 0])[:, None]

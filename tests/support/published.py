@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gradsiege.datasets import build, kind
 from gradsiege.datasets.preparation.listing import Listing
 from gradsiege.datasets.sources import supply
 
@@ -259,7 +260,7 @@ def publish(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     """Write the small files of a data set under `root`, expect their checksums, and return its parameters."""
     monkeypatch.setenv(supply.ROOT_VARIABLE, str(root))
     # These tests do not depend on the packages of the operating system.
-    monkeypatch.setattr(supply.module_of(name), "PACKAGED", None, raising=False)
+    monkeypatch.setattr(kind(name), "packaged", None)
     folder = supply.folder_of(name)
     folder.mkdir(parents=True, exist_ok=True)
     WRITERS[name](folder)
@@ -269,10 +270,9 @@ def publish(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
 
 def expect_what_is_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the published checksums and sizes of a data set by those of the files that lie there now."""
-    module, folder = supply.module_of(name), supply.folder_of(name)
-    chosen = module.Parameters(**PARAMETERS.get(name, {}))
-    found = tuple(sealed(file, folder) if file.digest else file for file in module.files(chosen))
-    monkeypatch.setattr(module, "files", lambda parameters: found)
+    folder, files = supply.folder_of(name), build(name, PARAMETERS.get(name, {})).files()
+    found = tuple(sealed(file, folder) if file.digest else file for file in files)
+    monkeypatch.setattr(kind(name), "files", lambda self: found)
 
 
 def sealed(file: supply.File, folder: Path) -> supply.File:
@@ -283,7 +283,5 @@ def sealed(file: supply.File, folder: Path) -> supply.File:
 
 
 def listed(name: str, parameters: dict[str, Any]) -> Listing:
-    module = supply.module_of(name)
     folder, _ = supply.place_of(name, parameters)
-    found: Listing = module.listing(folder, module.Parameters(**parameters))
-    return found
+    return build(name, parameters).listing(folder)

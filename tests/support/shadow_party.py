@@ -10,7 +10,7 @@ from gradsiege.defenses.shadow import Shadow
 from gradsiege.federated.client import run_client
 from gradsiege.models import ModelSpec, build
 from gradsiege.models.layers import initialize
-from gradsiege.priors.shadow_generator import ShadowGenerator
+from gradsiege.priors.shadow_generator import ShadowGeneratorNetwork
 from gradsiege.protocol.local_update import LocalTraining, Step, Tensors, split_state
 
 CHEAP = {"shadow_steps": 2, "latent_steps": 5}
@@ -18,7 +18,7 @@ ONE_STEP = LocalTraining("fedavg", 4, 4, 1, 0.1, "train")
 
 
 def generator_weights() -> Tensors:
-    network = ShadowGenerator(8, 4, 3, 16)
+    network = ShadowGeneratorNetwork(8, 4, 3, 16)
     initialize(network, torch.Generator().manual_seed(7))
     return dict(network.state_dict())
 

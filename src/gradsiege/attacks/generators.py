@@ -11,14 +11,14 @@ GENERATORS = ("staged_gan", "biggan", "stylegan2")
 def staged_generator(knowledge: Knowledge, attack: str) -> Staged:
     """Return the attacker's generator; refuse if there is none, or if its images have another shape than the private ones."""
     from gradsiege.errors import ThreatModelError
-    from gradsiege.priors import module
+    from gradsiege.priors import load
 
     prior = knowledge.trained(*GENERATORS)
     if prior is None:
         raise ThreatModelError(
             f"{attack} needs a prior of the kind {' or '.join(GENERATORS)}; name it in the study file"
         )
-    network: Staged = module(prior.name).load(prior.weights).to(knowledge.device)
+    network: Staged = load(prior.name, prior.weights).to(knowledge.device)
     made = (network.channels, network.size, network.size)
     if made != knowledge.observation.image_shape:
         raise ThreatModelError(

@@ -8,7 +8,7 @@ from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.spaces.conditioning import Conditioned, LabelMapping, Translated, remap
 from gradsiege.attacks.spaces.space import Again, Space
 from gradsiege.errors import StudyError, ThreatModelError
-from gradsiege.priors import mapping_classifier
+from gradsiege.priors.mapping_classifier import MappingClassifier
 
 
 def conditioned(
@@ -62,4 +62,4 @@ def remapping(classes: int, knowledge: Knowledge) -> Again:
             f"the mapping classifier knows {prior.card['classes']} classes and the generator {classes}; "
             "train both on the same images"
         )
-    return remap(mapping_classifier.load(prior.weights).to(knowledge.device), classes)
+    return remap(MappingClassifier.load(prior.weights).to(knowledge.device), classes)

@@ -1,34 +1,33 @@
-"""Data sets: images cut into role splits that share nothing.
+"""Data sets: one frozen dataclass each, over one small base, cut into role splits that share nothing.
 
-Every data set is one module of this package with a literal ``VERSION``. Those that ship with the study have a
-``prepare``; those that are downloaded or supplied state their ``ORIGIN``, their ``files`` and a ``listing`` of their
-images, and are dealt alike. Nothing is loaded before it is asked for: importing this package costs nothing but the
-standard library.
+`gradsiege.datasets.CIFAR10().prepare(32, {"victims": 8}, seed=0)` prepares one in Python, `prepare` prepares the one of a study
+file's entry. Nothing is loaded before it is asked for: importing this package costs nothing but the standard library.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradsiege import catalogue
+
 if TYPE_CHECKING:
+    from gradsiege.datasets.base import Dataset
     from gradsiege.datasets.preparation.splits import Prepared
 
-EMBEDDED = ("photos", "faces", "digits", "phantom")
-PUBLIC = (
-    *("cifar10", "cifar100", "svhn", "mnist", "fashion_mnist", "tiny_imagenet"),
-    *("medmnist_chest", "medmnist_pneumonia", "medmnist_retina", "medmnist_blood"),
-)
-SUPPLIED = (
-    *("imagenet", "ffhq_age", "pacs", "celeba", "covid_radiography", "airogs", "eyepacs"),
-    *("chestxray14", "image_folder", "image_manifest"),
-)
-NAMES = (*EMBEDDED, *PUBLIC, *SUPPLIED)
 
-__all__ = ["EMBEDDED", "NAMES", "PUBLIC", "SUPPLIED", "prepare"]
+def kind(name: str) -> type[Dataset]:
+    """Return the class of a data set."""
+    found: type[Dataset] = catalogue.implementation(
+        catalogue.lookup("datasets", name, "the data set")
+    )
+    return found
+
+
+def build(name: str, parameters: Mapping[str, Any]) -> Dataset:
+    """Return the data set of a study file's entry; a parameter that is left out has its default."""
+    return kind(name)(**parameters)
 
 
 def prepare(
@@ -39,32 +38,25 @@ def prepare(
     parameters: Mapping[str, Any] | None = None,
     folder: Path | None = None,
 ) -> Prepared:
-    """Build the role splits of one data set.
+    """Return the role splits of a study file's entry; see `Dataset.prepare` (`datasets/base.py`)."""
+    return build(name, parameters or {}).prepare(size, counts, seed, folder)
 
-    Args:
-        name: one of ``NAMES``.
-        size: side of the square images in pixels.
-        counts: images wanted for each role; a role that is not named gets no split.
-        seed: non-negative integer from which every random choice is derived.
-        parameters: of the data set; what is left out has its default.
-        folder: where images of large data sets, which are mapped and not held in memory, take their room.
 
-    Returns:
-        uint8 images ``[n, 3, size, size]`` with labels, for each role, and the data card.
+def obtained(how: str) -> tuple[str, ...]:
+    """Return the names of the data sets that are ``shipped``, ``downloaded`` by this program, or ``supplied`` by a person.
 
-    Raises:
-        ValueError: for an unknown name or role, a size the source cannot give, or a count larger than the number of
-            images that exist.
-        MissingError, ArtifactError: for a file that is absent, or is not the published one.
+    >>> obtained("shipped")
+    ('digits', 'faces', 'phantom', 'photos')
     """
-    if name not in NAMES:
-        close = difflib.get_close_matches(name, NAMES, n=1)
-        hint = f"did you mean '{close[0]}'? " if close else ""
-        raise ValueError(f"unknown data set '{name}': {hint}known are {', '.join(NAMES)}")
-    if name in EMBEDDED:
-        module = importlib.import_module(f"gradsiege.datasets.{name}")
-        prepared: Prepared = module.prepare(size, counts, seed)
-        return prepared
-    from gradsiege.datasets.preparation.supplied import prepare_supplied
+    entries = catalogue.entries("datasets").values()
+    return tuple(entry.name for entry in entries if entry.obtained == how)
 
-    return prepare_supplied(name, size, counts, seed, parameters or {}, folder)
+
+def __getattr__(name: str) -> Any:
+    """Import a data set by the name of its class."""
+    return catalogue.attribute("datasets", name)
+
+
+def __dir__() -> list[str]:
+    """Name every data set."""
+    return catalogue.classes("datasets")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.formats.folders import Scan
 from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.formats.tables import by_name, read_table, unnamed
 from gradsiege.datasets.preparation.listing import Listing
 from gradsiege.datasets.sources.supply import File, Origin
-from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -28,26 +28,27 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class AIROGS(Dataset):
     """No parameters: there is no official test part with labels."""
 
+    name = "airogs"
+    origin = ORIGIN
 
-def files(parameters: Parameters) -> tuple[File, ...]:
-    """Return the folder of images and the table of labels."""
-    return (File("images/"), File(LABELS))
+    def files(self) -> tuple[File, ...]:
+        """Return the folder of images and the table of labels."""
+        return (File("images/"), File(LABELS))
 
-
-def listing(folder: Path, parameters: Parameters) -> Listing:
-    """List the images that the table names; it has the columns challenge_id and class."""
-    scan = Scan(folder)
-    paths = by_name(scan.pictures(folder / "images"), "airogs")
-    rows = []
-    for _, line in read_table(folder / LABELS, ("challenge_id", "class")):
-        name, found = line["challenge_id"], line["class"]
-        if name not in paths or found not in CLASSES:
-            raise ValueError(
-                f"airogs: {LABELS} says {found!r} of {name!r}: no such class, or image"
-            )
-        rows.append(Row(paths[name], CLASSES.index(found)))
-    notes = [*scan.remarks.sentences(), *unnamed(paths.values(), rows, LABELS)]
-    return list_files(folder, rows, CLASSES, notes)
+    def listing(self, folder: Path) -> Listing:
+        """List the images that the table names; it has the columns challenge_id and class."""
+        scan = Scan(folder)
+        paths = by_name(scan.pictures(folder / "images"), "airogs")
+        rows = []
+        for _, line in read_table(folder / LABELS, ("challenge_id", "class")):
+            name, found = line["challenge_id"], line["class"]
+            if name not in paths or found not in CLASSES:
+                raise ValueError(
+                    f"airogs: {LABELS} says {found!r} of {name!r}: no such class, or image"
+                )
+            rows.append(Row(paths[name], CLASSES.index(found)))
+        notes = [*scan.remarks.sentences(), *unnamed(paths.values(), rows, LABELS)]
+        return list_files(folder, rows, CLASSES, notes)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.preparation.listing import Listing
 from gradsiege.datasets.sources.supply import File, Origin, inside
-from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -30,44 +30,45 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class CelebA(Dataset):
     """`attribute`: the class is whether a face has it; `from_test`: roles that are dealt from the official test part."""
+
+    name = "celeba"
+    origin = ORIGIN
 
     attribute: str = "Smiling"
     from_test: tuple[str, ...] = ("test",)
 
-
-def files(parameters: Parameters) -> tuple[File, ...]:
-    """Return the folder of images and the lists; checksums are torchvision's."""
-    return (
-        File(f"{IMAGES}/"),
-        File(ATTRIBUTES, "md5:75e246fa4810816ffd6ee81facbd244c"),
-        File(PERSONS, "md5:32bd1bd63d3c78cd57e08160ec5ed1e2"),
-        File(PARTS, "md5:d32c9cbf5e040fd4025c592c306e6668"),
-    )
-
-
-def listing(folder: Path, parameters: Parameters) -> Listing:
-    """List the faces; persons are groups, and the validation part belongs to the training part."""
-    lines = (folder / ATTRIBUTES).read_text(encoding="ascii").splitlines()
-    names = lines[1].split()
-    if parameters.attribute not in names:
-        raise ValueError(
-            f"celeba: no attribute {parameters.attribute!r}; there are {', '.join(names)}"
+    def files(self) -> tuple[File, ...]:
+        """Return the folder of images and the lists; checksums are torchvision's."""
+        return (
+            File(f"{IMAGES}/"),
+            File(ATTRIBUTES, "md5:75e246fa4810816ffd6ee81facbd244c"),
+            File(PERSONS, "md5:32bd1bd63d3c78cd57e08160ec5ed1e2"),
+            File(PARTS, "md5:d32c9cbf5e040fd4025c592c306e6668"),
         )
-    column = 1 + names.index(parameters.attribute)
-    person, part = _pairs(folder / PERSONS), _pairs(folder / PARTS)
-    rows = []
-    for line in lines[2:]:
-        values = line.split()
-        if values[0] not in person or values[0] not in part:
+
+    def listing(self, folder: Path) -> Listing:
+        """List the faces; persons are groups, and the validation part belongs to the training part."""
+        lines = (folder / ATTRIBUTES).read_text(encoding="ascii").splitlines()
+        names = lines[1].split()
+        if self.attribute not in names:
             raise ValueError(
-                f"celeba: {PERSONS} or {PARTS} does not name {values[0]}; get it again"
+                f"celeba: no attribute {self.attribute!r}; there are {', '.join(names)}"
             )
-        label = int(values[column] == "1")
-        path = f"{IMAGES}/{inside(values[0])}"
-        rows.append(Row(path, label, person[values[0]], part[values[0]] == "2"))
-    return list_files(folder, rows, (f"not {parameters.attribute}", parameters.attribute))
+        column = 1 + names.index(self.attribute)
+        person, part = _pairs(folder / PERSONS), _pairs(folder / PARTS)
+        rows = []
+        for line in lines[2:]:
+            values = line.split()
+            if values[0] not in person or values[0] not in part:
+                raise ValueError(
+                    f"celeba: {PERSONS} or {PARTS} does not name {values[0]}; get it again"
+                )
+            label = int(values[column] == "1")
+            path = f"{IMAGES}/{inside(values[0])}"
+            rows.append(Row(path, label, person[values[0]], part[values[0]] == "2"))
+        return list_files(folder, rows, (f"not {self.attribute}", self.attribute))
 
 
 def _pairs(path: Path) -> dict[str, str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.formats.folders import Scan
 from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.formats.tables import by_name, read_table, unnamed
 from gradsiege.datasets.preparation.listing import Listing
 from gradsiege.datasets.sources.supply import File, Origin
-from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -45,34 +45,35 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class ChestXray14(Dataset):
     """`from_test`: roles that are dealt from the official test part; the others never are."""
+
+    name = "chestxray14"
+    origin = ORIGIN
 
     from_test: tuple[str, ...] = ("test",)
 
+    def files(self) -> tuple[File, ...]:
+        """Return the folder of images, the table of findings, and the official test list."""
+        return (File("images/"), File(LABELS), File(TESTED))
 
-def files(parameters: Parameters) -> tuple[File, ...]:
-    """Return the folder of images, the table of findings, and the official test list."""
-    return (File("images/"), File(LABELS), File(TESTED))
-
-
-def listing(folder: Path, parameters: Parameters) -> Listing:
-    """List the images with one finding or none; patients are groups."""
-    scan = Scan(folder)
-    paths = by_name(scan.pictures(folder / "images"), "chestxray14", stems=False)
-    tested = set((folder / TESTED).read_text(encoding="ascii").split())
-    rows = []
-    for _, line in read_table(folder / LABELS, ("Image Index", "Finding Labels", "Patient ID")):
-        name, findings = line["Image Index"], line["Finding Labels"].split("|")
-        if len(findings) > 1:
-            scan.remarks.add("pictures with several findings are left out", name)
-            paths.pop(name, None)
-            continue
-        if name not in paths or findings[0] not in CLASSES:
-            raise ValueError(
-                f"chestxray14: {LABELS} says {findings[0]!r} of {name!r}: no such class, or image"
-            )
-        label = CLASSES.index(findings[0])
-        rows.append(Row(paths[name], label, line["Patient ID"], name in tested))
-    notes = [*scan.remarks.sentences(), *unnamed(paths.values(), rows, LABELS)]
-    return list_files(folder, rows, CLASSES, notes)
+    def listing(self, folder: Path) -> Listing:
+        """List the images with one finding or none; patients are groups."""
+        scan = Scan(folder)
+        paths = by_name(scan.pictures(folder / "images"), "chestxray14", stems=False)
+        tested = set((folder / TESTED).read_text(encoding="ascii").split())
+        rows = []
+        for _, line in read_table(folder / LABELS, ("Image Index", "Finding Labels", "Patient ID")):
+            name, findings = line["Image Index"], line["Finding Labels"].split("|")
+            if len(findings) > 1:
+                scan.remarks.add("pictures with several findings are left out", name)
+                paths.pop(name, None)
+                continue
+            if name not in paths or findings[0] not in CLASSES:
+                raise ValueError(
+                    f"chestxray14: {LABELS} says {findings[0]!r} of {name!r}: no such class, or image"
+                )
+            label = CLASSES.index(findings[0])
+            rows.append(Row(paths[name], label, line["Patient ID"], name in tested))
+        notes = [*scan.remarks.sentences(), *unnamed(paths.values(), rows, LABELS)]
+        return list_files(folder, rows, CLASSES, notes)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.formats.folders import Scan, refuse_empty_class, refuse_look_alikes
 from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.preparation.listing import Listing
 from gradsiege.datasets.sources.supply import File, Origin, inside
-from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -27,34 +27,35 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class COVIDRadiography(Dataset):
     """`classes`: folders, in the order of their labels; Shadow's paper has normal (0) and COVID (1)."""
+
+    name = "covid_radiography"
+    origin = ORIGIN
 
     classes: tuple[str, ...] = ("Normal", "COVID")
 
+    def files(self) -> tuple[File, ...]:
+        """Return the class folders."""
+        return tuple(File(f"{inside(name)}/") for name in self.classes)
 
-def files(parameters: Parameters) -> tuple[File, ...]:
-    """Return the class folders."""
-    return tuple(File(f"{inside(name)}/") for name in parameters.classes)
-
-
-def listing(folder: Path, parameters: Parameters) -> Listing:
-    """List the radiographs; newer editions have masks beside them, which are left out."""
-    if len(set(parameters.classes)) != len(parameters.classes):
-        raise ValueError(
-            f"covid_radiography: classes {list(parameters.classes)} name one folder twice"
-        )
-    refuse_look_alikes(parameters.classes, "covid_radiography: classes")
-    scan, rows = Scan(folder), []
-    for label, name in enumerate(parameters.classes):
-        images = folder / name / "images"
-        place = images if images.is_dir() else folder / name
-        found = scan.pictures_of_class(place)
-        if not found:
-            refuse_empty_class(name, place.relative_to(folder).as_posix(), scan)
-        if place == images:
-            for beside in Scan(folder).folders(folder / name):
-                if beside != "images":
-                    scan.remarks.add("folders beside images are left out", f"{name}/{beside}")
-        rows += [Row(path, label) for path in found]
-    return list_files(folder, rows, tuple(parameters.classes), scan.remarks.sentences())
+    def listing(self, folder: Path) -> Listing:
+        """List the radiographs; newer editions have masks beside them, which are left out."""
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError(
+                f"covid_radiography: classes {list(self.classes)} name one folder twice"
+            )
+        refuse_look_alikes(self.classes, "covid_radiography: classes")
+        scan, rows = Scan(folder), []
+        for label, name in enumerate(self.classes):
+            images = folder / name / "images"
+            place = images if images.is_dir() else folder / name
+            found = scan.pictures_of_class(place)
+            if not found:
+                refuse_empty_class(name, place.relative_to(folder).as_posix(), scan)
+            if place == images:
+                for beside in Scan(folder).folders(folder / name):
+                    if beside != "images":
+                        scan.remarks.add("folders beside images are left out", f"{name}/{beside}")
+            rows += [Row(path, label) for path in found]
+        return list_files(folder, rows, tuple(self.classes), scan.remarks.sentences())

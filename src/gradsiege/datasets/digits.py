@@ -9,9 +9,12 @@ from __future__ import annotations
 import gzip
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.preparation.resample import square
 from gradsiege.datasets.preparation.splits import (
     Bytes,
@@ -26,6 +29,7 @@ from gradsiege.datasets.preparation.splits import (
 from gradsiege.datasets.sources.packaged import packaged_file
 
 VERSION = 1
+OBTAINED = "shipped"
 
 CLASSES = tuple(str(digit) for digit in range(10))
 
@@ -40,31 +44,40 @@ SOURCE = {
 }
 
 
-def prepare(size: int, counts: Mapping[str, int], seed: int) -> Prepared:
-    """Deal the images to roles, each to one role only; ``groups`` is the image number."""
-    check_request("digits", counts, seed)
-    bitmaps, labels, numbers = load()
-    dealt = deal_images("digits", labels, counts, seed)
-    enlarged = np.stack([square(bitmap, size) for bitmap in bitmaps])
-    splits = {
-        role: Split(enlarged[index], labels[index], numbers[index]) for role, index in dealt.items()
-    }
-    card = make_card(
-        name="digits",
-        version=VERSION,
-        size=size,
-        seed=seed,
-        synthetic=False,
-        description="Handwritten digits, grey, 8x8 pixels of 17 levels, white on black, "
-        "bicubically enlarged and replicated to three channels.",
-        sources=[SOURCE],
-        rule="Whole images are dealt to roles, class by class, from a seeded permutation; exact "
-        "repetitions are dropped first, so no image stands in two roles.",
-        limits="The 13 writers are not named: one writer stands in several roles.",
-        classes=CLASSES,
-        splits=splits,
-    )
-    return Prepared("digits", size, CLASSES, splits, card)
+@dataclass(frozen=True)
+class Digits(Dataset):
+    """Handwritten digits; no parameters."""
+
+    name = "digits"
+
+    def prepare(
+        self, size: int, counts: Mapping[str, int], seed: int, folder: Path | None = None
+    ) -> Prepared:
+        """Deal the images to roles, each to one role only; ``groups`` is the image number."""
+        check_request("digits", counts, seed)
+        bitmaps, labels, numbers = load()
+        dealt = deal_images("digits", labels, counts, seed)
+        enlarged = np.stack([square(bitmap, size) for bitmap in bitmaps])
+        splits = {
+            role: Split(enlarged[index], labels[index], numbers[index])
+            for role, index in dealt.items()
+        }
+        card = make_card(
+            name="digits",
+            version=VERSION,
+            size=size,
+            seed=seed,
+            synthetic=False,
+            description="Handwritten digits, grey, 8x8 pixels of 17 levels, white on black, "
+            "bicubically enlarged and replicated to three channels.",
+            sources=[SOURCE],
+            rule="Whole images are dealt to roles, class by class, from a seeded permutation; exact "
+            "repetitions are dropped first, so no image stands in two roles.",
+            limits="The 13 writers are not named: one writer stands in several roles.",
+            classes=CLASSES,
+            splits=splits,
+        )
+        return Prepared("digits", size, CLASSES, splits, card)
 
 
 def load() -> tuple[Bytes, Integers, Integers]:

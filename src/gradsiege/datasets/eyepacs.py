@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.formats.folders import Scan
 from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.formats.tables import by_name, read_table, unnamed
 from gradsiege.datasets.preparation.listing import Listing
 from gradsiege.datasets.sources.supply import File, Origin
-from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -28,26 +28,27 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class EyePACS(Dataset):
     """No parameters: the official test part has no labels."""
 
+    name = "eyepacs"
+    origin = ORIGIN
 
-def files(parameters: Parameters) -> tuple[File, ...]:
-    """Return the folder of images and the table of labels."""
-    return (File("train/"), File(LABELS))
+    def files(self) -> tuple[File, ...]:
+        """Return the folder of images and the table of labels."""
+        return (File("train/"), File(LABELS))
 
-
-def listing(folder: Path, parameters: Parameters) -> Listing:
-    """List the images; a name such as 10_left begins with the patient, who is the group."""
-    scan = Scan(folder)
-    paths = by_name(scan.pictures(folder / "train"), "eyepacs")
-    rows = []
-    for _, line in read_table(folder / LABELS, ("image", "level")):
-        name, level = line["image"], line["level"]
-        if name not in paths or level not in ("0", "1", "2", "3", "4"):
-            raise ValueError(
-                f"eyepacs: {LABELS} says {level!r} of {name!r}: no such grade, or image"
-            )
-        rows.append(Row(paths[name], int(level), name.partition("_")[0]))
-    notes = [*scan.remarks.sentences(), *unnamed(paths.values(), rows, LABELS)]
-    return list_files(folder, rows, CLASSES, notes)
+    def listing(self, folder: Path) -> Listing:
+        """List the images; a name such as 10_left begins with the patient, who is the group."""
+        scan = Scan(folder)
+        paths = by_name(scan.pictures(folder / "train"), "eyepacs")
+        rows = []
+        for _, line in read_table(folder / LABELS, ("image", "level")):
+            name, level = line["image"], line["level"]
+            if name not in paths or level not in ("0", "1", "2", "3", "4"):
+                raise ValueError(
+                    f"eyepacs: {LABELS} says {level!r} of {name!r}: no such grade, or image"
+                )
+            rows.append(Row(paths[name], int(level), name.partition("_")[0]))
+        notes = [*scan.remarks.sentences(), *unnamed(paths.values(), rows, LABELS)]
+        return list_files(folder, rows, CLASSES, notes)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.preparation.resample import square
 from gradsiege.datasets.preparation.splits import (
     Bytes,
@@ -25,6 +28,7 @@ from gradsiege.datasets.preparation.splits import (
 from gradsiege.datasets.sources.packaged import packaged_file
 
 VERSION = 1
+OBTAINED = "shipped"
 
 CLASSES = ("non_face", "face")
 
@@ -42,32 +46,41 @@ SOURCE = {
 }
 
 
-def prepare(size: int, counts: Mapping[str, int], seed: int) -> Prepared:
-    """Deal the patches to roles, each to one role only; ``groups`` is the patch number."""
-    check_request("faces", counts, seed)
-    patches, labels, numbers = load()
-    dealt = deal_images("faces", labels, counts, seed)
-    enlarged = np.stack([square(patch, size) for patch in patches])
-    splits = {
-        role: Split(enlarged[index], labels[index], numbers[index]) for role, index in dealt.items()
-    }
-    card = make_card(
-        name="faces",
-        version=VERSION,
-        size=size,
-        seed=seed,
-        synthetic=False,
-        description="100 face and 100 non-face patches, grey, 25x25 pixels, bicubically resized "
-        "and replicated to three channels.",
-        sources=[SOURCE],
-        rule="Whole patches are dealt to roles, class by class, from a seeded permutation; exact "
-        "repetitions, and patches whose grey levels have a standard deviation under "
-        f"{MINIMUM_DEVIATION:g} of 255, are dropped first. No patch stands in two roles.",
-        limits="The source names no persons: two patches of one person may stand in two roles.",
-        classes=CLASSES,
-        splits=splits,
-    )
-    return Prepared("faces", size, CLASSES, splits, card)
+@dataclass(frozen=True)
+class Faces(Dataset):
+    """Patches with and without a face; no parameters."""
+
+    name = "faces"
+
+    def prepare(
+        self, size: int, counts: Mapping[str, int], seed: int, folder: Path | None = None
+    ) -> Prepared:
+        """Deal the patches to roles, each to one role only; ``groups`` is the patch number."""
+        check_request("faces", counts, seed)
+        patches, labels, numbers = load()
+        dealt = deal_images("faces", labels, counts, seed)
+        enlarged = np.stack([square(patch, size) for patch in patches])
+        splits = {
+            role: Split(enlarged[index], labels[index], numbers[index])
+            for role, index in dealt.items()
+        }
+        card = make_card(
+            name="faces",
+            version=VERSION,
+            size=size,
+            seed=seed,
+            synthetic=False,
+            description="100 face and 100 non-face patches, grey, 25x25 pixels, bicubically resized "
+            "and replicated to three channels.",
+            sources=[SOURCE],
+            rule="Whole patches are dealt to roles, class by class, from a seeded permutation; exact "
+            "repetitions, and patches whose grey levels have a standard deviation under "
+            f"{MINIMUM_DEVIATION:g} of 255, are dropped first. No patch stands in two roles.",
+            limits="The source names no persons: two patches of one person may stand in two roles.",
+            classes=CLASSES,
+            splits=splits,
+        )
+        return Prepared("faces", size, CLASSES, splits, card)
 
 
 def load() -> tuple[Bytes, Integers, Integers]:

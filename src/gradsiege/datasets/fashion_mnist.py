@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.formats.idx import list_parts
 from gradsiege.datasets.preparation.listing import Listing
 from gradsiege.datasets.sources.supply import File, Origin, Packaged
-from gradsiege.ranges import Checked
 
 VERSION = 1
+OBTAINED = "downloaded"
 
 CLASSES = (
     *("T-shirt or top", "trouser", "pullover", "dress", "coat"),
@@ -54,26 +55,28 @@ PACKAGED = Packaged(
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class FashionMNIST(Dataset):
     """`from_test`: roles that are dealt from the official test part; the others never are."""
+
+    name = "fashion_mnist"
+    origin = ORIGIN
+    packaged = PACKAGED
 
     from_test: tuple[str, ...] = ("test",)
 
+    def files(self) -> tuple[File, ...]:
+        """Return the four files; checksums are torchvision's."""
+        published = {
+            "train-images-idx3-ubyte.gz": ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", 26421880),
+            "train-labels-idx1-ubyte.gz": ("25c81989df183df01b3e8a0aad5dffbe", 29515),
+            "t10k-images-idx3-ubyte.gz": ("bef4ecab320f06d8554ea6380940ec79", 4422102),
+            "t10k-labels-idx1-ubyte.gz": ("bb300cfdad3c16e7a12a480ee83cd310", 5148),
+        }
+        return tuple(
+            File(name, f"md5:{digest}", size, f"{ADDRESS}/{name}")
+            for name, (digest, size) in published.items()
+        )
 
-def files(parameters: Parameters) -> tuple[File, ...]:
-    """Return the four files; checksums are torchvision's."""
-    published = {
-        "train-images-idx3-ubyte.gz": ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", 26421880),
-        "train-labels-idx1-ubyte.gz": ("25c81989df183df01b3e8a0aad5dffbe", 29515),
-        "t10k-images-idx3-ubyte.gz": ("bef4ecab320f06d8554ea6380940ec79", 4422102),
-        "t10k-labels-idx1-ubyte.gz": ("bb300cfdad3c16e7a12a480ee83cd310", 5148),
-    }
-    return tuple(
-        File(name, f"md5:{digest}", size, f"{ADDRESS}/{name}")
-        for name, (digest, size) in published.items()
-    )
-
-
-def listing(folder: Path, parameters: Parameters) -> Listing:
-    """List 60,000 training and 10,000 test images."""
-    return list_parts(folder, CLASSES, "fashion_mnist")
+    def listing(self, folder: Path) -> Listing:
+        """List 60,000 training and 10,000 test images."""
+        return list_parts(folder, CLASSES, "fashion_mnist")

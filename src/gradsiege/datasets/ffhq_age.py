@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.formats.folders import Scan
 from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.preparation.listing import Listing
 from gradsiege.datasets.sources.supply import File, Origin
-from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -30,25 +30,26 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class FFHQAge(Dataset):
     """No parameters: there is no official test part."""
 
+    name = "ffhq_age"
+    origin = ORIGIN
 
-def files(parameters: Parameters) -> tuple[File, ...]:
-    """Return the folder of images and that of ages."""
-    return (File(f"{IMAGES}/"), File(f"{AGES}/"))
+    def files(self) -> tuple[File, ...]:
+        """Return the folder of images and that of ages."""
+        return (File(f"{IMAGES}/"), File(f"{AGES}/"))
 
-
-def listing(folder: Path, parameters: Parameters) -> Listing:
-    """List the faces that have an age."""
-    scan, rows = Scan(folder), []
-    for path in scan.pictures(folder / IMAGES):
-        age = _age(folder / AGES / f"{Path(path).stem}.json")
-        if age is None:
-            scan.remarks.add("faces without an estimated age are left out", path)
-        else:
-            rows.append(Row(path, min(int(age) // 10, 9)))
-    return list_files(folder, rows, CLASSES, scan.remarks.sentences())
+    def listing(self, folder: Path) -> Listing:
+        """List the faces that have an age."""
+        scan, rows = Scan(folder), []
+        for path in scan.pictures(folder / IMAGES):
+            age = _age(folder / AGES / f"{Path(path).stem}.json")
+            if age is None:
+                scan.remarks.add("faces without an estimated age are left out", path)
+            else:
+                rows.append(Row(path, min(int(age) // 10, 9)))
+        return list_files(folder, rows, CLASSES, scan.remarks.sentences())
 
 
 def _age(path: Path) -> float | None:

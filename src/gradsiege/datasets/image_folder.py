@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.formats.folders import Scan, refuse_empty_class, refuse_look_alikes
 from gradsiege.datasets.formats.parts import part_of, tested_parts
 from gradsiege.datasets.formats.pictures import Reading, Row, list_files
 from gradsiege.datasets.preparation.listing import Listing
 from gradsiege.datasets.sources.supply import File, Origin, inside
-from gradsiege.ranges import Checked
 
 VERSION = 2
 
-FOLDER = "."
 ORIGIN = Origin(
     description="Images of a folder of one's own, a class a subfolder.",
     source="supplied by the person who ran the study",
@@ -28,12 +27,16 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class ImageFolder(Dataset):
     """`path`: the folder, relative to the data root; `sharing`: whether images and reconstructions may be passed on.
 
     `from_test`: roles that are dealt from the test part, if there is one. `bits`: depth of the values of pictures of more
     than 8 bits, by default that of the file's mode. `background`: what transparent pictures are laid on.
     """
+
+    name = "image_folder"
+    origin = ORIGIN
+    folder = "."
 
     path: str
     sharing: Literal["restricted", "public"] = "restricted"
@@ -41,39 +44,37 @@ class Parameters(Checked):
     bits: Literal[8, 9, 10, 11, 12, 13, 14, 15, 16] | None = None
     background: Literal["white", "grey", "black"] = "white"
 
+    def files(self) -> tuple[File, ...]:
+        """Return the folder."""
+        return (File(f"{inside(self.path)}/"),)
 
-def files(parameters: Parameters) -> tuple[File, ...]:
-    """Return the folder."""
-    return (File(f"{inside(parameters.path)}/"),)
+    def listing(self, folder: Path) -> Listing:
+        """List the images below every class folder.
 
-
-def listing(folder: Path, parameters: Parameters) -> Listing:
-    """List the images below every class folder.
-
-    Raises:
-        ValueError: for a layout that is neither classes nor parts, and for a class without a picture to train on.
-    """
-    scan, place = Scan(folder), folder / inside(parameters.path)
-    tested, told = _parts(scan, place, parameters.path)
-    names = {part: scan.folders(place / part) for part in tested}
-    classes = sorted({name for of_part in names.values() for name in of_part})
-    refuse_look_alikes(classes, f"{parameters.path}: the classes")
-    rows = []
-    for part, held in tested.items():
+        Raises:
+            ValueError: for a layout that is neither classes nor parts, and for a class without a picture to train on.
+        """
+        scan, place = Scan(folder), folder / inside(self.path)
+        tested, told = _parts(scan, place, self.path)
+        names = {part: scan.folders(place / part) for part in tested}
+        classes = sorted({name for of_part in names.values() for name in of_part})
+        refuse_look_alikes(classes, f"{self.path}: the classes")
+        rows = []
+        for part, held in tested.items():
+            for label, name in enumerate(classes):
+                found = _of_class(place / part / name, folder, scan) if name in names[part] else []
+                if not found:
+                    scan.remarks.add("classes without a picture in a part", f"{name} ({part})")
+                rows += [Row(path, label, tested=held) for path in found]
+        trained = {row.label for row in rows if not row.tested}
+        training = next(part for part, held in tested.items() if not held)
         for label, name in enumerate(classes):
-            found = _of_class(place / part / name, folder, scan) if name in names[part] else []
-            if not found:
-                scan.remarks.add("classes without a picture in a part", f"{name} ({part})")
-            rows += [Row(path, label, tested=held) for path in found]
-    trained = {row.label for row in rows if not row.tested}
-    training = next(part for part, held in tested.items() if not held)
-    for label, name in enumerate(classes):
-        if label not in trained:
-            where = (place / training / name).relative_to(folder).as_posix()
-            refuse_empty_class(name, where, scan)
-    notes = [told, *scan.remarks.sentences()]
-    reading = Reading(parameters.bits, parameters.background, upright=True, own=True)
-    return list_files(folder, rows, classes, [note for note in notes if note], reading)
+            if label not in trained:
+                where = (place / training / name).relative_to(folder).as_posix()
+                refuse_empty_class(name, where, scan)
+        notes = [told, *scan.remarks.sentences()]
+        reading = Reading(self.bits, self.background, upright=True, own=True)
+        return list_files(folder, rows, classes, [note for note in notes if note], reading)
 
 
 def _parts(scan: Scan, place: Path, path: str) -> tuple[dict[str, bool], str]:

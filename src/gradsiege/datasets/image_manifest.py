@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.formats.folders import refuse_look_alikes
 from gradsiege.datasets.formats.parts import part_of, tested_parts
 from gradsiege.datasets.formats.pictures import Reading, Row, list_files
@@ -15,11 +16,9 @@ from gradsiege.datasets.formats.tables import read_table
 from gradsiege.datasets.preparation.listing import Listing
 from gradsiege.datasets.sources.supply import File, Origin, inside
 from gradsiege.errors import StudyError
-from gradsiege.ranges import Checked
 
 VERSION = 2
 
-FOLDER = "."
 COLUMNS = ("path", "label", "group", "part")
 ORIGIN = Origin(
     description="Images of one's own, as a table lists them.",
@@ -33,12 +32,16 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class ImageManifest(Dataset):
     """`file`: the table, relative to the data root; `sharing`: whether images and reconstructions may be passed on.
 
     `from_test`: roles that are dealt from the test part, if the table names one. `bits`: depth of the values of pictures
     of more than 8 bits, by default that of the file's mode. `background`: what transparent pictures are laid on.
     """
+
+    name = "image_manifest"
+    origin = ORIGIN
+    folder = "."
 
     file: str
     sharing: Literal["restricted", "public"] = "restricted"
@@ -46,40 +49,40 @@ class Parameters(Checked):
     bits: Literal[8, 9, 10, 11, 12, 13, 14, 15, 16] | None = None
     background: Literal["white", "grey", "black"] = "white"
 
+    def files(self) -> tuple[File, ...]:
+        """Return the table."""
+        return (File(str(inside(self.file))),)
 
-def files(parameters: Parameters) -> tuple[File, ...]:
-    """Return the table."""
-    return (File(str(inside(parameters.file))),)
+    def listing(self, folder: Path) -> Listing:
+        """List what the table names; classes are its labels in alphabetical order.
 
-
-def listing(folder: Path, parameters: Parameters) -> Listing:
-    """List what the table names; classes are its labels in alphabetical order.
-
-    Raises:
-        ValueError: names the table and the line, or the label.
-    """
-    table, remarks = folder / inside(parameters.file), Remarks()
-    lines = read_table(table, ("path", "label"), COLUMNS)
-    for column in ("label", "group"):
-        refuse_look_alikes((line.get(column, "") for _, line in lines), f"{table.name}: {column}s")
-    tested, told = _parts(lines, table.name, remarks)
-    classes = sorted({line["label"] for _, line in lines})
-    rows = [_row(number, line, table, folder, classes, tested) for number, line in lines]
-    _refuse_repeated(rows, lines, table.name)
-    _refuse_missing(rows, lines, folder, table.name)
-    trained = {row.label for row in rows if not row.tested}
-    for label, name in enumerate(classes):
-        if label not in trained:
-            raise ValueError(
-                f"{table.name}: no picture of the label {name!r} is in the training part"
+        Raises:
+            ValueError: names the table and the line, or the label.
+        """
+        table, remarks = folder / inside(self.file), Remarks()
+        lines = read_table(table, ("path", "label"), COLUMNS)
+        for column in ("label", "group"):
+            refuse_look_alikes(
+                (line.get(column, "") for _, line in lines), f"{table.name}: {column}s"
             )
-    if any(row.group for row in rows):
-        for row in rows:
-            if not row.group:
-                remarks.add("lines without a group are a group of their own", row.path)
-    notes = [told, *remarks.sentences()]
-    reading = Reading(parameters.bits, parameters.background, upright=True, own=True)
-    return list_files(folder, rows, classes, [note for note in notes if note], reading)
+        tested, told = _parts(lines, table.name, remarks)
+        classes = sorted({line["label"] for _, line in lines})
+        rows = [_row(number, line, table, folder, classes, tested) for number, line in lines]
+        _refuse_repeated(rows, lines, table.name)
+        _refuse_missing(rows, lines, folder, table.name)
+        trained = {row.label for row in rows if not row.tested}
+        for label, name in enumerate(classes):
+            if label not in trained:
+                raise ValueError(
+                    f"{table.name}: no picture of the label {name!r} is in the training part"
+                )
+        if any(row.group for row in rows):
+            for row in rows:
+                if not row.group:
+                    remarks.add("lines without a group are a group of their own", row.path)
+        notes = [told, *remarks.sentences()]
+        reading = Reading(self.bits, self.background, upright=True, own=True)
+        return list_files(folder, rows, classes, [note for note in notes if note], reading)
 
 
 def _parts(

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.formats.folders import Scan, refuse_empty_class
 from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.formats.tables import read_table
 from gradsiege.datasets.preparation.listing import Listing
 from gradsiege.datasets.sources.supply import File, Origin
-from gradsiege.ranges import Checked, Range
+from gradsiege.ranges import Range
 
 VERSION = 1
 
@@ -29,39 +30,40 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class ImageNet(Dataset):
     """`classes`: synset folders that must be there; `from_test`: roles that are dealt from the validation part."""
+
+    name = "imagenet"
+    origin = ORIGIN
 
     classes: Annotated[int, Range(2, 1000)] = 1000
     from_test: tuple[str, ...] = ("test",)
 
+    def files(self) -> tuple[File, ...]:
+        """Return the two folders."""
+        return (File("train/"), File("val/"))
 
-def files(parameters: Parameters) -> tuple[File, ...]:
-    """Return the two folders."""
-    return (File("train/"), File("val/"))
-
-
-def listing(folder: Path, parameters: Parameters) -> Listing:
-    """List the files of the class folders; labels follow the synsets in alphabetical order, as is usual."""
-    scan = Scan(folder)
-    synsets = scan.folders(folder / "train")
-    if len(synsets) != parameters.classes:
-        raise ValueError(
-            f"imagenet: train holds {len(synsets)} synset folders, not {parameters.classes}; complete it, or set the "
-            "parameter `classes` to what you mean to use"
-        )
-    number = {synset: place for place, synset in enumerate(synsets)}
-    rows = []
-    for synset, label in number.items():
-        found = scan.pictures_of_class(folder / "train" / synset)
-        if not found:
-            refuse_empty_class(synset, f"train/{synset}", scan)
-        rows += [Row(path, label) for path in found]
-    for path, synset in _validation(folder, scan):
-        if synset not in number:
-            raise ValueError(f"imagenet: {path} is of {synset}, which train does not hold")
-        rows.append(Row(path, number[synset], tested=True))
-    return list_files(folder, rows, synsets, scan.remarks.sentences())
+    def listing(self, folder: Path) -> Listing:
+        """List the files of the class folders; labels follow the synsets in alphabetical order, as is usual."""
+        scan = Scan(folder)
+        synsets = scan.folders(folder / "train")
+        if len(synsets) != self.classes:
+            raise ValueError(
+                f"imagenet: train holds {len(synsets)} synset folders, not {self.classes}; complete it, or set the "
+                "parameter `classes` to what you mean to use"
+            )
+        number = {synset: place for place, synset in enumerate(synsets)}
+        rows = []
+        for synset, label in number.items():
+            found = scan.pictures_of_class(folder / "train" / synset)
+            if not found:
+                refuse_empty_class(synset, f"train/{synset}", scan)
+            rows += [Row(path, label) for path in found]
+        for path, synset in _validation(folder, scan):
+            if synset not in number:
+                raise ValueError(f"imagenet: {path} is of {synset}, which train does not hold")
+            rows.append(Row(path, number[synset], tested=True))
+        return list_files(folder, rows, synsets, scan.remarks.sentences())
 
 
 def _validation(folder: Path, scan: Scan) -> list[tuple[str, str]]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.formats import medmnist
-from gradsiege.ranges import Checked
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.sources.supply import File
 
 VERSION = 1
+OBTAINED = "downloaded"
 
 CLASSES = (
     "no finding",
@@ -39,15 +43,23 @@ ORIGIN = medmnist.origin(
     limits="Patients are not named: images of one patient may stand in several roles of one official part. Labels were mined from text; "
     "images with several findings are left out.",
 )
+PUBLISHED = medmnist.Published("chestmnist", CLASSES, CHECKSUMS, multiple=True)
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class ChestMNIST(Dataset):
     """`resolution` of the published file in pixels; `from_test`: roles that are dealt from the official test part."""
+
+    name = "medmnist_chest"
+    origin = ORIGIN
 
     resolution: Literal[28, 64, 128, 224] = 28
     from_test: tuple[str, ...] = ("test",)
 
+    def files(self) -> tuple[File, ...]:
+        """Return the published file of the resolution."""
+        return PUBLISHED.files(self.resolution)
 
-PUBLISHED = medmnist.Published("chestmnist", CLASSES, CHECKSUMS, multiple=True)
-files, listing = PUBLISHED.files, PUBLISHED.listing
+    def listing(self, folder: Path) -> Listing:
+        """List the images of the three official parts."""
+        return PUBLISHED.listing(folder, self.resolution)

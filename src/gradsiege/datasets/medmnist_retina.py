@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.formats import medmnist
-from gradsiege.ranges import Checked
+from gradsiege.datasets.preparation.listing import Listing
+from gradsiege.datasets.sources.supply import File
 
 VERSION = 1
+OBTAINED = "downloaded"
 
 CLASSES = tuple(f"grade {grade}" for grade in range(5))
 CHECKSUMS = {
@@ -22,15 +26,23 @@ ORIGIN = medmnist.origin(
     "Liu et al. (DeepDRiD), Patterns, 2022",
     limits="Patients are not named: images of one patient may stand in several roles of one official part.",
 )
+PUBLISHED = medmnist.Published("retinamnist", CLASSES, CHECKSUMS)
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class RetinaMNIST(Dataset):
     """`resolution` of the published file in pixels; `from_test`: roles that are dealt from the official test part."""
+
+    name = "medmnist_retina"
+    origin = ORIGIN
 
     resolution: Literal[28, 64, 128, 224] = 28
     from_test: tuple[str, ...] = ("test",)
 
+    def files(self) -> tuple[File, ...]:
+        """Return the published file of the resolution."""
+        return PUBLISHED.files(self.resolution)
 
-PUBLISHED = medmnist.Published("retinamnist", CLASSES, CHECKSUMS)
-files, listing = PUBLISHED.files, PUBLISHED.listing
+    def listing(self, folder: Path) -> Listing:
+        """List the images of the three official parts."""
+        return PUBLISHED.listing(folder, self.resolution)

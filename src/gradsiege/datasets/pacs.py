@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.formats.folders import Scan, refuse_empty_class
 from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.preparation.listing import Listing
 from gradsiege.datasets.sources.supply import File, Origin
-from gradsiege.ranges import Checked
 
 VERSION = 1
 
@@ -27,23 +27,24 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class PACS(Dataset):
     """`domain`: the style."""
+
+    name = "pacs"
+    origin = ORIGIN
 
     domain: Literal["photo", "art_painting", "cartoon", "sketch"] = "photo"
 
+    def files(self) -> tuple[File, ...]:
+        """Return the seven class folders of the style."""
+        return tuple(File(f"{self.domain}/{name}/") for name in CLASSES)
 
-def files(parameters: Parameters) -> tuple[File, ...]:
-    """Return the seven class folders of the style."""
-    return tuple(File(f"{parameters.domain}/{name}/") for name in CLASSES)
-
-
-def listing(folder: Path, parameters: Parameters) -> Listing:
-    """List the images of one style."""
-    scan, rows = Scan(folder), []
-    for label, name in enumerate(CLASSES):
-        found = scan.pictures_of_class(folder / parameters.domain / name)
-        if not found:
-            refuse_empty_class(name, f"{parameters.domain}/{name}", scan)
-        rows += [Row(path, label) for path in found]
-    return list_files(folder, rows, CLASSES, scan.remarks.sentences())
+    def listing(self, folder: Path) -> Listing:
+        """List the images of one style."""
+        scan, rows = Scan(folder), []
+        for label, name in enumerate(CLASSES):
+            found = scan.pictures_of_class(folder / self.domain / name)
+            if not found:
+                refuse_empty_class(name, f"{self.domain}/{name}", scan)
+            rows += [Row(path, label) for path in found]
+        return list_files(folder, rows, CLASSES, scan.remarks.sentences())

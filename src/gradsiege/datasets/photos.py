@@ -9,10 +9,12 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.preparation.crops import (
     CELLS,
     GRID,
@@ -45,6 +47,7 @@ from gradsiege.datasets.preparation.splits import (
 from gradsiege.datasets.sources.packaged import packaged_file
 
 VERSION = 1
+OBTAINED = "shipped"
 
 
 @dataclass(frozen=True)
@@ -158,35 +161,45 @@ LIMITS = (
 )
 
 
-def prepare(size: int, counts: Mapping[str, int], seed: int) -> Prepared:
-    """Cut the splits; ``groups`` is the index of the photograph, which is also the label."""
-    check_request("photos", counts, seed)
-    photographs = [load(source) for source in SOURCES]
-    crops = [
-        crops_by_role(photograph, source.name, size, seed)
-        for photograph, source in zip(photographs, SOURCES, strict=True)
-    ]
-    splits = {
-        role: cut(
-            role, counts[role], photographs, [of_photo[role] for of_photo in crops], size, seed
+@dataclass(frozen=True)
+class Photos(Dataset):
+    """Crops of ten photographs; no parameters."""
+
+    name = "photos"
+
+    def prepare(
+        self, size: int, counts: Mapping[str, int], seed: int, folder: Path | None = None
+    ) -> Prepared:
+        """Cut the splits; ``groups`` is the index of the photograph, which is also the label."""
+        check_request("photos", counts, seed)
+        photographs = [load(source) for source in SOURCES]
+        crops = [
+            crops_by_role(photograph, source.name, size, seed)
+            for photograph, source in zip(photographs, SOURCES, strict=True)
+        ]
+        splits = {
+            role: cut(
+                role, counts[role], photographs, [of_photo[role] for of_photo in crops], size, seed
+            )
+            for role in ROLES
+            if role in counts
+        }
+        card = make_card(
+            name="photos",
+            version=VERSION,
+            size=size,
+            seed=seed,
+            synthetic=False,
+            description="Square crops of ten photographs, resized with an anti-aliasing filter.",
+            sources=[
+                asdict(source) | {"file": f"skimage/data/{source.file}"} for source in SOURCES
+            ],
+            rule=RULE,
+            limits=LIMITS,
+            classes=CLASSES,
+            splits=splits,
         )
-        for role in ROLES
-        if role in counts
-    }
-    card = make_card(
-        name="photos",
-        version=VERSION,
-        size=size,
-        seed=seed,
-        synthetic=False,
-        description="Square crops of ten photographs, resized with an anti-aliasing filter.",
-        sources=[asdict(source) | {"file": f"skimage/data/{source.file}"} for source in SOURCES],
-        rule=RULE,
-        limits=LIMITS,
-        classes=CLASSES,
-        splits=splits,
-    )
-    return Prepared("photos", size, CLASSES, splits, card)
+        return Prepared("photos", size, CLASSES, splits, card)
 
 
 def load(source: Source) -> Bytes:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.preparation.listing import Listing
 from gradsiege.datasets.preparation.splits import Bytes, Integers
 from gradsiege.datasets.sources.supply import File, Origin
-from gradsiege.ranges import Checked
 
 VERSION = 1
+OBTAINED = "downloaded"
 
 CLASSES = tuple(str(digit) for digit in range(10))
 NAMES = ("train_32x32.mat", "test_32x32.mat")
@@ -32,37 +33,38 @@ ORIGIN = Origin(
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class SVHN(Dataset):
     """`from_test`: roles that are dealt from the official test part; the others never are."""
+
+    name = "svhn"
+    origin = ORIGIN
 
     from_test: tuple[str, ...] = ("test",)
 
+    def files(self) -> tuple[File, ...]:
+        """Return the two files; checksums are torchvision's."""
+        published = (
+            ("e26dedcc434d2e4c54c9b2d4a06d8373", 182040794),
+            ("eb5a983be6a315427106f1b164d9cef3", 64275384),
+        )
+        return tuple(
+            File(name, f"md5:{digest}", size, f"{ADDRESS}/{name}")
+            for name, (digest, size) in zip(NAMES, published, strict=True)
+        )
 
-def files(parameters: Parameters) -> tuple[File, ...]:
-    """Return the two files; checksums are torchvision's."""
-    published = (
-        ("e26dedcc434d2e4c54c9b2d4a06d8373", 182040794),
-        ("eb5a983be6a315427106f1b164d9cef3", 64275384),
-    )
-    return tuple(
-        File(name, f"md5:{digest}", size, f"{ADDRESS}/{name}")
-        for name, (digest, size) in zip(NAMES, published, strict=True)
-    )
+    def listing(self, folder: Path) -> Listing:
+        """List 73,257 training and 26,032 test images; the label 10 of the files is the digit 0."""
+        parts = [_read(folder / name) for name in NAMES]
+        pixels = [images for images, _ in parts]
+        labels = np.concatenate([found for _, found in parts])
+        first = pixels[0].shape[-1]
 
+        def read(indices: Integers) -> Iterator[Bytes]:
+            for index in indices.tolist():
+                part, place = (0, index) if index < first else (1, index - first)
+                yield np.ascontiguousarray(pixels[part][..., place])
 
-def listing(folder: Path, parameters: Parameters) -> Listing:
-    """List 73,257 training and 26,032 test images; the label 10 of the files is the digit 0."""
-    parts = [_read(folder / name) for name in NAMES]
-    pixels = [images for images, _ in parts]
-    labels = np.concatenate([found for _, found in parts])
-    first = pixels[0].shape[-1]
-
-    def read(indices: Integers) -> Iterator[Bytes]:
-        for index in indices.tolist():
-            part, place = (0, index) if index < first else (1, index - first)
-            yield np.ascontiguousarray(pixels[part][..., place])
-
-    return Listing(CLASSES, labels % 10, read, np.arange(len(labels)) >= first)
+        return Listing(CLASSES, labels % 10, read, np.arange(len(labels)) >= first)
 
 
 def _read(path: Path) -> tuple[Bytes, Integers]:

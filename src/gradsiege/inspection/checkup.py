@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from gradsiege import __version__, catalogue, pretrained
-from gradsiege.datasets import EMBEDDED
 from gradsiege.datasets.sources import supply
-from gradsiege.errors import ArtifactError, MissingError
+from gradsiege.declarations import REQUIRED
+from gradsiege.errors import ArtifactError, MissingError, UsageError
 from gradsiege.extras import install
 from gradsiege.pipeline.cells import datasets_of
 from gradsiege.pipeline.drawings import data_file
@@ -128,7 +128,7 @@ def study_data(study: Study, root: Path) -> list[tuple[str, str]]:
     rows = []
     for item in study.datasets:
         sharing = supply.sharing_of(item.name, item.parameters)
-        if item.name in EMBEDDED:
+        if supply.ships(item.name):
             rows.append((item.id, f"available: embedded. {_summary(item.name)}"))
             continue
         problem = _problem(item.name, item.parameters)
@@ -179,14 +179,22 @@ def other_data(study: Study) -> list[tuple[str, str]]:
     for name, entry in catalogue.entries("datasets").items():
         if name in used:
             continue
-        if name in EMBEDDED:
+        if supply.ships(name):
             rows.append((name, f"available: embedded. {entry.summary}"))
-        elif any(default is catalogue.REQUIRED for _, default in entry.parameters.values()):
+        elif any(default is REQUIRED for _, default in entry.parameters.values()):
             rows.append((name, f"{entry.summary} A study file says where it lies."))
         else:
-            lacking = supply.missing(name, {})
-            rows.append((name, f"{'absent' if lacking else 'available'}: {entry.summary}"))
+            rows.append((name, _availability(entry)))
     return rows
+
+
+def _availability(entry: catalogue.Entry) -> str:
+    """Whether a data set is there, or why the package that adds it cannot be imported."""
+    try:
+        lacking = supply.missing(entry.name, {})
+    except UsageError as error:
+        return str(error)
+    return f"{'absent' if lacking else 'available'}: {entry.summary}"
 
 
 def _summary(name: str) -> str:

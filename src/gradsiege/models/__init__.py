@@ -1,14 +1,21 @@
-"""Victim classifiers, by name. Each module holds `Parameters` and a network built by `build`."""
+"""Victim classifiers: one frozen dataclass each, over one small base.
+
+`gradsiege.models.LeNet(channels=12).build(10, channels=3, size=32)` makes a network in Python, `build` makes one of a study
+file's entry. Nothing is imported before it is asked for.
+"""
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+from gradsiege import catalogue
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from gradsiege.models.base import Model
 
 
 class Architecture(Protocol):
@@ -78,9 +85,10 @@ def build(spec: ModelSpec, generator: torch.Generator | None = None) -> nn.Modul
     from gradsiege.models.head import find_head, probe_images
     from gradsiege.models.layers import Classifier, allocate, initialize
 
-    module = importlib.import_module(f"gradsiege.models.{spec.name}")
+    entry = catalogue.lookup("models", spec.name, "the model")
+    chosen: Model = catalogue.implementation(entry)(**spec.parameters)
     with torch.device("meta"):
-        body = module.build(spec, module.Parameters(**spec.parameters))
+        body = chosen.network(spec.classes, spec.channels, spec.size)
         model = Classifier(body, spec.channels)
     allocate(model)
     drawn = generator or torch.Generator().manual_seed(0)
@@ -92,3 +100,13 @@ def build(spec: ModelSpec, generator: torch.Generator | None = None) -> nn.Modul
         head = find_head(model, probe_images(spec.image_shape)[:1])
         insert_bottleneck(model, head.layer, spec.bottleneck, drawn)
     return model.eval()
+
+
+def __getattr__(name: str) -> Any:
+    """Import a model by the name of its class."""
+    return catalogue.attribute("models", name)
+
+
+def __dir__() -> list[str]:
+    """Name every model."""
+    return catalogue.classes("models")

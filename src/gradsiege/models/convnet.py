@@ -8,22 +8,28 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from gradsiege.models import ModelSpec
+from gradsiege.models.base import Model
 from gradsiege.models.layers import BatchNorm2d
-from gradsiege.ranges import Checked, Width
+from gradsiege.ranges import Width
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class ConvNet(Model):
     """Width of the first convolution, which doubles twice, and what normalises each convolution's output.
 
     ``group`` (at most 8 groups of channels; Wu and He, ECCV 2018) and ``none`` let every image have a gradient of its own.
     """
 
+    name = "convnet"
+
     width: Width = 32
     norm: Literal["batch", "group", "none"] = "batch"
+
+    def network(self, classes: int, channels: int, size: int) -> nn.Module:
+        """Return the network."""
+        return ConvNetNetwork(self, classes, channels, size)
 
 
 def _norm(kind: str, channels: int) -> nn.Module:
@@ -36,27 +42,22 @@ def _block(inputs: int, outputs: int, norm: str) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, 3, padding=1), _norm(norm, outputs), nn.ReLU()]
 
 
-class ConvNet(nn.Module):
+class ConvNetNetwork(nn.Module):
     """conv-conv-pool-conv-pool-linear; max pooling keeps strides out of the convolutions."""
 
-    def __init__(self, spec: ModelSpec, parameters: Parameters) -> None:
+    def __init__(self, model: ConvNet, classes: int, channels: int, size: int) -> None:
         super().__init__()
-        width, norm = parameters.width, parameters.norm
+        width, norm = model.width, model.norm
         self.features = nn.Sequential(
-            *_block(spec.channels, width, norm),
+            *_block(channels, width, norm),
             *_block(width, 2 * width, norm),
             nn.MaxPool2d(2),
             *_block(2 * width, 4 * width, norm),
             nn.MaxPool2d(2),
         )
-        self.head = nn.Linear(4 * width * (spec.size // 4) ** 2, spec.classes)
+        self.head = nn.Linear(4 * width * (size // 4) ** 2, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits."""
         logits: Tensor = self.head(self.features(x).flatten(1))
         return logits
-
-
-def build(spec: ModelSpec, parameters: Parameters) -> nn.Module:
-    """Return the network."""
-    return ConvNet(spec, parameters)

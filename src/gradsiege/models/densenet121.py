@@ -8,19 +8,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gradsiege.models import ModelSpec
+from gradsiege.models.base import Model
 from gradsiege.models.layers import BatchNorm2d
-from gradsiege.ranges import Checked, Width
+from gradsiege.ranges import Width
 
 VERSION = 1
 BLOCKS = (6, 12, 24, 16)
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class DenseNet121(Model):
     """Growth rate (32 in the paper); every layer adds that many channels."""
 
+    name = "densenet121"
+
     growth: Width = 32
+
+    def network(self, classes: int, channels: int, size: int) -> nn.Module:
+        """Return the network."""
+        return DenseNet121Network(self, classes, channels, size)
 
 
 class DenseLayer(nn.Module):
@@ -52,30 +58,25 @@ class Transition(nn.Module):
         return F.avg_pool2d(self.conv(F.relu(self.bn(x))), 2)
 
 
-class DenseNet121(nn.Module):
+class DenseNet121Network(nn.Module):
     """Four dense blocks with transitions between them, global average pooling, linear head."""
 
-    def __init__(self, spec: ModelSpec, parameters: Parameters) -> None:
+    def __init__(self, model: DenseNet121, classes: int, channels: int, size: int) -> None:
         super().__init__()
-        width = 2 * parameters.growth
-        layers: list[nn.Module] = [nn.Conv2d(spec.channels, width, 3, padding=1, bias=False)]
+        width = 2 * model.growth
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1, bias=False)]
         for number, depth in enumerate(BLOCKS):
             for _ in range(depth):
-                layers.append(DenseLayer(width, parameters.growth))
-                width += parameters.growth
+                layers.append(DenseLayer(width, model.growth))
+                width += model.growth
             if number + 1 < len(BLOCKS):
                 layers.append(Transition(width))
                 width //= 2
         self.features = nn.Sequential(*layers)
         self.norm = BatchNorm2d(width)
-        self.head = nn.Linear(width, spec.classes)
+        self.head = nn.Linear(width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits."""
         logits: Tensor = self.head(F.relu(self.norm(self.features(x))).mean((2, 3)))
         return logits
-
-
-def build(spec: ModelSpec, parameters: Parameters) -> nn.Module:
-    """Return the network."""
-    return DenseNet121(spec, parameters)

@@ -7,18 +7,24 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gradsiege.models import ModelSpec
+from gradsiege.models.base import Model
 from gradsiege.models.layers import BatchNorm2d
-from gradsiege.ranges import Checked, Width
+from gradsiege.ranges import Width
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class ResNet18(Model):
     """Width of the first of the four stages (64 in the paper)."""
 
+    name = "resnet18"
+
     width: Width = 64
+
+    def network(self, classes: int, channels: int, size: int) -> nn.Module:
+        """Return the network."""
+        return ResNet18Network(self, classes, channels, size)
 
 
 class BasicBlock(nn.Module):
@@ -42,14 +48,14 @@ class BasicBlock(nn.Module):
         return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
 
 
-class ResNet18(nn.Module):
+class ResNet18Network(nn.Module):
     """Stem, four stages of two blocks, global average pooling, linear head (11,173,962 parameters at 10 classes)."""
 
-    def __init__(self, spec: ModelSpec, parameters: Parameters) -> None:
+    def __init__(self, model: ResNet18, classes: int, channels: int, size: int) -> None:
         super().__init__()
-        width = parameters.width
+        width = model.width
         self.stem = nn.Sequential(
-            nn.Conv2d(spec.channels, width, 3, padding=1, bias=False), BatchNorm2d(width), nn.ReLU()
+            nn.Conv2d(channels, width, 3, padding=1, bias=False), BatchNorm2d(width), nn.ReLU()
         )
         blocks: list[nn.Module] = []
         inputs = width
@@ -59,15 +65,10 @@ class ResNet18(nn.Module):
             blocks.append(BasicBlock(outputs, outputs, stride=1))
             inputs = outputs
         self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(inputs, spec.classes)
+        self.head = nn.Linear(inputs, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits."""
         features = self.blocks(self.stem(x)).mean((2, 3))
         logits: Tensor = self.head(features)
         return logits
-
-
-def build(spec: ModelSpec, parameters: Parameters) -> nn.Module:
-    """Return the network."""
-    return ResNet18(spec, parameters)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from gradsiege import pretrained
-from gradsiege.models import ModelSpec
-from gradsiege.ranges import Checked, Width
+from gradsiege.models.base import Model
+from gradsiege.ranges import Width
 
 VERSION = 1
 SIDE_LEAST = 32
@@ -21,33 +21,46 @@ LAYOUT: tuple[int | str, ...] = (
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class VGG16(Model):
     """`width`: of the first convolution (64 in the paper); `pretrained`: whether training begins from ImageNet's convolutions.
 
     Only the head is drawn then. The weights come from the package or the file that LPIPS uses, too.
     """
 
+    name = "vgg16"
+
     width: Width = 64
     pretrained: bool = False
 
+    def network(self, classes: int, channels: int, size: int) -> nn.Module:
+        """Return the network; images must be at least 32 px, and the published convolutions have their own width."""
+        if size < SIDE_LEAST:
+            raise ValueError(f"vgg16 halves the side five times: 32 px or more, not {size}")
+        if self.pretrained and self.width != PUBLISHED_WIDTH:
+            raise ValueError(
+                f"vgg16: pretrained convolutions have the width {PUBLISHED_WIDTH}, not {self.width}; "
+                "leave out width, or pretrained"
+            )
+        return VGG16Network(self, classes, channels, size)
 
-class VGG16(nn.Module):
+
+class VGG16Network(nn.Module):
     """Thirteen 3x3 convolutions, five poolings, and a single linear layer instead of the paper's three."""
 
-    def __init__(self, spec: ModelSpec, parameters: Parameters) -> None:
+    def __init__(self, model: VGG16, classes: int, channels: int, size: int) -> None:
         super().__init__()
-        self.pretrained = parameters.pretrained
+        self.pretrained = model.pretrained
         layers: list[nn.Module] = []
-        inputs = spec.channels
+        inputs = channels
         for item in LAYOUT:
             if isinstance(item, str):
                 layers.append(nn.MaxPool2d(2))
                 continue
-            outputs = item * parameters.width
+            outputs = item * model.width
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
             inputs = outputs
         self.features = nn.Sequential(*layers)
-        self.head = nn.Linear(inputs, spec.classes)
+        self.head = nn.Linear(inputs, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits; images larger than 32 px are averaged to one position."""
@@ -74,15 +87,3 @@ class VGG16(nn.Module):
         for name, value in self.features.named_parameters():
             grey = name == "0.weight" and value.shape[1] == 1
             value.copy_(published[name].sum(1, keepdim=True) if grey else published[name])
-
-
-def build(spec: ModelSpec, parameters: Parameters) -> nn.Module:
-    """Return the network; images must be at least 32 px, and the published convolutions have their own width."""
-    if spec.size < SIDE_LEAST:
-        raise ValueError(f"vgg16 halves the side five times: 32 px or more, not {spec.size}")
-    if parameters.pretrained and parameters.width != PUBLISHED_WIDTH:
-        raise ValueError(
-            f"vgg16: pretrained convolutions have the width {PUBLISHED_WIDTH}, not {parameters.width}; "
-            "leave out width, or pretrained"
-        )
-    return VGG16(spec, parameters)

@@ -9,21 +9,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gradsiege.models import ModelSpec
-from gradsiege.ranges import Checked, MultipleOf, Range, Width
+from gradsiege.models.base import Model
+from gradsiege.ranges import MultipleOf, Range, Width
 
 VERSION = 2
 SIDE_MULTIPLE = "patch"
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class ViTSmall(Model):
     """Patch side in pixels, width, number of blocks and of attention heads."""
+
+    name = "vit_small"
 
     patch: Annotated[int, Range(1, 512)] = 4
     width: Annotated[int, Range(1, 65536), MultipleOf("heads")] = 192
     depth: Annotated[int, Range(1, 1000)] = 6
     heads: Width = 3
+
+    def network(self, classes: int, channels: int, size: int) -> nn.Module:
+        """Return the network; the side must be a multiple of the patch, the width of the heads."""
+        if size % self.patch or self.width % self.heads:
+            raise ValueError(
+                f"vit_small: {size} px is not a multiple of the patch {self.patch}, "
+                f"or width {self.width} none of {self.heads} heads"
+            )
+        return VisionTransformer(self, classes, channels, size)
 
 
 class Block(nn.Module):
@@ -54,15 +65,15 @@ class Block(nn.Module):
 class VisionTransformer(nn.Module):
     """Patch embedding, learned positions, blocks, mean over tokens, linear head."""
 
-    def __init__(self, spec: ModelSpec, parameters: Parameters) -> None:
+    def __init__(self, model: ViTSmall, classes: int, channels: int, size: int) -> None:
         super().__init__()
-        width, patch = parameters.width, parameters.patch
-        self.patches = nn.Conv2d(spec.channels, width, patch, stride=patch)
-        self.positions = nn.Parameter(torch.empty(1, (spec.size // patch) ** 2, width))
-        blocks = [Block(width, parameters.heads) for _ in range(parameters.depth)]
+        width, patch = model.width, model.patch
+        self.patches = nn.Conv2d(channels, width, patch, stride=patch)
+        self.positions = nn.Parameter(torch.empty(1, (size // patch) ** 2, width))
+        blocks = [Block(width, model.heads) for _ in range(model.depth)]
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, spec.classes)
+        self.head = nn.Linear(width, classes)
 
     def initialize_(self, generator: torch.Generator) -> None:
         """Draw the positions from N(0, 0.02^2); layer norms start at the identity."""
@@ -76,13 +87,3 @@ class VisionTransformer(nn.Module):
         tokens = self.patches(x).flatten(2).transpose(1, 2) + self.positions
         logits: Tensor = self.head(self.norm(self.blocks(tokens)).mean(1))
         return logits
-
-
-def build(spec: ModelSpec, parameters: Parameters) -> nn.Module:
-    """Return the network; the side must be a multiple of the patch, the width of the heads."""
-    if spec.size % parameters.patch or parameters.width % parameters.heads:
-        raise ValueError(
-            f"vit_small: {spec.size} px is not a multiple of the patch {parameters.patch}, "
-            f"or width {parameters.width} none of {parameters.heads} heads"
-        )
-    return VisionTransformer(spec, parameters)

@@ -190,9 +190,13 @@ def settings(cell: Cell, study: Study) -> dict[str, Any]:
             if SECTIONS[name] in catalogue.KINDS:
                 entry = catalogue.entries(SECTIONS[name])[item.name]
                 chosen[name]["version"] = entry.version
+                if entry.distribution:
+                    chosen[name]["distribution"] = entry.distribution
     if cell.stage == "attack" and chosen["attack"]["counter"]:
         counter = catalogue.entries("counters")[chosen["attack"]["counter"]]
         chosen["attack"]["counter_version"] = counter.version
+        if counter.distribution:
+            chosen["attack"]["counter_distribution"] = counter.distribution
     if cell.stage == "shadow":
         generator = catalogue.entries("priors")["shadow_generator"]
         defaults = {name: default for name, (_, default) in generator.parameters.items()}
@@ -203,6 +207,21 @@ def settings(cell: Cell, study: Study) -> dict[str, Any]:
         chosen["victims"] = study.victims
         chosen["explained"] = study.explained
     return chosen
+
+
+def distributions(cell: Cell, study: Study) -> dict[str, str]:
+    """Return the other distributions whose methods a cell runs, and their versions; its digest holds their names alone."""
+    chosen = [
+        (SECTIONS[name], study.one(SECTIONS[name], getattr(cell, name)).name)
+        for name in STAGES[cell.stage].fields
+        if SECTIONS.get(name) in catalogue.KINDS
+    ]
+    if cell.stage == "attack":
+        attack = study.one("attacks", cell.attack)
+        chosen += [("priors", study.one("priors", prior).name) for prior in attack.priors]
+        chosen += [("counters", attack.counter)] if attack.counter else []
+    entries = [catalogue.entries(kind)[name] for kind, name in chosen]
+    return {entry.distribution: entry.release for entry in entries if entry.distribution}
 
 
 def resolved(cell: Cell, study: Study) -> dict[str, Any]:

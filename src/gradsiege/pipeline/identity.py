@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gradsiege import artifacts
+from gradsiege.datasets import build
 from gradsiege.datasets.sources import supply
 from gradsiege.errors import ArtifactError
 from gradsiege.pipeline.stage import STAGES
@@ -84,9 +85,9 @@ def source_of(item: Dataset, root: Path = Path(), hash_all: bool = False) -> dic
     """
     if supply.missing(item.name, item.parameters):
         return {}
-    module, (folder, _) = supply.module_of(item.name), supply.place_of(item.name, item.parameters)
+    folder, _ = supply.place_of(item.name, item.parameters)
     try:
-        listing = module.listing(folder, module.Parameters(**item.parameters))
+        listing = build(item.name, item.parameters).listing(folder)
         hashes = {
             "pictures": _hash(listing.paths),
             "labels": _hash([*listing.classes, *listing.labels.tolist()]),

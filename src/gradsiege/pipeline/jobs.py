@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from gradsiege import __version__, artifacts
 from gradsiege.errors import MEND, ArtifactError, StoppedEarlyError
 from gradsiege.pipeline import places
-from gradsiege.pipeline.cells import Cell, digest, resolved
+from gradsiege.pipeline.cells import Cell, digest, distributions, resolved
 from gradsiege.pipeline.stage import STAGES
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class Job:
             # If the clock was set back during the job, it ends when it began.
             "ended": max(time.time(), self.started + seconds),
             "seconds": seconds,
-            "environment": environment(),
+            "environment": environment(distributions(self.cell, self.study)),
             "notes": self.notes,
             places.READS: self.reads,
         }
@@ -219,11 +219,14 @@ class Job:
         self._signalled = True
 
 
-def environment() -> dict[str, Any]:
-    """Return versions, device and commit, which tell a reader where numbers come from."""
+def environment(plugins: Mapping[str, str]) -> dict[str, Any]:
+    """Return versions, device and commit, which tell a reader where numbers come from.
+
+    `plugins` are versions of the distributions whose methods were run.
+    """
     import torch
 
-    versions = {"python": platform.python_version(), "gradsiege": __version__}
+    versions = {"python": platform.python_version(), "gradsiege": __version__, **plugins}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)

@@ -1,11 +1,42 @@
-"""What an attacker or a defender learns from images of its own: autoencoders, generators, and their training."""
+"""What an attacker or a defender learns from images of its own: one frozen dataclass each, over one small base.
+
+`gradsiege.priors.Autoencoder(epochs=20).train(images, labels, generator)` trains one in Python, `build` makes one of a study
+file's entry. Nothing is imported before it is asked for.
+"""
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from gradsiege import catalogue
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gradsiege.priors.base import Prior
 
 
-def module(name: str) -> ModuleType:
-    """Return the module of a prior: it has `Parameters`, `train` and `load`."""
-    return importlib.import_module(f"gradsiege.priors.{name}")
+def build(name: str, parameters: dict[str, Any]) -> Prior:
+    """Return the prior of a study file's entry, parameters already resolved."""
+    prior: Prior = _kind(name)(**parameters)
+    return prior
+
+
+def load(name: str, weights: dict[str, Tensor]) -> Any:
+    """Return what the weights of the prior called `name` stand for, such as a frozen network."""
+    return _kind(name).load(weights)
+
+
+def _kind(name: str) -> type[Prior]:
+    kind: type[Prior] = catalogue.implementation(catalogue.lookup("priors", name, "the prior"))
+    return kind
+
+
+def __getattr__(name: str) -> Any:
+    """Import a prior by the name of its class."""
+    return catalogue.attribute("priors", name)
+
+
+def __dir__() -> list[str]:
+    """Name every prior."""
+    return catalogue.classes("priors")

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradsiege.models.layers import initialize
+from gradsiege.priors.base import Prior, Trained
 from gradsiege.priors.held_out import hold_out, mirror_some
 from gradsiege.priors.resumable import UNSAVED, Checkpointer, Parts
-from gradsiege.ranges import Checked, Count, PositiveShare, Rate
+from gradsiege.ranges import Count, PositiveShare, Rate
 
 VERSION = 1
 LEAST_IMAGES = 2
@@ -21,16 +22,38 @@ SIDE_MULTIPLE = 8
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class Autoencoder(Prior):
     """Training budget, and the fraction of `aux` that the attacker owns."""
+
+    name = "autoencoder"
 
     fraction: PositiveShare = 1.0
     epochs: Count = 100
     batch_size: Count = 128
     learning_rate: Rate = 1e-3
 
+    def train(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        checkpointer: Checkpointer = UNSAVED,
+    ) -> Trained:
+        """Return (weights, card). A tenth of the images is held out; its mean error is GI-PIP's m0."""
+        held_out, training = split(images, self.fraction, generator)
+        network = fit(training, self, generator, checkpointer=checkpointer)
+        about = {"prior": "autoencoder", **card(network, held_out, training)}
+        return dict(network.state_dict()), about
 
-class Autoencoder(nn.Module):
+    @staticmethod
+    def load(weights: dict[str, Tensor]) -> AutoencoderNetwork:
+        """Return the trained network, frozen."""
+        network = AutoencoderNetwork(weights["encoder.0.weight"].shape[1])
+        network.load_state_dict(weights)
+        return network.eval().requires_grad_(False)
+
+
+class AutoencoderNetwork(nn.Module):
     """Three 4x4 stride-2 convolutions 3-12-24-48 with ReLU and their mirror, sigmoid output; code 4:1."""
 
     def __init__(self, channels: int = 3) -> None:
@@ -87,44 +110,23 @@ def card(network: nn.Module, held_out: Tensor, training: Tensor) -> dict[str, An
 
 def fit(
     training: Tensor,
-    parameters: Parameters,
+    budget: Autoencoder,
     generator: torch.Generator,
     corrupt: Callable[[Tensor], Tensor] = lambda batch: batch,
     checkpointer: Checkpointer = UNSAVED,
-) -> Autoencoder:
+) -> AutoencoderNetwork:
     """Return the network trained to give images ``[n, c, h, w]`` back from what `corrupt` makes of them.
 
     The loss is the mean squared error, since the anomaly score is one; Adam, horizontal flips.
     """
-    network = Autoencoder(training.shape[1])
+    network = AutoencoderNetwork(training.shape[1])
     initialize(network, generator)
-    optimizer = torch.optim.Adam(network.parameters(), lr=parameters.learning_rate)
+    optimizer = torch.optim.Adam(network.parameters(), lr=budget.learning_rate)
     parts: Parts = {"network": network, "optimizer": optimizer}
-    for _ in checkpointer.steps(parameters.epochs, "autoencoder", parts, generator):
+    for _ in checkpointer.steps(budget.epochs, "autoencoder", parts, generator):
         shuffled = training[torch.randperm(len(training), generator=generator)]
-        for batch in mirror_some(shuffled, generator).split(parameters.batch_size):
+        for batch in mirror_some(shuffled, generator).split(budget.batch_size):
             optimizer.zero_grad()
             F.mse_loss(network(corrupt(batch)), batch).backward()
             optimizer.step()
     return network
-
-
-def train(
-    images: Tensor,
-    labels: Tensor,
-    parameters: Parameters,
-    generator: torch.Generator,
-    checkpointer: Checkpointer = UNSAVED,
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return (weights, card). A tenth of the images is held out; its mean error is GI-PIP's m0."""
-    held_out, training = split(images, parameters.fraction, generator)
-    network = fit(training, parameters, generator, checkpointer=checkpointer)
-    about = {"prior": "autoencoder", **card(network, held_out, training)}
-    return dict(network.state_dict()), about
-
-
-def load(weights: dict[str, Tensor]) -> Autoencoder:
-    """Return the trained network, frozen."""
-    network = Autoencoder(weights["encoder.0.weight"].shape[1])
-    network.load_state_dict(weights)
-    return network.eval().requires_grad_(False)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from gradsiege.priors import autoencoder
-from gradsiege.priors.autoencoder import Autoencoder
+from gradsiege.priors.autoencoder import Autoencoder, AutoencoderNetwork
+from gradsiege.priors.base import Prior, Trained
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
-from gradsiege.ranges import Checked, Count, PositiveShare, Rate, Spread
+from gradsiege.ranges import Count, PositiveShare, Rate, Spread
 
 VERSION = 1
 LEAST_IMAGES = 2
@@ -19,8 +19,10 @@ SIDE_MULTIPLE = 8
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class DenoisingAutoencoder(Prior):
     """Those of the autoencoder, and the deviation of the noise on images in [0, 1]."""
+
+    name = "denoising_autoencoder"
 
     fraction: PositiveShare = 1.0
     epochs: Count = 100
@@ -28,35 +30,32 @@ class Parameters(Checked):
     learning_rate: Rate = 1e-3
     noise: Spread = 0.1
 
+    def train(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        checkpointer: Checkpointer = UNSAVED,
+    ) -> Trained:
+        """Return (weights, card): noise goes in during training alone, so that scores compare with the autoencoder's."""
+        held_out, training = autoencoder.split(images, self.fraction, generator)
 
-def train(
-    images: Tensor,
-    labels: Tensor,
-    parameters: Parameters,
-    generator: torch.Generator,
-    checkpointer: Checkpointer = UNSAVED,
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return (weights, card): noise goes in during training alone, so that scores compare with the autoencoder's."""
-    held_out, training = autoencoder.split(images, parameters.fraction, generator)
+        def corrupt(batch: Tensor) -> Tensor:
+            return batch + self.noise * torch.randn(batch.shape, generator=generator)
 
-    def corrupt(batch: Tensor) -> Tensor:
-        return batch + parameters.noise * torch.randn(batch.shape, generator=generator)
+        budget = Autoencoder(self.fraction, self.epochs, self.batch_size, self.learning_rate)
+        network = autoencoder.fit(training, budget, generator, corrupt, checkpointer)
+        with torch.no_grad():
+            noisy = corrupt(held_out)
+            left = (network(noisy) - held_out).square().mean() / (noisy - held_out).square().mean()
+        card = {
+            "prior": "denoising_autoencoder",
+            **autoencoder.card(network, held_out, training),
+            "held_out_noise_left": float(left),
+        }
+        return dict(network.state_dict()), card
 
-    budget = autoencoder.Parameters(
-        parameters.fraction, parameters.epochs, parameters.batch_size, parameters.learning_rate
-    )
-    network = autoencoder.fit(training, budget, generator, corrupt, checkpointer)
-    with torch.no_grad():
-        noisy = corrupt(held_out)
-        left = (network(noisy) - held_out).square().mean() / (noisy - held_out).square().mean()
-    card = {
-        "prior": "denoising_autoencoder",
-        **autoencoder.card(network, held_out, training),
-        "held_out_noise_left": float(left),
-    }
-    return dict(network.state_dict()), card
-
-
-def load(weights: dict[str, Tensor]) -> Autoencoder:
-    """Return the trained network, frozen."""
-    return autoencoder.load(weights)
+    @staticmethod
+    def load(weights: dict[str, Tensor]) -> AutoencoderNetwork:
+        """Return the trained network, frozen."""
+        return Autoencoder.load(weights)

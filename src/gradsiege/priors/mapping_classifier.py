@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradsiege.models import ModelSpec, build
+from gradsiege.priors.base import Prior, Trained
 from gradsiege.priors.held_out import hold_out, mirror_some
 from gradsiege.priors.resumable import UNSAVED, Checkpointer, Parts
-from gradsiege.ranges import Checked, Count, Range, Rate, Spread, Width
+from gradsiege.ranges import Count, Range, Rate, Spread, Width
 
 VERSION = 1
 LEAST_IMAGES = 4
@@ -22,7 +23,7 @@ MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class MappingClassifier(Prior):
     """Published: 20 epochs of batches of 128, SGD with Nesterov momentum at 0.1. `width` is ResNet-18's, 64 there.
 
     The step falls to zero along a cosine; the released milestones lie past the last epoch. `noise` and `blur` degrade the
@@ -30,12 +31,59 @@ class Parameters(Checked):
     [0, `noise`] and a Gaussian blur of [0, `blur`] pixels.
     """
 
+    name = "mapping_classifier"
+
     width: Width = 16
     epochs: Count = 20
     batch_size: Count = 128
     learning_rate: Rate = 0.1
     noise: Spread = 0.0
     blur: Annotated[float, Range(0, 64)] = 0.0
+
+    def train(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        checkpointer: Checkpointer = UNSAVED,
+    ) -> Trained:
+        """Return (weights, card); the card has the top-1 accuracy on a held-out tenth, clean and degraded.
+
+        Args:
+            images: ``[n, c, h, w]`` in [0, 1], those that the generator was trained on.
+            labels: ``[n]``, the generator's classes.
+            generator: the only source of randomness.
+        """
+        if len(images) < LEAST_IMAGES:
+            raise ValueError("the mapping classifier needs at least 4 images: some are held out")
+        labels = labels.long()
+        classes, channels, size = int(labels.max()) + 1, images.shape[1], images.shape[-1]
+        held_out, training = hold_out(torch.randperm(len(images), generator=generator))
+        network = build(_spec(self.width, classes, channels, size), generator)
+        _fit(network, images[training], labels[training], self, generator, checkpointer)
+        degraded = degrade(images[held_out], self.noise, self.blur, generator)
+        frequent = labels[training].bincount(minlength=classes).argmax()
+        card = {
+            "prior": "mapping_classifier",
+            "trained_on": len(training),
+            "held_out": len(held_out),
+            "classes": classes,
+            "size": size,
+            "parameters": sum(value.numel() for value in network.parameters()),
+            "held_out_top1": _top1(network, images[held_out], labels[held_out]),
+            "held_out_top1_degraded": _top1(network, degraded, labels[held_out]),
+            "held_out_top1_most_frequent": float((labels[held_out] == frequent).double().mean()),
+        }
+        return {name: value.detach() for name, value in network.state_dict().items()}, card
+
+    @staticmethod
+    def load(weights: dict[str, Tensor]) -> nn.Module:
+        """Return the trained classifier of images in [0, 1], frozen; its shape is read from the weights."""
+        width, channels = weights["body.stem.0.weight"].shape[:2]
+        # Pooled globally, a ResNet's weights do not depend on the size of its images.
+        network = build(_spec(width, len(weights["body.head.weight"]), channels, 32))
+        network.load_state_dict(weights)
+        return network.eval().requires_grad_(False)
 
 
 def degrade(images: Tensor, noise: float, blur: float, generator: torch.Generator) -> Tensor:
@@ -56,44 +104,6 @@ def degrade(images: Tensor, noise: float, blur: float, generator: torch.Generato
     return images.clamp(0, 1)
 
 
-def train(
-    images: Tensor,
-    labels: Tensor,
-    parameters: Parameters,
-    generator: torch.Generator,
-    checkpointer: Checkpointer = UNSAVED,
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return (weights, card); the card has the top-1 accuracy on a held-out tenth, clean and degraded.
-
-    Args:
-        images: ``[n, c, h, w]`` in [0, 1], those that the generator was trained on.
-        labels: ``[n]``, the generator's classes.
-        parameters: shape and budget.
-        generator: the only source of randomness.
-    """
-    if len(images) < LEAST_IMAGES:
-        raise ValueError("the mapping classifier needs at least 4 images: some are held out")
-    labels = labels.long()
-    classes, channels, size = int(labels.max()) + 1, images.shape[1], images.shape[-1]
-    held_out, training = hold_out(torch.randperm(len(images), generator=generator))
-    network = build(_spec(parameters.width, classes, channels, size), generator)
-    _fit(network, images[training], labels[training], parameters, generator, checkpointer)
-    degraded = degrade(images[held_out], parameters.noise, parameters.blur, generator)
-    frequent = labels[training].bincount(minlength=classes).argmax()
-    card = {
-        "prior": "mapping_classifier",
-        "trained_on": len(training),
-        "held_out": len(held_out),
-        "classes": classes,
-        "size": size,
-        "parameters": sum(value.numel() for value in network.parameters()),
-        "held_out_top1": _top1(network, images[held_out], labels[held_out]),
-        "held_out_top1_degraded": _top1(network, degraded, labels[held_out]),
-        "held_out_top1_most_frequent": float((labels[held_out] == frequent).double().mean()),
-    }
-    return {name: value.detach() for name, value in network.state_dict().items()}, card
-
-
 def _spec(width: int, classes: int, channels: int, size: int) -> ModelSpec:
     return ModelSpec("resnet18", {"width": width}, classes, channels, size)
 
@@ -102,27 +112,27 @@ def _fit(
     network: nn.Module,
     images: Tensor,
     labels: Tensor,
-    parameters: Parameters,
+    prior: MappingClassifier,
     generator: torch.Generator,
     checkpointer: Checkpointer,
 ) -> None:
     """Train in place; horizontal flips, then degradation."""
     optimizer = torch.optim.SGD(
         network.parameters(),
-        lr=parameters.learning_rate,
+        lr=prior.learning_rate,
         momentum=MOMENTUM,
         weight_decay=WEIGHT_DECAY,
         nesterov=True,
     )
-    steps = parameters.epochs * -(-len(images) // parameters.batch_size)
+    steps = prior.epochs * -(-len(images) // prior.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     network.train()
     parts: Parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    for _ in checkpointer.steps(parameters.epochs, "mapping classifier", parts, generator):
+    for _ in checkpointer.steps(prior.epochs, "mapping classifier", parts, generator):
         order = torch.randperm(len(images), generator=generator)
-        for rows in order.split(parameters.batch_size):
+        for rows in order.split(prior.batch_size):
             batch = mirror_some(images[rows], generator)
-            batch = degrade(batch, parameters.noise, parameters.blur, generator)
+            batch = degrade(batch, prior.noise, prior.blur, generator)
             optimizer.zero_grad()
             F.cross_entropy(network(batch), labels[rows]).backward()
             optimizer.step()
@@ -134,12 +144,3 @@ def _top1(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     with torch.no_grad():
         seen = torch.cat([network(part).argmax(1) for part in images.split(256)])
     return float((seen == labels).double().mean())
-
-
-def load(weights: dict[str, Tensor]) -> nn.Module:
-    """Return the trained classifier of images in [0, 1], frozen; its shape is read from the weights."""
-    width, channels = weights["body.stem.0.weight"].shape[:2]
-    # Pooled globally, a ResNet's weights do not depend on the size of its images.
-    network = build(_spec(width, len(weights["body.head.weight"]), channels, 32))
-    network.load_state_dict(weights)
-    return network.eval().requires_grad_(False)

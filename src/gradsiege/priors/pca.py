@@ -3,29 +3,67 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gradsiege.errors import StudyError
 from gradsiege.priors import autoencoder
+from gradsiege.priors.base import Prior, Trained
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
-from gradsiege.ranges import Checked, Count, PositiveShare
+from gradsiege.ranges import Count, PositiveShare
 
 VERSION = 1
 LEAST_IMAGES = 2
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class PCA(Prior):
     """`fraction` of `aux` that the attacker owns. `components` None gives as many numbers as the autoencoder has.
 
     Or as many components as the images allow, if those are fewer.
     """
 
+    name = "pca"
+
     fraction: PositiveShare = 1.0
     components: Count | None = None
+
+    def train(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        checkpointer: Checkpointer = UNSAVED,
+    ) -> Trained:
+        """Return (weights, card): the components of the images and their mirror images, since the autoencoder sees both."""
+        held_out, training = autoencoder.split(images, self.fraction, generator)
+        both = torch.cat([training, training.flip(3)])
+        most = min(len(both), both[0].numel()) - 1
+        count = self.components
+        if count is None:
+            count = min(most, equal_components(images.shape[1], images.shape[-1]))
+        if not 1 <= count <= most:
+            raise StudyError(
+                f"pca: {len(training)} training images and their mirror images allow 1 to {most} "
+                f"components, not {count}"
+            )
+        mean = both.mean(0)
+        centred = (both - mean).flatten(1)
+        network = PrincipalComponents(mean, leading_components(centred, count, generator))
+        explained = (centred @ network.components.T).square().sum() / centred.square().sum()
+        card = {
+            "prior": "pca",
+            **autoencoder.card(network, held_out, training),
+            "components": count,
+            "explained_variance": float(explained),
+        }
+        return dict(network.state_dict()), card
+
+    @staticmethod
+    def load(weights: dict[str, Tensor]) -> PrincipalComponents:
+        """Return the projection."""
+        return PrincipalComponents(weights["mean"], weights["components"]).eval()
 
 
 class PrincipalComponents(nn.Module):
@@ -55,7 +93,7 @@ def equal_components(channels: int, size: int) -> int:
     (14, 2)
     """
     with torch.device("meta"):
-        network = autoencoder.Autoencoder(channels)
+        network = autoencoder.AutoencoderNetwork(channels)
     budget = sum(value.numel() for value in network.parameters())
     return max(1, budget // (channels * size**2) - 1)
 
@@ -68,40 +106,3 @@ def leading_components(rows: Tensor, count: int, generator: torch.Generator) -> 
     _, values, vectors = svds(rows.double().numpy(), k=count, v0=start.numpy())
     order = values.argsort()[::-1].copy()
     return torch.from_numpy(vectors[order]).float()
-
-
-def train(
-    images: Tensor,
-    labels: Tensor,
-    parameters: Parameters,
-    generator: torch.Generator,
-    checkpointer: Checkpointer = UNSAVED,
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return (weights, card): the components of the images and their mirror images, since the autoencoder sees both."""
-    held_out, training = autoencoder.split(images, parameters.fraction, generator)
-    both = torch.cat([training, training.flip(3)])
-    most = min(len(both), both[0].numel()) - 1
-    count = parameters.components
-    if count is None:
-        count = min(most, equal_components(images.shape[1], images.shape[-1]))
-    if not 1 <= count <= most:
-        raise StudyError(
-            f"pca: {len(training)} training images and their mirror images allow 1 to {most} "
-            f"components, not {count}"
-        )
-    mean = both.mean(0)
-    centred = (both - mean).flatten(1)
-    network = PrincipalComponents(mean, leading_components(centred, count, generator))
-    explained = (centred @ network.components.T).square().sum() / centred.square().sum()
-    card = {
-        "prior": "pca",
-        **autoencoder.card(network, held_out, training),
-        "components": count,
-        "explained_variance": float(explained),
-    }
-    return dict(network.state_dict()), card
-
-
-def load(weights: dict[str, Tensor]) -> PrincipalComponents:
-    """Return the projection."""
-    return PrincipalComponents(weights["mean"], weights["components"]).eval()

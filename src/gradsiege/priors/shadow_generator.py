@@ -5,16 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradsiege.models.layers import initialize
+from gradsiege.priors.base import Prior, Trained
 from gradsiege.priors.held_out import hold_out
 from gradsiege.priors.resumable import UNSAVED, Checkpointer, Parts
-from gradsiege.ranges import Checked, Count, CountOrZero, Rate, Width
+from gradsiege.ranges import Count, CountOrZero, Rate, Width
 
 VERSION = 1
 LEAST_IMAGES = 2
@@ -23,8 +23,10 @@ SMALLEST_MAP = 4
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class ShadowGenerator(Prior):
     """Latent dimension, width of the finest layer, training budget, and the search that grades the result."""
+
+    name = "shadow_generator"
 
     latent: Width = 64
     width: Width = 16
@@ -33,6 +35,58 @@ class Parameters(Checked):
     learning_rate: Rate = 3e-3
     latent_learning_rate: Rate = 1e-2
     search_steps: CountOrZero = 200
+
+    def train(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        checkpointer: Checkpointer = UNSAVED,
+    ) -> Trained:
+        """Return (weights, card) of a generator that has one latent per training image.
+
+        Generative latent optimisation (Bojanowski et al., ICML 2018): minimise the mean squared error of G(z_i)
+        and x_i over the weights and all z_i in the unit ball. A tenth of the images is held out; the card
+        gives their error after a latent search, beside that of the mean image. No label is read.
+        """
+        if len(images) < LEAST_IMAGES:
+            raise ValueError("the shadow generator needs at least 2 images: one is held out")
+        order = torch.randperm(len(images), generator=generator)
+        held_out, training = (images[part] for part in hold_out(order))
+        held = len(held_out)
+        network = ShadowGeneratorNetwork(self.latent, self.width, images.shape[1], images.shape[-1])
+        initialize(network, generator)
+        training_error = _fit(network, training, self, generator, checkpointer)
+        weights = {name: value.detach() for name, value in network.state_dict().items()}
+        start = torch.zeros(held, self.latent)
+        rate = self.latent_learning_rate
+        found = find_latents(self.load(weights), held_out, start, self.search_steps, rate)
+        with torch.no_grad():
+            errors = (network(found) - held_out).square().flatten(1).mean(1)
+        card = {
+            "prior": "shadow_generator",
+            "trained_on": len(training),
+            "held_out": held,
+            "size": images.shape[-1],
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "training_error": training_error,
+            "held_out_error_mean": float(errors.mean()),
+            "held_out_error_deviation": float(errors.std()) if held > 1 else 0.0,
+            "mean_image_error": float((held_out - training.mean(0)).square().mean()),
+        }
+        return weights, card
+
+    @staticmethod
+    def load(weights: dict[str, Tensor]) -> ShadowGeneratorNetwork:
+        """Return the trained generator, frozen; its shape is read from the weights."""
+        last, start = weights["image.weight"], weights["start.weight"]
+        doublings = sum(name.startswith("blocks.") and name.endswith("weight") for name in weights)
+        side = math.isqrt(len(start) // weights["blocks.0.weight"].shape[1])
+        network = ShadowGeneratorNetwork(
+            start.shape[1], last.shape[1], len(last), side * 2**doublings
+        )
+        network.load_state_dict(weights)
+        return network.eval().requires_grad_(False)
 
 
 def pyramid(size: int) -> tuple[int, int]:
@@ -73,7 +127,7 @@ def project(latents: Tensor) -> Tensor:
     return latents / length.clamp(min=1)
 
 
-class ShadowGenerator(nn.Module):
+class ShadowGeneratorNetwork(nn.Module):
     """G(z): a linear layer, then doublings with a 3x3 convolution each, and a sigmoid at the image.
 
     Leaky ReLU between the layers. No normalisation couples the images of a batch, nothing is in
@@ -137,20 +191,20 @@ def find_latents(
 
 
 def _fit(
-    network: ShadowGenerator,
+    network: ShadowGeneratorNetwork,
     images: Tensor,
-    parameters: Parameters,
+    prior: ShadowGenerator,
     generator: torch.Generator,
     checkpointer: Checkpointer,
 ) -> float:
     """Optimise weights and latents together on `images`; return the mean squared error of the last epoch."""
-    latents = principal_latents(images, parameters.latent).requires_grad_(True)
-    rates = [parameters.learning_rate, parameters.latent_learning_rate]
+    latents = principal_latents(images, prior.latent).requires_grad_(True)
+    rates = [prior.learning_rate, prior.latent_learning_rate]
     groups = [list(network.parameters()), [latents]]
     optimizer = torch.optim.Adam(
         [{"params": group, "lr": rate} for group, rate in zip(groups, rates, strict=True)]
     )
-    total = parameters.epochs * math.ceil(len(images) / parameters.batch_size)
+    total = prior.epochs * math.ceil(len(images) / prior.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=total)
     epoch_error = 0.0
     parts: Parts = {
@@ -159,10 +213,10 @@ def _fit(
         "optimizer": optimizer,
         "schedule": schedule,
     }
-    for _ in checkpointer.steps(parameters.epochs, "shadow generator", parts, generator):
+    for _ in checkpointer.steps(prior.epochs, "shadow generator", parts, generator):
         epoch_error = 0.0
         order = torch.randperm(len(images), generator=generator)
-        for batch in order.split(parameters.batch_size):
+        for batch in order.split(prior.batch_size):
             optimizer.zero_grad()
             error = F.mse_loss(network(latents[batch]), images[batch])
             error.backward()
@@ -172,56 +226,3 @@ def _fit(
                 latents.copy_(project(latents))
             epoch_error += error.item() * len(batch) / len(images)
     return epoch_error
-
-
-def train(
-    images: Tensor,
-    labels: Tensor,
-    parameters: Parameters,
-    generator: torch.Generator,
-    checkpointer: Checkpointer = UNSAVED,
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return (weights, card) of a generator that has one latent per training image.
-
-    Generative latent optimisation (Bojanowski et al., ICML 2018): minimise the mean squared error of G(z_i)
-    and x_i over the weights and all z_i in the unit ball. A tenth of the images is held out; the card
-    gives their error after a latent search, beside that of the mean image. No label is read.
-    """
-    if len(images) < LEAST_IMAGES:
-        raise ValueError("the shadow generator needs at least 2 images: one is held out")
-    order = torch.randperm(len(images), generator=generator)
-    held_out, training = (images[part] for part in hold_out(order))
-    held = len(held_out)
-    network = ShadowGenerator(
-        parameters.latent, parameters.width, images.shape[1], images.shape[-1]
-    )
-    initialize(network, generator)
-    training_error = _fit(network, training, parameters, generator, checkpointer)
-    weights = {name: value.detach() for name, value in network.state_dict().items()}
-    start = torch.zeros(held, parameters.latent)
-    rate = parameters.latent_learning_rate
-    found = find_latents(load(weights), held_out, start, parameters.search_steps, rate)
-    with torch.no_grad():
-        errors = (network(found) - held_out).square().flatten(1).mean(1)
-    card = {
-        "prior": "shadow_generator",
-        "trained_on": len(training),
-        "held_out": held,
-        "size": images.shape[-1],
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "training_error": training_error,
-        "held_out_error_mean": float(errors.mean()),
-        "held_out_error_deviation": float(errors.std()) if held > 1 else 0.0,
-        "mean_image_error": float((held_out - training.mean(0)).square().mean()),
-    }
-    return weights, card
-
-
-def load(weights: dict[str, Tensor]) -> ShadowGenerator:
-    """Return the trained generator, frozen; its shape is read from the weights."""
-    last, start = weights["image.weight"], weights["start.weight"]
-    doublings = sum(name.startswith("blocks.") and name.endswith("weight") for name in weights)
-    side = math.isqrt(len(start) // weights["blocks.0.weight"].shape[1])
-    network = ShadowGenerator(start.shape[1], last.shape[1], len(last), side * 2**doublings)
-    network.load_state_dict(weights)
-    return network.eval().requires_grad_(False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gradsiege import artifacts
 from gradsiege.images import load_images
 from gradsiege.pipeline.jobs import Job
-from gradsiege.priors import module
+from gradsiege.priors import build
 from gradsiege.priors.resumable import Checkpointer
 from gradsiege.priors.trained import PRIOR, refuse_divergence
 from gradsiege.seeds import torch_generator
@@ -16,12 +16,9 @@ def prior(job: Job) -> None:
     cell, study = job.cell, job.study
     entry = study.one("priors", cell.prior)
     images, labels, _ = load_images(job.input(cell.at("fetch"), "aux.safetensors"))
-    implementation = module(entry.name)
     generator = torch_generator(study.seed, cell.key, "prior")
-    parameters = implementation.Parameters(**entry.parameters)
-    weights, card = implementation.train(
-        images[:], labels, parameters, generator, Checkpointer(job)
-    )
+    learner = build(entry.name, entry.parameters)
+    weights, card = learner.train(images[:], labels, generator, Checkpointer(job))
     refuse_divergence(weights, entry.id)
     card |= {"id": entry.id, "dataset": cell.dataset, "role": "aux", "settings": entry.parameters}
     metadata = {"name": entry.name, "card": card}

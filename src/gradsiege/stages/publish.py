@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 from pathlib import Path
 
@@ -21,7 +20,7 @@ DEFAULT = Path("config", "quick.yaml")  # what `snakemake` alone runs
 def draw(name: str, data: StudyData) -> Drawn:
     """Draw one figure or table by name."""
     entry = catalogue.lookup("figures", name, "publish")
-    drawn: Drawn = importlib.import_module(entry.module).draw(data)
+    drawn: Drawn = catalogue.module_of(entry).draw(data)
     return drawn
 
 

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from gradsiege import artifacts
 from gradsiege.images import load_images
 from gradsiege.pipeline.jobs import Job
-from gradsiege.priors import shadow_generator
 from gradsiege.priors.resumable import Checkpointer
+from gradsiege.priors.shadow_generator import ShadowGenerator
 from gradsiege.priors.trained import SHADOW
 from gradsiege.seeds import torch_generator
 
@@ -18,10 +18,8 @@ def shadow(job: Job) -> None:
     cell, study = job.cell, job.study
     images, labels, _ = load_images(job.input(cell.at("fetch"), "public.safetensors"))
     generator = torch_generator(study.seed, cell.key, "shadow")
-    parameters = shadow_generator.Parameters()
-    weights, card = shadow_generator.train(
-        images[:], labels, parameters, generator, Checkpointer(job)
-    )
-    card |= {"dataset": cell.dataset, "role": "public", "settings": asdict(parameters)}
+    learner = ShadowGenerator()
+    weights, card = learner.train(images[:], labels, generator, Checkpointer(job))
+    card |= {"dataset": cell.dataset, "role": "public", "settings": asdict(learner)}
     artifacts.write_tensors(job.path("shadow.safetensors"), weights, SHADOW, {"card": card})
     artifacts.write_json(job.path("card.json"), card)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradsiege.datasets import PUBLIC
+from gradsiege.datasets import obtained
 from gradsiege.datasets.sources.download import WEIGHTS
 from gradsiege.errors import StudyError, nearest
 
@@ -20,18 +20,18 @@ def chosen(names: list[str], study: Study | None) -> list[tuple[str, dict[str, A
     Raises:
         StudyError: there is nothing to download, or a name is not that of a public data set.
     """
-    downloads: list[tuple[str, dict[str, Any]]] = []
+    public, downloads = obtained("downloaded"), list[tuple[str, dict[str, Any]]]()
     for name in names:
-        if name not in (*PUBLIC, WEIGHTS):
+        if name not in (*public, WEIGHTS):
             raise StudyError(
-                f"{name!r} is not a public data set; {nearest(name, [*PUBLIC, WEIGHTS])}"
+                f"{name!r} is not a public data set; {nearest(name, [*public, WEIGHTS])}"
             )
         downloads.append((name, {}))
     for item in study.datasets if study else ():
-        if item.name in PUBLIC:
+        if item.name in public:
             downloads.append((item.name, item.parameters))
     if not downloads:
         raise StudyError(
-            f"nothing to download; name a data set ({', '.join(PUBLIC)}), {WEIGHTS} or a --study"
+            f"nothing to download; name a data set ({', '.join(public)}), {WEIGHTS} or a --study"
         )
     return downloads

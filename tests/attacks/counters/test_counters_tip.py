@@ -20,7 +20,7 @@ from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.attacks.recipes import build
 from gradsiege.attacks.reconstruct import reconstruct
 from gradsiege.errors import ThreatModelError
-from gradsiege.priors.autoencoder import Autoencoder
+from gradsiege.priors.autoencoder import AutoencoderNetwork
 
 Scenes = Callable[..., Any]
 # The clipping bound scales the noise and must not touch the gradient, so that what differs is noise.
@@ -210,7 +210,7 @@ def test_a_counter_of_tip_stands_beside_a_generative_prior(defended: Scenes) -> 
     """GI-PIP with its autoencoder matches what the counter leaves, and keeps its anomaly score."""
     scene = defended("tip", WEAK)
     card = {"held_out_error_mean": 0.01}
-    prior = TrainedPrior("autoencoder", dict(Autoencoder().state_dict()), card)
+    prior = TrainedPrior("autoencoder", dict(AutoencoderNetwork().state_dict()), card)
     knowledge = replace(scene.knowledge, priors=(prior,))
     settings = {"total_variation": 0.0, "anomaly_score": 0.1}
     plain = AttackPlan(knowledge, build("gi_pip", settings, "faithful", 8, knowledge)).with_labels()

@@ -41,8 +41,8 @@ def family(count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def prior_of(images: Tensor, labels: Tensor) -> TrainedPrior:
-    settings = auxiliary_images.Parameters()
-    weights, card = auxiliary_images.train(images, labels, settings, torch.Generator())
+    settings = auxiliary_images.AuxiliaryImages()
+    weights, card = settings.train(images, labels, torch.Generator())
     return TrainedPrior("auxiliary_images", weights, card)
 
 

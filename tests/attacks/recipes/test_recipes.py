@@ -51,11 +51,8 @@ def observe(name: str, victims: int = 2, images: int = 1) -> tuple[Observation, 
 
 
 def small_prior() -> TrainedPrior:
-    weights, card = autoencoder.train(
-        smooth(40),
-        torch.zeros(40),
-        autoencoder.Parameters(epochs=2),
-        torch.Generator().manual_seed(0),
+    weights, card = autoencoder.Autoencoder(epochs=2).train(
+        smooth(40), torch.zeros(40), torch.Generator().manual_seed(0)
     )
     return TrainedPrior("autoencoder", weights, card)
 
@@ -113,13 +110,9 @@ def test_gi_pip_refuses_to_run_without_its_prior() -> None:
 @pytest.mark.parametrize("kind", ["denoising_autoencoder", "pca"])
 def test_gi_pip_takes_a_control_for_its_prior(kind: str) -> None:
     """The score that is added is the control's own reconstruction error against its own typical one."""
-    implementation = priors.module(kind)
     budget = {"components": 3} if kind == "pca" else {"epochs": 1}
-    weights, card = implementation.train(
-        smooth(40),
-        torch.zeros(40),
-        implementation.Parameters(**budget),
-        torch.Generator().manual_seed(0),
+    weights, card = priors.build(kind, budget).train(
+        smooth(40), torch.zeros(40), torch.Generator().manual_seed(0)
     )
     seen, truth = observe("convnet")
     prior = TrainedPrior(kind, weights, card)
@@ -127,7 +120,7 @@ def test_gi_pip_takes_a_control_for_its_prior(kind: str) -> None:
         "gi_pip", {}, "faithful", 4, Knowledge(seen, ThreatModel("t"), (prior,))
     ).phases
     candidate = Candidate(truth[0], truth[0], torch.tensor([0]), {})
-    error = float((implementation.load(weights)(truth[0]) - truth[0]).square().mean())
+    error = float((priors.load(kind, weights)(truth[0]) - truth[0]).square().mean())
     expected = abs(error - card["held_out_error_mean"])
     assert abs(float(stage.regularizers[1][1](candidate)) - expected) < 1e-7
     found = reconstruct(Knowledge(seen, ThreatModel("t"), (prior,)), Recipe((stage,)), 1, ("s",))

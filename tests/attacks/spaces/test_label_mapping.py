@@ -18,7 +18,7 @@ from gradsiege.attacks.spaces.generator import LatentCodes
 from gradsiege.errors import StudyError, ThreatModelError
 from gradsiege.models import ModelSpec, build
 from gradsiege.models.layers import initialize
-from gradsiege.priors import mapping_classifier
+from gradsiege.priors.mapping_classifier import MappingClassifier
 from gradsiege.priors.staged_gan.generator import StagedGenerator
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
 from gradsiege.protocol.observation import Observation, stacked
@@ -46,10 +46,8 @@ def classifier() -> TrainedPrior:
     random = torch.Generator().manual_seed(1)
     labels = torch.arange(240) % CLASSES
     images = generator()(torch.randn(240, LATENT, generator=random), labels)
-    parameters = mapping_classifier.Parameters(width=4, epochs=3, batch_size=32)
-    return TrainedPrior(
-        "mapping_classifier", *mapping_classifier.train(images, labels, parameters, random)
-    )
+    learner = MappingClassifier(width=4, epochs=3, batch_size=32)
+    return TrainedPrior("mapping_classifier", *learner.train(images, labels, random))
 
 
 def knowledge(threat: ThreatModel, *further: TrainedPrior) -> Knowledge:
@@ -98,7 +96,8 @@ def test_the_fine_pass_starts_afresh_with_the_classes_of_the_coarse_images(
     # The coarse pass matched best in some stage; its image is what the classifier sees.
     only = replace(recipe, phases=recipe.phases[:4])
     found = [reconstruct(known, only, 1, ("s",))]
-    seen = mapping_classifier.load(classifier.weights)(found[0].images.flatten(0, 1)).argmax(1)
+    network = MappingClassifier.load(classifier.weights)
+    seen = network(found[0].images.flatten(0, 1)).argmax(1)
     first = fine.x[CLASS].view(2, 2, 2, CLASSES)[:, 0].flatten(0, 1)
     assert torch.equal(first.argmax(1), seen)
     assert torch.equal(first.sum(1), torch.ones(4))

@@ -14,7 +14,7 @@ from gradsiege.defenses.shadow import map as shadow_map
 from gradsiege.defenses.shadow.control import Maps, equal_distortion, shape_of, shuffle
 from gradsiege.models import ModelSpec, build
 from gradsiege.models.layers import initialize
-from gradsiege.priors.shadow_generator import ShadowGenerator
+from gradsiege.priors.shadow_generator import ShadowGeneratorNetwork
 from gradsiege.protocol.local_update import LocalTraining, Step, Tensors, split_state
 
 torch.set_num_threads(1)
@@ -26,7 +26,7 @@ KEYS = ["a", "b"]
 
 @pytest.fixture(scope="module")
 def weights() -> Tensors:
-    network = ShadowGenerator(8, 4, 3, 16)
+    network = ShadowGeneratorNetwork(8, 4, 3, 16)
     initialize(network, torch.Generator().manual_seed(7))
     return dict(network.state_dict())
 

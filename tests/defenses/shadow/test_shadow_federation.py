@@ -79,7 +79,7 @@ def test_shadow_cells_exist_only_where_a_defense_needs_them() -> None:
 def test_the_generators_version_and_settings_decide_its_cell() -> None:
     chosen = settings(Cell("shadow", dataset="digits"), SHADOWED)["generator"]
     assert chosen["version"] == shadow_generator.VERSION
-    assert chosen["parameters"] == vars(shadow_generator.Parameters())
+    assert chosen["parameters"] == vars(shadow_generator.ShadowGenerator())
 
 
 def test_the_card_says_what_the_generator_can_do(root: Path) -> None:
@@ -89,7 +89,7 @@ def test_the_card_says_what_the_generator_can_do(root: Path) -> None:
     assert card["role"] == "public"
     assert card["trained_on"] == 18
     assert card["held_out_error_mean"] < card["mean_image_error"]
-    assert shadow_generator.load(weights)(torch.zeros(1, 64)).shape[2:] == (16, 16)
+    assert shadow_generator.ShadowGenerator.load(weights)(torch.zeros(1, 64)).shape[2:] == (16, 16)
 
 
 def test_an_interrupted_federation_ends_with_the_same_model(

@@ -12,7 +12,7 @@ from gradsiege.federated.client import run_client
 from gradsiege.models import ModelSpec, build
 from gradsiege.models.head import Head
 from gradsiege.models.layers import initialize
-from gradsiege.priors.shadow_generator import ShadowGenerator
+from gradsiege.priors.shadow_generator import ShadowGeneratorNetwork
 from gradsiege.protocol.local_update import LocalTraining, Tensors, apply_update, split_state
 
 torch.set_num_threads(1)
@@ -24,7 +24,7 @@ HEAD = Head("body.head.weight", "body.head.bias")
 
 @pytest.fixture(scope="module")
 def weights() -> Tensors:
-    network = ShadowGenerator(8, 4, 3, 16)
+    network = ShadowGeneratorNetwork(8, 4, 3, 16)
     initialize(network, torch.Generator().manual_seed(7))
     return dict(network.state_dict())
 

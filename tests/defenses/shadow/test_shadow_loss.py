@@ -8,6 +8,7 @@ from shadow_party import generator_weights, make_client
 
 from gradsiege.defenses import shadow as shadow_module
 from gradsiege.defenses.shadow import loss as shadow_loss
+from gradsiege.priors.shadow_generator import ShadowGenerator
 from gradsiege.protocol.local_update import Tensors, gradient
 
 torch.set_num_threads(1)
@@ -64,7 +65,7 @@ def test_statistics_of_one_training_step_are_recovered_exactly() -> None:
 
 def test_shadow_steps_lower_the_loss_and_leave_the_old_weights(weights: Tensors) -> None:
     target, latents = make_target("train"), torch.zeros(4, 8)
-    generator = shadow_module.load(weights)
+    generator = ShadowGenerator.load(weights)
     before = {name: value.clone() for name, value in weights.items()}
     coefficients = shadow_module.COEFFICIENTS
 

@@ -7,8 +7,9 @@ matches updates. An idea knows the defense by its disclosure, which a threat mod
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gradsiege import catalogue
 
 if TYPE_CHECKING:
     from gradsiege.attacks.counters.plan import AttackPlan
@@ -29,13 +30,13 @@ def apply(name: str, plan: AttackPlan) -> AttackPlan:
     from gradsiege.protocol.threat_model import require
 
     defense, _, idea = name.partition(".")
-    module: Any = importlib.import_module(f"gradsiege.attacks.counters.{defense}")
-    require(plan.knowledge.threat, module.REQUIRES, name)
+    entry = catalogue.lookup("counters", name, "the counter")
+    require(plan.knowledge.threat, entry.requires, name)
     disclosed = plan.disclosure.get("defense")
     if disclosed != defense:
         raise ThreatModelError(
             f"{name} is an answer to {defense}, but the disclosed defense is {disclosed}. "
             "Attack a defense that it fits, or choose another counter: gradsiege list counters"
         )
-    informed: AttackPlan = getattr(module, idea)(plan.with_labels())
+    informed: AttackPlan = getattr(catalogue.module_of(entry), idea)(plan.with_labels())
     return informed

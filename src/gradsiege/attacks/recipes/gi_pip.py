@@ -11,7 +11,7 @@ from gradsiege.attacks.objectives.regularizers import anomaly_score, total_varia
 from gradsiege.attacks.optimizers.gradient import Adam
 from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.errors import ThreatModelError
-from gradsiege.priors import module
+from gradsiege.priors import load
 from gradsiege.ranges import Rate, Weight
 
 VERSION = 1
@@ -65,7 +65,7 @@ class GiPip(Attack):
         score = score if self.anomaly_score is None else self.anomaly_score
         faithful = self.arm == "faithful"
         typical = float(str(prior.card["held_out_error_mean"])) if faithful else 0.001
-        network = module(prior.name).load(prior.weights).to(knowledge.device)
+        network = load(prior.name, prior.weights).to(knowledge.device)
         terms = ((tv, total_variation), (score, anomaly_score(network, typical, faithful)))
         phase = Phase(
             space=knowledge.pixels(),

@@ -13,7 +13,7 @@ from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.learned.hashing import Hashing
 from gradsiege.attacks.learned.inverter import Training, plan
 from gradsiege.errors import StudyError, ThreatModelError
-from gradsiege.priors import auxiliary_images
+from gradsiege.priors.auxiliary_images import AuxiliaryImages
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.protocol.simulation import Simulate
@@ -85,7 +85,7 @@ class LearnedInversion(Learned):
         update = {name: value.cpu() for name, value in seen.update.items()}
         victims = [{k: v[n] for k, v in update.items()} for n in range(seen.victims)]
         hashing = Hashing.draw(victims[0], self.bins, torch_generator(*seed, "hashing"))
-        examples = plan(*auxiliary_images.load(prior.weights), self.updates, hashing.features)
+        examples = plan(*AuxiliaryImages.load(prior.weights), self.updates, hashing.features)
         observed = torch.stack([hashing(victim) for victim in victims])
         settings = (
             self.width,

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.lib import format as npy
@@ -37,14 +36,6 @@ def origin(title: str, source: str, limits: str) -> Origin:
     )
 
 
-class Chosen(Protocol):
-    """The parameters of a set: which of the published resolutions is read."""
-
-    @property
-    def resolution(self) -> int:
-        """Side of the published images in pixels."""
-
-
 @dataclass(frozen=True)
 class Published:
     """One set of MedMNIST.
@@ -61,16 +52,15 @@ class Published:
     checksums: dict[int, str]
     multiple: bool = False
 
-    def files(self, parameters: Chosen) -> tuple[File, ...]:
+    def files(self, resolution: int) -> tuple[File, ...]:
         """Return the published file of the resolution."""
-        resolution = parameters.resolution
         name = f"{self.flag}.npz" if resolution == 28 else f"{self.flag}_{resolution}.npz"
         address = f"{RECORD}/files/{name}?download=1"
         return (File(name, f"md5:{self.checksums[resolution]}", url=address),)
 
-    def listing(self, folder: Path, parameters: Chosen) -> Listing:
+    def listing(self, folder: Path, resolution: int) -> Listing:
         """List the images of the three official parts."""
-        path = folder / self.files(parameters)[0].path
+        path = folder / self.files(resolution)[0].path
         return list_npz(path, self.classes, self.multiple)
 
 

@@ -7,9 +7,12 @@ finding, or none. Sizes from 32 to 224 pixels show the same subjects.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.phantom.radiograph import (
     Chest,
     Field,
@@ -37,6 +40,7 @@ from gradsiege.datasets.preparation.splits import (
 )
 
 VERSION = 1
+OBTAINED = "shipped"
 
 CLASSES = ("normal", "opacity", "nodule", "effusion")
 
@@ -46,30 +50,42 @@ SIZES = (32, 224)
 BLOCK = 1_000_000
 
 
-def prepare(size: int, counts: Mapping[str, int], seed: int) -> Prepared:
-    """Draw the splits; ``groups`` is the subject, and no subject has two images."""
-    check_request("phantom", counts, seed)
-    if not SIZES[0] <= size <= SIZES[1]:
-        raise ValueError(f"phantom: size {size} is out of range: use {SIZES[0]} to {SIZES[1]}")
-    splits = {role: draw_role(role, counts[role], size, seed) for role in ROLES if role in counts}
-    card = make_card(
-        name="phantom",
-        version=VERSION,
-        size=size,
-        seed=seed,
-        synthetic=True,
-        description="Synthetic stand-in for chest radiographs: procedural lungs, ribs, heart, "
-        "mediastinum, diaphragm and noise, with one drawn finding or none. Grey, replicated to "
-        "three channels.",
-        sources=[{"name": "phantom", "origin": "drawn by this package", "licence": "Apache-2.0"}],
-        rule="Every image is a subject of its own, drawn from the seed and the subject's number; "
-        "each role has its own block of numbers.",
-        limits="Synthetic. Shapes were tuned by eye; no result on it says anything about patients "
-        "or about the accuracy of a diagnosis.",
-        classes=CLASSES,
-        splits=splits,
-    )
-    return Prepared("phantom", size, CLASSES, splits, card)
+@dataclass(frozen=True)
+class Phantom(Dataset):
+    """Synthetic radiographs; no parameters."""
+
+    name = "phantom"
+
+    def prepare(
+        self, size: int, counts: Mapping[str, int], seed: int, folder: Path | None = None
+    ) -> Prepared:
+        """Draw the splits; ``groups`` is the subject, and no subject has two images."""
+        check_request("phantom", counts, seed)
+        if not SIZES[0] <= size <= SIZES[1]:
+            raise ValueError(f"phantom: size {size} is out of range: use {SIZES[0]} to {SIZES[1]}")
+        splits = {
+            role: draw_role(role, counts[role], size, seed) for role in ROLES if role in counts
+        }
+        card = make_card(
+            name="phantom",
+            version=VERSION,
+            size=size,
+            seed=seed,
+            synthetic=True,
+            description="Synthetic stand-in for chest radiographs: procedural lungs, ribs, heart, "
+            "mediastinum, diaphragm and noise, with one drawn finding or none. Grey, replicated to "
+            "three channels.",
+            sources=[
+                {"name": "phantom", "origin": "drawn by this package", "licence": "Apache-2.0"}
+            ],
+            rule="Every image is a subject of its own, drawn from the seed and the subject's number; "
+            "each role has its own block of numbers.",
+            limits="Synthetic. Shapes were tuned by eye; no result on it says anything about patients "
+            "or about the accuracy of a diagnosis.",
+            classes=CLASSES,
+            splits=splits,
+        )
+        return Prepared("phantom", size, CLASSES, splits, card)
 
 
 def draw_role(role: str, number: int, size: int, seed: int) -> Split:

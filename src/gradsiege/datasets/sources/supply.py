@@ -8,15 +8,14 @@ enough for planning, `check` compares checksums too.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from types import ModuleType
 from typing import Any
 
-from gradsiege.datasets import EMBEDDED
+from gradsiege import catalogue
+from gradsiege.datasets import build, kind
 from gradsiege.errors import ArtifactError, MissingError, StudyError
 
 ROOT_VARIABLE = "GRADSIEGE_DATA"
@@ -76,34 +75,42 @@ def data_root() -> Path:
     return Path(os.environ.get(ROOT_VARIABLE) or ROOT)
 
 
-def module_of(name: str) -> ModuleType:
-    """Return the module of a data set."""
-    return importlib.import_module(f"gradsiege.datasets.{name}")
+def ships(name: str) -> bool:
+    """Whether the images of a data set come with an installed package, or are drawn; its class is not imported."""
+    return catalogue.lookup("datasets", name, "the data set").obtained == "shipped"
 
 
 def origin_of(name: str) -> Origin | None:
-    """Return what must be known about a data set, or None for one that ships with the study."""
-    return None if name in EMBEDDED else module_of(name).ORIGIN
+    """Return what must be known about a data set, or None for one that ships.
+
+    Raises:
+        StudyError: it does not ship, and does not say whether its images may be passed on.
+    """
+    if ships(name):
+        return None
+    origin = kind(name).origin
+    if origin is None:
+        raise StudyError(
+            f"the data set {name} states no `origin`, which says whether its images may be passed on; "
+            'declare one, or OBTAINED = "shipped" beside its VERSION'
+        )
+    return origin
 
 
 def sharing_of(name: str, parameters: Mapping[str, Any]) -> str:
-    """Return `PUBLIC` or `RESTRICTED`; whoever brings images of their own says which in the study file."""
+    """Return `PUBLIC` or `RESTRICTED`; a person who brings images of their own says which in the study file."""
     origin = origin_of(name)
     return str(parameters.get("sharing") or (origin.sharing if origin else PUBLIC))
 
 
 def folder_of(name: str) -> Path:
     """Return the folder of a data set; the images of one's own have the data root itself."""
-    return data_root() / str(getattr(module_of(name), "FOLDER", name))
+    return data_root() / (kind(name).folder or name)
 
 
 def files_of(name: str, parameters: Mapping[str, Any]) -> tuple[File, ...]:
     """Return the files that a data set is read from, as its parameters choose them."""
-    if name in EMBEDDED:
-        return ()
-    module = module_of(name)
-    files: tuple[File, ...] = module.files(module.Parameters(**parameters))
-    return files
+    return () if ships(name) else build(name, parameters).files()
 
 
 def missing(name: str, parameters: Mapping[str, Any]) -> list[str]:
@@ -111,7 +118,7 @@ def missing(name: str, parameters: Mapping[str, Any]) -> list[str]:
 
     Files are named relative to the data root, so that a report does not tell where anything lies on a machine.
     """
-    if name in EMBEDDED:
+    if ships(name):
         return []
     folder, files = place_of(name, parameters)
     if not folder.is_relative_to(data_root()):
@@ -125,7 +132,7 @@ def place_of(name: str, parameters: Mapping[str, Any]) -> tuple[Path, tuple[File
     It is the one below the data root, unless that lacks a file and a package of the operating system has them all.
     """
     folder, files = folder_of(name), files_of(name, parameters)
-    packaged: Packaged | None = getattr(module_of(name), "PACKAGED", None)
+    packaged = kind(name).packaged
     if packaged is None or not _lacking(folder, files) or _lacking(packaged.folder, packaged.files):
         return folder, files
     return packaged.folder, packaged.files

@@ -21,7 +21,12 @@ from gradsiege.defenses.shadow.loss import Target, latest_statistics, normalise,
 from gradsiege.errors import ArtifactError
 from gradsiege.models.head import find_head
 from gradsiege.models.layers import initialize
-from gradsiege.priors.shadow_generator import ShadowGenerator, find_latents, load, project
+from gradsiege.priors.shadow_generator import (
+    ShadowGenerator,
+    ShadowGeneratorNetwork,
+    find_latents,
+    project,
+)
 from gradsiege.priors.trained import load_shadow
 from gradsiege.protocol.local_update import Step, Tensors
 from gradsiege.protocol.local_update import gradient as gradient_of
@@ -145,9 +150,9 @@ class Shadow(Defense):
         return load_shadow(given)[0] if isinstance(given, Path) else given
 
     @cached_property
-    def generator(self) -> ShadowGenerator:
+    def generator(self) -> ShadowGeneratorNetwork:
         """The pretrained generator."""
-        return load(self.weights)
+        return ShadowGenerator.load(self.weights)
 
     def transform_batch(
         self, images: Tensor, labels: Tensor, step: Step, client: Client
@@ -267,7 +272,7 @@ class Shadow(Defense):
         if weights:
             return weights
         if self.random_generator:
-            network = load(self.weights)
+            network = ShadowGenerator.load(self.weights)
             initialize(network, client.generator)
             return dict(network.state_dict())
         return self.weights
@@ -284,7 +289,7 @@ class Shadow(Defense):
             if p.random_latents:
                 fresh = project(torch.randn(shape, generator=client.generator))
             else:
-                searched = load(weights) if p.random_generator else self.generator
+                searched = ShadowGenerator.load(weights) if p.random_generator else self.generator
                 start = torch.zeros(shape)
                 fresh = find_latents(searched, images[new], start, p.latent_steps, p.latent_rate)
             for i, latent in zip(new, fresh, strict=True):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradsiege.errors import GradSiegeError, StudyError
+from gradsiege.priors.base import Prior, Trained
 from gradsiege.priors.biggan.weights import converted
 from gradsiege.priors.published_weights import demand, find, read
+from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.priors.shadow_generator import double
 from gradsiege.priors.staged_gan.generator import Staged, mixture
-from gradsiege.ranges import Checked
 
 VERSION = 1
 FILE = "biggan-deep-256-pytorch_model.bin"
@@ -30,14 +30,58 @@ WIDTH_OF = "stages.11.norm.gain"
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class BigGAN(Prior):
     """`weights`: the PyTorch port's file of BigGAN-deep-256, or one with the same names in safetensors; `sha256` it must have.
 
     Without a name it is looked for in the folder of published weights.
     """
 
+    name = "biggan"
+
     weights: str = ""
     sha256: str = ""
+
+    def train(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        checkpointer: Checkpointer = UNSAVED,
+    ) -> Trained:
+        """Return (weights, card): nothing is trained, the published weights are read and renamed.
+
+        Of the auxiliary images only the side counts, to which the generator's own are averaged.
+        """
+        if images.shape[1] != 3:
+            raise StudyError(
+                f"BigGAN makes colour images; the auxiliary ones have {images.shape[1]} channel"
+            )
+        path = find(self.weights, FILE)
+        published, digest = read(path, self.sha256)
+        weights = converted(published, len(LAYERS))
+        network = _shaped(weights, images.shape[-1])
+        demand(
+            weights, {name: value.shape for name, value in network.state_dict().items()}, "BigGAN"
+        )
+        card = {
+            "prior": "biggan",
+            "file": path.name,
+            "sha256": digest,
+            "classes": network.classes,
+            "latent": network.latent,
+            "size": network.size,
+            "parameters": sum(value.numel() for value in network.parameters()),
+            "trained_on": 0,
+        }
+        return {**weights, "size": torch.tensor(network.size)}, card
+
+    @staticmethod
+    def load(weights: dict[str, Tensor]) -> BigGANNetwork:
+        """Return the generator, frozen."""
+        own = {name: value for name, value in weights.items() if name != "size"}
+        network = _shaped(own, int(weights["size"]))
+        network.load_state_dict(own, assign=True)
+        return network.eval().requires_grad_(False)
 
 
 class ConditionalNorm(nn.Module):
@@ -145,7 +189,7 @@ class ToImage(nn.Module):
         return (F.adaptive_avg_pool2d(image, self.size) + 1) / 2
 
 
-class BigGAN(Staged):
+class BigGANNetwork(Staged):
     """The generator: h_1 is what its first block gives, 4x4; stages are eleven blocks and the attention.
 
     Args:
@@ -187,46 +231,9 @@ class BigGAN(Staged):
         return h
 
 
-def train(
-    images: Tensor, labels: Tensor, parameters: Parameters, generator: torch.Generator
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return (weights, card): nothing is trained, the published weights are read and renamed.
-
-    Of the auxiliary images only the side counts, to which the generator's own are averaged.
-    """
-    if images.shape[1] != 3:
-        raise StudyError(
-            f"BigGAN makes colour images; the auxiliary ones have {images.shape[1]} channel"
-        )
-    path = find(parameters.weights, FILE)
-    published, digest = read(path, parameters.sha256)
-    weights = converted(published, len(LAYERS))
-    network = _shaped(weights, images.shape[-1])
-    demand(weights, {name: value.shape for name, value in network.state_dict().items()}, "BigGAN")
-    card = {
-        "prior": "biggan",
-        "file": path.name,
-        "sha256": digest,
-        "classes": network.classes,
-        "latent": network.latent,
-        "size": network.size,
-        "parameters": sum(value.numel() for value in network.parameters()),
-        "trained_on": 0,
-    }
-    return {**weights, "size": torch.tensor(network.size)}, card
-
-
-def _shaped(weights: dict[str, Tensor], size: int) -> BigGAN:
+def _shaped(weights: dict[str, Tensor], size: int) -> BigGANNetwork:
     """The network that weights belong to, without values; its width is read from theirs."""
     if not {"embedding", WIDTH_OF} <= set(weights):
         raise GradSiegeError("these are not the weights of BigGAN-deep at 256 pixels")
     with torch.device("meta"):
-        return BigGAN(len(weights[WIDTH_OF]), len(weights["embedding"]), size)
-
-
-def load(weights: dict[str, Tensor]) -> BigGAN:
-    """Return the generator, frozen."""
-    own = {name: value for name, value in weights.items() if name != "size"}
-    network = _shaped(own, int(weights["size"]))
-    network.load_state_dict(own, assign=True)
-    return network.eval().requires_grad_(False)
+        return BigGANNetwork(len(weights[WIDTH_OF]), len(weights["embedding"]), size)

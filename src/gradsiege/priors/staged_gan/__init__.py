@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from gradsiege.models.layers import initialize
+from gradsiege.priors.base import Prior, Trained
 from gradsiege.priors.held_out import hold_out, mirror_some
 from gradsiege.priors.resumable import UNSAVED, Checkpointer, Parts
 from gradsiege.priors.staged_gan import quality as generator_quality
@@ -22,7 +23,7 @@ from gradsiege.priors.staged_gan.discriminator import (
     generator_loss,
 )
 from gradsiege.priors.staged_gan.generator import StagedGenerator, from_weights
-from gradsiege.ranges import Checked, Count, PartialShare, Range, Rate, Weight, Width
+from gradsiege.ranges import Count, PartialShare, Range, Rate, Weight, Width
 
 VERSION = 1
 LEAST_IMAGES = 4
@@ -31,12 +32,14 @@ SAMPLES = 500
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class StagedGAN(Prior):
     """Shape and training budget. `steps` counts updates of the generator, one of the discriminator each.
 
     `averaging` is the decay of the generator's exponential moving average, which grows from 0 to it; `diversity`
     weighs the reward for images that change with z, without which 1,500 photographs gave one image per class.
     """
+
+    name = "staged_gan"
 
     latent: Width = 64
     width: Width = 32
@@ -48,23 +51,84 @@ class Parameters(Checked):
     diversity: Weight = 1.0
     augmentation: bool = True
 
+    def train(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        checkpointer: Checkpointer = UNSAVED,
+    ) -> Trained:
+        """Return (weights, card) of the averaged generator.
+
+        Hinge loss, spectral norm and class projection in the discriminator, differentiable augmentation of both
+        players' images, horizontal flips, a bounded reward for diversity. A tenth of the images is held out for
+        the card alone.
+
+        Args:
+            images: ``[n, c, h, w]`` in [0, 1].
+            labels: ``[n]``; the generator knows the classes 0 to the largest label.
+            generator: the only source of randomness.
+        """
+        if len(images) < LEAST_IMAGES:
+            raise ValueError("the staged generator needs at least 4 images: some are held out")
+        labels = labels.long()
+        held_out, training = hold_out(torch.randperm(len(images), generator=generator), least=2)
+        players = _Players(self, images[training], labels[training], generator)
+        untrained = copy.deepcopy(players.average)
+        for number in checkpointer.steps(
+            self.steps, "staged generator", players.parts(), generator
+        ):
+            drawn = torch.randint(len(training), (self.batch_size,), generator=generator)
+            batch = mirror_some(images[training[drawn]], generator)
+            players.step(number, batch, labels[training[drawn]])
+        drawn = torch.randint(len(training), (SAMPLES,), generator=generator)
+        latents, asked, real = players.latents(SAMPLES), labels[training[drawn]], images[held_out]
+        with torch.no_grad():
+            generated, raw = players.average(latents, asked), untrained(latents, asked)
+        known = images[training[drawn]]
+        measured, before, floor = (
+            generator_quality.compare(real, one) for one in (generated, raw, known)
+        )
+        card = {
+            "prior": "staged_gan",
+            "trained_on": len(training),
+            "held_out": len(held_out),
+            "size": images.shape[-1],
+            "classes": players.network.classes,
+            "latent": self.latent,
+            "parameters": sum(value.numel() for value in players.average.parameters()),
+            "steps": self.steps,
+            "extractor": generator_quality.EXTRACTOR,
+            "samples": SAMPLES,
+            **measured,
+            "frechet_distance_untrained": before["frechet_distance"],
+            "frechet_distance_of_training_images": floor["frechet_distance"],
+            **generator_quality.compare_by_alexnet(real, generated, raw, known),
+        }
+        return {name: value.detach() for name, value in players.average.state_dict().items()}, card
+
+    @staticmethod
+    def load(weights: dict[str, Tensor]) -> StagedGenerator:
+        """Return the trained generator, frozen; its shape is read from the weights."""
+        return from_weights(weights).eval().requires_grad_(False)
+
 
 class _Players:
     """Generator, its moving average, discriminator, and one training step of them."""
 
     def __init__(
-        self, parameters: Parameters, images: Tensor, labels: Tensor, random: torch.Generator
+        self, prior: StagedGAN, images: Tensor, labels: Tensor, random: torch.Generator
     ) -> None:
-        self.parameters, self.random = parameters, random
+        self.prior, self.random = prior, random
         classes, shape = int(labels.max()) + 1, (images.shape[1], images.shape[-1])
         self.spread = class_spread(images, labels, classes)
-        self.network = StagedGenerator(parameters.latent, parameters.width, classes, *shape)
-        self.judge = Discriminator(parameters.discriminator_width, classes, *shape)
+        self.network = StagedGenerator(prior.latent, prior.width, classes, *shape)
+        self.judge = Discriminator(prior.discriminator_width, classes, *shape)
         initialize(self.network, random)
         initialize(self.judge, random)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         # No momentum in the first moment, as in most discriminator training since Karras et al. (ICLR 2018).
-        rate, betas = parameters.learning_rate, (0.0, 0.99)
+        rate, betas = prior.learning_rate, (0.0, 0.99)
         self.forger = torch.optim.Adam(self.network.parameters(), lr=rate, betas=betas)
         self.critic = torch.optim.Adam(self.judge.parameters(), lr=rate, betas=betas)
 
@@ -82,10 +146,10 @@ class _Players:
         self.forger.zero_grad()
         self.judge.requires_grad_(False)
         apart = diversity_loss(fakes[:half], fakes[half:], self.spread[asked[:half]])
-        (generator_loss(self.look(fakes, asked)) + self.parameters.diversity * apart).backward()
+        (generator_loss(self.look(fakes, asked)) + self.prior.diversity * apart).backward()
         self.judge.requires_grad_(True)
         self.forger.step()
-        decay = min(self.parameters.averaging, (1 + number) / (10 + number))
+        decay = min(self.prior.averaging, (1 + number) / (10 + number))
         with torch.no_grad():
             pairs = zip(self.average.parameters(), self.network.parameters(), strict=True)
             for slow, fast in pairs:
@@ -103,75 +167,12 @@ class _Players:
 
     def latents(self, count: int) -> Tensor:
         """Draw z from N(0, I)."""
-        return torch.randn((count, self.parameters.latent), generator=self.random)
+        return torch.randn((count, self.prior.latent), generator=self.random)
 
     def look(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return the discriminator's score of augmented images."""
         seen = 2 * images - 1
-        if self.parameters.augmentation:
+        if self.prior.augmentation:
             seen = augment(seen, self.random)
         score: Tensor = self.judge(seen, labels)
         return score
-
-
-def train(
-    images: Tensor,
-    labels: Tensor,
-    parameters: Parameters,
-    generator: torch.Generator,
-    checkpointer: Checkpointer = UNSAVED,
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return (weights, card) of the averaged generator.
-
-    Hinge loss, spectral norm and class projection in the discriminator, differentiable augmentation of both
-    players' images, horizontal flips, a bounded reward for diversity. A tenth of the images is held out for
-    the card alone.
-
-    Args:
-        images: ``[n, c, h, w]`` in [0, 1].
-        labels: ``[n]``; the generator knows the classes 0 to the largest label.
-        parameters: shape and budget.
-        generator: the only source of randomness.
-    """
-    if len(images) < LEAST_IMAGES:
-        raise ValueError("the staged generator needs at least 4 images: some are held out")
-    labels = labels.long()
-    held_out, training = hold_out(torch.randperm(len(images), generator=generator), least=2)
-    players = _Players(parameters, images[training], labels[training], generator)
-    untrained = copy.deepcopy(players.average)
-    for number in checkpointer.steps(
-        parameters.steps, "staged generator", players.parts(), generator
-    ):
-        drawn = torch.randint(len(training), (parameters.batch_size,), generator=generator)
-        batch = mirror_some(images[training[drawn]], generator)
-        players.step(number, batch, labels[training[drawn]])
-    drawn = torch.randint(len(training), (SAMPLES,), generator=generator)
-    latents, asked, real = players.latents(SAMPLES), labels[training[drawn]], images[held_out]
-    with torch.no_grad():
-        generated, raw = players.average(latents, asked), untrained(latents, asked)
-    known = images[training[drawn]]
-    measured, before, floor = (
-        generator_quality.compare(real, one) for one in (generated, raw, known)
-    )
-    card = {
-        "prior": "staged_gan",
-        "trained_on": len(training),
-        "held_out": len(held_out),
-        "size": images.shape[-1],
-        "classes": players.network.classes,
-        "latent": parameters.latent,
-        "parameters": sum(value.numel() for value in players.average.parameters()),
-        "steps": parameters.steps,
-        "extractor": generator_quality.EXTRACTOR,
-        "samples": SAMPLES,
-        **measured,
-        "frechet_distance_untrained": before["frechet_distance"],
-        "frechet_distance_of_training_images": floor["frechet_distance"],
-        **generator_quality.compare_by_alexnet(real, generated, raw, known),
-    }
-    return {name: value.detach() for name, value in players.average.state_dict().items()}, card
-
-
-def load(weights: dict[str, Tensor]) -> StagedGenerator:
-    """Return the trained generator, frozen; its shape is read from the weights."""
-    return from_weights(weights).eval().requires_grad_(False)

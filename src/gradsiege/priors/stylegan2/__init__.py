@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradsiege.errors import GradSiegeError, StudyError
+from gradsiege.priors.base import Prior, Trained
 from gradsiege.priors.published_weights import demand, find, read
+from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.priors.staged_gan.generator import Staged
 from gradsiege.priors.stylegan2.layers import Styled, ToRGB
 from gradsiege.priors.stylegan2.weights import converted
-from gradsiege.ranges import Checked
 
 VERSION = 1
 FILE = "stylegan2-ffhq-config-f.pt"
@@ -26,14 +27,60 @@ SEARCHED_NOISES = 5
 
 
 @dataclass(frozen=True)
-class Parameters(Checked):
+class StyleGAN2(Prior):
     """`weights`: a file in the layout of the PyTorch port of StyleGAN2 config-f (its `g_ema`); `sha256` it must have.
 
     Without a name it is looked for in the folder of published weights.
     """
 
+    name = "stylegan2"
+
     weights: str = ""
     sha256: str = ""
+
+    def train(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        checkpointer: Checkpointer = UNSAVED,
+    ) -> Trained:
+        """Return (weights, card): nothing is trained, the published weights are read and renamed.
+
+        Of the auxiliary images only the side counts. `generator` draws the latents by which the codes' distribution is fitted.
+        """
+        if images.shape[1] != 3:
+            raise StudyError(
+                f"StyleGAN2 makes colour images; the auxiliary ones have {images.shape[1]} channel"
+            )
+        path = find(self.weights, FILE)
+        published, digest = read(path, self.sha256, ("g_ema",))
+        weights = converted(published, generator)
+        network = _shaped(weights, images.shape[-1])
+        demand(
+            weights,
+            {name: value.shape for name, value in network.state_dict().items()},
+            "StyleGAN2",
+        )
+        card = {
+            "prior": "stylegan2",
+            "file": path.name,
+            "sha256": digest,
+            "classes": 0,
+            "latent": network.latent,
+            "size": network.size,
+            "parameters": sum(value.numel() for value in network.parameters()),
+            "trained_on": 0,
+        }
+        return {**weights, "size": torch.tensor(network.size)}, card
+
+    @staticmethod
+    def load(weights: dict[str, Tensor]) -> StyleGAN2Network:
+        """Return the generator, frozen."""
+        own = {name: value for name, value in weights.items() if name != "size"}
+        network = _shaped(own, int(weights["size"]))
+        network.load_state_dict(own, assign=True)
+        return network.eval().requires_grad_(False)
 
 
 def noise_side(number: int) -> int:
@@ -66,7 +113,7 @@ class Doubling(nn.Module):
         return x, self.image(x, codes[:, first + 2], h[:, -3:])
 
 
-class StyleGAN2(Staged):
+class StyleGAN2Network(Staged):
     """The synthesis network, searched in the space W+ of one code per layer, and in its coarsest noise maps.
 
     A latent is all codes, then the noise maps of up to 16 pixels, in one row: 18 x 512 + 656 numbers at 1024 px. The
@@ -164,38 +211,7 @@ def channels_of(side: int, multiplier: float = 1.0) -> dict[int, int]:
     return {one: int(multiplier * CHANNELS[max(64, one)]) for one in sides}
 
 
-def train(
-    images: Tensor, labels: Tensor, parameters: Parameters, generator: torch.Generator
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return (weights, card): nothing is trained, the published weights are read and renamed.
-
-    Of the auxiliary images only the side counts. `generator` draws the latents by which the codes' distribution is fitted.
-    """
-    if images.shape[1] != 3:
-        raise StudyError(
-            f"StyleGAN2 makes colour images; the auxiliary ones have {images.shape[1]} channel"
-        )
-    path = find(parameters.weights, FILE)
-    published, digest = read(path, parameters.sha256, ("g_ema",))
-    weights = converted(published, generator)
-    network = _shaped(weights, images.shape[-1])
-    demand(
-        weights, {name: value.shape for name, value in network.state_dict().items()}, "StyleGAN2"
-    )
-    card = {
-        "prior": "stylegan2",
-        "file": path.name,
-        "sha256": digest,
-        "classes": 0,
-        "latent": network.latent,
-        "size": network.size,
-        "parameters": sum(value.numel() for value in network.parameters()),
-        "trained_on": 0,
-    }
-    return {**weights, "size": torch.tensor(network.size)}, card
-
-
-def _shaped(weights: dict[str, Tensor], size: int) -> StyleGAN2:
+def _shaped(weights: dict[str, Tensor], size: int) -> StyleGAN2Network:
     """The network that weights belong to, without values; its shape is read from theirs."""
     if "first.bias" not in weights:
         raise GradSiegeError(
@@ -206,12 +222,4 @@ def _shaped(weights: dict[str, Tensor], size: int) -> StyleGAN2:
     widths += [len(weights[f"stages.{place}.coarse.bias"]) for place in range(doublings)]
     channels = {4 * 2**place: width for place, width in enumerate(widths)}
     with torch.device("meta"):
-        return StyleGAN2(4 * 2**doublings, channels, len(weights["code_mean"]), size)
-
-
-def load(weights: dict[str, Tensor]) -> StyleGAN2:
-    """Return the generator, frozen."""
-    own = {name: value for name, value in weights.items() if name != "size"}
-    network = _shaped(own, int(weights["size"]))
-    network.load_state_dict(own, assign=True)
-    return network.eval().requires_grad_(False)
+        return StyleGAN2Network(4 * 2**doublings, channels, len(weights["code_mean"]), size)

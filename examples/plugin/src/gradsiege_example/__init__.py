@@ -1,0 +1,1 @@
+"""Methods that this package adds to GradSiege."""

@@ -1,0 +1,133 @@
+"""What a data set is: where its images come from and how they are listed, as a frozen dataclass of its parameters."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gradsiege import catalogue
+from gradsiege.datasets.preparation.listing import RULE, Listing, splits_of
+from gradsiege.datasets.preparation.remarks import remarks_on
+from gradsiege.datasets.preparation.splits import ROLES, Prepared, check_request, make_card
+from gradsiege.datasets.sources import supply
+from gradsiege.datasets.sources.supply import File, Origin, Packaged
+from gradsiege.ranges import Checked
+
+
+@dataclass(frozen=True)
+class Dataset(Checked):
+    """Base of all data sets.
+
+    A data set is a frozen dataclass. Its fields are its parameters, their annotations the ranges, and both stand in study
+    files and in Python alike. One that is downloaded or supplied has an `origin`, `files` and a `listing`, and is dealt as
+    all others are; one whose images ship with an installed package, or are drawn, has a `prepare` of its own.
+
+    Attributes:
+        origin: what a person must know before they use it; None for what ships.
+        folder: of its files, below the data root; by default its name.
+        packaged: where a package of the operating system puts its files.
+    """
+
+    name: ClassVar[str]
+    origin: ClassVar[Origin | None] = None
+    folder: ClassVar[str] = ""
+    packaged: ClassVar[Packaged | None] = None
+
+    def files(self) -> tuple[File, ...]:
+        """Return the files that it is read from, with their published checksums."""
+        return ()
+
+    def listing(self, folder: Path) -> Listing:
+        """Return every image of the files in `folder`, none of them decoded.
+
+        Raises:
+            ValueError: the files are damaged or laid out in another way; the sentence names them.
+        """
+        raise TypeError(f"{type(self).__name__} lists no images: define `listing`, or `prepare`")
+
+    def prepare(
+        self, size: int, counts: Mapping[str, int], seed: int, folder: Path | None = None
+    ) -> Prepared:
+        """Deal the images to roles, each group of images to one role only.
+
+        Args:
+            size: side of the square images in pixels.
+            counts: images wanted for each role; a role that is not named gets no split.
+            seed: non-negative integer from which every random choice is derived.
+            folder: where images of large data sets, which are mapped and not held in memory, take their room.
+
+        Returns:
+            uint8 images ``[n, 3, size, size]`` with labels, for each role, and the data card.
+
+        Raises:
+            ValueError: for an unknown role, a size the source cannot give, or a count larger than the number of images
+                that exist.
+            MissingError, ArtifactError: for a file that is absent, or is not the published one.
+        """
+        check_request(self.name, counts, seed)
+        from_test = self._from_test()
+        supply.check(self.name, asdict(self))
+        place, files = supply.place_of(self.name, asdict(self))
+        listing = self.listing(place)
+        self._refuse_one_class(listing)
+        splits = splits_of(self.name, listing, size, counts, seed, from_test, folder)
+        notes = [*listing.notes, *listing.seen(), *remarks_on(listing, splits)]
+        for note in notes:
+            print(f"{self.name}: {note}", file=sys.stderr)
+        tested = f" Of the official test part: {', '.join(from_test)}."
+        card = make_card(
+            name=self.name,
+            version=catalogue.lookup("datasets", self.name, "the data set").version,
+            size=size,
+            seed=seed,
+            synthetic=False,
+            sources=self._sources(files),
+            rule=RULE + (tested if listing.tested is not None else ""),
+            classes=listing.classes,
+            splits=splits,
+            sharing=supply.sharing_of(self.name, asdict(self)),
+            **self._described(notes),
+        )
+        return Prepared(self.name, size, tuple(listing.classes), splits, card)
+
+    def _from_test(self) -> tuple[str, ...]:
+        """Return the roles that are dealt from the official test part."""
+        roles: tuple[str, ...] = getattr(self, "from_test", ())
+        unknown = [role for role in roles if role not in ROLES]
+        if unknown:
+            raise ValueError(
+                f"{self.name}: from_test: unknown role '{unknown[0]}': roles are {', '.join(ROLES)}"
+            )
+        return roles
+
+    def _refuse_one_class(self, listing: Listing) -> None:
+        present = np.unique(listing.labels)
+        if len(present) < 2:
+            raise ValueError(
+                f"{self.name}: all pictures are of one class, {listing.classes[present[0]]!r}; two are needed. Are the "
+                "class folders one level deeper?"
+            )
+
+    def _described(self, notes: list[str]) -> dict[str, str]:
+        """Return what the origin says for the data card, and what was noted about the images."""
+        assert self.origin is not None, "a data set that is supplied states its origin"
+        limits = [self.origin.limits, *(f"{note.rstrip('.')}." for note in notes)]
+        return {"description": self.origin.description, "limits": " ".join(limits)}
+
+    def _sources(self, files: tuple[File, ...]) -> list[dict[str, Any]]:
+        assert self.origin is not None, "a data set that is supplied states its origin"
+        source, licence = self.origin.source, self.origin.licence
+        return [
+            {
+                "name": file.path,
+                "origin": source,
+                "licence": licence,
+                "digest": file.digest or "none is published",
+            }
+            for file in files
+        ]

@@ -1,0 +1,348 @@
+"""Methods of other distributions: listed, validated, counted in digests and run like ours; broken ones hurt nobody else."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import yaml
+
+import gradsiege as gs
+from gradsiege import catalogue
+from gradsiege.artifacts import read_manifest
+from gradsiege.catalogue import entries, lookup, refused
+from gradsiege.datasets.sources import supply
+from gradsiege.errors import StudyError, UsageError
+from gradsiege.inspection.checkup import other_data
+from gradsiege.pipeline import cells
+from gradsiege.pipeline.cells import Cell, digest, settings
+from gradsiege.study import load, parse
+
+EXAMPLE = Path(__file__).parents[1] / "examples/plugin"
+QUICK = Path(__file__).parents[1] / "config/quick.yaml"
+STUDY = EXAMPLE / "study.yaml"
+ADDED = {
+    "defenses": "half",
+    "attacks": "near_mean",
+    "counters": "half.doubled",
+    "priors": "mean_image",
+    "models": "perceptron",
+    "datasets": "stripes",
+    "figures": "table_means",
+}
+IDS = {
+    "dataset": "stripes",
+    "model": "perceptron",
+    "training_stage": "untrained",
+    "protocol": "fedsgd",
+}
+INFORMED = Cell("attack", **IDS, defense="half", threat_model="informed", attack="near_mean-half.doubled")  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which the example package was installed, without a network."""
+    folder = tmp_path_factory.mktemp("plugin")
+    shutil.copytree(EXAMPLE, folder / "source")
+    options = ["--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-build-isolation"]  # fmt: skip
+    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(folder / "site")]
+    done = subprocess.run([*command, str(folder / "source")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / "site"
+
+
+def forget() -> None:
+    """Read anew what is installed."""
+    catalogue._known.cache_clear()
+    cells._digest.cache_clear()
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("gradsiege_example", "added")]:  # fmt: skip
+        del sys.modules[name]
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
+    """A function that puts a folder of distributions on the path, until the test ends."""
+
+    def on_path(folder: Path) -> None:
+        monkeypatch.syspath_prepend(str(folder))
+        forget()
+
+    yield on_path
+    monkeypatch.undo()
+    forget()
+
+
+def run(site: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in an environment in which the example is installed."""
+    path = os.pathsep.join([str(site), str(Path(catalogue.__file__).parents[1])])
+    return subprocess.run(
+        [sys.executable, *command],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("kind", ADDED)
+def test_it_is_listed_with_its_ranges_and_its_distribution(
+    kind: str,
+    site: Path,
+    install: Callable[[Path], None],
+    verb: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    install(site)
+    assert verb("list", kind) == 0
+    shown = capsys.readouterr()
+    (line,) = [line for line in shown.out.splitlines() if line.startswith(f"{ADDED[kind]}  v1")]
+    assert line.endswith("[from gradsiege-example 0.1.0]")
+    assert not shown.err
+    if kind == "defenses":
+        assert "    factor: 0.5  (a number from 0 to 1)" in shown.out
+    assert ADDED[kind] in entries(kind)
+    assert "Half" not in dir(gs.defenses), "a class of another package is imported from there"
+
+
+def test_listing_and_planning_import_neither_torch_nor_the_package(site: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from gradsiege.pipeline.cells import cells, digest\nfrom gradsiege.study import load\n"
+        f"study = load(Path({str(STUDY)!r}))\n"
+        "assert all(len(digest(cell, study)) == 16 for of in cells(study).values() for cell in of)\n"
+        "assert not {'torch', 'gradsiege_example'} & set(sys.modules)\n"
+    )
+    done = run(site, "-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_its_parameters_are_checked_in_study_files_and_in_python(
+    site: Path, install: Callable[[Path], None]
+) -> None:
+    install(site)
+    raw = yaml.safe_load(STUDY.read_text())
+    raw["defenses"] = [{"name": "half", "parameters": {"factor": 2.0}}]
+    with pytest.raises(
+        StudyError, match=r"'factor' of half must be a number from 0 to 1, not 2\.0"
+    ):
+        parse(raw)
+    half = catalogue.implementation(entries("defenses")["half"])
+    with pytest.raises(ValueError, match="factor must be a number from 0 to 1"):
+        half(factor=2.0)
+
+
+def test_digests_hold_names_and_versions_of_methods_but_no_version_of_the_distribution(
+    site: Path, tmp_path: Path, install: Callable[[Path], None]
+) -> None:
+    own = tmp_path / "site"
+    shutil.copytree(site, own)
+    install(own)
+    study = load(STUDY)
+    chosen, before = settings(INFORMED, study), digest(INFORMED, study)
+    for section in ("dataset", "model", "defense", "attack"):
+        assert chosen[section]["distribution"] == "gradsiege-example"
+        assert chosen[section]["version"] == 1
+    assert chosen["attack"]["counter_distribution"] == "gradsiege-example"
+    metadata = next(own.glob("*.dist-info")) / "METADATA"
+    metadata.write_text(metadata.read_text().replace("Version: 0.1.0", "Version: 0.2.0"))
+    forget()
+    assert entries("defenses")["half"].release == "0.2.0"
+    assert digest(INFORMED, study) == before
+    for name in ("half", "near_mean", "against_half", "perceptron", "stripes", "mean_image"):
+        source = own / f"gradsiege_example/{name}.py"
+        source.write_text(source.read_text().replace("VERSION = 1", "VERSION = 2"))
+        forget()
+        assert digest(INFORMED, study) != before, name
+        source.write_text(source.read_text().replace("VERSION = 2", "VERSION = 1"))
+    metadata.write_text(metadata.read_text().replace("gradsiege-example", "another-one"))
+    forget()
+    assert digest(INFORMED, study) != before
+
+
+def test_our_own_methods_name_no_distribution(
+    site: Path, install: Callable[[Path], None], tiny_raw: dict[str, Any]
+) -> None:
+    study = parse(tiny_raw)
+    every = [cell for of_stage in cells.cells(study).values() for cell in of_stage]
+    before = [digest(cell, study) for cell in every]
+    install(site)
+    assert [digest(cell, study) for cell in every] == before
+    assert "distribution" not in str([settings(cell, study) for cell in every])
+
+
+def test_a_study_of_its_methods_runs_and_its_manifests_name_the_release(
+    site: Path,
+    tmp_path: Path,
+    install: Callable[[Path], None],
+    run_study: Callable[..., Any],
+    verb: Callable[..., int],
+) -> None:
+    install(site)
+    raw = yaml.safe_load(STUDY.read_text())
+    study = run_study(raw, tmp_path)
+    for cell in (INFORMED, Cell("prior", dataset="stripes", prior="mean_image")):
+        manifest = read_manifest(cell.folder(study, tmp_path))
+        assert manifest["status"] == "complete"
+        assert manifest["environment"]["versions"]["gradsiege-example"] == "0.1.0"
+    file = tmp_path / "tiny.yaml"
+    assert verb("publish", "table_means", "--study", file, "--root", tmp_path) == 0
+    table = (tmp_path / "results/example/tables/table_means.csv").read_text()
+    assert {line.split(",")[1] for line in table.splitlines()[1:]} == {
+        "near_mean",
+        "near_mean-half.doubled",
+    }
+
+
+def test_its_own_tests_pass(site: Path, tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLE / "tests", tmp_path / "tests")
+    options = ("-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path))
+    done = run(site, "-m", "pytest", *options, str(tmp_path / "tests"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+
+
+def test_without_it_the_study_file_names_the_missing_method() -> None:
+    raw = yaml.safe_load(STUDY.read_text())
+    with pytest.raises(StudyError, match="unknown name 'stripes' in datasets"):
+        parse(raw)
+    raw = {**raw, "datasets": [{**raw["datasets"][0], "name": "digits"}], "models": ["lenet"]}
+    with pytest.raises(StudyError, match="unknown name 'mean_image' in priors"):
+        parse(raw)
+    with pytest.raises(StudyError, match="unknown name 'half' in defenses"):
+        parse({**raw, "priors": [], "attacks": [{"name": "dlg", "iterations": 1}]})
+
+
+GOOD = '''
+    """A defense."""
+    from dataclasses import dataclass
+    from gradsiege.defenses.base import Defense
+    VERSION = 1
+    @dataclass(frozen=True)
+    class Added(Defense):
+        """No parameters."""
+        name = "added"
+'''
+
+
+def distribution(
+    folder: Path, name: str, point: str = "added = added.method:Added", source: str = GOOD
+) -> None:
+    """Lay a distribution with one defense into a folder, as an installer does."""
+    (folder / "added").mkdir(parents=True, exist_ok=True)
+    (folder / "added/method.py").write_text(dedent(source))
+    about = folder / f"{name.replace('-', '_')}-1.5.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
+    (about / "entry_points.txt").write_text(f"[gradsiege.defenses]\n{point}\n")
+
+
+BROKEN = {
+    "no version": (GOOD.replace("VERSION = 1", "x = 1"), "declares no VERSION"),
+    "no number": (GOOD.replace("VERSION = 1", "VERSION = '1.0'"), "make it a whole number"),
+    "no class": (GOOD.replace("class Added", "class Other"), "defines no dataclass Added"),
+    "no dataclass": (GOOD.replace("@dataclass(frozen=True)", ""), "defines no dataclass Added"),
+    "another name": (GOOD.replace('"added"', '"else"'), "the `name` of Added is 'else'"),
+    "no Python": ("VERSION = = 1", "invalid syntax"),
+    "no literal": (GOOD.replace("VERSION = 1", "VERSION = one()"), "malformed"),
+    "no range": (f"{GOOD}        x: list[int] = None\n", r"unsupported .* annotation: list\[int\]"),
+}
+
+
+@pytest.mark.parametrize("why", BROKEN)
+def test_a_broken_one_is_a_sentence_where_it_is_used_or_listed(
+    why: str,
+    tmp_path: Path,
+    install: Callable[[Path], None],
+    verb: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source, sentence = BROKEN[why]
+    distribution(tmp_path, "my-defense", source=source)
+    before = list(entries("defenses"))
+    install(tmp_path)
+    with pytest.raises(StudyError, match=f"defenses.x: added of .* my-defense 1.5 .*{sentence}"):
+        lookup("defenses", "added", "defenses.x")
+    assert list(entries("defenses")) == before
+    assert lookup("defenses", "gaussian", "here").name == "gaussian"
+    assert verb("list", "defenses") == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == refused("defenses")["added"]
+
+
+def test_a_module_without_a_source_file_is_refused(
+    tmp_path: Path, install: Callable[[Path], None]
+) -> None:
+    distribution(tmp_path, "my-defense", "added = added.compiled:Added")
+    install(tmp_path)
+    with pytest.raises(StudyError, match=r"module added\.compiled has no source file"):
+        lookup("defenses", "added", "here")
+
+
+def test_one_that_cannot_be_imported_is_planned_and_named_when_it_runs(
+    tmp_path: Path, install: Callable[[Path], None]
+) -> None:
+    distribution(tmp_path, "my-defense", source=f"{GOOD}    import not_there\n")
+    install(tmp_path)
+    with pytest.raises(
+        UsageError, match=r"added of .* my-defense 1\.5 .*No module named 'not_there'"
+    ):
+        catalogue.implementation(lookup("defenses", "added", "here"))
+    importlib.invalidate_caches()
+
+
+def test_a_data_set_that_does_not_ship_must_state_its_terms(
+    site: Path, tmp_path: Path, install: Callable[[Path], None]
+) -> None:
+    own = tmp_path / "site"
+    shutil.copytree(site, own)
+    source = own / "gradsiege_example/stripes.py"
+    source.write_text(source.read_text().replace('OBTAINED = "shipped"\n', ""))
+    install(own)
+    with pytest.raises(StudyError, match="the data set stripes states no `origin`"):
+        supply.sharing_of("stripes", {})
+
+
+def test_doctor_goes_on_where_a_data_set_cannot_be_imported(
+    tmp_path: Path, install: Callable[[Path], None]
+) -> None:
+    source = GOOD.replace("defenses.base import Defense", "datasets.base import Dataset")
+    distribution(
+        tmp_path,
+        "my-data",
+        source=source.replace("(Defense)", "(Dataset)") + "    import not_there\n",
+    )
+    points = next(tmp_path.glob("*.dist-info")) / "entry_points.txt"
+    points.write_text(points.read_text().replace("gradsiege.defenses", "gradsiege.datasets"))
+    install(tmp_path)
+    rows = dict(other_data(load(QUICK)))
+    assert "No module named 'not_there'" in rows["added"]
+    assert len(rows) > 10
+
+
+def test_a_name_of_ours_is_refused_and_both_distributions_are_named(
+    tmp_path: Path, install: Callable[[Path], None]
+) -> None:
+    source = GOOD.replace('"added"', '"gaussian"')
+    distribution(tmp_path, "my-defense", "gaussian = added.method:Added", source)
+    install(tmp_path)
+    with pytest.raises(StudyError, match=r"in the distributions gradsiege and my-defense 1\.5;"):
+        lookup("defenses", "gaussian", "here")
+    assert not entries("defenses")["gaussian"].distribution, "what is ours stays ours in Python"
+
+
+def test_a_name_of_two_distributions_is_refused_and_both_are_named(
+    tmp_path: Path, install: Callable[[Path], None]
+) -> None:
+    distribution(tmp_path, "my-defense")
+    distribution(tmp_path, "your-defense")
+    install(tmp_path)
+    with pytest.raises(StudyError, match=r"distributions my-defense 1\.5 and your-defense 1\.5"):
+        lookup("defenses", "added", "here")
+    assert "added" not in entries("defenses")
