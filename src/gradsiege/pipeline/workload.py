@@ -33,6 +33,12 @@ def passes(cell: Cell, study: Study) -> float:
     elif cell.stage == "attack":
         iterations = study.one("attacks", cell.attack).iterations
         count = 2 * iterations * images_attacked(cell, study)
+    elif cell.stage == "observe":
+        # A defense may search for every image by itself, as Shadow does.
+        count = 50 * study.victims * int(study.one("protocols", cell.protocol).images)
+    elif cell.stage == "score":
+        # A perceptual distance of every reconstruction, and once of the gallery.
+        count = 0.2 * (dataset.counts["aux"] + dataset.counts["test"])
     return float(count * (dataset.size / 32) ** 2)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import cmaes
 import numpy as np
 import torch
 
@@ -45,6 +44,9 @@ class CMAES:
         raise TypeError("CMA-ES takes no gradient step; the phase must be run by `evolve`")
 
     def _fresh(self, mean: np.ndarray) -> Any:
+        # It imports SciPy's distributions, which most attacks never need: a second in every process.
+        import cmaes
+
         return cmaes.CMA(mean, self.deviation, population_size=self.population, seed=0)
 
     def restore(self, memory: Variables, element: int, seed: int) -> Any:
