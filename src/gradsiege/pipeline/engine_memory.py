@@ -1,4 +1,4 @@
-"""Engines that were measured before on this machine."""
+"""Engines that were chosen before for the attacks of a study."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gradsiege.attacks.engine.engines import ENGINES
 
 @dataclass(frozen=True)
 class EngineMemory:
-    """Engines that were chosen before on this machine, one small file each; deleting the folder measures anew."""
+    """Engines that were chosen before, one small file each, so that a rerun takes the same; deleting the folder measures anew."""
 
     folder: Path
 
