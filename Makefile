@@ -30,13 +30,15 @@ help:
 
 setup: $(VENV)/.complete
 
-# uv is bootstrapped into the environment, then installs exactly what the lock holds, hashes checked.
+# uv is bootstrapped into the environment, then installs exactly what the lock holds, hashes checked. Python compiles the sources here,
+# once: where PYTHONDONTWRITEBYTECODE is set, every process would compile PyTorch's anew, for seconds.
 $(VENV)/.complete: requirements.lock requirements-lpips.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is needed (or: make PYTHON=python3.12 ...)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	VIRTUAL_ENV=$(call quoted,$(CURDIR)/$(VENV)) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	VIRTUAL_ENV=$(call quoted,$(CURDIR)/$(VENV)) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
 	VIRTUAL_ENV=$(call quoted,$(CURDIR)/$(VENV)) $(BIN)/uv pip install --quiet --no-deps --editable .
+	$(BIN)/python -m compileall -q src
 	@$(MAKE) --no-print-directory lpips
 	touch $@
 

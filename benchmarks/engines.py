@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.cases import WEIGHT, case
-from gradsiege.attacks.engine.engines import ENGINES, candidates
+from gradsiege.attacks.engine.engines import ENGINES
 from gradsiege.attacks.engine.objective import Problem, Target
 from gradsiege.attacks.variables import Variables
 from gradsiege.models import build
@@ -134,10 +134,10 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """Measure one network: a row for the textbook loop and one for each engine that runs here."""
     problem, x, target = case(name, victims, device)
-    engines = {
-        engine: ENGINES[engine](problem)
-        for engine in candidates(problem, torch.device(device), compile_too)
-    }
+    names = ["factored", "loop", "vmap"]
+    names += ["cuda_graph", "cuda_graph_vmap"] if device == "cuda" else []
+    names += ["compiled"] if compile_too else []
+    engines = {engine: ENGINES[engine](problem) for engine in names}
     plain = textbook(problem)
     ways: dict[str, Callable[[], Any]] = {TEXTBOOK: lambda: plain(x, target)}
     ways |= {key: partial(run, x, target) for key, run in engines.items()}

@@ -66,7 +66,7 @@ class Packed:
     convolutions: tuple[Convolution, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Convolutions:
     """Verified weights with the provenance that belongs beside what they compute.
 

@@ -37,7 +37,7 @@ def test_nothing_run_yet(tiny: Study, tmp_path: Path) -> None:
     assert found["attack"] == {
         "stage": "attack",
         "cells": "8",
-        "jobs": "2",
+        "jobs": "1",
         "finished": "0",
         "failed": "0",
         "stale": "0",
@@ -186,7 +186,7 @@ def test_a_job_that_took_no_time(seconds: float, study_copy: Finished) -> None:
 
 
 def test_jobs_are_the_shards_that_snakemake_cuts(tiny: Study, tmp_path: Path) -> None:
-    assert "20 cells, 0 done (0 of them failed); 9 jobs of up to 60 estimated minutes" in plan(
+    assert "20 cells, 0 done (0 of them failed); 6 jobs of up to 60 estimated minutes" in plan(
         tiny, tmp_path
     )
     alone = table(plan(tiny, tmp_path, 0))

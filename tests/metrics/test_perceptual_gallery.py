@@ -85,6 +85,33 @@ def test_large_images_are_averaged_down(weights: Path, large: Tensor) -> None:
     assert PerceptualGallery(large).rows.shape == PerceptualGallery(small[0]).rows.shape
 
 
+def test_distractors_pass_through_the_network_once_in_a_process(
+    weights: Path, gallery: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second observation has victims of its own and the same distractors."""
+    index = torch.arange(2)
+    other = torch.cat([disturbed(gallery[:2]), gallery[2:]])
+    expected = ranked(PerceptualGallery(other), gallery[:2], index)
+    ranked(PerceptualGallery(gallery, 2), gallery[:2], index)
+    passed: list[int] = []
+    taps = DeepFeatures.taps
+
+    def counted(self: DeepFeatures, images: Tensor) -> list[Tensor]:
+        passed.append(len(images))
+        return taps(self, images)
+
+    monkeypatch.setattr(DeepFeatures, "taps", counted)
+    assert torch.equal(ranked(PerceptualGallery(other, 2), gallery[:2], index), expected)
+    assert passed == [2, 2]
+    passed.clear()
+    first = lpips(disturbed(gallery), gallery)
+    second = lpips(disturbed(gallery), gallery)
+    assert passed == [GALLERY] * 3
+    assert isinstance(first, Tensor)
+    assert isinstance(second, Tensor)
+    assert torch.equal(first, second)
+
+
 def test_galleries_that_cannot_be_ranked_are_refused(weights: Path, gallery: Tensor) -> None:
     with pytest.raises(ValueError, match="leaves the gallery of 9 images"):
         PerceptualGallery(gallery).ranks(gallery[:1], torch.tensor([9]))
@@ -118,5 +145,5 @@ def test_a_scene_embeds_its_gallery_once(
     for images in (truths, disturbed(truths)):
         measured = measurement.measure(images, scene)
         assert measured.perceptual_ranks is not None
-    assert seen.count(GALLERY) == 1
-    assert set(seen) == {2, GALLERY}
+    assert seen.count(GALLERY - 2) == 1
+    assert set(seen) == {2, GALLERY - 2}

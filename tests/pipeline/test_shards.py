@@ -8,7 +8,7 @@ import pytest
 
 from gradsiege.pipeline import workload
 from gradsiege.pipeline.cells import cells, digest
-from gradsiege.pipeline.shards import after, shards
+from gradsiege.pipeline.shards import LEAST_SECONDS, PARTS, after, shards
 from gradsiege.pipeline.stage import STAGES
 from gradsiege.study import Study, parse
 
@@ -33,15 +33,28 @@ def test_every_cell_is_in_one_shard_with_its_own_kind(wide: Study, minutes: floa
             assert len(shared) == 1
 
 
-def test_no_shard_is_longer_than_asked_unless_its_only_cell_is(wide: Study) -> None:
+def test_shards_are_about_as_long_as_asked(wide: Study) -> None:
     attacks = cells(wide)["attack"]
-    limit = 2.5 * workload.seconds(attacks[0], wide)
+    each = workload.seconds(attacks[0], wide)
+    limit = 2.5 * each
     for shard in shards(attacks, wide, limit / 60):
         spent = sum(workload.seconds(cell, wide) for cell in shard.cells)
-        assert spent <= limit or len(shard.cells) == 1
+        assert spent <= limit + each
     assert {len(shard.cells) for shard in shards(attacks, wide, 0)} == {1}
-    # Two training stages and two attacks on each of twelve federations.
-    assert [len(shard.cells) for shard in shards(attacks, wide, 1000)] == [4] * 12
+
+
+def test_short_cells_of_several_federations_share_a_process(wide: Study) -> None:
+    """Two training stages and two attacks on each of twelve federations, six of each network."""
+    attacks = cells(wide)["attack"]
+    assert [len(shard.cells) for shard in shards(attacks, wide, 1000)] == [24, 24]
+
+
+def test_long_work_is_cut_for_several_processes(
+    wide: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attacks = cells(wide)["attack"]
+    monkeypatch.setattr(workload, "seconds", lambda cell, study: LEAST_SECONDS)
+    assert [len(shard.cells) for shard in shards(attacks, wide, 1000)] == [24 // PARTS] * 2 * PARTS
 
 
 def test_a_shard_has_another_name_when_the_science_of_a_cell_changes(tiny_raw: Raw) -> None:
@@ -63,5 +76,5 @@ def test_what_waits_for_a_broken_cell_waits_alone(wide: Study) -> None:
     assert alone == {broken, broken.at("score")}
     assert after([], found, wide) == set()
     cut = shards(found["score"], wide, 1000, alone)
-    assert sorted(len(shard.cells) for shard in cut) == [1, 1] + [2] * 11
+    assert sorted(len(shard.cells) for shard in cut) == [1, 11, 12]
     assert sum(broken.at("score") in shard.cells for shard in cut) == 1

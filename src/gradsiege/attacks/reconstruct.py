@@ -11,7 +11,7 @@ from torch import Tensor
 from gradsiege.attacks import labels as label_rules
 from gradsiege.attacks.engine.autotune import EngineChoice, EnginePolicy, choose
 from gradsiege.attacks.engine.chunks import Chunked
-from gradsiege.attacks.engine.engines import ENGINES
+from gradsiege.attacks.engine.engines import engine
 from gradsiege.attacks.engine.evolution import evolve, population_evaluator
 from gradsiege.attacks.engine.loop import State, begin, optimise
 from gradsiege.attacks.engine.objective import (
@@ -196,7 +196,7 @@ class Run:
             state.engine, state.chunk = choice.engine, choice.chunk
         self.choices.append(choice)
         rounds = [
-            (Chunked(ENGINES[choice.engine](problem), choice.chunk), target)
+            (Chunked(engine(choice.engine, problem, self.policy.programs), choice.chunk), target)
             for problem, target in ((self.problem, self.target), *self.later)
         ]
         return lambda x: mean_of([evaluate(x, target) for evaluate, target in rounds])

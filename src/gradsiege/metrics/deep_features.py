@@ -8,7 +8,7 @@ vectors. A gallery therefore passes through the network only once.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
 from math import ceil
@@ -57,6 +57,21 @@ EPSILON = 1e-10
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """Images that are equal to others of the same type, shape and bytes."""
+
+    digest: str
+    images: Tensor = field(compare=False)
+
+    @classmethod
+    def of(cls, images: Tensor) -> Pictures:
+        """Return the images with their digest."""
+        content = images.detach().cpu().contiguous().numpy().tobytes()
+        kind = f"{images.dtype} {tuple(images.shape)} {images.device}"
+        return cls(hashlib.sha256(kind.encode() + content).hexdigest(), images)
+
+
+@dataclass(frozen=True, eq=False)
 class DeepFeatures:
     """A verified trunk with the linear layers of LPIPS.
 
@@ -97,11 +112,18 @@ class DeepFeatures:
         return torch.cat([self._embedded(some) for some in images.split(chunk(images))])
 
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return LPIPS v0.1 of each pair of images ``[n, 1 or 3, H, W]`` in [0, 1], float64 ``[n]``."""
+        """Return LPIPS v0.1 of each pair of images ``[n, 1 or 3, H, W]`` in [0, 1], float64 ``[n]``.
+
+        Many reconstructions are compared with the same truths: those of the last calls are remembered as `second`.
+        """
         pairs = zip(first.split(chunk(first)), second.split(chunk(second)), strict=True)
         return torch.cat(
-            [(self.embedding(a) - self.embedding(b)).double().square().sum(1) for a, b in pairs]
+            [(self.embedding(a) - self.remembered(b)).double().square().sum(1) for a, b in pairs]
         )
+
+    def remembered(self, images: Tensor) -> Tensor:
+        """Return `embedding` of images that are likely to come again."""
+        return _remembered(self, Pictures.of(images))
 
     def _embedded(self, images: Tensor) -> Tensor:
         rows = []
@@ -123,8 +145,7 @@ def load(trunk: str, folder: Path | str | None = None) -> DeepFeatures | Absent:
         ValueError: unknown trunk.
     """
     try:
-        convolutions = pretrained.convolutions(trunk, folder)
-        return DeepFeatures(convolutions, _heads(trunk))
+        return _joined(pretrained.convolutions(trunk, folder))
     except (ArtifactError, MissingError) as error:
         return Absent(f"LPIPS ({trunk}): {error}")
 
@@ -133,10 +154,22 @@ def used_weights() -> dict[str, str]:
     """Return the SHA-256 of the file of each trunk that LPIPS looks through here; one that is absent is left out."""
     loaded = {trunk: load(trunk) for trunk in HEADS}
     return {
-        trunk: found.convolutions.sha256
-        for trunk, found in loaded.items()
-        if not isinstance(found, Absent)
+        trunk: features.convolutions.sha256
+        for trunk, features in loaded.items()
+        if not isinstance(features, Absent)
     }
+
+
+@lru_cache(maxsize=4)
+def _joined(convolutions: pretrained.Convolutions) -> DeepFeatures:
+    """The same object for the same convolutions, so that it remembers what it has embedded."""
+    return DeepFeatures(convolutions, _heads(convolutions.trunk))
+
+
+# Truths of up to four chunks by two networks, and the distractors of a gallery.
+@lru_cache(maxsize=9)
+def _remembered(features: DeepFeatures, pictures: Pictures) -> Tensor:
+    return features.embedding(pictures.images)
 
 
 @lru_cache(maxsize=2)

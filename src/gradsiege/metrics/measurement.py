@@ -31,7 +31,7 @@ class Scene:
     @cached_property
     def perceptual(self) -> PerceptualGallery:
         """The gallery for retrieval by LPIPS; its features are computed once for all reconstructions."""
-        return PerceptualGallery(self.gallery)
+        return PerceptualGallery(self.gallery, self.truths.shape[0] * self.truths.shape[1])
 
 
 @dataclass(frozen=True)

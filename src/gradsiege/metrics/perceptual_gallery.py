@@ -32,9 +32,12 @@ class PerceptualGallery:
 
     Attributes:
         images: ``[g, c, h, w]`` in [0, 1], g >= 2.
+        victims: how many of them, the first ones, another observation does not have. The vectors of the others are
+            remembered.
     """
 
     images: Tensor
+    victims: int = 0
 
     @cached_property
     def features(self) -> DeepFeatures | Absent:
@@ -45,7 +48,12 @@ class PerceptualGallery:
     def rows(self) -> Tensor:
         """The gallery's vectors, float32 ``[g, d]``, computed when they are first needed."""
         check_images(self.images, "gallery")
-        return self._embedding(self.images)
+        assert isinstance(self.features, DeepFeatures)
+        images = _reduced(self.images)
+        others = self.features.remembered(images[self.victims :])
+        if not self.victims:
+            return others
+        return torch.cat([self.features.embedding(images[: self.victims]), others])
 
     def ranks(self, reconstructions: Tensor, truth_index: Tensor) -> Tensor | Absent:
         """Rank of each reconstruction's victim among the gallery's images, the most similar first.
@@ -85,9 +93,14 @@ class PerceptualGallery:
     @torch.no_grad()
     def _embedding(self, images: Tensor) -> Tensor:
         assert isinstance(self.features, DeepFeatures)
-        if min(images.shape[2:]) > SIDE:
-            images = torch.nn.functional.adaptive_avg_pool2d(images, (SIDE, SIDE))
-        return self.features.embedding(images)
+        return self.features.embedding(_reduced(images))
+
+
+def _reduced(images: Tensor) -> Tensor:
+    """Average images down to `SIDE` pixels if they are larger."""
+    if min(images.shape[2:]) <= SIDE:
+        return images
+    return torch.nn.functional.adaptive_avg_pool2d(images, (SIDE, SIDE))
 
 
 def _squared_lengths(rows: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Choices of engines that earlier attacks on this machine have measured."""
+"""Choices of engines that earlier attacks of a study have measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gradsiege.attacks.engine.engines import ENGINES
 
 @dataclass(frozen=True)
 class EngineMemory:
-    """The choices of engines on this machine, one small file each; delete the folder to measure again."""
+    """The choices of engines of a study, one small file each, so that a rerun takes the same; delete the folder to measure again."""
 
     folder: Path
 

@@ -1,14 +1,15 @@
 """Shards: cells of one stage that one process computes one after the other.
 
 Starting a process costs seconds (libraries, a GPU's context, compiled kernels), and a cluster wants jobs of about an
-hour. The cells of a shard share a network; observations, attacks and scores share a federation (model,
-defense, seed) and hence its checkpoints. Each cell still has its own files, digest, log and failure.
+hour. The cells of a shard share a data set and a network. Each cell still has its own files, digest, log and failure.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+import math
+import operator
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,11 @@ from gradsiege.pipeline import workload
 from gradsiege.pipeline.cells import Cell, digest, upstream
 from gradsiege.pipeline.stage import STAGES
 from gradsiege.study import Study
+
+# The cells of a network are cut into so many shards at least, so that several processes share the work, unless shards were
+# shorter than this.
+PARTS = 4
+LEAST_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -35,21 +41,21 @@ def shard(cells: tuple[Cell, ...], study: Study) -> Shard:
 def shards(
     cells: Iterable[Cell], study: Study, minutes: float, alone: Collection[Cell] = ()
 ) -> list[Shard]:
-    """Cut the cells of one stage into shards of about `minutes` estimated minutes; with 0 every cell is a shard.
+    """Cut the cells of one stage into shards of about `minutes` estimated minutes or less; with 0 every cell is a shard.
 
-    Cells of one checkpoint are neighbours. A cell that is longer than a shard is a shard of its own, and so is
-    every cell in `alone`.
+    Cells of one federation are neighbours. Every cell in `alone` is a shard of its own. A shard waits for all that its
+    cells read.
     """
     cells = list(cells)
 
     def shared(cell: Cell) -> tuple[object, ...]:
         return tuple(getattr(cell, name) for name in STAGES[cell.stage].shares)
 
-    cut = [shard((cell,), study) for cell in cells if cell in alone]
+    parts = [shard((cell,), study) for cell in cells if cell in alone]
     others = sorted((c for c in cells if c not in alone), key=lambda cell: (shared(cell), cell))
     for _, group in itertools.groupby(others, shared):
-        cut += [shard(part, study) for part in _cut(list(group), study, 60 * minutes)]
-    return cut
+        parts += [shard(part, study) for part in _cut(list(group), study, 60 * minutes)]
+    return parts
 
 
 def after(broken: Collection[str], cells: Mapping[str, list[Cell]], study: Study) -> set[Cell]:
@@ -65,14 +71,14 @@ def after(broken: Collection[str], cells: Mapping[str, list[Cell]], study: Study
 
 
 def _cut(cells: list[Cell], study: Study, limit: float) -> list[tuple[Cell, ...]]:
-    """Split a list of cells where the sum of their seconds would pass the limit."""
-    parts: list[list[Cell]] = [[]]
-    spent = 0.0
-    for cell in cells:
-        seconds = workload.seconds(cell, study)
-        if parts[-1] and spent + seconds > limit:
-            parts.append([])
-            spent = 0.0
-        parts[-1].append(cell)
-        spent += seconds
-    return [tuple(part) for part in parts]
+    """Split a list of cells into parts of about equal estimated seconds, near the limit or below it."""
+    if not limit:
+        return [(cell,) for cell in cells]
+    needed = [workload.seconds(cell, study) for cell in cells]
+    total = sum(needed)
+    count = max(math.ceil(total / limit), min(PARTS, round(total / LEAST_SECONDS)), 1)
+    # A cell belongs to the part that its middle falls into.
+    middles = (end - own / 2 for end, own in zip(itertools.accumulate(needed), needed, strict=True))
+    numbered = zip((int(count * middle / total) for middle in middles), cells, strict=True)
+    parts = itertools.groupby(numbered, key=operator.itemgetter(0))
+    return [tuple(cell for _, cell in part) for _, part in parts]

@@ -9,7 +9,6 @@ from gradsiege.study import ROLES
 from gradsiege.study import STAGES as TRAINING_STAGES
 
 OBSERVED = ("dataset", "model", "defense", "training_stage", "protocol", "seed")
-FEDERATION = ("dataset", "model", "defense", "seed")
 
 
 @dataclass(frozen=True)
@@ -20,8 +19,7 @@ class Stage:
         fields: the ids that its cells run on; unused ones of a cell stay empty.
         outputs: files of a finished cell, its manifest left out.
         reads: by earlier stage, the files of its cells that this one reads; ids in braces are the reader's.
-        shares: fields that all cells of a shard share. A shard waits for all that its cells read, so none spans two
-            federations.
+        shares: fields that all cells of a shard share: programs and memory are made for one network.
         version: raised when the stage's code changes its results; methods have their own versions.
     """
 
@@ -78,7 +76,7 @@ _TABLE = (
             "shadow": ("shadow.safetensors",),
             "federate": ("{training_stage}.safetensors",),
         },
-        shares=FEDERATION,
+        shares=("dataset", "model"),
         version=2,
     ),
     Stage(
@@ -86,7 +84,7 @@ _TABLE = (
         fields=(*OBSERVED, "threat_model", "attack"),
         outputs=("reconstructions.safetensors", "trace.parquet"),
         reads={"prior": ("prior.safetensors",), "observe": ("observation.safetensors",)},
-        shares=FEDERATION,
+        shares=("dataset", "model"),
         version=1,
     ),
     Stage(
@@ -98,7 +96,7 @@ _TABLE = (
             "observe": ("truth.safetensors", "explanation.safetensors"),
             "attack": ("reconstructions.safetensors",),
         },
-        shares=FEDERATION,
+        shares=("dataset", "model"),
         version=3,
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradsiege.pipeline.cells import Cell
+from gradsiege.pipeline.cells import Cell, cells
 from gradsiege.study import Study
 
 # Seconds of a forward and backward pass of one 32-pixel image through a small network on one slow core.
@@ -15,6 +15,14 @@ def images_attacked(cell: Cell, study: Study) -> int:
     """Return the number of images that an attack holds in memory at once."""
     images = int(study.one("protocols", cell.protocol).images)
     return study.victims * images * int(study.one("attacks", cell.attack).restarts)
+
+
+def attacks_alike(cell: Cell, study: Study) -> int:
+    """Return how many attacks of the study share the network, the protocol and the entry of this one."""
+    same = ("dataset", "model", "protocol", "attack")
+    wanted = [getattr(cell, name) for name in same]
+    every = cells(study)["attack"]
+    return sum([getattr(other, name) for name in same] == wanted for other in every)
 
 
 def passes(cell: Cell, study: Study) -> float:
@@ -33,6 +41,12 @@ def passes(cell: Cell, study: Study) -> float:
     elif cell.stage == "attack":
         iterations = study.one("attacks", cell.attack).iterations
         count = 2 * iterations * images_attacked(cell, study)
+    elif cell.stage == "observe":
+        # A defense may search for every image by itself, as Shadow does.
+        count = 50 * study.victims * int(study.one("protocols", cell.protocol).images)
+    elif cell.stage == "score":
+        # A perceptual distance of every reconstruction, and once of the gallery.
+        count = 0.2 * (dataset.counts["aux"] + dataset.counts["test"])
     return float(count * (dataset.size / 32) ** 2)
 
 

@@ -11,12 +11,14 @@ from gradsiege.attacks import recipes
 from gradsiege.attacks.base import Attack
 from gradsiege.attacks.device import AUTO, describe, where_to_run
 from gradsiege.attacks.engine.autotune import MEASURED, EnginePolicy
+from gradsiege.attacks.engine.programs import Programs
 from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
 from gradsiege.attacks.matching import match, with_failures
 from gradsiege.attacks.progress import LoopCheckpointer
 from gradsiege.attacks.recipes.learned_inversion import LearnedInversion
 from gradsiege.attacks.result import trace_rows
 from gradsiege.errors import MissingError
+from gradsiege.pipeline import workload
 from gradsiege.pipeline.cells import priors_of
 from gradsiege.pipeline.engine_memory import EngineMemory
 from gradsiege.pipeline.jobs import Job
@@ -89,8 +91,14 @@ def _seed(job: Job) -> tuple[object, ...]:
 def _matched(job: Job, attack: Attack, knowledge: Knowledge, engine: str) -> Reconstruction:
     """Run an attack that matches updates."""
     checkpointer = LoopCheckpointer(job)
-    memory = EngineMemory(job.root / "scratch" / "engines")
-    policy = EnginePolicy(engine, memory.recall, memory.remember)
+    memory = EngineMemory(job.root / "results" / job.study.study / "engines")
+    policy = EnginePolicy(
+        engine,
+        memory.recall,
+        memory.remember,
+        runs=workload.attacks_alike(job.cell, job.study),
+        programs=Programs(job.root / "scratch" / "programs"),
+    )
     matched = match(attack, knowledge, _seed(job), policy, checkpointer.resume, checkpointer.pause)
     job.notes |= {"evaluations": matched.evaluations, "engines": matched.found.engines}
     if attack.rounds != "first":

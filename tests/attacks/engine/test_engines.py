@@ -1,79 +1,53 @@
 """Engines, their choice, and chunks: the same numbers by every way, and nothing lost when memory is short."""
 
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+from problems import MODELS, assert_same, case
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from gradsiege.attacks.engine import autotune as choosing
+from gradsiege.attacks.engine import autotune
 from gradsiege.attacks.engine.autotune import EngineChoice, EnginePolicy, choose
 from gradsiege.attacks.engine.chunks import Chunked, elements_that_fit
 from gradsiege.attacks.engine.engines import ENGINES
 from gradsiege.attacks.engine.factored import applies
 from gradsiege.attacks.engine.loop import Evaluate, State, begin, optimise
 from gradsiege.attacks.engine.objective import Evaluation, Problem, Target, with_surrogate
+from gradsiege.attacks.engine.programs import Programs
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.objectives.distances import cosine, squared_l2
-from gradsiege.attacks.objectives.regularizers import total_variation
 from gradsiege.attacks.optimizers.gradient import LBFGS, Adam, Optimizer
-from gradsiege.attacks.recipe import Phase
-from gradsiege.attacks.spaces.pixels import PixelsAndLabels
 from gradsiege.attacks.variables import Variables
 from gradsiege.errors import GradSiegeError, StudyError, UsageError
-from gradsiege.models import ModelSpec, build
 from gradsiege.pipeline.engine_memory import EngineMemory
-from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
-from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.protocol.threat_model import ThreatModel
 
 torch.set_num_threads(1)
-MODELS = {"lenet": {"channels": 4}, "convnet": {"width": 4}, "resnet18": {"width": 4}}
-Case = tuple[Problem, Variables, Target]
 
 
-def case(
-    name: str = "lenet",
-    *,
-    mode: str = "eval",
-    images: int = 2,
-    steps: int = 1,
-    joint: bool = False,
-    kind: torch.dtype = torch.float64,
-    elements: int = 3,
-) -> Case:
-    """A problem, random elements, and what they are matched with."""
-    spec = ModelSpec(name, MODELS[name], 10, 3, 16)
-    model = build(spec, torch.Generator().manual_seed(1)).to(kind)
-    parameters, buffers = split_state(model)
-    generator = torch.Generator().manual_seed(2)
-    truth = torch.rand(elements, images, 3, 16, 16, generator=generator).to(kind)
-    labels = torch.randint(0, 10, (elements, images), generator=generator)
-    protocol = "fedsgd" if steps == 1 else "fedavg"
-    training = LocalTraining(protocol, images, images // steps, 1, 0.1, mode)
-    updates = [
-        local_update(model, parameters, buffers, x, y, training)[0]
-        for x, y in zip(truth, labels, strict=True)
-    ]
-    update = stacked(updates)
-    seen = Observation.of_updates(spec, parameters, buffers, update, training, labels=labels)
-    knowledge = Knowledge(seen, ThreatModel("test"))
-    space = (
-        PixelsAndLabels(*knowledge.pixel_arguments(), classes=10) if joint else knowledge.pixels()
-    )
-    phase = Phase(space, cosine, ((0.1, total_variation),), Adam(0.1, sign="hard"), 5)
-    starts = [space.start(generator) for _ in range(elements)]
-    x = {key: torch.stack([one[key] for one in starts]).to(kind) for key in starts[0]}
-    consensus = torch.zeros(elements, images, 3, 16, 16, dtype=kind)
-    return Problem(model, seen, training, phase), x, Target(labels, update, consensus, {})
+@dataclass
+class Planted:
+    """A clock of engines that do nothing; every second time is too long, by the share `jumps`."""
 
+    seconds: dict[str, float] = field(default_factory=dict)
+    jumps: float = 0.0
+    calls: Counter[str] = field(default_factory=Counter)
 
-def assert_same(found: Evaluation, expected: Evaluation, tolerance: float = 1e-8) -> None:
-    torch.testing.assert_close(found[1], expected[1], rtol=tolerance, atol=1e-12)
-    torch.testing.assert_close(found[0], expected[0], rtol=tolerance, atol=1e-12)
+    def engine(self, name: str, problem: Problem, programs: Programs | None) -> Evaluate:
+        def evaluate(x: Variables, target: Target) -> Evaluation:
+            raise AssertionError(name)
+
+        return evaluate
+
+    def clock(self, evaluate: Chunked, x: Variables, target: Target) -> float:
+        name = evaluate.evaluate.__closure__[0].cell_contents  # type: ignore[attr-defined]
+        self.calls[name] += 1
+        return self.seconds[name] * (1 + self.jumps * (1 - self.calls[name] % 2))
 
 
 @pytest.mark.parametrize("engine", ["vmap", "factored"])
@@ -120,14 +94,6 @@ def test_an_attack_at_the_uploaded_weights_misses_what_one_at_the_global_weights
     assert problem.point({}, own) is seen.parameters
     far = ENGINES["loop"](there)(x, target)[1]
     assert (far - ENGINES["loop"](problem)(x, target)[1]).abs().min() > 1e-6
-
-
-def test_compiled_agrees_and_returns_a_gradient() -> None:
-    """A compiled double gradient has come back as None without an error; this one is finite, and the right one."""
-    problem, x, target = case("lenet", images=1, elements=2)
-    found = ENGINES["compiled"](problem)(x, target)
-    assert found[0]["x"].abs().sum() > 0
-    assert_same(found, ENGINES["loop"](problem)(x, target), 1e-6)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need an NVIDIA GPU")
@@ -215,33 +181,71 @@ def test_chunks_follow_the_memory_that_is_free(monkeypatch: pytest.MonkeyPatch) 
     assert [fitting(0), fitting(3.5 * one), fitting(100 * one)] == [1, 3, 8]
 
 
-def test_the_fastest_engine_is_chosen_and_remembered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> Planted:
+    """A clock that shows what a test says."""
+    times = Planted()
+    monkeypatch.setattr(autotune, "clock", times.clock)
+    monkeypatch.setattr(autotune, "engine", times.engine)
+    return times
+
+
+def test_the_fastest_engine_is_chosen_and_remembered(tmp_path: Path, planted: Planted) -> None:
     problem, x, target = case()
-    times = {"factored": 3.0, "loop": 1.0, "vmap": 2.0}
-    start = {"factored": 1.0, "loop": 1.0, "vmap": 1.0}
-    asked: list[str] = []
-
-    def planted(evaluate: Chunked, x: Variables, target: Target) -> tuple[float, float]:
-        name = list(times)[len(asked) % len(times)]
-        asked.append(name)
-        return start[name], times[name]
-
-    monkeypatch.setattr(choosing, "clock", planted)
+    planted.seconds = {"factored": 6.0, "loop": 9.0, "vmap": 2.0}
     memory = EngineMemory(tmp_path)
     policy = EnginePolicy(recall=memory.recall, remember=memory.remember)
     first = choose(policy, problem, x, target)
-    assert first == EngineChoice("loop", 3, times, start)
+    assert (first.engine, first.chunk) == ("vmap", 3)
+    assert first.seconds == {name: value / 3 for name, value in planted.seconds.items()}
+    planted.seconds["factored"] = 0.1
     assert choose(policy, problem, x, target) == first
-    assert asked == list(times)
-    # Over this run's five iterations a slow start costs more than slow iterations.
-    start["loop"] = 100.0
-    assert choose(EnginePolicy(), problem, x, target).engine == "vmap"
+    assert choose(EnginePolicy(), problem, x, target).engine == "factored"
     longer = {"x": torch.cat([x["x"], x["x"]], 1)}
-    assert choosing.signature(problem, 3, torch.device("cpu"), x) != choosing.signature(
-        problem, 3, torch.device("cpu"), longer
-    )
+    names = {
+        autotune.signature(problem, 3, torch.device("cpu"), values, evaluations)
+        for values in (x, longer)
+        for evaluations in (18, 36)
+    }
+    assert len(names) == 4
+
+
+@pytest.mark.parametrize(
+    ("seconds_of_work", "tried"),
+    [
+        (0.9 * autotune.SECONDS_WORTH_MEASURING, ["loop"]),
+        (1.1 * autotune.SECONDS_WORTH_MEASURING, ["loop", "factored"]),
+        (1.1 * autotune.SECONDS_WORTH_VECTORISING, ["loop", "factored", "vmap"]),
+        (1.1 * autotune.SECONDS_WORTH_COMPILING, ["loop", "factored", "vmap", "compiled"]),
+    ],
+)
+def test_what_costs_seconds_to_load_is_tried_if_the_work_of_the_study_can_pay_for_it(
+    seconds_of_work: float, tried: list[str], planted: Planted, tmp_path: Path
+) -> None:
+    """The work is that of all runs together: here a hundred, of six evaluations of three elements each."""
+    problem, x, target = case()
+    runs, iterations = 100, problem.phase.iterations + 1
+    each = seconds_of_work / (runs * iterations * 3)
+    planted.seconds = dict.fromkeys(autotune.PREFERRED, 3 * each)
+    policy = EnginePolicy(runs=runs, programs=Programs(tmp_path))
+    choice = choose(policy, problem, x, target)
+    assert list(choice.seconds) == tried
+    assert choice.engine == "loop"
+    alone = choose(EnginePolicy(programs=Programs(tmp_path)), problem, x, target)
+    assert list(alone.seconds) == ["loop"]
+    without = choose(EnginePolicy(runs=runs), problem, x, target)
+    assert "compiled" not in without.seconds
+
+
+def test_among_engines_that_differ_by_noise_the_plainest_is_taken(planted: Planted) -> None:
+    problem, x, target = case()
+    planted.seconds = {"loop": 10.3, "factored": 10.0, "vmap": 10.1}
+    assert choose(EnginePolicy(), problem, x, target).engine == "loop"
+    planted.seconds["loop"] = 11.0
+    assert choose(EnginePolicy(), problem, x, target).engine == "factored"
+    # A clock that jumps by 40 % cannot tell 11 from 10.
+    planted.jumps = 0.4
+    assert choose(EnginePolicy(), problem, x, target).engine == "loop"
 
 
 @pytest.mark.parametrize(
@@ -265,9 +269,9 @@ def test_an_engine_that_cannot_run_is_left_out_with_its_reason(
         return evaluate
 
     monkeypatch.setitem(ENGINES, "vmap", broken)
-    found = choose(EnginePolicy(), *case())
-    assert found.failed == {"vmap": "no batching rule"}
-    assert set(found.seconds) == {"factored", "loop"}
+    choice = choose(EnginePolicy(runs=10**9), *case())
+    assert choice.failed == {"vmap": "no batching rule"}
+    assert set(choice.seconds) == {"factored", "loop"}
 
 
 def test_the_factored_engine_refuses_what_it_would_get_wrong() -> None:

@@ -1,14 +1,18 @@
-"""Which engine, and how many elements at once: measured on the machine, for the problem at hand.
+"""Which engine, and how many elements at once: measured on the machine, for the work at hand.
 
-A measurement is five evaluations of each engine: the first pays for what the engine loads or compiles, the fastest of the others
-stands for an iteration; the run's iterations weigh the two. It is cached per network, width, protocol and
-device, recorded beside the result, and a resumed run keeps the choice it began with, since engines differ in rounding.
+The work is that of the whole study: all iterations of cells that share a network, a width and an objective. The plain loop is
+timed first. An engine that costs seconds to load, or a minute to compile, is tried only if the work is long enough to win them
+back. All that are tried take turns, and medians are compared. Among engines that differ by no more than the noise, the first
+of `PREFERRED` is taken. The choice is kept per problem and device, recorded beside the result, and a resumed run keeps the one
+that it began with, since engines differ in rounding.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -16,15 +20,27 @@ from typing import Any
 
 import torch
 
-from gradsiege.attacks.engine.chunks import Chunked, elements_that_fit
-from gradsiege.attacks.engine.engines import ENGINES, candidates, loop
+from gradsiege.attacks.engine import factored
+from gradsiege.attacks.engine.chunks import Chunked, elements_that_fit, part
+from gradsiege.attacks.engine.engines import ENGINES, engine, loop
 from gradsiege.attacks.engine.objective import Evaluate, Problem, Target
+from gradsiege.attacks.engine.programs import Programs
 from gradsiege.attacks.variables import Variables
 from gradsiege.errors import GradSiegeError, UsageError
 
 MEASURED = "measured"
-# A compiler is tried only when the run would take longer than this with the best engine so far.
-SECONDS_WORTH_COMPILING = 1800.0
+# The engine with the fewest surprises first.
+PREFERRED = ("loop", "factored", "vmap", "cuda_graph", "cuda_graph_vmap", "compiled")
+# Seconds of the work with the best engine so far, above which it is worth to time others at all, to load the transforms of
+# `torch.func`, and to compile.
+SECONDS_WORTH_MEASURING = 4.0
+SECONDS_WORTH_VECTORISING = 20.0
+SECONDS_WORTH_COMPILING = 240.0
+# Engines are timed on so many elements of a CPU, where the time of an element hardly depends on their number.
+ELEMENTS = 8
+ROUNDS = 5
+# Differences below this share of the time are noise, on any machine.
+NOISE = 0.05
 
 
 @dataclass(frozen=True)
@@ -32,8 +48,9 @@ class EngineChoice:
     """An engine, and how many elements it takes at once; for the record, what was measured.
 
     Attributes:
-        seconds: per evaluation of all elements, for every engine that was measured.
-        first: of its first evaluation, which pays for whatever the engine loads, records or compiles.
+        seconds: per evaluation of an element, for every engine that was measured; the median.
+        first: of the first evaluation of all that were timed, which pays for whatever the engine loads, records or compiles.
+        spread: of the seconds, as a share of the median.
         failed: why an engine could not run this problem.
     """
 
@@ -41,6 +58,7 @@ class EngineChoice:
     chunk: int
     seconds: dict[str, float] = field(default_factory=dict)
     first: dict[str, float] = field(default_factory=dict)
+    spread: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
 
@@ -51,11 +69,15 @@ class EnginePolicy:
     Attributes:
         engine: ``measured``, or the name of one.
         recall, remember: look up an earlier choice by the problem's signature, and keep a new one.
+        runs: how often the study runs an attack like this one, which share what is loaded and compiled.
+        programs: where compiled programs are kept; without it, none is compiled unless ``compiled`` is asked for.
     """
 
     engine: str = MEASURED
     recall: Callable[[str], EngineChoice | None] = lambda name: None
     remember: Callable[[str, EngineChoice], None] = lambda name, choice: None
+    runs: int = 1
+    programs: Programs | None = None
 
     def __post_init__(self) -> None:
         if self.engine not in (MEASURED, *ENGINES):
@@ -70,24 +92,26 @@ def choose(policy: EnginePolicy, problem: Problem, x: Variables, target: Target)
     n = len(target.labels)
     if policy.engine != MEASURED:
         return EngineChoice(policy.engine, elements_that_fit(loop(problem), x, target))
-    name = signature(problem, n, device, x)
+    evaluations = n * (problem.phase.iterations + 1) * policy.runs
+    name = signature(problem, n, device, x, evaluations)
     earlier = policy.recall(name)
     if earlier is not None:
         return earlier
-    found = measure(problem, x, target, candidates(problem, device, compile_too=False))
-    if min(found.seconds.values()) * problem.phase.iterations > SECONDS_WORTH_COMPILING:
-        found = measure(problem, x, target, candidates(problem, device, compile_too=True))
-    policy.remember(name, found)
-    return found
+    choice = measure(problem, x, target, evaluations, policy.programs)
+    policy.remember(name, choice)
+    # Of two processes that measured at once, one was first.
+    return policy.recall(name) or choice
 
 
-def signature(problem: Problem, elements: int, device: torch.device, x: Variables) -> str:
+def signature(
+    problem: Problem, elements: int, device: torch.device, x: Variables, evaluations: int
+) -> str:
     """Return a name for everything that decides which engine is fastest."""
     named = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     facts: dict[str, Any] = {
         "model": problem.observation.model.describe(),
         "elements": elements,
-        "iterations": problem.phase.iterations,
+        "evaluations": evaluations,
         "work": asdict(problem.work),
         "update_model": problem.phase.update_model,
         "evaluated_at": problem.phase.evaluated_at,
@@ -101,40 +125,116 @@ def signature(problem: Problem, elements: int, device: torch.device, x: Variable
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def measure(problem: Problem, x: Variables, target: Target, names: list[str]) -> EngineChoice:
-    """Time the named engines one after the other and return the one that ends this run first.
+def measure(
+    problem: Problem,
+    x: Variables,
+    target: Target,
+    evaluations: int,
+    programs: Programs | None = None,
+) -> EngineChoice:
+    """Time the engines that so many evaluations of an element may pay for, and choose one.
 
     An engine that fails (out of memory, an operation it has no rule for) is left out, and its reason recorded.
+
+    Raises:
+        GradSiegeError: no engine can run the problem.
     """
-    first: dict[str, float] = {}
-    seconds: dict[str, float] = {}
-    sizes: dict[str, int] = {}
-    failed: dict[str, str] = {}
     fitting = elements_that_fit(loop(problem), x, target)
-    for name in names:
-        evaluate = Chunked(ENGINES[name](problem), fitting)
+    timed = Timed(problem, x, target, fitting, programs)
+    timed.try_engine("loop")
+    if timed.left(evaluations) > SECONDS_WORTH_MEASURING:
+        if factored.applies(problem):
+            timed.try_engine("factored")
+        timed.take_turns()
+    on_gpu = target.labels.is_cuda
+    if timed.left(evaluations) > SECONDS_WORTH_VECTORISING:
+        graphs = ("cuda_graph",) if factored.applies(problem) else ()
+        for name in ("vmap", *graphs, "cuda_graph_vmap") if on_gpu else ("vmap",):
+            timed.try_engine(name)
+        timed.take_turns()
+    if programs is not None and timed.left(evaluations) > SECONDS_WORTH_COMPILING:
+        timed.try_engine("compiled")
+        timed.take_turns()
+    return timed.choice()
+
+
+class Timed:
+    """Engines on the clock, on the first few elements of a problem."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        x: Variables,
+        target: Target,
+        fitting: int,
+        programs: Programs | None,
+    ) -> None:
+        self.problem, self.fitting, self.programs = problem, fitting, programs
+        elements = min(fitting, len(target.labels))
+        self.elements = elements if target.labels.is_cuda else min(elements, ELEMENTS)
+        self.inputs = part(x, target, 0, self.elements)
+        self.engines: dict[str, Chunked] = {}
+        self.first: dict[str, float] = {}
+        self.taken: dict[str, list[float]] = {}
+        self.failed: dict[str, str] = {}
+
+    def try_engine(self, name: str) -> None:
+        """Run an engine for the first time."""
+        evaluate = Chunked(engine(name, self.problem, self.programs), self.elements)
         try:
-            first[name], seconds[name] = clock(evaluate, x, target)
+            self.first[name] = clock(evaluate, *self.inputs)
         except RuntimeError as error:
-            failed[name] = str(error)
-        sizes[name] = evaluate.size
-    if not seconds:
-        raise GradSiegeError(f"no engine can run this attack: {failed}")
-    iterations = problem.phase.iterations
-    best = min(seconds, key=lambda name: first[name] + iterations * seconds[name])
-    return EngineChoice(best, sizes[best], seconds, first, failed)
+            self.failed[name] = str(error)
+            return
+        self.engines[name] = evaluate
+
+    def take_turns(self) -> None:
+        """Time all engines, one after the other in every round, so that a busy moment meets all."""
+        self.taken = {name: [] for name in self.engines}
+        for _ in range(ROUNDS):
+            for name, evaluate in self.engines.items():
+                self.taken[name].append(clock(evaluate, *self.inputs))
+
+    def seconds(self) -> dict[str, float]:
+        """Return the median of each engine, per element; a first evaluation stands for an engine that had no turn."""
+        return {
+            name: statistics.median(self.taken.get(name) or [self.first[name]]) / self.elements
+            for name in self.engines
+        }
+
+    def left(self, evaluations: int) -> float:
+        """Return the seconds of so many evaluations by the fastest engine so far, infinity if there is none."""
+        return evaluations * min(self.seconds().values(), default=math.inf)
+
+    def choice(self) -> EngineChoice:
+        """Return the first of the preferred engines that is as fast as the fastest, but for noise."""
+        seconds = self.seconds()
+        if not seconds:
+            raise GradSiegeError(f"no engine can run this attack: {self.failed}")
+        best = min(seconds, key=lambda name: seconds[name])
+        spread = {name: _spread(taken) for name, taken in self.taken.items()}
+        margin = 1 + max(NOISE, spread.get(best, 0.0))
+        chosen = next(
+            name
+            for name in PREFERRED
+            if name in seconds and seconds[name] <= margin * seconds[best]
+        )
+        # A program is made for the number of elements that were timed.
+        chunk = self.engines[chosen].size if chosen == "compiled" else self.fitting
+        return EngineChoice(chosen, chunk, seconds, self.first, spread, self.failed)
 
 
-def clock(
-    evaluate: Evaluate, x: Variables, target: Target, repeats: int = 4
-) -> tuple[float, float]:
-    """Return the seconds of a first evaluation, and the least of `repeats` more."""
+def _spread(taken: list[float]) -> float:
+    """Return half of the distance between the quartiles, as a share of the median."""
+    low, middle, high = statistics.quantiles(taken, n=4, method="inclusive")
+    return (high - low) / 2 / middle
+
+
+def clock(evaluate: Evaluate, x: Variables, target: Target) -> float:
+    """Return the seconds of an evaluation."""
     wait: Callable[[], None] = torch.cuda.synchronize if target.labels.is_cuda else (lambda: None)
-    taken = []
-    for _ in range(repeats + 1):
-        wait()
-        begin = time.perf_counter()
-        evaluate(x, target)
-        wait()
-        taken.append(time.perf_counter() - begin)
-    return taken[0], min(taken[1:])
+    wait()
+    begin = time.perf_counter()
+    evaluate(x, target)
+    wait()
+    return time.perf_counter() - begin

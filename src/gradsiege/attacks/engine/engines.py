@@ -21,6 +21,7 @@ from gradsiege.attacks.engine.objective import (
     Target,
     element_cost,
 )
+from gradsiege.attacks.engine.programs import Compiled, Programs
 from gradsiege.attacks.variables import Variables, stack
 from gradsiege.protocol.local_update import gradient
 
@@ -68,19 +69,13 @@ def vectorised(problem: Problem) -> Evaluate:
     return evaluate
 
 
-def compiled(problem: Problem) -> Evaluate:
-    """`vectorised`, compiled by `torch.compile`.
+def compiled(problem: Problem, programs: Programs | None = None) -> Evaluate:
+    """`vectorised`, compiled ahead of time (`programs`) and kept, if there is a place for it.
 
     It is the functional double gradient that is compiled: compiling the network and differentiating twice outside is
     refused by PyTorch, and compiling ``autograd.grad`` has returned no gradient without an error.
     """
-    batched = torch.compile(_vectorised_cost(element_cost(problem)), dynamic=False)
-
-    def evaluate(x: Variables, target: Target) -> Evaluation:
-        gradients, (_, matching) = batched(x, *target.tensors())
-        return gradients, matching
-
-    return evaluate
+    return Compiled(problem, loop(problem), programs)
 
 
 @dataclass
@@ -153,16 +148,6 @@ ENGINES: dict[str, Engine] = {
 }
 
 
-def candidates(problem: Problem, device: torch.device, compile_too: bool) -> list[str]:
-    """Return the engines that can run this problem on this device, in the order in which they are measured.
-
-    Args:
-        compile_too: whether the run is long enough to pay for a compiler.
-    """
-    single = factored.applies(problem)
-    names = ["factored"] if single else []
-    names += ["loop", "vmap"]
-    if device.type == "cuda":
-        names += ["cuda_graph"] if single else []
-        names += ["cuda_graph_vmap"]
-    return [*names, "compiled"] if compile_too else names
+def engine(name: str, problem: Problem, programs: Programs | None = None) -> Evaluate:
+    """Return an engine for a problem; `programs` keeps what is compiled."""
+    return compiled(problem, programs) if name == "compiled" else ENGINES[name](problem)

@@ -49,6 +49,7 @@ class CMAES:
         raise TypeError("CMA-ES takes no gradient step; the phase must be run by `evolve`")
 
     def _fresh(self, mean: np.ndarray) -> Any:
+        # It imports SciPy's distributions, which most attacks never need: a second in every process.
         import cmaes
 
         return cmaes.CMA(mean, self.deviation, population_size=self.population, seed=0)
