@@ -256,11 +256,14 @@ def publish(
     ],
     study: StudyOption = QUICK,
     root: RootOption = Path(),
+    to: Annotated[
+        Path | None, typer.Option(help="Folder to write to, instead of the study's results.")
+    ] = None,
 ) -> None:
     """Draw figures and tables, or the report, from stored scores."""
     from gradsiege.stages.publish import publish as work
 
-    for path in work(names, _load(study, root), root, study):
+    for path in work(names, _load(study, root), root, study, to):
         typer.echo(str(path))
 
 

@@ -189,6 +189,11 @@ shell.prefix(
     'if test -e "$from.failed"; then echo "The cell failed; its log says why."; exit 1; fi; '
     # Finished already, under these settings.
     'grep -qs "^  .digest.: .$at.,$" "$place/manifest.json"; }}; '
+    # The files of a drawing, from a folder, if all of them are there.
+    'drawn() {{ local from="$1" file; shift; '
+    f"local results={shlex.quote(RESULTS)}; "
+    'for file; do test -e "$from/${{file#"$results"/}}" || return 1; done; '
+    'for file; do mv "$from/${{file#"$results"/}}" "$file"; done; }}; '
 )
 
 
@@ -323,6 +328,32 @@ def report_digest():
         ]
     )
     return hashlib.sha256(" ".join([text, *EVIDENCE_DIGESTS]).encode()).hexdigest()[:16]
+
+
+# Figures, tables and the report that are absent are drawn by one process, which leaves them in scratch; each is then moved to its
+# place by a job of its own. A figure whose file is asked for is drawn alone, from what it needs, as is one that changed.
+DRAWINGS = f"{STAGED}/drawings/{report_digest()}"
+
+
+@functools.cache
+def drawn_together():
+    """The files that one process draws, by name of the figure or table; empty if single files were asked for."""
+    asked = set(workflow.dag_settings.targets or {"all"})
+    if not asked & {"all", "figures"}:
+        return {}
+    of_name = {name: files_of(name) for name in STUDY.figures} | {
+        "report": ("report.html",)
+    }
+    absent = {
+        name: files
+        for name, files in of_name.items()
+        if not all(os.path.exists(f"{RESULTS}/{file}") for file in files)
+    }
+    return absent if len(absent) > 2 else {}
+
+
+def drawn_by(name):
+    return [f"{SHARD}/publish/drawings"] if name in drawn_together() else []
 
 
 def shard_file(stage):

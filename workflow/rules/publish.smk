@@ -1,9 +1,34 @@
 # Draw figures and tables from stored scores, and write the report. Nothing here computes a score.
 
 
+rule drawings:
+    input:
+        EVIDENCE,
+    output:
+        temp(touch(f"{SHARD}/publish/drawings")),
+    log:
+        f"{RESULTS}/logs/drawings.log",
+    localrule: True
+    conda:
+        "../envs/gradsiege.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        names=lambda wildcards: list(drawn_together()),
+        to=DRAWINGS,
+        study=study_file,
+    message:
+        "Drawing {params.names}"
+    # A drawing that fails is tried again by its own job, which says why.
+    shell:
+        "gradsiege publish {params.names:q} --to {params.to:q} --study {params.study:q} 2>&1 | tee {log:q} || true"
+
+
 rule figure:
     input:
         lambda wildcards: evidence(wildcards.figure),
+        lambda wildcards: drawn_by(wildcards.figure),
     output:
         multiext(f"{RESULTS}/figures/{{figure}}", ".pdf", ".svg", ".csv"),
         report(
@@ -26,12 +51,14 @@ rule figure:
     message:
         "Drawing {wildcards.figure}"
     shell:
-        "gradsiege publish {wildcards.figure:q} --study {params.study:q} 2>&1 | tee {log:q}"
+        "drawn {DRAWINGS:q} {output:q} ||"
+        " gradsiege publish {wildcards.figure:q} --study {params.study:q} 2>&1 | tee {log:q}"
 
 
 rule table:
     input:
         lambda wildcards: evidence(wildcards.table),
+        lambda wildcards: drawn_by(wildcards.table),
     output:
         report(
             f"{RESULTS}/tables/{{table}}.csv",
@@ -54,7 +81,8 @@ rule table:
     message:
         "Writing {wildcards.table}"
     shell:
-        "gradsiege publish {wildcards.table:q} --study {params.study:q} 2>&1 | tee {log:q}"
+        "drawn {DRAWINGS:q} {output:q} ||"
+        " gradsiege publish {wildcards.table:q} --study {params.study:q} 2>&1 | tee {log:q}"
 
 
 rule columns:
@@ -80,6 +108,7 @@ rule columns:
 rule report:
     input:
         EVIDENCE,
+        lambda wildcards: drawn_by("report"),
     output:
         REPORT,
     log:
@@ -96,4 +125,5 @@ rule report:
     message:
         "Writing the report"
     shell:
-        "gradsiege publish report --study {params.study:q} 2>&1 | tee {log:q}"
+        "drawn {DRAWINGS:q} {output:q} ||"
+        " gradsiege publish report --study {params.study:q} 2>&1 | tee {log:q}"
