@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,9 @@ def _run(
     import torch
 
     torch.set_num_threads(threads)
+    # Libraries live as long as the process. Without this, the collection after every cell goes through all that they hold.
+    gc.collect()
+    gc.freeze()
     left = None if end is None else max(end - time.monotonic(), 0)
     if staged:
         runner.staged(cells, study, root, left, work)

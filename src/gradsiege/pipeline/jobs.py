@@ -8,6 +8,7 @@ scheduler starts it again.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import platform
@@ -227,14 +228,9 @@ def environment(plugins: Mapping[str, str]) -> dict[str, Any]:
     import torch
 
     versions = {"python": platform.python_version(), "gradsiege": __version__, **plugins}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "absent"
     cuda = torch.cuda.is_available()
     return {
-        "versions": versions,
+        "versions": versions | {name: _version(name) for name in PACKAGES},
         "device": torch.cuda.get_device_name() if cuda else f"CPU ({platform.machine()})",
         "cuda": torch.version.cuda if cuda else None,
         "threads": torch.get_num_threads(),
@@ -243,8 +239,18 @@ def environment(plugins: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+@functools.cache
+def _version(name: str) -> str:
+    """Return the version of an installed distribution, or ``absent``."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+@functools.cache
 def commit() -> str:
-    """Return the commit of the source tree, with ``+changes`` if it is dirty, or ``unknown``."""
+    """Return the commit of the source tree, with ``+changes`` if it is dirty, or ``unknown``; a process asks once, as it loads code."""
     here = Path(__file__).parent
     try:
         described = subprocess.run(
