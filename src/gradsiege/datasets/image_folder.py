@@ -10,12 +10,14 @@ from gradsiege.datasets.formats.folders import Scan, refuse_empty_class, refuse_
 from gradsiege.datasets.formats.parts import part_of, tested_parts
 from gradsiege.datasets.formats.pictures import Reading, Row, list_files
 from gradsiege.datasets.preparation.listing import Listing
-from gradsiege.datasets.sources.supply import File, Origin, inside
+from gradsiege.datasets.sources.supply import File, Origin, below_root, inside
 from gradsiege.ranges import Checked
 
 VERSION = 2
 
 FOLDER = "."
+# The one part of a folder whose subfolders are the classes.
+WHOLE = "."
 ORIGIN = Origin(
     description="Images of a folder of one's own, a class a subfolder.",
     source="supplied by the person who ran the study",
@@ -44,7 +46,7 @@ class Parameters(Checked):
 
 def files(parameters: Parameters) -> tuple[File, ...]:
     """Return the folder."""
-    return (File(f"{inside(parameters.path)}/"),)
+    return (File(f"{below_root(parameters.path, 'path')}/"),)
 
 
 def listing(folder: Path, parameters: Parameters) -> Listing:
@@ -54,8 +56,9 @@ def listing(folder: Path, parameters: Parameters) -> Listing:
         ValueError: for a layout that is neither classes nor parts, and for a class without a picture to train on.
     """
     scan, place = Scan(folder), folder / inside(parameters.path)
-    tested, told = _parts(scan, place, parameters.path)
-    names = {part: scan.folders(place / part) for part in tested}
+    top = scan.folders(place)
+    tested, told = _parts(scan, place, parameters.path, top)
+    names = {part: top if part == WHOLE else scan.folders(place / part) for part in tested}
     classes = sorted({name for of_part in names.values() for name in of_part})
     refuse_look_alikes(classes, f"{parameters.path}: the classes")
     rows = []
@@ -76,9 +79,8 @@ def listing(folder: Path, parameters: Parameters) -> Listing:
     return list_files(folder, rows, classes, [note for note in notes if note], reading)
 
 
-def _parts(scan: Scan, place: Path, path: str) -> tuple[dict[str, bool], str]:
-    """Subfolders that hold the class folders (``.`` for the folder itself), whether each is tested, and a sentence."""
-    names = scan.folders(place)
+def _parts(scan: Scan, place: Path, path: str, names: list[str]) -> tuple[dict[str, bool], str]:
+    """Which of the subfolders hold the class folders (`WHOLE`: the folder itself), whether each is tested, and a sentence."""
     if not names:
         raise ValueError(
             f"{path} holds no folders; lay the pictures of every class into a folder of its own"
@@ -91,7 +93,7 @@ def _parts(scan: Scan, place: Path, path: str) -> tuple[dict[str, bool], str]:
                 f"{path}: {' and '.join(names)} hold pictures, but no class folders; lay the pictures of every class "
                 "into a folder of its own"
             )
-        return {".": False}, ""
+        return {WHOLE: False}, ""
     others = [name for name in names if name not in divided]
     for name in others:
         if Scan(scan.below).pictures(place / name):
