@@ -40,11 +40,13 @@ def atomic(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; rename it to `path` only if the block succeeds.
 
     The data reach the disk before the name does, so a power cut or a full disk leaves the old file
-    (or none), never a torn one.
+    (or none), never a torn one. What is there and is no file, such as a device or a pipe, is refused.
     """
+    if path.exists() and not path.is_file():
+        raise ArtifactError(f"could not write {path}: it is there, and is not a file")
     temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
@@ -61,6 +63,28 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, unless they are there.
+
+    Raises:
+        ArtifactError: it cannot be made here, or another process removes what lies above it.
+        OSError: the disk is full, or a right is missing.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:
+        refused = Path(error.filename)
+        if not refused.parent.is_dir():
+            raise ArtifactError(f"could not make the folder {folder}: it {REMOVED}") from error
+        raise ArtifactError(
+            f"could not make the folder {refused}: {refused.parent} takes no folders. Choose another place"
+        ) from error
+    except FileExistsError as error:
+        raise ArtifactError(
+            f"could not make the folder {folder}: {error.filename} is a file. Choose another place, or move the file away"
+        ) from error
 
 
 def sweep_up(folder: Path, stem: str = "*") -> None:

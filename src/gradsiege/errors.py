@@ -15,6 +15,7 @@ code  meaning
 7     MLflow is not installed, or its server does not answer (`TrackingError`)
 8     DVC or its remote is absent, not configured, or does not answer (`SharingError`)
 75    stopped early, progress is saved; run the same command again (`StoppedEarlyError`)
+130   interrupted by Ctrl-C
 141   the reader of the output left, as `head` does (`gradsiege.output`)
 ====  =========================================================================
 """

@@ -53,7 +53,7 @@ def observe(
     pictures, classes = _pictures(images), _whole_numbers(labels)
     if len(classes) != len(pictures):
         raise ModelError(f"there are {len(pictures)} images and {len(classes)} labels")
-    if images_per_client < 1 or len(pictures) % images_per_client or not len(pictures):
+    if images_per_client < 1 or len(pictures) % images_per_client:
         raise ModelError(
             f"{len(pictures)} images cannot be dealt to clients of {images_per_client}: images_per_client must divide "
             "their number"
@@ -107,6 +107,10 @@ def _pictures(images: Any) -> Tensor:
     if found.dim() != 4:
         raise ModelError(
             f"images have shape {list(found.shape)}; give [n, channels, height, width], one image as images[None]"
+        )
+    if not found.numel():
+        raise ModelError(
+            f"images have shape {list(found.shape)}, which holds none; give at least one"
         )
     if not found.dtype.is_floating_point:
         raise ModelError(f"images hold {found.dtype}; divide bytes by 255 to get numbers in [0, 1]")

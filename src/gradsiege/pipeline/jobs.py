@@ -197,10 +197,7 @@ class Job:
         """Take signals while the block runs; when it ends well, the cell is whole and in its place."""
         if self.folder != self.draft:
             places.complete(self.draft, self.folder, self._replaced)
-        try:
-            self.draft.mkdir(parents=True, exist_ok=True)
-        except FileNotFoundError as error:
-            raise ArtifactError(f"{self.draft} {artifacts.REMOVED}") from error
+        artifacts.make_folder(self.draft)
         # What is left of an earlier draft must not vouch for the files of this one.
         (self.draft / artifacts.MANIFEST).unlink(missing_ok=True)
         for folder in (self.draft, self.scratch):
