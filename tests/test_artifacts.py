@@ -442,6 +442,23 @@ def test_a_folder_that_no_file_system_takes_is_not_called_removed() -> None:
         write_json(Path("/proc/gradsiege/x/a.json"), 1)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "it is not JSON: Expecting"),
+        ("{}", "it lacks 'files'"),
+        ("[]", "it holds other data"),
+        ('{"files": {"a": {}}}', "a file without size or checksum"),
+    ],
+)
+def test_a_damaged_manifest_is_described_in_words(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / MANIFEST).write_text(text)
+    with pytest.raises(ArtifactError) as caught:
+        read_manifest(tmp_path)
+    assert f"is damaged ({words}" in str(caught.value)
+    assert "Error(" not in str(caught.value)
+
+
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
 def test_what_is_no_file_is_not_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "a.json")

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradsiege.errors import MEND, ArtifactError
+from gradsiege.errors import MEND, ArtifactError, in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -214,7 +214,7 @@ def _read_raw_header(path: Path, kind: str, sealed: bool) -> dict[str, Any]:
     try:
         return {name: json.loads(header[name]) for name in ("metadata", "order")}
     except (KeyError, json.JSONDecodeError) as error:
-        raise ArtifactError(f"{path} has a damaged header: {error!r}. {MEND}") from error
+        raise ArtifactError(f"{path} has a damaged header: {in_words(error)}. {MEND}") from error
 
 
 def read_header(path: Path, kind: str, sealed: bool = True) -> dict[str, Any]:
@@ -294,7 +294,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise ValueError("it differs from its checksum")
         manifest.pop(COVERED, None)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{path} is damaged ({error!r}). {MEND}") from error
+        raise ArtifactError(f"{path} is damaged ({in_words(error)}). {MEND}") from error
     return manifest
 
 

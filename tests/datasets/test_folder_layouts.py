@@ -11,6 +11,7 @@ from published import SMALL, listed, picture, publish
 from gradsiege.datasets import prepare
 from gradsiege.datasets.preparation.listing import Listing
 from gradsiege.datasets.sources import supply
+from gradsiege.errors import StudyError
 
 
 @pytest.fixture
@@ -242,3 +243,16 @@ def test_an_empty_class_of_a_published_set_is_refused(
         path.rename(path.with_suffix(".heic"))
     with pytest.raises(ValueError, match=f"{folder} holds no picture"):
         listed(name, parameters)
+
+
+@pytest.mark.parametrize(("name", "key"), [("image_folder", "path"), ("image_manifest", "file")])
+@pytest.mark.parametrize("value", ["/elsewhere/mine", "../mine"])
+def test_a_path_that_leads_out_of_the_data_root_names_its_key_and_the_root(
+    root: Path, name: str, key: str, value: str
+) -> None:
+    with pytest.raises(StudyError) as caught:
+        listed(name, {key: value})
+    said = str(caught.value)
+    assert said.startswith(
+        f"{key}: {value!r} does not lie below the data root, {root} (${supply.ROOT_VARIABLE})"
+    )

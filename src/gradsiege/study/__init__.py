@@ -1,7 +1,7 @@
 """The study file: what a person writes by hand, validated so that a typo is an error that names the key.
 
 `sections` says what may stand in it, `document` is the whole, `expansion` writes out sweeps, counters and ids, `selection`
-finds what an `only` names, `placement` says which items meet, `checks` and `nowhere` fill in defaults and refuse
+finds what an `only` names, `placement` says which items meet, `checks`, `idle` and `nowhere` fill in defaults and refuse
 contradictions, `reading` makes a study of a file.
 """
 
