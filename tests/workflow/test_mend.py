@@ -93,6 +93,8 @@ def test_copied_results_are_adopted(few, tmp_path):
     assert "Snakemake takes the sound cells as up to date" in said
     assert jobs(said) == []
     assert contents(workspace) == before
+    # What no manifest vouches for is drawn again.
+    assert set(re.findall(r"^(?:local)?rule (\w+):", said, re.MULTILINE)) == {"report", "all"}
     # Other settings are noticed, although Snakemake has no memory of the old ones.
     workspace.rewrite("config/few.yaml", "iterations: 3", "iterations: 4")
     planned = workspace.planned(study="config/few.yaml")

@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradsiege.errors import SharingError
+from gradsiege.errors import ArtifactError, SharingError
 
+SNAKEMAKE = "snakemake"
 MOST_LINES = 12  # of what a program said, in a message
 
 
@@ -33,6 +35,7 @@ def run(root: Path, program: str, *arguments: str) -> Said:
 
     Raises:
         SharingError: it is not installed.
+        ArtifactError: the person's folder that it cannot do without is none.
     """
     done = subprocess.run(
         [_found(program), *arguments],
@@ -52,6 +55,7 @@ def show(root: Path, program: str, *arguments: str) -> bool:
 
     Raises:
         SharingError: it is not installed.
+        ArtifactError: the person's folder that it cannot do without is none.
     """
     command = [_found(program), *arguments]
     return subprocess.run(command, cwd=root, env=_environment()).returncode == 0
@@ -59,10 +63,32 @@ def show(root: Path, program: str, *arguments: str) -> bool:
 
 def _found(program: str) -> str:
     """Where a program lies: on the path, or beside this interpreter."""
+    _check_home(program)
     found = shutil.which(program) or shutil.which(program, path=Path(sys.executable).parent)
     if found is None:
         raise SharingError(f'{program} is not installed: pip install "gradsiege[pipeline]"')
     return found
+
+
+def _check_home(program: str) -> None:
+    """Refuse a home in which a program would end in a traceback before it reads anything of the study."""
+    variable, usual = (
+        ("XDG_CACHE_HOME", ".cache") if program == SNAKEMAKE else ("XDG_CONFIG_HOME", ".config")
+    )
+    folder = Path(os.environ.get(variable) or Path("~").expanduser() / usual) / program
+    try:
+        if program == SNAKEMAKE:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        else:
+            folder.stat()
+    except OSError as error:
+        if program != SNAKEMAKE and isinstance(error, FileNotFoundError):
+            return
+        raise ArtifactError(
+            f"{program} cannot use its folder {folder}: {error.strerror}. Set {variable} or HOME, which lead there, to a folder "
+            "that can be written to, then run the same command again"
+        ) from error
 
 
 def _environment() -> dict[str, str]:
