@@ -257,10 +257,7 @@ def test_every_number_among_the_options_is_bounded() -> None:
                 continue
             option = get_args(kind)[1]
             bounded.add(name)
-            if int in types:
-                assert None not in (option.min, option.max), name
-                continue
-            # The bounds of typer let nan pass.
+            # The bounds of typer let nan pass, and do not show what was given.
             for value in (math.nan, math.inf, -1.0):
                 with pytest.raises(typer.BadParameter):
                     option.callback(value)

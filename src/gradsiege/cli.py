@@ -71,7 +71,7 @@ BudgetOption = Annotated[
     ),
 ]
 ThreadsOption = Annotated[
-    int, typer.Option(min=1, max=1024, help="CPU threads of the tensor library.")
+    int, typer.Option(callback=_number(Range(1, 1024)), help="CPU threads of the tensor library.")
 ]
 CellArgument = Annotated[
     list[str], typer.Argument(help="Key of a cell: its ids joined by slashes. Several run in turn.")
@@ -436,7 +436,9 @@ def mend(
     root: RootOption = Path(),
     cores: Annotated[
         int | None,
-        typer.Option(min=1, max=2**20, help="Cores of Snakemake; all of them unless given."),
+        typer.Option(
+            callback=_number(Range(1, 2**20)), help="Cores of Snakemake; all of them unless given."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
