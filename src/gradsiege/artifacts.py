@@ -73,7 +73,11 @@ def make_folder(folder: Path) -> None:
         OSError: the disk is full, or a right is missing.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError:
+            # Another process may have removed what lies above it, and made it again.
+            folder.mkdir(parents=True, exist_ok=True)
     except FileNotFoundError as error:
         refused = Path(error.filename)
         if not refused.parent.is_dir():

@@ -75,7 +75,8 @@ def _check_home(program: str) -> None:
     variable, usual = (
         ("XDG_CACHE_HOME", ".cache") if program == SNAKEMAKE else ("XDG_CONFIG_HOME", ".config")
     )
-    folder = Path(os.environ.get(variable) or Path("~").expanduser() / usual) / program
+    home = os.path.expanduser("~")  # noqa: PTH111 (`Path.expanduser` raises where nobody has a home)
+    folder = Path(os.environ.get(variable) or Path(home, usual)) / program
     try:
         if program == SNAKEMAKE:
             folder.mkdir(parents=True, exist_ok=True)
