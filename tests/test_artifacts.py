@@ -185,7 +185,7 @@ def test_a_really_full_disk(sort: str, tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ArtifactError, match="could not write"):
+    with pytest.raises(ArtifactError, match=r"could not make the folder .*: .*file is a file"):
         write_text(tmp_path / "file" / "x", "text")
 
 
@@ -433,6 +433,41 @@ def test_a_folder_that_is_removed_while_a_file_is_written_is_told_in_one_way(
     monkeypatch.setattr(tempfile, "mkstemp", moved)
     with pytest.raises(ArtifactError, match="Does another process work on the same"):
         WRITERS[sort](folder / "x")
+
+
+def test_a_folder_that_no_file_system_takes_is_not_called_removed() -> None:
+    if not Path("/proc/self").is_dir():
+        pytest.skip("/proc is there on Linux alone")
+    with pytest.raises(ArtifactError, match=r"folder /proc/gradsiege: /proc takes no folders"):
+        write_json(Path("/proc/gradsiege/x/a.json"), 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "it is not JSON: Expecting"),
+        ("{}", "it lacks 'files'"),
+        ("[]", "it holds other data"),
+        ('{"files": {"a": {}}}', "a file without size or checksum"),
+    ],
+)
+def test_a_damaged_manifest_is_described_in_words(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / MANIFEST).write_text(text)
+    with pytest.raises(ArtifactError) as caught:
+        read_manifest(tmp_path)
+    assert f"is damaged ({words}" in str(caught.value)
+    assert "Error(" not in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "a.json")
+    with pytest.raises(
+        ArtifactError, match=r"could not write .*a\.json: it is there, and is not a"
+    ):
+        write_json(tmp_path / "a.json", 1)
+    assert not (tmp_path / "a.json").is_file()
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_manifest_comes_last_or_not_at_all(tmp_path: Path) -> None:

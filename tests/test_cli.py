@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import math
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import typer
@@ -226,6 +228,82 @@ def test_wrong_use_is_2(arguments: list[str], verb: Verb) -> None:
     assert verb(*arguments) == 2
 
 
+@pytest.mark.parametrize(
+    ("verb_name", "option"),
+    [
+        ("fetch", "--time-budget"),
+        ("attack", "--time-budget"),
+        ("plan", "--shard-minutes"),
+        ("fetch", "--threads"),
+        ("mend", "--cores"),
+    ],
+)
+@pytest.mark.parametrize("value", ["-5", "nan", "inf", "-inf", "1e400", "soon"])
+def test_a_number_without_sense_is_refused_with_its_option(
+    verb_name: str, option: str, value: str, verb: Verb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = ["photos"] if verb_name in STAGES else []
+    assert verb(verb_name, *cell, f"{option}={value}") == 2
+    assert option in capsys.readouterr().err
+
+
+def test_every_number_among_the_options_is_bounded() -> None:
+    bounded = set()
+    for registered in command_line.app.registered_commands:
+        assert registered.callback
+        for name, kind in get_type_hints(registered.callback, include_extras=True).items():
+            types = {*get_args(get_args(kind)[0]), get_args(kind)[0]} if get_args(kind) else set()
+            if not types & {int, float}:
+                continue
+            option = get_args(kind)[1]
+            bounded.add(name)
+            # The bounds of typer let nan pass, and do not show what was given.
+            for value in (math.nan, math.inf, -1.0):
+                with pytest.raises(typer.BadParameter):
+                    option.callback(value)
+    assert bounded == {"time_budget", "threads", "shard_minutes", "cores"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_root_that_is_not_there_is_no_study_that_lost_everything(
+    name: str, verb: Verb, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if all(parameter.name != "root" for parameter in COMMANDS[name].params):
+        return
+    assert (
+        verb(name, *(["x"] if name in (*STAGES, "publish") else []), "--root", tmp_path / "gone")
+        == 2
+    )
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "is not a folder; name the one that holds results/" in said
+    assert not (tmp_path / "gone").exists()
+
+
+def test_download_into_a_place_that_takes_no_folders_is_one_sentence(
+    verb: Verb, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    for place in (Path("/proc/gradsiege"), tmp_path / "file"):
+        assert verb("download", "cifar10", "--to", place) == ArtifactError.exit_code
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith("gradsiege: error: ")
+        assert str(place) in last
+
+
+def test_an_interrupted_command_says_so(
+    verb: Verb, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gradsiege.study.load", interrupt)
+    assert verb("plan") == 130
+    assert capsys.readouterr().err == (
+        "gradsiege: interrupted; finished cells are kept. Run the same command again to go on.\n"
+    )
+    assert " 130 " in command_line.EXIT_CODES
+
+
 def test_a_wrong_study_or_key_is_3_before_anything_is_loaded(
     verb: Verb, finished_study: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -314,6 +392,25 @@ def test_a_truth_under_another_name_fails_too(
     common = ("--study", root / "tiny.yaml", "--root", root)
     assert verb("attack", ATTACK, *common) == 4
     assert "differs from its manifest.json" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_observation_is_refused_by_its_option(
+    verb: Verb, study_copy: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, root = study_copy
+    common = ("--study", root / "tiny.yaml", "--root", root, "--to", tmp_path / "elsewhere")
+    (tmp_path / "passwd").write_text("mine")
+    for given, code, words in (
+        (tmp_path, 2, "is not a file"),
+        (tmp_path / "gone", 2, "is not a file"),
+        (tmp_path / "passwd", 4, "holds no manifest.json: its job has not finished. Give an"),
+    ):
+        assert verb("attack", ATTACK, *common, "--observation", given) == code
+        said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+        assert words in said
+        assert "--observation" in said
+        assert "mend" not in said
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_the_result_of_another_observation_has_a_folder_of_its_own(

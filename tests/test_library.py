@@ -269,11 +269,26 @@ def test_evaluation_is_a_row_per_image_attack_and_counter() -> None:
     assert rows.psnr[rows.reason == ""].notna().all()
 
 
+@pytest.mark.parametrize("empty", ["attacks", "defenses"])
+def test_an_evaluation_of_nothing_is_refused(empty: str) -> None:
+    given: dict[str, Any] = {"attacks": [ATTACK], "defenses": [None], empty: []}
+    with pytest.raises(UsageError, match=f"{empty} is empty"):
+        gs.evaluate(small(), torch.rand(1, 3, 16, 16), torch.tensor([0]), **given)
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"images": torch.rand(3, 16, 16)}, "give \\[n, channels, height, width\\]"),
     ({"images": torch.rand(1, 1, 16, 16)}, "does not take images of 1 x 16 x 16"),
     ({"images": torch.rand(1, 3, 16, 16) * 255}, "give pixels in \\[0, 1\\]"),
     ({"images": torch.zeros(1, 3, 16, 16, dtype=torch.uint8)}, "divide bytes by 255"),
+    (
+        {"images": torch.rand(0, 3, 16, 16)},
+        "shape \\[0, 3, 16, 16\\], which holds none; give at least one",
+    ),
+    ({"images": torch.rand(1, 3, 0, 16)}, "which holds none"),
+    ({"images": torch.full((1, 3, 16, 16), torch.nan)}, "not finite"),
+    ({"labels": torch.tensor([], dtype=torch.long)}, "1 images and 0 labels"),
+    ({"labels": []}, "give one whole number per image"),
     ({"labels": torch.tensor([9])}, "label 9 is out of range: the network has 5 classes, 0 to 4"),
     ({"labels": torch.tensor([1, 2])}, "1 images and 2 labels"),
     ({"images_per_client": 2}, "must divide"),

@@ -148,6 +148,24 @@ def test_beside_another_snakemake_nothing_is_done(
     assert contents(root) == before
 
 
+def test_a_home_that_snakemake_cannot_use_is_named(
+    study_and_root: Finished,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, root = study_and_root
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/dev/null")
+    before = contents(root)
+    assert verb("mend", "--study", root / "tiny.yaml", "--root", root) == ArtifactError.exit_code
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(
+        "gradsiege: error: snakemake cannot use its folder /dev/null/.cache/snakemake: "
+    )
+    assert contents(root) == before
+
+
 def test_outside_of_the_repository_nothing_is_done(study_copy: Finished) -> None:
     study, root = study_copy
     with pytest.raises(ArtifactError, match="run this in the repository's folder"):

@@ -182,7 +182,7 @@ def test_a_number_of_the_study_outside_its_range_is_named(
 @pytest.mark.parametrize(("given_value", "said"), [(1, "1"), ("yes", "'yes'"), (0.0, "0.0")])
 def test_a_truth_value_is_no_number_and_no_word(tiny_raw: Raw, given_value: Any, said: str) -> None:
     tiny_raw["threat_models"][0]["disclosure"] = given_value
-    with pytest.raises(StudyError, match="disclosure: Input should be a valid boolean"):
+    with pytest.raises(StudyError, match="disclosure must be true or false"):
         parse(tiny_raw)
     tiny_raw["threat_models"][0].pop("disclosure")
     tiny_raw["attacks"][0]["parameters"] = {"signed": given_value}

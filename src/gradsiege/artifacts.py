@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradsiege.errors import MEND, ArtifactError
+from gradsiege.errors import MEND, ArtifactError, in_words
 from gradsiege.extras import need
 
 if TYPE_CHECKING:
@@ -41,11 +41,13 @@ def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` only if the block succeeds.
 
     The data reach the disk before the name does, so a power cut or a full disk leaves the old file
-    (or none), never a torn one.
+    (or none), never a torn one. A path that is not a regular file, such as a device or a pipe, is refused.
     """
+    if path.exists() and not path.is_file():
+        raise ArtifactError(f"could not write {path}: it is there, and is not a file")
     temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
@@ -62,6 +64,32 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, unless they are there.
+
+    Raises:
+        ArtifactError: it cannot be made here, or another process removes what lies above it.
+        OSError: the disk is full, or a right is missing.
+    """
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError:
+            # Another process may have removed what lies above it, and made it again.
+            folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:
+        refused = Path(error.filename)
+        if not refused.parent.is_dir():
+            raise ArtifactError(f"could not make the folder {folder}: it {REMOVED}") from error
+        raise ArtifactError(
+            f"could not make the folder {refused}: {refused.parent} takes no folders. Choose another place"
+        ) from error
+    except FileExistsError as error:
+        raise ArtifactError(
+            f"could not make the folder {folder}: {error.filename} is a file. Choose another place, or move the file away"
+        ) from error
 
 
 def sweep_up(folder: Path, stem: str = "*") -> None:
@@ -193,7 +221,7 @@ def _read_raw_header(path: Path, kind: str, sealed: bool) -> dict[str, Any]:
     try:
         return {name: json.loads(header[name]) for name in ("metadata", "order")}
     except (KeyError, json.JSONDecodeError) as error:
-        raise ArtifactError(f"{path} has a damaged header: {error!r}. {MEND}") from error
+        raise ArtifactError(f"{path} has a damaged header: {in_words(error)}. {MEND}") from error
 
 
 def read_header(path: Path, kind: str, sealed: bool = True) -> dict[str, Any]:
@@ -273,7 +301,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise ValueError("it differs from its checksum")
         manifest.pop(COVERED, None)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{path} is damaged ({error!r}). {MEND}") from error
+        raise ArtifactError(f"{path} is damaged ({in_words(error)}). {MEND}") from error
     return manifest
 
 

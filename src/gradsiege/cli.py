@@ -12,6 +12,7 @@ import typer
 
 from gradsiege import __version__, output
 from gradsiege.errors import (
+    MEND,
     ArtifactError,
     GradSiegeError,
     MissingError,
@@ -19,6 +20,7 @@ from gradsiege.errors import (
     refused_by_machine,
 )
 from gradsiege.extras import EXTRAS, need
+from gradsiege.ranges import Range
 
 if TYPE_CHECKING:
     from gradsiege.pipeline.jobs import Job
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 EXIT_CODES = (
     "Exit codes: 0 done; 1 a defect of the program; 2 wrong use; 3 invalid study file; 4 missing or damaged "
     "artifact; 5 data, weights or a package absent; 6 threat model too narrow; 7 tracking server or MLflow "
-    "absent; 8 DVC or its remote absent; 75 stopped early, run again to go on; 141 the reader of the output left."
+    "absent; 8 DVC or its remote absent; 75 stopped early, run again to go on; 130 interrupted by Ctrl-C; 141 the reader of the output left."
 )
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,14 +40,41 @@ app = typer.Typer(
     epilog="Example: `gradsiege plan --study config/quick.yaml`.  " + EXIT_CODES,
 )
 
+
+def _number(allowed: Range) -> Callable[[float | None], float | None]:
+    """Return what refuses a number outside a range, or one that is none, as typer's own bounds do not."""
+
+    def check(number: float | None) -> float | None:
+        if number is not None and number not in allowed:
+            raise typer.BadParameter(f"must be a number {allowed}, not {number}")
+        return number
+
+    return check
+
+
+def _folder(path: Path) -> Path:
+    """Refuse a root that is not there, which would look like a study that lost everything."""
+    if not path.is_dir():
+        raise typer.BadParameter(
+            f"{path} is not a folder; name the one that holds results/, or make it"
+        )
+    return path
+
+
 StudyOption = Annotated[Path, typer.Option("--study", "-s", help="Study file.")]
 RootOption = Annotated[
-    Path, typer.Option("--root", help="Folder that holds results/ and scratch/.")
+    Path, typer.Option("--root", callback=_folder, help="Folder that holds results/ and scratch/.")
 ]
 BudgetOption = Annotated[
-    float | None, typer.Option(help="Seconds after which to save progress and leave with code 75.")
+    float | None,
+    typer.Option(
+        callback=_number(Range(0)),
+        help="Seconds after which to save progress and leave with code 75.",
+    ),
 ]
-ThreadsOption = Annotated[int, typer.Option(min=1, help="CPU threads of the tensor library.")]
+ThreadsOption = Annotated[
+    int, typer.Option(callback=_number(Range(1, 1024)), help="CPU threads of the tensor library.")
+]
 CellArgument = Annotated[
     list[str], typer.Argument(help="Key of a cell: its ids joined by slashes. Several run in turn.")
 ]
@@ -56,6 +85,8 @@ StagedOption = Annotated[
         help="Run a shard for Snakemake: leave finished cells as they are, put new ones in scratch/staged, note failures there.",
     ),
 ]
+# What a shell reports of a program that Ctrl-C ended.
+INTERRUPTED = 130
 QUICK = Path("config/quick.yaml")
 
 
@@ -136,6 +167,26 @@ def _check_other(observation: Path | None, to: Path | None, alone: bool, results
         )
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise typer.BadParameter(f"--to {to} is there already; choose another folder, or delete it")
+
+
+def _check_observation(file: Path, results: Path) -> None:
+    """Refuse a file that is not a sealed observation; `gradsiege mend` is a remedy inside the results alone."""
+    from gradsiege.artifacts import read_header
+    from gradsiege.protocol.observation import OBSERVATION
+
+    if not file.is_file():
+        raise typer.BadParameter(
+            f"--observation {file} is not a file; name the observation.safetensors of a finished cell"
+        )
+    try:
+        read_header(file, OBSERVATION)
+    except ArtifactError as error:
+        if file.resolve().is_relative_to(results.resolve()):
+            raise
+        raise ArtifactError(
+            f"--observation {file}: {str(error).replace(MEND, '').strip()} Give an observation.safetensors with the "
+            "manifest.json of its cell beside it"
+        ) from error
 
 
 def _stage(stage: str, module: str, help_text: str, example: str) -> None:
@@ -229,15 +280,13 @@ def attack(
     """Reconstruct the victims of one observation. The truth is never read: no option leads to it."""
 
     def load_work() -> Callable[[Job], None]:
-        from gradsiege.artifacts import read_header
         from gradsiege.attacks.device import where_to_run
         from gradsiege.federated.simulation import simulator
-        from gradsiege.protocol.observation import OBSERVATION
         from gradsiege.stages.attack import attack as work
 
         where_to_run(device, engine)
         if observation is not None:
-            read_header(observation, OBSERVATION)
+            _check_observation(observation, root / "results")
         return lambda job: work(job, observation, engine, device, simulator)
 
     _run("attack", cell, study, root, time_budget, threads, staged, load_work, observation, to)
@@ -324,7 +373,11 @@ def plan(
     study: StudyOption = QUICK,
     root: RootOption = Path(),
     shard_minutes: Annotated[
-        float, typer.Option(min=0, help="Estimated minutes of a job; 0 makes a job of every cell.")
+        float,
+        typer.Option(
+            callback=_number(Range(0)),
+            help="Estimated minutes of a job; 0 makes a job of every cell.",
+        ),
     ] = 60,
 ) -> None:
     """Print cells, jobs, hours and disk of a study by stage, and how many cells are finished."""
@@ -397,7 +450,10 @@ def mend(
     study: StudyOption = QUICK,
     root: RootOption = Path(),
     cores: Annotated[
-        int | None, typer.Option(min=1, help="Cores of Snakemake; all of them unless given.")
+        int | None,
+        typer.Option(
+            callback=_number(Range(1, 2**20)), help="Cores of Snakemake; all of them unless given."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
@@ -484,7 +540,11 @@ def crate(
     study: StudyOption = QUICK,
     root: RootOption = Path(),
     to: Annotated[
-        Path | None, typer.Option(help="The ZIP file; results/<study>/crate.zip unless given.")
+        Path | None,
+        typer.Option(
+            help="The ZIP file, outside results/ unless it is results/<study>/crate.zip, the default. "
+            "A crate that is there is replaced, nothing else is."
+        ),
     ] = None,
 ) -> None:
     """Pack a finished study as a Workflow Run RO-Crate: workflow, results, rows, software, hashes."""
@@ -503,6 +563,12 @@ def main(arguments: list[str] | None = None) -> Any:
 def _answer(arguments: list[str] | None) -> Any:
     try:
         return app(args=arguments, standalone_mode=True)
+    except SystemExit as leaving:
+        if leaving.code == INTERRUPTED:
+            output.complain(
+                "interrupted; finished cells are kept. Run the same command again to go on."
+            )
+        raise
     except StoppedEarlyError as error:
         output.complain(str(error))
         raise SystemExit(error.exit_code) from None

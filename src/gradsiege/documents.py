@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +12,24 @@ from pydantic import (
     ConfigDict,
     Field,
 )
+from pydantic_core import ErrorDetails
 
 from gradsiege import yaml_files
 from gradsiege.errors import StudyError
+from gradsiege.ranges import shown
 
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
+LONGEST = 80
+# Kinds of problems whose words are not pydantic's.
+WORDS = {
+    "string_pattern_mismatch": "must be made of the letters a to z, digits, and _ . + -, and begin with a letter or a digit",
+    "string_too_long": f"must have at most {LONGEST} characters",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping of keys",
+}
+SHOULD = re.compile("^(Input|String|List|Dictionary) should")
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=LONGEST)]
 
 
 class Section(BaseModel):
@@ -24,8 +38,28 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def refusal(problem: ErrorDetails) -> str:
+    """Return what follows the place of a problem: what must stand there, and what does."""
+    said, given = problem["msg"].removeprefix("Value error, "), problem["input"]
+    if problem["type"] == "value_error":
+        return f" {said}" if said.startswith("must be ") else f": {said}"
+    said = WORDS.get(problem["type"], SHOULD.sub("must", said))
+    if not said.startswith("must"):
+        return f": {said}"
+    quotes = (
+        "; YAML takes on, off, yes, no, true and false for truth values, so put the word in quotes"
+        if isinstance(given, bool)
+        else ""
+    )
+    return f" {said}, not {shown(given)}{quotes}"
+
+
 def read_yaml(path: Path, what: str) -> Any:
     """Return the plain data of a file that a person wrote; `what` names its kind if it does not exist."""
+    if path.exists() and not path.is_file():
+        raise StudyError(
+            f"{what} {path} is {'a folder' if path.is_dir() else 'not a file'}; name a file"
+        )
     if not path.is_file():
         raise StudyError(f"{what} {path} does not exist")
     try:

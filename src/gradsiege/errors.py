@@ -15,6 +15,7 @@ code  meaning
 7     MLflow is not installed, or its server does not answer (`TrackingError`)
 8     DVC or its remote is absent, not configured, or does not answer (`SharingError`)
 75    stopped early, progress is saved; run the same command again (`StoppedEarlyError`)
+130   interrupted by Ctrl-C
 141   the reader of the output left, as `head` does (`gradsiege.output`)
 ====  =========================================================================
 """
@@ -22,6 +23,7 @@ code  meaning
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -149,6 +151,29 @@ def _leads_nowhere(path: object) -> str:
         if folder != Path(os.sep) and related and not os.access(folder, os.W_OK | os.X_OK):
             return name
     return ""
+
+
+def in_words(error: Exception) -> str:
+    """Return what is wrong with the plain data of a file, as a sentence says it.
+
+    >>> in_words(KeyError("files")), in_words(FileNotFoundError(errno.ENOENT, "No such file or directory"))
+    ("it lacks 'files'", 'it is not there')
+    >>> in_words(json.JSONDecodeError("Expecting value", "x", 0))
+    'it is not JSON: Expecting value: line 1 column 1 (char 0)'
+    """
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is not JSON: {error}"
+    if isinstance(error, FileNotFoundError):
+        return "it is not there"
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    return (
+        "it holds other data"
+        if isinstance(error, TypeError | AttributeError | IndexError)
+        else str(error)
+    )
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:

@@ -14,7 +14,7 @@ from gradsiege import catalogue
 from gradsiege.attacks.base import Attack
 from gradsiege.attacks.result import Result
 from gradsiege.defenses.base import Defense
-from gradsiege.errors import GradSiegeError
+from gradsiege.errors import GradSiegeError, UsageError
 from gradsiege.federated.observing import observe
 from gradsiege.metrics.assignment import assign
 from gradsiege.metrics.image_table import table
@@ -47,7 +47,14 @@ def evaluate(
     Returns:
         One row per image, attack and counter. ``defense``, ``attack``, ``counter`` (empty for an attack that does not know the
         defense), ``client``, ``image``, ``reason`` (why there is no result, else empty), then a column per image metric.
+
+    Raises:
+        UsageError: there is no attack, or no defense.
+        ModelError: images, labels and network do not fit each other.
     """
+    for name, given in (("attacks", attacks), ("defenses", defenses)):
+        if not given:
+            raise UsageError(f"{name} is empty, so nothing would be evaluated; give at least one")
     rows = []
     for defense in defenses:
         seen = observe(model, images, labels, defense, seed=seed, **observed)
@@ -55,7 +62,7 @@ def evaluate(
         for attack in attacks:
             for variant in [attack, *(_informed(attack, seen) if adaptive else ())]:
                 rows.append(_measured(variant, seen, truths, knows or ThreatModel(), seed))
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
+    return pd.concat(rows, ignore_index=True)
 
 
 def _informed(attack: Attack, seen: Observation) -> list[Attack]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from published import PER_CLASS, SMALL, listed, publish
 from resident import needs_linux, resident
 
@@ -112,8 +113,26 @@ def test_repetitions_are_replaced_and_victims_stay(
     assert len(np.unique(images.reshape(32, -1), axis=0)) == 32
     np.testing.assert_array_equal(alone.splits["victims"].images, full.splits["victims"].images)
     assert len(opened) == len(set(opened))
-    with pytest.raises(ValueError, match="role 'train' asks for 30 images but only"):
+    with pytest.raises(
+        ValueError,
+        match=r"role 'train' asks for 30 images but only (\d+) are available; lower the count of 'train' to at most \1\. "
+        r"\d+ were dropped as exact repetitions of others at 32 px, such as mine/(ant|bee)/\d+\.png",
+    ):
         prepare("image_folder", 32, {"victims": 8, "train": 30}, 0, parameters)
+
+
+def test_pictures_that_are_all_equal_are_named_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = publish("image_folder", tmp_path, monkeypatch)
+    for path in (tmp_path / "mine").rglob("*.png"):
+        Image.new("L", (20, 20), 77).save(path)
+    with pytest.raises(
+        ValueError,
+        match=r"'train' asks for 1 images but none is left; supply more, or lower the counts of others\. "
+        r"\d+ were dropped as exact repetitions .*pictures of one colour alone: \d+, such as mine/",
+    ):
+        prepare("image_folder", 32, {"victims": 1, "train": 1}, 0, parameters)
 
 
 def some(images: int, classes: int, groups: int | None = None) -> Listing:

@@ -11,6 +11,7 @@ from published import SMALL, listed, picture, publish
 from gradsiege.datasets import prepare
 from gradsiege.datasets.preparation.listing import Listing
 from gradsiege.datasets.sources import supply
+from gradsiege.errors import StudyError
 
 
 @pytest.fixture
@@ -134,6 +135,21 @@ def test_nothing_is_left_out_in_silence(root: Path) -> None:
     }
 
 
+def test_what_is_left_out_beside_class_folders_is_counted_once(root: Path) -> None:
+    lay(root, "ant", "bee")
+    for path in (".hidden/0.png", "__MACOSX/0.png", "labels.csv"):
+        (root / "mine" / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / "mine" / path).write_bytes(b"x")
+    (root / "cat").mkdir()
+    picture(root / "cat/0.png", 7)
+    (root / "mine/cat").symlink_to(root / "cat")
+    assert set(found(root).notes) == {
+        "hidden and system files and folders are left out: 2, such as mine/.hidden",
+        "files beside folders are left out: 1, such as mine/labels.csv",
+        "links are followed: 1, such as mine/cat",
+    }
+
+
 def test_what_is_left_out_stands_in_the_card_and_on_the_screen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,7 +183,7 @@ def test_links_are_followed_and_counted_or_refused(root: Path) -> None:
     assert (
         "links that lead out of the folder are followed: 1, such as mine/bee/8.png" in listing.notes
     )
-    assert any(note.startswith("links are followed: ") for note in listing.notes)
+    assert "links are followed: 2, such as mine/cat" in listing.notes
     (root / "mine/bee/back").symlink_to(root / "mine")
     refused("mine/bee/back is a link that leads back to a folder above it")
     (root / "mine/bee/back").unlink()
@@ -227,3 +243,16 @@ def test_an_empty_class_of_a_published_set_is_refused(
         path.rename(path.with_suffix(".heic"))
     with pytest.raises(ValueError, match=f"{folder} holds no picture"):
         listed(name, parameters)
+
+
+@pytest.mark.parametrize(("name", "key"), [("image_folder", "path"), ("image_manifest", "file")])
+@pytest.mark.parametrize("value", ["/elsewhere/mine", "../mine"])
+def test_a_path_that_leads_out_of_the_data_root_names_its_key_and_the_root(
+    root: Path, name: str, key: str, value: str
+) -> None:
+    with pytest.raises(StudyError) as caught:
+        listed(name, {key: value})
+    said = str(caught.value)
+    assert said.startswith(
+        f"{key}: {value!r} does not lie below the data root, {root} (${supply.ROOT_VARIABLE})"
+    )

@@ -89,6 +89,25 @@ def test_twelve_bits_end_in_a_sentence_and_not_in_black_images(
     assert 100 < prepared.splits["train"].images.mean() < 150
 
 
+@pytest.mark.parametrize("name", ["image_folder", "image_manifest"])
+@pytest.mark.parametrize("bits", [{}, {"bits": 16}])
+def test_eight_bits_in_sixteen_are_not_taken_for_repetitions(
+    name: str, bits: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their upper eight bits are black, and equal."""
+    parameters = publish(name, tmp_path, monkeypatch)
+    for place, path in enumerate(sorted(tmp_path.rglob("*.png"))):
+        dim = np.minimum(noise(20, 20, seed=place), 254)
+        dim[0, 0] = 254
+        Image.fromarray(dim.astype(np.uint16)).save(path)
+    for counts in (SMALL, dict.fromkeys(SMALL, 1)):
+        with pytest.raises(
+            ValueError, match=r"values of 16 bits, but none is larger than 254 .*[sS]et `bits: 8`"
+        ):
+            prepare(name, 16, counts, 0, {**parameters, **bits})
+    prepare(name, 16, SMALL, 0, {**parameters, "bits": 8})
+
+
 def test_colours_of_sixteen_bits_keep_the_upper_eight_and_say_so() -> None:
     deep = COLOUR.astype(np.uint16) << 8
     pixels, said = read(sixteen_bit_colour(deep))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 import zipfile
 from collections.abc import Callable
@@ -152,3 +153,66 @@ def test_without_the_library_it_says_what_to_install(
     monkeypatch.chdir(REPOSITORY)
     assert verb("crate", "--study", packed[1] / "tiny.yaml", "--root", packed[1]) == 5
     assert "gradsiege[pipeline]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("root/results/tiny/report.html", "choose a place outside"),
+        ("root/results/new.zip", "choose a place outside"),
+        ("report.html", "is there, and is not a crate"),
+        ("other.zip", "is there, and is not a crate"),
+        ("folder", "is there, and is not a file"),
+        ("pipe", "is there, and is not a file"),
+    ],
+)
+def test_nothing_but_a_crate_is_replaced(
+    packed: tuple[Path, Path],
+    verb: Verb,
+    tmp_path: Path,
+    place: str,
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    (tmp_path / "root").symlink_to(packed[1])
+    (tmp_path / "report.html").write_text("mine")
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("a", "mine")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    before = held(tmp_path) | held(packed[1])
+    where = ("--study", packed[1] / "tiny.yaml", "--root", packed[1])
+    assert verb("crate", *where, "--to", tmp_path / place) == 2
+    assert words in capsys.readouterr().err
+    assert held(tmp_path) | held(packed[1]) == before
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def held(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_crate_is_replaced(packed: tuple[Path, Path], verb: Verb, tmp_path: Path) -> None:
+    where = ("--study", packed[1] / "tiny.yaml", "--root", packed[1])
+    (tmp_path / "old.zip").write_bytes(packed[0].read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(REPOSITORY)
+        assert verb("crate", *where) == 0
+        assert verb("crate", *where, "--to", tmp_path / "old.zip") == 0
+
+
+def test_the_remedy_of_a_damaged_cell_is_said_once(
+    study_copy: Finished,
+    verb: Verb,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study, root = study_copy
+    monkeypatch.chdir(REPOSITORY)
+    (cells(study)["score"][0].folder(study, root) / artifacts.MANIFEST).write_text("{")
+    assert verb("crate", "--study", root / "tiny.yaml", "--root", root) == 4
+    said = capsys.readouterr().err
+    assert said.count("gradsiege mend") == 1
+    assert ".." not in said

@@ -274,14 +274,14 @@ REFUSED: dict[str, tuple[Raw, str]] = {
     ),
     "nothing named": (
         {"only": {}},
-        "attacks.inverting_gradients.only: Dictionary should have at least 1 item",
+        "attacks.inverting_gradients.only must have at least 1 item",
     ),
     "no value": (
         {"only": {"defense": None}},
-        "attacks.inverting_gradients.only.defense: Input should be a valid list",
+        "attacks.inverting_gradients.only.defense must be a list",
     ),
-    "empty list": ({"only": {"defense": []}}, "only.defense: List should have at least 1 item"),
-    "a word": ({"only": "none"}, "attacks.inverting_gradients.only: Input should be a valid list"),
+    "empty list": ({"only": {"defense": []}}, "only.defense must have at least 1 item"),
+    "a word": ({"only": "none"}, "attacks.inverting_gradients.only must be a list"),
     "its own list": (
         {"only": {"attack": "inverting_gradients"}},
         "attacks.inverting_gradients.only: 'attack' is the list that 'inverting_gradients' itself stands in",
@@ -367,10 +367,7 @@ REFUSED: dict[str, tuple[Raw, str]] = {
         {"counters": ["none", "none"]},
         "attacks: 'inverting_gradients' stands twice",
     ),
-    "counters that are not texts": (
-        {"counters": [1]},
-        "counters.0: Input should be a valid string",
-    ),
+    "counters that are not texts": ({"counters": [1]}, "counters.0 must be text"),
 }
 
 

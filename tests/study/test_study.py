@@ -94,8 +94,11 @@ WRONG = {
     ),
     "attack name": (change("attacks.0.name", "gi_pp"), "did you mean 'gi_pip'?"),
     "figure": (change("figures", ["galery"]), "did you mean 'gallery'?"),
-    "protocol name": (change("protocols.0", "fedsdg"), "Input should be 'fedsgd' or 'fedavg'"),
-    "training stage": (change("training_stages", ["lat"]), "training_stages.0: Input should be"),
+    "protocol name": (change("protocols.0", "fedsdg"), "must be 'fedsgd' or 'fedavg'"),
+    "training stage": (
+        change("training_stages", ["lat"]),
+        "training_stages.0 must be 'untrained', 'early' or 'late', not 'lat'",
+    ),
     "arm": (
         change("attacks.0.arm", "as_released"),
         "inverting_gradients has no arm 'as_released', only faithful",
@@ -129,7 +132,7 @@ WRONG = {
     ),
     "counter that is not a text": (
         change("attacks.0.counter", [1]),
-        "counter: Input should be a valid",
+        "counter must be ",
     ),
     # A value of the wrong type or out of range.
     "not a number": (
@@ -152,16 +155,16 @@ WRONG = {
         change("datasets.0.size", 8),
         "datasets.digits.size must be a whole number from 16 to 512, not 8",
     ),
-    "not a list": (change("defenses", "none"), "defenses: Input should be a valid list"),
-    "nothing": (change("defenses", None), "defenses: Input should be a valid list"),
-    "empty item": (change("defenses.0", None), "name: Input should be a valid string"),
+    "not a list": (change("defenses", "none"), "defenses must be a list"),
+    "nothing": (change("defenses", None), "defenses must be a list"),
+    "empty item": (change("defenses.0", None), "name must be text"),
     "parameter type": (
         change("defenses.1.parameters.sigma", "much"),
         "defenses.gaussian: parameter 'sigma' of gaussian must be a number from 0 to 1,000,000, not 'much'",
     ),
     "parameters as a list": (
         change("defenses.1.parameters", [1]),
-        "defenses.gaussian.parameters: Input should be a valid dictionary",
+        "defenses.gaussian.parameters must be a mapping of keys",
     ),
     "not a finite number": (
         change("defenses.1.parameters.sigma", float("nan")),
@@ -173,18 +176,39 @@ WRONG = {
     ),
     "sweep of one number": (
         change("defenses.1.sweep", {"sigma": 0.1}),
-        "defenses.gaussian.sweep.sigma: Input should be a valid list",
+        "defenses.gaussian.sweep.sigma must be a list",
     ),
     "sweep as a list": (
         change("defenses.1.sweep", [1]),
-        "defenses.gaussian.sweep: Input should be a valid dictionary",
+        "defenses.gaussian.sweep must be a mapping of keys",
     ),
     "sweep over nothing": (
         change("defenses.1.sweep", {"sigma": []}),
-        "defenses.gaussian.sweep.sigma: List should have at least 1 item",
+        "defenses.gaussian.sweep.sigma must have at least 1 item",
     ),
-    "path in an id": (change("study", "../x"), "study: String should match pattern"),
-    "no study name": (change("study", None), "study: Input should be a valid string"),
+    "path in an id": (
+        change("study", "../x"),
+        "study must be made of the letters a to z, digits, and _ . + -",
+    ),
+    "a word that YAML takes for a truth value": (
+        change("defenses", [False]),
+        "defenses.False.name must be text, not False; YAML takes on, off, yes, no, true and false for truth values, so put "
+        "the word in quotes",
+    ),
+    "a space in a name": (
+        change("study", "my study"),
+        "begin with a letter or a digit, not 'my study'",
+    ),
+    "labels": (
+        change("threat_models.0.labels", "guessed"),
+        "threat_models.labels_inferred.labels must be 'given' or 'inferred', not 'guessed'",
+    ),
+    "mode": (
+        change("protocols.0", {"name": "fedsgd", "mode": "test"}),
+        "protocols.fedsgd.mode must be 'eval' or 'train', not 'test'",
+    ),
+    "label rule": (change("attacks.0.label_rule", "rows"), "or 'projection', not 'rows'"),
+    "no study name": (change("study", None), "study must be text"),
     # Sections that contradict each other.
     "too few victims": (
         change("victims", 5),
@@ -211,8 +235,8 @@ WRONG = {
         change("protocols.0", {"name": "fedsgd", "images": 2}),
         "protocols.fedsgd: fedsgd is one step on all images",
     ),
-    "no defense": (change("defenses", []), "defenses: List should have at least 1 item"),
-    "no protocol": (change("protocols", []), "protocols: List should have at least 1 item"),
+    "no defense": (change("defenses", []), "defenses must have at least 1 item"),
+    "no protocol": (change("protocols", []), "protocols must have at least 1 item"),
     # An id that stands twice would make two cells of one folder.
     "defense twice": (change("defenses", ["none", "none"]), "defenses: 'none' stands twice"),
     "protocol twice": (
@@ -248,7 +272,7 @@ def test_several_mistakes_are_told_at_once(tiny_raw: Raw) -> None:
         parse(tiny_raw)
 
 
-@pytest.mark.parametrize("value", [None, 5, "text", [1, 2]])
+@pytest.mark.parametrize("value", [5, "text", [1, 2]])
 def test_a_file_that_is_no_mapping(value: Any) -> None:
     with pytest.raises(StudyError, match="a study file is a mapping of keys"):
         parse(value)
@@ -267,6 +291,11 @@ def test_a_file_that_is_no_text_or_is_not_there(tmp_path: Path) -> None:
         load(tmp_path / "x.yaml")
     with pytest.raises(StudyError, match="does not exist"):
         load(tmp_path / "y.yaml")
+    with pytest.raises(StudyError, match="is a folder; name a file"):
+        load(tmp_path)
+    (tmp_path / "empty.yaml").write_text("# nothing yet\n")
+    with pytest.raises(StudyError, match=r"empty\.yaml is empty; config/README\.md says"):
+        load(tmp_path / "empty.yaml")
 
 
 def test_yaml_runs_no_code(tmp_path: Path) -> None:

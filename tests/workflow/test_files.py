@@ -30,6 +30,21 @@ def test_lint(clone):
     assert "in a good condition" in clone.run("snakemake", "--lint")
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("shard_minutes=-1", "shard_minutes must be a number at least 0, not -1"),
+        ("shard_minutes=nan", "shard_minutes must be a number at least 0, not nan"),
+        ("shard_minutes=soon", "shard_minutes must be a number at least 0, not 'soon'"),
+        ("gpu=-1", "gpu must be a whole number from 0 to 64, not -1"),
+    ],
+)
+def test_a_number_without_sense_is_refused_with_its_key(clone, given, words):
+    said = clone.run("snakemake", "--dry-run", "--config", given, check=False)
+    assert f"--config {words}" in said
+    assert "Job stats" not in said
+
+
 def test_slurm_profile_is_found_from_the_root(clone, monkeypatch):
     from snakemake.cli import get_profile_dir
 

@@ -87,12 +87,15 @@ def test_copied_results_are_adopted(few, tmp_path):
     for moment, stage in enumerate(order):
         for path in (workspace.folder / "results/few" / stage).rglob("*"):
             os.utime(path, (1e9 + moment, 1e9 + moment))
+    os.utime(workspace.folder / "results/few/report.html", (1e9, 1e9))
     assert workspace.planned(study="config/few.yaml") != {}
     before = contents(workspace)
     said = workspace.run("gradsiege", "mend", *STUDY, "--cores", "1")
     assert "Snakemake takes the sound cells as up to date" in said
     assert jobs(said) == []
     assert contents(workspace) == before
+    # What no manifest vouches for is drawn again.
+    assert "Writing the report" in said
     # Other settings are noticed, although Snakemake has no memory of the old ones.
     workspace.rewrite("config/few.yaml", "iterations: 3", "iterations: 4")
     planned = workspace.planned(study="config/few.yaml")

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from typing import Annotated
 
 from snakemake.exceptions import WorkflowError
 
@@ -27,13 +28,27 @@ from gradsiege.pipeline import (
 from gradsiege.pipeline.drawings import DICTIONARY, files_of, kind_of
 from gradsiege.pipeline.stage import STAGES, names_read
 from gradsiege.pipeline.status import DONE, status
+from gradsiege.ranges import Range, fitted
 from gradsiege.report.columns import dictionary
 from gradsiege.study import ledger, load
 
 DEFAULTS = {"study": "config/quick.yaml", "gpu": 0, "shard_minutes": 4}
 for key in set(config) - set(DEFAULTS):
     raise WorkflowError(f"unknown --config {key}=; {nearest(key, list(DEFAULTS))}")
-STUDY_FILE, GPU, SHARD_MINUTES = ({**DEFAULTS, **config}[key] for key in DEFAULTS)
+CHOSEN = {**DEFAULTS, **config}
+
+
+def number(key, kind):
+    """A number of `--config`, refused outside its range."""
+    try:
+        return fitted(CHOSEN[key], kind, written=True)
+    except ValueError as error:
+        raise WorkflowError(f"--config {key} {error}") from error
+
+
+STUDY_FILE = CHOSEN["study"]
+GPU = number("gpu", Annotated[int, Range(0, 64)])
+SHARD_MINUTES = number("shard_minutes", Annotated[float, Range(0)])
 
 
 def study_as_typed():

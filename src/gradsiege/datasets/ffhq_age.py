@@ -11,6 +11,7 @@ from gradsiege.datasets.formats.folders import Scan
 from gradsiege.datasets.formats.pictures import Row, list_files
 from gradsiege.datasets.preparation.listing import Listing
 from gradsiege.datasets.sources.supply import File, Origin
+from gradsiege.errors import in_words
 
 VERSION = 1
 
@@ -61,7 +62,7 @@ def _age(path: Path) -> float | None:
         age = float(faces[0]["faceAttributes"]["age"]) if faces else None
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise ValueError(
-            f"{path.name} states no age as ffhq-features-dataset does: {error!r}"
+            f"{path.name} states no age as ffhq-features-dataset does: {in_words(error)}"
         ) from error
     if age is not None and not 0 <= age <= 150:
         raise ValueError(f"{path.name}: an age of {age} years")

@@ -11,10 +11,12 @@ from gradsiege.datasets.formats.folders import Scan, refuse_empty_class, refuse_
 from gradsiege.datasets.formats.parts import part_of, tested_parts
 from gradsiege.datasets.formats.pictures import Reading, Row, list_files
 from gradsiege.datasets.preparation.listing import Listing
-from gradsiege.datasets.sources.supply import File, Origin, inside
+from gradsiege.datasets.sources.supply import File, Origin, below_root, inside
 
 VERSION = 2
 
+# The one part of a folder whose subfolders are the classes.
+WHOLE = "."
 ORIGIN = Origin(
     description="Images of a folder of one's own, a class a subfolder.",
     source="supplied by the person who ran the study",
@@ -46,7 +48,7 @@ class ImageFolder(Dataset):
 
     def files(self) -> tuple[File, ...]:
         """Return the folder."""
-        return (File(f"{inside(self.path)}/"),)
+        return (File(f"{below_root(self.path, 'path')}/"),)
 
     def listing(self, folder: Path) -> Listing:
         """List the images below every class folder.
@@ -55,8 +57,9 @@ class ImageFolder(Dataset):
             ValueError: for a layout that is neither classes nor parts, and for a class without a picture to train on.
         """
         scan, place = Scan(folder), folder / inside(self.path)
-        tested, told = _parts(scan, place, self.path)
-        names = {part: scan.folders(place / part) for part in tested}
+        top = scan.folders(place)
+        tested, told = _parts(scan, place, self.path, top)
+        names = {part: top if part == WHOLE else scan.folders(place / part) for part in tested}
         classes = sorted({name for of_part in names.values() for name in of_part})
         refuse_look_alikes(classes, f"{self.path}: the classes")
         rows = []
@@ -77,9 +80,8 @@ class ImageFolder(Dataset):
         return list_files(folder, rows, classes, [note for note in notes if note], reading)
 
 
-def _parts(scan: Scan, place: Path, path: str) -> tuple[dict[str, bool], str]:
-    """Subfolders that hold the class folders (``.`` for the folder itself), whether each is tested, and a sentence."""
-    names = scan.folders(place)
+def _parts(scan: Scan, place: Path, path: str, names: list[str]) -> tuple[dict[str, bool], str]:
+    """Which of the subfolders hold the class folders (`WHOLE`: the folder itself), whether each is tested, and a sentence."""
     if not names:
         raise ValueError(
             f"{path} holds no folders; lay the pictures of every class into a folder of its own"
@@ -92,7 +94,7 @@ def _parts(scan: Scan, place: Path, path: str) -> tuple[dict[str, bool], str]:
                 f"{path}: {' and '.join(names)} hold pictures, but no class folders; lay the pictures of every class "
                 "into a folder of its own"
             )
-        return {".": False}, ""
+        return {WHOLE: False}, ""
     others = [name for name in names if name not in divided]
     for name in others:
         if Scan(scan.below).pictures(place / name):

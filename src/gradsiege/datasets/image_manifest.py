@@ -14,7 +14,7 @@ from gradsiege.datasets.formats.pictures import Reading, Row, list_files
 from gradsiege.datasets.formats.remarks import Remarks
 from gradsiege.datasets.formats.tables import read_table
 from gradsiege.datasets.preparation.listing import Listing
-from gradsiege.datasets.sources.supply import File, Origin, inside
+from gradsiege.datasets.sources.supply import File, Origin, below_root, inside
 from gradsiege.errors import StudyError
 
 VERSION = 2
@@ -51,7 +51,7 @@ class ImageManifest(Dataset):
 
     def files(self) -> tuple[File, ...]:
         """Return the table."""
-        return (File(str(inside(self.file))),)
+        return (File(str(below_root(self.file, "file"))),)
 
     def listing(self, folder: Path) -> Listing:
         """List what the table names; classes are its labels in alphabetical order.
@@ -152,16 +152,16 @@ def _refuse_missing(
 ) -> None:
     """Refuse a table that names files which are not there; without any, the pictures as a whole are not there."""
     lacking = [
-        (number, line["path"])
+        (number, line["path"], row.path)
         for row, (number, line) in zip(rows, lines, strict=True)
         if not (folder / row.path).is_file()
     ]
     if lacking:
-        number, path = lacking[0]
+        number, path, place = lacking[0]
+        said = f"{table}, line {number}: {path} is missing"
+        place = f"looked for as {place} below the data root, since paths are relative to the table"
         if len(lacking) == len(rows):
             raise FileNotFoundError(
-                f"{table}, line {number}: {path} is missing, and so are all other pictures; is their disk there?"
+                f"{said} ({place}), and so are all other pictures; is their disk there?"
             )
-        raise ValueError(
-            f"{table}, line {number}: {path} is missing, one of {len(lacking)} of {len(rows)} files"
-        )
+        raise ValueError(f"{said} ({place}); {len(lacking)} of {len(rows)} files lack")

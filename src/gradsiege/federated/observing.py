@@ -51,7 +51,7 @@ def observe(
     pictures, classes = _pictures(images), _whole_numbers(labels)
     if len(classes) != len(pictures):
         raise ModelError(f"there are {len(pictures)} images and {len(classes)} labels")
-    if images_per_client < 1 or len(pictures) % images_per_client or not len(pictures):
+    if images_per_client < 1 or len(pictures) % images_per_client:
         raise ModelError(
             f"{len(pictures)} images cannot be dealt to clients of {images_per_client}: images_per_client must divide "
             "their number"
@@ -97,6 +97,10 @@ def _pictures(images: Any) -> Tensor:
     if pictures.dim() != 4:
         raise ModelError(
             f"images have shape {list(pictures.shape)}; give [n, channels, height, width], one image as images[None]"
+        )
+    if not pictures.numel():
+        raise ModelError(
+            f"images have shape {list(pictures.shape)}, which holds none; give at least one"
         )
     if not pictures.dtype.is_floating_point:
         raise ModelError(

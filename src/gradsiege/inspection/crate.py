@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gradsiege import artifacts
-from gradsiege.errors import MEND, ArtifactError
+from gradsiege.errors import MEND, ArtifactError, UsageError
 from gradsiege.extras import need
 from gradsiege.pipeline.cells import Cell
 from gradsiege.pipeline.status import DAMAGED, DONE, MISSING, STALE, survey
@@ -34,6 +34,8 @@ LICENCE = "https://spdx.org/licenses/Apache-2.0"
 WORKFLOW_TERMS = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
 CONTRIBUTORS = "The GradSiege contributors"  # as CITATION.cff has it
 MAIN = "Snakefile"
+NAME = "crate.zip"
+METADATA = "ro-crate-metadata.json"  # what every crate holds
 AROUND = (
     "workflow/**/*", "profiles/**/*", "config/claims.yaml", "requirements.lock", "pyproject.toml", "CITATION.cff",
     "LICENSE", "README.md",
@@ -56,10 +58,12 @@ def crate(
     """Write the crate of a finished study and return its path (``results/<study>/crate.zip`` unless given).
 
     file: the study file; here: the repository. Raises ArtifactError if a cell or the report is missing or not of
-    this study, and MissingError if rocrate is not installed.
+    this study, MissingError if rocrate is not installed, and UsageError if `to` would replace anything but a crate.
     """
-    manifests = _finished(study, root)
     folder = root / "results" / study.study
+    target = folder / NAME if to is None else to
+    _check_target(target, folder)
+    manifests = _finished(study, root)
     if not (folder / "report.html").is_file():
         raise ArtifactError(f"{folder / 'report.html'} does not exist. {MEND}")
     if not (here / MAIN).is_file():
@@ -67,10 +71,34 @@ def crate(
             f"{here.resolve() / MAIN} does not exist; run this in the repository's folder"
         )
     packed = _described(study, file, root, here, manifests)
-    target = to or folder / "crate.zip"
     with artifacts.atomic(target) as temporary:
         _write(packed, temporary)
     return target
+
+
+def _check_target(target: Path, folder: Path) -> None:
+    """Refuse a place inside the results, other than the crate's own, and one that holds anything but a crate."""
+    results = folder.parent
+    if target.exists() and not target.is_file():
+        raise UsageError(f"--to {target} is there, and is not a file; name a ZIP file")
+    if target.resolve() == (folder / NAME).resolve():
+        return
+    if target.resolve().is_relative_to(results.resolve()):
+        raise UsageError(
+            f"--to {target}: choose a place outside {results}, which holds the study's results"
+        )
+    if target.is_file() and not _is_crate(target):
+        raise UsageError(
+            f"--to {target} is there, and is not a crate; choose another name, or delete it"
+        )
+
+
+def _is_crate(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return METADATA in archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return False
 
 
 def _finished(study: Study, root: Path) -> dict[Cell, dict[str, Any]]:
@@ -83,7 +111,7 @@ def _finished(study: Study, root: Path) -> dict[Cell, dict[str, Any]]:
         first = lacking[0]
         raise ArtifactError(
             f"{len(lacking)} of {len(states)} cells of study {study.study} are not finished, such as {first.cell.stage} "
-            f"{first.cell.key}: {first.reason}. A crate records a whole run. {MEND}"
+            f"{first.cell.key}: {first.reason.replace(MEND, '').rstrip(' .')}. A crate records a whole run. {MEND}"
         )
     return {
         cell_status.cell: cell_status.manifest

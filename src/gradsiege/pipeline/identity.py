@@ -32,7 +32,8 @@ UNREADABLE = "unreadable"
 # A file that changed within this time before it was hashed may change again within one tick of the file system's clock.
 SETTLED_NS = 2_000_000_000
 WORDS = {
-    "pictures": "lists other pictures",
+    # One hash of all paths in their order, which decides the split, tells no more.
+    "pictures": "lists other pictures, or the same in another order",
     "labels": "lists other labels",
     "groups": "lists other groups",
     "parts": "lists other parts",

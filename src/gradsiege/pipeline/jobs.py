@@ -197,10 +197,7 @@ class Job:
         """Handle signals while the block runs; if it succeeds, seal the cell and put it in its place."""
         if self.folder != self.draft:
             places.complete(self.draft, self.folder, self._replaced)
-        try:
-            self.draft.mkdir(parents=True, exist_ok=True)
-        except FileNotFoundError as error:
-            raise ArtifactError(f"{self.draft} {artifacts.REMOVED}") from error
+        artifacts.make_folder(self.draft)
         # The manifest of an earlier draft must not vouch for the files of this one.
         (self.draft / artifacts.MANIFEST).unlink(missing_ok=True)
         for folder in (self.draft, self.scratch):

@@ -164,7 +164,7 @@ def settle(study: Study, root: Path) -> list[Path]:
 
 def move(source: Path, target: Path) -> None:
     """Rename a folder; between two file systems, copy it under a hidden name first."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    artifacts.make_folder(target.parent)
     try:
         source.rename(target)
     except OSError as error:

@@ -187,7 +187,7 @@ class _Both:
 @contextlib.contextmanager
 def _logged(path: Path) -> Iterator[None]:
     """Write the output to a log as well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    artifacts.make_folder(path.parent)
     with path.open("w", encoding="utf-8", buffering=1) as log:
         out, err = _Both(sys.stdout, log), _Both(sys.stderr, log)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from gradsiege import yaml_files
-from gradsiege.errors import StudyError, nearest
+from gradsiege.errors import StudyError, in_words, nearest
 from gradsiege.pipeline.cells import cells
 from gradsiege.study import Study
 
@@ -81,9 +81,9 @@ def bundles_of(study: Study, file: Path) -> list[Bundle]:
             for stage, body in content["stages"].items()
             if name in lists[body["foreach"].removeprefix("${").removesuffix("}")]
         ]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise StudyError(
-            f"{file} does not describe bundles as this program does: {error!r}"
+            f"{file} does not describe bundles as this program does: {in_words(error)}"
         ) from error
 
 
@@ -143,7 +143,7 @@ def _lists(content: Any) -> dict[str, dict[str, str]]:
     lists = {key: value for part in content.get("vars", ()) for key, value in part.items()}
     for key, value in lists.items():
         if not isinstance(value, dict):
-            raise TypeError(
+            raise ValueError(
                 f"`{key}` holds no studies with their files, such as `quick: config/quick.yaml`"
             )
     return lists

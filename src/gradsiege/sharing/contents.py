@@ -17,7 +17,7 @@ import yaml
 
 from gradsiege import yaml_files
 from gradsiege.datasets.sources.supply import inside
-from gradsiege.errors import ArtifactError, SharingError, StudyError
+from gradsiege.errors import ArtifactError, SharingError, StudyError, in_words
 from gradsiege.sharing.bundles import Bundle
 
 LOCK = Path("dvc.lock")
@@ -62,8 +62,8 @@ def recorded(root: Path, bundle: Bundle) -> list[Content]:
         wanted = [Content(PurePosixPath(out.path), names[out.path]) for out in bundle.outputs]
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise SharingError(
-            f"{LOCK} knows no shared {bundle.name} of the study {bundle.study}: who has them calls "
-            f"`gradsiege share {bundle.name}` and commits {LOCK}; then `git pull` ({error!r})"
+            f"{LOCK} knows no shared {bundle.name} of the study {bundle.study} ({in_words(error)}). Ask the person who has "
+            f"them to call `gradsiege share {bundle.name}` and to commit {LOCK}; then `git pull`"
         ) from error
     for content in wanted:
         if not NAME.fullmatch(content.name):

@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradsiege.errors import SharingError
+from gradsiege.errors import ArtifactError, SharingError
 from gradsiege.extras import install
 
+SNAKEMAKE = "snakemake"
 MOST_LINES = 12  # of what a program said, in a message
 
 
@@ -34,6 +36,7 @@ def run(root: Path, program: str, *arguments: str) -> Said:
 
     Raises:
         SharingError: it is not installed.
+        ArtifactError: the person's folder that it cannot do without is none.
     """
     done = subprocess.run(
         [_found(program), *arguments],
@@ -53,6 +56,7 @@ def show(root: Path, program: str, *arguments: str) -> bool:
 
     Raises:
         SharingError: it is not installed.
+        ArtifactError: the person's folder that it cannot do without is none.
     """
     command = [_found(program), *arguments]
     return subprocess.run(command, cwd=root, env=_environment()).returncode == 0
@@ -60,10 +64,33 @@ def show(root: Path, program: str, *arguments: str) -> bool:
 
 def _found(program: str) -> str:
     """Return the path of a program: on PATH, or beside this interpreter."""
+    _check_home(program)
     path = shutil.which(program) or shutil.which(program, path=Path(sys.executable).parent)
     if path is None:
         raise SharingError(f"{program} is not installed; {install('pipeline')} brings it")
     return path
+
+
+def _check_home(program: str) -> None:
+    """Refuse a home in which a program would end in a traceback before it reads anything of the study."""
+    variable, usual = (
+        ("XDG_CACHE_HOME", ".cache") if program == SNAKEMAKE else ("XDG_CONFIG_HOME", ".config")
+    )
+    home = os.path.expanduser("~")  # noqa: PTH111 (`Path.expanduser` raises where nobody has a home)
+    folder = Path(os.environ.get(variable) or Path(home, usual)) / program
+    try:
+        if program == SNAKEMAKE:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        else:
+            folder.stat()
+    except OSError as error:
+        if program != SNAKEMAKE and isinstance(error, FileNotFoundError):
+            return
+        raise ArtifactError(
+            f"{program} cannot use its folder {folder}: {error.strerror}. Set {variable} or HOME, which lead there, to a folder "
+            "that can be written to, then run the same command again"
+        ) from error
 
 
 def _environment() -> dict[str, str]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from gradsiege import artifacts
 from gradsiege.errors import MEND, ArtifactError
 from gradsiege.inspection.verification import foreign_paths, verify
 from gradsiege.pipeline.cells import cells
@@ -101,7 +102,7 @@ def _fill_up(bundles: list[Bundle], root: Path) -> None:
     for bundle in bundles:
         for output in bundle.outputs:
             if output.kind in (*STAGES, *KINDS):
-                (root / output.path).mkdir(parents=True, exist_ok=True)
+                artifacts.make_folder(root / output.path)
 
 
 def _undrawn(study: Study, root: Path, folders: set[str]) -> list[Path]:

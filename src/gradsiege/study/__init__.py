@@ -1,7 +1,7 @@
 """The study file, which people write by hand. It is validated, so that a typo is an error that names the key.
 
 `sections` defines its sections, `document` the whole, `expansion` writes out sweeps, counters and ids, `selection`
-resolves the names in `only`, `placement` decides which items meet, `checks` and `nowhere` fill in defaults and refuse
+resolves the names in `only`, `placement` decides which items meet, `checks`, `idle` and `nowhere` fill in defaults and refuse
 contradictions, `reading` parses a file into a study.
 """
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gradsiege.analysis.claims.claim import Claim, Ledger, Point, Selector
-from gradsiege.documents import read_yaml
+from gradsiege.documents import read_yaml, refusal
 from gradsiege.errors import StudyError, nearest
 from gradsiege.study.claim_names import check_names
 
@@ -48,7 +48,7 @@ def _explain(error: ValidationError, raw: Any) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"unknown key {where!r}; {nearest(location[-1], _known(location[:-1]))}")
         else:
-            lines.append(f"{where}: {problem['msg'].removeprefix('Value error, ')}")
+            lines.append(f"{where}{refusal(problem)}")
     return "; ".join(lines)
 
 

@@ -7,12 +7,13 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from gradsiege.documents import Section, read_yaml
+from gradsiege.documents import Section, read_yaml, refusal
 from gradsiege.errors import StudyError, nearest
-from gradsiege.ranges import number_of
+from gradsiege.ranges import number_of, shown
 from gradsiege.study.checks import check, resolve
 from gradsiege.study.document import Study
 from gradsiege.study.expansion import expand
+from gradsiege.study.idle import check_idle
 from gradsiege.study.sections import (
     ROLES,
     Attack,
@@ -30,8 +31,10 @@ from gradsiege.study.sections import (
 
 def parse(raw: object, place: str = "study") -> Study:
     """Validate a study given as plain data; every default is filled in afterwards."""
+    if raw is None:
+        raise StudyError(f"{place} is empty; config/README.md says what a study file holds")
     if not isinstance(raw, dict):
-        raise StudyError(f"{place}: a study file is a mapping of keys, not {type(raw).__name__}")
+        raise StudyError(f"{place}: a study file is a mapping of keys, not {shown(raw)}")
     _refuse_equal_values(raw, place)
     try:
         expanded = expand(raw)
@@ -73,7 +76,12 @@ def _refuse_equal_values(raw: dict[str, Any], place: str) -> None:
 def load(path: Path | str) -> Study:
     """Read and validate a study file (YAML)."""
     path = Path(path)
-    return parse(read_yaml(path, "study file"), str(path))
+    study = parse(read_yaml(path, "study file"), str(path))
+    try:
+        check_idle(study)
+    except StudyError as error:
+        raise StudyError(f"{path}: {error}") from error
+    return study
 
 
 def explain(error: ValidationError, place: str, raw: Any = None) -> str:
@@ -93,8 +101,7 @@ def explain(error: ValidationError, place: str, raw: Any = None) -> str:
             known = list(ROLES if "counts" in location else get_args(Place))
             lines.append(f"unknown key {key!r}; {nearest(str(location[-2]), known)}")
         else:
-            sentence = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{where or 'study'}{_joined(problem['type'], sentence)}")
+            lines.append(f"{where or 'study'}{refusal(problem)}")
     return f"{place}: " + "; ".join(lines)
 
 
@@ -104,15 +111,6 @@ def _written(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
         return location
     place = location.index("only") + 1
     return (*location[:place], *(part for part in location[place:] if isinstance(part, str)))
-
-
-def _joined(kind: str, sentence: str) -> str:
-    """Return the text after the place: a sentence of `gradsiege.ranges` continues it, any other follows a colon."""
-    return (
-        f" {sentence}"
-        if kind == "value_error" and sentence.startswith("must be ")
-        else f": {sentence}"
-    )
 
 
 def _named(location: tuple[int | str, ...], raw: Any) -> list[str]:

@@ -67,7 +67,7 @@ class Named(Section):
     def _fill_id(cls, data: Any) -> Any:
         if isinstance(data, str):
             data = {"name": data}
-        if isinstance(data, dict) and not data.get("id") and "name" in data:
+        if isinstance(data, dict) and not data.get("id") and isinstance(data.get("name"), str):
             data = {**data, "id": data["name"]}
         return data
 

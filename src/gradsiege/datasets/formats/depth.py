@@ -72,7 +72,7 @@ class Depths:
         """Return what is said about a range that is not used.
 
         Raises:
-            ValueError: when deep pictures of one's own would be almost black, and no depth is stated.
+            ValueError: when deep pictures of one's own would be black, or almost black and no depth is stated.
         """
         found = []
         bits, used = self.stated or self.bits, max(self.brightest_deep.bit_length(), 8)
@@ -82,6 +82,10 @@ class Depths:
                 f"({self.example})"
             )
             hopeless = self.own and self.stated is None and used <= HOPELESS
+            # A person who states 16 bits accepts dark pictures, and no black ones.
+            black = self.own and 0 < self.brightest_deep < 2 ** (bits - 8)
+            if black:
+                raise ValueError(f"{where}: nothing would be left of them. Set `bits: {used}`")
             if hopeless and self.coloured:
                 raise ValueError(f"{where}: they would be almost black. Convert them to 8 bits")
             if hopeless:

@@ -154,7 +154,10 @@ def splits_of(
     prints: dict[int, bytes] = {}
     dropped: set[int] = set()
     while True:
-        dealt = deal(name, listing, counts, seed, from_test, dropped)
+        try:
+            dealt = deal(name, listing, counts, seed, from_test, dropped)
+        except ValueError as error:
+            raise ValueError(f"{error}{_why_so_few(listing, dropped, size)}") from error
         wanted = np.unique(np.concatenate([*dealt.values(), np.empty(0, dtype=np.int64)]))
         wanted = np.array([index for index in wanted.tolist() if index not in held], dtype=np.int64)
         reading = listing.read(wanted)
@@ -172,6 +175,20 @@ def splits_of(
         role: Split(_stacked(index, held, size, folder), listing.labels[index], groups[index])
         for role, index in dealt.items()
     }
+
+
+def _why_so_few(listing: Listing, dropped: set[int], size: int) -> str:
+    """Say how many images were dropped as repetitions, if any were, and what else is known of the images that were read.
+
+    Raises:
+        ValueError: the images are equal since almost nothing is left of their values.
+    """
+    if not dropped:
+        return ""
+    first = min(dropped)
+    example = listing.paths[first] if listing.paths else f"image {first}"
+    repeated = f"{len(dropped)} were dropped as exact repetitions of others at {size} px, such as {example}"
+    return f". {'; '.join([repeated, *listing.seen()])}"
 
 
 def _repetitions(dealt: Mapping[str, Integers], prints: Mapping[int, bytes]) -> set[int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gradsiege import artifacts
 from gradsiege.datasets.preparation.splits import Bytes
 
 
@@ -27,7 +28,7 @@ def mapped_bytes(shape: tuple[int, ...], folder: Path | None = None) -> Bytes:
     if not size:
         return np.zeros(shape, dtype=np.uint8)
     place = Path(tempfile.gettempdir()) if folder is None else folder
-    place.mkdir(parents=True, exist_ok=True)
+    artifacts.make_folder(place)
     with tempfile.TemporaryFile(dir=place) as file:
         try:
             # Room that is only promised would end the process, without a word, when a page finds none.

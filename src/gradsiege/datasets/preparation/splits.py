@@ -97,9 +97,13 @@ def even_quota(dataset: str, role: str, wanted: int, available: Integers) -> Int
     """
     supply = int(available.sum())
     if wanted > supply:
+        asked = f"{dataset}: role '{role}' asks for {wanted} images"
+        if supply == 0:
+            raise ValueError(
+                f"{asked} but none is left; supply more, or lower the counts of others"
+            )
         raise ValueError(
-            f"{dataset}: role '{role}' asks for {wanted} images but only {supply} are available; "
-            f"lower the count of '{role}' to at most {supply}"
+            f"{asked} but only {supply} are available; lower the count of '{role}' to at most {supply}"
         )
     quota = np.zeros_like(available)
     while (missing := wanted - int(quota.sum())) > 0:

@@ -16,6 +16,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
 
+from gradsiege import artifacts
 from gradsiege.datasets.sources import supply
 from gradsiege.errors import ArtifactError, MissingError
 from gradsiege.pretrained import TRUNKS, weights_folder
@@ -97,8 +98,10 @@ def get(file: supply.File, folder: Path, tell: Tell = to_stderr) -> Path:
         supply.verify(path, file.digest)
         tell(f"{path}: is there already")
         return path
+    if path.exists():
+        raise ArtifactError(f"{path} is there, and is not a file; move it away")
     part = path.with_name(f"{path.name}.part")
-    folder.mkdir(parents=True, exist_ok=True)
+    artifacts.make_folder(folder)
     for attempt in range(1, TRIES + 1):
         try:
             _transfer(file, part, tell)

@@ -211,3 +211,14 @@ def inside(path: str) -> PurePosixPath:
             f"{path!r} is not a path inside its folder; use a relative one without '..'"
         )
     return parsed
+
+
+def below_root(path: str, key: str) -> PurePosixPath:
+    """Return a path of a study file that stays below the data root, or refuse it and name its key."""
+    try:
+        return inside(path)
+    except StudyError as error:
+        raise StudyError(
+            f"{key}: {path!r} does not lie below the data root, {data_root()} (${ROOT_VARIABLE}); lay the pictures there, and "
+            f"write the path relative to it, without '..'"
+        ) from error

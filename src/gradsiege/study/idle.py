@@ -1,0 +1,41 @@
+"""Keys that were written and would change nothing, because of what stands beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gradsiege.errors import StudyError
+from gradsiege.study.document import Study
+from gradsiege.study.sections import Federation
+
+
+def check_idle(study: Study) -> None:
+    """Refuse a written key that nothing reads; one that was left to its default is none.
+
+    Raises:
+        StudyError: names the key, and the other one that decides.
+    """
+    for place, why in (*_of_federation(study.federation), *_of_study(study)):
+        raise StudyError(f"{place} would change nothing: {why}; leave it out")
+
+
+def _of_federation(federation: Federation) -> Iterator[tuple[str, str]]:
+    written = federation.model_fields_set
+    if "alpha" in written and federation.partition != "dirichlet":
+        yield (
+            "federation.alpha",
+            f"it belongs to 'partition: dirichlet', and partition is {federation.partition}",
+        )
+    if "decay" in written and not federation.milestones:
+        yield "federation.decay", "there are no milestones"
+    if "batch_size" in written and federation.client_batches:
+        yield "federation.batch_size", "client_batches says it for every client"
+
+
+def _of_study(study: Study) -> Iterator[tuple[str, str]]:
+    if study.gains and "table_gains" not in study.figures:
+        yield "gains", "table_gains, which shows them, is not among figures"
+    if all(threat.labels == "given" for threat in study.threat_models):
+        for attack in study.attacks:
+            if "label_rule" in attack.model_fields_set:
+                yield f"attacks.{attack.id}.label_rule", "every threat model gives the labels"
