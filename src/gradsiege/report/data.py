@@ -204,7 +204,7 @@ class Drawn:
 
     figure: None for a table. data: exactly the numbers that are shown, one row per measured object, with the
     columns of `report/columns.py`; `report/tidy.py` turns it into one row per measurement. shown: for a table, the few
-    columns of text that a reader sees. quiet: indices of its rows that are there for comparison (controls). alt: description of
+    columns of text that a reader sees, by default `data`. quiet: indices of its rows that are there for comparison (controls). alt: description of
     the figure for a screen reader.
     """
 

@@ -57,7 +57,7 @@ def save(drawn: Drawn, folder: Path, name: str) -> list[Path]:
     """
     data = csv(tidy(drawn.data)).encode()
     if drawn.figure is None:
-        shown = drawn.shown if drawn.shown is not None else pd.DataFrame()
+        shown = drawn.data if drawn.shown is None else drawn.shown
         # With a mark, without which spreadsheet programs take minus signs and dashes for something else.
         contents = [csv(shown).encode("utf-8-sig"), data]
     else:

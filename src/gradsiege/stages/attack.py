@@ -11,7 +11,6 @@ from gradsiege.attacks import recipes
 from gradsiege.attacks.base import Attack
 from gradsiege.attacks.device import AUTO, describe, where_to_run
 from gradsiege.attacks.engine.autotune import MEASURED, EnginePolicy
-from gradsiege.attacks.engine.programs import Programs
 from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
 from gradsiege.attacks.matching import match, with_failures
 from gradsiege.attacks.progress import LoopCheckpointer
@@ -24,6 +23,7 @@ from gradsiege.pipeline.engine_memory import EngineMemory
 from gradsiege.pipeline.jobs import Job
 from gradsiege.priors.resumable import Checkpointer
 from gradsiege.priors.trained import load_prior
+from gradsiege.programs import Programs
 from gradsiege.protocol.observation import load_observation
 from gradsiege.protocol.reconstruction import Reconstruction, save_reconstruction
 from gradsiege.protocol.simulation import Simulator

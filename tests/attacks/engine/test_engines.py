@@ -18,13 +18,13 @@ from gradsiege.attacks.engine.engines import ENGINES
 from gradsiege.attacks.engine.factored import applies
 from gradsiege.attacks.engine.loop import Evaluate, State, begin, optimise
 from gradsiege.attacks.engine.objective import Evaluation, Problem, Target, with_surrogate
-from gradsiege.attacks.engine.programs import Programs
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.objectives.distances import cosine, squared_l2
 from gradsiege.attacks.optimizers.gradient import LBFGS, Adam, Optimizer
 from gradsiege.attacks.variables import Variables
 from gradsiege.errors import GradSiegeError, StudyError, UsageError
 from gradsiege.pipeline.engine_memory import EngineMemory
+from gradsiege.programs import Programs
 from gradsiege.protocol.threat_model import ThreatModel
 
 torch.set_num_threads(1)

@@ -13,16 +13,17 @@ import torch
 from problems import assert_same, case
 from torch import Tensor
 
-from gradsiege.attacks.engine import programs as module
+from gradsiege import programs as kept_programs
+from gradsiege.attacks.engine.compiled import close, filled, traced
 from gradsiege.attacks.engine.engines import ENGINES, engine
 from gradsiege.attacks.engine.objective import Problem, Target
-from gradsiege.attacks.engine.programs import Programs, Trace, filled, traced
 from gradsiege.attacks.objectives.regularizers import Candidate
+from gradsiege.programs import Programs
 from gradsiege.protocol.local_update import Tensors
 
 TRACED = """
 from problems import case
-from gradsiege.attacks.engine.programs import traced
+from gradsiege.attacks.engine.compiled import traced
 print(traced(*case("lenet", images=1, elements=2)).name())
 """
 
@@ -53,7 +54,7 @@ def test_one_program_serves_other_weights_and_other_elements(
     def never(*_: object) -> None:
         raise AssertionError("compiled again")
 
-    monkeypatch.setattr(Trace, "compile", never)
+    monkeypatch.setattr(kept_programs, "compile_graph", never)
     problem, x, target = case("lenet", images=1, elements=elements)
     problem = other_weights(problem)
     from gradsiege.attacks.engine.chunks import Chunked
@@ -122,7 +123,7 @@ def test_a_program_that_computes_something_else_is_refused(
     name = traced(problem, x, target).name()
     weights = tuple((100 * weight, term) for weight, term in problem.phase.regularizers)
     changed = replace(problem, phase=replace(problem.phase, regularizers=weights))
-    monkeypatch.setattr(Trace, "name", lambda self: name)
+    monkeypatch.setattr(kept_programs, "name", lambda graph, inputs: name)
     with pytest.raises(RuntimeError, match="disagrees with the plain loop"):
         engine("compiled", changed, kept)(x, target)
 
@@ -161,4 +162,4 @@ def test_elements_are_filled_up_with_the_last() -> None:
     assert torch.equal(more["x"], x["x"][[0, 1, 1, 1]])
     assert isinstance(there, Target)
     assert torch.equal(there.labels, target.labels[[0, 1, 1, 1]])
-    assert module.close(torch.zeros(2), torch.tensor([torch.nan, 0.0]))
+    assert close(torch.zeros(2), torch.tensor([torch.nan, 0.0]))

@@ -24,9 +24,9 @@ from gradsiege.attacks.engine import factored
 from gradsiege.attacks.engine.chunks import Chunked, elements_that_fit, part
 from gradsiege.attacks.engine.engines import ENGINES, engine, loop
 from gradsiege.attacks.engine.objective import Evaluate, Problem, Target
-from gradsiege.attacks.engine.programs import Programs
 from gradsiege.attacks.variables import Variables
 from gradsiege.errors import GradSiegeError, UsageError
+from gradsiege.programs import Programs
 
 MEASURED = "measured"
 # The engine with the fewest surprises first.

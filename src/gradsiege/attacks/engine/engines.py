@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gradsiege.attacks.engine import factored
+from gradsiege.attacks.engine.compiled import Compiled
 from gradsiege.attacks.engine.objective import (
     Cost,
     Evaluate,
@@ -21,8 +22,8 @@ from gradsiege.attacks.engine.objective import (
     Target,
     element_cost,
 )
-from gradsiege.attacks.engine.programs import Compiled, Programs
 from gradsiege.attacks.variables import Variables, stack
+from gradsiege.programs import Programs
 from gradsiege.protocol.local_update import gradient
 
 Engine = Callable[[Problem], Evaluate]
@@ -70,7 +71,7 @@ def vectorised(problem: Problem) -> Evaluate:
 
 
 def compiled(problem: Problem, programs: Programs | None = None) -> Evaluate:
-    """`vectorised`, compiled ahead of time (`programs`) and kept, if there is a place for it.
+    """`vectorised`, compiled ahead of time (`engine.compiled`) and kept, if there is a place for it.
 
     It is the functional double gradient that is compiled: compiling the network and differentiating twice outside is
     refused by PyTorch, and compiling ``autograd.grad`` has returned no gradient without an error.

@@ -1,22 +1,15 @@
-"""One evaluation of all elements, compiled ahead of time: later processes load the program and not the compiler's work.
+"""One evaluation of all elements by a program that was compiled ahead of time.
 
 A `Problem` is traced to a graph of tensor operations whose inputs are all tensors that it uses: variables, target, weights and
-whatever constants its objective holds. The graph says all that the program computes, so that its text, the shapes of its inputs
-and the machine name the file. Problems that differ in weights and data alone share one program.
+whatever constants its objective holds. Problems that differ in weights and data alone share one program (`gradsiege.programs`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
-import os
-import platform
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,38 +17,13 @@ from torch.utils import _pytree as pytree
 
 from gradsiege.attacks.engine.objective import Evaluation, Problem, Target, element_cost
 from gradsiege.attacks.variables import Variables
+from gradsiege.programs import Programs, name
 
 # How far a program may be from the plain loop before it is refused: rounding is far below, another function far above.
 AGREEMENT = 1e-2
 CHECKED = 2
 
 Batched = Callable[..., Evaluation]
-
-
-@dataclass(frozen=True)
-class Programs:
-    """Programs that were compiled before, one file each; deleting the folder compiles them anew."""
-
-    folder: Path
-
-    def find(self, trace: Trace) -> Callable[..., Any]:
-        """Return the program of a trace, compiled now if it is not there; of several processes, one compiles it."""
-        path = self.folder / f"{trace.name()}.pt2"
-        with self._locked(path.with_suffix(".lock")):
-            if not path.exists():
-                trace.compile(path, self.folder / "compiler")
-        from torch._inductor import aoti_load_package
-
-        program: Callable[..., Any] = aoti_load_package(str(path), run_single_threaded=True)
-        return program
-
-    @contextlib.contextmanager
-    def _locked(self, path: Path) -> Iterator[None]:
-        """Wait for another process that compiles the same program."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 @dataclass(frozen=True)
@@ -73,21 +41,8 @@ class Trace:
     constants: list[Tensor]
 
     def name(self) -> str:
-        """Return a hash of what the program computes and of the machine that runs it."""
-        shapes = [(tuple(value.shape), str(value.dtype)) for value in self.inputs]
-        text = f"{self.graph.code}\n{shapes}\n{_machine(self.inputs[0].device)}"
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def compile(self, path: Path, cache: Path) -> None:
-        """Compile the graph into a file, which appears whole or not at all."""
-        from torch._inductor import aoti_compile_and_package
-
-        module = _Flat(self.graph)
-        part = path.with_suffix(f".{os.getpid()}.part.pt2")
-        with _compiler_cache(cache):
-            exported = torch.export.export(module, tuple(self.inputs), strict=False)
-            aoti_compile_and_package(exported, package_path=str(part))
-        part.replace(path)
+        """Return a hash of what the graph computes and of the machine that runs it."""
+        return name(self.graph, self.inputs)
 
 
 class Compiled:
@@ -120,10 +75,10 @@ class Compiled:
     def _program(self, x: Variables, target: Target) -> Batched:
         trace = traced(self.problem, x, target)
         if self.programs is not None:
-            program = self.programs.find(trace)
+            program = self.programs.find(trace.graph, trace.inputs)
         else:
             with tempfile.TemporaryDirectory() as folder:
-                program = Programs(Path(folder)).find(trace)
+                program = Programs(Path(folder)).find(trace.graph, trace.inputs)
         observation = self.problem.observation
         weights = [*observation.parameters.values(), *observation.buffers.values()]
         rest = [value.contiguous() for value in (*weights, *trace.constants)]
@@ -195,8 +150,8 @@ def _lifted(graph: torch.fx.GraphModule) -> list[Tensor]:
             places.append(graph.graph.placeholder(f"constant_{number}"))
         node.replace_all_uses_with(places[-1])
         graph.graph.erase_node(node)
-    for name in {str(node.target) for node in held}:
-        delattr(graph, name)
+    for attribute in {str(node.target) for node in held}:
+        delattr(graph, attribute)
     graph.recompile()
     return constants
 
@@ -227,50 +182,7 @@ def close(ours: Tensor, theirs: Tensor) -> bool:
     return bool((ours - theirs).norm() <= AGREEMENT * theirs.norm() + 1e-6)
 
 
-class _Flat(torch.nn.Module):
-    """A graph as a module that returns a tuple, as the exporter wants it."""
-
-    def __init__(self, graph: torch.fx.GraphModule) -> None:
-        super().__init__()
-        self.graph = graph
-
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.graph(*tensors))
-
-
 def _flat(x: Variables, target: Target) -> list[Tensor]:
     values = (*x.values(), target.labels, *target.observed.values())
     values = (*values, target.consensus, *target.statistics.values())
     return [value.contiguous() for value in values]
-
-
-def _machine(device: torch.device) -> dict[str, Any]:
-    """What a program is made for."""
-    if device.type == "cuda":
-        return {"device": torch.cuda.get_device_name(device), "torch": torch.__version__}
-    lines = (
-        Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        if Path("/proc/cpuinfo").is_file()
-        else []
-    )
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return {
-        "device": platform.machine(),
-        "flags": flags,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
-
-
-@contextlib.contextmanager
-def _compiler_cache(folder: Path) -> Iterator[None]:
-    """Let the compiler keep its own files, above all compiled headers, in a folder of ours."""
-    name = "TORCHINDUCTOR_CACHE_DIR"
-    before = os.environ.get(name)
-    os.environ[name] = str(folder.absolute())
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before
