@@ -44,7 +44,7 @@ def facts(data: StudyData) -> list[tuple[str, str]]:
         ("Defenses", joined(label(d, data.name_of("defenses", d)) for d in defenses) or "none"),
         ("Training stages", joined(in_stage_order(scores["training_stage"])) or "none"),
         ("Protocols", _listed(data.in_order("protocols", scores["protocol"]))),
-        ("Victims a cell", joined(str(count) for count in sorted(set(size))) or "none"),
+        ("Victims per cell", joined(str(count) for count in sorted(set(size))) or "none"),
         ("Cells attacked", str(len(size))),
         ("Compute", f"{duration(seconds)} on {joined(provenance.devices(data.manifests)) or '–'}"),
     ]
