@@ -51,14 +51,22 @@ def name(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> str:
 def compile_graph(
     graph: torch.fx.GraphModule, inputs: list[Tensor], path: Path, cache: Path
 ) -> None:
-    """Compile a graph that returns a list of tensors into a file, which appears whole or not at all."""
+    """Compile a graph that returns a list of tensors into a file, which appears whole or not at all.
+
+    Raises:
+        RuntimeError: the compiler refuses the graph, or there is no compiler of C++.
+    """
     import torch
     from torch._inductor import aoti_compile_and_package
 
     part = path.with_suffix(f".{os.getpid()}.part.pt2")
     with _compiler_cache(cache):
-        exported = torch.export.export(_as_module(graph), tuple(inputs), strict=False)
-        aoti_compile_and_package(exported, package_path=str(part))
+        try:
+            exported = torch.export.export(_as_module(graph), tuple(inputs), strict=False)
+            aoti_compile_and_package(exported, package_path=str(part))
+        except Exception as error:
+            # The exporter and the compiler raise errors of many kinds; an attack has other engines.
+            raise RuntimeError(f"not compiled: {type(error).__name__}: {error}") from error
     part.replace(path)
 
 

@@ -14,6 +14,7 @@ from problems import assert_same, case
 from torch import Tensor
 
 from gradsiege import programs as kept_programs
+from gradsiege.attacks.engine.autotune import EnginePolicy, choose
 from gradsiege.attacks.engine.compiled import close, filled, traced
 from gradsiege.attacks.engine.engines import ENGINES, engine
 from gradsiege.attacks.engine.objective import Problem, Target
@@ -154,6 +155,21 @@ def test_a_compilation_that_is_killed_leaves_no_program(
         engine("compiled", problem, Programs(tmp_path))(x, target)
     trace = traced(problem, x, target)
     assert not (tmp_path / f"{trace.name()}.pt2").exists()
+
+
+def test_an_attack_goes_on_without_a_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch._inductor
+
+    def refusing(exported: object, package_path: str) -> None:
+        raise ValueError("planted")
+
+    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", refusing)
+    policy = EnginePolicy(runs=10**9, programs=Programs(tmp_path))
+    choice = choose(policy, *case("lenet", images=1, elements=2))
+    assert choice.failed == {"compiled": "not compiled: ValueError: planted"}
+    assert choice.engine != "compiled"
 
 
 def test_elements_are_filled_up_with_the_last() -> None:
