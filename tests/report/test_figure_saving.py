@@ -9,7 +9,7 @@ import pytest
 
 from gradsiege.report import save
 from gradsiege.report.columns import dictionary
-from gradsiege.report.data import Drawn, StudyData
+from gradsiege.report.data import StudyData
 from gradsiege.report.figures import training_stage
 from gradsiege.report.page.inline import DARK, with_dark_colours
 from gradsiege.report.tables import table_utility
@@ -46,24 +46,16 @@ def test_remains_of_a_killed_process_are_swept_up(
 def test_what_is_drawn_in_one_process_is_what_is_drawn_alone(
     made_up_study: StudyData, tiny: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In another folder, and in spite of a figure that cannot be drawn, whose error comes last."""
+    """Byte by byte, the report as well, and in another folder."""
     monkeypatch.setattr(publish, "load_study", lambda study, root: made_up_study)
-    names, to = ["training_stage", "privacy_utility", "table_costs"], tmp_path / "to"
+    names, to = ["training_stage", "privacy_utility", "table_costs", "report"], tmp_path / "to"
+    study = tiny.model_copy(update={"figures": names[:-1]})
     for name in names:
-        publish.publish([name], tiny, tmp_path, tmp_path / "tiny.yaml")
-    drawn = publish.draw
-
-    def broken(name: str, data: StudyData) -> Drawn:
-        if name == "gallery":
-            raise ValueError("planted")
-        return drawn(name, data)
-
-    monkeypatch.setattr(publish, "draw", broken)
-    with pytest.raises(ValueError, match="planted"):
-        publish.publish(["gallery", *names], tiny, tmp_path, tmp_path / "tiny.yaml", to)
-    alone = {p.name: p.read_bytes() for p in (tmp_path / "results/tiny").glob("*/*")}
-    assert len(alone) == 10
-    assert {p.name: p.read_bytes() for p in to.glob("*/*")} == alone
+        publish.publish([name], study, tmp_path, tmp_path / "tiny.yaml")
+    publish.publish(names, study, tmp_path, tmp_path / "tiny.yaml", to)
+    alone = {p.name: p.read_bytes() for p in (tmp_path / "results/tiny").rglob("*.*")}
+    assert len(alone) == 11
+    assert {p.name: p.read_bytes() for p in to.rglob("*.*")} == alone
 
 
 def test_csv_is_exactly_the_plotted_data(made_up_study: StudyData, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ rule drawings:
         study=study_file,
     message:
         "Drawing {params.names}"
-    # A drawing that fails is tried again by its own job, which says why.
+    # A drawing that fails, and those after it, are made by their own jobs, which say why.
     shell:
         "gradsiege publish {params.names:q} --to {params.to:q} --study {params.study:q} 2>&1 | tee {log:q} || true"
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from gradsiege import artifacts, catalogue
 from gradsiege.extras import EXTRAS, need
 from gradsiege.pipeline.drawings import DICTIONARY, files_of
-from gradsiege.pipeline.runner import describe
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.load import load_study
 from gradsiege.report.save import columns_file, save
@@ -38,63 +35,35 @@ def publish(
         root: folder of `results`.
         file: path of the study file, for the commands that the report prints.
         to: folder to write to instead of the study's results.
-
-    Raises:
-        Exception: the error of the first name that could not be written; the others are written.
     """
     need(*EXTRAS["study"])
     data = load_study(study, root) if set(names) != {COLUMNS} else None
-    drawings = Drawings(study, data, root, file, to or root / "results" / study.study)
+    folder = to or root / "results" / study.study
     written: list[Path] = []
-    failed: Exception | None = None
     for given in names:
-        try:
-            written += drawings.write(Path(given).stem)
-        except Exception as error:
-            if len(names) > 1:
-                print(f"{Path(given).stem}: {describe(error)}", file=sys.stderr)
-            failed = failed or error
-    if failed is not None:
-        raise failed
+        name = Path(given).stem
+        if name == COLUMNS:
+            written.append(_columns(folder))
+            continue
+        assert data is not None
+        if name == REPORT:
+            written.append(_report(study, data, file, folder))
+            continue
+        for path in files_of(name):
+            artifacts.sweep_up((folder / path).parent, Path(path).stem)
+        written += save(draw(name, data), folder, name)
     return written
 
 
-@dataclass
-class Drawings:
-    """The figures and tables of a study, each drawn once; `data` is not needed for the dictionary of columns."""
+def _report(study: Study, data: StudyData, file: Path, folder: Path) -> Path:
+    from gradsiege.report.page.page import render
 
-    study: Study
-    data: StudyData | None
-    root: Path
-    file: Path
-    folder: Path
-    drawn: dict[str, Drawn] = field(default_factory=dict)
-
-    def write(self, name: str) -> list[Path]:
-        """Write one figure, table, dictionary or report, and return the paths."""
-        if name == COLUMNS:
-            return [_columns(self.folder)]
-        if name == REPORT:
-            return [self._report()]
-        for path in files_of(name):
-            artifacts.sweep_up((self.folder / path).parent, Path(path).stem)
-        return save(self._draw(name), self.folder, name)
-
-    def _draw(self, name: str) -> Drawn:
-        assert self.data is not None
-        if name not in self.drawn:
-            self.drawn[name] = draw(name, self.data)
-        return self.drawn[name]
-
-    def _report(self) -> Path:
-        from gradsiege.report.page.page import render
-
-        assert self.data is not None
-        drawn = {name: self._draw(name) for name in self.study.figures}
-        path = self.folder / "report.html"
-        artifacts.sweep_up(path.parent, REPORT)
-        artifacts.write_text(path, render(self.data, drawn, _commands(self.study, self.file)))
-        return path
+    # Drawn anew: a figure that was saved is laid out already, and its picture on the page would differ by a hair.
+    drawn = {name: draw(name, data) for name in study.figures}
+    path = folder / "report.html"
+    artifacts.sweep_up(path.parent, REPORT)
+    artifacts.write_text(path, render(data, drawn, _commands(study, file)))
+    return path
 
 
 def _columns(folder: Path) -> Path:
