@@ -296,4 +296,11 @@ def shown(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{int(value):,}" if float(value).is_integer() else f"{value:g}"
+    """Return a number with its thousands apart; a large float is a power of ten that no digits would make clearer.
+
+    >>> _number(2**53), _number(0.5), _number(1e30)
+    ('9,007,199,254,740,992', '0.5', '1e30')
+    """
+    if isinstance(value, float) and (abs(value) >= 1e15 or not value.is_integer()):
+        return f"{value:g}".replace("e+", "e")
+    return f"{int(value):,}"
