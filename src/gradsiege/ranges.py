@@ -283,6 +283,18 @@ def described(kind: Any) -> str:
     return names[kind]
 
 
+def unbounded(kind: Any) -> bool:
+    """Return whether an annotation allows a number and states no range for it.
+
+    >>> unbounded(float | None), unbounded(tuple[int, ...]), unbounded(Share | None), unbounded(Literal[1, 2])
+    (True, True, False, False)
+    """
+    parts = get_args(kind)
+    if get_origin(kind) is Annotated and any(isinstance(rule, Range) for rule in parts):
+        return False
+    return kind in (int, float) or any(unbounded(part) for part in parts)
+
+
 def shown(value: Any) -> str:
     """Return a value as a message shows it, cut where it is long.
 
