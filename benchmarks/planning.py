@@ -6,6 +6,7 @@ three data sets stands here for packaged photographs of a size of their own. Not
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import resource
@@ -59,6 +60,7 @@ def measure(file: Path) -> dict[str, float]:
 
 def main() -> None:
     """Measure once; print the row and keep it."""
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "planning.yaml"
         file.write_text(yaml.safe_dump(matrix(), sort_keys=False), encoding="utf-8")

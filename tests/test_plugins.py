@@ -21,7 +21,7 @@ from gradsiege.artifacts import read_manifest
 from gradsiege.catalogue import entries, lookup, refused
 from gradsiege.datasets.sources import supply
 from gradsiege.errors import StudyError, UsageError
-from gradsiege.inspection.checkup import other_data
+from gradsiege.inspection.checkup import added_methods, other_data
 from gradsiege.pipeline import cells
 from gradsiege.pipeline.cells import Cell, digest, settings
 from gradsiege.study import load, parse
@@ -210,7 +210,10 @@ def test_its_own_tests_pass(site: Path, tmp_path: Path) -> None:
 
 def test_without_it_the_study_file_names_the_missing_method() -> None:
     raw = yaml.safe_load(STUDY.read_text())
-    with pytest.raises(StudyError, match="unknown name 'stripes' in datasets"):
+    with pytest.raises(
+        StudyError,
+        match=r"unknown name 'stripes' in datasets; .*; or install the package that offers it",
+    ):
         parse(raw)
     raw = {**raw, "datasets": [{**raw["datasets"][0], "name": "digits"}], "models": ["lenet"]}
     with pytest.raises(StudyError, match="unknown name 'mean_image' in priors"):
@@ -250,7 +253,19 @@ BROKEN = {
     "no dataclass": (GOOD.replace("@dataclass(frozen=True)", ""), "defines no dataclass Added"),
     "another name": (GOOD.replace('"added"', '"else"'), "the `name` of Added is 'else'"),
     "no Python": ("VERSION = = 1", "invalid syntax"),
-    "no literal": (GOOD.replace("VERSION = 1", "VERSION = one()"), "malformed"),
+    "no literal": (
+        GOOD.replace("VERSION = 1", "VERSION = one()"),
+        r"VERSION is the expression one\(\)",
+    ),
+    "a computed default": (
+        f"{GOOD}        x: Share = 1 / 2\n",
+        "the default of x is the expression 1 / 2; write its value as a literal",
+    ),
+    "a number without a range": (
+        f"{GOOD}        x: float | None = 0.5\n",
+        "the parameter x is a number without a range",
+    ),
+    "not frozen": (GOOD.replace("frozen=True", ""), "Added is not frozen"),
     "no range": (f"{GOOD}        x: list[int] = None\n", r"unsupported .* annotation: list\[int\]"),
 }
 
@@ -274,6 +289,65 @@ def test_a_broken_one_is_a_sentence_where_it_is_used_or_listed(
     assert verb("list", "defenses") == 0
     (line,) = capsys.readouterr().err.splitlines()
     assert line == refused("defenses")["added"]
+
+
+COUNTER = '''
+    """Counters."""
+    VERSION = 1
+    def undone(plan: AttackPlan) -> AttackPlan:
+        """Do nothing."""
+        return plan
+'''
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "sentence"),
+    [
+        (
+            "gausian",
+            COUNTER,
+            "the defense 'gausian', which no package offers; did you mean 'gaussian'",
+        ),
+        (
+            "gaussian",
+            COUNTER.replace(" -> AttackPlan", ""),
+            "no public function whose return annotation is AttackPlan",
+        ),
+    ],
+)
+def test_counters_that_answer_nothing_are_refused(
+    name: str, source: str, sentence: str, tmp_path: Path, install: Callable[[Path], None]
+) -> None:
+    distribution(tmp_path, "my-counters", f"{name} = added.method", source)
+    points = next(tmp_path.glob("*.dist-info")) / "entry_points.txt"
+    points.write_text(points.read_text().replace("gradsiege.defenses", "gradsiege.counters"))
+    install(tmp_path)
+    assert sentence in refused("counters")[name]
+
+
+@pytest.mark.parametrize("name", ["my half", "my/half", "half.doubled"])
+def test_a_name_that_cannot_stand_in_ids_is_refused(
+    name: str, tmp_path: Path, install: Callable[[Path], None]
+) -> None:
+    distribution(tmp_path, "my-defense", f"{name} = added.method:Added")
+    install(tmp_path)
+    assert (
+        f"the name {name!r} of its entry point is not made of letters" in refused("defenses")[name]
+    )
+    assert name not in entries("defenses")
+
+
+def test_doctor_names_what_is_broken_and_what_the_study_uses(
+    site: Path, tmp_path: Path, install: Callable[[Path], None]
+) -> None:
+    distribution(tmp_path, "my-defense", source=GOOD.replace("VERSION = 1", ""))
+    assert added_methods(load(QUICK)) == []
+    install(site)
+    install(tmp_path)
+    rows = dict(added_methods(load(STUDY)))
+    assert "my-defense 1.5 cannot be used" in rows["added"]
+    assert rows["half"] == "of gradsiege-example 0.1.0, used by the study (defenses)"
+    assert set(rows) == {"added", *ADDED.values()}
 
 
 def test_a_module_without_a_source_file_is_refused(

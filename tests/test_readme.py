@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from gradsiege import catalogue
+from gradsiege.attacks.engine.engines import ENGINES
 
+TEXT = (Path(__file__).parents[1] / "README.md").read_text()
 ROWS = re.findall(
     r"^\| ([\w ]+).*? \| (.*) \|$",
-    (Path(__file__).parents[1] / "README.md").read_text().partition("## What is implemented")[2],
+    TEXT.partition("## What is implemented")[2],
     flags=re.MULTILINE,
 )
 DATASETS = ("data sets in the box", "fetched by ", "supplied by you ")
@@ -39,6 +41,12 @@ def test_released_arms_are_said(kind: str) -> None:
     assert set(released) == {name for name in entries if "as_released" in entries[name].arms}
 
 
-def test_every_defense_but_none_has_a_counter() -> None:
+def test_every_counter_answers_a_defense() -> None:
     answered = {name.partition(".")[0] for name in catalogue.entries("counters")}
-    assert answered == set(catalogue.entries("defenses")) - {"none"}
+    assert answered <= set(catalogue.entries("defenses")) - {"none"}
+
+
+def test_every_engine_is_named() -> None:
+    sentence = TEXT.partition("Six engines compute the same numbers: ")[2].partition("). ")[0]
+    assert set(ENGINES) == set(re.findall(r"`(\w+)`", sentence))
+    assert len(ENGINES) == 6

@@ -13,6 +13,7 @@ loads no torch.
 from __future__ import annotations
 
 import importlib
+import re
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -44,6 +45,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "figures": ("report/figures", "report/tables"),
 }
 HERE = Path(__file__).parent
+# Names of added methods: they stand in ids and folders, and a point parts a defense from its counter.
+NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)
@@ -175,12 +178,24 @@ def _plugged_in(plugin: Plugin) -> list[Entry]:
     Raises:
         ValueError, TypeError, SyntaxError, OSError: its source does not declare what a method declares.
     """
+    if not NAME.fullmatch(plugin.name):
+        raise ValueError(
+            f"the name {plugin.name!r} of its entry point is not made of letters, digits, _ and -; rename it"
+        )
     source = plugin.source
+    if plugin.kind == "counters":
+        _refuse_counters_of_nothing(plugin, source)
     read = _read(plugin.kind, source, plugin.module, plugin.method)
     if not read:
-        raise ValueError(f"{plugin.module} declares no VERSION, or no method")
+        raise ValueError(f"{plugin.module} declares no VERSION; write VERSION = 1")
     if type(read[0].version) is not int:
         raise ValueError(f"VERSION is {read[0].version!r}; make it a whole number")
+    for name, (kind, _) in read[0].parameters.items():
+        if ranges.unbounded(kind):
+            raise ValueError(
+                f"the parameter {name} is a number without a range; annotate it with an alias of "
+                "gradsiege.ranges, such as Share, or with a Range of its own"
+            )
     if plugin.kind == "counters":
         names = [f"{plugin.name}.{entry.name.rpartition('.')[2]}" for entry in read]
     else:
@@ -192,6 +207,19 @@ def _plugged_in(plugin: Plugin) -> list[Entry]:
     ]
 
 
+def _refuse_counters_of_nothing(plugin: Plugin, source: Path) -> None:
+    """Refuse counters to a defense that is not there, and a module without a counter."""
+    known = entries("defenses")
+    if plugin.name not in known:
+        raise ValueError(
+            f"it counters the defense {plugin.name!r}, which no package offers; {nearest(plugin.name, list(known))}"
+        )
+    if not declarations.functions(declarations.read(source), "AttackPlan"):
+        raise ValueError(
+            f"{plugin.module} holds no public function whose return annotation is AttackPlan; annotate its counters"
+        )
+
+
 def _refuse_wrong_class(plugin: Plugin, source: Path) -> None:
     """Refuse an entry point whose class is not in its module, or calls itself something else."""
     if plugin.kind == "figures":
@@ -201,6 +229,8 @@ def _refuse_wrong_class(plugin: Plugin, source: Path) -> None:
         raise ValueError(
             f"{plugin.module} defines no dataclass {plugin.method or 'of this kind'}; name the module that defines it"
         )
+    if not declarations.is_frozen(method):
+        raise ValueError(f"{method.name} is not frozen; decorate it with @dataclass(frozen=True)")
     called = declarations.name_of(method)
     if called != plugin.name:
         raise ValueError(
@@ -257,7 +287,7 @@ def lookup(kind: str, name: str, place: str) -> Entry:
     if name not in known:
         # Counters are named after the defense that their module answers.
         why = unusable.get(name.partition(".")[0])
-        hint = nearest(name, list(known))
+        hint = f"{nearest(name, list(known))}; or install the package that offers it"
         raise StudyError(f"{place}: {why or f'unknown name {name!r} in {kind}; {hint}'}")
     return known[name]
 

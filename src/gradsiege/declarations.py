@@ -29,10 +29,24 @@ def summary(node: ast.Module | ast.FunctionDef) -> str:
     return (ast.get_docstring(node) or "").split("\n")[0]
 
 
+def _literal(node: ast.expr, what: str) -> Any:
+    """Return the value of a literal.
+
+    Raises:
+        ValueError: an expression that only Python can evaluate; it names `what`.
+    """
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        raise ValueError(
+            f"{what} is the expression {ast.unparse(node)}; write its value as a literal"
+        ) from None
+
+
 def literals(tree: ast.Module) -> dict[str, Any]:
     """Return the values of the names in `LITERALS` that a module declares."""
     return {
-        statement.targets[0].id: ast.literal_eval(statement.value)
+        statement.targets[0].id: _literal(statement.value, statement.targets[0].id)
         for statement in tree.body
         if isinstance(statement, ast.Assign)
         and isinstance(statement.targets[0], ast.Name)
@@ -50,11 +64,21 @@ def method(tree: ast.Module, called: str = "") -> ast.ClassDef | None:
     return None
 
 
+def is_frozen(method: ast.ClassDef) -> bool:
+    """Return whether a class is decorated as a frozen dataclass."""
+    return any(
+        isinstance(decorator, ast.Call)
+        and ast.unparse(decorator.func) in ("dataclass", "dataclasses.dataclass")
+        and any(ast.unparse(option) == "frozen=True" for option in decorator.keywords)
+        for decorator in method.decorator_list
+    )
+
+
 def name_of(method: ast.ClassDef) -> str:
     """Return the literal that a class assigns to `name`, or an empty string."""
     for item in method.body:
         if isinstance(item, ast.Assign) and ast.unparse(item.targets[0]) == "name":
-            return str(ast.literal_eval(item.value))
+            return str(_literal(item.value, "name"))
     return ""
 
 
@@ -63,7 +87,9 @@ def parameters(method: ast.ClassDef) -> dict[str, tuple[Any, Any]]:
     return {
         item.target.id: (
             _annotation(item.annotation),
-            REQUIRED if item.value is None else ast.literal_eval(item.value),
+            REQUIRED
+            if item.value is None
+            else _literal(item.value, f"the default of {item.target.id}"),
         )
         for item in method.body
         if isinstance(item, ast.AnnAssign)
@@ -114,5 +140,6 @@ def _rule(node: ast.expr) -> Any:
         and node.func.id in ranges.RULES
     ):
         raise TypeError(f"unsupported rule of a parameter: {ast.unparse(node)}")
-    named = {key.arg or "": ast.literal_eval(key.value) for key in node.keywords}
-    return ranges.RULES[node.func.id](*map(ast.literal_eval, node.args), **named)
+    what = f"an end of {ast.unparse(node)}"
+    named = {key.arg or "": _literal(key.value, what) for key in node.keywords}
+    return ranges.RULES[node.func.id](*(_literal(value, what) for value in node.args), **named)

@@ -12,7 +12,7 @@ from gradsiege import artifacts
 from gradsiege.errors import MEND, ArtifactError
 from gradsiege.inspection.verification import MOST, examine, verify
 from gradsiege.pipeline import places
-from gradsiege.pipeline.status import DAMAGED, DONE, MISSING, STALE, Status
+from gradsiege.pipeline.status import BROKEN, DAMAGED, DONE, MISSING, STALE, Status
 from gradsiege.sharing.programs import run, show
 from gradsiege.study import Study
 
@@ -100,7 +100,7 @@ def look(study: Study, root: Path) -> Findings:
         swaps=places.interrupted(study, root),
         broken=[cell_status for cell_status in states if cell_status.state == DAMAGED] + half,
         stale=[cell_status for cell_status in states if cell_status.state == STALE],
-        missing=[cell_status for cell_status in states if cell_status.state == MISSING],
+        missing=[cell_status for cell_status in states if cell_status.state in (MISSING, BROKEN)],
         sound=sum(cell_status.state in DONE for cell_status in states),
     )
 

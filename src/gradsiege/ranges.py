@@ -283,6 +283,18 @@ def described(kind: Any) -> str:
     return names[kind]
 
 
+def unbounded(kind: Any) -> bool:
+    """Return whether an annotation allows a number and states no range for it.
+
+    >>> unbounded(float | None), unbounded(tuple[int, ...]), unbounded(Share | None), unbounded(Literal[1, 2])
+    (True, True, False, False)
+    """
+    parts = get_args(kind)
+    if get_origin(kind) is Annotated and any(isinstance(rule, Range) for rule in parts):
+        return False
+    return kind in (int, float) or any(unbounded(part) for part in parts)
+
+
 def shown(value: Any) -> str:
     """Return a value as a message shows it, cut where it is long.
 
@@ -296,4 +308,11 @@ def shown(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{int(value):,}" if float(value).is_integer() else f"{value:g}"
+    """Return a number with its thousands apart; a large float is a power of ten that no digits would make clearer.
+
+    >>> _number(2**53), _number(0.5), _number(1e30)
+    ('9,007,199,254,740,992', '0.5', '1e30')
+    """
+    if isinstance(value, float) and (abs(value) >= 1e15 or not value.is_integer()):
+        return f"{value:g}".replace("e+", "e")
+    return f"{int(value):,}"

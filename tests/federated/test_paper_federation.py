@@ -106,7 +106,7 @@ def test_every_client_trains_with_its_own_batch_and_the_rounds_rate(
     import yaml
 
     study = sized(tiny_raw)
-    raw = study.model_dump(mode="json")
+    raw = study.model_dump(mode="json", exclude_defaults=True)
     file = tmp_path / "tiny.yaml"
     file.write_text(yaml.safe_dump(raw))
     assert verb("fetch", "digits", "--study", file, "--root", tmp_path) == 0

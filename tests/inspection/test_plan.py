@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from gradsiege import artifacts
-from gradsiege.inspection import plan
+from gradsiege.errors import ArtifactError
+from gradsiege.inspection import plan, verify
 from gradsiege.inspection.planning import work
+from gradsiege.pipeline import runner
 from gradsiege.pipeline.cells import cells
+from gradsiege.pipeline.jobs import Job
 from gradsiege.study import Study, parse
 
 Finished = tuple[Study, Path]
@@ -40,6 +43,7 @@ def test_nothing_run_yet(tiny: Study, tmp_path: Path) -> None:
         "jobs": "1",
         "finished": "0",
         "failed": "0",
+        "broken": "0",
         "stale": "0",
         "damaged": "0",
         "missing": "8",
@@ -76,6 +80,29 @@ def test_states_are_told_apart(study_copy: Finished) -> None:
     row = table(plan(study, root))["attack"]
     states = ("finished", "failed", "stale", "damaged", "missing")
     assert [row[state] for state in states] == ["4", "1", "1", "1", "1"]
+
+
+def test_a_cell_whose_job_failed_is_shown_with_its_log(
+    tiny: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(job: Job) -> None:
+        raise ArtifactError("planted")
+
+    first, second = cells(tiny)["attack"][:2]
+    runner.staged([first], tiny, tmp_path, None, fail)
+    runner.note_of(second, tiny, tmp_path).write_text("its process died, the 1. time\n")
+    text = plan(tiny, tmp_path)
+    row = table(text)["attack"]
+    assert (row["failed"], row["broken"], row["missing"]) == ("0", "1", "7")
+    log = runner.log_of(first, tiny, tmp_path)
+    assert "planted" in log.read_text()
+    assert f"attack {first.key}: its last job failed (ArtifactError); read {log}" in text
+    report, sound = verify(tiny, tmp_path, stages=["attack"])
+    assert not sound
+    assert ", 7 missing, 1 broken;" in report
+    assert f"read {log}" in report
+    died = runner.log_of(second, tiny, tmp_path)
+    assert f"{second.key}: it runs now, or its process died; read {died}" in report
 
 
 def set_seconds(root: Path, stage: str, seconds: float) -> None:

@@ -274,14 +274,14 @@ REFUSED: dict[str, tuple[Raw, str]] = {
     ),
     "nothing named": (
         {"only": {}},
-        "attacks.inverting_gradients.only must have at least 1 item",
+        "attacks.inverting_gradients.only must be a mapping from fields of a cell to ids",
     ),
     "no value": (
         {"only": {"defense": None}},
         "attacks.inverting_gradients.only.defense must be a list",
     ),
     "empty list": ({"only": {"defense": []}}, "only.defense must have at least 1 item"),
-    "a word": ({"only": "none"}, "attacks.inverting_gradients.only must be a list"),
+    "a word": ({"only": "none"}, "attacks.inverting_gradients.only must be a mapping"),
     "its own list": (
         {"only": {"attack": "inverting_gradients"}},
         "attacks.inverting_gradients.only: 'attack' is the list that 'inverting_gradients' itself stands in",
@@ -367,7 +367,26 @@ REFUSED: dict[str, tuple[Raw, str]] = {
         {"counters": ["none", "none"]},
         "attacks: 'inverting_gradients' stands twice",
     ),
-    "counters that are not texts": ({"counters": [1]}, "counters.0 must be text"),
+    "counters that are not texts": (
+        {"counters": [1]},
+        "attacks.inverting_gradients: counters must be 'none', a counter, a defense, or a list of these, not [1]",
+    ),
+    "counters of nothing": (
+        {"counters": None},
+        "attacks.inverting_gradients: counters must be 'none', a counter, a defense, or a list of these, not None",
+    ),
+    "a parameter and its sweep": (
+        {
+            "defenses": [
+                {"name": "gaussian", "parameters": {"sigma": 1.0}, "sweep": {"sigma": [0.1]}}
+            ]
+        },
+        "defenses.gaussian: 'sigma' is set in its sweep and beside it; leave one out",
+    ),
+    "a budget and its sweep": (
+        {"attacks": [{"name": "dlg", "iterations": 3, "sweep": {"iterations": [1, 2]}}]},
+        "attacks.dlg: 'iterations' is set in its sweep and beside it; leave one out",
+    ),
 }
 
 
@@ -551,3 +570,25 @@ def test_random_studies_hold_the_product_that_their_words_say(block: int, tiny_r
         kept += 1
     assert kept
     assert refused
+
+
+def message(raw: Raw) -> str:
+    with pytest.raises(StudyError) as caught:
+        parse(raw)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("section", ["datasets", "attacks"])
+def test_a_mistyped_bare_name_is_said_and_not_what_follows_from_it(
+    section: str, tiny_raw: Raw
+) -> None:
+    told = message({**tiny_raw, section: ["gifdd"]})
+    assert f"unknown name 'gifdd' in {section}" in told
+    assert "Field required" not in told
+
+
+def test_an_error_of_an_attack_with_counters_is_said_once(tiny_raw: Raw) -> None:
+    attack = {"name": "dlg", "iterations": 0, "counters": ["none", "gaussian", "tip"]}
+    told = message({**tiny_raw, "attacks": [attack]})
+    assert told.count("iterations must be a whole number") == 1
+    assert told.startswith("study: attacks.dlg.iterations")

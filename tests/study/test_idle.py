@@ -42,6 +42,11 @@ IDLE: dict[str, tuple[Callable[[Raw], None], str, Callable[[Raw], None]]] = {
         "federation.batch_size would change nothing: client_batches",
         lambda raw: raw["federation"].pop("batch_size"),
     ),
+    "only": (
+        lambda raw: raw["attacks"][0].update(only=[]),
+        "attacks.inverting_gradients.only would change nothing: it is an empty list",
+        lambda raw: raw["attacks"][0].update(only=[{"seed": 0}]),
+    ),
     "gains": (
         lambda raw: raw.update(gains=[GAIN]),
         "gains would change nothing: table_gains",

@@ -459,7 +459,7 @@ def test_budgets_are_swept_as_parameters_are() -> None:
         "counter": None,
         "sweep": {"iterations": [3, 5], "learning_rate": [0.5, 1.0]},
     }
-    found = expand({"attacks": [given]})["attacks"]
+    found = expand({"attacks": [given]})[0]["attacks"]
     assert [(one["id"], one["iterations"], one["parameters"]) for one in found] == [
         ("idlg-iterations3-learning_rate0.5", 3, {"learning_rate": 0.5}),
         ("idlg-iterations3-learning_rate1.0", 3, {"learning_rate": 1.0}),

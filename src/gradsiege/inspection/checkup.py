@@ -30,6 +30,7 @@ def doctor(study: Study, root: Path) -> str:
     sections = {
         "Machine": machine(root),
         "Tools": tools(),
+        "Methods of other packages": added_methods(study),
         "Weights": weights(),
         f"Data of the study {study.study}": study_data(study, root),
         "Other data": other_data(study),
@@ -103,6 +104,25 @@ def tools() -> list[tuple[str, str]]:
             rows.append((name, f"absent: {install('pipeline')}"))
     sbatch = shutil.which("sbatch")
     rows.append(("sbatch", sbatch or "absent: no Slurm here, jobs run on this machine"))
+    return rows
+
+
+def added_methods(study: Study) -> list[tuple[str, str]]:
+    """Return the methods of other distributions: those that cannot be used, with the reason, and those that the study uses."""
+    used = {
+        kind: {item.name for item in getattr(study, kind)}
+        for kind in ("datasets", "models", "priors", "defenses", "attacks")
+    }
+    used["counters"] = {attack.counter for attack in study.attacks if attack.counter}
+    used["figures"] = set(study.figures)
+    rows = []
+    for kind in catalogue.KINDS:
+        rows += [(name, reason) for name, reason in catalogue.refused(kind).items()]
+        rows += [
+            (name, f"of {entry.owner}, used by the study ({kind})")
+            for name, entry in catalogue.entries(kind).items()
+            if entry.distribution and name in used[kind]
+        ]
     return rows
 
 

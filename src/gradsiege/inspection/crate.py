@@ -19,7 +19,7 @@ from gradsiege import artifacts
 from gradsiege.errors import MEND, ArtifactError, UsageError
 from gradsiege.extras import need
 from gradsiege.pipeline.cells import Cell
-from gradsiege.pipeline.status import DAMAGED, DONE, MISSING, STALE, survey
+from gradsiege.pipeline.status import BROKEN, DAMAGED, DONE, MISSING, STALE, survey
 from gradsiege.study import Study
 
 SPECIFICATION = "1.1"  # the one that profile 0.5 builds on
@@ -105,7 +105,9 @@ def _finished(study: Study, root: Path) -> dict[Cell, dict[str, Any]]:
     """Return the manifests of all cells that could be run; refuse an unfinished study."""
     states = [cell_status for of_stage in survey(study, root).values() for cell_status in of_stage]
     lacking = [
-        cell_status for cell_status in states if cell_status.state in (MISSING, STALE, DAMAGED)
+        cell_status
+        for cell_status in states
+        if cell_status.state in (MISSING, BROKEN, STALE, DAMAGED)
     ]
     if lacking:
         first = lacking[0]

@@ -13,11 +13,12 @@ from gradsiege.errors import ArtifactError
 from gradsiege.pipeline import workload
 from gradsiege.pipeline.cells import Cell, attack_cells, settings
 from gradsiege.pipeline.shards import shards
-from gradsiege.pipeline.status import DONE, STATES, Status, aligned, count, survey
+from gradsiege.pipeline.status import BROKEN, DONE, STATES, Status, aligned, count, survey
 from gradsiege.protocol.threat_model import ThreatModel
 from gradsiege.study import Study
 
 UNKNOWN = "unknown"
+MOST_BROKEN = 5
 
 
 def plan(study: Study, root: Path, shard_minutes: float = 60) -> str:
@@ -71,7 +72,7 @@ def plan(study: Study, root: Path, shard_minutes: float = 60) -> str:
         _disk(study, root, surveyed),
     ]
     lines.append(_ceiling(study, surveyed))
-    return "\n".join([*lines, *_refused(study)])
+    return "\n".join([*lines, *_broken(surveyed), *_refused(study)])
 
 
 @dataclass
@@ -233,6 +234,18 @@ def _ceiling(study: Study, surveyed: dict[str, list[Status]]) -> str:
         f"Time asked of a cluster for what is left: {hours:.2f} hours, which takes a 32-pixel image's pass through a network "
         f"for {1000 * workload.SECONDS_PER_PASS:.0f} ms, whatever the network and the device."
     )
+
+
+def _broken(surveyed: dict[str, list[Status]]) -> list[str]:
+    """Return one line for each of the first cells whose last job failed, with the log to read, and the number of the others."""
+    texts = [
+        f"Broken: {cell_status.cell.stage} {cell_status.cell.key}: {cell_status.reason}"
+        for states in surveyed.values()
+        for cell_status in states
+        if cell_status.state == BROKEN
+    ]
+    others = len(texts) - MOST_BROKEN
+    return [*texts[:MOST_BROKEN], *([f"Broken: {others} others"] if others > 0 else [])]
 
 
 def _refused(study: Study) -> list[str]:

@@ -13,6 +13,7 @@ from gradsiege.pipeline.cells import Cell
 from gradsiege.pipeline.stage import STAGES
 from gradsiege.pipeline.status import (
     ABSENT,
+    BROKEN,
     DAMAGED,
     DONE,
     FAILED,
@@ -35,24 +36,23 @@ def verify(
 ) -> tuple[str, bool]:
     """Return (report, whether the study is complete and sound).
 
-    Missing, stale and damaged cells make a study unsound. A failed cell does not, since a failure is a result that
+    Missing, broken, stale and damaged cells make a study unsound. A failed cell does not, since a failure is a result that
     is counted; nor does a folder that no cell of the study owns, since no stage reads it; nor a cell whose data set was
-    not supplied. With `partial`, as after restoring one bundle, missing cells are not a fault either. Only `stages` are looked at.
+    not supplied. With `partial`, as after restoring one bundle, missing and broken cells are not a fault either. Only `stages` are looked at.
     """
     examined = examine(study, root, stages)
     counts = count(examined)
     foreign = foreign_paths(study, root, [cell_status.cell for cell_status in examined], stages)
-    faults = (STALE, DAMAGED) if partial else (STALE, DAMAGED, MISSING)
+    faults = (STALE, DAMAGED) if partial else (STALE, DAMAGED, BROKEN, MISSING)
     sound = not any(counts[state] for state in faults)
     states: tuple[str, ...] = (FINISHED, FAILED, STALE, DAMAGED, MISSING)
-    if counts[ABSENT]:
-        states = (*states, ABSENT)
+    states += tuple(state for state in (BROKEN, ABSENT) if counts[state])
     lines = [
         f"study {study.study}: {len(examined)} cells: "
         + ", ".join(f"{counts[state]} {state}" for state in states)
         + f"; {len(foreign)} foreign"
     ]
-    for state in (DAMAGED, STALE, MISSING, FAILED):
+    for state in (DAMAGED, STALE, BROKEN, MISSING, FAILED):
         texts = [
             f"{cell_status.cell.stage} {cell_status.cell.key}: {cell_status.reason}"
             for cell_status in examined

@@ -106,7 +106,7 @@ def _stage(job: Job, work: Work) -> None:
     cell, study, root = job.cell, job.study, job.root
     note = note_of(cell, study, root)
     with _logged(log_of(cell, study, root)):
-        deaths = 0 if (job.scratch / f"{CHECKPOINT}.safetensors").is_file() else _deaths(note)
+        deaths = 0 if (job.scratch / f"{CHECKPOINT}.safetensors").is_file() else deaths_of(note)
         if deaths >= DEATHS:
             print(
                 f"{cell.stage} {cell.key}: its process died {deaths} times and left no progress; not tried again. "
@@ -128,7 +128,7 @@ def _stage(job: Job, work: Work) -> None:
             note.unlink()
 
 
-def _deaths(note: Path) -> int:
+def deaths_of(note: Path) -> int:
     """Return how often a process died at a cell, by its note; 0 if the cell raised an error or never failed."""
     words = note.read_text().split() if note.is_file() else []
     return int(words[-2].rstrip(".")) if words[-1:] == ["time"] else 0

@@ -10,13 +10,13 @@ from typing import Any
 
 from gradsiege import artifacts
 from gradsiege.errors import ArtifactError
-from gradsiege.pipeline import absent_data, identity, places
+from gradsiege.pipeline import absent_data, identity, places, runner
 from gradsiege.pipeline.cells import Cell, cells, digest
 from gradsiege.study import Study
 
 FINISHED, FAILED, STALE, DAMAGED, MISSING = "finished", "failed", "stale", "damaged", "missing"
-ABSENT = "absent"
-STATES = (FINISHED, FAILED, STALE, DAMAGED, MISSING, ABSENT)
+BROKEN, ABSENT = "broken", "absent"
+STATES = (FINISHED, FAILED, BROKEN, STALE, DAMAGED, MISSING, ABSENT)
 DONE = (FINISHED, FAILED)
 
 
@@ -25,8 +25,8 @@ class Status:
     """One cell: its state, the reason in words unless it is finished, and its manifest if it has a readable one.
 
     States: `finished`; `failed`, that is run to its end, with a failure that is counted; `stale`, made under
-    other settings than the study's or from inputs that hold other bytes now; `damaged`; `missing`, not run yet or still running; `absent`, which cannot be run
-    before its data set is supplied.
+    other settings than the study's or from inputs that hold other bytes now; `damaged`; `broken`, whose last job for Snakemake
+    failed and left nothing; `missing`, not run yet or still running; `absent`, which cannot be run before its data set is supplied.
     """
 
     cell: Cell
@@ -44,7 +44,7 @@ def status(cell: Cell, study: Study, root: Path, absent: Mapping[str, str] | Non
     if not (folder / artifacts.MANIFEST).is_file():
         lacking = absent_data.absent(study, root) if absent is None else absent
         reason = absent_data.waits_for(cell, study, lacking)
-        return Status(cell, ABSENT, reason) if reason else Status(cell, MISSING, "not run yet")
+        return Status(cell, ABSENT, reason) if reason else _not_there(cell, study, root)
     try:
         manifest = artifacts.read_manifest(folder)
     except ArtifactError as error:
@@ -62,6 +62,17 @@ def status(cell: Cell, study: Study, root: Path, absent: Mapping[str, str] | Non
     if manifest.get("status") == "failed":
         return Status(cell, FAILED, str(manifest.get("reason", "")), manifest)
     return Status(cell, FINISHED, "", manifest)
+
+
+def _not_there(cell: Cell, study: Study, root: Path) -> Status:
+    """Return the state of a cell that could be run and has no manifest, by the note of its last job (`runner.note_of`)."""
+    note = runner.note_of(cell, study, root)
+    if not note.is_file():
+        return Status(cell, MISSING, "not run yet")
+    log = runner.log_of(cell, study, root)
+    if runner.deaths_of(note):
+        return Status(cell, MISSING, f"it runs now, or its process died; read {log}")
+    return Status(cell, BROKEN, f"its last job failed ({note.read_text().strip()}); read {log}")
 
 
 def survey(study: Study, root: Path) -> dict[str, list[Status]]:

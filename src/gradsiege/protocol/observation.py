@@ -19,6 +19,7 @@ from gradsiege import artifacts
 from gradsiege.errors import ModelError
 from gradsiege.models import Architecture, ModelSpec
 from gradsiege.protocol.local_update import LocalTraining, Tensors
+from gradsiege.protocol.recorded import recorded
 
 OBSERVATION = "observation"
 TRUTH = "truth"
@@ -70,9 +71,7 @@ class Observation:
         cls, model: nn.Module, update: Any, image_shape: tuple[int, int, int], **more: Any
     ) -> Observation:
         """Return the observation of an update that was recorded elsewhere; see `protocol.recorded.recorded`."""
-        from gradsiege.protocol.recorded import recorded
-
-        return recorded(model, update, image_shape, **more)
+        return cls.of_updates(**recorded(model, update, image_shape, **more))
 
     @classmethod
     def of_updates(

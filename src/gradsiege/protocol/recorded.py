@@ -1,4 +1,4 @@
-"""Observations of updates that were recorded elsewhere, by another server or on the network."""
+"""Updates that were recorded elsewhere, by another server or on the network, as an observation holds them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from gradsiege.errors import ModelError, nearest
 from gradsiege.models.adapted import AdaptedModel, adapt
 from gradsiege.protocol.local_update import LocalTraining, Tensors, split_state
-from gradsiege.protocol.observation import Observation
 
 Update = Mapping[str, Any] | Sequence[Any]
 BODY = "body."
@@ -29,8 +28,8 @@ def recorded(
     labels: Any = None,
     disclosure: dict[str, Any] | None = None,
     unit: Literal["gradient", "difference"] = "gradient",
-) -> Observation:
-    """Return the observation of one or several clients from a network and their recorded updates.
+) -> dict[str, Any]:
+    """Return the arguments of `Observation.of_updates` for a network and the recorded updates of one or several clients.
 
     Args:
         model: the global network theta_t that the clients started from; it is copied.
@@ -59,15 +58,15 @@ def recorded(
         for name, value in parameters.items()
         if name in named
     }
-    return Observation.of_updates(
-        adapted,
-        parameters,
-        buffers,
-        shaped,
-        training,
-        disclosure=disclosure,
-        labels=_labels(labels, clients, images_per_client, adapted),
-    )
+    return {
+        "model": adapted,
+        "parameters": parameters,
+        "buffers": buffers,
+        "update": shaped,
+        "training": training,
+        "disclosure": disclosure,
+        "labels": _labels(labels, clients, images_per_client, adapted),
+    }
 
 
 def training_of(images: int, training: LocalTraining | None) -> LocalTraining:

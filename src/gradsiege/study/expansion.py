@@ -7,16 +7,20 @@ from typing import Any
 
 from gradsiege import catalogue
 from gradsiege.errors import StudyError, nearest
+from gradsiege.ranges import shown
 from gradsiege.study.selection import LISTS, Spelled, refuse_old_keys, spelled, with_ids
 
 # Keys of an attack, beside its parameters, that may stand in its sweep.
 BUDGET = ("iterations", "restarts")
 
 
-def expand(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return a study's plain data with every defense and attack written out; errors are left to the validation."""
+def expand(raw: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Return a study's plain data with every defense and attack written out, and their ids as the file has them, by section.
+
+    Most errors are left to the validation.
+    """
     refuse_old_keys(raw)
-    out = dict(raw)
+    out, written_ids = dict(raw), dict[str, list[str]]()
     known = {field: spelled(raw.get(section)) for field, section in LISTS.items()}
     for field in ("defense", "attack"):
         section = LISTS[field]
@@ -28,6 +32,7 @@ def expand(raw: dict[str, Any]) -> dict[str, Any]:
             continue
         groups = [(_written(item), _expanded(item, section)) for item in dicts]
         out[section] = [single for _, group in groups for single in group]
+        written_ids[section] = [str(written) for written, group in groups for _ in group]
         known[field] = [
             Spelled(single.get("id") or single["name"], written, single["name"])
             for written, group in groups
@@ -36,7 +41,7 @@ def expand(raw: dict[str, Any]) -> dict[str, Any]:
     for section in LISTS.values():
         if section in out:
             out[section] = with_ids(out[section], section, known)
-    return out
+    return out, written_ids
 
 
 def _written(item: dict[str, Any]) -> Any:
@@ -47,19 +52,27 @@ def _written(item: dict[str, Any]) -> Any:
 def _expanded(item: dict[str, Any], section: str) -> list[dict[str, Any]]:
     """One method per counter and per combination of swept values."""
     answers = _expand_counters(item) if section == "attacks" else [item]
-    return [single for answer in answers for single in _expand_sweep(_with_id(answer))]
+    place = f"{section}.{_written(item)}"
+    return [single for answer in answers for single in _expand_sweep(_with_id(answer), place)]
+
+
+def _refuse_two_values(method: dict[str, Any], place: str) -> None:
+    """Refuse a key that a sweep sets and that is set beside it as well: the one beside it would change nothing."""
+    for key in method["sweep"]:
+        if key in (method if key in BUDGET else method.get("parameters", {})):
+            raise StudyError(f"{place}: {key!r} is set in its sweep and beside it; leave one out")
 
 
 def _expand_counters(attack: dict[str, Any]) -> list[dict[str, Any]]:
     """Return one attack per counter: `none` is the attack without any, a defense's name means all counters to that defense."""
-    wanted = attack.get("counters")
+    wanted = attack.get("counters", [])
     wanted = [wanted] if isinstance(wanted, str) else wanted
-    if (
-        not wanted
-        or not isinstance(wanted, list)
-        or not all(isinstance(word, str) for word in wanted)
-    ):
-        # No counters, or malformed ones, which the validation refuses.
+    if not isinstance(wanted, list) or not all(isinstance(word, str) for word in wanted):
+        raise StudyError(
+            f"attacks.{_written(attack)}: counters must be 'none', a counter, a defense, or a list of these, "
+            f"not {shown(attack['counters'])}"
+        )
+    if not wanted:
         return [attack]
     if "counter" in attack:
         raise StudyError(
@@ -90,13 +103,14 @@ def _counters_of(name: str, place: str) -> list[str | None]:
     return counters
 
 
-def _expand_sweep(method: dict[str, Any]) -> list[dict[str, Any]]:
+def _expand_sweep(method: dict[str, Any], place: str) -> list[dict[str, Any]]:
     """Return one method per combination of swept values, with the values in its id; an attack's budget may be swept too."""
     sweep, fixed = method.get("sweep"), method.get("parameters", {})
     lists = isinstance(sweep, dict) and all(isinstance(v, list) and v for v in sweep.values())
     if not sweep or not lists or not isinstance(fixed, dict):
         # No sweep, or a malformed one, which the validation refuses.
         return [method]
+    _refuse_two_values(method, place)
     method = {key: value for key, value in method.items() if key != "sweep"}
     base = method.get("id") or method["name"]
     expanded = []

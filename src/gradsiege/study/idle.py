@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from gradsiege.errors import StudyError
 from gradsiege.study.document import Study
-from gradsiege.study.sections import Federation
+from gradsiege.study.placement import id_of
+from gradsiege.study.sections import Federation, Placed
+from gradsiege.study.selection import LISTS
 
 
 def check_idle(study: Study) -> None:
@@ -33,6 +35,10 @@ def _of_federation(federation: Federation) -> Iterator[tuple[str, str]]:
 
 
 def _of_study(study: Study) -> Iterator[tuple[str, str]]:
+    for section in LISTS.values():
+        for item in getattr(study, section):
+            if isinstance(item, Placed) and "only" in item.model_fields_set and not item.only:
+                yield f"{section}.{id_of(item)}.only", "it is an empty list"
     if study.gains and "table_gains" not in study.figures:
         yield "gains", "table_gains, which shows them, is not among figures"
     if all(threat.labels == "given" for threat in study.threat_models):

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from gradsiege import catalogue
 from gradsiege.documents import Section, read_yaml, refusal
 from gradsiege.errors import StudyError, nearest
 from gradsiege.ranges import number_of, shown
@@ -28,6 +29,8 @@ from gradsiege.study.sections import (
     Threat,
 )
 
+METHODS = ("datasets", "models", "priors", "defenses", "attacks")
+
 
 def parse(raw: object, place: str = "study") -> Study:
     """Validate a study given as plain data; every default is filled in afterwards."""
@@ -37,13 +40,13 @@ def parse(raw: object, place: str = "study") -> Study:
         raise StudyError(f"{place}: a study file is a mapping of keys, not {shown(raw)}")
     _refuse_equal_values(raw, place)
     try:
-        expanded = expand(raw)
+        expanded, written_ids = expand(raw)
     except StudyError as error:
         raise StudyError(f"{place}: {error}") from error
     try:
         study = Study.model_validate(expanded)
     except ValidationError as error:
-        raise StudyError(explain(error, place, expanded)) from error
+        raise StudyError(explain(error, place, expanded, written_ids)) from error
     for dataset in study.datasets:
         if dataset.source:
             raise StudyError(
@@ -84,13 +87,18 @@ def load(path: Path | str) -> Study:
     return study
 
 
-def explain(error: ValidationError, place: str, raw: Any = None) -> str:
+def explain(
+    error: ValidationError, place: str, expanded: Any, written_ids: dict[str, list[str]]
+) -> str:
     """Turn a validation error into one sentence per problem, with the nearest known key."""
     lines = []
     for problem in error.errors():
         location = _written(problem["loc"])
-        where = ".".join(_named(location, raw))
-        if problem["type"] == "extra_forbidden":
+        where = ".".join(_named(location, expanded, written_ids))
+        unknown = _unknown_method(location, where, expanded)
+        if unknown:
+            lines.append(unknown)
+        elif problem["type"] == "extra_forbidden":
             known = _keys_at(location[:-1])
             hint = nearest(str(location[-1]), known)
             if location[0] == "priors" and location[-1] == "only":
@@ -102,7 +110,24 @@ def explain(error: ValidationError, place: str, raw: Any = None) -> str:
             lines.append(f"unknown key {key!r}; {nearest(str(location[-2]), known)}")
         else:
             lines.append(f"{where or 'study'}{refusal(problem)}")
-    return f"{place}: " + "; ".join(lines)
+    # Each counter and each value of a sweep makes an item of its own, and all of them repeat the item's error.
+    return f"{place}: " + "; ".join(dict.fromkeys(lines))
+
+
+def _unknown_method(location: tuple[int | str, ...], where: str, expanded: Any) -> str:
+    """Return the sentence on an item whose name is unknown, or an empty string: its other errors follow from the name."""
+    section = str(location[0]) if location else ""
+    if section not in METHODS or len(location) < 3:
+        return ""
+    item = expanded[section][location[1]]
+    name = item.get("name") if isinstance(item, dict) else item
+    if not isinstance(name, str) or "name" in location:
+        return ""
+    try:
+        catalogue.lookup(section, name, ".".join(where.split(".")[:2]))
+    except StudyError as error:
+        return str(error)
+    return ""
 
 
 def _written(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
@@ -113,15 +138,18 @@ def _written(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
     return (*location[:place], *(part for part in location[place:] if isinstance(part, str)))
 
 
-def _named(location: tuple[int | str, ...], raw: Any) -> list[str]:
+def _named(
+    location: tuple[int | str, ...], expanded: Any, written_ids: dict[str, list[str]]
+) -> list[str]:
     """Return the parts of a location, with the id or name of a list's item instead of its index.
 
     Sweeps expand one defense to several, so indices would differ from those in the file.
     """
     parts = [str(part) for part in location]
     try:
-        item = raw[location[0]][location[1]]
-        parts[1] = str(item.get("id") or item["name"])
+        item = expanded[location[0]][location[1]]
+        ids = written_ids.get(parts[0])
+        parts[1] = ids[int(location[1])] if ids else str(item.get("id") or item["name"])
     except (AttributeError, IndexError, KeyError, TypeError):
         pass
     return parts

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradsiege.errors import StudyError
+from gradsiege.ranges import shown
 
 # The list of a study that holds the values of a cell's field; the fields in the order of an attack's folder.
 LISTS = {
@@ -99,8 +100,11 @@ def with_ids(items: Any, section: str, known: dict[str, list[Spelled]]) -> Any:
 
 def _only(only: Any, place: str, known: dict[str, list[Spelled]]) -> Any:
     alternatives = [only] if isinstance(only, dict) else only
-    if not isinstance(alternatives, list):
-        return only
+    if only == {} or not isinstance(alternatives, list):
+        raise StudyError(
+            f"{place}.only must be a mapping from fields of a cell to ids, such as {{model: convnet}}, or a list of such "
+            f"mappings, not {shown(only)}; without 'only' the item applies everywhere"
+        )
     return [
         {
             field: _ids(value, known.get(str(field), []), f"{place}.only.{field}")
