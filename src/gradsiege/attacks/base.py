@@ -10,13 +10,14 @@ from typing import ClassVar, Literal
 
 from gradsiege import catalogue
 from gradsiege.attacks.device import AUTO, where_to_run
-from gradsiege.attacks.engine.autotune import MEASURED, EnginePolicy
+from gradsiege.attacks.engine.autotune import FIXED, EnginePolicy
+from gradsiege.attacks.identity import identity
 from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
 from gradsiege.attacks.matching import Seed, match, with_failures
 from gradsiege.attacks.progress import LoopCheckpointer
 from gradsiege.attacks.recipe import Recipe, UpdateModel
 from gradsiege.attacks.result import Result
-from gradsiege.checkpoints import FolderProgress, identity_of
+from gradsiege.checkpoints import FolderProgress
 from gradsiege.errors import MissingError, ThreatModelError
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.protocol.observation import Observation
@@ -85,7 +86,7 @@ class Attack(Checked):
         *,
         seed: int = 0,
         device: str = AUTO,
-        engine: str = MEASURED,
+        engine: str = FIXED,
         resume: Path | str | None = None,
         simulate: Simulate | None = None,
     ) -> Result:
@@ -95,11 +96,15 @@ class Attack(Checked):
             seen: the server's observation.
             knows: the attacker's further knowledge; by default labels are inferred and the defense is unknown.
             priors: priors that the attacker trained on its own images.
-            seed: seed of all randomness of the attack.
+            seed: seed of all randomness of the attack. Equal calls on a CPU, with as many threads, end with equal images.
             device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
-            engine: ``measured``, or the name of an engine.
-            resume: folder of the attack's progress. A run that was interrupted goes on from there, and ends with the same
-                images on a CPU; the progress is deleted when the attack ends.
+            engine: ``fixed`` takes ``factored`` where it applies, else ``loop``, on every run. ``measured`` times the engines in
+                this call and takes the fastest. Engines round differently, so equal seeds may then end with unequal images. Or
+                the name of an engine.
+            resume: folder of the attack's progress, saved every half minute. The same call goes on from there after an
+                interruption, and ends with the same images on a CPU; the progress is deleted when the attack ends. The same call
+                means equal settings, observation, knowledge, priors, seed and engine; `device` may differ, and `simulate` is not
+                compared.
             simulate: creates simulated clients, for attacks that learn from them.
 
         Raises:
@@ -113,7 +118,9 @@ class Attack(Checked):
         stripped = strip(seen, threat).to(where_to_run(device, engine))
         knowledge = Knowledge(stripped, threat, tuple(priors))
         started = time.monotonic()
-        progress = FolderProgress(Path(resume), self._identity(stripped, seed)) if resume else None
+        progress = None
+        if resume:
+            progress = FolderProgress(Path(resume), self._identity(knowledge, seed, engine))
         conditions = Conditions((seed, "attack"), engine, progress, simulate)
         reconstruction = self._run(knowledge, conditions)
         if progress is not None:
@@ -146,15 +153,17 @@ class Attack(Checked):
                 f"{self.name} needs a prior of the kind {' or '.join(kinds)}: train one, and give it in `priors`"
             )
 
-    def _identity(self, seen: Observation, seed: int) -> str:
-        """Return a digest of the attack, its target and its seed, which identifies its saved progress."""
+    def _identity(self, knowledge: Knowledge, seed: int, engine: str) -> str:
+        """Return a digest of all that the result depends on, which identifies the saved progress."""
         settings = {
             parameter.name: getattr(self, parameter.name)
             for parameter in fields(self)
             if not is_given(parameter)
         }
-        about = {"attack": self.name, "settings": settings, "seed": seed}
-        return identity_of({**seen.parameters, **seen.update}, about)
+        cls = f"{type(self).__module__}.{type(self).__qualname__}"
+        return identity(
+            knowledge, {"attack": cls, "settings": settings, "seed": seed, "engine": engine}
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gradsiege.attacks.engine.autotune import MEASURED, EnginePolicy
+from gradsiege.attacks.engine.autotune import FIXED, MEASURED, EnginePolicy
 from gradsiege.attacks.engine.engines import ENGINES
 from gradsiege.errors import UsageError
 
@@ -26,7 +26,8 @@ def where_to_run(device: str, engine: str = MEASURED) -> torch.device:
         raise UsageError(f"device {device!r} is not there; choose one of {choices}{none}")
     chosen = torch.device(("cuda" if gpus else "cpu") if device == AUTO else device)
     if engine.startswith("cuda") and chosen.type != "cuda":
-        others = ", ".join([MEASURED, *(name for name in ENGINES if not name.startswith("cuda"))])
+        words = (MEASURED, *ENGINES, FIXED)
+        others = ", ".join(name for name in words if not name.startswith("cuda"))
         raise UsageError(
             f"engine {engine!r} runs on a GPU alone, and the device is {chosen.type}; choose one of {others}"
         )
