@@ -269,6 +269,94 @@ def test_evaluation_is_a_row_per_image_attack_and_counter() -> None:
     assert rows.psnr[rows.reason == ""].notna().all()
 
 
+@dataclass(frozen=True)
+class Returning(Defense):
+    """Makes of an update what `make` makes of it, and spoils the global model in passing."""
+
+    make: Any = None
+
+    def __post_init__(self) -> None:
+        """Take any function."""
+
+    def transform_update(self, update: Tensors, client: Any) -> Any:
+        for value in client.parameters.values():
+            value.zero_()
+        return self.make(update)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda update: None, "transform_update returns NoneType"),
+        (lambda update: list(update.values()), "returns list"),
+        (lambda update: dict(list(update.items())[1:]), "returns no 'body.0.weight'"),
+        (
+            lambda update: {**update, "more": torch.ones(1)},
+            "returns 'more', which it was not given",
+        ),
+        (
+            lambda update: {**update, "body.3.bias": torch.ones(4)},
+            "returns \\[4\\] for 'body.3.bias'; return a tensor of shape \\[5\\]",
+        ),
+        (lambda update: {**update, "body.3.bias": 0.0}, "returns float for 'body.3.bias'"),
+    ],
+)
+def test_an_output_of_a_defense_that_does_not_fit_is_one_sentence(make: Any, said: str) -> None:
+    with pytest.raises(ModelError, match=f"Returning.*{said}"):
+        gs.observe(small(), torch.rand(1, 3, 16, 16), torch.tensor([1]), Returning(make))
+
+
+def test_a_batch_of_a_defense_that_does_not_fit_is_one_sentence() -> None:
+    class Fewer(Defense):
+        def transform_batch(self, images: Tensor, labels: Tensor, step: Any, client: Any) -> Any:
+            return images, labels[1:]
+
+    with pytest.raises(ModelError, match=r"Fewer\.transform_batch .* two tensors of equal length"):
+        gs.observe(small(), torch.rand(1, 3, 16, 16), torch.tensor([1]), Fewer())
+
+
+def test_a_defense_that_writes_into_its_copy_of_the_model_leaves_the_observed_one() -> None:
+    network = small()
+    defense = Returning(lambda update: update)
+    seen = gs.observe(network, torch.rand(2, 3, 16, 16), torch.tensor([1, 2]), defense)
+    for name, value in network.named_parameters():
+        assert torch.equal(seen.parameters[f"body.{name}"], value)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_callers_gradient_mode_changes_nothing(mode: Any) -> None:
+    images, labels = torch.rand(1, 3, 16, 16), torch.tensor([1])
+    wanted = ATTACK(gs.observe(small(), images, labels)).images
+    with mode():
+        found = ATTACK(gs.observe(small(), images * 1, labels)).images
+    assert torch.equal(found, wanted)
+
+
+def test_a_network_in_float64_is_attacked_in_float32() -> None:
+    images, labels = torch.rand(1, 3, 16, 16).double(), torch.tensor([1])
+    seen = gs.observe(small().double(), images, labels)
+    assert seen.update["body.0.weight"].dtype == torch.float64
+    found = ATTACK(seen)
+    assert found.images.dtype == torch.float32
+    assert found.labels.tolist() == [1]
+    assert torch.equal(found.images, ATTACK(seen.to(torch.device("cpu"), torch.float32)).images)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_network_of_too_few_digits_is_one_sentence(dtype: torch.dtype) -> None:
+    with pytest.raises(ModelError, match=f"the weight 0.weight holds {dtype}; .*float32"):
+        gs.observe(small().to(dtype), torch.rand(1, 3, 16, 16), torch.tensor([1]))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a second device is an NVIDIA GPU")
+def test_a_network_on_another_device_gives_the_same_observation() -> None:
+    images, labels = torch.rand(1, 3, 16, 16), torch.tensor([1])
+    defense = gs.defenses.Gaussian(sigma=0.1)
+    wanted = gs.observe(small(), images, labels, defense)
+    seen = gs.observe(small().cuda(), images.cuda(), labels.cuda(), defense)
+    assert all(torch.equal(seen.update[name], value) for name, value in wanted.update.items())
+
+
 @pytest.mark.parametrize("empty", ["attacks", "defenses"])
 def test_an_evaluation_of_nothing_is_refused(empty: str) -> None:
     given: dict[str, Any] = {"attacks": [ATTACK], "defenses": [None], empty: []}
@@ -322,6 +410,46 @@ def test_an_update_that_does_not_fit_is_one_sentence(change: Any, said: str) -> 
     update = {name: value.numpy() for name, value in parameters.items()}
     with pytest.raises(ModelError, match=said):
         gs.Observation.of(small(), change(update), (3, 16, 16))
+
+
+FEDAVG = ("fedavg", 1, 1, 1, 0.1, "eval")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "allowed"),
+    [
+        (0, "foo", "name must be one of fedsgd, fedavg"),
+        (2, 0, "batch_size must be a whole number from 1"),
+        (3, 0, "epochs must be a whole number from 1"),
+        *((4, rate, "learning_rate must be a number above 0") for rate in (0, -0.1, torch.nan)),
+        (5, "evl", "mode must be one of train, eval"),
+    ],
+)
+def test_local_training_takes_no_word_or_number_without_a_meaning(
+    place: int, value: Any, allowed: str
+) -> None:
+    arguments: list[Any] = list(FEDAVG)
+    arguments[place] = value
+    with pytest.raises(ValueError, match=allowed):
+        gs.LocalTraining(*arguments)
+
+
+def test_a_word_without_a_meaning_is_refused() -> None:
+    update: list[Tensor] = [value.detach() for value in small().parameters()]
+    wrong: Any = "guessed"
+    with pytest.raises(ValueError, match="labels must be one of given, inferred, not 'guessed'"):
+        gs.ThreatModel(labels=wrong)
+    with pytest.raises(ModelError, match="choose one of gradient, difference"):
+        gs.Observation.of(small(), update, (3, 16, 16), unit="delta")
+    with pytest.raises(ModelError, match=r"the learning rate of the clients, .* give `training`"):
+        gs.Observation.of(small(), update, (3, 16, 16), unit="difference")
+
+
+def test_labels_that_are_granted_and_absent_are_not_inferred() -> None:
+    update: list[Tensor] = [value.detach() for value in small().parameters()]
+    seen = gs.Observation.of(small(), update, (3, 16, 16))
+    with pytest.raises(ThreatModelError, match="the observation holds none: give `labels`"):
+        ATTACK(seen, gs.ThreatModel(labels="given"))
 
 
 def test_an_update_that_is_not_finite_fails_alone() -> None:

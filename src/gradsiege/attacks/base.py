@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import torch
+
 from gradsiege import catalogue
 from gradsiege.attacks.device import AUTO, where_to_run
 from gradsiege.attacks.engine.autotune import FIXED, EnginePolicy
@@ -20,6 +22,7 @@ from gradsiege.attacks.result import Result
 from gradsiege.checkpoints import FolderProgress
 from gradsiege.errors import MissingError, ThreatModelError
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
+from gradsiege.protocol.local_update import with_gradients
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.protocol.simulation import Simulate
@@ -78,6 +81,7 @@ class Attack(Checked):
         """Return the optimisation problem, given the attacker's knowledge."""
         raise TypeError(f"{type(self).__name__} has no recipe: define `recipe(self, knowledge)`")
 
+    @with_gradients()
     def __call__(
         self,
         seen: Observation,
@@ -90,7 +94,7 @@ class Attack(Checked):
         resume: Path | str | None = None,
         simulate: Simulate | None = None,
     ) -> Result:
-        """Attack every client of an observation.
+        """Attack every client of an observation, in float32, also one of a network in float64.
 
         Args:
             seen: the server's observation.
@@ -115,7 +119,7 @@ class Attack(Checked):
         threat = knows or ThreatModel()
         require(threat, self.required, self.name)
         self._require_prior(priors)
-        stripped = strip(seen, threat).to(where_to_run(device, engine))
+        stripped = strip(seen, threat).to(where_to_run(device, engine), torch.float32)
         knowledge = Knowledge(stripped, threat, tuple(priors))
         started = time.monotonic()
         progress = None

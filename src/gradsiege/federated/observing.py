@@ -14,12 +14,13 @@ from gradsiege.errors import ModelError
 from gradsiege.federated.client import run_client
 from gradsiege.models.adapted import adapt
 from gradsiege.protocol.layer_inputs import batch_statistics
-from gradsiege.protocol.local_update import LocalTraining, split_state
+from gradsiege.protocol.local_update import LocalTraining, split_state, with_gradients
 from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.protocol.recorded import check_classes, training_of
 from gradsiege.seeds import torch_generator
 
 
+@with_gradients()
 def observe(
     model: nn.Module,
     images: Any,
@@ -33,7 +34,8 @@ def observe(
     """Let clients train on private images, and return the server's observation of them.
 
     Args:
-        model: the global network theta_t: any classifier. It is copied and never changed.
+        model: the global network theta_t: any classifier in float32 or float64. It is copied to the CPU, where the clients run, and never
+            changed.
         images: ``[n, c, h, w]`` in [0, 1], tensor or array. They are dealt to clients in this order.
         labels: ``[n]``, classes from 0.
         defense: the defense of every client, or None.
@@ -114,7 +116,8 @@ def _pictures(images: Any) -> Tensor:
             f"images range from {low:.3g} to {high:.3g}; give pixels in [0, 1], and `normalisation` if the network expects "
             "normalised ones"
         )
-    return pictures.detach().cpu()
+    # A copy: a defense may change its batch in place, and a tensor made in inference mode has no gradient.
+    return pictures.detach().cpu().clone()
 
 
 def _whole_numbers(labels: Any) -> Tensor:

@@ -167,7 +167,7 @@ def adapt(
     image_shape: tuple[int, int, int],
     normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> AdaptedModel:
-    """Return a classifier as the architecture of an observation; the network itself is left as it is.
+    """Return a classifier as the architecture of an observation, on the CPU; the network itself is left as it is.
 
     Args:
         network: maps images ``[n, c, h, w]`` to logits ``[n, classes]``, or to an object with such ``.logits``.
@@ -176,7 +176,7 @@ def adapt(
             network is given images in [0, 1] as they are.
 
     Raises:
-        ModelError: the network does not take such images, or does not return logits.
+        ModelError: the network does not take such images, does not return logits, or is neither of float32 nor of float64.
     """
     channels = image_shape[0]
     mean, std = normalisation or ([0.0] * channels, [1.0] * channels)
@@ -186,7 +186,7 @@ def adapt(
         )
     if min(std) <= 0:
         raise ModelError(f"normalisation: a standard deviation is {min(std)}; it must be positive")
-    _refuse_unfinished(network)
+    _refuse_unusable(network)
     body = _copy(network)
     for part in body.modules():
         _make_pure(part)
@@ -194,16 +194,20 @@ def adapt(
     return AdaptedModel(adapted, _classes(adapted, image_shape), image_shape)
 
 
-def _refuse_unfinished(network: nn.Module) -> None:
-    """Refuse a network some of whose weights have no shape or no values yet."""
+def _refuse_unusable(network: nn.Module) -> None:
+    """Refuse a network some of whose weights have no shape or no values yet, or too few digits to be attacked."""
     for name, value in network.named_parameters():
         if isinstance(value, nn.parameter.UninitializedParameter) or value.is_meta:
             raise ModelError(f"the weight {name} has no values yet: initialise the network first")
+        if value.dtype not in (torch.float32, torch.float64):
+            raise ModelError(
+                f"the weight {name} holds {value.dtype}; clients and attacks compute in float32 or float64: give `model.float()`"
+            )
 
 
 def _copy(network: nn.Module) -> nn.Module:
     try:
-        return copy.deepcopy(network)
+        return copy.deepcopy(network).cpu()
     except (RuntimeError, TypeError) as error:
         raise ModelError(
             f"{type(network).__name__} cannot be copied: {error} With torch.nn.utils.weight_norm or spectral_norm use those of "

@@ -120,11 +120,14 @@ class Observation:
             progress=progress,
         )
 
-    def to(self, device: torch.device) -> Observation:
-        """Return the observation with all tensors on a device."""
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Observation:
+        """Return the observation with all tensors on a device, and its floating-point numbers in `dtype`, if one is given."""
 
         def move(part: Tensors) -> Tensors:
-            return {name: value.to(device) for name, value in part.items()}
+            return {
+                name: value.to(device, dtype if value.is_floating_point() else None)
+                for name, value in part.items()
+            }
 
         return replace(
             self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -12,13 +12,15 @@ from torch import Tensor, nn
 
 from gradsiege.errors import ModelError, nearest
 from gradsiege.models.adapted import AdaptedModel, adapt
-from gradsiege.protocol.local_update import LocalTraining, Tensors, split_state
+from gradsiege.protocol.local_update import LocalTraining, Tensors, split_state, with_gradients
 from gradsiege.protocol.observation import Observation
 
+Unit = Literal["gradient", "difference"]
 Update = Mapping[str, Any] | Sequence[Any]
 BODY = "body."
 
 
+@with_gradients()
 def recorded(
     model: nn.Module,
     update: Update,
@@ -28,12 +30,12 @@ def recorded(
     normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
     labels: Any = None,
     disclosure: dict[str, Any] | None = None,
-    unit: Literal["gradient", "difference"] = "gradient",
+    unit: Unit = "gradient",
 ) -> Observation:
     """Return the observation of one or several clients from a network and their recorded updates.
 
     Args:
-        model: the global network theta_t that the clients started from; it is copied.
+        model: the global network theta_t that the clients started from; it is copied to the CPU.
         update: for each trained parameter its update, by name or in the order of ``model.named_parameters()``: tensors or arrays
             of the parameter's shape, or ``[clients, *shape]`` for several clients.
         image_shape: channels, height and width of a private image.
@@ -42,11 +44,17 @@ def recorded(
         normalisation: mean and standard deviation per channel, if `model` expects normalised images.
         labels: ``[clients, images]`` or, for one client, ``[images]``; used only where a threat model grants them.
         disclosure: name (``defense``) and public parameters of the defense, for attackers who know it.
-        unit: ``gradient``, or ``difference`` for theta_local - theta_t, which is divided by minus the learning rate.
+        unit: ``gradient``, or ``difference`` for theta_local - theta_t, which is divided by minus the learning rate of `training`.
 
     Raises:
         ModelError: the network does not take such images, or the update does not fit the network.
     """
+    if unit not in get_args(Unit):
+        raise ModelError(f"unit is {unit!r}; choose one of {', '.join(get_args(Unit))}")
+    if unit == "difference" and training is None:
+        raise ModelError(
+            "a difference is divided by the learning rate of the clients, which is not given: give `training`"
+        )
     adapted = adapt(model, image_shape, normalisation)
     parameters, buffers = split_state(adapted.network)
     training = training_of(images_per_client, training)
@@ -91,7 +99,7 @@ def _tensor(value: Any, name: str) -> Tensor:
         ) from error
     if not tensor.dtype.is_floating_point:
         raise ModelError(f"the update of {name} holds {tensor.dtype}, not floating-point numbers")
-    return tensor.detach().cpu()
+    return tensor.detach().cpu().clone()
 
 
 def _by_name(update: Update, parameters: Tensors) -> Tensors:
