@@ -20,14 +20,14 @@ from gradsiege.attacks.progress import LoopCheckpointer
 from gradsiege.attacks.recipe import Recipe, UpdateModel
 from gradsiege.attacks.result import Result
 from gradsiege.checkpoints import FolderProgress
-from gradsiege.errors import MissingError, ThreatModelError
+from gradsiege.errors import MissingError, ThreatModelError, UsageError
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.protocol.local_update import with_gradients
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.protocol.simulation import Simulate
 from gradsiege.protocol.threat_model import ThreatModel, require, strip
-from gradsiege.ranges import Checked, Count, is_given
+from gradsiege.ranges import Checked, Count, is_given, shown
 
 Arm = Literal["faithful", "as_released"]
 LabelRule = Literal["automatic", "row_sum", "row_minimum", "bias_corrected", "projection"]
@@ -89,7 +89,7 @@ class Attack(Checked):
         priors: Sequence[TrainedPrior] = (),
         *,
         seed: int = 0,
-        device: str = AUTO,
+        device: str | torch.device = AUTO,
         engine: str = FIXED,
         resume: Path | str | None = None,
         simulate: Simulate | None = None,
@@ -101,21 +101,22 @@ class Attack(Checked):
             knows: the attacker's further knowledge; by default labels are inferred and the defense is unknown.
             priors: priors that the attacker trained on its own images.
             seed: seed of all randomness of the attack. Equal calls on a CPU, with as many threads, end with equal images.
-            device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
+            device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or a `torch.device`.
             engine: ``fixed`` takes ``factored`` where it applies, else ``loop``, on every run. ``measured`` times the engines in
                 this call and takes the fastest. Engines round differently, so equal seeds may then end with unequal images. Or
                 the name of an engine.
-            resume: folder of the attack's progress, saved every half minute. The same call goes on from there after an
-                interruption, and ends with the same images on a CPU; the progress is deleted when the attack ends. The same call
+            resume: folder of the attack's progress, saved every half minute: an interruption loses the time since the last save.
+                The same call then goes on from there, and ends with the same images on a CPU; the progress is deleted when the attack ends. The same call
                 means equal settings, observation, knowledge, priors, seed and engine; `device` may differ, and `simulate` is not
                 compared.
             simulate: creates simulated clients, for attacks that learn from them.
 
         Raises:
             ThreatModelError: the threat model does not grant a need of the attack.
-            UsageError: the device or the engine is not there.
+            UsageError: the device or the engine is not there, or an argument is of another kind.
             ArtifactError: the folder holds the progress of another attack.
         """
+        _refuse_others(seen, knows, resume)
         threat = knows or ThreatModel()
         require(threat, self.required, self.name)
         self._require_prior(priors)
@@ -134,7 +135,11 @@ class Attack(Checked):
     @property
     def required(self) -> tuple[str, ...]:
         """The grants that the attack needs from a threat model, then those that its counter needs."""
-        more = catalogue.entries("counters")[self.counter].requires if self.counter else ()
+        more = (
+            catalogue.lookup("counters", self.counter, "the counter").requires
+            if self.counter
+            else ()
+        )
         several = ("rounds",) if self.rounds != "first" else ()
         return tuple(dict.fromkeys((*self.requires, *more, *several)))
 
@@ -168,6 +173,19 @@ class Attack(Checked):
         return identity(
             knowledge, {"attack": cls, "settings": settings, "seed": seed, "engine": engine}
         )
+
+
+def _refuse_others(seen: object, knows: object, resume: Path | str | None) -> None:
+    """Refuse arguments of an attack that are of another kind."""
+    if not isinstance(seen, Observation):
+        raise UsageError(
+            f"an attack is called with an observation, not with {type(seen).__name__}: make one by `gradsiege.observe` or "
+            "`gradsiege.Observation.of`"
+        )
+    if knows is not None and not isinstance(knows, ThreatModel):
+        raise UsageError(f"knows is {shown(knows)}; give a `gradsiege.ThreatModel`, or None")
+    if resume and Path(resume).exists() and not Path(resume).is_dir():
+        raise UsageError(f"resume is {str(resume)!r}, which is a file; give a folder")
 
 
 @dataclass(frozen=True, kw_only=True)

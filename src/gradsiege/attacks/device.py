@@ -11,13 +11,14 @@ from gradsiege.errors import UsageError
 AUTO = "auto"  # the device: a GPU if there is one
 
 
-def where_to_run(device: str, engine: str = MEASURED) -> torch.device:
+def where_to_run(device: str | torch.device, engine: str = MEASURED) -> torch.device:
     """Return the device of an attack; refuse it if it does not exist or the engine does not run on it.
 
     Raises:
         UsageError: the device or the engine is unknown, or there is no such GPU.
     """
     EnginePolicy(engine)
+    device = str(device)
     gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     there = ["cpu", *(["cuda"] if gpus else []), *gpus]
     if device != AUTO and device not in there:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -67,12 +67,33 @@ class Observation:
 
     @classmethod
     def of(
-        cls, model: nn.Module, update: Any, image_shape: tuple[int, int, int], **more: Any
+        cls,
+        model: nn.Module,
+        update: Any,
+        image_shape: tuple[int, int, int],
+        images_per_client: int = 1,
+        training: LocalTraining | None = None,
+        normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
+        labels: Any = None,
+        disclosure: dict[str, Any] | None = None,
+        unit: Literal["gradient", "difference"] = "gradient",
+        head: str | None = None,
     ) -> Observation:
-        """Return the observation of an update that was recorded elsewhere; see `protocol.recorded.recorded`."""
+        """Return the observation of an update that was recorded elsewhere; `protocol.recorded.recorded` says what each argument is."""
         from gradsiege.protocol.recorded import recorded
 
-        return recorded(model, update, image_shape, **more)
+        return recorded(
+            model,
+            update,
+            image_shape,
+            images_per_client,
+            training,
+            normalisation,
+            labels,
+            disclosure,
+            unit,
+            head,
+        )
 
     @classmethod
     def of_updates(

@@ -14,6 +14,7 @@ from gradsiege.errors import ModelError, nearest
 from gradsiege.models.adapted import AdaptedModel, adapt
 from gradsiege.protocol.local_update import LocalTraining, Tensors, split_state, with_gradients
 from gradsiege.protocol.observation import Observation
+from gradsiege.ranges import shown
 
 Unit = Literal["gradient", "difference"]
 Update = Mapping[str, Any] | Sequence[Any]
@@ -31,6 +32,7 @@ def recorded(
     labels: Any = None,
     disclosure: dict[str, Any] | None = None,
     unit: Unit = "gradient",
+    head: str | None = None,
 ) -> Observation:
     """Return the observation of one or several clients from a network and their recorded updates.
 
@@ -45,6 +47,7 @@ def recorded(
         labels: ``[clients, images]`` or, for one client, ``[images]``; used only where a threat model grants them.
         disclosure: name (``defense``) and public parameters of the defense, for attackers who know it.
         unit: ``gradient``, or ``difference`` for theta_local - theta_t, which is divided by minus the learning rate of `training`.
+        head: name of the last linear layer, where the logits are not its outputs as they are; by default it is found.
 
     Raises:
         ModelError: the network does not take such images, or the update does not fit the network.
@@ -55,7 +58,7 @@ def recorded(
         raise ModelError(
             "a difference is divided by the learning rate of the clients, which is not given: give `training`"
         )
-    adapted = adapt(model, image_shape, normalisation)
+    adapted = adapt(model, image_shape, normalisation, head)
     parameters, buffers = split_state(adapted.network)
     training = training_of(images_per_client, training)
     named = _by_name(update, parameters)
@@ -79,11 +82,11 @@ def recorded(
 
 
 def training_of(images: int, training: LocalTraining | None) -> LocalTraining:
-    """Return the local training, by default one gradient of all images; refuse a number of images below 1."""
-    if images < 1:
-        raise ModelError(
-            f"images_per_client is {images}; a client holds at least one private image"
-        )
+    """Return the local training, by default one gradient of all images; refuse what is no number of images or no training."""
+    if training is not None and not isinstance(training, LocalTraining):
+        raise ModelError(f"training is {training!r}; give a `gradsiege.LocalTraining`, or None")
+    if not isinstance(images, int) or images < 1:
+        raise ModelError(f"images_per_client is {images}; give a whole number, at least 1")
     if training is None:
         return LocalTraining("fedsgd", images, images, 1, 1.0, "eval")
     return replace(training, images=images)
@@ -105,6 +108,10 @@ def _tensor(value: Any, name: str) -> Tensor:
 def _by_name(update: Update, parameters: Tensors) -> Tensors:
     """Return the update by the names of the adapted network's parameters."""
     known = [name.removeprefix(BODY) for name in parameters]
+    if not isinstance(update, Mapping | Sequence) or isinstance(update, str):
+        raise ModelError(
+            f"the update is {type(update).__name__}: give a mapping from names of parameters to tensors, or a list of tensors"
+        )
     if not isinstance(update, Mapping):
         if len(update) != len(known):
             raise ModelError(
@@ -148,7 +155,7 @@ def _labels(labels: Any, clients: int, images: int, model: AdaptedModel) -> Tens
     """Return the labels as ``[clients, images]``."""
     if labels is None:
         return None
-    given = torch.as_tensor(labels)
+    given = whole_numbers(labels)
     if given.numel() != clients * images or given.dtype.is_floating_point:
         raise ModelError(
             f"labels have shape {list(given.shape)} and type {given.dtype}; {clients} clients with {images} images each "
@@ -156,6 +163,17 @@ def _labels(labels: Any, clients: int, images: int, model: AdaptedModel) -> Tens
         )
     check_classes(given, model.classes)
     return given.reshape(clients, images).long()
+
+
+def whole_numbers(labels: Any) -> Tensor:
+    """Return labels as a tensor on the CPU; refuse what holds no numbers."""
+    try:
+        given = labels if isinstance(labels, Tensor) else torch.as_tensor(np.asarray(labels))
+    except (TypeError, ValueError):
+        raise ModelError(
+            f"labels are {shown(labels)}; give one whole number per image, the index of its class from 0"
+        ) from None
+    return given.detach().cpu()
 
 
 def check_classes(labels: Tensor, classes: int) -> None:
