@@ -82,7 +82,7 @@ def recorded(
 
 
 def training_of(images: int, training: LocalTraining | None) -> LocalTraining:
-    """Return the local training, by default one gradient of all images; refuse what is no number of images or no training."""
+    """Return the local training, by default one gradient of all images; refuse other arguments."""
     if training is not None and not isinstance(training, LocalTraining):
         raise ModelError(f"training is {training!r}; give a `gradsiege.LocalTraining`, or None")
     if not isinstance(images, int) or images < 1:
