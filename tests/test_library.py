@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -269,6 +270,94 @@ def test_evaluation_is_a_row_per_image_attack_and_counter() -> None:
     assert rows.psnr[rows.reason == ""].notna().all()
 
 
+@dataclass(frozen=True)
+class Returning(Defense):
+    """Makes of an update what `make` makes of it, and spoils the global model in passing."""
+
+    make: Any = None
+
+    def __post_init__(self) -> None:
+        """Take any function."""
+
+    def transform_update(self, update: Tensors, client: Any) -> Any:
+        for value in client.parameters.values():
+            value.zero_()
+        return self.make(update)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda update: None, "transform_update returns NoneType"),
+        (lambda update: list(update.values()), "returns list"),
+        (lambda update: dict(list(update.items())[1:]), "returns no 'body.0.weight'"),
+        (
+            lambda update: {**update, "more": torch.ones(1)},
+            "returns 'more', which it was not given",
+        ),
+        (
+            lambda update: {**update, "body.3.bias": torch.ones(4)},
+            "returns \\[4\\] for 'body.3.bias'; return a tensor of shape \\[5\\]",
+        ),
+        (lambda update: {**update, "body.3.bias": 0.0}, "returns float for 'body.3.bias'"),
+    ],
+)
+def test_an_output_of_a_defense_that_does_not_fit_is_one_sentence(make: Any, said: str) -> None:
+    with pytest.raises(ModelError, match=f"Returning.*{said}"):
+        gs.observe(small(), torch.rand(1, 3, 16, 16), torch.tensor([1]), Returning(make))
+
+
+def test_a_batch_of_a_defense_that_does_not_fit_is_one_sentence() -> None:
+    class Fewer(Defense):
+        def transform_batch(self, images: Tensor, labels: Tensor, step: Any, client: Any) -> Any:
+            return images, labels[1:]
+
+    with pytest.raises(ModelError, match=r"Fewer\.transform_batch .* two tensors of equal length"):
+        gs.observe(small(), torch.rand(1, 3, 16, 16), torch.tensor([1]), Fewer())
+
+
+def test_a_defense_that_writes_into_its_copy_of_the_model_leaves_the_observed_one() -> None:
+    network = small()
+    defense = Returning(lambda update: update)
+    seen = gs.observe(network, torch.rand(2, 3, 16, 16), torch.tensor([1, 2]), defense)
+    for name, value in network.named_parameters():
+        assert torch.equal(seen.parameters[f"body.{name}"], value)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_callers_gradient_mode_changes_nothing(mode: Any) -> None:
+    images, labels = torch.rand(1, 3, 16, 16), torch.tensor([1])
+    wanted = ATTACK(gs.observe(small(), images, labels)).images
+    with mode():
+        found = ATTACK(gs.observe(small(), images * 1, labels)).images
+    assert torch.equal(found, wanted)
+
+
+def test_a_network_in_float64_is_attacked_in_float32() -> None:
+    images, labels = torch.rand(1, 3, 16, 16).double(), torch.tensor([1])
+    seen = gs.observe(small().double(), images, labels)
+    assert seen.update["body.0.weight"].dtype == torch.float64
+    found = ATTACK(seen)
+    assert found.images.dtype == torch.float32
+    assert found.labels.tolist() == [1]
+    assert torch.equal(found.images, ATTACK(seen.to(torch.device("cpu"), torch.float32)).images)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_network_of_too_few_digits_is_one_sentence(dtype: torch.dtype) -> None:
+    with pytest.raises(ModelError, match=f"the weight 0.weight holds {dtype}; .*float32"):
+        gs.observe(small().to(dtype), torch.rand(1, 3, 16, 16), torch.tensor([1]))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a second device is an NVIDIA GPU")
+def test_a_network_on_another_device_gives_the_same_observation() -> None:
+    images, labels = torch.rand(1, 3, 16, 16), torch.tensor([1])
+    defense = gs.defenses.Gaussian(sigma=0.1)
+    wanted = gs.observe(small(), images, labels, defense)
+    seen = gs.observe(small().cuda(), images.cuda(), labels.cuda(), defense)
+    assert all(torch.equal(seen.update[name], value) for name, value in wanted.update.items())
+
+
 @pytest.mark.parametrize("empty", ["attacks", "defenses"])
 def test_an_evaluation_of_nothing_is_refused(empty: str) -> None:
     given: dict[str, Any] = {"attacks": [ATTACK], "defenses": [None], empty: []}
@@ -297,6 +386,20 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"model": nn.Conv2d(3, 5, 16)}, "a classifier returns logits"),
     ({"normalisation": ([0.5], [0.5])}, "1 means and 1 standard deviations for images of 3"),
     ({"normalisation": ([0.5] * 3, [0.0] * 3)}, "it must be positive"),
+    ({"normalisation": (0.5, 0.5)}, "give two lists of a number per channel"),
+    ({"images": "scan.png"}, "images are 'scan.png'; give numbers"),
+    ({"images": Path("scan.png")}, "images are PosixPath.*; give numbers"),
+    ({"labels": None}, "labels are None; give one whole number per image"),
+    ({"labels": ["cat"]}, "labels are \\['cat'\\]; give one whole number per image"),
+    ({"images_per_client": 1.0}, "images_per_client is 1.0; give a whole number"),
+    ({"training": "fedavg"}, "training is 'fedavg'; give a `gradsiege.LocalTraining`"),
+    ({"defense": Defense}, "defense is <class .*give one defense"),
+    ({"defense": "gaussian"}, "defense is 'gaussian'; give one defense"),
+    ({"defense": [Defense()]}, "give one defense"),
+    ({"model": nn.Linear}, "model is a class: give a network, such as its instance"),
+    ({"model": torch.relu}, "model is builtin.*: give a torch.nn.Module"),
+    ({"model": small().requires_grad_(False)}, "every weight of Sequential is frozen"),
+    ({"head": "0"}, "head '0' is not a torch.nn.Linear of the network; .*3"),
 ]
 
 
@@ -315,6 +418,8 @@ def test_what_does_not_fit_is_one_sentence(changed: dict[str, Any], said: str) -
         (lambda update: list(update.values())[:2], "a list of 2 tensors, and the network has 4"),
         (lambda update: {}, "the update is empty"),
         (lambda update: {**update, "3.bias": np.arange(5)}, "not floating-point"),
+        (lambda update: None, "the update is NoneType: give a mapping"),
+        (lambda update: "update.npz", "the update is str: give a mapping"),
     ],
 )
 def test_an_update_that_does_not_fit_is_one_sentence(change: Any, said: str) -> None:
@@ -322,6 +427,46 @@ def test_an_update_that_does_not_fit_is_one_sentence(change: Any, said: str) -> 
     update = {name: value.numpy() for name, value in parameters.items()}
     with pytest.raises(ModelError, match=said):
         gs.Observation.of(small(), change(update), (3, 16, 16))
+
+
+FEDAVG = ("fedavg", 1, 1, 1, 0.1, "eval")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "allowed"),
+    [
+        (0, "foo", "name must be one of fedsgd, fedavg"),
+        (2, 0, "batch_size must be a whole number from 1"),
+        (3, 0, "epochs must be a whole number from 1"),
+        *((4, rate, "learning_rate must be a number above 0") for rate in (0, -0.1, torch.nan)),
+        (5, "evl", "mode must be one of train, eval"),
+    ],
+)
+def test_local_training_takes_no_word_or_number_without_a_meaning(
+    place: int, value: Any, allowed: str
+) -> None:
+    arguments: list[Any] = list(FEDAVG)
+    arguments[place] = value
+    with pytest.raises(ValueError, match=allowed):
+        gs.LocalTraining(*arguments)
+
+
+def test_a_word_without_a_meaning_is_refused() -> None:
+    update: list[Tensor] = [value.detach() for value in small().parameters()]
+    wrong: Any = "guessed"
+    with pytest.raises(ValueError, match="labels must be one of given, inferred, not 'guessed'"):
+        gs.ThreatModel(labels=wrong)
+    with pytest.raises(ModelError, match="choose one of gradient, difference"):
+        gs.Observation.of(small(), update, (3, 16, 16), unit="delta")
+    with pytest.raises(ModelError, match=r"the learning rate of the clients, .* give `training`"):
+        gs.Observation.of(small(), update, (3, 16, 16), unit="difference")
+
+
+def test_labels_that_are_granted_and_absent_are_not_inferred() -> None:
+    update: list[Tensor] = [value.detach() for value in small().parameters()]
+    seen = gs.Observation.of(small(), update, (3, 16, 16))
+    with pytest.raises(ThreatModelError, match="the observation holds none: give `labels`"):
+        ATTACK(seen, gs.ThreatModel(labels="given"))
 
 
 def test_an_update_that_is_not_finite_fails_alone() -> None:
@@ -346,6 +491,71 @@ def test_attacks_say_what_they_lack() -> None:
         _ = gs.attacks.InvertingGradient
 
 
+def test_an_attack_says_which_argument_is_of_another_kind(tmp_path: Path) -> None:
+    images: Any = torch.rand(1, 3, 16, 16)
+    word: Any = "labels"
+    seen = gs.observe(small(), images, torch.tensor([0]))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="called with an observation, not with Tensor"):
+        ATTACK(images)
+    with pytest.raises(UsageError, match=r"knows is 'labels'; give a `gradsiege\.ThreatModel`"):
+        ATTACK(seen, word)
+    with pytest.raises(UsageError, match="which is a file; give a folder"):
+        ATTACK(seen, resume=tmp_path / "file")
+    with pytest.raises(gs.GradSiegeError, match=r"unknown name 'tip\.foo' in counters"):
+        replace(ATTACK, counter="tip.foo")(seen)
+    update: Any = [value.detach() for value in small().parameters()]
+    side: Any = 32
+    with pytest.raises(ModelError, match="image_shape is 32; give three whole numbers"):
+        gs.Observation.of(small(), update, side)
+
+
+def test_a_device_of_torch_and_numbers_of_numpy_are_taken() -> None:
+    attack = gs.attacks.InvertingGradients(iterations=np.int64(3), total_variation=np.float32(0.5))
+    assert type(attack.iterations) is int
+    assert attack.total_variation == 0.5
+    defense = gs.defenses.Gaussian(sigma=np.float64(0.1))
+    seen = gs.observe(small(), torch.rand(1, 3, 16, 16), torch.tensor([0]), defense)
+    assert type(defense.disclosure()["sigma"]) is float
+    assert torch.equal(
+        attack(seen, device=torch.device("cpu")).images, attack(seen, device="cpu").images
+    )
+
+
+@pytest.mark.parametrize("observed", [True, False])
+def test_a_head_that_is_not_found_can_be_named(observed: bool) -> None:
+    class Tempered(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = small()
+
+        def forward(self, x: Tensor) -> Tensor:
+            scaled: Tensor = self.network(x) / 2
+            return scaled
+
+    network, image, label = Tempered(), torch.rand(1, 3, 16, 16), torch.tensor([3])
+    loss = F.cross_entropy(network(image), label)
+    update = list(torch.autograd.grad(loss, list(network.parameters())))
+
+    def seen(**more: Any) -> gs.Observation:
+        if observed:
+            return gs.observe(network, image, label, **more)
+        return gs.Observation.of(network, update, (3, 16, 16), **more)
+
+    with pytest.raises(gs.GradSiegeError, match=r"Grant the labels .* or name a linear layer"):
+        ATTACK(seen())
+    assert ATTACK(seen(head="network.3")).labels.tolist() == [3]
+
+
+def test_recorded_updates_are_observed_by_keywords_that_help_shows() -> None:
+    from gradsiege.protocol.recorded import recorded
+
+    shown = inspect.signature(gs.Observation.of).parameters
+    wanted = inspect.signature(recorded).parameters
+    assert list(shown) == list(wanted)
+    assert [shown[name].default for name in shown] == [wanted[name].default for name in wanted]
+
+
 def test_the_network_itself_is_left_as_it_is() -> None:
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(4 * 196, 2)
@@ -360,6 +570,16 @@ def test_metrics_table_is_the_function_whatever_was_imported_before() -> None:
     for _ in range(2):
         assert gs.evaluate
         assert gs.metrics.table(image, image).mse[0] == 0
+
+
+@pytest.mark.parametrize(
+    "kind", [Tensor.numpy, Tensor.tolist, Tensor.double, Tensor.half, lambda image: image]
+)
+def test_metrics_take_every_kind_of_images_that_observe_takes(kind: Any) -> None:
+    image = torch.full((1, 3, 16, 16), 0.5)
+    gs.observe(small(), kind(image), [1])
+    assert gs.metrics.table(image + 0.25, kind(image)).mse[0] == 0.0625
+    assert gs.metrics.table(kind(image), image + 0.25).mse[0] == 0.0625
 
 
 def test_importing_the_package_loads_no_heavy_library() -> None:

@@ -21,7 +21,7 @@ class FolderProgress:
 
     Attributes:
         folder: the folder of one progress file; other files in it are not changed.
-        identity: digest of the attack, its target and its seed.
+        identity: digest of the attack and of all that its result depends on.
     """
 
     folder: Path
@@ -65,7 +65,8 @@ class FolderProgress:
             return None
         if state.get("identity") != self.identity:
             raise ArtifactError(
-                f"{self.path} is the progress of another attack, update or seed; give another folder to resume, or delete it"
+                f"{self.path} is the progress of another attack: its settings, observation, knowledge, priors, seed or engine "
+                "differ. Give another folder to resume, or delete it"
             )
         return tensors, state
 

@@ -269,7 +269,7 @@ def attack(
         str,
         typer.Option(
             envvar="GRADSIEGE_ENGINE",
-            help="measured, or one of loop, vmap, factored, compiled, cuda_graph, cuda_graph_vmap.",
+            help="measured, or one of loop, vmap, factored, compiled, cuda_graph, cuda_graph_vmap, fixed.",
         ),
     ] = "measured",
     device: Annotated[

@@ -153,13 +153,17 @@ class Checked:
         if not is_dataclass(self):
             return
         kinds: dict[str, Any] = _kinds(type(self))
-        values = {one.name: getattr(self, one.name) for one in fields(self) if not is_given(one)}
+        values = {
+            one.name: _plain(getattr(self, one.name)) for one in fields(self) if not is_given(one)
+        }
         place = f"{type(self).__module__}.{type(self).__qualname__}".removeprefix("gradsiege.")
         for name, value in values.items():
             try:
                 fitted(value, kinds[name])
             except ValueError as error:
                 raise ValueError(f"{place}: {name} {error}") from None
+            if value is not getattr(self, name):
+                object.__setattr__(self, name, value)
         wrong = contradiction(values, {name: kinds[name] for name in values})
         if wrong:
             raise ValueError(f"{place}: {wrong[0]} {wrong[1]}")
@@ -168,6 +172,12 @@ class Checked:
 @cache
 def _kinds(owner: type) -> dict[str, Any]:
     return get_type_hints(owner, include_extras=True)
+
+
+def _plain(value: Any) -> Any:
+    """Return the number that a NumPy scalar holds, which files and digests can hold; anything else as it is."""
+    is_scalar = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
+    return value.item() if is_scalar else value
 
 
 def contradiction(values: dict[str, Any], kinds: dict[str, Any]) -> tuple[str, str] | None:

@@ -8,22 +8,26 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import torch
+
 from gradsiege import catalogue
 from gradsiege.attacks.device import AUTO, where_to_run
-from gradsiege.attacks.engine.autotune import MEASURED, EnginePolicy
+from gradsiege.attacks.engine.autotune import FIXED, EnginePolicy
+from gradsiege.attacks.identity import identity
 from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
 from gradsiege.attacks.matching import Seed, match, with_failures
 from gradsiege.attacks.progress import LoopCheckpointer
 from gradsiege.attacks.recipe import Recipe, UpdateModel
 from gradsiege.attacks.result import Result
-from gradsiege.checkpoints import FolderProgress, identity_of
-from gradsiege.errors import MissingError, ThreatModelError
+from gradsiege.checkpoints import FolderProgress
+from gradsiege.errors import MissingError, ThreatModelError, UsageError
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
+from gradsiege.protocol.local_update import with_gradients
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.protocol.simulation import Simulate
 from gradsiege.protocol.threat_model import ThreatModel, require, strip
-from gradsiege.ranges import Checked, Count, is_given
+from gradsiege.ranges import Checked, Count, is_given, shown
 
 Arm = Literal["faithful", "as_released"]
 LabelRule = Literal["automatic", "row_sum", "row_minimum", "bias_corrected", "projection"]
@@ -77,6 +81,7 @@ class Attack(Checked):
         """Return the optimisation problem, given the attacker's knowledge."""
         raise TypeError(f"{type(self).__name__} has no recipe: define `recipe(self, knowledge)`")
 
+    @with_gradients()
     def __call__(
         self,
         seen: Observation,
@@ -84,36 +89,43 @@ class Attack(Checked):
         priors: Sequence[TrainedPrior] = (),
         *,
         seed: int = 0,
-        device: str = AUTO,
-        engine: str = MEASURED,
+        device: str | torch.device = AUTO,
+        engine: str = FIXED,
         resume: Path | str | None = None,
         simulate: Simulate | None = None,
     ) -> Result:
-        """Attack every client of an observation.
+        """Attack every client of an observation, in float32, also one of a network in float64.
 
         Args:
             seen: the server's observation.
             knows: the attacker's further knowledge; by default labels are inferred and the defense is unknown.
             priors: priors that the attacker trained on its own images.
-            seed: seed of all randomness of the attack.
-            device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
-            engine: ``measured``, or the name of an engine.
-            resume: folder of the attack's progress. A run that was interrupted goes on from there, and ends with the same
-                images on a CPU; the progress is deleted when the attack ends.
+            seed: seed of all randomness of the attack. Equal calls on a CPU, with as many threads, end with equal images.
+            device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or a `torch.device`.
+            engine: ``fixed`` takes ``factored`` where it applies, else ``loop``, on every run. ``measured`` times the engines in
+                this call and takes the fastest. Engines round differently, so equal seeds may then end with unequal images. Or
+                the name of an engine.
+            resume: folder of the attack's progress, saved every half minute: an interruption loses the time since the last save.
+                The same call then goes on from there, and ends with the same images on a CPU; the progress is deleted when the attack ends. The same call
+                means equal settings, observation, knowledge, priors, seed and engine; `device` may differ, and `simulate` is not
+                compared.
             simulate: creates simulated clients, for attacks that learn from them.
 
         Raises:
             ThreatModelError: the threat model does not grant a need of the attack.
-            UsageError: the device or the engine is not there.
+            UsageError: the device or the engine is not there, or an argument is of another kind.
             ArtifactError: the folder holds the progress of another attack.
         """
+        _refuse_others(seen, knows, resume)
         threat = knows or ThreatModel()
         require(threat, self.required, self.name)
         self._require_prior(priors)
-        stripped = strip(seen, threat).to(where_to_run(device, engine))
+        stripped = strip(seen, threat).to(where_to_run(device, engine), torch.float32)
         knowledge = Knowledge(stripped, threat, tuple(priors))
         started = time.monotonic()
-        progress = FolderProgress(Path(resume), self._identity(stripped, seed)) if resume else None
+        progress = None
+        if resume:
+            progress = FolderProgress(Path(resume), self._identity(knowledge, seed, engine))
         conditions = Conditions((seed, "attack"), engine, progress, simulate)
         reconstruction = self._run(knowledge, conditions)
         if progress is not None:
@@ -123,7 +135,11 @@ class Attack(Checked):
     @property
     def required(self) -> tuple[str, ...]:
         """The grants that the attack needs from a threat model, then those that its counter needs."""
-        more = catalogue.entries("counters")[self.counter].requires if self.counter else ()
+        more = (
+            catalogue.lookup("counters", self.counter, "the counter").requires
+            if self.counter
+            else ()
+        )
         several = ("rounds",) if self.rounds != "first" else ()
         return tuple(dict.fromkeys((*self.requires, *more, *several)))
 
@@ -146,15 +162,30 @@ class Attack(Checked):
                 f"{self.name} needs a prior of the kind {' or '.join(kinds)}: train one, and give it in `priors`"
             )
 
-    def _identity(self, seen: Observation, seed: int) -> str:
-        """Return a digest of the attack, its target and its seed, which identifies its saved progress."""
+    def _identity(self, knowledge: Knowledge, seed: int, engine: str) -> str:
+        """Return a digest of all that the result depends on, which identifies the saved progress."""
         settings = {
             parameter.name: getattr(self, parameter.name)
             for parameter in fields(self)
             if not is_given(parameter)
         }
-        about = {"attack": self.name, "settings": settings, "seed": seed}
-        return identity_of({**seen.parameters, **seen.update}, about)
+        cls = f"{type(self).__module__}.{type(self).__qualname__}"
+        return identity(
+            knowledge, {"attack": cls, "settings": settings, "seed": seed, "engine": engine}
+        )
+
+
+def _refuse_others(seen: object, knows: object, resume: Path | str | None) -> None:
+    """Refuse arguments of an attack that are of another kind."""
+    if not isinstance(seen, Observation):
+        raise UsageError(
+            f"an attack is called with an observation, not with {type(seen).__name__}: make one by `gradsiege.observe` or "
+            "`gradsiege.Observation.of`"
+        )
+    if knows is not None and not isinstance(knows, ThreatModel):
+        raise UsageError(f"knows is {shown(knows)}; give a `gradsiege.ThreatModel`, or None")
+    if resume and Path(resume).exists() and not Path(resume).is_dir():
+        raise UsageError(f"resume is {str(resume)!r}, which is a file; give a folder")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,8 @@ def deviation(defense: Agp, training: LocalTraining) -> float:
     """
     p = defense
     if p.epochs_miscounted:
+        if training.epochs == 1:
+            return 0.0
         training = replace(training, epochs=training.epochs - 1)
     sigma = noise_scale(training, p.clip, p.epsilon, p.delta)
     return sigma * training.learning_rate if p.scaled_by_rate else sigma

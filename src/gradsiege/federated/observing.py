@@ -14,12 +14,14 @@ from gradsiege.errors import ModelError
 from gradsiege.federated.client import run_client
 from gradsiege.models.adapted import adapt
 from gradsiege.protocol.layer_inputs import batch_statistics
-from gradsiege.protocol.local_update import LocalTraining, split_state
+from gradsiege.protocol.local_update import LocalTraining, split_state, with_gradients
 from gradsiege.protocol.observation import Observation, stacked
-from gradsiege.protocol.recorded import check_classes, training_of
+from gradsiege.protocol.recorded import check_classes, training_of, whole_numbers
+from gradsiege.ranges import shown
 from gradsiege.seeds import torch_generator
 
 
+@with_gradients()
 def observe(
     model: nn.Module,
     images: Any,
@@ -29,11 +31,13 @@ def observe(
     training: LocalTraining | None = None,
     normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
     seed: int = 0,
+    head: str | None = None,
 ) -> Observation:
     """Let clients train on private images, and return the server's observation of them.
 
     Args:
-        model: the global network theta_t: any classifier. It is copied and never changed.
+        model: the global network theta_t: any classifier in float32 or float64. It is copied to the CPU, where the clients run, and never
+            changed.
         images: ``[n, c, h, w]`` in [0, 1], tensor or array. They are dealt to clients in this order.
         labels: ``[n]``, classes from 0.
         defense: the defense of every client, or None.
@@ -41,6 +45,7 @@ def observe(
         training: local training of a client; by default a single gradient of all its images in evaluation mode.
         normalisation: mean and standard deviation per channel, if `model` expects normalised images.
         seed: seed of all randomness of the clients.
+        head: name of the last linear layer, where the logits are not its outputs as they are; by default it is found.
 
     Returns:
         An observation of n / images_per_client clients. The labels in it are for threat models that grant them.
@@ -51,16 +56,20 @@ def observe(
     pictures, classes = _pictures(images), _whole_numbers(labels)
     if len(classes) != len(pictures):
         raise ModelError(f"there are {len(pictures)} images and {len(classes)} labels")
-    if images_per_client < 1 or len(pictures) % images_per_client:
+    if defense is not None and not isinstance(defense, Defense):
+        raise ModelError(
+            f"defense is {shown(defense)}; give one defense, such as `gradsiege.defenses.Gaussian(sigma=0.1)`, or None"
+        )
+    training = training_of(images_per_client, training)
+    if len(pictures) % images_per_client:
         raise ModelError(
             f"{len(pictures)} images cannot be dealt to clients of {images_per_client}: images_per_client must divide "
             "their number"
         )
     channels, height, width = pictures.shape[1:]
-    adapted = adapt(model, (channels, height, width), normalisation)
+    adapted = adapt(model, (channels, height, width), normalisation, head)
     check_classes(classes, adapted.classes)
     defense = defense or Defense()
-    training = training_of(images_per_client, training)
     parameters, buffers = split_state(adapted.network)
     pictures = pictures.to(next(iter(parameters.values())))
     updates, statistics = [], []
@@ -93,7 +102,12 @@ def observe(
 
 def _pictures(images: Any) -> Tensor:
     """Return the images as a tensor ``[n, c, h, w]`` in [0, 1]; refuse others with the shape, type or range that they have."""
-    pictures = images if isinstance(images, Tensor) else torch.from_numpy(np.asarray(images))
+    try:
+        pictures = images if isinstance(images, Tensor) else torch.from_numpy(np.asarray(images))
+    except (TypeError, ValueError):
+        raise ModelError(
+            f"images are {shown(images)}; give numbers [n, channels, height, width] in [0, 1], as a tensor or an array"
+        ) from None
     if pictures.dim() != 4:
         raise ModelError(
             f"images have shape {list(pictures.shape)}; give [n, channels, height, width], one image as images[None]"
@@ -114,13 +128,14 @@ def _pictures(images: Any) -> Tensor:
             f"images range from {low:.3g} to {high:.3g}; give pixels in [0, 1], and `normalisation` if the network expects "
             "normalised ones"
         )
-    return pictures.detach().cpu()
+    # A copy: a defense may change its batch in place, and a tensor made in inference mode has no gradient.
+    return pictures.detach().cpu().clone()
 
 
 def _whole_numbers(labels: Any) -> Tensor:
-    numbers = labels if isinstance(labels, Tensor) else torch.as_tensor(np.asarray(labels))
+    numbers = whole_numbers(labels)
     if numbers.dim() != 1 or numbers.dtype.is_floating_point:
         raise ModelError(
             f"labels have shape {list(numbers.shape)} and type {numbers.dtype}; give one whole number per image, [n]"
         )
-    return numbers.detach().cpu().long()
+    return numbers.long()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -10,11 +13,11 @@ from gradsiege.metrics.absent import Absent
 from gradsiege.metrics.registry import METRICS
 
 
-def table(reconstructions: Tensor, truths: Tensor) -> pd.DataFrame:
+def table(reconstructions: Any, truths: Any) -> pd.DataFrame:
     """Return every image metric of each pair, one row per image.
 
     Args:
-        reconstructions, truths: ``[n, c, h, w]`` in [0, 1]; the i-th reconstruction belongs to the i-th truth
+        reconstructions, truths: tensors, arrays or lists ``[n, c, h, w]`` in [0, 1]; the i-th reconstruction belongs to the i-th truth
             (`metrics.assignment.assign` finds the order within a batch).
 
     Returns:
@@ -25,6 +28,10 @@ def table(reconstructions: Tensor, truths: Tensor) -> pd.DataFrame:
     >>> float(table(image, image + 0.25).psnr.round(4)[0])
     12.0412
     """
+    truths = _tensor(truths)
+    reconstructions = _tensor(reconstructions).to(truths.device)
+    if reconstructions.is_floating_point() and truths.is_floating_point():
+        reconstructions = reconstructions.to(truths.dtype)
     columns, absent = {}, {}
     for name, metric in METRICS.items():
         missing = metric.absence(*truths.shape[-2:])
@@ -36,3 +43,9 @@ def table(reconstructions: Tensor, truths: Tensor) -> pd.DataFrame:
     rows = pd.DataFrame(columns)
     rows.attrs["absent"] = absent
     return rows
+
+
+def _tensor(images: Any) -> Tensor:
+    """Return images as a tensor; half precision, which metrics do not take, as float32."""
+    tensor = images if isinstance(images, Tensor) else torch.as_tensor(np.asarray(images))
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.overrides import TorchFunctionMode
 
-from gradsiege.errors import ModelError
+from gradsiege.errors import ModelError, nearest
 from gradsiege.models.layers import BatchNorm2d, Normalisation
 
 
@@ -60,12 +60,16 @@ class AdaptedNetwork(nn.Module):
     Attributes:
         kind: class of the original.
         generator: what random layers draw from in train mode; None leaves them out.
+        named_head: the linear layer that is to be the head, as ``body.<name>``; empty if `models.head` is to find it.
     """
 
-    def __init__(self, body: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self, body: nn.Module, mean: Sequence[float], std: Sequence[float], named_head: str = ""
+    ) -> None:
         super().__init__()
         self.kind = type(body).__name__
         self.generator: torch.Generator | None = None
+        self.named_head = named_head
         self.normalisation = Normalisation(len(mean))
         self.normalisation.mean.copy_(torch.tensor(mean))
         self.normalisation.deviation.copy_(torch.tensor(std))
@@ -166,44 +170,89 @@ def adapt(
     network: nn.Module,
     image_shape: tuple[int, int, int],
     normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
+    head: str | None = None,
 ) -> AdaptedModel:
-    """Return a classifier as the architecture of an observation; the network itself is left as it is.
+    """Return a classifier as the architecture of an observation, on the CPU; the network itself is left as it is.
 
     Args:
         network: maps images ``[n, c, h, w]`` to logits ``[n, classes]``, or to an object with such ``.logits``.
         image_shape: channels, height and width of an image.
         normalisation: mean and standard deviation of every channel, if `network` expects normalised images. Without it the
             network is given images in [0, 1] as they are.
+        head: name of the last linear layer, where the logits are not its outputs as they are; by default it is found.
 
     Raises:
-        ModelError: the network does not take such images, or does not return logits.
+        ModelError: the network does not take such images, does not return logits, or is neither of float32 nor of float64.
     """
-    channels = image_shape[0]
-    mean, std = normalisation or ([0.0] * channels, [1.0] * channels)
+    if not isinstance(network, nn.Module):
+        kind = "a class: give a network, such as its instance" if isinstance(network, type) else ""
+        raise ModelError(
+            f"model is {kind or type(network).__name__ + ': give a torch.nn.Module, with its weights'}"
+        )
+    channels = _channels(image_shape)
+    mean, std = _scales(normalisation, channels)
     if len(mean) != channels or len(std) != channels:
         raise ModelError(
             f"normalisation has {len(mean)} means and {len(std)} standard deviations for images of {channels} channels"
         )
     if min(std) <= 0:
         raise ModelError(f"normalisation: a standard deviation is {min(std)}; it must be positive")
-    _refuse_unfinished(network)
+    _refuse_unusable(network)
+    if head is not None and not isinstance(dict(network.named_modules()).get(head), nn.Linear):
+        linear = [name for name, part in network.named_modules() if isinstance(part, nn.Linear)]
+        raise ModelError(
+            f"head {head!r} is not a torch.nn.Linear of the network; {nearest(str(head), linear)}"
+        )
     body = _copy(network)
     for part in body.modules():
         _make_pure(part)
-    adapted = AdaptedNetwork(body, mean, std).eval()
+    adapted = AdaptedNetwork(body, mean, std, f"body.{head}" if head else "").eval()
     return AdaptedModel(adapted, _classes(adapted, image_shape), image_shape)
 
 
-def _refuse_unfinished(network: nn.Module) -> None:
-    """Refuse a network some of whose weights have no shape or no values yet."""
+def _channels(image_shape: Any) -> int:
+    """Return the channels of a shape; refuse what is not three whole numbers."""
+    sides = image_shape if isinstance(image_shape, tuple | list) else ()
+    if len(sides) != 3 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ModelError(
+            f"image_shape is {image_shape!r}; give three whole numbers, (channels, height, width) of one image"
+        )
+    return int(sides[0])
+
+
+def _scales(normalisation: Any, channels: int) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of every channel."""
+    if normalisation is None:
+        return [0.0] * channels, [1.0] * channels
+    try:
+        mean, std = ([float(value) for value in part] for part in normalisation)
+    except (TypeError, ValueError):
+        raise ModelError(
+            f"normalisation is {normalisation!r}; give two lists of a number per channel, (means, standard deviations)"
+        ) from None
+    return mean, std
+
+
+def _refuse_unusable(network: nn.Module) -> None:
+    """Refuse a network some of whose weights have no shape or no values yet, or too few digits to be attacked."""
     for name, value in network.named_parameters():
         if isinstance(value, nn.parameter.UninitializedParameter) or value.is_meta:
             raise ModelError(f"the weight {name} has no values yet: initialise the network first")
+        if value.dtype not in (torch.float32, torch.float64):
+            raise ModelError(
+                f"the weight {name} holds {value.dtype}; clients and attacks compute in float32 or float64: give `model.float()`"
+            )
+    trained = [value.requires_grad for value in network.parameters()]
+    if trained and not any(trained):
+        raise ModelError(
+            f"every weight of {type(network).__name__} is frozen, so that clients upload nothing: set requires_grad of those that "
+            "clients train"
+        )
 
 
 def _copy(network: nn.Module) -> nn.Module:
     try:
-        return copy.deepcopy(network)
+        return copy.deepcopy(network).cpu()
     except (RuntimeError, TypeError) as error:
         raise ModelError(
             f"{type(network).__name__} cannot be copied: {error} With torch.nn.utils.weight_norm or spectral_norm use those of "

@@ -94,7 +94,8 @@ def find_head(model: nn.Module, images: Tensor, state: Mapping[str, Tensor] | No
     """Return the head of a network, from one forward pass of `images` ``[n, c, h, w]``, in eval mode.
 
     The head is the last linear layer whose output is the network's own, up to what all logits of an image share (a
-    log-softmax behind it changes neither the loss nor any gradient). Nothing is changed, and nothing random is drawn.
+    log-softmax behind it changes neither the loss nor any gradient), or the layer that the network names as ``named_head``.
+    Nothing is changed, and nothing random is drawn.
 
     Args:
         state: parameters and buffers to use instead of the model's own.
@@ -105,10 +106,13 @@ def find_head(model: nn.Module, images: Tensor, state: Mapping[str, Tensor] | No
     own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     values = {name: (state or {}).get(name, value) for name, value in own.items()}
     names = {id(values[name]): name for name, _ in reversed(list(model.named_parameters()))}
+    named = getattr(model, "named_head", "")
     with torch.no_grad(), _evaluating(model), _LinearProducts(names) as seen:
         logits = functional_call(model, values, (images,))
     for inputs, weight, bias, outputs in reversed(seen.products):
-        if id(weight) in names and _same_logits(outputs, logits):
+        if id(weight) not in names:
+            continue
+        if names[id(weight)] == f"{named}.weight" if named else _same_logits(outputs, logits):
             inputs = inputs.flatten(0, -2)
             return Head(
                 weight=names[id(weight)],
@@ -119,7 +123,9 @@ def find_head(model: nn.Module, images: Tensor, state: Mapping[str, Tensor] | No
             )
     raise StudyError(
         f"the network's logits do not come out of a linear layer (the last parameter in use is {seen.last!r}): "
-        "label rules, and methods that look at the last layer, need a network that ends in torch.nn.Linear"
+        "label rules, and methods that look at the last layer, need a network that ends in torch.nn.Linear. "
+        "Grant the labels (threat model, 'labels: given') to attacks that read them off that layer alone, or name a linear layer "
+        "of the network as `head` in Python"
     )
 
 

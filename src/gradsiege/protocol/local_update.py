@@ -8,19 +8,23 @@ a noise level means the same everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from gradsiege.ranges import Checked, Count, Range
+
 Tensors = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class LocalTraining:
+class LocalTraining(Checked):
     """The training of a client between download and upload.
 
     Attributes:
@@ -32,12 +36,12 @@ class LocalTraining:
         mode: ``train`` or ``eval``, of batch normalisation.
     """
 
-    name: str
-    images: int
-    batch_size: int
-    epochs: int
-    learning_rate: float
-    mode: str
+    name: Literal["fedsgd", "fedavg"]
+    images: Count
+    batch_size: Count
+    epochs: Count
+    learning_rate: Annotated[float, Range(0, open_low=True)]
+    mode: Literal["train", "eval"]
 
     @property
     def steps(self) -> int:
@@ -59,6 +63,13 @@ class Step:
 BatchHook = Callable[[Tensor, Tensor, Step], tuple[Tensor, Tensor]]
 GradientHook = Callable[[Tensors, Step], Tensors]
 Differentiate = Callable[[nn.Module, Tensors, Tensors, Tensor, Tensor], tuple[Tensors, Tensors]]
+
+
+@contextmanager
+def with_gradients() -> Iterator[None]:
+    """Enable gradients, whatever the caller's mode is: `torch.no_grad()` and `torch.inference_mode()` end here."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 def split_state(model: nn.Module) -> tuple[Tensors, Tensors]:

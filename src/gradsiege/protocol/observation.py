@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -68,10 +68,32 @@ class Observation:
 
     @classmethod
     def of(
-        cls, model: nn.Module, update: Any, image_shape: tuple[int, int, int], **more: Any
+        cls,
+        model: nn.Module,
+        update: Any,
+        image_shape: tuple[int, int, int],
+        images_per_client: int = 1,
+        training: LocalTraining | None = None,
+        normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
+        labels: Any = None,
+        disclosure: dict[str, Any] | None = None,
+        unit: Literal["gradient", "difference"] = "gradient",
+        head: str | None = None,
     ) -> Observation:
-        """Return the observation of an update that was recorded elsewhere; see `protocol.recorded.recorded`."""
-        return cls.of_updates(**recorded(model, update, image_shape, **more))
+        """Return the observation of an update that was recorded elsewhere; `protocol.recorded.recorded` says what each argument is."""
+        arguments = recorded(
+            model,
+            update,
+            image_shape,
+            images_per_client,
+            training,
+            normalisation,
+            labels,
+            disclosure,
+            unit,
+            head,
+        )
+        return cls.of_updates(**arguments)
 
     @classmethod
     def of_updates(
@@ -119,11 +141,14 @@ class Observation:
             progress=progress,
         )
 
-    def to(self, device: torch.device) -> Observation:
-        """Return the observation with all tensors on a device."""
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Observation:
+        """Return the observation with all tensors on a device, and its floating-point numbers in `dtype`, if one is given."""
 
         def move(part: Tensors) -> Tensors:
-            return {name: value.to(device) for name, value in part.items()}
+            return {
+                name: value.to(device, dtype if value.is_floating_point() else None)
+                for name, value in part.items()
+            }
 
         return replace(
             self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from gradsiege.errors import ModelError, nearest
 from gradsiege.models.adapted import AdaptedModel, adapt
-from gradsiege.protocol.local_update import LocalTraining, Tensors, split_state
+from gradsiege.protocol.local_update import LocalTraining, Tensors, split_state, with_gradients
+from gradsiege.ranges import shown
 
+Unit = Literal["gradient", "difference"]
 Update = Mapping[str, Any] | Sequence[Any]
 BODY = "body."
 
 
+@with_gradients()
 def recorded(
     model: nn.Module,
     update: Update,
@@ -27,12 +30,13 @@ def recorded(
     normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
     labels: Any = None,
     disclosure: dict[str, Any] | None = None,
-    unit: Literal["gradient", "difference"] = "gradient",
+    unit: Unit = "gradient",
+    head: str | None = None,
 ) -> dict[str, Any]:
     """Return the arguments of `Observation.of_updates` for a network and the recorded updates of one or several clients.
 
     Args:
-        model: the global network theta_t that the clients started from; it is copied.
+        model: the global network theta_t that the clients started from; it is copied to the CPU.
         update: for each trained parameter its update, by name or in the order of ``model.named_parameters()``: tensors or arrays
             of the parameter's shape, or ``[clients, *shape]`` for several clients.
         image_shape: channels, height and width of a private image.
@@ -41,12 +45,19 @@ def recorded(
         normalisation: mean and standard deviation per channel, if `model` expects normalised images.
         labels: ``[clients, images]`` or, for one client, ``[images]``; used only where a threat model grants them.
         disclosure: name (``defense``) and public parameters of the defense, for attackers who know it.
-        unit: ``gradient``, or ``difference`` for theta_local - theta_t, which is divided by minus the learning rate.
+        unit: ``gradient``, or ``difference`` for theta_local - theta_t, which is divided by minus the learning rate of `training`.
+        head: name of the last linear layer, where the logits are not its outputs as they are; by default it is found.
 
     Raises:
         ModelError: the network does not take such images, or the update does not fit the network.
     """
-    adapted = adapt(model, image_shape, normalisation)
+    if unit not in get_args(Unit):
+        raise ModelError(f"unit is {unit!r}; choose one of {', '.join(get_args(Unit))}")
+    if unit == "difference" and training is None:
+        raise ModelError(
+            "a difference is divided by the learning rate of the clients, which is not given: give `training`"
+        )
+    adapted = adapt(model, image_shape, normalisation, head)
     parameters, buffers = split_state(adapted.network)
     training = training_of(images_per_client, training)
     named = _by_name(update, parameters)
@@ -70,11 +81,11 @@ def recorded(
 
 
 def training_of(images: int, training: LocalTraining | None) -> LocalTraining:
-    """Return the local training, by default one gradient of all images; refuse a number of images below 1."""
-    if images < 1:
-        raise ModelError(
-            f"images_per_client is {images}; a client holds at least one private image"
-        )
+    """Return the local training, by default one gradient of all images; refuse other arguments."""
+    if training is not None and not isinstance(training, LocalTraining):
+        raise ModelError(f"training is {training!r}; give a `gradsiege.LocalTraining`, or None")
+    if not isinstance(images, int) or images < 1:
+        raise ModelError(f"images_per_client is {images}; give a whole number, at least 1")
     if training is None:
         return LocalTraining("fedsgd", images, images, 1, 1.0, "eval")
     return replace(training, images=images)
@@ -90,12 +101,16 @@ def _tensor(value: Any, name: str) -> Tensor:
         ) from error
     if not tensor.dtype.is_floating_point:
         raise ModelError(f"the update of {name} holds {tensor.dtype}, not floating-point numbers")
-    return tensor.detach().cpu()
+    return tensor.detach().cpu().clone()
 
 
 def _by_name(update: Update, parameters: Tensors) -> Tensors:
     """Return the update by the names of the adapted network's parameters."""
     known = [name.removeprefix(BODY) for name in parameters]
+    if not isinstance(update, Mapping | Sequence) or isinstance(update, str):
+        raise ModelError(
+            f"the update is {type(update).__name__}: give a mapping from names of parameters to tensors, or a list of tensors"
+        )
     if not isinstance(update, Mapping):
         if len(update) != len(known):
             raise ModelError(
@@ -139,7 +154,7 @@ def _labels(labels: Any, clients: int, images: int, model: AdaptedModel) -> Tens
     """Return the labels as ``[clients, images]``."""
     if labels is None:
         return None
-    given = torch.as_tensor(labels)
+    given = whole_numbers(labels)
     if given.numel() != clients * images or given.dtype.is_floating_point:
         raise ModelError(
             f"labels have shape {list(given.shape)} and type {given.dtype}; {clients} clients with {images} images each "
@@ -147,6 +162,17 @@ def _labels(labels: Any, clients: int, images: int, model: AdaptedModel) -> Tens
         )
     check_classes(given, model.classes)
     return given.reshape(clients, images).long()
+
+
+def whole_numbers(labels: Any) -> Tensor:
+    """Return labels as a tensor on the CPU; refuse what holds no numbers."""
+    try:
+        given = labels if isinstance(labels, Tensor) else torch.as_tensor(np.asarray(labels))
+    except (TypeError, ValueError):
+        raise ModelError(
+            f"labels are {shown(labels)}; give one whole number per image, the index of its class from 0"
+        ) from None
+    return given.detach().cpu()
 
 
 def check_classes(labels: Tensor, classes: int) -> None:

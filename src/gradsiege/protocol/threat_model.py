@@ -7,16 +7,17 @@ the attack is built, before any work, and the error names the missing ones.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gradsiege.errors import ThreatModelError
+from gradsiege.ranges import Checked, Count
 
 if TYPE_CHECKING:
     from gradsiege.protocol.observation import Observation
 
 
 @dataclass(frozen=True)
-class ThreatModel:
+class ThreatModel(Checked):
     """The attacker's knowledge beyond the global model, the update, and the images' shape and count.
 
     Attributes:
@@ -30,12 +31,12 @@ class ThreatModel:
     """
 
     id: str = "own"
-    labels: str = "inferred"
+    labels: Literal["given", "inferred"] = "inferred"
     protocol: bool = True
     disclosure: bool = False
     auxiliary: bool = True
     batch_statistics: bool = False
-    rounds: int = 1
+    rounds: Count = 1
 
     def grants(self, requirement: str) -> bool:
         """Return whether the threat model grants one requirement of a recipe.
@@ -99,7 +100,16 @@ def require(threat: ThreatModel, requirements: tuple[str, ...], attack: str) -> 
 
 
 def strip(observation: Observation, threat: ThreatModel) -> Observation:
-    """Return the observation without everything that the threat model does not grant."""
+    """Return the observation without everything that the threat model does not grant.
+
+    Raises:
+        ThreatModelError: labels are granted, and the observation holds none.
+    """
+    if threat.labels == "given" and observation.labels is None:
+        raise ThreatModelError(
+            f"the threat model {threat.id!r} grants labels, and the observation holds none: give `labels` when the observation "
+            "is made, or let them be inferred"
+        )
     return replace(
         observation,
         labels=observation.labels if threat.labels == "given" else None,

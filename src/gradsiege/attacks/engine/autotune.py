@@ -29,6 +29,7 @@ from gradsiege.errors import GradSiegeError, UsageError
 from gradsiege.programs import Programs
 
 MEASURED = "measured"
+FIXED = "fixed"  # without a measurement, so the same on every run
 # The engine with the fewest surprises first.
 PREFERRED = ("loop", "factored", "vmap", "cuda_graph", "cuda_graph_vmap", "compiled")
 # Seconds of the work with the best engine so far, above which it is worth to time others at all, to load the transforms of
@@ -67,7 +68,7 @@ class EnginePolicy:
     """How engines are chosen.
 
     Attributes:
-        engine: ``measured``, or the name of one.
+        engine: ``measured``; ``fixed``, which is ``factored`` where it applies and else ``loop``; or the name of one.
         recall, remember: look up an earlier choice by the problem's signature, and keep a new one.
         runs: how often the study runs an attack like this one, which share what is loaded and compiled.
         programs: where compiled programs are kept; without it, none is compiled unless ``compiled`` is asked for.
@@ -80,10 +81,9 @@ class EnginePolicy:
     programs: Programs | None = None
 
     def __post_init__(self) -> None:
-        if self.engine not in (MEASURED, *ENGINES):
-            raise UsageError(
-                f"unknown engine {self.engine!r}; choose one of {', '.join([MEASURED, *ENGINES])}"
-            )
+        words = (MEASURED, *ENGINES, FIXED)
+        if self.engine not in words:
+            raise UsageError(f"unknown engine {self.engine!r}; choose one of {', '.join(words)}")
 
 
 def choose(policy: EnginePolicy, problem: Problem, x: Variables, target: Target) -> EngineChoice:
@@ -91,7 +91,8 @@ def choose(policy: EnginePolicy, problem: Problem, x: Variables, target: Target)
     device = target.labels.device
     n = len(target.labels)
     if policy.engine != MEASURED:
-        return EngineChoice(policy.engine, elements_that_fit(loop(problem), x, target))
+        name = _fixed(problem, x, target) if policy.engine == FIXED else policy.engine
+        return EngineChoice(name, elements_that_fit(loop(problem), x, target))
     evaluations = n * (problem.phase.iterations + 1) * policy.runs
     name = signature(problem, n, device, x, evaluations)
     earlier = policy.recall(name)
@@ -101,6 +102,17 @@ def choose(policy: EnginePolicy, problem: Problem, x: Variables, target: Target)
     policy.remember(name, choice)
     # Of two processes that measured at once, one was first.
     return policy.recall(name) or choice
+
+
+def _fixed(problem: Problem, x: Variables, target: Target) -> str:
+    """Return ``factored`` where it applies and knows every operation of the network, else ``loop``; nothing is timed."""
+    if not factored.applies(problem):
+        return "loop"
+    try:
+        factored.factored(problem)(*part(x, target, 0, 1))
+    except RuntimeError:
+        return "loop"
+    return "factored"
 
 
 def signature(

@@ -100,7 +100,8 @@ class Factored:
     def __call__(self, x: Variables, target: Target) -> Evaluation:
         """Return (gradients, matching losses) of elements ``[n, ...]``."""
         points = {name: value.detach().requires_grad_() for name, value in x.items()}
-        n, some = len(target.labels), next(iter(self.weights.values()))
+        # A network without a product that could be opened up has no weights here.
+        n, some = len(target.labels), next(iter(self.problem.observation.parameters.values()))
         zero = some.new_zeros(())
         taps = {k: zero.expand(n, *shape).requires_grad_() for k, shape in self.shapes.items()}
         others = {k: v.expand(n, *v.shape).requires_grad_() for k, v in self.others.items()}
