@@ -104,9 +104,11 @@ def test_the_readme_runs_in_it(bare: Path, tmp_path: Path) -> None:
     assert block is not None
     snippet = re.sub(r"InvertingGradients\((iterations=\d+)?", FEW, textwrap.dedent(block[0]))
     snippet = snippet.replace("gs.evaluate(", "rows = gs.evaluate(")
+    snippet = snippet.replace("GiPip(iterations=1000", "GiPip(iterations=2")
     before = (
         "import torch; from torch import nn\n"
         "images, labels = torch.rand(1, 3, 32, 32), torch.tensor([3])\n"
+        "public_images, public_labels = torch.rand(9, 3, 32, 32), torch.arange(9) % 5\n"
         "model = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(900, 5))\n"
         "loss = nn.functional.cross_entropy(model(images), labels)\n"
         "update = torch.autograd.grad(loss, list(model.parameters()))\n"

@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from gradsiege.report.columns import IDENTIFIERS, MEASUREMENT, QUANTITIES
@@ -103,6 +104,20 @@ def test_every_kept_table_is_long_and_has_the_columns_of_the_dictionary(file: Pa
     assert {row[len(ids)] for row in rows} <= set(QUANTITIES)
     names = [tuple(row[: len(ids) + 1]) for row in rows]
     assert len(set(names)) == len(names), "a measurement stands once"
+
+
+def test_the_two_lines_of_the_readme_give_every_attack_with_its_interval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    text = (KEPT / "README.md").read_text()
+    first, second = re.findall(r"^    (rows.*)$", text, flags=re.MULTILINE)
+    names = {"pd": pd}
+    exec(first, names)
+    found = eval(second, names)
+    assert len(found) > 1
+    assert not found.attack.duplicated().any()
+    assert ((found.low <= found.value) & (found.value <= found.high)).all()
 
 
 def test_a_number_from_nowhere_is_found() -> None:

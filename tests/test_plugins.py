@@ -12,6 +12,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -24,6 +25,8 @@ from gradsiege.errors import StudyError, UsageError
 from gradsiege.inspection.checkup import added_methods, other_data
 from gradsiege.pipeline import cells
 from gradsiege.pipeline.cells import Cell, digest, settings
+from gradsiege.report.columns import check_columns, dictionary
+from gradsiege.report.tidy import tidy
 from gradsiege.study import load, parse
 
 EXAMPLE = Path(__file__).parents[1] / "examples/plugin"
@@ -198,6 +201,11 @@ def test_a_study_of_its_methods_runs_and_its_manifests_name_the_release(
         "near_mean",
         "near_mean-half.doubled",
     }
+    data = (tmp_path / "results/example/tables/table_means_data.csv").read_text()
+    assert ",psnr_range," in data
+    assert verb("publish", "columns", "--study", file, "--root", tmp_path) == 0
+    columns = (tmp_path / "results/example/tables/columns.csv").read_text()
+    assert "psnr_range,quantity,highest PSNR of an image less the lowest,dB,0 or more\n" in columns
 
 
 def test_its_own_tests_pass(site: Path, tmp_path: Path) -> None:
@@ -206,6 +214,48 @@ def test_its_own_tests_pass(site: Path, tmp_path: Path) -> None:
     done = run(site, "-m", "pytest", *options, str(tmp_path / "tests"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
+
+
+def figure(folder: Path, columns: str) -> None:
+    """Add a table with these columns of its own to a folder of distributions."""
+    source = f'"""A table."""\nVERSION = 1\nOWN_COLUMNS = {columns}\n'
+    distribution(folder, "my-table", "added = added.method", source)
+    points = next(folder.glob("*.dist-info")) / "entry_points.txt"
+    points.write_text(points.read_text().replace("gradsiege.defenses", "gradsiege.figures"))
+
+
+def test_columns_of_its_own_are_measured_and_listed(
+    tmp_path: Path, install: Callable[[Path], None]
+) -> None:
+    figure(tmp_path, "{'gain': {'meaning': 'gained', 'unit': 'dB'}, 'way': {'meaning': 'how'}}")
+    table = pd.DataFrame({"way": ["a"], "gain": [1.5]})
+    with pytest.raises(ValueError, match="OWN_COLUMNS of the figure's module: way, gain"):
+        tidy(table)
+    install(tmp_path)
+    long = tidy(table)
+    assert long.loc[0, ["way", "quantity", "value", "unit"]].tolist() == ["a", "gain", 1.5, "dB"]
+    assert ("gain", "quantity", "gained", "dB", "") in dictionary()
+    assert ("way", "identifier", "how", "", "text") in dictionary()
+
+
+@pytest.mark.parametrize("columns", ["['gain']", "{'gain': 'gained'}", "{'gain': {'unit': 'dB'}}"])
+def test_columns_that_are_not_described_are_refused(
+    tmp_path: Path, install: Callable[[Path], None], columns: str
+) -> None:
+    figure(tmp_path, columns)
+    install(tmp_path)
+    with pytest.raises(StudyError, match=r"my-table 1\.5 cannot be used: OWN_COLUMNS holds"):
+        lookup("figures", "added", "here")
+
+
+def test_a_column_of_ours_keeps_its_meaning(
+    tmp_path: Path, install: Callable[[Path], None]
+) -> None:
+    figure(tmp_path, "{'psnr': {'meaning': 'another', 'unit': 'dB'}}")
+    install(tmp_path)
+    with pytest.raises(StudyError, match=r"my-table 1\.5: OWN_COLUMNS gives 'psnr' a meaning"):
+        check_columns(lookup("figures", "added", "here"))
+    assert "another" not in str(dictionary())
 
 
 def test_without_it_the_study_file_names_the_missing_method() -> None:

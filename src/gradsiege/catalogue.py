@@ -4,7 +4,7 @@ A method is one module in a folder of its kind, a package there, or a class that
 (`gradsiege.plugins`). It declares, as plain literals, ``VERSION`` (raised when its science changes), optionally ``ARMS``,
 ``REQUIRES`` and ``USES`` (what a threat model may grant and need not), what it asks of the side of an image
 (``SIDE_MULTIPLE``: a number, or the parameter that holds it; ``SIDE_LEAST``) and of the number of images that it learns from
-(``LEAST_IMAGES``), how a data set is ``OBTAINED``, and a frozen dataclass whose annotations are ranges (`gradsiege.ranges`). A
+(``LEAST_IMAGES``), how a data set is ``OBTAINED``, the ``OWN_COLUMNS`` of a figure, and a frozen dataclass whose annotations are ranges (`gradsiege.ranges`). A
 module of counters holds several, one function each, which share ``VERSION`` and ``REQUIRES``. The catalogue reads these with
 `ast` instead of importing the module, so that checking a study file or planning ten thousand cells costs milliseconds and
 loads no torch.
@@ -54,6 +54,7 @@ class Entry:
     """One method: where it lives, its version, and the parameters a study file may set.
 
     Attributes:
+        columns: of a figure, the columns of its data that no other figure has (``OWN_COLUMNS``): meaning, unit, values, n.
         module, method: dotted name of the module that implements it, and of its class there; a counter is a function.
         distribution, release: name and version of the distribution that adds it; empty for what belongs to this one.
     """
@@ -71,6 +72,7 @@ class Entry:
     side_least: int = 1
     least_images: int = 1
     obtained: str = "supplied"
+    columns: dict[str, dict[str, str]] = field(default_factory=dict)
     method: str = ""
     distribution: str = ""
     release: str = ""
@@ -152,6 +154,7 @@ def _read(kind: str, path: Path, module: str, called: str = "") -> list[Entry]:
         side_least=declared.get("SIDE_LEAST", 1),
         least_images=declared.get("LEAST_IMAGES", 1),
         obtained=declared.get("OBTAINED", "supplied"),
+        columns=declared.get("OWN_COLUMNS", {}),
     )
     if kind != "counters":
         return [whole]
@@ -196,6 +199,7 @@ def _plugged_in(plugin: Plugin) -> list[Entry]:
                 f"the parameter {name} is a number without a range; annotate it with an alias of "
                 "gradsiege.ranges, such as Share, or with a Range of its own"
             )
+    _refuse_wrong_columns(read[0].columns)
     if plugin.kind == "counters":
         names = [f"{plugin.name}.{entry.name.rpartition('.')[2]}" for entry in read]
     else:
@@ -218,6 +222,18 @@ def _refuse_counters_of_nothing(plugin: Plugin, source: Path) -> None:
         raise ValueError(
             f"{plugin.module} holds no public function whose return annotation is AttackPlan; annotate its counters"
         )
+
+
+def _refuse_wrong_columns(columns: Any) -> None:
+    """Refuse columns of a figure that are not described in words."""
+    described = columns.values() if isinstance(columns, dict) else [None]
+    for about in described:
+        words = about if isinstance(about, dict) else {}
+        if "meaning" not in words or not set(words) <= {"meaning", "unit", "values", "n"}:
+            raise ValueError(
+                f"OWN_COLUMNS holds {about!r}; give each column a dictionary with its meaning, for a quantity its unit, and if "
+                "need be values and n"
+            )
 
 
 def _refuse_wrong_class(plugin: Plugin, source: Path) -> None:

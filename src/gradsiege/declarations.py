@@ -16,6 +16,7 @@ BASES = ("Defense", "Attack", "Learned", "Model", "Prior", "Dataset")
 LITERALS = (
     *("VERSION", "ARMS", "REQUIRES", "USES"),
     *("SIDE_MULTIPLE", "SIDE_LEAST", "LEAST_IMAGES", "OBTAINED"),
+    "OWN_COLUMNS",
 )
 
 

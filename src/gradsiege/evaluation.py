@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -11,15 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from gradsiege import catalogue
-from gradsiege.attacks.base import Attack
+from gradsiege.attacks import given_priors
+from gradsiege.attacks.base import Attack, Learned
+from gradsiege.attacks.device import AUTO, where_to_run
 from gradsiege.attacks.result import Result
 from gradsiege.defenses.base import Defense
-from gradsiege.errors import GradSiegeError, UsageError
+from gradsiege.errors import UsageError
 from gradsiege.federated.observing import observe
+from gradsiege.federated.simulation import simulator
 from gradsiege.metrics.assignment import assign
 from gradsiege.metrics.image_table import table
+from gradsiege.priors.base import TrainedPrior
 from gradsiege.protocol.observation import Observation
-from gradsiege.protocol.threat_model import ThreatModel
+from gradsiege.protocol.simulation import Simulate
+from gradsiege.protocol.threat_model import ThreatModel, strip
+from gradsiege.ranges import is_given
 
 
 def evaluate(
@@ -31,9 +37,14 @@ def evaluate(
     knows: ThreatModel | None = None,
     adaptive: bool = True,
     seed: int = 0,
+    *,
+    priors: TrainedPrior | Sequence[TrainedPrior] = (),
+    device: str = AUTO,
     **observed: Any,
 ) -> pd.DataFrame:
     """Return how close every attack comes to every image, under every defense.
+
+    An error of a defense or an attack, its own code included, fails its rows alone: they say why, and all others are computed.
 
     Args:
         model, images, labels: as for `observe`.
@@ -42,27 +53,66 @@ def evaluate(
         knows: the attackers' knowledge; by default labels are inferred.
         adaptive: also run every attack with each counter to the present defense, by an attacker who knows the defense.
         seed: seed of all randomness of clients and attacks.
+        priors: trained priors (`Prior.fit`); every attack gets those that it uses. An attack that learns
+            from simulated clients simulates them by the observed protocol and the disclosed defense.
+        device: of the attacks, as for `Attack.__call__`.
         observed: further arguments of `observe`, such as `images_per_client`, `training` or `normalisation`.
 
     Returns:
-        One row per image, attack and counter. ``defense``, ``attack``, ``counter`` (empty for an attack that does not know the
-        defense), ``client``, ``image``, ``reason`` (why there is no result, else empty), then a column per image metric.
+        One row per image, attack and counter. ``defense`` and ``attack`` with ``defense_parameters`` and ``attack_parameters``
+        (those that differ from the defaults, such as ``sigma=0.1``, else empty), ``counter`` (empty for an attack that does not
+        know the defense), ``client``, ``image``, ``reason`` (type and sentence of the error if there is no
+        result, else empty), then a column per image metric.
 
     Raises:
-        UsageError: there is no attack, or no defense.
+        UsageError: there is no attack, or no defense, or something else among them; a prior is not trained, or no attack uses
+            it; the device is not there.
         ModelError: images, labels and network do not fit each other.
     """
     for name, given in (("attacks", attacks), ("defenses", defenses)):
         if not given:
             raise UsageError(f"{name} is empty, so nothing would be evaluated; give at least one")
+    _refuse_others(defenses, attacks)
+    trained = given_priors.trained_ones(priors)
+    _refuse_unused(trained, attacks)
+    where_to_run(device)
+    # Images or labels that do not fit the network fail here, before any defense, and end the evaluation.
+    undefended = observe(model, images, labels, seed=seed, **observed)
+    truths = torch.as_tensor(images).detach().cpu()
+    how = _Conditions(truths, undefended, knows or ThreatModel(), trained, seed, device)
     rows = []
     for defense in defenses:
-        seen = observe(model, images, labels, defense, seed=seed, **observed)
-        truths = torch.as_tensor(images).detach().cpu()
+        try:
+            seen = observe(model, images, labels, defense, seed=seed, **observed)
+        except Exception as error:
+            rows += [how.failed(defense, attack, error) for attack in attacks]
+            continue
         for attack in attacks:
             for variant in [attack, *(_informed(attack, seen) if adaptive else ())]:
-                rows.append(_measured(variant, seen, truths, knows or ThreatModel(), seed))
+                rows.append(how.measured(defense, variant, seen))
     return pd.concat(rows, ignore_index=True)
+
+
+def _refuse_others(defenses: Sequence[Any], attacks: Sequence[Any]) -> None:
+    """Refuse what is neither a defense nor an attack, a class instead of its instance included."""
+    for defense in defenses:
+        if defense is not None and not isinstance(defense, Defense):
+            raise UsageError(
+                f"defenses holds {defense!r}; give None or a defense, such as gradsiege.defenses.TopK()"
+            )
+    for attack in attacks:
+        if not isinstance(attack, Attack):
+            raise UsageError(
+                f"attacks holds {attack!r}; give an attack, such as gradsiege.attacks.Dlg()"
+            )
+
+
+def _refuse_unused(priors: Sequence[TrainedPrior], attacks: Sequence[Attack]) -> None:
+    """Refuse a prior that would change nothing."""
+    used = {kind for attack in attacks for kind in (*attack.prior_kinds, *attack.further_priors)}
+    for prior in priors:
+        if prior.name not in used:
+            raise UsageError(f"no attack uses the prior {prior.name}; leave it out")
 
 
 def _informed(attack: Attack, seen: Observation) -> list[Attack]:
@@ -72,23 +122,84 @@ def _informed(attack: Attack, seen: Observation) -> list[Attack]:
     return [replace(attack, counter=name) for name in names]
 
 
-def _measured(
-    attack: Attack, seen: Observation, truths: Tensor, knows: ThreatModel, seed: int
-) -> pd.DataFrame:
-    """Run one attack and measure every image; an attack that cannot run gives a row with the reason."""
-    per_client = seen.images_per_client
-    about = {"defense": (seen.disclosure or {}).get("defense", "none"), "attack": attack.name}
-    about["counter"] = attack.counter or ""
-    places = pd.DataFrame(
-        [{**about, "client": n // per_client, "image": n % per_client} for n in range(len(truths))]
+@dataclass(frozen=True)
+class _Conditions:
+    """What all attacks of an evaluation share: the private images, what clients do, knowledge, priors, seed and device."""
+
+    truths: Tensor
+    undefended: Observation
+    knows: ThreatModel
+    priors: tuple[TrainedPrior, ...]
+    seed: int
+    device: str
+
+    def measured(self, defense: Defense | None, attack: Attack, seen: Observation) -> pd.DataFrame:
+        """Run one attack and measure every image; an attack that fails gives rows with the reason."""
+        try:
+            result = self._attacked(attack, seen)
+            ordered = _in_order(result, self.truths, seen.images_per_client)
+            values = table(ordered, self.truths)
+        except Exception as error:
+            return self.failed(defense, attack, error)
+        places = self._places(defense, attack)
+        reasons = [result.failures.get(client, "") for client in places.client]
+        return places.assign(reason=reasons).join(values)
+
+    def failed(self, defense: Defense | None, attack: Attack, error: Exception) -> pd.DataFrame:
+        """Return the rows of an attack that has no result."""
+        return self._places(defense, attack).assign(reason=f"{type(error).__name__}: {error}")
+
+    def _attacked(self, attack: Attack, seen: Observation) -> Result:
+        threat = replace(self.knows, disclosure=True) if attack.counter else self.knows
+        kinds = (*attack.prior_kinds, *attack.further_priors)
+        priors = [prior for prior in self.priors if prior.name in kinds]
+        simulate = self._simulated(seen, threat) if isinstance(attack, Learned) else None
+        return attack(seen, threat, priors, seed=self.seed, device=self.device, simulate=simulate)
+
+    def _simulated(self, seen: Observation, threat: ThreatModel) -> Simulate:
+        """Return clients that the attacker simulates from what the threat model grants."""
+        own = {prior.name: prior.weights for prior in self.priors}
+        return simulator(strip(seen, threat), 0, 1, own.get("shadow_generator"))
+
+    def _places(self, defense: Defense | None, attack: Attack) -> pd.DataFrame:
+        """Return what identifies the rows of an attack on a defense, one per image."""
+        about = {
+            "defense": "none" if defense is None else defense.name,
+            "defense_parameters": _parameters(defense),
+            "attack": attack.name,
+            "attack_parameters": _parameters(attack),
+            "counter": attack.counter or "",
+        }
+        per_client = self.undefended.images_per_client
+        return pd.DataFrame(
+            [
+                {**about, "client": n // per_client, "image": n % per_client}
+                for n in range(len(self.truths))
+            ]
+        )
+
+
+def _parameters(method: Defense | Attack | None) -> str:
+    """Return the parameters of a method that differ from their defaults; the counter has a column of its own.
+
+    >>> from gradsiege.attacks.recipes.inverting_gradients import InvertingGradients
+    >>> _parameters(InvertingGradients(iterations=2, restarts=1, counter="tip.whitened"))
+    'iterations=2'
+    """
+    if method is None or not is_dataclass(method):
+        return ""
+    # A switch that is left open follows the arm.
+    switches = dict.fromkeys(
+        getattr(method, "switches", ()), getattr(method, "arm", "") == "as_released"
     )
-    threat = replace(knows, disclosure=True) if attack.counter else knows
-    try:
-        result = attack(seen, threat, seed=seed)
-    except GradSiegeError as error:
-        return places.assign(reason=str(error))
-    reasons = [result.failures.get(client, "") for client in places.client]
-    return places.assign(reason=reasons).join(table(_in_order(result, truths, per_client), truths))
+    changed = []
+    for parameter in fields(method):
+        value, default = getattr(method, parameter.name), parameter.default
+        default = switches.get(parameter.name, default)
+        told = parameter.name != "counter" and not is_given(parameter)
+        if told and (default is MISSING or value != default):
+            changed.append(f"{parameter.name}={value}")
+    return ", ".join(changed)
 
 
 def _in_order(result: Result, truths: Tensor, per_client: int) -> Tensor:

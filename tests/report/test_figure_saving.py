@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from gradsiege.catalogue import entries
 from gradsiege.report import save
 from gradsiege.report.columns import dictionary
 from gradsiege.report.data import StudyData
@@ -116,3 +117,13 @@ def test_dark_colours_cover_what_the_style_uses(made_up_study: StudyData) -> Non
     dark = with_dark_colours(svg).decode()
     assert all(colour in dark for pair in DARK.items() for colour in pair)
     assert "#000000" not in dark  # pure black is outside the style and would vanish on a dark page
+
+
+@pytest.mark.parametrize("name", [n for n in entries("figures") if n.startswith("table_")])
+def test_a_table_without_rows_has_headings(
+    empty_study: StudyData, tmp_path: Path, name: str
+) -> None:
+    for path in save.save(publish.draw(name, empty_study), tmp_path, name):
+        read = pd.read_csv(path)
+        assert read.empty
+        assert len(read.columns) > 1

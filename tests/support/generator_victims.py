@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from victims import SIDE, observed, smooth
 
-from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
+from gradsiege.attacks.knowledge import Knowledge
+from gradsiege.priors.base import TrainedPrior
 from gradsiege.priors.staged_gan import StagedGAN
 from gradsiege.protocol.threat_model import ThreatModel
 

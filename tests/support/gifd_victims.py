@@ -9,10 +9,11 @@ from victims import SIDE, observed, smooth
 
 from gradsiege.attacks import recipes
 from gradsiege.attacks.engine.loop import State
-from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
+from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.recipe import Recipe
 from gradsiege.attacks.reconstruct import reconstruct
 from gradsiege.models.layers import initialize
+from gradsiege.priors.base import TrainedPrior
 from gradsiege.priors.staged_gan.generator import StagedGenerator
 from gradsiege.protocol.threat_model import ThreatModel, strip
 

@@ -11,16 +11,18 @@ from typing import ClassVar, Literal
 import torch
 
 from gradsiege import catalogue
+from gradsiege.attacks import given_priors
 from gradsiege.attacks.device import AUTO, where_to_run
 from gradsiege.attacks.engine.autotune import FIXED, EnginePolicy
 from gradsiege.attacks.identity import identity
-from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
+from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.matching import Seed, match, with_failures
 from gradsiege.attacks.progress import LoopCheckpointer
 from gradsiege.attacks.recipe import Recipe, UpdateModel
 from gradsiege.attacks.result import Result
 from gradsiege.checkpoints import FolderProgress
-from gradsiege.errors import MissingError, ThreatModelError, UsageError
+from gradsiege.errors import MissingError, UsageError
+from gradsiege.priors.base import TrainedPrior
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.protocol.local_update import with_gradients
 from gradsiege.protocol.observation import Observation
@@ -62,6 +64,8 @@ class Attack(Checked):
 
     name: ClassVar[str] = "attack"
     requires: ClassVar[tuple[str, ...]] = ()
+    # Kinds of priors that the attack uses beside the one that it requires.
+    further_priors: ClassVar[tuple[str, ...]] = ()
 
     iterations: Count = 1000
     restarts: Count = 1
@@ -86,7 +90,7 @@ class Attack(Checked):
         self,
         seen: Observation,
         knows: ThreatModel | None = None,
-        priors: Sequence[TrainedPrior] = (),
+        priors: TrainedPrior | Sequence[TrainedPrior] = (),
         *,
         seed: int = 0,
         device: str | torch.device = AUTO,
@@ -99,7 +103,7 @@ class Attack(Checked):
         Args:
             seen: the server's observation.
             knows: the attacker's further knowledge; by default labels are inferred and the defense is unknown.
-            priors: priors that the attacker trained on its own images.
+            priors: one or several priors that the attacker trained on its own images (`gradsiege.priors`, `fit`).
             seed: seed of all randomness of the attack. Equal calls on a CPU, with as many threads, end with equal images.
             device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or a `torch.device`.
             engine: ``fixed`` takes ``factored`` where it applies, else ``loop``, on every run. ``measured`` times the engines in
@@ -113,15 +117,17 @@ class Attack(Checked):
 
         Raises:
             ThreatModelError: the threat model does not grant a need of the attack.
-            UsageError: the device or the engine is not there, or an argument is of another kind.
+            UsageError: the device or the engine is not there, an argument is of another kind, or a prior is untrained or of no use to
+                the attack.
             ArtifactError: the folder holds the progress of another attack.
         """
         _refuse_others(seen, knows, resume)
         threat = knows or ThreatModel()
         require(threat, self.required, self.name)
-        self._require_prior(priors)
+        priors = given_priors.trained_ones(priors)
+        given_priors.check(priors, self.name, self.prior_kinds, self.further_priors)
         stripped = strip(seen, threat).to(where_to_run(device, engine), torch.float32)
-        knowledge = Knowledge(stripped, threat, tuple(priors))
+        knowledge = Knowledge(stripped, threat, priors)
         started = time.monotonic()
         progress = None
         if resume:
@@ -143,24 +149,17 @@ class Attack(Checked):
         several = ("rounds",) if self.rounds != "first" else ()
         return tuple(dict.fromkeys((*self.requires, *more, *several)))
 
+    @property
+    def prior_kinds(self) -> tuple[str, ...]:
+        """The kinds of priors of which the attack needs one; empty if it needs none."""
+        return given_priors.kinds_in(self.requires)
+
     def _run(self, knowledge: Knowledge, how: Conditions) -> Reconstruction:
         policy = EnginePolicy(how.engine)
         if how.progress is None:
             return match(self, knowledge, how.seed, policy).found
         loop = LoopCheckpointer(how.progress)
         return match(self, knowledge, how.seed, policy, loop.resume, loop.pause).found
-
-    def _require_prior(self, priors: Sequence[TrainedPrior]) -> None:
-        """Refuse to run without a prior of a kind that the attack needs."""
-        kinds = [
-            requirement.removeprefix("prior:")
-            for requirement in self.requires
-            if requirement.startswith("prior:")
-        ]
-        if kinds and not any(prior.name in kinds for prior in priors):
-            raise ThreatModelError(
-                f"{self.name} needs a prior of the kind {' or '.join(kinds)}: train one, and give it in `priors`"
-            )
 
     def _identity(self, knowledge: Knowledge, seed: int, engine: str) -> str:
         """Return a digest of all that the result depends on, which identifies the saved progress."""

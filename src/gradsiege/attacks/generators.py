@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradsiege.attacks.given_priors import lacking
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.priors.staged_gan.generator import Staged
 
@@ -15,9 +16,7 @@ def staged_generator(knowledge: Knowledge, attack: str) -> Staged:
 
     prior = knowledge.trained(*GENERATORS)
     if prior is None:
-        raise ThreatModelError(
-            f"{attack} needs a prior of the kind {' or '.join(GENERATORS)}; name it in the study file"
-        )
+        raise lacking(attack, GENERATORS)
     network: Staged = load(prior.name, prior.weights).to(knowledge.device)
     made = (network.channels, network.size, network.size)
     if made != knowledge.observation.image_shape:

@@ -10,17 +10,9 @@ from torch import Tensor, nn
 
 from gradsiege.attacks.spaces.pixels import Pixels
 from gradsiege.models.head import Head, head_of
+from gradsiege.priors.base import TrainedPrior
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.threat_model import ThreatModel
-
-
-@dataclass(frozen=True)
-class TrainedPrior:
-    """A prior that the attacker trained on auxiliary images."""
-
-    name: str
-    weights: dict[str, Tensor]
-    card: dict[str, object]
 
 
 @dataclass(frozen=True)

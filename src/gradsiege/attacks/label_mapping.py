@@ -54,8 +54,8 @@ def remapping(classes: int, knowledge: Knowledge) -> Again:
     prior = knowledge.trained("mapping_classifier")
     if prior is None:
         raise ThreatModelError(
-            "label_mapping mapped needs a second prior of the kind mapping_classifier; "
-            "name both in the study file, prior: [generator, classifier]"
+            "label_mapping mapped needs a second prior of the kind mapping_classifier: in Python give both, "
+            "`priors=[generator, classifier]`; in a study file name both, prior: [generator, classifier]"
         )
     if prior.card["classes"] != classes:
         raise ThreatModelError(

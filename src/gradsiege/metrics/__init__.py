@@ -38,3 +38,8 @@ def __getattr__(name: str) -> Any:
     from gradsiege.metrics.image_table import table
 
     return table
+
+
+def __dir__() -> list[str]:
+    """Name what is offered here; every other metric is in its module."""
+    return ["table"]

@@ -1,7 +1,7 @@
 """What an attacker or a defender learns from images of its own: one frozen dataclass each, over one small base.
 
-`gradsiege.priors.Autoencoder(epochs=20).train(images, labels, generator)` trains one in Python, `build` makes one of a study
-file's entry. Nothing is imported before it is asked for.
+`gradsiege.priors.Autoencoder(epochs=20).fit(images, labels)` trains one in Python and returns a `TrainedPrior`, which attacks take
+in `priors`; `build` makes one of a study file's entry. Nothing is imported before it is asked for.
 """
 
 from __future__ import annotations
@@ -33,10 +33,14 @@ def _kind(name: str) -> type[Prior]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import a prior by the name of its class."""
+    """Import a prior by the name of its class, or `TrainedPrior`."""
+    if name == "TrainedPrior":
+        from gradsiege.priors.base import TrainedPrior
+
+        return TrainedPrior
     return catalogue.attribute("priors", name)
 
 
 def __dir__() -> list[str]:
-    """Name every prior."""
-    return catalogue.classes("priors")
+    """Name every prior, and `TrainedPrior`."""
+    return sorted([*catalogue.classes("priors"), "TrainedPrior"])

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from gradsiege.priors.own_images import accepted
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
+from gradsiege.priors.trained import refuse_divergence
 from gradsiege.ranges import Checked
+from gradsiege.seeds import torch_generator
 
 Trained = tuple[dict[str, Tensor], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class TrainedPrior:
+    """A prior with what it has learned, as `Prior.fit` returns it and attacks take it in `priors`.
+
+    Attributes:
+        name: of the prior, such as ``pca``.
+        weights: all that `Prior.load` needs, tensors by name.
+        card: numbers and words about the training.
+    """
+
+    name: str
+    weights: dict[str, Tensor]
+    card: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -43,6 +61,23 @@ class Prior(Checked):
             Tensors, all that `load` needs; and numbers and words about the training, which end in ``card.json``.
         """
         raise TypeError(f"{type(self).__name__} does not learn: define `train`")
+
+    def fit(self, images: Any, labels: Any, seed: int = 0) -> TrainedPrior:
+        """Train on images of one's own, and return what an attack takes: ``attack(seen, priors=prior)``.
+
+        Args:
+            images: ``[n, c, h, w]`` in [0, 1], tensor or array.
+            labels: ``[n]``, whole numbers from 0.
+            seed: seed of all randomness of the training.
+
+        Raises:
+            ModelError: images and labels do not fit each other or the prior.
+            GradSiegeError: the training diverged.
+        """
+        pictures, classes = accepted(self.name, asdict(self), images, labels)
+        weights, card = self.train(pictures, classes, torch_generator(seed, self.name, "prior"))
+        refuse_divergence(weights, self.name)
+        return TrainedPrior(self.name, weights, card)
 
     @staticmethod
     def load(weights: dict[str, Tensor]) -> Any:

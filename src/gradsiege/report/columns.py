@@ -1,12 +1,17 @@
 """The column dictionary: what every column and every quantity of a data file means, with its unit and range.
 
 A data file is long and tidy: one row per measurement, named by identifier columns, then `quantity` and its numbers
-(`report/tidy.py`). Every file uses the same names, and all of them stand here.
+(`report/tidy.py`). Every file uses the same names, and all of them stand here. Figures of another distribution declare
+columns of their own in their modules (``OWN_COLUMNS``).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from gradsiege import catalogue
+from gradsiege.catalogue import Entry
+from gradsiege.errors import StudyError
 
 SHARE, DECIBEL, COUNT, SECONDS = "1", "dB", "count", "s"
 AS_METRIC = "unit of the metric"
@@ -238,12 +243,54 @@ QUANTITIES = {
 HEADINGS = ("name", "sort", "meaning", "unit", "values")
 
 
+def identifiers() -> dict[str, Column]:
+    """Return the identifiers, those of other distributions' figures last."""
+    return IDENTIFIERS | {name: a for name, a in _added().items() if isinstance(a, Column)}
+
+
+def quantities() -> dict[str, Quantity]:
+    """Return the quantities, those of other distributions' figures last."""
+    return QUANTITIES | {name: a for name, a in _added().items() if isinstance(a, Quantity)}
+
+
+def check_columns(entry: Entry) -> None:
+    """Refuse a figure that declares a column which has another meaning here or in another figure.
+
+    Raises:
+        StudyError: it does; the sentence names the figure and the column.
+    """
+    known = identifiers() | MEASUREMENT | quantities()
+    for name, about in entry.columns.items():
+        if known[name] != _declared(about):
+            raise StudyError(
+                f"{entry.name} of the distribution {entry.owner}: OWN_COLUMNS gives {name!r} a meaning, and another one "
+                "stands in the column dictionary; choose another name"
+            )
+
+
+def _added() -> dict[str, Column | Quantity]:
+    """Return the columns of other distributions' figures; of two with one name, the first."""
+    found: dict[str, Column | Quantity] = {}
+    for entry in catalogue.entries("figures").values():
+        for name, about in entry.columns.items():
+            if name not in {**IDENTIFIERS, **MEASUREMENT, **QUANTITIES}:
+                found.setdefault(name, _declared(about))
+    return found
+
+
+def _declared(about: dict[str, str]) -> Column | Quantity:
+    """Return what a figure declares: with a unit a quantity, else an identifier."""
+    if "unit" not in about:
+        return Column(about["meaning"], about.get("values", "text"))
+    return Quantity(about["meaning"], about["unit"], about.get("values", ""), about.get("n", ""))
+
+
 def dictionary() -> list[tuple[str, str, str, str, str]]:
     """Return the rows of the dictionary under `HEADINGS`; sort is 'identifier', 'measurement' or 'quantity'."""
     columns = [
         (name, sort, about.meaning, "", about.values)
-        for sort, group in (("identifier", IDENTIFIERS), ("measurement", MEASUREMENT))
+        for sort, group in (("identifier", identifiers()), ("measurement", MEASUREMENT))
         for name, about in group.items()
     ]
-    quantities = QUANTITIES.items()
-    return columns + [(name, "quantity", q.meaning, q.unit, q.values) for name, q in quantities]
+    named = quantities().items()
+    return columns + [(name, "quantity", q.meaning, q.unit, q.values) for name, q in named]

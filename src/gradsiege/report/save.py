@@ -57,7 +57,9 @@ def save(drawn: Drawn, folder: Path, name: str) -> list[Path]:
     """
     data = csv(tidy(drawn.data)).encode()
     if drawn.figure is None:
-        shown = drawn.data if drawn.shown is None else drawn.shown
+        # Without rows, `shown` has no headings either, and a file without headings cannot be read.
+        view = drawn.data if drawn.shown is None else drawn.shown
+        shown = drawn.data if view.columns.empty else view
         # With a mark, without which spreadsheet programs take minus signs and dashes for something else.
         contents = [csv(shown).encode("utf-8-sig"), data]
     else:

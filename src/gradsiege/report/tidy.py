@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from gradsiege.report.columns import IDENTIFIERS, MEASUREMENT, QUANTITIES
+from gradsiege.report.columns import MEASUREMENT, Quantity, identifiers, quantities
 
 ENDS = ("low", "high", "n")
 # Helper columns: rows of the wide table stay together, their quantities in the order of its columns.
@@ -19,7 +19,7 @@ def tidy(wide: pd.DataFrame) -> pd.DataFrame:
     `q_low` and `q_high` and the number of units `q_n`; without `q_n`, n is the count that the dictionary names. A
     measurement keeps the identifiers that it depends on and stands once; a missing value has no row.
 
-    Raises ValueError for a column that the dictionary (`report/columns.py`) does not have.
+    Raises ValueError for a column that neither the dictionary (`report/columns.py`) nor a figure's module declares.
 
     >>> table = pd.DataFrame({"defense": ["none"], "psnr": [27.5], "psnr_low": [25.0], "psnr_high": [29.0], "victims": [8]})
     >>> print(tidy(table).to_csv(index=False), end="")
@@ -27,12 +27,16 @@ def tidy(wide: pd.DataFrame) -> pd.DataFrame:
     none,psnr,27.5,25.0,29.0,8,dB,
     none,victims,8.0,,,,count,
     """
-    unknown = [str(column) for column in wide if not _known(str(column))]
+    known = quantities()
+    ids = [name for name in identifiers() if name in wide]
+    unknown = [str(name) for name in wide if name not in ids and not _known(str(name), known)]
     if unknown:
-        raise ValueError(f"columns without an entry in report/columns.py: {', '.join(unknown)}")
-    ids = [name for name in IDENTIFIERS if name in wide]
-    named = [str(name) for name in wide if name in QUANTITIES]
-    parts = [_of(wide, ids, name, place) for place, name in enumerate(named)]
+        raise ValueError(
+            "columns without an entry in report/columns.py or in OWN_COLUMNS of the figure's module: "
+            + ", ".join(unknown)
+        )
+    named = [str(name) for name in wide if name in known]
+    parts = [_of(wide, ids, name, place, known[name]) for place, name in enumerate(named)]
     columns = [*ids, *MEASUREMENT]
     if not parts or wide.empty:
         return pd.DataFrame(columns=columns)
@@ -43,14 +47,13 @@ def tidy(wide: pd.DataFrame) -> pd.DataFrame:
     return long.astype({"n": "Int64"}) if len(long) else long
 
 
-def _known(column: str) -> bool:
+def _known(column: str, known: dict[str, Quantity]) -> bool:
     name, _, end = column.rpartition("_")
-    return column in IDENTIFIERS or column in QUANTITIES or (name in QUANTITIES and end in ENDS)
+    return column in known or (name in known and end in ENDS)
 
 
-def _of(wide: pd.DataFrame, ids: list[str], name: str, place: int) -> pd.DataFrame:
+def _of(wide: pd.DataFrame, ids: list[str], name: str, place: int, about: Quantity) -> pd.DataFrame:
     """The rows of one quantity, in the order of the table."""
-    about = QUANTITIES[name]
     part = wide[ids].convert_dtypes()
     part[[other for other in ids if about.of and other not in about.of]] = pd.NA
     missing = pd.Series(np.nan, index=wide.index)

@@ -11,7 +11,7 @@ from gradsiege.attacks import recipes
 from gradsiege.attacks.base import Attack
 from gradsiege.attacks.device import AUTO, describe, where_to_run
 from gradsiege.attacks.engine.autotune import MEASURED, EnginePolicy
-from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
+from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.matching import match, with_failures
 from gradsiege.attacks.progress import LoopCheckpointer
 from gradsiege.attacks.recipes.learned_inversion import LearnedInversion
@@ -21,6 +21,7 @@ from gradsiege.pipeline import workload
 from gradsiege.pipeline.cells import priors_of
 from gradsiege.pipeline.engine_memory import EngineMemory
 from gradsiege.pipeline.jobs import Job
+from gradsiege.priors.base import TrainedPrior
 from gradsiege.priors.resumable import Checkpointer
 from gradsiege.priors.trained import load_prior
 from gradsiege.programs import Programs

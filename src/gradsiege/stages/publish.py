@@ -8,6 +8,7 @@ from pathlib import Path
 from gradsiege import artifacts, catalogue
 from gradsiege.extras import EXTRAS, need
 from gradsiege.pipeline.drawings import DICTIONARY, files_of
+from gradsiege.report.columns import check_columns
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.load import load_study
 from gradsiege.report.save import columns_file, save
@@ -20,6 +21,7 @@ DEFAULT = Path("config", "quick.yaml")  # what `snakemake` alone runs
 def draw(name: str, data: StudyData) -> Drawn:
     """Draw one figure or table by name."""
     entry = catalogue.lookup("figures", name, "publish")
+    check_columns(entry)
     drawn: Drawn = catalogue.module_of(entry).draw(data)
     return drawn
 

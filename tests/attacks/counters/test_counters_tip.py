@@ -13,7 +13,6 @@ from torch import Tensor
 
 from gradsiege.attacks.counters import agp, tip
 from gradsiege.attacks.counters.plan import AttackPlan
-from gradsiege.attacks.knowledge import TrainedPrior
 from gradsiege.attacks.objectives.distances import cosine
 from gradsiege.attacks.objectives.regularizers import Candidate, revealed_features
 from gradsiege.attacks.recipe import Phase, Recipe
@@ -21,6 +20,7 @@ from gradsiege.attacks.recipes import build
 from gradsiege.attacks.reconstruct import reconstruct
 from gradsiege.errors import ThreatModelError
 from gradsiege.priors.autoencoder import AutoencoderNetwork
+from gradsiege.priors.base import TrainedPrior
 
 Scenes = Callable[..., Any]
 # The clipping bound scales the noise and must not touch the gradient, so that what differs is noise.

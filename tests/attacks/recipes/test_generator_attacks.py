@@ -13,7 +13,7 @@ from victims import SIDE, interrupted
 from gradsiege.attacks import recipes
 from gradsiege.attacks.engine.loop import State
 from gradsiege.attacks.generators import staged_generator
-from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
+from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.objectives.distances import cosine
 from gradsiege.attacks.optimizers.gradient import Adam
 from gradsiege.attacks.recipe import Phase, Recipe
@@ -22,6 +22,7 @@ from gradsiege.attacks.reconstruct import reconstruct
 from gradsiege.attacks.spaces.generator import GeneratorWeights, LatentCodes
 from gradsiege.errors import ThreatModelError
 from gradsiege.models import build
+from gradsiege.priors.base import TrainedPrior
 from gradsiege.protocol.local_update import local_update
 
 torch.set_num_threads(1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gradsiege import artifacts
-from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
+from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.learned.hashing import Hashing
 from gradsiege.attacks.learned.inverter import Examples, Training, plan, prepared, relevance
 from gradsiege.attacks.recipes.learned_inversion import REQUIRES, LearnedInversion
@@ -22,6 +22,7 @@ from gradsiege.pipeline.cells import cells
 from gradsiege.pipeline.jobs import Job
 from gradsiege.pipeline.stage import STAGES
 from gradsiege.priors import auxiliary_images
+from gradsiege.priors.base import TrainedPrior
 from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.protocol.threat_model import ThreatModel, require
 from gradsiege.study import Study, parse
@@ -179,7 +180,7 @@ def test_images_take_turns_and_held_out_ones_are_shown_once() -> None:
 def test_what_is_missing_is_named(defended: Scenes) -> None:
     scene = defended("none", shape={"width": 4})
     simulate = simulator(scene.seen, 0, 1)
-    with pytest.raises(ThreatModelError, match="needs the prior 'auxiliary_images'"):
+    with pytest.raises(ThreatModelError, match="needs a prior of the kind auxiliary_images"):
         SMALL.learn(scene.knowledge, simulate, ("s",))
     several = replace(scene.seen, images_per_client=2)
     with pytest.raises(StudyError, match="one image, not of 2"):

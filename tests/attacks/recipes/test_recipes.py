@@ -7,7 +7,7 @@ import torch
 
 from gradsiege import catalogue, priors
 from gradsiege.attacks import recipes
-from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
+from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.objectives.regularizers import (
     Candidate,
     batch_norm_statistics,
@@ -20,6 +20,7 @@ from gradsiege.attacks.reconstruct import reconstruct
 from gradsiege.errors import ThreatModelError
 from gradsiege.models import ModelSpec, build
 from gradsiege.priors import autoencoder
+from gradsiege.priors.base import TrainedPrior
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
 from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.protocol.threat_model import ThreatModel

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gradsiege.attacks import recipes
 from gradsiege.attacks.engine.loop import State
-from gradsiege.attacks.knowledge import Knowledge, TrainedPrior
+from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.recipe import Recipe
 from gradsiege.attacks.reconstruct import reconstruct
 from gradsiege.attacks.spaces.conditioning import CLASS, Conditioned, Translated, remap
@@ -18,6 +18,7 @@ from gradsiege.attacks.spaces.generator import LatentCodes
 from gradsiege.errors import StudyError, ThreatModelError
 from gradsiege.models import ModelSpec, build
 from gradsiege.models.layers import initialize
+from gradsiege.priors.base import TrainedPrior
 from gradsiege.priors.mapping_classifier import MappingClassifier
 from gradsiege.priors.staged_gan.generator import StagedGenerator
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state

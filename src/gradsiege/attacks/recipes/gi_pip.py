@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from gradsiege.attacks.base import Arm, Attack
+from gradsiege.attacks.given_priors import lacking, projection
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.objectives.distances import cosine
 from gradsiege.attacks.objectives.regularizers import anomaly_score, total_variation
 from gradsiege.attacks.optimizers.gradient import Adam
 from gradsiege.attacks.recipe import Phase, Recipe
-from gradsiege.errors import ThreatModelError
-from gradsiege.priors import load
 from gradsiege.ranges import Rate, Weight
 
 VERSION = 1
@@ -57,15 +58,14 @@ class GiPip(Attack):
         """
         prior = knowledge.trained(*KINDS)
         if prior is None:
-            raise ThreatModelError(
-                f"gi_pip needs a prior of the kind {' or '.join(KINDS)}; name it in the study file"
-            )
+            raise lacking("gi_pip", KINDS)
         tv, score = published_weights(knowledge.observation.images_per_client)
         tv = tv if self.total_variation is None else self.total_variation
         score = score if self.anomaly_score is None else self.anomaly_score
         faithful = self.arm == "faithful"
         typical = float(str(prior.card["held_out_error_mean"])) if faithful else 0.001
-        network = load(prior.name, prior.weights).to(knowledge.device)
+        like = torch.zeros(1, *knowledge.observation.image_shape, device=knowledge.device)
+        network = projection(prior, like, "gi_pip")
         terms = ((tv, total_variation), (score, anomaly_score(network, typical, faithful)))
         phase = Phase(
             space=knowledge.pixels(),

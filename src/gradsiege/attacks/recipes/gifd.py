@@ -60,6 +60,7 @@ class Gifd(Attack):
 
     name = "gifd"
     requires = REQUIRES
+    further_priors = ("mapping_classifier",)
 
     stages: CountOrZero | None = None
     ball: bool = True

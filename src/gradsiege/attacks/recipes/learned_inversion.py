@@ -9,6 +9,7 @@ import torch
 
 from gradsiege.attacks import labels
 from gradsiege.attacks.base import Learned
+from gradsiege.attacks.given_priors import lacking
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.learned.hashing import Hashing
 from gradsiege.attacks.learned.inverter import Training, plan
@@ -39,6 +40,7 @@ class LearnedInversion(Learned):
 
     name = "learned_inversion"
     requires = REQUIRES
+    further_priors = ("shadow_generator",)
 
     updates: Annotated[int, Range(3, 1_000_000_000)] = 1500
     bins: Count = 4096
@@ -69,7 +71,7 @@ class LearnedInversion(Learned):
 
         Raises:
             StudyError: clients with several images, which have no order that a network could learn to answer in.
-            ThreatModelError: no auxiliary images.
+            ThreatModelError: no auxiliary images, or of another shape.
         """
         seen = knowledge.observation
         if seen.images_per_client != 1:
@@ -79,13 +81,17 @@ class LearnedInversion(Learned):
             )
         prior = knowledge.trained("auxiliary_images")
         if prior is None:
+            raise lacking("learned_inversion", ("auxiliary_images",))
+        images, classes = AuxiliaryImages.load(prior.weights)
+        if images.shape[1:] != seen.image_shape:
             raise ThreatModelError(
-                "learned_inversion needs the prior 'auxiliary_images'; name it in the study file"
+                f"learned_inversion: the auxiliary images have shape {list(images.shape[1:])}, the private ones "
+                f"{list(seen.image_shape)}; give images of their shape"
             )
         update = {name: value.cpu() for name, value in seen.update.items()}
         victims = [{k: v[n] for k, v in update.items()} for n in range(seen.victims)]
         hashing = Hashing.draw(victims[0], self.bins, torch_generator(*seed, "hashing"))
-        examples = plan(*AuxiliaryImages.load(prior.weights), self.updates, hashing.features)
+        examples = plan(images, classes, self.updates, hashing.features)
         observed = torch.stack([hashing(victim) for victim in victims])
         settings = (
             self.width,

@@ -29,6 +29,8 @@ NAMES = {
     "agp": "AGP",
     "tip_dp": "DP",
 }
+COLUMNS = ["dataset", "model", "noise", "method", *(f"accuracy{end}" for end in ENDS)]
+COLUMNS += ["against", *(f"accuracy_change{end}" for end in ENDS), "order"]
 HOLDS, BROKEN, OPEN = "holds", "broken", "undecided"
 
 
@@ -52,7 +54,7 @@ def by_arm(table: pd.DataFrame) -> pd.DataFrame:
             change = {f"accuracy_change{end}": row[f"{step}{end}"] for end in ENDS}
             rows.append({**noise, "method": better, "against": worse, **change})
         rows.append({**noise, "order": row["order"]})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def plotted(data: StudyData) -> pd.DataFrame:

@@ -1,0 +1,64 @@
+"""Images that a prior is to learn from in Python: tensors or arrays, checked before hours are spent on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradsiege import catalogue
+from gradsiege.errors import ModelError
+
+
+def accepted(
+    prior: str, parameters: Mapping[str, Any], images: Any, labels: Any
+) -> tuple[Tensor, Tensor]:
+    """Return images float32 ``[n, c, h, w]`` and labels int64 ``[n]``, both on the CPU.
+
+    Args:
+        prior, parameters: name and fields of the prior.
+        images, labels: as for `Prior.fit`.
+
+    Raises:
+        ModelError: they do not fit each other, or the prior needs more of them or another size.
+    """
+    pictures, classes = _tensor(images, "images"), _tensor(labels, "labels")
+    if pictures.dim() != 4 or not pictures.dtype.is_floating_point:
+        raise ModelError(
+            f"{prior}: images have shape {list(pictures.shape)} and type {pictures.dtype}; give floats "
+            "[n, channels, height, width]"
+        )
+    if classes.shape != pictures.shape[:1] or classes.dtype.is_floating_point:
+        raise ModelError(
+            f"{prior}: labels have shape {list(classes.shape)} and type {classes.dtype}; give one whole number per "
+            f"image, [{len(pictures)}]"
+        )
+    _refuse_few_or_unfit(prior, parameters, pictures)
+    if not bool(((pictures >= 0) & (pictures <= 1)).all()):
+        raise ModelError(f"{prior}: images hold values outside [0, 1]; give pixels in [0, 1]")
+    return pictures.float(), classes.long()
+
+
+def _tensor(given: Any, name: str) -> Tensor:
+    try:
+        found = given if isinstance(given, Tensor) else torch.from_numpy(np.asarray(given))
+    except TypeError:
+        raise ModelError(f"{name} is {type(given).__name__}; give a tensor or an array") from None
+    return found.detach().cpu()
+
+
+def _refuse_few_or_unfit(prior: str, parameters: Mapping[str, Any], pictures: Tensor) -> None:
+    """Refuse fewer images than the prior needs, and images of a size that it does not make."""
+    entry = catalogue.entries("priors").get(prior)
+    least = entry.least_images if entry else 1
+    owned = round(parameters.get("fraction", 1.0) * len(pictures))
+    if owned < least:
+        raise ModelError(
+            f"{prior}: {owned} images are too few, at least {least} are needed; give more"
+        )
+    refused = entry.refused_side(pictures.shape[-1], dict(parameters)) if entry else ""
+    if refused:
+        raise ModelError(f"{refused}; resize the images")
