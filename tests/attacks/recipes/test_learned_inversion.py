@@ -217,7 +217,7 @@ def test_a_cell_that_is_left_anywhere_ends_with_the_same_bytes(
     learning: Study, verb: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "study.yaml"
-    file.write_text(learning.model_dump_json())
+    file.write_text(learning.model_dump_json(exclude_defaults=True))
     (cell,) = (one for one in cells(learning)["attack"] if one.defense == "gaussian")
     where = ("--study", file, "--root", tmp_path)
     for other in (cell.at("fetch"), cell.at("federate"), cell.at("observe")):
