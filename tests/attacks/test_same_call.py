@@ -41,7 +41,9 @@ def moved(tensors: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor
 
 
 def prior(value: float) -> TrainedPrior:
-    return TrainedPrior("pca", {"mean": torch.tensor([value])}, {})
+    """One component: the first pixel."""
+    weights = {"mean": torch.full((3, 8, 8), value), "components": torch.eye(1, 192)}
+    return TrainedPrior("pca", weights, {"held_out_error_mean": 0.1, "held_out_error_std": 0.1})
 
 
 CHANGES: dict[str, Callable[[Observation], tuple[Observation, dict[str, Any]]]] = {
@@ -66,7 +68,7 @@ CHANGES: dict[str, Callable[[Observation], tuple[Observation, dict[str, Any]]]] 
         replace(seen, later=(replace(seen.later[0], update=moved(seen.update, "body.4.bias")),)),
         {},
     ),
-    "threat model": lambda seen: (seen, {"knows": replace(GIVEN, auxiliary=False)}),
+    "threat model": lambda seen: (seen, {"knows": replace(GIVEN, disclosure=True)}),
     "priors": lambda seen: (seen, {"priors": [prior(2.0)]}),
     "engine": lambda seen: (seen, {"engine": "vmap"}),
     "activation": lambda seen: (
@@ -84,8 +86,9 @@ def test_progress_is_that_of_an_equal_call_alone(
     name: str, seen: Observation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gradsiege.attacks.progress.SECONDS_BETWEEN_SAVES", 0.0)
+    attack = gs.attacks.GiPip(iterations=3)
     call: dict[str, Any] = {"knows": GIVEN, "priors": [prior(1.0)], "engine": "loop"}
-    whole = ATTACK(seen, **call)
+    whole = attack(seen, **call)
     pause = LoopCheckpointer.pause
 
     def leave(self: LoopCheckpointer, state: Any) -> None:
@@ -96,11 +99,11 @@ def test_progress_is_that_of_an_equal_call_alone(
     with monkeypatch.context() as patch:
         patch.setattr(LoopCheckpointer, "pause", leave)
         with pytest.raises(KeyboardInterrupt):
-            ATTACK(seen, **call, resume=tmp_path)
+            attack(seen, **call, resume=tmp_path)
     other, more = CHANGES[name](seen)
     with pytest.raises(ArtifactError, match="the progress of another attack"):
-        ATTACK(other, **{**call, **more}, resume=tmp_path)
-    assert torch.equal(ATTACK(seen, **call, resume=tmp_path).images, whole.images)
+        attack(other, **{**call, **more}, resume=tmp_path)
+    assert torch.equal(attack(seen, **call, resume=tmp_path).images, whole.images)
 
 
 def test_the_default_engine_is_the_same_on_every_run(

@@ -207,8 +207,8 @@ shell.prefix(
     # The files of a drawing, from a folder, if all of them are there.
     'drawn() {{ local from="$1" file; shift; '
     f"local results={shlex.quote(RESULTS)}; "
-    'for file; do test -e "$from/${{file#"$results"/}}" || return 1; done; '
-    'for file; do mv "$from/${{file#"$results"/}}" "$file"; done; }}; '
+    'for file; do test -e "$from${{file#"$results"}}" || return 1; done; '
+    'for file; do mv "$from${{file#"$results"}}" "$file"; done; }}; '
 )
 
 

@@ -47,11 +47,12 @@ rule figure:
         runtime=20,
     params:
         digest=lambda wildcards: figure_digest(wildcards.figure),
+        drawings=lambda wildcards, output: DRAWINGS,
         study=study_file,
     message:
         "Drawing {wildcards.figure}"
     shell:
-        "drawn {DRAWINGS:q} {output:q} ||"
+        "drawn {params.drawings:q} {output:q} ||"
         " gradsiege publish {wildcards.figure:q} --study {params.study:q} 2>&1 | tee {log:q}"
 
 
@@ -77,11 +78,12 @@ rule table:
         runtime=20,
     params:
         digest=lambda wildcards: figure_digest(wildcards.table),
+        drawings=lambda wildcards, output: DRAWINGS,
         study=study_file,
     message:
         "Writing {wildcards.table}"
     shell:
-        "drawn {DRAWINGS:q} {output:q} ||"
+        "drawn {params.drawings:q} {output:q} ||"
         " gradsiege publish {wildcards.table:q} --study {params.study:q} 2>&1 | tee {log:q}"
 
 
@@ -121,9 +123,10 @@ rule report:
         runtime=20,
     params:
         digest=report_digest(),
+        drawings=lambda wildcards, output: DRAWINGS,
         study=study_file,
     message:
         "Writing the report"
     shell:
-        "drawn {DRAWINGS:q} {output:q} ||"
+        "drawn {params.drawings:q} {output:q} ||"
         " gradsiege publish report --study {params.study:q} 2>&1 | tee {log:q}"

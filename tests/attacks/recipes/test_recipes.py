@@ -243,7 +243,7 @@ def test_private_batch_statistics_need_a_grant_and_vanish_at_the_truth() -> None
         recipes.build("gradinversion", parameters, "faithful", 5, knowledge)
     assert strip(seen, ThreatModel("t")).statistics == {}
 
-    granted = ThreatModel("t", labels="given", batch_statistics=True)
+    granted = ThreatModel("t", batch_statistics=True)
     knowledge = Knowledge(strip(seen, granted), granted)
     (stage,) = recipes.build("gradinversion", parameters, "faithful", 5, knowledge).phases
     (term,) = [term for weight, term in stage.regularizers if weight == 0.1]
