@@ -85,7 +85,7 @@ StagedOption = Annotated[
         help="Run a shard for Snakemake: leave finished cells as they are, put new ones in scratch/staged, note failures there.",
     ),
 ]
-# What a shell reports of a program that Ctrl-C ended.
+# Exit code of a program that Ctrl-C ended, as shells report it.
 INTERRUPTED = 130
 QUICK = Path("config/quick.yaml")
 

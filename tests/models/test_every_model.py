@@ -1,4 +1,4 @@
-"""What a study file asks of every model, and what Python is offered."""
+"""Models in study files and in Python: the same dataclass, the same ranges."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What a data set is: where its images come from and how they are listed, as a frozen dataclass of its parameters."""
+"""The base of all data sets: a frozen dataclass of parameters, with the source of the images and their listing."""
 
 from __future__ import annotations
 

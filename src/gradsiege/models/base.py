@@ -1,4 +1,4 @@
-"""What a victim model is: its sizes as a frozen dataclass, from which a network for given images is made."""
+"""The base of all victim models: a frozen dataclass of sizes, which builds a network for given images."""
 
 from __future__ import annotations
 

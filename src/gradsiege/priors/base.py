@@ -1,4 +1,4 @@
-"""What a prior is: a training budget as a frozen dataclass, which learns from images that its owner has."""
+"""The base of all priors: a frozen dataclass with a training budget, which learns from its owner's images."""
 
 from __future__ import annotations
 
