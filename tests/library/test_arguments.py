@@ -1,0 +1,139 @@
+"""Arguments of observations and attacks: each that does not fit is named in one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_classifiers import ATTACK, small
+from torch import Tensor, nn
+
+import gradsiege as gs
+from gradsiege.defenses.base import Defense
+from gradsiege.errors import ModelError, ThreatModelError, UsageError
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"images": torch.rand(3, 16, 16)}, "give \\[n, channels, height, width\\]"),
+    ({"images": torch.rand(1, 1, 16, 16)}, "does not take images of 1 x 16 x 16"),
+    ({"images": torch.rand(1, 3, 16, 16) * 255}, "give pixels in \\[0, 1\\]"),
+    ({"images": torch.zeros(1, 3, 16, 16, dtype=torch.uint8)}, "divide bytes by 255"),
+    (
+        {"images": torch.rand(0, 3, 16, 16)},
+        "shape \\[0, 3, 16, 16\\], which holds none; give at least one",
+    ),
+    ({"images": torch.rand(1, 3, 0, 16)}, "which holds none"),
+    ({"images": torch.full((1, 3, 16, 16), torch.nan)}, "not finite"),
+    ({"labels": torch.tensor([], dtype=torch.long)}, "1 images and 0 labels"),
+    ({"labels": []}, "give one whole number per image"),
+    ({"labels": torch.tensor([9])}, "label 9 is out of range: the network has 5 classes, 0 to 4"),
+    ({"labels": torch.tensor([1, 2])}, "1 images and 2 labels"),
+    ({"images_per_client": 2}, "must divide"),
+    ({"model": nn.Sequential(nn.Flatten(), nn.LazyLinear(5))}, "has no values yet"),
+    ({"model": nn.Flatten()}, "has no weights"),
+    ({"model": nn.Conv2d(3, 5, 16)}, "a classifier returns logits"),
+    ({"normalisation": ([0.5], [0.5])}, "1 means and 1 standard deviations for images of 3"),
+    ({"normalisation": ([0.5] * 3, [0.0] * 3)}, "it must be positive"),
+    ({"normalisation": (0.5, 0.5)}, "give two lists of a number per channel"),
+    ({"images": "scan.png"}, "images are 'scan.png'; give numbers"),
+    ({"images": Path("scan.png")}, "images are PosixPath.*; give numbers"),
+    ({"labels": None}, "labels are None; give one whole number per image"),
+    ({"labels": ["cat"]}, "labels are \\['cat'\\]; give one whole number per image"),
+    ({"images_per_client": 1.0}, "images_per_client is 1.0; give a whole number"),
+    ({"training": "fedavg"}, "training is 'fedavg'; give a `gradsiege.LocalTraining`"),
+    ({"defense": Defense}, "defense is <class .*give one defense"),
+    ({"defense": "gaussian"}, "defense is 'gaussian'; give one defense"),
+    ({"defense": [Defense()]}, "give one defense"),
+    ({"model": nn.Linear}, "model is a class: give a network, such as its instance"),
+    ({"model": torch.relu}, "model is builtin.*: give a torch.nn.Module"),
+    ({"model": small().requires_grad_(False)}, "every weight of Sequential is frozen"),
+    ({"head": "0"}, "head '0' is not a torch.nn.Linear of the network; .*3"),
+]
+
+
+@pytest.mark.parametrize(("changed", "said"), WRONG)
+def test_what_does_not_fit_is_one_sentence(changed: dict[str, Any], said: str) -> None:
+    right = {"model": small(), "images": torch.rand(1, 3, 16, 16), "labels": torch.tensor([1])}
+    with pytest.raises(ModelError, match=said):
+        gs.observe(**{**right, **changed})
+
+
+FEDAVG = ("fedavg", 1, 1, 1, 0.1, "eval")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "allowed"),
+    [
+        (0, "foo", "name must be one of fedsgd, fedavg"),
+        (2, 0, "batch_size must be a whole number from 1"),
+        (3, 0, "epochs must be a whole number from 1"),
+        *((4, rate, "learning_rate must be a number above 0") for rate in (0, -0.1, torch.nan)),
+        (5, "evl", "mode must be one of train, eval"),
+    ],
+)
+def test_local_training_takes_no_word_or_number_without_a_meaning(
+    place: int, value: Any, allowed: str
+) -> None:
+    arguments: list[Any] = list(FEDAVG)
+    arguments[place] = value
+    with pytest.raises(ValueError, match=allowed):
+        gs.LocalTraining(*arguments)
+
+
+def test_a_word_without_a_meaning_is_refused() -> None:
+    update: list[Tensor] = [value.detach() for value in small().parameters()]
+    wrong: Any = "guessed"
+    with pytest.raises(ValueError, match="labels must be one of given, inferred, not 'guessed'"):
+        gs.ThreatModel(labels=wrong)
+    with pytest.raises(ModelError, match="choose one of gradient, difference"):
+        gs.Observation.of(small(), update, (3, 16, 16), unit="delta")
+    with pytest.raises(ModelError, match=r"the learning rate of the clients, .* give `training`"):
+        gs.Observation.of(small(), update, (3, 16, 16), unit="difference")
+
+
+def test_attacks_say_what_they_lack() -> None:
+    seen = gs.observe(small(), torch.rand(1, 3, 16, 16), torch.tensor([0]))
+    with pytest.raises(ThreatModelError, match="needs a prior of the kind autoencoder"):
+        gs.attacks.GiPip()(seen)
+    with pytest.raises(ThreatModelError, match="needs protocol"):
+        ATTACK(seen, gs.ThreatModel(protocol=False))
+    with pytest.raises(UsageError, match="device 'gpu' is not there"):
+        ATTACK(seen, device="gpu")
+    with pytest.raises(ValueError, match="iterations must be a whole number"):
+        gs.attacks.InvertingGradients(iterations=0)
+    with pytest.raises(AttributeError, match="did you mean 'InvertingGradients'"):
+        _ = gs.attacks.InvertingGradient
+
+
+def test_an_attack_says_which_argument_is_of_another_kind(tmp_path: Path) -> None:
+    images: Any = torch.rand(1, 3, 16, 16)
+    word: Any = "labels"
+    seen = gs.observe(small(), images, torch.tensor([0]))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="called with an observation, not with Tensor"):
+        ATTACK(images)
+    with pytest.raises(UsageError, match=r"knows is 'labels'; give a `gradsiege\.ThreatModel`"):
+        ATTACK(seen, word)
+    with pytest.raises(UsageError, match="which is a file; give a folder"):
+        ATTACK(seen, resume=tmp_path / "file")
+    with pytest.raises(gs.GradSiegeError, match=r"unknown name 'tip\.foo' in counters"):
+        replace(ATTACK, counter="tip.foo")(seen)
+    update: Any = [value.detach() for value in small().parameters()]
+    side: Any = 32
+    with pytest.raises(ModelError, match="image_shape is 32; give three whole numbers"):
+        gs.Observation.of(small(), update, side)
+
+
+def test_a_device_of_torch_and_numbers_of_numpy_are_taken() -> None:
+    attack = gs.attacks.InvertingGradients(iterations=np.int64(3), total_variation=np.float32(0.5))
+    assert type(attack.iterations) is int
+    assert attack.total_variation == 0.5
+    defense = gs.defenses.Gaussian(sigma=np.float64(0.1))
+    seen = gs.observe(small(), torch.rand(1, 3, 16, 16), torch.tensor([0]), defense)
+    assert type(defense.disclosure()["sigma"]) is float
+    assert torch.equal(
+        attack(seen, device=torch.device("cpu")).images, attack(seen, device="cpu").images
+    )

@@ -1,0 +1,102 @@
+"""An evaluation: a row per image, attack and counter, whatever fails in another row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from small_classifiers import ATTACK, small
+
+import gradsiege as gs
+from gradsiege.defenses.base import Defense
+from gradsiege.errors import ModelError, UsageError
+from gradsiege.protocol.local_update import Tensors
+
+
+@dataclass(frozen=True)
+class Nothing(Defense):
+    def transform_update(self, update: Tensors, client: Any) -> Tensors:
+        return {name: torch.zeros_like(value) for name, value in update.items()}
+
+
+def test_evaluation_is_a_row_per_image_attack_and_counter() -> None:
+    images, labels = torch.rand(4, 3, 16, 16), torch.tensor([0, 1, 2, 3])
+    defenses = [None, gs.defenses.Gaussian(sigma=0.1), Nothing()]
+    rows = gs.evaluate(small(), images, labels, defenses, [ATTACK], images_per_client=2)
+    counters = {"gaussian.likelihood", "gaussian.estimated_likelihood"}
+    assert set(rows[rows.defense == "gaussian"].counter) == {"", *counters}
+    assert len(rows) == 4 * (1 + 1 + len(counters) + 1)
+    assert rows.groupby(["defense", "counter"]).size().eq(4).all()
+    assert rows[["client", "image"]].drop_duplicates().values.tolist() == [
+        [0, 0],
+        [0, 1],
+        [1, 0],
+        [1, 1],
+    ]
+    assert rows.psnr[rows.reason == ""].notna().all()
+
+
+def test_rows_of_an_evaluation_name_the_parameters_that_differ_from_the_defaults() -> None:
+    defenses = [gs.defenses.Gaussian(sigma=sigma) for sigma in (0.1, 0.2)]
+    attacks = [gs.attacks.InvertingGradients(iterations=count) for count in (2, 4)]
+    image, label = torch.rand(1, 3, 16, 16), torch.tensor([0])
+    rows = gs.evaluate(small(), image, label, defenses, attacks)
+    names = ["defense", "defense_parameters", "attack", "attack_parameters", "counter"]
+    assert not rows.duplicated(names).any()
+    assert set(rows.defense_parameters) == {"sigma=0.1", "sigma=0.2"}
+    assert set(rows.attack_parameters) == {"iterations=2", "iterations=4"}
+    switched = gs.defenses.Tip(arm="as_released")
+    (row,) = gs.evaluate(small(), image, label, [switched], [ATTACK], adaptive=False).itertuples()
+    assert row.defense_parameters == "arm=as_released", "switches that follow the arm are not named"
+
+
+@dataclass(frozen=True)
+class Raises(Defense):
+    interrupt: bool = False
+
+    def transform_update(self, update: Tensors, client: Any) -> Tensors:
+        raise KeyboardInterrupt if self.interrupt else RuntimeError("planted")
+
+
+@dataclass(frozen=True)
+class Fails(gs.attacks.InvertingGradients):  # type: ignore[misc, name-defined]
+    def recipe(self, knowledge: Any) -> Any:
+        raise KeyError("planted")
+
+
+def test_one_failure_leaves_the_other_rows_of_an_evaluation() -> None:
+    images, labels = torch.rand(2, 3, 16, 16), torch.tensor([0, 1])
+    rows = gs.evaluate(small(), images, labels, [None, Raises(), Nothing()], [ATTACK, Fails()])
+    assert rows.groupby(["defense", "attack"]).size().tolist() == [2] * 6
+    reasons = rows.set_index(["defense", "attack"]).reason
+    assert set(reasons["Raises"]) == {"RuntimeError: planted"}
+    assert set(reasons["none", "Fails"]) == {"KeyError: 'planted'"}
+    assert rows.psnr.notna().tolist() == [reason == "" for reason in rows.reason]
+    assert rows.psnr.notna().sum() == 4
+    with pytest.raises(KeyboardInterrupt):
+        gs.evaluate(small(), images, labels, [Raises(interrupt=True)], [ATTACK])
+    with pytest.raises(ModelError, match="1 labels"):
+        gs.evaluate(small(), images, [0], [Raises()], [ATTACK])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"defenses": [Nothing]}, "defenses holds <class"),
+        ({"attacks": ["dlg"]}, "attacks holds 'dlg'"),
+        ({"device": "gpu"}, "device 'gpu' is not there"),
+    ],
+)
+def test_an_evaluation_refuses_what_it_cannot_use(given: dict[str, Any], message: str) -> None:
+    given = {"defenses": [None], "attacks": [ATTACK], **given}
+    with pytest.raises(UsageError, match=message):
+        gs.evaluate(small(), torch.rand(1, 3, 16, 16), torch.tensor([0]), **given)
+
+
+@pytest.mark.parametrize("empty", ["attacks", "defenses"])
+def test_an_evaluation_of_nothing_is_refused(empty: str) -> None:
+    given: dict[str, Any] = {"attacks": [ATTACK], "defenses": [None], empty: []}
+    with pytest.raises(UsageError, match=f"{empty} is empty"):
+        gs.evaluate(small(), torch.rand(1, 3, 16, 16), torch.tensor([0]), **given)

@@ -1,0 +1,109 @@
+"""Updates that were recorded elsewhere: read as observed ones are, refused in one sentence where they do not fit."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from small_classifiers import ATTACK, small
+from torch import Tensor, nn
+
+import gradsiege as gs
+from gradsiege.errors import ModelError, ThreatModelError
+from gradsiege.protocol.local_update import split_state
+
+
+def test_an_update_that_was_recorded_is_what_observing_gives() -> None:
+    network, image = small(), torch.rand(1, 3, 16, 16)
+    seen = gs.observe(network, image, torch.tensor([3]))
+    loss = F.cross_entropy(network(image), torch.tensor([3]))
+    gradients = torch.autograd.grad(loss, list(network.parameters()))
+    names = [name for name, _ in network.named_parameters()]
+    named = {name: value.numpy() for name, value in zip(names, gradients, strict=True)}
+    rate = 0.25
+    training = gs.LocalTraining("fedsgd", 1, 1, 1, rate, "eval")
+    moved = {name: -rate * value for name, value in named.items()}
+    for given, more in (
+        (named, {}),
+        (list(gradients), {}),
+        ({name: np.stack([value]) for name, value in named.items()}, {}),
+        (moved, {"unit": "difference", "training": training}),
+    ):
+        found = gs.Observation.of(network, given, (3, 16, 16), **more)
+        for key, value in seen.update.items():
+            assert torch.allclose(found.update[key], value, atol=1e-6)
+    assert torch.equal(
+        ATTACK(gs.Observation.of(network, named, (3, 16, 16))).labels, torch.tensor([3])
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda update: {**update, "4.weight": update["3.weight"]}, "'4.weight', .* did you mean"),
+        (lambda update: {**update, "3.bias": np.zeros(4)}, "has shape \\[4\\], .* has \\[5\\]"),
+        (lambda update: list(update.values())[:2], "a list of 2 tensors, and the network has 4"),
+        (lambda update: {}, "the update is empty"),
+        (lambda update: {**update, "3.bias": np.arange(5)}, "not floating-point"),
+        (lambda update: None, "the update is NoneType: give a mapping"),
+        (lambda update: "update.npz", "the update is str: give a mapping"),
+    ],
+)
+def test_an_update_that_does_not_fit_is_one_sentence(change: Any, said: str) -> None:
+    parameters, _ = split_state(small())
+    update = {name: value.numpy() for name, value in parameters.items()}
+    with pytest.raises(ModelError, match=said):
+        gs.Observation.of(small(), change(update), (3, 16, 16))
+
+
+def test_labels_that_are_granted_and_absent_are_not_inferred() -> None:
+    update: list[Tensor] = [value.detach() for value in small().parameters()]
+    seen = gs.Observation.of(small(), update, (3, 16, 16))
+    with pytest.raises(ThreatModelError, match="the observation holds none: give `labels`"):
+        ATTACK(seen, gs.ThreatModel(labels="given"))
+
+
+def test_an_update_that_is_not_finite_fails_alone() -> None:
+    seen = gs.observe(small(), torch.rand(2, 3, 16, 16), torch.tensor([0, 1]))
+    update = {name.removeprefix("body."): value.clone() for name, value in seen.update.items()}
+    update["3.bias"][1, 0] = torch.nan
+    found = ATTACK(gs.Observation.of(small(), update, (3, 16, 16)))
+    assert set(found.failures) == {1}
+
+
+@pytest.mark.parametrize("observed", [True, False])
+def test_a_head_that_is_not_found_can_be_named(observed: bool) -> None:
+    class Tempered(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = small()
+
+        def forward(self, x: Tensor) -> Tensor:
+            scaled: Tensor = self.network(x) / 2
+            return scaled
+
+    network, image, label = Tempered(), torch.rand(1, 3, 16, 16), torch.tensor([3])
+    loss = F.cross_entropy(network(image), label)
+    update = list(torch.autograd.grad(loss, list(network.parameters())))
+
+    def seen(**more: Any) -> gs.Observation:
+        if observed:
+            return gs.observe(network, image, label, **more)
+        return gs.Observation.of(network, update, (3, 16, 16), **more)
+
+    with pytest.raises(gs.GradSiegeError, match=r"Grant the labels .* or name a linear layer"):
+        ATTACK(seen())
+    assert ATTACK(seen(head="network.3")).labels.tolist() == [3]
+
+
+def test_recorded_updates_are_observed_by_keywords_that_help_shows() -> None:
+    from gradsiege.protocol.recorded import recorded
+
+    shown = inspect.signature(gs.Observation.of).parameters
+    wanted = inspect.signature(recorded).parameters
+    assert list(shown) == list(wanted)
+    assert [shown[name].default for name in shown] == [wanted[name].default for name in wanted]
