@@ -112,7 +112,7 @@ def test_attacks_open_no_file_themselves() -> None:
 
 
 def test_no_option_of_the_attack_leads_to_the_truth() -> None:
-    options = set(inspect.signature(cli.attack).parameters)
+    options = set(inspect.signature(cli.stages.attack).parameters)
     assert options == {
         "cell",
         "study",

@@ -1,0 +1,71 @@
+"""Options and arguments that several verbs share, and the study that a verb works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gradsiege.ranges import Range
+
+if TYPE_CHECKING:
+    from gradsiege.study import Study
+
+QUICK = Path("config/quick.yaml")
+
+
+def number(allowed: Range) -> Callable[[float | None], float | None]:
+    """Return what refuses a number outside a range, or one that is none, as typer's own bounds do not."""
+
+    def check(value: float | None) -> float | None:
+        if value is not None and value not in allowed:
+            raise typer.BadParameter(f"must be a number {allowed}, not {value}")
+        return value
+
+    return check
+
+
+def folder(path: Path) -> Path:
+    """Refuse a root that is not there, which would look like a study that lost everything."""
+    if not path.is_dir():
+        raise typer.BadParameter(
+            f"{path} is not a folder; name the one that holds results/, or make it"
+        )
+    return path
+
+
+StudyOption = Annotated[Path, typer.Option("--study", "-s", help="Study file.")]
+RootOption = Annotated[
+    Path, typer.Option("--root", callback=folder, help="Folder that holds results/ and scratch/.")
+]
+BudgetOption = Annotated[
+    float | None,
+    typer.Option(
+        callback=number(Range(0)),
+        help="Seconds after which to save progress and leave with code 75.",
+    ),
+]
+ThreadsOption = Annotated[
+    int, typer.Option(callback=number(Range(1, 1024)), help="CPU threads of the tensor library.")
+]
+CellArgument = Annotated[
+    list[str], typer.Argument(help="Key of a cell: its ids joined by slashes. Several run in turn.")
+]
+StagedOption = Annotated[
+    bool,
+    typer.Option(
+        "--staged",
+        help="Run a shard for Snakemake: leave finished cells as they are, put new ones in scratch/staged, note failures there.",
+    ),
+]
+
+
+def load_study(file: Path, root: Path = Path(), hash_all: bool = False) -> Study:
+    """Read a study file, and what its sources list now; no verb changes what it reads."""
+    from gradsiege.pipeline.cells import remember
+    from gradsiege.pipeline.identity import identified
+    from gradsiege.study import load
+
+    return remember(identified(load(file), root, hash_all))
