@@ -35,8 +35,8 @@ def test_tensors_come_back_in_their_order(tmp_path: Path) -> None:
         for name, kind in zip(names, (torch.float32, torch.int64, torch.uint8), strict=True)
     }
     write_tensors(tmp_path / "x", tensors, "kind")
-    found, _ = read_tensors(tmp_path / "x", "kind", sealed=False)
-    assert list(found) == names
+    read_back, _ = read_tensors(tmp_path / "x", "kind", sealed=False)
+    assert list(read_back) == names
 
 
 def test_what_is_written_has_the_same_bytes_every_time(tmp_path: Path) -> None:

@@ -49,10 +49,10 @@ def test_a_file_that_is_no_observation_is_refused_by_its_option(
         (tmp_path / "passwd", 4, "holds no manifest.json: its job has not finished. Give an"),
     ):
         assert verb("attack", ATTACK, *common, "--observation", given) == code
-        said = " ".join(capsys.readouterr().err.replace("│", " ").split())
-        assert words in said
-        assert "--observation" in said
-        assert "mend" not in said
+        message = " ".join(capsys.readouterr().err.replace("│", " ").split())
+        assert words in message
+        assert "--observation" in message
+        assert "mend" not in message
     assert not (tmp_path / "elsewhere").exists()
 
 

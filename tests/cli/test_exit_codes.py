@@ -78,9 +78,9 @@ def test_what_the_machine_refuses_is_one_line_and_4(
 
     monkeypatch.setattr("gradsiege.study.load", refuse)
     assert verb("plan") == ArtifactError.exit_code
-    said = capsys.readouterr().err
-    assert said.startswith("gradsiege: error: results/x: Permission denied. See to it")
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith("gradsiege: error: results/x: Permission denied. See to it")
+    assert message.count("\n") == 1
 
 
 def test_a_defect_is_not_hidden(verb: Verb, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,8 +77,8 @@ def test_a_root_that_is_not_there_is_no_study_that_lost_everything(
         verb(name, *(["x"] if name in (*STAGES, "publish") else []), "--root", tmp_path / "gone")
         == 2
     )
-    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
-    assert "is not a folder; name the one that holds results/" in said
+    message = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "is not a folder; name the one that holds results/" in message
     assert not (tmp_path / "gone").exists()
 
 
@@ -131,9 +131,9 @@ def test_a_device_or_engine_that_is_not_there_is_one_sentence_and_touches_nothin
     staged = ["--staged"] if by == "shard" else []
     common = ("--study", root / "tiny.yaml", "--root", root)
     assert verb("attack", ATTACK, *common, *given, *staged) == 2
-    (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith("gradsiege: error: ")
-    assert sentence in said
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith("gradsiege: error: ")
+    assert sentence in message
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
 
 

@@ -39,13 +39,13 @@ def test_absent_files_are_named_with_checksum_and_steps(
         )
         with pytest.raises(MissingError) as raised:
             prepare(name, 32, SMALL, 0, parameters)
-        said = str(raised.value)
+        message = str(raised.value)
         origin = supply.origin_of(name)
         assert origin is not None
-        assert origin.steps in said
+        assert origin.steps in message
         for file in supply.files_of(name, parameters):
-            assert file.path.rstrip("/") in said
-            assert file.digest in said
+            assert file.path.rstrip("/") in message
+            assert file.digest in message
         assert str(tmp_path) not in supply.absence(name, parameters)
 
 
@@ -123,7 +123,7 @@ def test_members_that_are_too_large_or_lead_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="wanted has 1000 bytes, more than 999"):
         archives.tar_members(path, ["wanted"], 999)
     assert archives.tar_members(path, ["wanted"]) == {"wanted": bytes(1000)}
-    assert [found.name for found in tmp_path.iterdir()] == ["large.tar.gz"]
+    assert [left.name for left in tmp_path.iterdir()] == ["large.tar.gz"]
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as bomb:
         bomb.writestr("wanted", bytes(100_000))
     with zipfile.ZipFile(tmp_path / "bomb.zip") as bomb:
@@ -226,7 +226,7 @@ def test_a_small_file_that_unpacks_to_a_huge_image_is_refused(content: bytes, wo
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
-    "reading", [None, pictures.Reading(background="white", upright=True, own=True)]
+    "reading", [None, pictures.Reading(background="white", upright=True, user_files=True)]
 )
 def test_damage_of_any_sort_is_an_error_that_names_the_image(
     reading: pictures.Reading | None,
@@ -262,7 +262,7 @@ def test_names_and_sizes_in_a_zip_archive_are_not_believed(tmp_path: Path) -> No
         assert archives.zip_member(archive, "../../escaped") == b"abc"
         with pytest.raises(ValueError, match="wanted cannot be read"):
             archives.zip_member(archive, "wanted", 500)
-    assert [found.name for found in tmp_path.iterdir()] == ["slip.zip"]
+    assert [left.name for left in tmp_path.iterdir()] == ["slip.zip"]
     assert not (tmp_path.parent.parent / "escaped").exists()
 
 

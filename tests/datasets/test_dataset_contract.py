@@ -121,15 +121,15 @@ def test_card_hashes_verify(prepared: Prepared) -> None:
 
 @pytest.mark.parametrize("name", entries("datasets"))
 def test_what_is_obtained_states_its_origin_and_the_rest_prepares_itself(name: str) -> None:
-    own = vars(kind(name))
+    attributes = vars(kind(name))
     assert getattr(datasets, entries("datasets")[name].method) is kind(name)
     assert kind(name).name == name
     if name in obtained("shipped"):
-        assert "prepare" in own
+        assert "prepare" in attributes
         assert kind(name).origin is None
     else:
-        assert {"origin", "files", "listing"} <= set(own)
-        assert "prepare" not in own
+        assert {"origin", "files", "listing"} <= set(attributes)
+        assert "prepare" not in attributes
         assert name in (*obtained("downloaded"), *obtained("supplied"))
 
 

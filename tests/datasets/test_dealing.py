@@ -32,7 +32,7 @@ def test_roles_may_be_dealt_from_the_test_part(
     inside = {
         role: set(split.groups.tolist()) <= set(tested) for role, split in prepared.splits.items()
     }
-    assert {role for role, found in inside.items() if found} == {"test", "aux"}
+    assert {role for role, indices in inside.items() if indices} == {"test", "aux"}
     assert "Of the official test part: test, aux" in prepared.card["splitting_rule"]
     with pytest.raises(ValueError, match="from_test: unknown role 'tets'"):
         prepare("cifar10", 32, SMALL, 0, {"from_test": ["tets"]})

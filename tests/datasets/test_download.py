@@ -100,7 +100,7 @@ def test_a_broken_transfer_goes_on_where_it_stopped(web: Web, tmp_path: Path, si
     path = download.get(file, tmp_path, told.append)
     assert path.read_bytes() == CONTENT
     assert web.asked == ["all", "bytes=3000-", "bytes=3500-"]
-    assert [found.name for found in tmp_path.iterdir()] == ["set.bin"]
+    assert [left.name for left in tmp_path.iterdir()] == ["set.bin"]
     assert any("going on from byte 3500" in line for line in told)
     # A second time nothing is asked.
     download.get(file, tmp_path, quiet)
@@ -187,8 +187,13 @@ def test_the_verb_gets_a_data_set_that_can_then_be_prepared(
 def test_what_can_be_chosen(tiny_raw: dict[str, object]) -> None:
     assert downloads.chosen(["cifar10"], None) == [("cifar10", {})]
     counts = tiny_raw["datasets"][0]["counts"]
-    own = {"name": "medmnist_blood", "parameters": {"resolution": 64}, "size": 64, "counts": counts}
-    tiny_raw["datasets"].append(own)
+    blood = {
+        "name": "medmnist_blood",
+        "parameters": {"resolution": 64},
+        "size": 64,
+        "counts": counts,
+    }
+    tiny_raw["datasets"].append(blood)
     ((name, parameters),) = downloads.chosen([], parse(tiny_raw))
     assert supply.files_of(name, parameters)[0].path == "bloodmnist_64.npz"
     with pytest.raises(StudyError, match="'imagenet' is not a public data set"):

@@ -156,9 +156,9 @@ def test_what_is_left_out_stands_in_the_card_and_on_the_screen(
     parameters = publish("image_folder", tmp_path, monkeypatch)
     (tmp_path / "mine/ant/notes.txt").write_text("x")
     prepared = prepare("image_folder", 32, SMALL, 0, parameters)
-    said = "files of other kinds are left out: 1, such as mine/ant/notes.txt"
-    assert said in prepared.card["limits"]
-    assert said in capsys.readouterr().err
+    remark = "files of other kinds are left out: 1, such as mine/ant/notes.txt"
+    assert remark in prepared.card["limits"]
+    assert remark in capsys.readouterr().err
 
 
 def test_a_class_without_a_readable_picture_is_refused_with_what_it_holds(root: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_path_that_leads_out_of_the_data_root_names_its_key_and_the_root(
 ) -> None:
     with pytest.raises(StudyError) as caught:
         listed(name, {key: value})
-    said = str(caught.value)
-    assert said.startswith(
+    message = str(caught.value)
+    assert message.startswith(
         f"{key}: {value!r} does not lie below the data root, {root} (${supply.ROOT_VARIABLE})"
     )

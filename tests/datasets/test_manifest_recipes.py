@@ -22,9 +22,9 @@ COUNTS = {"train": 4, "test": 4, "aux": 2, "victims": 2}
 def recipe(folder: str) -> tuple[str, dict[str, str]]:
     """The program that writes a table below the data root, and the parameters of its study entry."""
     programs = re.findall(r"<<'END'\n(.*?)\n    END", TEXT, flags=re.DOTALL)
-    (program,) = [dedent(found) for found in programs if f"data/{folder}" in found]
+    (program,) = [dedent(text) for text in programs if f"data/{folder}" in text]
     entries = re.findall(r"^    datasets:\n(?:      .*\n)+", TEXT, flags=re.MULTILINE)
-    (entry,) = [found for found in entries if folder in found]
+    (entry,) = [text for text in entries if folder in text]
     (dataset,) = yaml.safe_load(dedent(entry))["datasets"]
     assert dataset["name"] == "image_manifest"
     return program, dataset["parameters"]

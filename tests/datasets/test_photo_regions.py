@@ -53,8 +53,12 @@ def test_roles_share_no_pixel(size: int, seed: int, build: Build) -> None:
     for photograph in range(len(SOURCES)):
         masks = {role: painted(prepared, role, photograph) for role in prepared.splits}
         assert all(mask.any() for mask in masks.values())
-        for one, other in combinations(masks, 2):
-            assert not (masks[one] & masks[other]).any(), (SOURCES[photograph].name, one, other)
+        for first, second in combinations(masks, 2):
+            assert not (masks[first] & masks[second]).any(), (
+                SOURCES[photograph].name,
+                first,
+                second,
+            )
 
 
 def test_roles_share_no_pixel_at_the_counts_of_a_study() -> None:

@@ -17,7 +17,7 @@ from gradsiege.datasets import prepare
 from gradsiege.datasets.formats import pictures
 from gradsiege.datasets.formats.pictures import Reading, Seen
 
-OWN = Reading(background="white", upright=True, own=True)
+OWN = Reading(background="white", upright=True, user_files=True)
 GREY, COLOUR = noise(6, 8), noise(6, 8, 3)
 
 
@@ -51,11 +51,11 @@ def read(stream: io.BytesIO, reading: Reading = OWN) -> tuple[np.ndarray, list[s
 def test_deep_grey_is_scaled_by_its_stated_depth(bits: int) -> None:
     deep = GREY.astype(np.uint16) << (bits - 8)
     deep[0, 0] = 2**bits - 1
-    pixels, said = read(coded(Image.fromarray(deep)), Reading(bits, "white", own=True))
+    pixels, remarks = read(coded(Image.fromarray(deep)), Reading(bits, "white", user_files=True))
     expected = GREY.copy()
     expected[0, 0] = 255
     np.testing.assert_array_equal(pixels, expected)
-    assert said == []
+    assert remarks == []
 
 
 def test_deep_grey_that_would_be_almost_black_is_refused_with_its_cause() -> None:
@@ -65,16 +65,16 @@ def test_deep_grey_that_would_be_almost_black_is_refused_with_its_cause() -> Non
     ):
         read(coded(deep))
     # As stated, and in a published set, whose bytes stay, it is said.
-    for reading in (Reading(16, "white", own=True), Reading()):
-        _, (said,) = read(coded(deep), reading)
-        assert "the upper 4 bits are not used" in said
-    _, (said,) = read(coded(Image.fromarray(GREY.astype(np.uint16) << 6)))
-    assert "the upper 2 bits are not used" in said
+    for reading in (Reading(16, "white", user_files=True), Reading()):
+        _, (remark,) = read(coded(deep), reading)
+        assert "the upper 4 bits are not used" in remark
+    _, (remark,) = read(coded(Image.fromarray(GREY.astype(np.uint16) << 6)))
+    assert "the upper 2 bits are not used" in remark
     brightest = np.full((4, 4), 4080, dtype=np.uint16)
     with pytest.raises(
         ValueError, match="x holds the value 4080, which 10 bits cannot; set `bits` to 12"
     ):
-        read(coded(Image.fromarray(brightest)), Reading(10, own=True))
+        read(coded(Image.fromarray(brightest)), Reading(10, user_files=True))
 
 
 def test_twelve_bits_end_in_a_sentence_and_not_in_black_images(
@@ -110,28 +110,28 @@ def test_eight_bits_in_sixteen_are_not_taken_for_repetitions(
 
 def test_colours_of_sixteen_bits_keep_the_upper_eight_and_say_so() -> None:
     deep = COLOUR.astype(np.uint16) << 8
-    pixels, said = read(sixteen_bit_colour(deep))
+    pixels, remarks = read(sixteen_bit_colour(deep))
     np.testing.assert_array_equal(pixels, COLOUR)
-    assert said == ["colours of 16 bits keep their upper 8: 1, such as x"]
+    assert remarks == ["colours of 16 bits keep their upper 8: 1, such as x"]
     with pytest.raises(ValueError, match=r"almost black\. Convert them to 8 bits"):
         read(sixteen_bit_colour(deep >> 4))
     with pytest.raises(
         ValueError, match=r"x has colours of 16 bits.* `bits: 12` cannot be applied"
     ):
-        read(sixteen_bit_colour(deep), Reading(12, own=True))
+        read(sixteen_bit_colour(deep), Reading(12, user_files=True))
 
 
 def test_eight_bits_are_as_they_are_whatever_depth_is_stated() -> None:
-    pixels, said = read(coded(Image.fromarray(GREY)), Reading(12, own=True))
+    pixels, remarks = read(coded(Image.fromarray(GREY)), Reading(12, user_files=True))
     np.testing.assert_array_equal(pixels, GREY)
-    assert said == ["pictures have 8 bits, and `bits` does not concern them: 1, such as x"]
+    assert remarks == ["pictures have 8 bits, and `bits` does not concern them: 1, such as x"]
 
 
 def test_dark_pictures_and_those_of_one_colour_are_named() -> None:
-    _, said = read(coded(Image.fromarray(GREY // 4)))
-    assert "no value is larger than 58 of 255" in said[0]
-    _, said = read(coded(Image.new("RGB", (4, 4), (200, 200, 200))))
-    assert said == ["pictures of one colour alone: 1, such as x"]
+    _, remarks = read(coded(Image.fromarray(GREY // 4)))
+    assert "no value is larger than 58 of 255" in remarks[0]
+    _, remarks = read(coded(Image.new("RGB", (4, 4), (200, 200, 200))))
+    assert remarks == ["pictures of one colour alone: 1, such as x"]
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
@@ -160,9 +160,9 @@ def test_other_opaque_modes_are_grey_or_colour_as_the_library_converts_them(
     stream = coded(image, kind)
     expected = Image.open(io.BytesIO(stream.getvalue()))
     expected = expected if expected.mode == "L" else expected.convert("RGB")
-    pixels, said = read(stream)
+    pixels, remarks = read(stream)
     np.testing.assert_array_equal(pixels, np.asarray(expected))
-    assert said == []
+    assert remarks == []
 
 
 @pytest.mark.parametrize(("background", "level"), [("white", 255), ("grey", 128), ("black", 0)])
@@ -179,17 +179,17 @@ def test_transparent_pictures_are_laid_on_the_background(
         options["transparency"] = 10
     else:
         image = image.convert(mode)
-    pixels, said = read(coded(image, **options), Reading(background=background, own=True))
+    pixels, remarks = read(coded(image, **options), Reading(background=background, user_files=True))
     assert pixels[0, 0].tolist() == [level] * 3
     assert pixels[1, 1].tolist() == [90] * 3
-    assert f"transparent pictures are laid on {background}: 1, such as x" in said
+    assert f"transparent pictures are laid on {background}: 1, such as x" in remarks
 
 
 def test_opaque_pictures_with_an_alpha_channel_are_what_they_were() -> None:
     image = Image.fromarray(COLOUR).convert("RGBA")
-    pixels, said = read(coded(image))
+    pixels, remarks = read(coded(image))
     np.testing.assert_array_equal(pixels, COLOUR)
-    assert said == []
+    assert remarks == []
 
 
 def test_published_sets_drop_transparency_and_orientation_as_before() -> None:
@@ -211,9 +211,9 @@ def test_pictures_of_ones_own_are_upright(orientation: int) -> None:
     from PIL import ImageOps
 
     expected = ImageOps.exif_transpose(Image.open(turned(orientation)))
-    pixels, said = read(turned(orientation))
+    pixels, remarks = read(turned(orientation))
     np.testing.assert_array_equal(pixels, np.asarray(expected))
-    assert bool(said) == (orientation != 1)
+    assert bool(remarks) == (orientation != 1)
 
 
 def test_deep_grey_is_turned_too() -> None:
@@ -229,9 +229,9 @@ def test_of_several_frames_the_first_is_read_and_said(kind: str) -> None:
     frames = [Image.fromarray(noise(16, 16, 3, seed=seed)) for seed in range(3)]
     options = {"lossless": True} if kind == "WEBP" else {}
     stream = coded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
-    pixels, said = read(stream)
+    pixels, remarks = read(stream)
     np.testing.assert_array_equal(pixels, np.asarray(frames[0]))
-    assert "of pictures with several frames or pages the first is read: 1, such as x" in said
+    assert "of pictures with several frames or pages the first is read: 1, such as x" in remarks
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])

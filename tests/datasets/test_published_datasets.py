@@ -117,15 +117,15 @@ def test_fashion_mnist_is_found_where_a_package_of_debian_puts_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish("fashion_mnist", tmp_path / "download", monkeypatch)
-    own = tmp_path / "download/fashion_mnist"
+    downloaded = tmp_path / "download/fashion_mnist"
     packaged = tmp_path / "share/fashion-mnist"
     packaged.mkdir(parents=True)
     WRITERS["fashion_mnist"](packaged)
     files = supply.files_of("fashion_mnist", {})
     monkeypatch.setattr(kind("fashion_mnist"), "packaged", supply.Packaged(packaged, files))
     # A complete download goes first; an incomplete one does not.
-    assert supply.place_of("fashion_mnist", {})[0] == own
-    (own / files[0].path).unlink()
+    assert supply.place_of("fashion_mnist", {})[0] == downloaded
+    (downloaded / files[0].path).unlink()
     assert supply.missing("fashion_mnist", {}) == []
     supply.check("fashion_mnist", {})
     prepared = prepare("fashion_mnist", 32, SMALL, 0)

@@ -54,26 +54,26 @@ def test_the_verb_prints_every_claim_of_the_ledger(
     monkeypatch.setenv("COLUMNS", "200")
     options = ("--study", root / "tiny.yaml", "--root", root, "--claims", ROOT / FILE)
     assert verb("claims", *options) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     known = load(ROOT / FILE)
     for claim in known:
-        assert f" {claim.id} " in said
-    assert f"The ledger holds {len(known)} claims; verdicts: " in plain(said)
-    assert "\x1b" not in said, "no colours in a pipe"
-    assert all(len(line) <= 200 for line in said.splitlines())
+        assert f" {claim.id} " in printed
+    assert f"The ledger holds {len(known)} claims; verdicts: " in plain(printed)
+    assert "\x1b" not in printed, "no colours in a pipe"
+    assert all(len(line) <= 200 for line in printed.splitlines())
 
 
 def test_a_verdict_stands_with_its_numbers(finished_study: Finished, ledger: Path) -> None:
     study, root = finished_study
-    said = plain(claims(study, root, ledger))
+    printed = plain(claims(study, root, ledger))
     scores = load_study(study, root).scores
     cell = scores.query("attack == 'inverting_gradients' and training_stage == 'untrained'")
     means = cell.groupby("defense")["psnr"].mean()
     difference = f"{means['gaussian'] - means['none']:.2f} dB".replace("-", "−")
-    assert f"Gaussian noise against No defense: {difference}" in said
-    assert "reproduced" in said
-    assert "stand-in" not in said
-    assert "Noise changes nothing [at all]." in said, "brackets are text, not markup"
+    assert f"Gaussian noise against No defense: {difference}" in printed
+    assert "reproduced" in printed
+    assert "stand-in" not in printed
+    assert "Noise changes nothing [at all]." in printed, "brackets are text, not markup"
 
 
 def test_what_comes_from_other_data_is_marked(finished_study: Finished, ledger: Path) -> None:

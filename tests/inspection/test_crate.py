@@ -52,7 +52,7 @@ def opened(packed: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) 
 def test_what_the_profile_requires(opened: Any) -> None:
     """Workflow Run Crate 0.5: a main workflow, one action that ran it, what went in, what came out, when."""
     root, workflow = opened.root_dataset, opened.mainEntity
-    profiles = {one.id for one in root["conformsTo"]}
+    profiles = {entity.id for entity in root["conformsTo"]}
     assert {f"https://w3id.org/ro/wfrun/{kind}/0.5" for kind in ("process", "workflow")} < profiles
     assert all(opened.get(profile).type == "CreativeWork" for profile in profiles)
     assert {"File", "SoftwareSourceCode", "ComputationalWorkflow"} <= set(workflow.type)
@@ -68,9 +68,9 @@ def test_what_the_profile_requires(opened: Any) -> None:
     assert root["author"]["name"] in (REPOSITORY / "CITATION.cff").read_text()
     assert opened.get("README.md")["about"] is root
     assert not [
-        one.id
-        for one in opened.get_entities()
-        if "File" in one.type and not one.get("encodingFormat")
+        entity.id
+        for entity in opened.get_entities()
+        if "File" in entity.type and not entity.get("encodingFormat")
     ]
     assert root["license"].id == "https://spdx.org/licenses/Apache-2.0"
     for field in ("name", "description"):
@@ -91,12 +91,14 @@ def test_files_software_and_data_are_those_of_the_run(
     assert {
         f"results/tiny/figures/privacy_utility.{kind}" for kind in ("csv", "pdf", "svg")
     } < results
-    rows = [one for one in results if one.endswith((".parquet", "manifest.json"))]
+    rows = [item for item in results if item.endswith((".parquet", "manifest.json"))]
     of_stages = cells(study)
     assert len(rows) == 2 * (len(of_stages["score"]) + len(of_stages["federate"]))
-    manifest = json.loads((packed[1] / next(one for one in rows if "manifest" in one)).read_text())
+    manifest = json.loads(
+        (packed[1] / next(item for item in rows if "manifest" in item)).read_text()
+    )
     software = {
-        one["name"]: one["softwareVersion"] for one in opened.mainEntity["softwareRequirements"]
+        item["name"]: item["softwareVersion"] for item in opened.mainEntity["softwareRequirements"]
     }
     assert software.items() >= manifest["environment"]["versions"].items()
     assert opened.get("#data-digits")["license"]
@@ -213,6 +215,6 @@ def test_the_remedy_of_a_damaged_cell_is_said_once(
     monkeypatch.chdir(REPOSITORY)
     (cells(study)["score"][0].folder(study, root) / artifacts.MANIFEST).write_text("{")
     assert verb("crate", "--study", root / "tiny.yaml", "--root", root) == 4
-    said = capsys.readouterr().err
-    assert said.count("gradsiege mend") == 1
-    assert ".." not in said
+    message = capsys.readouterr().err
+    assert message.count("gradsiege mend") == 1
+    assert ".." not in message

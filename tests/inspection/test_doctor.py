@@ -35,23 +35,23 @@ def checked(finished_study: Finished) -> str:
 def test_the_machine(checked: str) -> None:
     import torch
 
-    found = section(checked, "Machine")
-    assert found["python"].startswith(".".join(map(str, sys.version_info[:3])))
-    assert torch.__version__ in found["torch"]
-    assert ("CUDA" in found["device"]) >= torch.cuda.is_available()
-    assert int(found["cores"]) >= 1
-    assert found["memory"].endswith("GiB")
-    assert found["free disk"].endswith("GiB")
+    machine = section(checked, "Machine")
+    assert machine["python"].startswith(".".join(map(str, sys.version_info[:3])))
+    assert torch.__version__ in machine["torch"]
+    assert ("CUDA" in machine["device"]) >= torch.cuda.is_available()
+    assert int(machine["cores"]) >= 1
+    assert machine["memory"].endswith("GiB")
+    assert machine["free disk"].endswith("GiB")
 
 
 def test_the_tools(checked: str) -> None:
-    found = section(checked, "Tools")
+    tools = section(checked, "Tools")
     for name in ("snakemake", "dvc", "mlflow"):
         try:
-            assert found[name] == metadata.version(name)
+            assert tools[name] == metadata.version(name)
         except metadata.PackageNotFoundError:
-            assert found[name] == 'absent: pip install "gradsiege[pipeline]"'
-    assert "sbatch" in found
+            assert tools[name] == 'absent: pip install "gradsiege[pipeline]"'
+    assert "sbatch" in tools
 
 
 def test_tools_that_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,8 +60,8 @@ def test_tools_that_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(metadata, "version", absent)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    found = dict(checkup.tools())
-    assert set(found.values()) == {
+    tools = dict(checkup.tools())
+    assert set(tools.values()) == {
         'absent: pip install "gradsiege[pipeline]"',
         "absent: no Slurm here, jobs run on this machine",
     }
@@ -75,9 +75,9 @@ def test_slurm_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_weights_that_are_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(pretrained.VARIABLE, str(tmp_path))
     monkeypatch.setattr(pretrained, "packaged_file", lambda trunk: None)
-    found = dict(checkup.weights())
+    weights = dict(checkup.weights())
     for name, trunk in pretrained.TRUNKS.items():
-        text = found[f"lpips {name}"]
+        text = weights[f"lpips {name}"]
         assert text.startswith("absent: the ImageNet weights of")
         for part in ("make setup", "gradsiege download lpips", trunk.url, trunk.sha256[:8]):
             assert part in text
@@ -108,11 +108,11 @@ def test_weights_of_the_installed_package(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_data(checked: str) -> None:
     assert section(checked, "Data of the study tiny")["digits"].startswith("available: embedded. H")
-    found = section(checked, "Other data")
-    assert found["photos"].startswith("available: embedded.")
-    assert found["cifar10"].startswith("absent: CIFAR-10")
-    assert found["image_folder"].endswith("A study file says where it lies.")
-    assert "digits" not in found
+    data = section(checked, "Other data")
+    assert data["photos"].startswith("available: embedded.")
+    assert data["cifar10"].startswith("absent: CIFAR-10")
+    assert data["image_folder"].endswith("A study file says where it lies.")
+    assert "digits" not in data
 
 
 @pytest.fixture
@@ -158,17 +158,17 @@ def test_data_that_are_there_or_wrong(
 
 
 def test_figures_of_a_finished_study_lack_nothing(checked: str) -> None:
-    found = section(checked, "Figures of the study tiny")
-    assert found == {
+    figures = section(checked, "Figures of the study tiny")
+    assert figures == {
         "gallery": "lacks nothing; not drawn yet",
         "privacy_utility": "lacks nothing; not drawn yet",
     }
 
 
 def test_figures_say_what_they_lack(tiny: Study, tmp_path: Path) -> None:
-    found = dict(checkup.figures(tiny, tmp_path))
-    assert "4 of 4 score cells" in found["gallery"]
-    assert "not drawn yet" in found["gallery"]
+    figures = dict(checkup.figures(tiny, tmp_path))
+    assert "4 of 4 score cells" in figures["gallery"]
+    assert "not drawn yet" in figures["gallery"]
     (tmp_path / "results" / "tiny" / "figures").mkdir(parents=True)
     (tmp_path / "results" / "tiny" / "figures" / "gallery.csv").write_text("x")
     assert dict(checkup.figures(tiny, tmp_path))["gallery"].endswith("; drawn")

@@ -36,8 +36,8 @@ def test_nothing_run_yet(tiny: Study, tmp_path: Path) -> None:
     text = plan(tiny, tmp_path)
     assert text.startswith("study tiny: 20 cells, 0 done (0 of them failed)")
     assert "Work left: unknown, since no job was measured yet." in text
-    found = table(text)
-    assert found["attack"] == {
+    stages = table(text)
+    assert stages["attack"] == {
         "stage": "attack",
         "cells": "8",
         "jobs": "1",
@@ -51,7 +51,7 @@ def test_nothing_run_yet(tiny: Study, tmp_path: Path) -> None:
         "seconds/cell": "-",
         "hours_left": "unknown",
     }
-    assert "shadow" not in found, "no defense of the study needs it"
+    assert "shadow" not in stages, "no defense of the study needs it"
     assert not list(tmp_path.iterdir())
 
 
@@ -116,9 +116,9 @@ def test_hours_are_those_of_finished_jobs(study_copy: Finished) -> None:
     set_seconds(root, "attack", 3600.0)
     for cell in cells(study)["attack"][:2]:
         shutil.rmtree(cell.folder(study, root))
-    found = table(plan(study, root))["attack"]
-    assert found["seconds/cell"] == "3600.0"
-    assert found["hours_left"] == "2.00"
+    attack_row = table(plan(study, root))["attack"]
+    assert attack_row["seconds/cell"] == "3600.0"
+    assert attack_row["hours_left"] == "2.00"
 
 
 def test_hours_grow_with_the_budget(study_copy: Finished, tiny_raw: Raw) -> None:
@@ -130,9 +130,9 @@ def test_hours_grow_with_the_budget(study_copy: Finished, tiny_raw: Raw) -> None
         attack["iterations"] = 59
     tiny_raw["victims"] = 4
     larger = parse(tiny_raw)
-    found = table(plan(larger, root))["attack"]
+    attack_row = table(plan(larger, root))["attack"]
     # 8 cells of one hour, ten times the evaluations, twice the victims.
-    assert found["hours_left"] == "160.00"
+    assert attack_row["hours_left"] == "160.00"
     tiny_raw["attacks"][0]["restarts"] = 2
     assert table(plan(parse(tiny_raw), root))["attack"]["hours_left"] == "240.00"
 

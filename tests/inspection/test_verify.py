@@ -240,6 +240,8 @@ def test_only_attacks_whose_prior_lacks_data_are_absent_elsewhere(
     tiny_raw["priors"][0]["dataset"] = "image_folder"
     study = parse(tiny_raw)
     absent = absent_data.absent(study, tmp_path)
-    digits = [cell for found in cells(study).values() for cell in found if cell.dataset == "digits"]
+    digits = [
+        cell for of_stage in cells(study).values() for cell in of_stage if cell.dataset == "digits"
+    ]
     waiting = {cell for cell in digits if absent_data.waits_for(cell, study, absent)}
     assert waiting == {cell for cell in digits if cell.attack == "gi_pip"}

@@ -54,10 +54,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changed", "said"), WRONG)
-def test_what_does_not_fit_is_one_sentence(changed: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(("changed", "message"), WRONG)
+def test_what_does_not_fit_is_one_sentence(changed: dict[str, Any], message: str) -> None:
     right = {"model": small(), "images": torch.rand(1, 3, 16, 16), "labels": torch.tensor([1])}
-    with pytest.raises(ModelError, match=said):
+    with pytest.raises(ModelError, match=message):
         gs.observe(**{**right, **changed})
 
 

@@ -31,8 +31,8 @@ class Odd(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.adaptive_avg_pool2d(self.groups(self.first(x)), 4).flatten(1)
         x = self.dropout(self.flat(x))
-        found: Tensor = self.fc(torch.relu(self.tied(torch.relu(self.tied(x)))))
-        return found
+        logits: Tensor = self.fc(torch.relu(self.tied(torch.relu(self.tied(x)))))
+        return logits
 
 
 class WithLogits(nn.Module):
@@ -89,10 +89,10 @@ def test_any_classifier_is_attacked_by_every_engine(name: str, engine: str) -> N
     network, images = make().eval(), torch.rand(2, *shape)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     seen = gs.observe(network, images, torch.tensor([1, 4]))
-    found = ATTACK(seen, gs.ThreatModel(labels="given"), engine=engine)
-    assert found.images.shape == images.shape
-    assert found.matching_loss.isfinite().all()
-    assert not found.failures
+    result = ATTACK(seen, gs.ThreatModel(labels="given"), engine=engine)
+    assert result.images.shape == images.shape
+    assert result.matching_loss.isfinite().all()
+    assert not result.failures
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
@@ -119,11 +119,11 @@ def test_a_published_architecture_is_attacked_blindly(name: str) -> None:
     torch.manual_seed(0)
     network, image = PUBLISHED[name]().eval(), torch.rand(1, 3, 32, 32)
     seen = gs.observe(network, image, torch.tensor([3]))
-    found = replace(ATTACK, iterations=2)(seen, engine="loop")
-    assert found.labels.tolist() == [3]
-    assert found.images.shape == image.shape
-    assert found.matching_loss.isfinite().all()
-    assert not found.failures
+    result = replace(ATTACK, iterations=2)(seen, engine="loop")
+    assert result.labels.tolist() == [3]
+    assert result.images.shape == image.shape
+    assert result.matching_loss.isfinite().all()
+    assert not result.failures
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -158,16 +158,16 @@ def test_batch_norm_in_train_mode_writes_into_nothing_and_dropout_draws_from_the
     torch.manual_seed(3)
     network = Odd()
     torch.set_rng_state(state)
-    one, same, other = (
+    first, same, other = (
         gs.observe(network, images, labels, images_per_client=4, training=training, seed=seed)
         for seed in (0, 0, 1)
     )
     key = "body.fc.weight"
-    assert torch.equal(one.update[key], same.update[key])
-    assert not torch.equal(one.update[key], other.update[key])
+    assert torch.equal(first.update[key], same.update[key])
+    assert not torch.equal(first.update[key], other.update[key])
     assert torch.equal(state, torch.get_rng_state())
     mean = network.get_buffer("first.1.running_mean")
-    assert torch.equal(one.buffers["body.first.1.running_mean"], mean)
+    assert torch.equal(first.buffers["body.first.1.running_mean"], mean)
     assert not mean.any()
 
 
@@ -178,8 +178,8 @@ def test_normalisation_is_the_attackers_too() -> None:
     seen = gs.observe(network, image, torch.tensor([1]), normalisation=(mean, std))
     loss = F.cross_entropy(network(scaled), torch.tensor([1]))
     wanted = torch.autograd.grad(loss, list(network.parameters()))
-    for value, own in zip(wanted, seen.update.values(), strict=True):
-        assert torch.allclose(own[0], value, atol=1e-6)
+    for value, observed in zip(wanted, seen.update.values(), strict=True):
+        assert torch.allclose(observed[0], value, atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
@@ -187,18 +187,18 @@ def test_the_callers_gradient_mode_changes_nothing(mode: Any) -> None:
     images, labels = torch.rand(1, 3, 16, 16), torch.tensor([1])
     wanted = ATTACK(gs.observe(small(), images, labels)).images
     with mode():
-        found = ATTACK(gs.observe(small(), images * 1, labels)).images
-    assert torch.equal(found, wanted)
+        inside = ATTACK(gs.observe(small(), images * 1, labels)).images
+    assert torch.equal(inside, wanted)
 
 
 def test_a_network_in_float64_is_attacked_in_float32() -> None:
     images, labels = torch.rand(1, 3, 16, 16).double(), torch.tensor([1])
     seen = gs.observe(small().double(), images, labels)
     assert seen.update["body.0.weight"].dtype == torch.float64
-    found = ATTACK(seen)
-    assert found.images.dtype == torch.float32
-    assert found.labels.tolist() == [1]
-    assert torch.equal(found.images, ATTACK(seen.to(torch.device("cpu"), torch.float32)).images)
+    result = ATTACK(seen)
+    assert result.images.dtype == torch.float32
+    assert result.labels.tolist() == [1]
+    assert torch.equal(result.images, ATTACK(seen.to(torch.device("cpu"), torch.float32)).images)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

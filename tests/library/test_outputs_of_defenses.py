@@ -32,7 +32,7 @@ class Returning(Defense):
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda update: None, "transform_update returns NoneType"),
         (lambda update: list(update.values()), "returns list"),
@@ -48,8 +48,8 @@ class Returning(Defense):
         (lambda update: {**update, "body.3.bias": 0.0}, "returns float for 'body.3.bias'"),
     ],
 )
-def test_an_output_of_a_defense_that_does_not_fit_is_one_sentence(make: Any, said: str) -> None:
-    with pytest.raises(ModelError, match=f"Returning.*{said}"):
+def test_an_output_of_a_defense_that_does_not_fit_is_one_sentence(make: Any, message: str) -> None:
+    with pytest.raises(ModelError, match=f"Returning.*{message}"):
         gs.observe(small(), torch.rand(1, 3, 16, 16), torch.tensor([1]), Returning(make))
 
 

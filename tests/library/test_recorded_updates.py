@@ -33,16 +33,16 @@ def test_an_update_that_was_recorded_is_what_observing_gives() -> None:
         ({name: np.stack([value]) for name, value in named.items()}, {}),
         (moved, {"unit": "difference", "training": training}),
     ):
-        found = gs.Observation.of(network, given, (3, 16, 16), **more)
+        recorded = gs.Observation.of(network, given, (3, 16, 16), **more)
         for key, value in seen.update.items():
-            assert torch.allclose(found.update[key], value, atol=1e-6)
+            assert torch.allclose(recorded.update[key], value, atol=1e-6)
     assert torch.equal(
         ATTACK(gs.Observation.of(network, named, (3, 16, 16))).labels, torch.tensor([3])
     )
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda update: {**update, "4.weight": update["3.weight"]}, "'4.weight', .* did you mean"),
         (lambda update: {**update, "3.bias": np.zeros(4)}, "has shape \\[4\\], .* has \\[5\\]"),
@@ -53,10 +53,10 @@ def test_an_update_that_was_recorded_is_what_observing_gives() -> None:
         (lambda update: "update.npz", "the update is str: give a mapping"),
     ],
 )
-def test_an_update_that_does_not_fit_is_one_sentence(change: Any, said: str) -> None:
+def test_an_update_that_does_not_fit_is_one_sentence(change: Any, message: str) -> None:
     parameters, _ = split_state(small())
     update = {name: value.numpy() for name, value in parameters.items()}
-    with pytest.raises(ModelError, match=said):
+    with pytest.raises(ModelError, match=message):
         gs.Observation.of(small(), change(update), (3, 16, 16))
 
 
@@ -71,8 +71,8 @@ def test_an_update_that_is_not_finite_fails_alone() -> None:
     seen = gs.observe(small(), torch.rand(2, 3, 16, 16), torch.tensor([0, 1]))
     update = {name.removeprefix("body."): value.clone() for name, value in seen.update.items()}
     update["3.bias"][1, 0] = torch.nan
-    found = ATTACK(gs.Observation.of(small(), update, (3, 16, 16)))
-    assert set(found.failures) == {1}
+    result = ATTACK(gs.Observation.of(small(), update, (3, 16, 16)))
+    assert set(result.failures) == {1}
 
 
 @pytest.mark.parametrize("observed", [True, False])

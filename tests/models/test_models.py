@@ -87,8 +87,8 @@ def test_train_mode_works_under_vmap_and_leaves_the_module_alone() -> None:
     x = torch.rand(3, 2, 3, 32, 32)
     logits, means = vmap(run)(x)
     for index in range(3):
-        one, mean = run(x[index])
-        torch.testing.assert_close(logits[index], one)
+        alone, mean = run(x[index])
+        torch.testing.assert_close(logits[index], alone)
         torch.testing.assert_close(means[index], mean)
     assert not torch.equal(means[0], before["body.features.1.running_mean"])
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
@@ -100,9 +100,9 @@ def test_a_convnet_starts_finite_whatever_normalises_it_and_by_default_it_is_bat
 ) -> None:
     model = build(spec("convnet", width=8, norm=norm))
     kinds = {"batch": nn.BatchNorm2d, "group": nn.GroupNorm, "none": nn.Identity}
-    found = [type(part) for part in model.modules() if isinstance(part, tuple(kinds.values()))]
-    assert len(found) == 3
-    assert all(issubclass(kind, kinds[norm]) for kind in found)
+    layers = [type(part) for part in model.modules() if isinstance(part, tuple(kinds.values()))]
+    assert len(layers) == 3
+    assert all(issubclass(kind, kinds[norm]) for kind in layers)
     layer = model.get_submodule("body.features.1")
     if norm != "none":
         assert torch.equal(layer.weight, torch.ones(8))

@@ -72,22 +72,22 @@ def test_its_parameters_are_checked_in_study_files_and_in_python(
 def test_digests_hold_names_and_versions_of_methods_but_no_version_of_the_distribution(
     site: Path, tmp_path: Path, install: Callable[[Path], None]
 ) -> None:
-    own = tmp_path / "site"
-    shutil.copytree(site, own)
-    install(own)
+    changed_site = tmp_path / "site"
+    shutil.copytree(site, changed_site)
+    install(changed_site)
     study = load(STUDY)
     chosen, before = settings(INFORMED, study), digest(INFORMED, study)
     for section in ("dataset", "model", "defense", "attack"):
         assert chosen[section]["distribution"] == "gradsiege-example"
         assert chosen[section]["version"] == 1
     assert chosen["attack"]["counter_distribution"] == "gradsiege-example"
-    metadata = next(own.glob("*.dist-info")) / "METADATA"
+    metadata = next(changed_site.glob("*.dist-info")) / "METADATA"
     metadata.write_text(metadata.read_text().replace("Version: 0.1.0", "Version: 0.2.0"))
     forget()
     assert entries("defenses")["half"].release == "0.2.0"
     assert digest(INFORMED, study) == before
     for name in ("half", "near_mean", "against_half", "perceptron", "stripes", "mean_image"):
-        source = own / f"gradsiege_example/{name}.py"
+        source = changed_site / f"gradsiege_example/{name}.py"
         source.write_text(source.read_text().replace("VERSION = 1", "VERSION = 2"))
         forget()
         assert digest(INFORMED, study) != before, name
@@ -161,10 +161,10 @@ def test_without_it_the_study_file_names_the_missing_method() -> None:
 def test_a_data_set_that_does_not_ship_must_state_its_terms(
     site: Path, tmp_path: Path, install: Callable[[Path], None]
 ) -> None:
-    own = tmp_path / "site"
-    shutil.copytree(site, own)
-    source = own / "gradsiege_example/stripes.py"
+    changed_site = tmp_path / "site"
+    shutil.copytree(site, changed_site)
+    source = changed_site / "gradsiege_example/stripes.py"
     source.write_text(source.read_text().replace('OBTAINED = "shipped"\n', ""))
-    install(own)
+    install(changed_site)
     with pytest.raises(StudyError, match="the data set stripes states no `origin`"):
         supply.sharing_of("stripes", {})

@@ -29,8 +29,8 @@ def published_shapes(width: int, classes: int) -> dict[str, tuple[int, ...]]:
 
     def normed(name: str, *shape: int, bias: bool) -> None:
         inputs = 1
-        for one in shape[1:]:
-            inputs *= one
+        for length in shape[1:]:
+            inputs *= length
         shapes[f"{name}.weight_orig"] = shape
         shapes[f"{name}.weight_u"], shapes[f"{name}.weight_v"] = (shape[0],), (inputs,)
         if bias:
@@ -70,19 +70,19 @@ def published_shapes(width: int, classes: int) -> dict[str, tuple[int, ...]]:
 
 def made_up(width: int, classes: int) -> Tensors:
     random = torch.Generator().manual_seed(0)
-    found = {
+    tensors = {
         name: torch.randn(shape, generator=random)
         for name, shape in published_shapes(width, classes).items()
     }
-    for name in found:
+    for name in tensors:
         if name.endswith("running_vars"):
-            found[name] = found[name].square() + 0.5
+            tensors[name] = tensors[name].square() + 0.5
         if name.endswith("_u"):
             # As spectral norm leaves them: a pair of unit vectors near the leading singular ones.
-            matrix = found[name.replace("_u", "_orig")].flatten(1)
-            v = F.normalize(matrix.T @ found[name], dim=0)
-            found[name.replace("_u", "_v")], found[name] = v, F.normalize(matrix @ v, dim=0)
-    return found
+            matrix = tensors[name.replace("_u", "_orig")].flatten(1)
+            v = F.normalize(matrix.T @ tensors[name], dim=0)
+            tensors[name.replace("_u", "_v")], tensors[name] = v, F.normalize(matrix @ v, dim=0)
+    return tensors
 
 
 def reference(published: Tensors, z: torch.Tensor, label: int) -> torch.Tensor:

@@ -85,12 +85,12 @@ def test_blur_is_gaussian_with_a_width_of_its_own_for_every_image() -> None:
     sigmas = 1.5 * torch.rand((3, 1), generator=torch.Generator().manual_seed(7))
     assert len(sigmas.unique()) == 3
     for image, after, sigma in zip(images, blurred, sigmas, strict=True):
-        for channel, found in zip(image, after, strict=True):
+        for channel, blurred_channel in zip(image, after, strict=True):
             reference = gaussian_filter(
                 channel.double().numpy(), float(sigma), mode="nearest", radius=5
             )
             torch.testing.assert_close(
-                found.double(), torch.from_numpy(reference), atol=1e-5, rtol=0
+                blurred_channel.double(), torch.from_numpy(reference), atol=1e-5, rtol=0
             )
 
 

@@ -33,8 +33,8 @@ def test_reconstructs_images_that_it_never_saw(trained) -> None:
     assert card["held_out_error_mean"] < 0.15 * card["mean_image_error"]
     assert card["training_error"] < 0.15 * card["mean_image_error"]
     unseen = smooth_images(8, 1)
-    found = find_latents(ShadowGenerator.load(weights), unseen, torch.zeros(8, 16), 100, 1e-2)
-    assert (ShadowGenerator.load(weights)(found) - unseen).square().mean() < 0.2 * card[
+    latents = find_latents(ShadowGenerator.load(weights), unseen, torch.zeros(8, 16), 100, 1e-2)
+    assert (ShadowGenerator.load(weights)(latents) - unseen).square().mean() < 0.2 * card[
         "mean_image_error"
     ]
 

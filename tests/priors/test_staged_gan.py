@@ -213,10 +213,10 @@ def test_spectral_norm_brings_the_largest_singular_value_to_one() -> None:
 
 def test_frechet_distance_of_two_gaussians() -> None:
     generator = torch.Generator().manual_seed(0)
-    one = torch.randn(20000, 3, generator=generator, dtype=torch.float64)
-    two = 2 * torch.randn(20000, 3, generator=generator, dtype=torch.float64) + 1
+    first = torch.randn(20000, 3, generator=generator, dtype=torch.float64)
+    second = 2 * torch.randn(20000, 3, generator=generator, dtype=torch.float64) + 1
     # |m|^2 = 3 and, per dimension, 1 + 4 - 2 * 2 = 1.
-    assert abs(generator_quality.frechet_distance(one, two) - 6) < 0.2
+    assert abs(generator_quality.frechet_distance(first, second) - 6) < 0.2
 
 
 def test_precision_falls_with_foreign_images_and_recall_with_missing_modes() -> None:
@@ -238,11 +238,11 @@ def test_alexnet_sees_what_is_near_and_says_that_it_was_asked(
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(40, 3, 32, 32, generator=generator)
     smooth = F.avg_pool2d(images, 5, 1, 2)
-    found = generator_quality.compare_by_alexnet(images[:20], images[20:], smooth[20:], images[:20])
-    assert "AlexNet" in found["extractor_alexnet"]
-    assert found["frechet_distance_alexnet"] < 0.2 * found["frechet_distance_alexnet_untrained"]
-    assert found["frechet_distance_alexnet_of_training_images"] < 1e-6
-    assert 0.3 <= found["precision_alexnet"] <= 1
+    card = generator_quality.compare_by_alexnet(images[:20], images[20:], smooth[20:], images[:20])
+    assert "AlexNet" in card["extractor_alexnet"]
+    assert card["frechet_distance_alexnet"] < 0.2 * card["frechet_distance_alexnet_untrained"]
+    assert card["frechet_distance_alexnet_of_training_images"] < 1e-6
+    assert 0.3 <= card["precision_alexnet"] <= 1
     rows = generator_quality.alexnet_features(images)
     assert isinstance(rows, torch.Tensor)
     assert rows.shape == (40, 256)
@@ -254,6 +254,6 @@ def test_without_alexnet_the_card_says_why_and_holds_no_number_of_it(
     monkeypatch.setenv(pretrained.VARIABLE, str(tmp_path))
     monkeypatch.setattr(pretrained, "packaged_file", lambda trunk: None)
     images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    found = generator_quality.compare_by_alexnet(images, images, images, images)
-    assert list(found) == ["extractor_alexnet"]
-    assert str(found["extractor_alexnet"]).startswith("absent: LPIPS (alex): the ImageNet weights")
+    card = generator_quality.compare_by_alexnet(images, images, images, images)
+    assert list(card) == ["extractor_alexnet"]
+    assert str(card["extractor_alexnet"]).startswith("absent: LPIPS (alex): the ImageNet weights")

@@ -51,17 +51,17 @@ def published_shapes(side: int, style: int, multiplier: float) -> dict[str, tupl
         shapes[f"to_rgbs.{place}.bias"] = (1, 3, 1, 1)
         shapes[f"to_rgbs.{place}.upsample.kernel"] = (4, 4)
     for number in range(2 * top - 3):
-        one = 2 ** ((number + 5) // 2)
-        shapes[f"noises.noise_{number}"] = (1, 1, one, one)
+        length = 2 ** ((number + 5) // 2)
+        shapes[f"noises.noise_{number}"] = (1, 1, length, length)
     return shapes
 
 
 def made_up() -> dict[str, torch.Tensor]:
     random = torch.Generator().manual_seed(0)
     shapes = published_shapes(64, 6, 1 / 128)
-    found = {name: torch.randn(shape, generator=random) for name, shape in shapes.items()}
+    tensors = {name: torch.randn(shape, generator=random) for name, shape in shapes.items()}
     return {
-        name: value + 1 if "modulation.bias" in name else value for name, value in found.items()
+        name: value + 1 if "modulation.bias" in name else value for name, value in tensors.items()
     }
 
 

@@ -172,10 +172,10 @@ def test_the_headline_points_to_budget_curves_only_where_there_are_some(data: St
         ([], swept, False),
     ):
         study = {**data.study, "figures": figures, "attacks": attacks}
-        said = table_headline.sentence(dataclasses.replace(data, study=study), part)
-        assert "No informed attack does better here: drop flagged channels" in said
-        assert ("budget curves show how hard we tried" in said) == shown
-        assert said.endswith(".")
+        sentence = table_headline.sentence(dataclasses.replace(data, study=study), part)
+        assert "No informed attack does better here: drop flagged channels" in sentence
+        assert ("budget curves show how hard we tried" in sentence) == shown
+        assert sentence.endswith(".")
 
 
 def test_the_prediction_is_judged_at_both_levels(data: StudyData) -> None:
@@ -212,8 +212,10 @@ def test_a_learned_attacker_is_adaptive_without_a_counter_and_counts_for_the_wor
     data: StudyData,
 ) -> None:
     """It answers every defense by one name, and here it is stronger on TIP than the counter, and weaker on nothing."""
-    own = data.scores[data.scores["attack"] == f"inverting_gradients-{COUNTER}-iterations225"]
-    learned = own.assign(attack="learned_inversion", psnr=own["psnr"] + 2)
+    with_counter = data.scores[
+        data.scores["attack"] == f"inverting_gradients-{COUNTER}-iterations225"
+    ]
+    learned = with_counter.assign(attack="learned_inversion", psnr=with_counter["psnr"] + 2)
     bare = learned.assign(defense="none", psnr=learned["psnr"] - 8)
     attacks = [*data.study["attacks"], {"id": "learned_inversion", "name": "learned_inversion"}]
     study = dataclasses.replace(
@@ -222,10 +224,12 @@ def test_a_learned_attacker_is_adaptive_without_a_counter_and_counts_for_the_wor
         study={**data.study, "attacks": attacks},
     )
     drawn = table_headline.draw(study)
-    found = drawn.data.drop_duplicates(["defense", "role"]).set_index(["defense", "role"])["attack"]
-    assert found["tip", "worst_case"] == "learned_inversion"
-    assert found["tip", "non_adaptive"].startswith("inverting_gradients-iterations")
-    assert found["none", "worst_case"].startswith("inverting_gradients-iterations")
+    attackers = drawn.data.drop_duplicates(["defense", "role"]).set_index(["defense", "role"])[
+        "attack"
+    ]
+    assert attackers["tip", "worst_case"] == "learned_inversion"
+    assert attackers["tip", "non_adaptive"].startswith("inverting_gradients-iterations")
+    assert attackers["none", "worst_case"].startswith("inverting_gradients-iterations")
     assert drawn.shown is not None
     named = drawn.shown.set_index("Defense").loc["TIP"]
     assert named["Adaptive, by name"].startswith("Learned inversion: ")
@@ -234,9 +238,9 @@ def test_a_learned_attacker_is_adaptive_without_a_counter_and_counts_for_the_wor
 
 
 def test_budgets_belong_together_wherever_their_attacks_apply(made_up_study: StudyData) -> None:
-    own = {"name": "idlg", "parameters": {}, "counters": []}
-    few = {**own, "id": "few", "iterations": 25, "only": [{"defense": ["none"]}]}
-    many = {**own, "id": "many", "iterations": 75, "only": []}
+    attack = {"name": "idlg", "parameters": {}, "counters": []}
+    few = {**attack, "id": "few", "iterations": 25, "only": [{"defense": ["none"]}]}
+    many = {**attack, "id": "many", "iterations": 75, "only": []}
     study = {**made_up_study.study, "attacks": [few, many]}
-    found = budget_curves.families(dataclasses.replace(made_up_study, study=study))
-    assert found["few"] == found["many"]
+    family_of = budget_curves.families(dataclasses.replace(made_up_study, study=study))
+    assert family_of["few"] == family_of["many"]

@@ -91,6 +91,6 @@ def test_the_gallery_shows_it_where_it_exists(made_up_study: StudyData) -> None:
 
 
 def test_a_sentence_names_it(made_up_study: StudyData) -> None:
-    said = [one.sentence for one in findings(with_bound(made_up_study))]
-    assert any("a perfect inversion would show 35.4 dB" in sentence for sentence in said)
-    assert not any("perfect inversion" in one.sentence for one in findings(made_up_study))
+    sentences = [finding.sentence for finding in findings(with_bound(made_up_study))]
+    assert any("a perfect inversion would show 35.4 dB" in sentence for sentence in sentences)
+    assert not any("perfect inversion" in finding.sentence for finding in findings(made_up_study))

@@ -38,7 +38,7 @@ OWN = {
 @pytest.fixture(scope="module")
 def judged(made_up_study: StudyData) -> StudyData:
     """The made-up study with the real ledger, and two claims about its own data."""
-    own = [
+    planted = [
         Claim.model_validate({**OWN, "id": "own.right", "value": {"psnr": 27.3}}),
         Claim.model_validate({**OWN, "id": "own.wrong", "value": {"psnr": 17.3}}),
     ]
@@ -58,7 +58,7 @@ def judged(made_up_study: StudyData) -> StudyData:
         for item in made_up_study.study["defenses"]
     ]
     study = {**made_up_study.study, "defenses": defenses}
-    return dataclasses.replace(made_up_study, study=study, claims=[*own, *load(LEDGER)])
+    return dataclasses.replace(made_up_study, study=study, claims=[*planted, *load(LEDGER)])
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +68,9 @@ def html(judged: StudyData) -> str:
 
 def claims_of(html: str) -> str:
     """The section without its markup's line breaks, scripts not run."""
-    found = re.search(r'<section id="claims".*?</section>', html, re.DOTALL)
-    assert found
-    return unescape(found[0]).replace("\u00a0", " ")
+    section = re.search(r'<section id="claims".*?</section>', html, re.DOTALL)
+    assert section
+    return unescape(section[0]).replace("\u00a0", " ")
 
 
 def rows_of(html: str) -> dict[str, str]:
@@ -88,7 +88,7 @@ def test_every_claim_of_the_ledger_is_in_the_page(judged: StudyData, html: str) 
 
 def test_numbers_interval_and_verdict_stand_together(judged: StudyData, html: str) -> None:
     row = rows_of(html)["own.right"]
-    part = next(one for one in judged.outcomes if one.claim.id == "own.right").parts[0]
+    part = next(outcome for outcome in judged.outcomes if outcome.claim.id == "own.right").parts[0]
     interval = part.interval
     low, high = number(interval.low, 2), number(interval.high, 2)
     assert f"{number(interval.estimate, 2)} dB [{low}, {high}], 8 victims" in row
@@ -143,11 +143,11 @@ def test_deviations_are_listed_with_a_verdict(html: str) -> None:
 
 def test_parts_are_told_apart(judged: StudyData) -> None:
     for outcome in judged.outcomes:
-        said = [
+        names = [
             (name, part.comparison.metric, part.comparison.value)
             for name, part in zip(part_names(outcome.parts), outcome.parts, strict=True)
         ]
-        assert len(said) == len(set(said)), outcome.claim.id
+        assert len(names) == len(set(names)), outcome.claim.id
 
 
 def test_every_metric_has_words(judged: StudyData) -> None:
@@ -174,7 +174,9 @@ def test_differences_are_told_from_values(judged: StudyData) -> None:
     assert claimed(by_id["gifd.ball"], "psnr", None, paired=True) == (
         "PSNR higher (0.50 dB and more count)"
     )
-    lowered = next(one for one in judged.outcomes if one.claim.id == "tip.leaks_less").parts[0]
+    lowered = next(
+        outcome for outcome in judged.outcomes if outcome.claim.id == "tip.leaks_less"
+    ).parts[0]
     assert measured(lowered).startswith("−")
 
 
@@ -189,12 +191,12 @@ def test_the_power_line_is_the_numbers(judged: StudyData, html: str) -> None:
 
 
 def test_the_tally_counts_verdicts(judged: StudyData) -> None:
-    said = tally(judged.outcomes)
-    assert said.startswith(
+    sentence = tally(judged.outcomes)
+    assert sentence.startswith(
         f"The ledger holds {len(judged.claims)} claims; verdicts: 1 reproduced, "
     )
-    assert sum(map(int, re.findall(r"(\d+) (?!claims)", said))) == len(judged.outcomes)
-    assert said in {finding.sentence for finding in findings(judged)}
+    assert sum(map(int, re.findall(r"(\d+) (?!claims)", sentence))) == len(judged.outcomes)
+    assert sentence in {finding.sentence for finding in findings(judged)}
 
 
 def test_a_study_without_a_ledger_or_without_results_says_so(
@@ -209,8 +211,8 @@ def test_a_study_without_a_ledger_or_without_results_says_so(
 
 def test_insertion_areas_reach_the_claims(judged: StudyData) -> None:
     outcome = next(
-        one
-        for one in dataclasses.replace(
+        judgement
+        for judgement in dataclasses.replace(
             judged,
             claims=[
                 Claim.model_validate(

@@ -67,12 +67,12 @@ def draw(name: str, data: StudyData) -> Drawn:
 @pytest.fixture(scope="module")
 def drawn(made_up_study: StudyData) -> dict[str, Drawn]:
     judged = dataclasses.replace(made_up_study, claims=load(Path(__file__).parents[2] / FILE))
-    found = {}
+    by_name = {}
     for name in EVERY:
         start = time.process_time()
-        found[name] = draw(name, judged)
+        by_name[name] = draw(name, judged)
         SPENT[name] = time.process_time() - start
-    return found
+    return by_name
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -90,33 +90,33 @@ def test_the_catalogue_finds_every_figure() -> None:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures_say_what_they_show(drawn: dict[str, Drawn], name: str) -> None:
-    one = drawn[name]
-    assert one.figure is not None
-    assert len(one.data)
-    assert one.title
-    assert one.alt
-    assert "Phantom is a synthetic stand-in" in one.caption
-    figure = one.figure
+    exhibit = drawn[name]
+    assert exhibit.figure is not None
+    assert len(exhibit.data)
+    assert exhibit.title
+    assert exhibit.alt
+    assert "Phantom is a synthetic stand-in" in exhibit.caption
+    figure = exhibit.figure
     assert figure.get_size_inches()[0] <= 10.5  # still readable on a page
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_have_a_row_for_every_row(drawn: dict[str, Drawn], name: str) -> None:
-    one = drawn[name]
-    assert one.figure is None
-    assert one.shown is not None
+    table = drawn[name]
+    assert table.figure is None
+    assert table.shown is not None
     # Several rows of data may stand in one line: the attackers of a defense.
-    assert 0 < len(one.shown) <= len(one.data)
-    assert one.shown.shape[1] <= 13
-    assert one.shown.map(lambda cell: isinstance(cell, str)).all(axis=None)
+    assert 0 < len(table.shown) <= len(table.data)
+    assert table.shown.shape[1] <= 13
+    assert table.shown.map(lambda cell: isinstance(cell, str)).all(axis=None)
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_an_empty_study_is_drawn_and_says_so(empty_study: StudyData, name: str) -> None:
-    one = draw(name, empty_study)
-    assert one.data.empty
-    assert (one.figure is None) == name.startswith("table_")
-    assert one.caption
+    exhibit = draw(name, empty_study)
+    assert exhibit.data.empty
+    assert (exhibit.figure is None) == name.startswith("table_")
+    assert exhibit.caption
 
 
 @pytest.fixture(scope="module")
@@ -136,17 +136,17 @@ def bare_study(made_up_study: StudyData) -> StudyData:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_study_where_every_attack_failed(failed_study: StudyData, name: str) -> None:
-    one = draw(name, failed_study)
-    assert one.caption
+    exhibit = draw(name, failed_study)
+    assert exhibit.caption
     if name == "attack_defense_heatmap":
-        assert one.data["failed"].sum() == (failed_study.scores["kind"] == "attack").sum()
+        assert exhibit.data["failed"].sum() == (failed_study.scores["kind"] == "attack").sum()
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_bare_study_files_and_one_seed_are_enough(bare_study: StudyData, name: str) -> None:
-    one = draw(name, bare_study)
+    exhibit = draw(name, bare_study)
     if name in ("utility_curve", "privacy_utility"):
-        assert "ne seed, hence no" in one.caption
+        assert "ne seed, hence no" in exhibit.caption
 
 
 def test_privacy_utility_shows_the_strongest_attacker(drawn: dict[str, Drawn]) -> None:
@@ -211,13 +211,13 @@ def _two_threat_models(data: StudyData) -> StudyData:
 
 
 def test_adaptive_attackers_set_the_worst_case(made_up_study: StudyData) -> None:
-    one = table_defenses.draw(_two_threat_models(made_up_study))
-    tip = one.data.query("dataset == 'photos' and defense == 'tip'").set_index("role")
+    table = table_defenses.draw(_two_threat_models(made_up_study))
+    tip = table.data.query("dataset == 'photos' and defense == 'tip'").set_index("role")
     assert tip.loc["worst_case", "threat_model"] == "adaptive"
     assert tip["adaptive_attackers"].max() == 4
     assert tip.loc["worst_case", "psnr"] == pytest.approx(tip.loc["non_adaptive", "psnr"] + 3.0)
-    assert "Non-adaptive PSNR [dB]" in one.shown
-    assert "adaptive ones included" in one.caption
+    assert "Non-adaptive PSNR [dB]" in table.shown
+    assert "adaptive ones included" in table.caption
 
 
 def test_a_study_without_adaptive_attackers_says_so(drawn: dict[str, Drawn]) -> None:
@@ -233,11 +233,11 @@ def informed_study(made_up_study: StudyData) -> StudyData:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_several_threat_models_are_told_apart(informed_study: StudyData, name: str) -> None:
-    one = draw(name, informed_study)
+    exhibit = draw(name, informed_study)
     if name == "gallery":
-        assert set(one.data.query("kind == 'attack'")["threat_model"]) == {"labels_inferred"}
+        assert set(exhibit.data.query("kind == 'attack'")["threat_model"]) == {"labels_inferred"}
     if name == "attack_defense_heatmap":
-        names = [tick.get_text() for tick in one.figure.axes[0].get_yticklabels()]
+        names = [tick.get_text() for tick in exhibit.figure.axes[0].get_yticklabels()]
         assert "GI-PIP · labels inferred" in names
         assert "GI-PIP · adaptive" in names
 
@@ -262,13 +262,13 @@ def test_table_attacks_shows_lpips_where_it_was_measured(
 
 
 def test_table_attacks_compares_with_the_baseline(drawn: dict[str, Drawn]) -> None:
-    one = drawn["table_attacks"]
-    place = one.data.query("dataset == 'photos' and training_stage == 'untrained'").set_index(
+    table = drawn["table_attacks"]
+    place = table.data.query("dataset == 'photos' and training_stage == 'untrained'").set_index(
         "attack"
     )
     assert np.isnan(place.loc["inverting_gradients", "psnr_change"])
     assert place.loc["gi_pip", "psnr_change"] < 0 < place.loc["gi_pip", "psnr_holm"]
-    assert [one.data["kind"][row] for row in one.quiet] == ["control"] * len(one.quiet)
+    assert [table.data["kind"][row] for row in table.quiet] == ["control"] * len(table.quiet)
 
 
 def test_compute_counts_failed_jobs(drawn: dict[str, Drawn]) -> None:

@@ -22,8 +22,8 @@ def test_bytes_are_the_same_every_time(made_up_study: StudyData, tmp_path: Path)
     first = save.save(training_stage.draw(made_up_study), tmp_path / "a", "training_stage")
     second = save.save(training_stage.draw(made_up_study), tmp_path / "b", "training_stage")
     assert [path.suffix for path in first] == [".pdf", ".svg", ".png", ".csv"]
-    for one, other in zip(first, second, strict=True):
-        assert one.read_bytes() == other.read_bytes(), one.name
+    for before, after in zip(first, second, strict=True):
+        assert before.read_bytes() == after.read_bytes(), before.name
     assert sorted((tmp_path / "a" / "figures").iterdir()) == sorted(first)
 
 

@@ -27,19 +27,19 @@ def with_gains(data: StudyData, *gains: dict[str, str], **changes: Any) -> Study
 
 def test_a_gain_is_paired_by_victim_and_has_an_interval(made_up_study: StudyData) -> None:
     table = table_gains.plotted(with_gains(made_up_study, PAIR))
-    own = table.query("dataset == 'photos' and defense == 'none' and training_stage == 'late'")
+    gain = table.query("dataset == 'photos' and defense == 'none' and training_stage == 'late'")
     scores = made_up_study.scores.query(
         "dataset == 'photos' and defense == 'none' and training_stage == 'late'"
     ).set_index("victim")
-    one, other = (scores.loc[scores["attack"] == PAIR[arm]] for arm in ("attack", "against"))
+    guided, other = (scores.loc[scores["attack"] == PAIR[arm]] for arm in ("attack", "against"))
     for metric in ("psnr", "ssim"):
-        difference = one[metric] - other[metric]
-        assert own[f"{metric}_change"].item() == pytest.approx(difference.mean())
+        difference = guided[metric] - other[metric]
+        assert gain[f"{metric}_change"].item() == pytest.approx(difference.mean())
         # Student's interval is the reference of the expanded bootstrap's width.
         low, high = stats.t.interval(0.95, 7, difference.mean(), stats.sem(difference))
-        width = own[f"{metric}_change_high"].item() - own[f"{metric}_change_low"].item()
+        width = gain[f"{metric}_change_high"].item() - gain[f"{metric}_change_low"].item()
         assert width == pytest.approx(high - low, rel=0.35)
-    assert own["victims"].item() == 8
+    assert gain["victims"].item() == 8
     assert "lpips_change" not in table
 
 
@@ -79,8 +79,8 @@ def test_other_threat_models_are_no_pair(made_up_study: StudyData) -> None:
 def swept(data: StudyData) -> StudyData:
     """The study, its attacks renamed to GI-PIP with and without its score, in batches of one and four."""
     names = {"inverting_gradients": "gi_pip-without_score"}
-    one = data.scores.replace({"attack": names})
-    four = one[one["defense"].eq("none") & one["training_stage"].eq("untrained")]
+    single = data.scores.replace({"attack": names})
+    four = single[single["defense"].eq("none") & single["training_stage"].eq("untrained")]
     four = four.assign(protocol="four", psnr=four["psnr"] - 3, ssim=four["ssim"] / 2)
     study = {**data.study, "federation": {"rounds": 40, "early_round": 2}}
     study["protocols"] = [
@@ -106,10 +106,10 @@ def swept(data: StudyData) -> StudyData:
         {"id": "gi_pip-far", "name": "gi_pip", "prior": "far", "parameters": {"anomaly_score": 1.0}},
     ]  # fmt: skip
     more = [
-        one[one["attack"] == "gi_pip"].assign(attack=name, psnr=value)
+        single[single["attack"] == "gi_pip"].assign(attack=name, psnr=value)
         for name, value in (("gi_pip-tenth", 20.0), ("gi_pip-far", 15.0))
     ]
-    scores = pd.concat([one, four, *more]).query("dataset == 'photos'")
+    scores = pd.concat([single, four, *more]).query("dataset == 'photos'")
     scores = scores.assign(status="complete", psnr=scores["psnr"].fillna(10.0))
     return dataclasses.replace(data, scores=scores, study=study, claims=CLAIMS)
 
@@ -168,12 +168,12 @@ def test_stages_are_means_over_victims_and_equal_arms_share_a_curve(
     scores["psnr_last_stage"], scores["psnr_best_stage"] = 30.0, 31.0
     data = dataclasses.replace(made_up_study, scores=scores)
     drawn = gifd_stages.draw(data)
-    own = drawn.data.query(
+    curve = drawn.data.query(
         "dataset == 'photos' and attack == 'gi_pip' and training_stage == 'late'"
     )
-    assert own["phase"].tolist() == ["z", "h1", "h2"]
-    assert own["psnr"].tolist() == pytest.approx([13.5, 20.0, 30.0])
-    assert own["matching_loss"].tolist() == [0.3, 0.2, 0.1]
+    assert curve["phase"].tolist() == ["z", "h1", "h2"]
+    assert curve["psnr"].tolist() == pytest.approx([13.5, 20.0, 30.0])
+    assert curve["matching_loss"].tolist() == [0.3, 0.2, 0.1]
     assert drawn.figure is not None
     assert drawn.figure.axes[0].texts[0].get_text() == "Inverting Gradients = GI-PIP"
 

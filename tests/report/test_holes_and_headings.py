@@ -62,17 +62,17 @@ def test_headings_of_a_gallery_keep_clear_of_pictures_and_page(made_up_study: St
     """Thirty attacks with long names: the sheet stays as wide as a page and no heading lies on a picture."""
     many = [f"gi_pip-an_attack_with_a_long_name_{number}" for number in range(30)]
     scores = made_up_study.scores.query("dataset == 'photos' and defense == 'none'")
-    own = scores.query("attack == 'gi_pip'")
-    more = pd.concat([own.assign(attack=name) for name in many])
+    of_attack = scores.query("attack == 'gi_pip'")
+    more = pd.concat([of_attack.assign(attack=name) for name in many])
     load = made_up_study.pictures.__getitem__
     pictures = LazyPictures(
         [key for key in made_up_study.pictures if key.startswith("photos/convnet/none/")],
         lambda key: {**load(key), **dict.fromkeys(many, load(key)["gi_pip"])},
     )
     data = dataclasses.replace(made_up_study, scores=pd.concat([scores, more]), pictures=pictures)
-    one = gallery.draw(data)
-    assert set(many) <= set(one.data["attack"])
-    figure = one.figure
+    exhibit = gallery.draw(data)
+    assert set(many) <= set(exhibit.data["attack"])
+    figure = exhibit.figure
     assert figure is not None
     assert figure.get_size_inches()[0] <= 10.5
     axes = figure.axes[0]

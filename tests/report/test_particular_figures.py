@@ -87,9 +87,9 @@ def test_agreement_takes_in_lpips_and_its_ranks_where_they_were_measured(
     scores = made_up_study.scores
     measured = scores.assign(lpips_vgg=-scores["psnr"], rank_lpips=scores["rank"])
     table = metric_agreement.plotted(dataclasses.replace(made_up_study, scores=measured))
-    found = table.set_index(["scope", "first", "second"])["correlation"]
-    assert found["all", "psnr", "lpips_vgg"] == pytest.approx(1.0)
-    assert found["all", "retrieval", "retrieval_lpips"] == pytest.approx(1.0)
+    correlations = table.set_index(["scope", "first", "second"])["correlation"]
+    assert correlations["all", "psnr", "lpips_vgg"] == pytest.approx(1.0)
+    assert correlations["all", "retrieval", "retrieval_lpips"] == pytest.approx(1.0)
     assert {*table["first"], *table["second"]} <= set(metric_agreement.NAMES)
 
 
@@ -101,8 +101,8 @@ def test_easy_images_do_not_make_metrics_agree() -> None:
         for v in range(6)
         for a in range(4)
     ]  # fmt: skip
-    found = metric_agreement.plotted(StudyData(pd.DataFrame(rows), pd.DataFrame()))
-    by_scope = found.set_index("scope")["correlation"]
+    agreement = metric_agreement.plotted(StudyData(pd.DataFrame(rows), pd.DataFrame()))
+    by_scope = agreement.set_index("scope")["correlation"]
     assert by_scope["all"] > 0.8
     assert by_scope["victim"] == pytest.approx(-1.0)
 
@@ -173,16 +173,16 @@ def _with_knowledge(data: StudyData) -> StudyData:
 
 
 def test_the_four_attackers_are_paired_and_alike_in_all_else(made_up_study: StudyData) -> None:
-    one = batch_norm_labels.draw(_with_knowledge(made_up_study))
-    assert one.figure is not None
-    assert "unaware" not in set(one.data["threat_model"]), "it lacks what the others have"
-    late = one.data[one.data["training_stage"] == "late"]
+    exhibit = batch_norm_labels.draw(_with_knowledge(made_up_study))
+    assert exhibit.figure is not None
+    assert "unaware" not in set(exhibit.data["threat_model"]), "it lacks what the others have"
+    late = exhibit.data[exhibit.data["training_stage"] == "late"]
     gains = late.set_index(["labels", "batch_statistics"])["psnr_change"]
     assert np.isnan(gains["inferred", False])
     assert gains["given", False] == pytest.approx(1.0)
     assert gains["inferred", True] == pytest.approx(2.0)
     assert gains["given", True] == pytest.approx(5.0)
-    assert "5.0 dB for GI-PIP" in one.alt
+    assert "5.0 dB for GI-PIP" in exhibit.alt
     assert batch_norm_labels.draw(made_up_study).data.empty, "one attacker is not a comparison"
 
 
@@ -207,10 +207,12 @@ def test_costs_are_medians_of_jobs_and_ratios_to_no_defense(made_up_study: Study
 def test_every_published_point_is_drawn_from_the_ledger_and_marked(judged: StudyData) -> None:
     by_id = {claim.id: claim for claim in judged.claims}
     tip = published_tip.draw(judged)
-    own = tip.data[(tip.data["source"] == "published") & (tip.data["claim"] == "tip.accuracy.tip")]
+    curve = tip.data[
+        (tip.data["source"] == "published") & (tip.data["claim"] == "tip.accuracy.tip")
+    ]
     points = by_id["tip.accuracy.tip"].published()
-    assert own["accuracy"].tolist() == [value for _, _, value in points]
-    assert own["round"].tolist() == [cells.round for cells, _, _ in points]
+    assert curve["accuracy"].tolist() == [value for _, _, value in points]
+    assert curve["round"].tolist() == [cells.round for cells, _, _ in points]
     assert (tip.data["source"] == "published").sum() == 4 * 11
     assert tip.figure is not None
     published, ours, *_ = tip.figure.axes
@@ -223,9 +225,9 @@ def test_every_published_point_is_drawn_from_the_ledger_and_marked(judged: Study
     assert (gifd.data["source"] == "published").sum() == 3 * 6 * 5
     shadow = published_shadow.draw(judged)
     assert set(shadow.data.query("source == 'published'")["claim"]) >= {"shadow.psnr.chest", "shadow.f1"}  # fmt: skip
-    for one in (tip, gifd, shadow):
-        assert "published" in one.caption.lower()
-        assert "arXiv" in one.caption
+    for exhibit in (tip, gifd, shadow):
+        assert "published" in exhibit.caption.lower()
+        assert "arXiv" in exhibit.caption
 
 
 def test_ours_stand_beside_with_the_published_constants_alone(judged: StudyData) -> None:

@@ -47,8 +47,8 @@ class Node:
 
     @property
     def text(self) -> str:
-        said = "".join(part if isinstance(part, str) else part.text for part in self.parts)
-        return said.replace("\u00a0", " ")
+        text = "".join(part if isinstance(part, str) else part.text for part in self.parts)
+        return text.replace("\u00a0", " ")
 
     def has(self, name: str) -> bool:
         return name in self.attrs.get("class", "").split()
@@ -144,8 +144,8 @@ def test_the_summary_links_each_of_its_numbers(tree: Tree) -> None:
 def test_each_exhibit_names_its_own_command_and_file(
     tree: Tree, drawn: dict[str, Drawn], commands: dict[str, str]
 ) -> None:
-    for name, one in drawn.items():
-        assert (one.figure is None) == (kind_of(name) == "tables")
+    for name, exhibit in drawn.items():
+        assert (exhibit.figure is None) == (kind_of(name) == "tables")
         file = f"results/made_up/{data_file(name)}"
         assert routes(tree.by_id[name]) == ([commands[name]], [file])
     command, file = routes(tree.by_id["claims"])
@@ -160,10 +160,10 @@ def _numbers(text: str) -> list[str]:
     return re.findall(r"(?<![\w.=])-?\d+(?:\.\d+)?(?= dB| %|[,\]])", text.replace("−", "-"))
 
 
-def _stands(number: str, found: list[float]) -> bool:
+def _stands(number: str, values: list[float]) -> bool:
     digits = len(number.partition(".")[2])
     wanted = float(number)
-    return any(round(scale * one, digits) == wanted for one in found for scale in (1, 100))
+    return any(round(scale * value, digits) == wanted for value in values for scale in (1, 100))
 
 
 def test_the_numbers_of_a_sentence_stand_where_it_leads(
@@ -187,15 +187,15 @@ def test_an_image_that_stands_in_several_roles_is_counted_once(
     study: StudyData, drawn: dict[str, Drawn]
 ) -> None:
     """The strongest attacker on no defense stands beside every defense; its images are not new attempts."""
-    found = re.search(r"(\d+) of (\d+) attempted images failed", drawn["table_headline"].caption)
-    assert found is not None
+    counts = re.search(r"(\d+) of (\d+) attempted images failed", drawn["table_headline"].caption)
+    assert counts is not None
     table = study.once(attackers)
-    own = table[table["role"] != "no_defense"]
-    cells = own.drop_duplicates([*CELL, "threat_model", "attack"])
+    defended = table[table["role"] != "no_defense"]
+    cells = defended.drop_duplicates([*CELL, "threat_model", "attack"])
     scores = study.scores[study.scores["kind"] == "attack"]
     rows = cells.merge(scores, on=[*CELL, "threat_model", "attack"], suffixes=("", "_image"))
-    assert int(found[2]) == len(rows) < len(scores)
-    assert int(found[1]) == int((rows["status"] == "failed").sum())
+    assert int(counts[2]) == len(rows) < len(scores)
+    assert int(counts[1]) == int((rows["status"] == "failed").sum())
 
 
 def test_a_sentence_in_a_table_is_wrapped(tree: Tree, drawn: dict[str, Drawn]) -> None:

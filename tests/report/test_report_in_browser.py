@@ -94,15 +94,15 @@ def test_the_page_fits_and_works(
     )
     title = re.search(r"<title>(\{.*?\})</title>", shown.stdout)
     assert title is not None
-    found = json.loads(unescape(title[1]))
-    assert found["inner"] <= max(width, 500)  # some versions have a least window width
-    assert found["scroll"] <= found["inner"]
-    assert found["wide"] == []
-    assert found["visible"] == 2  # one late GI-PIP row a data set
-    assert found["claims"] == [0, 0], "claims are read without scrolling sideways"
-    assert found["sought"] == 2  # CENSOR's row on CIFAR-10 under Soteria: pixels, structure
-    assert found["led"] == [found["sentence"]], "a sentence leads to the rows of its attack"
-    assert found["nameless"] == [], "everything that takes the keyboard has a name"
-    assert found["zoomed"] is True
-    assert found["focused"] is True, "the dialog takes the focus, so that the keyboard closes it"
-    assert found["background"] == page
+    measured = json.loads(unescape(title[1]))
+    assert measured["inner"] <= max(width, 500)  # some versions have a least window width
+    assert measured["scroll"] <= measured["inner"]
+    assert measured["wide"] == []
+    assert measured["visible"] == 2  # one late GI-PIP row a data set
+    assert measured["claims"] == [0, 0], "claims are read without scrolling sideways"
+    assert measured["sought"] == 2  # CENSOR's row on CIFAR-10 under Soteria: pixels, structure
+    assert measured["led"] == [measured["sentence"]], "a sentence leads to the rows of its attack"
+    assert measured["nameless"] == [], "everything that takes the keyboard has a name"
+    assert measured["zoomed"] is True
+    assert measured["focused"] is True, "the dialog takes the focus, so that the keyboard closes it"
+    assert measured["background"] == page

@@ -132,11 +132,11 @@ def test_every_sentence_leads_to_its_rows(
     made_up_study: StudyData, drawn: dict[str, Drawn], page: Page
 ) -> None:
     """By a link to a table or figure of the page, or by the command that makes one it lacks."""
-    said = findings.findings(made_up_study)
+    sentences = findings.findings(made_up_study)
     links = [attrs for attrs in page.all("a") if attrs.get("class") == "evidence"]
     ran = [attrs for attrs in links if attrs["href"] == "#ran"]
     assert len(ran) == 2, "what was attempted; how small a difference that can show"
-    assert len(links) == len(said) + len(ran)
+    assert len(links) == len(sentences) + len(ran)
     ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
     assert all((attrs["href"] or "").removeprefix("#") in ids for attrs in links)
     words = {attrs.get("data-filter") for attrs in links if attrs["href"] == "#table_defenses"}

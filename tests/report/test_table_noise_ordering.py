@@ -36,9 +36,9 @@ def study(
     # A control is not an arm of the order.
     control = {"id": "tip-random", "name": "tip", "parameters": {"selection": "random"}}
     for (place, (defense, accuracy)), seed in product(enumerate(accuracies.items()), SEEDS):
-        own = accuracy + spread * (seed - 1) * (-1) ** place
+        value = accuracy + spread * (seed - 1) * (-1) ** place
         row = {"dataset": "photos", "model": "convnet", "defense": defense, "seed": seed}
-        rows.append({**row, "round": 4, "accuracy": own, "status": "complete"})
+        rows.append({**row, "round": 4, "accuracy": value, "status": "complete"})
         rows.append({**row, "round": 0, "accuracy": 0.1, "status": "complete"})
     return StudyData(pd.DataFrame(), pd.DataFrame(rows), study={"defenses": [*defenses, control]})
 

@@ -34,8 +34,8 @@ def planted() -> pd.DataFrame:
 def widened(long: pd.DataFrame) -> pd.DataFrame:
     """One row per thing that was measured, as before `tidy`."""
     parts = []
-    for name, own in long.groupby("quantity", sort=False):
-        kept = own.set_index(IDS)
+    for name, rows in long.groupby("quantity", sort=False):
+        kept = rows.set_index(IDS)
         words = kept["text"].ne("").any()
         part = {name: kept["text"] if words else kept["value"]}
         part |= {f"{name}_{end}": kept[end] for end in ("low", "high") if kept[end].notna().any()}
@@ -59,9 +59,11 @@ def test_a_measurement_rests_on_its_count_and_has_its_unit() -> None:
     long = tidy(planted()).set_index(["defense", "attack", "quantity"])
     assert long.loc[("tip", "gifd", "psnr"), ["n", "unit"]].tolist() == [7, "dB"]
     assert long.loc[("tip", "gifd", "identified"), ["n", "unit"]].tolist() == [7, "1"]
-    own = tidy(planted().assign(psnr_n=3)).set_index(["defense", "attack", "quantity"])
-    assert own.loc[("tip", "gifd", "psnr"), "n"] == 3, "its own count goes before that of the table"
-    assert own.loc[("tip", "gifd", "identified"), "n"] == 7
+    by_quantity = tidy(planted().assign(psnr_n=3)).set_index(["defense", "attack", "quantity"])
+    assert by_quantity.loc[("tip", "gifd", "psnr"), "n"] == 3, (
+        "its own count goes before that of the table"
+    )
+    assert by_quantity.loc[("tip", "gifd", "identified"), "n"] == 7
 
 
 def test_a_missing_value_has_no_row_and_a_limit_alone_has_one() -> None:
@@ -72,11 +74,11 @@ def test_a_missing_value_has_no_row_and_a_limit_alone_has_one() -> None:
 
 def test_what_no_attack_changes_stands_once_and_names_none() -> None:
     table = planted().assign(accuracy=[0.5, 0.5, 0.25, 0.25], seeds=3)
-    own = tidy(table).query("quantity == 'accuracy'")
-    assert own["value"].tolist() == [0.5, 0.25]
-    assert own["attack"].isna().all()
-    assert own["defense"].tolist() == ["none", "tip"]
-    assert own["n"].tolist() == [3, 3]
+    accuracies = tidy(table).query("quantity == 'accuracy'")
+    assert accuracies["value"].tolist() == [0.5, 0.25]
+    assert accuracies["attack"].isna().all()
+    assert accuracies["defense"].tolist() == ["none", "tip"]
+    assert accuracies["n"].tolist() == [3, 3]
 
 
 def test_counts_and_seeds_are_whole_numbers_where_some_rows_have_none() -> None:

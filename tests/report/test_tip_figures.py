@@ -24,7 +24,7 @@ def with_arrays(data: StudyData, key: str, **arrays: np.ndarray) -> StudyData:
 def test_one_late_cell_of_the_lowest_seed_stands_for_each_defense(made_up_study: StudyData) -> None:
     again = {key_of("tip", seed=1): made_up_study.explanations[key_of("tip")]}
     data = dataclasses.replace(made_up_study, explanations={**again, **made_up_study.explanations})
-    keys = [one.key for one in explained_cells(data)]
+    keys = [cell.key for cell in explained_cells(data)]
     assert keys[:4] == [
         key_of(name) for name in ("none", "gaussian-sigma0.01", "gaussian-sigma0.1", "tip")
     ]
@@ -50,10 +50,10 @@ def test_blank_maps_are_counted_and_have_no_correlation(made_up_study: StudyData
     drawn = tip_activation_maps.draw(
         with_arrays(made_up_study, key_of("tip"), **{"map.after": blank})
     )
-    own = drawn.data.query("dataset == 'photos' and defense == 'tip'")
-    assert own["blank_after"].all()
-    assert not own["blank_before"].any()
-    assert own["map_correlation"].isna().all()
+    rows = drawn.data.query("dataset == 'photos' and defense == 'tip'")
+    assert rows["blank_after"].all()
+    assert not rows["blank_before"].any()
+    assert rows["map_correlation"].isna().all()
     assert "2 of 14 pairs hold one" in drawn.caption
 
 
@@ -68,12 +68,12 @@ def test_maps_are_drawn_before_anything_is_scored(made_up_study: StudyData) -> N
 def test_channels_show_what_changed_and_leave_out_what_did_not(made_up_study: StudyData) -> None:
     drawn = tip_channels.draw(made_up_study)
     assert "none" not in set(drawn.data["defense"])
-    own = drawn.data.query("dataset == 'photos' and defense == 'tip'")
-    dots = own[own["channel"].notna()]
+    rows = drawn.data.query("dataset == 'photos' and defense == 'tip'")
+    dots = rows[rows["channel"].notna()]
     assert dots.groupby("layer", sort=False).size().to_dict() == {"stem": 6, "thin": 9, "wide": 12}
     changed = dots[dots["channel_change"] > 0].groupby("layer")["channel"].apply(list).to_dict()
     assert changed == {"stem": [0, 3], "wide": [0, 3, 6, 9]}
-    spectrum = own[own["channel"].isna()]
+    spectrum = rows[rows["channel"].isna()]
     # The middle one of two changed convolutions is the second.
     assert set(spectrum["layer"]) == {"wide"}
     assert len(spectrum) == 25
@@ -105,10 +105,10 @@ def test_victims_without_a_finite_area_are_counted_apart(made_up_study: StudyDat
     half = np.array([0.4, np.nan], dtype=np.float32)
     data = with_arrays(made_up_study, key_of("tip"), **{"deletion_area.after": half})
     drawn = tip_deletion_insertion.draw(data)
-    own = drawn.data.query("dataset == 'photos' and defense == 'tip' and curve == 'deletion'").iloc[
+    row = drawn.data.query("dataset == 'photos' and defense == 'tip' and curve == 'deletion'").iloc[
         0
     ]
-    assert (own["victims"], own["failed"]) == (1, 1)
-    assert own["area_change"] == pytest.approx(0.1)
-    assert np.isnan(own["area_change_low"])
+    assert (row["victims"], row["failed"]) == (1, 1)
+    assert row["area_change"] == pytest.approx(0.1)
+    assert np.isnan(row["area_change_low"])
     assert "1 models gave no finite value" in drawn.caption

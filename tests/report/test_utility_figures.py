@@ -22,13 +22,13 @@ def test_change_is_paired_by_seed(made_up_study: StudyData) -> None:
     assert len(table) == 8
     tip = table.query(PLACE).iloc[0]
     last = made_up_study.utility.query("dataset == 'photos' and round == 6")
-    own = last.query("defense == 'tip'").sort_values("seed")["accuracy"].to_numpy()
+    defended = last.query("defense == 'tip'").sort_values("seed")["accuracy"].to_numpy()
     bare = last.query("defense == 'none'").sort_values("seed")["accuracy"].to_numpy()
-    wanted = stats.ttest_rel(own, bare).confidence_interval()
-    assert tip["change"] == pytest.approx((own - bare).mean())
+    wanted = stats.ttest_rel(defended, bare).confidence_interval()
+    assert tip["change"] == pytest.approx((defended - bare).mean())
     assert (tip["change_low"], tip["change_high"]) == pytest.approx(tuple(wanted))
     assert (tip["accuracy_low"], tip["accuracy_high"]) == pytest.approx(
-        stats.t.interval(0.95, 2, own.mean(), stats.sem(own))
+        stats.t.interval(0.95, 2, defended.mean(), stats.sem(defended))
     )
     assert tip["seeds"] == 3
     assert tip["seconds"] == pytest.approx(2.6)

@@ -46,7 +46,7 @@ def test_another_object_is_named_and_leaves_the_cache(tmp_path: Path, damage: by
     else:
         place.write_bytes(damage)
     count, wrong = check([content], tmp_path)
-    assert (count, [str(one.path) for one in wrong]) == (2, ["results/mine/tables/b"])
+    assert (count, [str(differing.path) for differing in wrong]) == (2, ["results/mine/tables/b"])
     with pytest.raises(ArtifactError, match=rf"mine/tables/b \(files/md5/{name[:2]}/{name[2:]}\)"):
         refuse(wrong, tmp_path, "from store", "Do this.")
     assert not place.exists()
@@ -81,7 +81,7 @@ def test_a_bundle_that_nobody_shared(tmp_path: Path) -> None:
     outs = [{"path": "results/mine/tables", "md5": "0" * 32 + ".dir"}]
     lock = tmp_path / "dvc.lock"
     lock.write_text(yaml.safe_dump({"stages": {"tables@mine": {"outs": outs}}}))
-    assert [str(one.path) for one in recorded(tmp_path, BUNDLE)] == ["results/mine/tables"]
+    assert [str(content.path) for content in recorded(tmp_path, BUNDLE)] == ["results/mine/tables"]
     lock.write_text(lock.read_text().replace("0" * 32, "../../x"))
     with pytest.raises(SharingError, match="is damaged: results/mine/tables has the hash"):
         recorded(tmp_path, BUNDLE)

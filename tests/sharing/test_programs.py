@@ -20,10 +20,10 @@ def test_a_home_that_cannot_be_used_is_one_sentence(
     monkeypatch.setenv("HOME", str(tmp_path / "file"))
     with pytest.raises(ArtifactError) as caught:
         run(tmp_path, program, "--version")
-    said = str(caught.value)
-    assert said.startswith(f"{program} cannot use its folder {tmp_path}/file/.")
-    assert "_HOME or HOME, which lead there" in said
-    assert "\n" not in said
+    message = str(caught.value)
+    assert message.startswith(f"{program} cannot use its folder {tmp_path}/file/.")
+    assert "_HOME or HOME, which lead there" in message
+    assert "\n" not in message
 
 
 def test_a_cache_on_a_file_system_that_takes_no_folders(

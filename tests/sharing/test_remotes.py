@@ -26,8 +26,8 @@ def known(default: str = "", **urls: str) -> Configuration:
 def test_restricted_outputs_keep_their_remote_whatever_is_asked_for(tmp_path: Path) -> None:
     configured = known("public", public="s3://a", restricted="s3://b", other="s3://c")
     for asked, shown in (("", "public"), ("other", "other")):
-        found = destinations([TABLES], configured, asked, tmp_path)
-        assert {remote.name: paths for remote, paths in found.items()} == {
+        paths_by_remote = destinations([TABLES], configured, asked, tmp_path)
+        assert {remote.name: paths for remote, paths in paths_by_remote.items()} == {
             "restricted": ["results/secret/score"],
             shown: ["results/secret/tables"],
         }

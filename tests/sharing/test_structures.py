@@ -125,7 +125,9 @@ def test_an_empty_folder_is_no_foreign_one(tiny: Study, tmp_path: Path) -> None:
 def test_figures_without_tables_and_tables_without_figures(tiny_raw: dict[str, Any]) -> None:
     for figures in (["gallery"], ["table_attacks"], []):
         study = parse(tiny_raw | {"study": "quick", "figures": figures})
-        empty = {one.name for one in bundles_of(study, ROOT / BUNDLES) if is_empty(one, study)}
+        empty = {
+            bundle.name for bundle in bundles_of(study, ROOT / BUNDLES) if is_empty(bundle, study)
+        }
         assert empty == {"shadows"}, "scores are in the tables, the report is in the figures"
 
 

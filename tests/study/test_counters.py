@@ -17,9 +17,9 @@ def test_counters_make_one_attack_each(tiny_raw: Raw) -> None:
     raw = swept(tiny_raw)
     attack(raw, counters=["none", "tip", "censor.norms_and_orthogonality"])
     tip = [name for name in catalogue.entries("counters") if name.startswith("tip.")]
-    found = parse(raw).attacks
-    assert [one.counter for one in found] == [None, *tip, "censor.norms_and_orthogonality"]
-    assert [one.id for one in found] == [
+    attacks = parse(raw).attacks
+    assert [item.counter for item in attacks] == [None, *tip, "censor.norms_and_orthogonality"]
+    assert [item.id for item in attacks] == [
         "inverting_gradients",
         *(f"inverting_gradients-{name}" for name in tip),
         "inverting_gradients-censor.norms_and_orthogonality",
@@ -45,7 +45,7 @@ def test_counters_make_one_attack_each(tiny_raw: Raw) -> None:
 def test_ids_of_counters(keys: Raw, ids: list[str], tiny_raw: Raw) -> None:
     tiny_raw["defenses"] = ["none", "sign"]
     tiny_raw["threat_models"].append({"id": "informed", "disclosure": True})
-    assert [one.id for one in parse(attack(tiny_raw, **keys)).attacks] == ids
+    assert [item.id for item in parse(attack(tiny_raw, **keys)).attacks] == ids
 
 
 def test_counters_are_short_for_attacks_with_one_counter_each(tiny_raw: Raw) -> None:
@@ -62,9 +62,9 @@ def threats(raw: Raw, **keys: Any) -> set[str]:
     raw["priors"].append("staged_gan")
     raw["priors"].append("auxiliary_images")
     raw["threat_models"].append({"id": "informed", "disclosure": True})
-    own = {"name": "inverting_gradients", "iterations": 5, **keys, "id": "own"}
+    tested = {"name": "inverting_gradients", "iterations": 5, **keys, "id": "own"}
     raw["attacks"] = [
-        own,
+        tested,
         {
             "name": "idlg",
             "iterations": 5,

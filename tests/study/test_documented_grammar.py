@@ -24,5 +24,7 @@ def test_no_example_is_passed_over() -> None:
 def test_an_example_runs_what_stands_below_it(number: int, tiny_raw: dict[str, Any]) -> None:
     written, listed = EXAMPLES[number]
     cells = list(attack_cells(parse(tiny_raw | yaml.safe_load(written))))
-    found = [f"{cell.dataset}/{cell.defense}/{cell.threat_model}/{cell.attack}" for cell in cells]
-    assert list(dict.fromkeys(found)) == listed.split()
+    attacked = [
+        f"{cell.dataset}/{cell.defense}/{cell.threat_model}/{cell.attack}" for cell in cells
+    ]
+    assert list(dict.fromkeys(attacked)) == listed.split()

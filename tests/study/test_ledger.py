@@ -50,15 +50,15 @@ def ledger(**changes: Any) -> list[Claim]:
 
 @pytest.fixture(scope="module")
 def claims() -> dict[str, Claim]:
-    return {one.id: one for one in load(PATH)}
+    return {claim.id: claim for claim in load(PATH)}
 
 
 def test_every_paper_and_every_rule_is_in_the_ledger(claims: dict[str, Claim]) -> None:
-    papers = {one.paper for one in claims.values()}
+    papers = {claim.paper for claim in claims.values()}
     assert papers == {"TIP", "Shadow", "GI-PIP", "GIFD", "GIFD and its rivals", "Critics"}
-    assert {one.rule for one in claims.values()} == set(get_args(Rule))
-    assert all(re.search(r"arXiv \d{4}\.\d{5}", one.source) for one in claims.values())
-    assert all(one.statement.endswith(".") for one in claims.values())
+    assert {claim.rule for claim in claims.values()} == set(get_args(Rule))
+    assert all(re.search(r"arXiv \d{4}\.\d{5}", claim.source) for claim in claims.values())
+    assert all(claim.statement.endswith(".") for claim in claims.values())
 
 
 def test_the_curve_of_tip_is_there_round_by_round(claims: dict[str, Claim]) -> None:
@@ -75,11 +75,11 @@ def test_the_curve_of_tip_is_there_round_by_round(claims: dict[str, Claim]) -> N
 
 
 def test_the_third_party_table_is_there_cell_by_cell(claims: dict[str, Claim]) -> None:
-    rerun = [one for one in claims.values() if one.id.endswith((".pixels", ".structure"))]
-    values = [value for one in rerun for _, _, value in one.published()]
+    rerun = [claim for claim in claims.values() if claim.id.endswith((".pixels", ".structure"))]
+    values = [value for claim in rerun for _, _, value in claim.published()]
     assert len(rerun) == 36
     assert len(values) == 3 * 6 * 5 * 4  # data sets, defenses, attacks, metrics
-    assert all(one.origin == "third_party" for one in rerun)
+    assert all(claim.origin == "third_party" for claim in rerun)
     row = claims["rerun.cifar10.none.pixels"].published()
     psnr = {cells.attack["name"]: value for cells, metric, value in row if metric == "psnr"}
     assert psnr["inverting_gradients"] - psnr["gifd"] == pytest.approx(9.356)
@@ -88,10 +88,10 @@ def test_the_third_party_table_is_there_cell_by_cell(claims: dict[str, Claim]) -
 def test_values_read_off_figures_have_a_tolerance_above_the_reading_error(
     claims: dict[str, Claim],
 ) -> None:
-    for one in claims.values():
-        error = re.search(r"±(0\.\d+)", one.place)
-        if one.origin == "digitised" and error:
-            assert min(one.tolerance.values()) >= 2 * float(error[1]), one.id
+    for claim in claims.values():
+        error = re.search(r"±(0\.\d+)", claim.place)
+        if claim.origin == "digitised" and error:
+            assert min(claim.tolerance.values()) >= 2 * float(error[1]), claim.id
 
 
 def test_differences_of_the_charts_are_differences_of_their_bars(claims: dict[str, Claim]) -> None:
@@ -161,28 +161,28 @@ def test_batches_that_repeat_labels_test_no_chart_of_batches(claims: dict[str, C
         }
     ).model_dump(mode="json")
     charts = [
-        one
-        for one in claims.values()
-        if any("images" in point.at.protocol for point in one.points)
-        or one.id == "gi_pip.score_helps"
+        claim
+        for claim in claims.values()
+        if any("images" in point.at.protocol for point in claim.points)
+        or claim.id == "gi_pip.score_helps"
     ]
-    assert {one.id for one in charts} == {
+    assert {claim.id for claim in charts} == {
         "gi_pip.batch.with", "gi_pip.batch.without", "gi_pip.gain.batch", "gi_pip.score_helps",
     }  # fmt: skip
-    for one in charts:
+    for claim in charts:
         eights = [
             comparison.cells
-            for comparison in comparisons_of(one)
+            for comparison in comparisons_of(claim)
             if comparison.cells.protocol.get("images") in (8, None)
         ]
         assert eights
         for cells in eights:
             chosen = choose(study, "scores", cells, Selector())["protocol"]
-            assert chosen == ["distinct"], one.id
+            assert chosen == ["distinct"], claim.id
 
 
 def test_every_claim_asks_for_at_least_one_comparison(claims: dict[str, Claim]) -> None:
-    assert all(comparisons_of(one) for one in claims.values())
+    assert all(comparisons_of(claim) for claim in claims.values())
 
 
 def test_a_metric_of_a_claim_is_a_column_that_a_stage_writes() -> None:

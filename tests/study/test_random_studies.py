@@ -90,12 +90,12 @@ Value = tuple[Any, set[Any], Any]
 
 def listed(raw: Raw) -> dict[str, list[Value]]:
     """Every value of every list with its id, the words that select it, and its `only`."""
-    none, gaussian, sign = (one.get("only") for one in raw["defenses"])
-    dlg, idlg, inverting = (one.get("only") for one in raw["attacks"])
+    none, gaussian, sign = (item.get("only") for item in raw["defenses"])
+    dlg, idlg, inverting = (item.get("only") for item in raw["attacks"])
     answers = ["gaussian.likelihood", "gaussian.estimated_likelihood", "sign.sign_consistent"]
     return {
         "dataset": [("digits", {"digits"}, None)],
-        "model": [(one["name"], {one["name"]}, one.get("only")) for one in raw["models"]],
+        "model": [(item["name"], {item["name"]}, item.get("only")) for item in raw["models"]],
         "defense": [
             ("none", {"none"}, none),
             *(
@@ -104,10 +104,12 @@ def listed(raw: Raw) -> dict[str, list[Value]]:
             ),
             ("sign", {"sign"}, sign),
         ],
-        "training_stage": [(one, {one}, None) for one in raw["training_stages"]],
-        "protocol": [(one["name"], {one["name"]}, one.get("only")) for one in raw["protocols"]],
-        "seed": [(one, {one}, None) for one in raw["seeds"]],
-        "threat_model": [(one["id"], {one["id"]}, one.get("only")) for one in raw["threat_models"]],
+        "training_stage": [(item, {item}, None) for item in raw["training_stages"]],
+        "protocol": [(item["name"], {item["name"]}, item.get("only")) for item in raw["protocols"]],
+        "seed": [(item, {item}, None) for item in raw["seeds"]],
+        "threat_model": [
+            (item["id"], {item["id"]}, item.get("only")) for item in raw["threat_models"]
+        ],
         "attack": [
             ("dlg", {"dlg"}, dlg),
             # The plain attack bears the name as its id, which wins over the method.
@@ -123,14 +125,14 @@ def listed(raw: Raw) -> dict[str, list[Value]]:
 
 def reference(raw: Raw, fields: tuple[str, ...]) -> set[tuple[Any, ...]]:
     """Cells with these fields by the words of config/README.md, from plain data: the whole product, then the cuts."""
-    items, found = listed(raw), set()
+    items, remaining = listed(raw), set()
     for chosen in itertools.product(*(items[field] for field in fields)):
         cell = dict(zip(fields, chosen, strict=True))
         if all(holds(only, cell) for _, _, only in chosen) and (
             "attack" not in cell or reasonable(cell)
         ):
-            found.add(tuple(identifier for identifier, _, _ in chosen))
-    return found
+            remaining.add(tuple(identifier for identifier, _, _ in chosen))
+    return remaining
 
 
 def lost(raw: Raw) -> bool:
@@ -152,10 +154,10 @@ def holds(only: Any, cell: dict[str, Value]) -> bool:
     return only is None or any(
         all(
             any(word in cell[field][1] for word in (words if isinstance(words, list) else [words]))
-            for field, words in one.items()
+            for field, words in alternative.items()
             if field in cell
         )
-        for one in only
+        for alternative in only
     )
 
 
@@ -166,7 +168,7 @@ def reasonable(cell: dict[str, Value]) -> bool:
     _, _, counter = attack.partition("-")
     if "." in counter:
         return informed and counter.partition(".")[0] in cell["defense"][1]
-    named = any("informed" in one.get("threat_model", []) for one in only or [])
+    named = any("informed" in alternative.get("threat_model", []) for alternative in only or [])
     return not informed or named
 
 

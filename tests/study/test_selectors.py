@@ -46,10 +46,12 @@ def test_a_swept_attack_is_selected_by_its_name_and_by_its_id(tiny_raw: Raw) -> 
         {"id": "all", "only": {"attack": "inverting_gradients"}},
         {"id": "few", "only": {"attack": "mine"}},
     ]
-    found = {(cell.threat_model, cell.attack) for cell in attack_cells(parse(tiny_raw))}
+    meetings = {(cell.threat_model, cell.attack) for cell in attack_cells(parse(tiny_raw))}
     mine = {"mine-iterations2", "mine-iterations3"}
     every = mine | {"inverting_gradients-iterations2", "inverting_gradients-iterations3"}
-    assert found == {("all", one) for one in every} | {("few", one) for one in mine}
+    assert meetings == {("all", identifier) for identifier in every} | {
+        ("few", identifier) for identifier in mine
+    }
 
 
 def test_a_protocol_is_selected_by_its_kind(tiny_raw: Raw) -> None:

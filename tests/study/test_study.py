@@ -46,7 +46,7 @@ def test_the_adaptive_study_meets_every_defense_with_someone_who_knows_it() -> N
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"restarts": 2}, "'restarts' would change nothing"),
         ({"counter": "gaussian.likelihood"}, "'counter' would change nothing"),
@@ -54,15 +54,15 @@ def test_the_adaptive_study_meets_every_defense_with_someone_who_knows_it() -> N
     ],
 )
 def test_an_attack_that_matches_nothing_takes_nothing_about_matching(
-    change: Raw, said: str, tiny_raw: Raw
+    change: Raw, message: str, tiny_raw: Raw
 ) -> None:
     tiny_raw["threat_models"].append({"id": "informed", "disclosure": True})
     tiny_raw["priors"].append("auxiliary_images")
-    own = {"name": "learned_inversion", "iterations": 5, "prior": "auxiliary_images"}
-    tiny_raw["attacks"].append(own)
+    learned = {"name": "learned_inversion", "iterations": 5, "prior": "auxiliary_images"}
+    tiny_raw["attacks"].append(learned)
     parse(tiny_raw)
-    own |= change
-    with pytest.raises(StudyError, match=said):
+    learned |= change
+    with pytest.raises(StudyError, match=message):
         parse(tiny_raw)
 
 
@@ -148,9 +148,9 @@ def test_a_counter_adds_to_what_its_attack_requires(tiny_raw: Raw) -> None:
     tiny_raw["attacks"][1]["counter"] = "gaussian.likelihood"
     plain, informed = parse(tiny_raw).attacks
     assert plain.requires == ("protocol",)
-    own = catalogue.entries("attacks")["gi_pip"].requires
-    assert own[0] == "protocol"
-    assert informed.requires == (*own, "disclosure")
+    required = catalogue.entries("attacks")["gi_pip"].requires
+    assert required[0] == "protocol"
+    assert informed.requires == (*required, "disclosure")
 
 
 def test_a_study_never_changes(tiny: Study) -> None:
@@ -165,11 +165,11 @@ def test_budgets_are_swept_as_parameters_are() -> None:
         "counter": None,
         "sweep": {"iterations": [3, 5], "learning_rate": [0.5, 1.0]},
     }
-    found = expand({"attacks": [given]})[0]["attacks"]
-    assert [(one["id"], one["iterations"], one["parameters"]) for one in found] == [
+    attacks = expand({"attacks": [given]})[0]["attacks"]
+    assert [(attack["id"], attack["iterations"], attack["parameters"]) for attack in attacks] == [
         ("idlg-iterations3-learning_rate0.5", 3, {"learning_rate": 0.5}),
         ("idlg-iterations3-learning_rate1.0", 3, {"learning_rate": 1.0}),
         ("idlg-iterations5-learning_rate0.5", 5, {"learning_rate": 0.5}),
         ("idlg-iterations5-learning_rate1.0", 5, {"learning_rate": 1.0}),
     ]
-    assert not any("sweep" in one for one in found)
+    assert not any("sweep" in attack for attack in attacks)

@@ -38,9 +38,11 @@ def test_every_study_file_loads_and_has_cells(file: Path) -> None:
 def test_no_attack_of_a_plan_will_be_refused_unless_it_is_excluded(
     file: Path, tmp_path: Path
 ) -> None:
-    said = plan(load(file), tmp_path)
-    refused = [line for line in said.splitlines() if line.startswith("Will be refused")]
-    assert all("gradinversion_private_statistics under labels_inferred" in one for one in refused)
+    printed = plan(load(file), tmp_path)
+    refused = [line for line in printed.splitlines() if line.startswith("Will be refused")]
+    assert all(
+        "gradinversion_private_statistics under labels_inferred" in refusal for refusal in refused
+    )
 
 
 def test_noise_is_swept_over_three_decades() -> None:
@@ -56,7 +58,7 @@ def test_three_seeds_but_for_the_defenses_that_the_deviations_name(file: Path) -
     seeds = defaultdict(set)
     for cell in cells(study)["federate"]:
         seeds[cell.dataset, cell.model, cell.defense].add(cell.seed)
-    few = {defense for (_, _, defense), found in seeds.items() if len(found) < 3}
+    few = {defense for (_, _, defense), of_defense in seeds.items() if len(of_defense) < 3}
     assert few == {"soteria", "censor"}
     assert "Soteria and CENSOR are trained with one seed" in study.deviations[0].what
 

@@ -40,12 +40,12 @@ FEDERATION = [
 ]
 
 
-@pytest.mark.parametrize(("change", "said"), FEDERATION)
-def test_a_federation_that_contradicts_itself(tiny_raw: Raw, change: Raw, said: str) -> None:
+@pytest.mark.parametrize(("change", "message"), FEDERATION)
+def test_a_federation_that_contradicts_itself(tiny_raw: Raw, change: Raw, message: str) -> None:
     tiny_raw["federation"] |= change
     with pytest.raises(StudyError) as caught:
         parse(tiny_raw)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_batch_is_at_most_the_images_of_the_client(tiny_raw: Raw) -> None:
@@ -65,12 +65,12 @@ SIDES = [
 ]
 
 
-@pytest.mark.parametrize(("model", "size", "said"), SIDES)
+@pytest.mark.parametrize(("model", "size", "message"), SIDES)
 def test_a_side_that_a_model_cannot_work_on(
-    tiny_raw: Raw, model: Raw, size: int, said: str
+    tiny_raw: Raw, model: Raw, size: int, message: str
 ) -> None:
     raw = changed(tiny_raw, models=[model], dataset={"size": size}, attacks=tiny_raw["attacks"][:1])
-    with pytest.raises(StudyError, match=said):
+    with pytest.raises(StudyError, match=message):
         parse(raw)
 
 

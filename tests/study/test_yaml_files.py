@@ -32,10 +32,10 @@ TWICE = {
 
 @pytest.mark.parametrize("case", TWICE)
 def test_a_key_given_twice_is_named_with_both_lines(case: str, tmp_path: Path) -> None:
-    text, said = TWICE[case]
+    text, message = TWICE[case]
     with pytest.raises(yaml.YAMLError) as caught:
         read_text(text)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -45,19 +45,19 @@ def drawn(study_copy: Finished) -> Attached:
 
     def renamed(name: str) -> Finished:
         (root / "results" / study.study).rename(root / "results" / name)
-        found = study.model_copy(update={"study": name})
-        draw(root, found)
-        return found, root
+        studied = study.model_copy(update={"study": name})
+        draw(root, studied)
+        return studied, root
 
     return renamed
 
 
 def parent(uri: str, study: str, experiment: str = server.EXPERIMENT) -> Any:
     """The study's own run."""
-    (found,) = (
+    (parent_run,) = (
         run for run in runs(uri, study, experiment) if run.data.tags["gradsiege.role"] == "study"
     )
-    return found
+    return parent_run
 
 
 def test_a_file_is_sent_once_and_again_when_it_changed(
@@ -100,8 +100,8 @@ def test_a_store_that_takes_no_files_is_one_sentence_and_keeps_the_runs(
     assert len(str(caught.value).splitlines()) == 1
     assert {run.info.status for run in runs(database, "unkept", "elsewhere")} == {"FINISHED"}
     place.unlink()
-    said = track(study, root, database)
-    assert "0 runs added, 7 already there, 0 damaged; files: 3 attached, 0 unchanged" in said
+    summary = track(study, root, database)
+    assert "0 runs added, 7 already there, 0 damaged; files: 3 attached, 0 unchanged" in summary
     run = parent(database, "unkept", "elsewhere")
     assert (place / run.info.run_id / "artifacts/report.html").read_bytes() == b"a report"
 
@@ -111,12 +111,12 @@ def test_of_a_restricted_study_nothing_but_tables_leaves(
 ) -> None:
     study, root = drawn("secret")
     monkeypatch.setattr(supply, "sharing_of", lambda name, parameters: supply.RESTRICTED)
-    said = track(study, root, database)
-    assert said.endswith(
+    summary = track(study, root, database)
+    assert summary.endswith(
         "; files: 1 attached, 0 unchanged, 2 withheld because digits must not be passed on"
     )
-    found = files_of(database, parent(database, "secret"), tmp_path / "found")
-    assert found == {"tables/table_attacks.csv": b"a table"}
+    files = files_of(database, parent(database, "secret"), tmp_path / "found")
+    assert files == {"tables/table_attacks.csv": b"a table"}
 
 
 @pytest.mark.parametrize("name", ["celeba", "airogs", "imagenet"])

@@ -34,20 +34,20 @@ def client(uri: str) -> Any:
 
 def own_and_nested(uri: str, study: Study, experiment: str) -> tuple[Any, list[Any]]:
     """The study's own run, of which there is one, and the runs of its cells, all below it."""
-    found = runs(uri, study.study, experiment)
-    (own,) = (run for run in found if run.data.tags["gradsiege.role"] == "study")
-    nested = [run for run in found if run.data.tags["gradsiege.role"] == "cell"]
-    assert {run.data.tags[PARENT] for run in nested} == {own.info.run_id}
+    all_runs = runs(uri, study.study, experiment)
+    (parent,) = (run for run in all_runs if run.data.tags["gradsiege.role"] == "study")
+    nested = [run for run in all_runs if run.data.tags["gradsiege.role"] == "cell"]
+    assert {run.data.tags[PARENT] for run in nested} == {parent.info.run_id}
     digests = [run.data.tags["gradsiege.digest"] for run in nested]
     assert len(digests) == len(set(digests)) == 7
-    return own, nested
+    return parent, nested
 
 
 def settled(study: Study, root: Path, uri: str, experiment: str) -> None:
     """Another replay has nothing to do or to say."""
-    said = track(study, root, uri)
-    assert "0 runs added, 7 already there" in said
-    assert len(said.splitlines()) == 1
+    summary = track(study, root, uri)
+    assert "0 runs added, 7 already there" in summary
+    assert len(summary.splitlines()) == 1
     own_and_nested(uri, study, experiment)
 
 
@@ -61,11 +61,11 @@ def experiment(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) 
 def test_a_deleted_study_is_restored(named: Finished, database: str, experiment: str) -> None:
     study, root = named
     track(study, root, database)
-    own, _ = own_and_nested(database, study, experiment)
-    client(database).delete_run(own.info.run_id)
-    said = track(study, root, database)
-    assert "the study's own run had been deleted and was restored" in said
-    assert own_and_nested(database, study, experiment)[0].info.run_id == own.info.run_id
+    parent, _ = own_and_nested(database, study, experiment)
+    client(database).delete_run(parent.info.run_id)
+    summary = track(study, root, database)
+    assert "the study's own run had been deleted and was restored" in summary
+    assert own_and_nested(database, study, experiment)[0].info.run_id == parent.info.run_id
     settled(study, root, database, experiment)
 
 
@@ -76,21 +76,21 @@ def test_a_study_that_is_gone_for_good_is_made_anew(
 
     study, root = named
     track(study, root, database)
-    own, _ = own_and_nested(database, study, experiment)
-    client(database).delete_run(own.info.run_id)
-    _get_store(database)._hard_delete_run(own.info.run_id)  # as `mlflow gc` does
-    said = track(study, root, database)
-    assert "the study's own run was gone and was made anew" in said
-    assert "7 nested runs were moved below it" in said
-    assert own_and_nested(database, study, experiment)[0].info.run_id != own.info.run_id
+    parent, _ = own_and_nested(database, study, experiment)
+    client(database).delete_run(parent.info.run_id)
+    _get_store(database)._hard_delete_run(parent.info.run_id)  # as `mlflow gc` does
+    summary = track(study, root, database)
+    assert "the study's own run was gone and was made anew" in summary
+    assert "7 nested runs were moved below it" in summary
+    assert own_and_nested(database, study, experiment)[0].info.run_id != parent.info.run_id
     settled(study, root, database, experiment)
 
 
 def test_deleted_cells_come_back(named: Finished, database: str, experiment: str) -> None:
     study, root = named
     track(study, root, database)
-    own, nested = own_and_nested(database, study, experiment)
-    for run in [own, *nested[:3]]:
+    parent, nested = own_and_nested(database, study, experiment)
+    for run in [parent, *nested[:3]]:
         client(database).delete_run(run.info.run_id)
     assert "3 runs added, 4 already there" in track(study, root, database)
     settled(study, root, database, experiment)
@@ -101,13 +101,13 @@ def test_a_deleted_experiment_is_restored_without_doubles(
 ) -> None:
     study, root = named
     track(study, root, database)
-    own, nested = own_and_nested(database, study, experiment)
+    parent, nested = own_and_nested(database, study, experiment)
     # Restoring an experiment also brings back what had been deleted in it before, and was made anew.
     client(database).delete_run(nested[0].info.run_id)
     track(study, root, database)
-    client(database).delete_experiment(own.info.experiment_id)
-    said = track(study, root, database)
-    assert f"the experiment {experiment!r} had been deleted and was restored" in said
+    client(database).delete_experiment(parent.info.experiment_id)
+    summary = track(study, root, database)
+    assert f"the experiment {experiment!r} had been deleted and was restored" in summary
     settled(study, root, database, experiment)
 
 

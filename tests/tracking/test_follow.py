@@ -87,8 +87,8 @@ def beside(work: Callable[[], None]) -> Iterator[threading.Event]:
 
 
 def written(uri: str, study: Study) -> set[str]:
-    found = {run.data.tags.get("gradsiege.digest", "") for run in runs(uri, study.study)}
-    return found - {""}
+    digests = {run.data.tags.get("gradsiege.digest", "") for run in runs(uri, study.study)}
+    return digests - {""}
 
 
 def wait_for(happened: Any, seconds: float = 300) -> None:
@@ -101,15 +101,15 @@ def wait_for(happened: Any, seconds: float = 300) -> None:
 @pytest.fixture
 def moments(monkeypatch: pytest.MonkeyPatch) -> dict[Cell, float]:
     """When each cell was written to a server."""
-    found: dict[Cell, float] = {}
+    times: dict[Cell, float] = {}
     write = Server.write
 
-    def noted(self: Server, one: Any, replay: Any) -> None:
-        write(self, one, replay)
-        found[one.cell] = time.monotonic()
+    def noted(self: Server, replayed: Any, replay: Any) -> None:
+        write(self, replayed, replay)
+        times[replayed.cell] = time.monotonic()
 
     monkeypatch.setattr(Server, "write", noted)
-    return found
+    return times
 
 
 def test_cells_appear_soon_after_they_finish_and_following_ends_by_itself(
@@ -126,10 +126,10 @@ def test_cells_appear_soon_after_they_finish_and_following_ends_by_itself(
 
     Server(database, running.study)  # makes the tables of the database, which takes long
     with beside(work) as failed:
-        said = follow(running.study, running.root, database, failed)
+        summary = follow(running.study, running.root, database, failed)
     assert {*moments} == {*running.cells}
     assert max(moments[cell] - finished[cell] for cell in finished) < MOST_SECONDS
-    assert "0 runs added, 7 already there, 0 damaged; files: 3 attached" in said
+    assert "0 runs added, 7 already there, 0 damaged; files: 3 attached" in summary
     assert len(runs(database, running.study.study)) == 8
     assert {run.info.status for run in runs(database, running.study.study)} == {"FINISHED"}
 
@@ -143,13 +143,13 @@ def test_a_cell_that_is_still_being_written_is_not_read(running: Running) -> Non
     (folder / artifacts.MANIFEST).rename(folder / ".manifest.json.x.part")
     assert watch.finished() == []
     (folder / ".manifest.json.x.part").rename(folder / artifacts.MANIFEST)
-    assert [one.cell for one in watch.finished()] == [first]
+    assert [status.cell for status in watch.finished()] == [first]
     # Of other settings: passed over until another manifest takes its place.
     manifest = artifacts.read_manifest(folder)
     artifacts.write_json(folder / artifacts.MANIFEST, manifest | {"digest": "0" * 16})
     assert watch.finished() == []
     artifacts.write_json(folder / artifacts.MANIFEST, manifest)
-    assert [one.cell for one in watch.finished()] == [first]
+    assert [status.cell for status in watch.finished()] == [first]
 
 
 def test_a_look_costs_the_folders_at_work_and_not_the_study(
@@ -202,10 +202,10 @@ def test_a_server_that_goes_away_is_waited_for(
     with beside(work) as failed:
         try:
             follow(running.study, running.root, uri, failed)
-            found = written(uri, running.study)
+            digests = written(uri, running.study)
         finally:
             ended.set()
-    assert len(found) == len(running.cells)
+    assert len(digests) == len(running.cells)
     assert told().count("Following goes on.") == 1
     assert f"track: {uri} answers again" in told()
 
@@ -239,10 +239,10 @@ def test_a_signal_ends_it_in_good_order_with_code_75(
     if not known:
         wait_for(lambda: len(written(uri, study)) == 2)
     process.send_signal(number)
-    said = process.communicate(timeout=120)[1]
+    output = process.communicate(timeout=120)[1]
     assert process.returncode == StoppedEarlyError.exit_code
-    assert "stopped following the study tiny: 2 of 7 cells are written" in said
-    assert "Traceback" not in said
+    assert "stopped following the study tiny: 2 of 7 cells are written" in output
+    assert "Traceback" not in output
 
 
 def test_files_that_do_not_agree_yet_are_tried_again(

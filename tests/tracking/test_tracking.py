@@ -48,15 +48,15 @@ def tracked(
     study, root = finished_study
     before = prints(root)
     with chdir(tmp_path_factory.mktemp("elsewhere")):
-        said = [track(study, root, database), track(study, root, database)]
+        summaries = [track(study, root, database), track(study, root, database)]
         assert not list(Path.cwd().iterdir()), "track leaves nothing in the working folder"
     assert prints(root) == before
-    return said
+    return summaries
 
 
-def run_of(one: Status, database: str) -> Any:
+def run_of(status: Status, database: str) -> Any:
     """The run of a finished cell."""
-    wanted = one.manifest["digest"]
+    wanted = status.manifest["digest"]
     return next(
         run for run in runs(database, "tiny") if run.data.tags.get("gradsiege.digest") == wanted
     )
@@ -68,14 +68,14 @@ def test_twice_gives_no_duplicates(
     # One prior, two federations, four scores.
     assert tracked[0].startswith(f"{database}: 7 runs added, 0 already there")
     assert tracked[1].startswith(f"{database}: 0 runs added, 7 already there")
-    found = runs(database, "tiny")
-    cells = [run for run in found if run.data.tags["gradsiege.role"] == "cell"]
-    parents = [run for run in found if run.data.tags["gradsiege.role"] == "study"]
+    all_runs = runs(database, "tiny")
+    cells = [run for run in all_runs if run.data.tags["gradsiege.role"] == "cell"]
+    parents = [run for run in all_runs if run.data.tags["gradsiege.role"] == "study"]
     assert len(cells) == 7
     assert len(parents) == 1
     assert {run.data.tags["mlflow.parentRunId"] for run in cells} == {parents[0].info.run_id}
     assert len({run.data.tags["gradsiege.digest"] for run in cells}) == 7
-    assert {run.info.status for run in found} == {"FINISHED"}
+    assert {run.info.status for run in all_runs} == {"FINISHED"}
 
 
 def test_runs_carry_the_original_times_and_identity(
@@ -83,13 +83,13 @@ def test_runs_carry_the_original_times_and_identity(
 ) -> None:
     study, root = finished_study
     by_digest = {run.data.tags.get("gradsiege.digest"): run for run in runs(database, "tiny")}
-    for one in survey(study, root)["federate"]:
-        run = by_digest[one.manifest["digest"]]
-        assert run.info.start_time == round(one.manifest["started"] * 1000)
-        assert run.info.end_time == round(one.manifest["ended"] * 1000)
-        assert run.data.tags["gradsiege.cell"] == one.cell.key
-        assert run.data.tags["gradsiege.commit"] == one.manifest["environment"]["commit"]
-        assert run.data.params["defense.name"] == one.cell.defense
+    for status in survey(study, root)["federate"]:
+        run = by_digest[status.manifest["digest"]]
+        assert run.info.start_time == round(status.manifest["started"] * 1000)
+        assert run.info.end_time == round(status.manifest["ended"] * 1000)
+        assert run.data.tags["gradsiege.cell"] == status.cell.key
+        assert run.data.tags["gradsiege.commit"] == status.manifest["environment"]["commit"]
+        assert run.data.params["defense.name"] == status.cell.defense
 
 
 def test_utility_has_one_step_per_round(
@@ -98,9 +98,9 @@ def test_utility_has_one_step_per_round(
     from mlflow import MlflowClient
 
     study, root = finished_study
-    one = survey(study, root)["federate"][0]
-    table = artifacts.read_table(one.cell.folder(study, root) / "utility.parquet")
-    run = run_of(one, database)
+    status = survey(study, root)["federate"][0]
+    table = artifacts.read_table(status.cell.folder(study, root) / "utility.parquet")
+    run = run_of(status, database)
     history = MlflowClient(tracking_uri=database).get_metric_history(run.info.run_id, "accuracy")
     assert [(point.step, point.value) for point in history] == list(
         zip(table["round"], table["accuracy"], strict=True)
@@ -111,9 +111,9 @@ def test_scores_are_the_means_of_the_table(
     finished_study: Finished, database: str, tracked: list[str]
 ) -> None:
     study, root = finished_study
-    one = survey(study, root)["score"][0]
-    table = artifacts.read_table(one.cell.folder(study, root) / "scores.parquet")
-    run = run_of(one, database)
+    status = survey(study, root)["score"][0]
+    table = artifacts.read_table(status.cell.folder(study, root) / "scores.parquet")
+    run = run_of(status, database)
     mean = table[table.attack == "gi_pip"].psnr.mean()
     assert run.data.metrics["psnr/gi_pip"] == pytest.approx(mean)
     assert run.data.metrics["images/gi_pip"] == study.victims
@@ -124,15 +124,15 @@ def test_scores_are_the_means_of_the_table(
 
 def test_a_perfect_copy_is_capped_and_flagged(study_copy: Finished) -> None:
     study, root = study_copy
-    one = survey(study, root)["score"][0]
-    folder = one.cell.folder(study, root)
+    status = survey(study, root)["score"][0]
+    folder = status.cell.folder(study, root)
     table = artifacts.read_table(folder / "scores.parquet")
     chosen = table.attack == "gi_pip"
     table.loc[chosen, "psnr"] = [math.inf, 20.0]
     artifacts.write_table(folder / "scores.parquet", table)
-    body = {key: value for key, value in one.manifest.items() if key != "files"}
-    artifacts.write_manifest(folder, body, list(one.manifest["files"]))
-    replay = read(one.cell, one.manifest, study, root)
+    body = {key: value for key, value in status.manifest.items() if key != "files"}
+    artifacts.write_manifest(folder, body, list(status.manifest["files"]))
+    replay = read(status.cell, status.manifest, study, root)
     numbers = {name: value for name, value, _, _ in replay.metrics}
     assert numbers["psnr/gi_pip"] == (PSNR_CAP + 20) / 2
     assert numbers["perfect/gi_pip"] == 1
@@ -176,8 +176,8 @@ def test_an_interrupted_replay_is_completed(
         track(renamed, root, database)
     monkeypatch.setattr(Server, "write", write)
     assert "6 runs added, 1 already there" in track(renamed, root, database)
-    own = runs(database, "interrupted")
-    digests = [run.data.tags.get("gradsiege.digest") for run in own]
+    all_runs = runs(database, "interrupted")
+    digests = [run.data.tags.get("gradsiege.digest") for run in all_runs]
     assert len(digests) == len(set(digests)) == 8
 
 
@@ -185,16 +185,16 @@ def test_damaged_and_stale_cells_are_left_out(study_copy: Finished, database: st
     study, root = study_copy
     renamed = study.model_copy(update={"study": "damaged"})
     (root / "results" / "tiny").rename(root / "results" / "damaged")
-    found = survey(renamed, root)
-    damaged = found["federate"][0].cell.folder(renamed, root) / "utility.parquet"
+    states = survey(renamed, root)
+    damaged = states["federate"][0].cell.folder(renamed, root) / "utility.parquet"
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    stale = found["prior"][0]
+    stale = states["prior"][0]
     artifacts.write_json(
         stale.cell.folder(renamed, root) / "manifest.json", stale.manifest | {"digest": "0" * 16}
     )
-    said = track(renamed, root, database)
-    assert "5 runs added, 0 already there, 1 damaged, 1 stale" in said
-    assert str(damaged) in said
+    summary = track(renamed, root, database)
+    assert "5 runs added, 0 already there, 1 damaged, 1 stale" in summary
+    assert str(damaged) in summary
 
 
 def test_a_dead_server_fails_fast_and_changes_nothing(

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 def kind(name: str) -> type[Dataset]:
     """Return the class of a data set."""
-    found: type[Dataset] = catalogue.implementation(
+    dataset: type[Dataset] = catalogue.implementation(
         catalogue.lookup("datasets", name, "the data set")
     )
-    return found
+    return dataset
 
 
 def build(name: str, parameters: Mapping[str, Any]) -> Dataset:

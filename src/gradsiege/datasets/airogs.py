@@ -44,11 +44,11 @@ class AIROGS(Dataset):
         paths = by_name(scan.pictures(folder / "images"), "airogs")
         rows = []
         for _, line in read_table(folder / LABELS, ("challenge_id", "class")):
-            name, found = line["challenge_id"], line["class"]
-            if name not in paths or found not in CLASSES:
+            name, grade = line["challenge_id"], line["class"]
+            if name not in paths or grade not in CLASSES:
                 raise ValueError(
-                    f"airogs: {LABELS} says {found!r} of {name!r}: no such class, or image"
+                    f"airogs: {LABELS} says {grade!r} of {name!r}: no such class, or image"
                 )
-            rows.append(Row(paths[name], CLASSES.index(found)))
+            rows.append(Row(paths[name], CLASSES.index(grade)))
         notes = [*scan.remarks.sentences(), *unnamed(paths.values(), rows, LABELS)]
         return list_files(folder, rows, CLASSES, notes)

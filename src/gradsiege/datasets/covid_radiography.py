@@ -50,12 +50,12 @@ class COVIDRadiography(Dataset):
         for label, name in enumerate(self.classes):
             images = folder / name / "images"
             place = images if images.is_dir() else folder / name
-            found = scan.pictures_of_class(place)
-            if not found:
+            pictures = scan.pictures_of_class(place)
+            if not pictures:
                 refuse_empty_class(name, place.relative_to(folder).as_posix(), scan)
             if place == images:
                 for beside in Scan(folder).folders(folder / name):
                     if beside != "images":
                         scan.remarks.add("folders beside images are left out", f"{name}/{beside}")
-            rows += [Row(path, label) for path in found]
+            rows += [Row(path, label) for path in pictures]
         return list_files(folder, rows, tuple(self.classes), scan.remarks.sentences())

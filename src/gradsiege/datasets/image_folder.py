@@ -65,10 +65,12 @@ class ImageFolder(Dataset):
         rows = []
         for part, held in tested.items():
             for label, name in enumerate(classes):
-                found = _of_class(place / part / name, folder, scan) if name in names[part] else []
-                if not found:
+                pictures = (
+                    _of_class(place / part / name, folder, scan) if name in names[part] else []
+                )
+                if not pictures:
                     scan.remarks.add("classes without a picture in a part", f"{name} ({part})")
-                rows += [Row(path, label, tested=held) for path in found]
+                rows += [Row(path, label, tested=held) for path in pictures]
         trained = {row.label for row in rows if not row.tested}
         training = next(part for part, held in tested.items() if not held)
         for label, name in enumerate(classes):
@@ -76,7 +78,7 @@ class ImageFolder(Dataset):
                 where = (place / training / name).relative_to(folder).as_posix()
                 refuse_empty_class(name, where, scan)
         notes = [told, *scan.remarks.sentences()]
-        reading = Reading(self.bits, self.background, upright=True, own=True)
+        reading = Reading(self.bits, self.background, upright=True, user_files=True)
         return list_files(folder, rows, classes, [note for note in notes if note], reading)
 
 

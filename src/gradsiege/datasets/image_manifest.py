@@ -81,7 +81,7 @@ class ImageManifest(Dataset):
                 if not row.group:
                     remarks.add("lines without a group are a group of their own", row.path)
         notes = [told, *remarks.sentences()]
-        reading = Reading(self.bits, self.background, upright=True, own=True)
+        reading = Reading(self.bits, self.background, upright=True, user_files=True)
         return list_files(folder, rows, classes, [note for note in notes if note], reading)
 
 
@@ -158,10 +158,10 @@ def _refuse_missing(
     ]
     if lacking:
         number, path, place = lacking[0]
-        said = f"{table}, line {number}: {path} is missing"
+        first_missing = f"{table}, line {number}: {path} is missing"
         place = f"looked for as {place} below the data root, since paths are relative to the table"
         if len(lacking) == len(rows):
             raise FileNotFoundError(
-                f"{said} ({place}), and so are all other pictures; is their disk there?"
+                f"{first_missing} ({place}), and so are all other pictures; is their disk there?"
             )
-        raise ValueError(f"{said} ({place}); {len(lacking)} of {len(rows)} files lack")
+        raise ValueError(f"{first_missing} ({place}); {len(lacking)} of {len(rows)} files lack")

@@ -55,10 +55,10 @@ class ImageNet(Dataset):
         number = {synset: place for place, synset in enumerate(synsets)}
         rows = []
         for synset, label in number.items():
-            found = scan.pictures_of_class(folder / "train" / synset)
-            if not found:
+            pictures = scan.pictures_of_class(folder / "train" / synset)
+            if not pictures:
                 refuse_empty_class(synset, f"train/{synset}", scan)
-            rows += [Row(path, label) for path in found]
+            rows += [Row(path, label) for path in pictures]
         for path, synset in _validation(folder, scan):
             if synset not in number:
                 raise ValueError(f"imagenet: {path} is of {synset}, which train does not hold")

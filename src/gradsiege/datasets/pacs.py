@@ -43,8 +43,8 @@ class PACS(Dataset):
         """List the images of one style."""
         scan, rows = Scan(folder), []
         for label, name in enumerate(CLASSES):
-            found = scan.pictures_of_class(folder / self.domain / name)
-            if not found:
+            pictures = scan.pictures_of_class(folder / self.domain / name)
+            if not pictures:
                 refuse_empty_class(name, f"{self.domain}/{name}", scan)
-            rows += [Row(path, label) for path in found]
+            rows += [Row(path, label) for path in pictures]
         return list_files(folder, rows, CLASSES, scan.remarks.sentences())

@@ -239,12 +239,12 @@ def cut(
     role: str, number: int, photographs: list[Bytes], crops: list[Crops], size: int, seed: int
 ) -> Split:
     """Choose, cut and resize the crops of one role."""
-    quota = even_quota("photos", role, number, np.array([len(found) for found in crops]))
+    quota = even_quota("photos", role, number, np.array([len(candidates) for candidates in crops]))
     choose = draw_apart if role in CYCLING_ROLES else draw
     boxes = np.concatenate(
         [
-            found.boxes[choose(found, int(share), stream(seed, "photos", role, name))]
-            for found, share, name in zip(crops, quota, CLASSES, strict=True)
+            candidates.boxes[choose(candidates, int(share), stream(seed, "photos", role, name))]
+            for candidates, share, name in zip(crops, quota, CLASSES, strict=True)
         ]
     )
     labels = np.repeat(np.arange(len(photographs)), quota)

@@ -56,7 +56,7 @@ class SVHN(Dataset):
         """List 73,257 training and 26,032 test images; the label 10 of the files is the digit 0."""
         parts = [_read(folder / name) for name in NAMES]
         pixels = [images for images, _ in parts]
-        labels = np.concatenate([found for _, found in parts])
+        labels = np.concatenate([labels_of_part for _, labels_of_part in parts])
         first = pixels[0].shape[-1]
 
         def read(indices: Integers) -> Iterator[Bytes]:
@@ -76,18 +76,18 @@ def _read(path: Path) -> tuple[Bytes, Integers]:
     if len(header) < HEADER or not header.startswith(b"MATLAB 5.0"):
         raise ValueError(f"{path.name} is not a MATLAB 5 file: delete it and get it again")
     try:
-        found = loadmat(path, variable_names=["X", "y"])
+        arrays = loadmat(path, variable_names=["X", "y"])
     except (OSError, ValueError, zlib.error) as error:
         # Cut short at a byte, cut short at an array, damaged within a compressed one.
         raise ValueError(
             f"{path.name} is cut short or damaged ({error}): delete it and get it again"
         ) from error
-    lacking = [name for name in ("X", "y") if name not in found]
+    lacking = [name for name in ("X", "y") if name not in arrays]
     if lacking:
         raise ValueError(
             f"{path.name} holds no array {' and no '.join(lacking)}: delete it and get it again"
         )
-    images, labels = found["X"], found["y"].ravel()
+    images, labels = arrays["X"], arrays["y"].ravel()
     if images.dtype != np.uint8 or images.shape != (32, 32, 3, len(labels)):
         raise ValueError(f"{path.name}: X is {images.dtype} {images.shape}, y has {len(labels)}")
     if labels.dtype.kind not in "ui" or not 1 <= labels.min() <= labels.max() <= 10:

@@ -156,14 +156,14 @@ def logits_of(output: Any) -> Tensor:
     Raises:
         ModelError: the network returned something else.
     """
-    found = getattr(output, "logits", output)
-    if not isinstance(found, Tensor) or found.dim() != 2:
-        shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    logits = getattr(output, "logits", output)
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ModelError(
             f"the network returns {shape}, but a classifier returns logits [images, classes], or an object with such "
             "`.logits`: wrap it in a module whose forward returns its logits alone"
         )
-    return found
+    return logits
 
 
 def adapt(

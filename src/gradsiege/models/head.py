@@ -103,8 +103,8 @@ def find_head(model: nn.Module, images: Tensor, state: Mapping[str, Tensor] | No
     Raises:
         StudyError: the logits come out of something else, such as a 1x1 convolution.
     """
-    own = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    values = {name: (state or {}).get(name, value) for name, value in own.items()}
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    values = {name: (state or {}).get(name, value) for name, value in tensors.items()}
     names = {id(values[name]): name for name, _ in reversed(list(model.named_parameters()))}
     named = getattr(model, "named_head", "")
     with torch.no_grad(), _evaluating(model), _LinearProducts(names) as seen:

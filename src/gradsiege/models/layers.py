@@ -98,6 +98,6 @@ def initialize(model: nn.Module, generator: torch.Generator) -> None:
                 module.mean.fill_(0.5)
                 module.deviation.fill_(0.25)
         for module in model.modules():
-            own = getattr(module, "initialize_", None)
-            if callable(own):
-                own(generator)
+            initialize_layer = getattr(module, "initialize_", None)
+            if callable(initialize_layer):
+                initialize_layer(generator)

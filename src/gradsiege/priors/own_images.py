@@ -44,10 +44,10 @@ def accepted(
 
 def _tensor(given: Any, name: str) -> Tensor:
     try:
-        found = given if isinstance(given, Tensor) else torch.from_numpy(np.asarray(given))
+        tensor = given if isinstance(given, Tensor) else torch.from_numpy(np.asarray(given))
     except TypeError:
         raise ModelError(f"{name} is {type(given).__name__}; give a tensor or an array") from None
-    return found.detach().cpu()
+    return tensor.detach().cpu()
 
 
 def _refuse_few_or_unfit(prior: str, parameters: Mapping[str, Any], pictures: Tensor) -> None:

@@ -45,10 +45,10 @@ def read(
         GradSiegeError: the digest is another one, or the file holds something else than tensors.
     """
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if wanted and found != wanted.lower():
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    if wanted and actual != wanted.lower():
         raise GradSiegeError(
-            f"{path.name} has the SHA-256 {found}, not {wanted}: it is not the file that the study file names"
+            f"{path.name} has the SHA-256 {actual}, not {wanted}: it is not the file that the study file names"
         )
     content = _content(path)
     for key in inside:
@@ -62,7 +62,7 @@ def read(
         raise GradSiegeError(
             f"{path.name} holds something else than tensors: {sorted(set(content) - set(tensors))[:3]}"
         )
-    return tensors, found
+    return tensors, actual
 
 
 def _content(path: Path) -> Any:

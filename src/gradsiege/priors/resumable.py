@@ -121,7 +121,7 @@ UNSAVED = Checkpointer()
 def flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
     """Return nested containers as plain JSON; the tensors in them go into `tensors`, with a copy of their own.
 
-    >>> found = {}
+    >>> tensors = {}
     >>> flatten({0: [1.5, torch.ones(1)]}, found), found
     ({'items': [[0, {'list': [1.5, {'tensor': '0'}]}]]}, {'0': tensor([1.])})
     """
@@ -142,8 +142,8 @@ def flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
 def unflatten(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     """Return what `flatten` was given.
 
-    >>> found = {}
-    >>> unflatten(flatten({0: (1.5, torch.ones(1))}, found), found)
+    >>> tensors = {}
+    >>> unflatten(flatten({0: (1.5, torch.ones(1))}, tensors), tensors)
     {0: (1.5, tensor([1.]))}
     """
     if not isinstance(value, dict):
@@ -153,5 +153,5 @@ def unflatten(value: Any, tensors: Mapping[str, Tensor]) -> Any:
         return tensors[inner]
     if kind == "items":
         return {key: unflatten(held, tensors) for key, held in inner}
-    found = [unflatten(held, tensors) for held in inner]
-    return found if kind == "list" else tuple(found)
+    parts = [unflatten(held, tensors) for held in inner]
+    return parts if kind == "list" else tuple(parts)

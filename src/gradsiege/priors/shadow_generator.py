@@ -60,9 +60,9 @@ class ShadowGenerator(Prior):
         weights = {name: value.detach() for name, value in network.state_dict().items()}
         start = torch.zeros(held, self.latent)
         rate = self.latent_learning_rate
-        found = find_latents(self.load(weights), held_out, start, self.search_steps, rate)
+        latents = find_latents(self.load(weights), held_out, start, self.search_steps, rate)
         with torch.no_grad():
-            errors = (network(found) - held_out).square().flatten(1).mean(1)
+            errors = (network(latents) - held_out).square().flatten(1).mean(1)
         card = {
             "prior": "shadow_generator",
             "trained_on": len(training),

@@ -270,12 +270,12 @@ def check_columns(entry: Entry) -> None:
 
 def _added() -> dict[str, Column | Quantity]:
     """Return the columns of other distributions' figures; of two with one name, the first."""
-    found: dict[str, Column | Quantity] = {}
+    added: dict[str, Column | Quantity] = {}
     for entry in catalogue.entries("figures").values():
         for name, about in entry.columns.items():
             if name not in {**IDENTIFIERS, **MEASUREMENT, **QUANTITIES}:
-                found.setdefault(name, _declared(about))
-    return found
+                added.setdefault(name, _declared(about))
+    return added
 
 
 def _declared(about: dict[str, str]) -> Column | Quantity:

@@ -41,7 +41,9 @@ def prior_points(data: StudyData, metric: str) -> list[dict[str, Any]]:
 
 def _origin(data: StudyData) -> dict[str, pd.Series]:
     """The summary of every attack on undefended updates of the untrained model, one for each: that of the smallest batch."""
-    images = {str(one["id"]): int(one["images"]) for one in data.study.get("protocols", ())}
+    images = {
+        str(protocol["id"]): int(protocol["images"]) for protocol in data.study.get("protocols", ())
+    }
     table = data.undefended(data.summary)
     table = table[(table["kind"] == "attack") & (table["training_stage"] == "untrained")]
     smallest = min(images.values(), default=1)
@@ -92,8 +94,8 @@ def _by_kind(
 
 def _prior(data: StudyData, item: Item) -> Item:
     used = item["prior"] if isinstance(item["prior"], str) else item["prior"][0]
-    found: Item = next(one for one in data.study["priors"] if one["id"] == used)
-    return found
+    prior: Item = next(known for known in data.study["priors"] if known["id"] == used)
+    return prior
 
 
 def _is_own(data: StudyData, prior: Item) -> bool:
@@ -110,8 +112,8 @@ def _kind(data: StudyData, prior: Item) -> str:
 def _row(
     data: StudyData, axis: str, x: float | str, attack: str, series: str, metric: str
 ) -> dict[str, Any]:
-    found = _origin(data)[attack]
+    origin = _origin(data)[attack]
     names = {"axis": axis, "x": x, "series": series, "attack": attack, "source": "ours"}
-    names["threat_model"] = found["threat_model"]
-    limits = {end: found[f"{metric}_{end}"] for end in ("low", "high")}
-    return {**names, "value": found[metric], **limits, "victims": found["victims"]}
+    names["threat_model"] = origin["threat_model"]
+    limits = {end: origin[f"{metric}_{end}"] for end in ("low", "high")}
+    return {**names, "value": origin[metric], **limits, "victims": origin["victims"]}

@@ -17,7 +17,7 @@ def tar_members(archive: Path, names: Collection[str], limit: int = MOST_BYTES) 
     Raises:
         ValueError: when a name is missing, is a link or a device, is larger than `limit`, or the archive is damaged.
     """
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     try:
         with tarfile.open(archive, "r|*") as stream:
             for member in stream:
@@ -31,17 +31,17 @@ def tar_members(archive: Path, names: Collection[str], limit: int = MOST_BYTES) 
                     )
                 content = stream.extractfile(member)
                 assert content is not None, "a regular member has content"
-                found[member.name] = content.read()
-                if len(found) == len(names):
+                contents[member.name] = content.read()
+                if len(contents) == len(names):
                     break
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise ValueError(f"{archive.name} cannot be read: {error}; get it again") from error
-    lacking = sorted(set(names) - set(found))
+    lacking = sorted(set(names) - set(contents))
     if lacking:
         raise ValueError(
             f"{archive.name} has no member {lacking[0]}: it is truncated, or another archive"
         )
-    return found
+    return contents
 
 
 def zip_member(archive: zipfile.ZipFile, name: str, limit: int = MOST_BYTES) -> bytes:

@@ -27,11 +27,11 @@ def list_archive(
         label_bytes: bytes before the pixels; the last of them is the label (CIFAR-100 has a coarse one before it).
     """
     length = label_bytes + PIXELS
-    found = tar_members(archive, [*train, *test, names], MOST_RECORDS * length)
-    parts = [_records(found[name], name, length) for name in (*train, *test)]
+    members = tar_members(archive, [*train, *test, names], MOST_RECORDS * length)
+    parts = [_records(members[name], name, length) for name in (*train, *test)]
     records = np.concatenate(parts)
     labels = records[:, label_bytes - 1].astype(np.int64)
-    classes = tuple(found[names].decode("ascii").split())
+    classes = tuple(members[names].decode("ascii").split())
     if labels.max(initial=-1) >= len(classes):
         raise ValueError(f"{archive.name} has label {labels.max()}, but {len(classes)} class names")
     tested = np.repeat([0] * len(train) + [1] * len(test), [len(part) for part in parts]) == 1

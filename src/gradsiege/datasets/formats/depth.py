@@ -38,11 +38,11 @@ class Depths:
 
     Args:
         stated: bits that the study file states, or None.
-        own: whether a person can be asked for the depth.
+        user_files: whether a person can be asked for the depth.
     """
 
-    def __init__(self, stated: int | None, own: bool) -> None:
-        self.stated, self.own = stated, own
+    def __init__(self, stated: int | None, user_files: bool) -> None:
+        self.stated, self.user_files = stated, user_files
         self.deep = self.shallow = self.coloured = 0
         self.bits = 16
         self.brightest_deep = self.brightest_shallow = 0
@@ -74,16 +74,16 @@ class Depths:
         Raises:
             ValueError: when deep pictures of one's own would be black, or almost black and no depth is stated.
         """
-        found = []
+        remarks = []
         bits, used = self.stated or self.bits, max(self.brightest_deep.bit_length(), 8)
         if self.deep and used < bits:
             where = (
                 f"{self.deep} pictures have values of {bits} bits, but none is larger than {self.brightest_deep} "
                 f"({self.example})"
             )
-            hopeless = self.own and self.stated is None and used <= HOPELESS
+            hopeless = self.user_files and self.stated is None and used <= HOPELESS
             # A person who states 16 bits accepts dark pictures, and no black ones.
-            black = self.own and 0 < self.brightest_deep < 2 ** (bits - 8)
+            black = self.user_files and 0 < self.brightest_deep < 2 ** (bits - 8)
             if black:
                 raise ValueError(f"{where}: nothing would be left of them. Set `bits: {used}`")
             if hopeless and self.coloured:
@@ -92,14 +92,16 @@ class Depths:
                 raise ValueError(
                     f"{where}: they would be almost black. Set `bits: {used}`, or `bits: {bits}` if they are so dark"
                 )
-            found.append(
+            remarks.append(
                 f"{where}: the upper {bits - used} bits are not used, and the pictures are dark"
             )
         if self.shallow and self.brightest_shallow < 128:
-            found.append(
+            remarks.append(
                 f"{self.shallow} pictures have 8 bits, but no value is larger than {self.brightest_shallow} of 255: they "
                 "are dark"
             )
         if self.flat:
-            found.append(f"pictures of one colour alone: {len(self.flat)}, such as {self.flat[0]}")
-        return found
+            remarks.append(
+                f"pictures of one colour alone: {len(self.flat)}, such as {self.flat[0]}"
+            )
+        return remarks

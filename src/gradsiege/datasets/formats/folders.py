@@ -36,14 +36,14 @@ class Scan:
         Raises:
             ValueError: when two names differ only in case or spaces, or a link leads nowhere.
         """
-        found = []
+        names = []
         for entry in self._entries(folder):
             if entry.is_dir():
-                found.append(entry.name)
+                names.append(entry.name)
             else:
                 self.remarks.add("files beside folders are left out", self._name(entry.path))
-        refuse_look_alikes(found, f"{self._name(folder)}: the folders")
-        return sorted(found)
+        refuse_look_alikes(names, f"{self._name(folder)}: the folders")
+        return sorted(names)
 
     def pictures(self, folder: Path) -> list[str]:
         """Paths of the pictures in a folder and its subfolders, relative to `below`, in alphabetical order.
@@ -55,12 +55,12 @@ class Scan:
 
     def pictures_of_class(self, folder: Path) -> list[str]:
         """Pictures of a class folder; those in subfolders belong to the class, and are counted."""
-        found = self.pictures(folder)
+        pictures = self.pictures(folder)
         depth = len(Path(self._name(folder)).parts) + 1
-        for path in found:
+        for path in pictures:
             if path.count("/") >= depth:
                 self.remarks.add("pictures in folders below their class's are read", path)
-        return found
+        return pictures
 
     def holds_pictures(self, folder: Path) -> bool:
         """Whether pictures lie in the folder itself, not in its subfolders."""
@@ -70,7 +70,7 @@ class Scan:
         )
 
     def _pictures(self, folder: Path, above: tuple[str, ...]) -> list[str]:
-        found: list[str] = []
+        pictures: list[str] = []
         # Once per folder, not once per file: a source may hold a million.
         here = self._name(folder)
         prefix = "" if here == "." else f"{here}/"
@@ -82,16 +82,16 @@ class Scan:
                         f"{self._name(entry.path)} is a link that leads back to a folder above it; delete the link"
                     )
                 inner = real or os.path.join(above[-1], entry.name)  # noqa: PTH118
-                found += self._pictures(Path(entry.path), (*above, inner))
+                pictures += self._pictures(Path(entry.path), (*above, inner))
             elif entry.is_file() and os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # noqa: PTH122
-                found.append(prefix + entry.name)
+                pictures.append(prefix + entry.name)
             else:
                 self.remarks.add("files of other kinds are left out", self._name(entry.path))
-        return found
+        return pictures
 
     def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
         """Entries of a folder but the hidden ones; links are looked at."""
-        found = []
+        visible = []
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 if entry.name.startswith(".") or entry.name.lower() in SYSTEM:
@@ -101,8 +101,8 @@ class Scan:
                     continue
                 if entry.is_symlink():
                     self._look_at_link(entry)
-                found.append(entry)
-        return found
+                visible.append(entry)
+        return visible
 
     def _look_at_link(self, entry: os.DirEntry[str]) -> None:
         name, real = self._name(entry.path), os.path.realpath(entry.path)

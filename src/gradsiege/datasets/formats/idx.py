@@ -28,8 +28,8 @@ def read_idx(path: Path, axes: int) -> Bytes:
     """
     try:
         with gzip.open(path) as stream:
-            zeros, kind, found = struct.unpack(">HBB", stream.read(4))
-            if (zeros, kind, found) != (0, UNSIGNED_BYTES, axes):
+            zeros, kind, rank = struct.unpack(">HBB", stream.read(4))
+            if (zeros, kind, rank) != (0, UNSIGNED_BYTES, axes):
                 raise ValueError(f"{path.name} is not an IDX file of bytes with {axes} axes")
             shape = struct.unpack(f">{axes}I", stream.read(4 * axes))
             length = math.prod(shape)

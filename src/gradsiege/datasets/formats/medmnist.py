@@ -90,18 +90,18 @@ def list_npz(path: Path, classes: tuple[str, ...], multiple: bool = False) -> Li
         raise ValueError(f"{path.name} is not a file of MedMNIST: {error}") from error
     ends = np.cumsum([0, *(len(labels) for labels in of_parts)])
     labels = np.concatenate(of_parts)
-    kept, found = single_finding(labels) if multiple else (np.arange(len(labels)), labels[:, 0])
-    if found.max(initial=-1) >= len(classes) or found.min(initial=0) < 0:
+    kept, findings = single_finding(labels) if multiple else (np.arange(len(labels)), labels[:, 0])
+    if findings.max(initial=-1) >= len(classes) or findings.min(initial=0) < 0:
         raise ValueError(f"{path.name} has labels that are none of its {len(classes)} classes")
 
     def read(indices: Integers) -> Iterator[Bytes]:
         wanted = kept[indices]
         for part, (first, end) in zip(PARTS, pairwise(ends.tolist()), strict=True):
-            own = wanted[(first <= wanted) & (wanted < end)] - first
-            if len(own):
-                yield from _stream(path, f"{part}_images.npy", end - first, own)
+            inside = wanted[(first <= wanted) & (wanted < end)] - first
+            if len(inside):
+                yield from _stream(path, f"{part}_images.npy", end - first, inside)
 
-    return Listing(classes, found, read, kept >= ends[2])
+    return Listing(classes, findings, read, kept >= ends[2])
 
 
 def _stream(path: Path, member: str, number: int, wanted: Integers) -> Iterator[Bytes]:

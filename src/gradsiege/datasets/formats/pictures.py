@@ -53,13 +53,13 @@ class Reading:
         bits: depth of the values of files of more than 8 bits; None: as the file's own mode says.
         background: colour that transparent pictures are laid on (a key of `COLOURS`); empty: transparency is dropped.
         upright: whether pictures are turned as their EXIF orientation says.
-        own: whether a person brought the files, who can be asked for `bits` where they are too dark.
+        user_files: whether a person brought the files, who can be asked for `bits` where they are too dark.
     """
 
     bits: int | None = None
     background: str = ""
     upright: bool = False
-    own: bool = False
+    user_files: bool = False
 
 
 class Seen:
@@ -68,7 +68,7 @@ class Seen:
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
         self.remarks = Remarks()
-        self.depths = Depths(reading.bits, reading.own)
+        self.depths = Depths(reading.bits, reading.user_files)
 
     def sentences(self) -> list[str]:
         """Return what a reader of the data card must know.
@@ -113,7 +113,9 @@ def decode(
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
     return shallow(
-        pixels.astype(np.uint16, copy=False), reading.bits or (bits if reading.own else 16), name
+        pixels.astype(np.uint16, copy=False),
+        reading.bits or (bits if reading.user_files else 16),
+        name,
     )
 
 
@@ -129,7 +131,7 @@ def _refusal(image: Image.Image, reading: Reading) -> str:
             f"has colours of 16 bits, of which the upper 8 are read; `bits: {reading.bits}` cannot be applied to "
             "them, so convert it to 8 bits"
         )
-    if grey and reading.own and image.info.get("transparency") is not None:
+    if grey and reading.user_files and image.info.get("transparency") is not None:
         return "has 16 bits and a transparent value; convert it to 8 bits"
     return ""
 

@@ -73,13 +73,13 @@ def by_name(paths: Iterable[str], what: str, stems: bool = True) -> dict[str, st
     >>> by_name(["1/a.png", "2/b.png"], "images")
     {'a': '1/a.png', 'b': '2/b.png'}
     """
-    found: dict[str, str] = {}
+    paths_by_name: dict[str, str] = {}
     for path in paths:
         parsed = PurePosixPath(path)
         name = parsed.stem if stems else parsed.name
-        if name in found:
+        if name in paths_by_name:
             raise ValueError(
-                f"{what}: {found[name]} and {path} have one name, so the table cannot tell them apart; remove one"
+                f"{what}: {paths_by_name[name]} and {path} have one name, so the table cannot tell them apart; remove one"
             )
-        found[name] = path
-    return found
+        paths_by_name[name] = path
+    return paths_by_name

@@ -203,6 +203,6 @@ def _repetitions(dealt: Mapping[str, Integers], prints: Mapping[int, bytes]) -> 
 
 def _stacked(index: Integers, held: Mapping[int, Bytes], size: int, folder: Path | None) -> Bytes:
     images = mapped_bytes((len(index), 3, size, size), folder)
-    for place, found in enumerate(index.tolist()):
-        images[place] = held[found]
+    for place, position in enumerate(index.tolist()):
+        images[place] = held[position]
     return images

@@ -13,7 +13,7 @@ from gradsiege.images import CHANNELS
 
 def remarks_on(listing: Listing, splits: Mapping[str, Split]) -> list[str]:
     """Return what the data card must say about the images that were dealt."""
-    found = []
+    remarks = []
     counts = np.bincount(listing.labels, minlength=len(listing.classes))
     few = [
         f"{listing.classes[label]} ({count})"
@@ -21,7 +21,7 @@ def remarks_on(listing: Listing, splits: Mapping[str, Split]) -> list[str]:
         if count < len(splits)
     ]
     if few:
-        found.append(
+        remarks.append(
             f"classes with fewer pictures than there are roles, so that some role lacks them: {len(few)}, such as {few[0]}"
         )
     if "train" in splits and len(splits["train"].images):
@@ -29,7 +29,7 @@ def remarks_on(listing: Listing, splits: Mapping[str, Split]) -> list[str]:
         still = images.min(axis=(0, 2, 3)) == images.max(axis=(0, 2, 3))
         constant = [name for name, held in zip(CHANNELS, still.tolist(), strict=True) if held]
         if constant:
-            found.append(
+            remarks.append(
                 f"constant over the images of train, and so without any information: {', '.join(constant)}"
             )
-    return found
+    return remarks

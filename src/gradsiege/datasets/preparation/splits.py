@@ -171,12 +171,12 @@ def first_occurrences(images: npt.NDArray[Any]) -> Integers:
 
 def digest(split: Split) -> str:
     """Return the SHA-256 over the images and then the labels (little-endian int64) of a split."""
-    found = hashlib.sha256()
+    digest_so_far = hashlib.sha256()
     # One after the other, lest images that are mapped from a file all come into memory.
     for image in split.images:
-        found.update(image.tobytes())
-    found.update(split.labels.astype("<i8").tobytes())
-    return found.hexdigest()
+        digest_so_far.update(image.tobytes())
+    digest_so_far.update(split.labels.astype("<i8").tobytes())
+    return digest_so_far.hexdigest()
 
 
 def make_card(

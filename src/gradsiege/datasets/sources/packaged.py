@@ -19,17 +19,17 @@ def packaged_file(package: str, path: str, sha256: str) -> bytes:
     """
     spec = importlib.util.find_spec(package)
     folders = (spec.submodule_search_locations if spec else None) or []
-    found = next((file for folder in folders if (file := Path(folder, path)).is_file()), None)
-    if found is None:
+    file_there = next((file for folder in folders if (file := Path(folder, path)).is_file()), None)
+    if file_there is None:
         raise FileNotFoundError(
             f"the installed package '{package}' has no file '{path}'; "
             "install the version pinned in requirements.lock"
         )
-    content = found.read_bytes()
+    content = file_there.read_bytes()
     actual = hashlib.sha256(content).hexdigest()
     if actual != sha256:
         raise ValueError(
-            f"{found} has SHA-256 {actual}, expected {sha256}; "
+            f"{file_there} has SHA-256 {actual}, expected {sha256}; "
             f"reinstall the version of '{package}' pinned in requirements.lock"
         )
     return content

@@ -142,21 +142,21 @@ def _lacking(
     folder: Path, files: tuple[File, ...], shown: PurePosixPath | None = None
 ) -> list[str]:
     """One phrase for every file that is not there or has another size; `shown` names the folder."""
-    found = []
+    lacking = []
     for file in files:
         name = (shown or PurePosixPath()).joinpath(file.path).as_posix()
         path = folder / inside(file.path)
         if file.path.endswith("/"):
             if not path.is_dir():
-                found.append(f"{name}/ (a folder)")
+                lacking.append(f"{name}/ (a folder)")
             elif next(path.iterdir(), None) is None:
                 # What is left of a disk that is not mounted.
-                found.append(f"{name}/ (the folder is empty)")
+                lacking.append(f"{name}/ (the folder is empty)")
         elif not path.is_file():
-            found.append(name + (f" ({file.digest})" if file.digest else ""))
+            lacking.append(name + (f" ({file.digest})" if file.digest else ""))
         elif file.size is not None and path.stat().st_size != file.size:
-            found.append(f"{name} ({path.stat().st_size} of {file.size} bytes are there)")
-    return found
+            lacking.append(f"{name} ({path.stat().st_size} of {file.size} bytes are there)")
+    return lacking
 
 
 def absence(name: str, parameters: Mapping[str, Any]) -> str:
@@ -191,10 +191,10 @@ def verify(path: Path, digest: str) -> None:
     """Refuse a file whose checksum, ``md5:...`` or ``sha256:...``, is another one."""
     method, _, expected = digest.partition(":")
     with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, method).hexdigest()
-    if found != expected:
+        actual = hashlib.file_digest(stream, method).hexdigest()
+    if actual != expected:
         raise ArtifactError(
-            f"{path} has {method} {found}, expected {expected}: it is damaged or another version. "
+            f"{path} has {method} {actual}, expected {expected}: it is damaged or another version. "
             "Delete it and get it again."
         )
 

@@ -78,9 +78,9 @@ class BigGAN(Prior):
     @staticmethod
     def load(weights: dict[str, Tensor]) -> BigGANNetwork:
         """Return the generator, frozen."""
-        own = {name: value for name, value in weights.items() if name != "size"}
-        network = _shaped(own, int(weights["size"]))
-        network.load_state_dict(own, assign=True)
+        tensors = {name: value for name, value in weights.items() if name != "size"}
+        network = _shaped(tensors, int(weights["size"]))
+        network.load_state_dict(tensors, assign=True)
         return network.eval().requires_grad_(False)
 
 

@@ -53,23 +53,23 @@ def converted(published: dict[str, Tensor], blocks: int) -> dict[str, Tensor]:
     A weight under spectral norm is divided by its norm u W v. Of the statistics that are stored for 51 truncations those
     of 1 are kept, the last ones: the attacks sample N(0, I). Of the image convolution's outputs three are used.
     """
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for name, value in published.items():
         if name == "embeddings.weight":
-            found["embedding"] = value.T.contiguous()
+            tensors["embedding"] = value.T.contiguous()
         elif name.endswith("weight_orig"):
             stem = name.removesuffix("weight_orig")
             sigma = _norm(value, published[stem + "weight_u"], published.get(stem + "weight_v"))
-            found[renamed(stem + "weight", blocks)] = value / sigma
+            tensors[renamed(stem + "weight", blocks)] = value / sigma
         elif name.endswith(("running_means", "running_vars")):
-            found[renamed(name, blocks)] = value[-1].clone()
+            tensors[renamed(name, blocks)] = value[-1].clone()
         elif not name.endswith(("weight_u", "weight_v")):
-            found[renamed(name, blocks)] = value
+            tensors[renamed(name, blocks)] = value
     last = f"stages.{blocks - 1}"
     for part in ("weight", "bias"):
-        if f"{last}.image.{part}" in found:
-            found[f"{last}.image.{part}"] = found[f"{last}.image.{part}"][:3].clone()
-    return found
+        if f"{last}.image.{part}" in tensors:
+            tensors[f"{last}.image.{part}"] = tensors[f"{last}.image.{part}"][:3].clone()
+    return tensors
 
 
 def _norm(weight: Tensor, u: Tensor, v: Tensor | None) -> Tensor:

@@ -87,7 +87,7 @@ class StagedGAN(Prior):
             generated, raw = players.average(latents, asked), untrained(latents, asked)
         known = images[training[drawn]]
         measured, before, floor = (
-            generator_quality.compare(real, one) for one in (generated, raw, known)
+            generator_quality.compare(real, sample) for sample in (generated, raw, known)
         )
         card = {
             "prior": "staged_gan",

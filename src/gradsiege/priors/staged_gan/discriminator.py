@@ -60,8 +60,8 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Score images ``[n, c, h, w]`` in [-1, 1] of classes ``[n]``; high means real."""
         features = self.body(images).flatten(1)
-        own = self.classes.weight.T[labels]
-        score: Tensor = self.score(features)[:, 0] + (own * features).sum(1)
+        label_weights = self.classes.weight.T[labels]
+        score: Tensor = self.score(features)[:, 0] + (label_weights * features).sum(1)
         return score
 
 
@@ -87,9 +87,10 @@ def class_spread(images: Tensor, labels: Tensor, classes: int) -> Tensor:
     >>> class_spread(torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([0, 0, 1]), 2)
     tensor([1., 0.])
     """
-    own = [images[labels == label] for label in range(classes)]
+    by_class = [images[labels == label] for label in range(classes)]
     spreads = [
-        (one - one.roll(1, 0)).abs().mean() if len(one) > 1 else torch.zeros(()) for one in own
+        (of_class - of_class.roll(1, 0)).abs().mean() if len(of_class) > 1 else torch.zeros(())
+        for of_class in by_class
     ]
     return torch.stack(spreads)
 

@@ -135,10 +135,10 @@ class Staged(nn.Module, ABC):
 
     def features(self, z: Tensor, condition: Tensor) -> list[Tensor]:
         """Return all features, the last of which are the images."""
-        found = [self.start(z, condition)]
+        outputs = [self.start(z, condition)]
         for number in range(len(self.stages)):
-            found.append(self.stage(number, found[-1], condition))
-        return found
+            outputs.append(self.stage(number, outputs[-1], condition))
+        return outputs
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         """Return images of latents ``[n, latent]`` and labels, indices or probabilities."""

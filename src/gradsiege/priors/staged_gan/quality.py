@@ -23,14 +23,14 @@ LEVELS, CHANNELS = 3, 8
 def random_features(images: Tensor) -> Tensor:
     """Return ``[n, 48]``: mean and deviation of 8 random 3x3 filters at three scales, of images in [0, 1]."""
     generator = torch.Generator().manual_seed(0)
-    x, found = 2 * images - 1, []
+    x, statistics = 2 * images - 1, []
     for _ in range(LEVELS):
         fan_in = 9 * x.shape[1]
         weight = torch.randn((CHANNELS, x.shape[1], 3, 3), generator=generator) / fan_in**0.5
         x = F.leaky_relu(F.conv2d(x, weight, padding=1), 0.2)
-        found += [x.mean((2, 3)), x.std((2, 3))]
+        statistics += [x.mean((2, 3)), x.std((2, 3))]
         x = F.avg_pool2d(x, 2)
-    return torch.cat(found, 1).double()
+    return torch.cat(statistics, 1).double()
 
 
 def alexnet_features(images: Tensor) -> Tensor | Absent:
@@ -40,8 +40,8 @@ def alexnet_features(images: Tensor) -> Tensor | Absent:
         return network
     size = deep_features.chunk(images)
     with torch.no_grad():
-        found = [network.taps(some)[-1].mean((2, 3)) for some in images.split(size)]
-    return torch.cat(found).double()
+        features = [network.taps(some)[-1].mean((2, 3)) for some in images.split(size)]
+    return torch.cat(features).double()
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> float:
@@ -52,10 +52,10 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
     (0.0, 18.0)
     """
     mean = (first.mean(0) - second.mean(0)).square().sum()
-    one, two = torch.cov(first.T), torch.cov(second.T)
-    root = _root(one)
-    cross = torch.linalg.eigvalsh(root @ two @ root).clamp(min=0).sqrt().sum()
-    return max(0.0, float(mean + one.trace() + two.trace() - 2 * cross))
+    covariances = torch.cov(first.T), torch.cov(second.T)
+    root = _root(covariances[0])
+    cross = torch.linalg.eigvalsh(root @ covariances[1] @ root).clamp(min=0).sqrt().sum()
+    return max(0.0, float(mean + covariances[0].trace() + covariances[1].trace() - 2 * cross))
 
 
 def _root(matrix: Tensor) -> Tensor:
@@ -88,10 +88,10 @@ def compare(real: Tensor, generated: Tensor) -> dict[str, float]:
     """Return all measures of two sets of images in [0, 1], features in units of the real ones' deviation."""
     reference = random_features(real)
     scale = reference.std(0).clamp(min=1e-6)
-    one, two = reference / scale, random_features(generated) / scale
-    precision, recall = precision_recall(one, two)
+    real_rows, rows = reference / scale, random_features(generated) / scale
+    precision, recall = precision_recall(real_rows, rows)
     return {
-        "frechet_distance": frechet_distance(one, two),
+        "frechet_distance": frechet_distance(real_rows, rows),
         "precision": precision,
         "recall": recall,
     }
@@ -107,7 +107,7 @@ def compare_by_alexnet(
         generated, untrained, training: images of the trained generator, of the untrained one, and of the training set.
     """
     seen = [alexnet_features(images) for images in (real, generated, untrained, training)]
-    rows = [found for found in seen if isinstance(found, Tensor)]
+    rows = [features for features in seen if isinstance(features, Tensor)]
     if len(rows) < len(seen):
         return {"extractor_alexnet": str(seen[0])}
     precision, recall = precision_recall(rows[0], rows[1])

@@ -77,9 +77,9 @@ class StyleGAN2(Prior):
     @staticmethod
     def load(weights: dict[str, Tensor]) -> StyleGAN2Network:
         """Return the generator, frozen."""
-        own = {name: value for name, value in weights.items() if name != "size"}
-        network = _shaped(own, int(weights["size"]))
-        network.load_state_dict(own, assign=True)
+        tensors = {name: value for name, value in weights.items() if name != "size"}
+        network = _shaped(tensors, int(weights["size"]))
+        network.load_state_dict(tensors, assign=True)
         return network.eval().requires_grad_(False)
 
 
@@ -208,7 +208,7 @@ def channels_of(side: int, multiplier: float = 1.0) -> dict[int, int]:
     {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256}
     """
     sides = [2**power for power in range(2, int(math.log2(side)) + 1)]
-    return {one: int(multiplier * CHANNELS[max(64, one)]) for one in sides}
+    return {length: int(multiplier * CHANNELS[max(64, length)]) for length in sides}
 
 
 def _shaped(weights: dict[str, Tensor], size: int) -> StyleGAN2Network:

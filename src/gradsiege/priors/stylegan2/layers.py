@@ -104,5 +104,5 @@ class ToRGB(nn.Module):
 
     def forward(self, h: Tensor, code: Tensor, image: Tensor | None = None) -> Tensor:
         """Return the image of the feature's side; `image` has half of it."""
-        own: Tensor = self.convolution(h, code) + self.bias[:, None, None]
-        return own if image is None else own + upsample_filter(image, (2, 1), up=2)
+        colours: Tensor = self.convolution(h, code) + self.bias[:, None, None]
+        return colours if image is None else colours + upsample_filter(image, (2, 1), up=2)

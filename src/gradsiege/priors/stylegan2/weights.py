@@ -49,7 +49,7 @@ def converted(published: dict[str, Tensor], generator: torch.Generator) -> dict[
 
     A published weight is multiplied by one over the root of its fan-in at run time; here that is done once.
     """
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for name, value in published.items():
         if name.startswith("style.") or name.endswith(".kernel"):
             continue
@@ -61,11 +61,11 @@ def converted(published: dict[str, Tensor], generator: torch.Generator) -> dict[
             value = value[0]
         elif re.fullmatch(r"to_rgb(s\.\d+|1)\.bias", name):
             value = value.flatten()
-        found[renamed(name)] = value
+        tensors[renamed(name)] = value
     codes = mapped(published, _draws(published, generator))
     # What the last leaky ReLU was given is nearly normal in every dimension; negative values were multiplied by 0.2.
     before = F.leaky_relu(codes, 5.0)
-    return found | {"code_mean": before.mean(0), "code_deviation": before.std(0)}
+    return tensors | {"code_mean": before.mean(0), "code_deviation": before.std(0)}
 
 
 def _draws(published: dict[str, Tensor], generator: torch.Generator) -> Tensor:

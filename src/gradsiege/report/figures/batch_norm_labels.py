@@ -80,13 +80,13 @@ def _alike(data: StudyData) -> list[Any]:
 def _with_gain(data: StudyData, row: pd.Series, best: pd.DataFrame) -> dict[str, Any]:
     same = best[(best[PANEL] == row[PANEL]).all(axis=1)]
     least = same[(same["labels"] == "inferred") & ~same["batch_statistics"]]
-    found: dict[str, Any] = {
+    gain: dict[str, Any] = {
         **row,
         "psnr_change": np.nan,
         "psnr_change_low": np.nan,
         "psnr_change_high": np.nan,
     }
-    found["pairs"] = 0
+    gain["pairs"] = 0
     if len(least) and not least.index.equals(pd.Index([row.name])):
         differences = paired_differences(_scores_of(data, row), _scores_of(data, least.iloc[0]))
         interval = mean_difference_interval(
@@ -96,8 +96,8 @@ def _with_gain(data: StudyData, row: pd.Series, best: pd.DataFrame) -> dict[str,
             generator=numpy_generator(0, *map(str, row[[*PANEL, *GRANTS]])),
         )
         limits = {"psnr_change_low": interval.low, "psnr_change_high": interval.high}
-        found |= {"psnr_change": interval.estimate, "pairs": len(differences), **limits}
-    return found
+        gain |= {"psnr_change": interval.estimate, "pairs": len(differences), **limits}
+    return gain
 
 
 def _scores_of(data: StudyData, row: pd.Series) -> pd.DataFrame:
@@ -119,8 +119,8 @@ def draw(data: StudyData) -> Drawn:
         figure, axes = style.panels(rows, columns, width, SIDE + 0.55)
         flat = [panel for row in axes for panel in row]
         image: Any = None
-        for place, (panel, (key, own)) in enumerate(zip(flat, groups, strict=False)):
-            image = _square(panel, own, limits, named=place % columns == 0)
+        for place, (panel, (key, cells)) in enumerate(zip(flat, groups, strict=False)):
+            image = _square(panel, cells, limits, named=place % columns == 0)
             dataset, model, stage, protocol, method = map(str, key)
             where = f"{label(dataset)}, {label(model)}\n{stage}, {label(protocol)}"
             panel.set_title(f"{label(method)}\n{where}", fontsize=7.5)
@@ -134,14 +134,14 @@ def draw(data: StudyData) -> Drawn:
     return Drawn(TITLE, _caption(data, table), table, figure, alt=_alt(table))
 
 
-def _square(panel: Axes, own: pd.DataFrame, limits: tuple[float, float], *, named: bool) -> Any:
+def _square(panel: Axes, cells: pd.DataFrame, limits: tuple[float, float], *, named: bool) -> Any:
     """The four attackers of one method, each with its mean and its gain over the one who has neither."""
     import seaborn as sns
     from matplotlib.patches import Rectangle
 
     grid = np.full((2, 2), np.nan)
     places = {}
-    for _, row in own.iterrows():
+    for _, row in cells.iterrows():
         place = LABELS.index(row["labels"]), int(row["batch_statistics"])
         grid[place], places[place] = row["psnr"], row
     colours: Any = sns.color_palette("mako_r", as_cmap=True)

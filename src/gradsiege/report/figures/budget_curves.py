@@ -32,8 +32,8 @@ NEAREST = 1.5  # budgets that are closer than this factor do not both get a numb
 
 def plotted(data: StudyData) -> pd.DataFrame:
     """One row per budget: attacks of at least two budgets, on every defense that they met; controls beside them."""
-    summary, own = data.summary, families(data)
-    table = summary[summary["kind"] == "attack"].assign(family=lambda t: t["attack"].map(own))
+    summary, family_of = data.summary, families(data)
+    table = summary[summary["kind"] == "attack"].assign(family=lambda t: t["attack"].map(family_of))
     budgets = table.groupby([*PANEL, "threat_model", "family"])["iterations"].transform("nunique")
     table = table[budgets > 1][[*PANEL, "family", *KEPT, "iterations", *COUNTS]]
     table["informed"] = [
@@ -91,12 +91,12 @@ def _in_order(data: StudyData, table: pd.DataFrame) -> list[pd.DataFrame]:
 def _title(data: StudyData, part: pd.DataFrame, table: pd.DataFrame) -> str:
     """The defense, with whatever else differs between panels."""
     first = part.iloc[0]
-    said = [label(first["defense"], data.name_of("defenses", first["defense"]))]
+    parts = [label(first["defense"], data.name_of("defenses", first["defense"]))]
     for name in PANEL[:-1]:
         if table[name].nunique() > 1:
             known = data.name_of("models", first[name]) if name == "model" else None
-            said.append(label(str(first[name]), known))
-    return ", ".join(said)
+            parts.append(label(str(first[name]), known))
+    return ", ".join(parts)
 
 
 def _curves(panel: Axes, part: pd.DataFrame, data: StudyData, table: pd.DataFrame) -> None:
@@ -104,13 +104,13 @@ def _curves(panel: Axes, part: pd.DataFrame, data: StudyData, table: pd.DataFram
     from matplotlib.ticker import NullLocator, ScalarFormatter
 
     colours = _colours(data)
-    for (family, _), own in part.groupby(["family", "threat_model"], sort=False):
-        informed = bool(own["informed"].iloc[0])
-        error = [own["psnr"] - own["psnr_low"], own["psnr_high"] - own["psnr"]]
+    for (family, _), curve in part.groupby(["family", "threat_model"], sort=False):
+        informed = bool(curve["informed"].iloc[0])
+        error = [curve["psnr"] - curve["psnr_low"], curve["psnr_high"] - curve["psnr"]]
         colour = colours[str(family)] if informed else style.MUTED
         panel.errorbar(
-            own["iterations"],
-            own["psnr"],
+            curve["iterations"],
+            curve["psnr"],
             yerr=[side.fillna(0.0).clip(lower=0.0) for side in error],
             color=colour,
             marker="o" if informed else "s",
@@ -118,7 +118,7 @@ def _curves(panel: Axes, part: pd.DataFrame, data: StudyData, table: pd.DataFram
             capsize=2.0,
             linewidth=1.4,
             elinewidth=0.9,
-            label=_name(data, own),
+            label=_name(data, curve),
             zorder=3 if informed else 2,
         )
     panel.axhline(
@@ -138,33 +138,33 @@ def _curves(panel: Axes, part: pd.DataFrame, data: StudyData, table: pd.DataFram
 
 def _colours(data: StudyData) -> dict[str, str]:
     """By family: a counter's colour is its place among those of its defense, which never share a panel with others."""
-    found: dict[str, str] = {}
+    colours: dict[str, str] = {}
     of_defense: dict[str, list[str]] = {}
     for family in dict.fromkeys(families(data).values()):
         item = json.loads(family)
         if counter := item.get("counter"):
             known = of_defense.setdefault(str(counter).partition(".")[0], [])
-            found[family] = COUNTERS[len(known) % len(COUNTERS)]
+            colours[family] = COUNTERS[len(known) % len(COUNTERS)]
             known.append(family)
         else:
-            found[family] = style.colour(str(item["name"]))
-    return found
+            colours[family] = style.colour(str(item["name"]))
+    return colours
 
 
 def _ticks(budgets: pd.Series[Any]) -> list[int]:
     """The budgets of a panel, from the largest, without those whose numbers would overlap."""
     kept: list[int] = []
-    for budget in sorted({int(one) for one in budgets}, reverse=True):
+    for budget in sorted({int(value) for value in budgets}, reverse=True):
         if not kept or kept[-1] >= NEAREST * budget:
             kept.append(budget)
     return kept[::-1]
 
 
-def _name(data: StudyData, own: pd.DataFrame) -> str:
+def _name(data: StudyData, curve: pd.DataFrame) -> str:
     """Attack and counter, without the budget, which is the axis."""
-    first = own.iloc[0]
+    first = curve.iloc[0]
     item: Mapping[str, Any] = next(
-        one for one in data.study["attacks"] if one.get("id") == first["attack"]
+        attack for attack in data.study["attacks"] if attack.get("id") == first["attack"]
     )
     name = label(str(item["name"]))
     parts = [name]
@@ -188,13 +188,13 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
 
 
 def _alt(data: StudyData, table: pd.DataFrame) -> str:
-    said = []
+    sentences = []
     for part in _in_order(data, table):
         name = label(part["defense"].iloc[0], data.name_of("defenses", part["defense"].iloc[0]))
         ends = [
-            f"{'informed' if own['informed'].iloc[0] else 'blind'} {number(own['psnr'].iloc[0])} to "
-            f"{number(own['psnr'].iloc[-1])} dB"
-            for _, own in part.groupby(["family", "threat_model"], sort=False)
+            f"{'informed' if curve['informed'].iloc[0] else 'blind'} {number(curve['psnr'].iloc[0])} to "
+            f"{number(curve['psnr'].iloc[-1])} dB"
+            for _, curve in part.groupby(["family", "threat_model"], sort=False)
         ]
-        said.append(f"{name}: {', '.join(ends)}")
-    return "Line charts of PSNR against iterations. " + "; ".join(said) + "."
+        sentences.append(f"{name}: {', '.join(ends)}")
+    return "Line charts of PSNR against iterations. " + "; ".join(sentences) + "."

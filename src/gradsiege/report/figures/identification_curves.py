@@ -71,27 +71,27 @@ def plotted(data: StudyData) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _curve(own: pd.DataFrame) -> list[dict[str, float]]:
-    gallery = int(own["gallery_size"].max())
-    done = own["status"].eq("complete")
-    counts = {"victims": own["victim"].nunique(), "rows": len(own), "failed": int((~done).sum())}
+def _curve(rows: pd.DataFrame) -> list[dict[str, float]]:
+    gallery = int(rows["gallery_size"].max())
+    done = rows["status"].eq("complete")
+    counts = {"victims": rows["victim"].nunique(), "rows": len(rows), "failed": int((~done).sum())}
     return [
         {"k": k, "chance": k / gallery, **counts}
-        | _rate(own, done, "identified", k)
-        | _rate(own, done, "identified_lpips", k)
+        | _rate(rows, done, "identified", k)
+        | _rate(rows, done, "identified_lpips", k)
         for k in ranks_shown(gallery)
     ]
 
 
-def _rate(own: pd.DataFrame, done: pd.Series[bool], name: str, k: int) -> dict[str, float]:
+def _rate(rows: pd.DataFrame, done: pd.Series[bool], name: str, k: int) -> dict[str, float]:
     """The share by one metric; nothing where no completed row has its rank."""
-    ranks = own.get(RANKS[name][0], pd.Series(np.nan, index=own.index))
+    ranks = rows.get(RANKS[name][0], pd.Series(np.nan, index=rows.index))
     if not ranks[done].notna().any():
         return {}
     # Cells may have been scored before the weights were there: their rows say nothing either way.
     known = ~done | ranks.notna()
     hits = done[known] & (ranks[known] <= k)
-    rate = clustered_wilson_interval(hits.to_numpy(), own.loc[known, "victim"].to_numpy())
+    rate = clustered_wilson_interval(hits.to_numpy(), rows.loc[known, "victim"].to_numpy())
     limits = {f"{name}_low": rate.low, f"{name}_high": rate.high}
     return {name: rate.estimate, **limits, f"{name}_n": rate.units}
 
@@ -141,18 +141,18 @@ def _lines(panel: Axes, part: pd.DataFrame, data: StudyData, *, by: str, rate: s
     banded = sum(1 for name in order if not name.startswith("control_")) <= MOST_BANDS
     seen: dict[str, int] = {}
     for identifier in order:
-        own = part[part[field] == identifier]
+        curve = part[part[field] == identifier]
         name = data.name_of(section, identifier)
         control = identifier.startswith("control_")
         turn = seen[name] = seen.get(name, -1) + 1
         options: Any = {"color": style.colour(name), "linewidth": 0.9 if control else 1.5}
         options["linestyle"] = (0, (3, 2)) if control else style.LINES[turn % len(style.LINES)]
-        values = 100 * own[rate]
-        panel.plot(own["k"], values, label=label(identifier, name), **options)
+        values = 100 * curve[rate]
+        panel.plot(curve["k"], values, label=label(identifier, name), **options)
         if banded and not control:
-            low, high = 100 * own[f"{rate}_low"], 100 * own[f"{rate}_high"]
+            low, high = 100 * curve[f"{rate}_low"], 100 * curve[f"{rate}_high"]
             panel.fill_between(
-                own["k"], low, high, color=style.colour(name), alpha=0.12, linewidth=0
+                curve["k"], low, high, color=style.colour(name), alpha=0.12, linewidth=0
             )
     chance = part.drop_duplicates("k").sort_values("k")
     panel.plot(chance["k"], 100 * chance["chance"], color=style.MUTED, linewidth=0.8, linestyle=":", label="Chance")  # fmt: skip

@@ -61,23 +61,25 @@ def plotted(data: StudyData) -> pd.DataFrame:
             pair = values[[first, second]].dropna()
             ranks = _ranks(pair, done.loc[pair.index, IMAGE] if scope == "victim" else None)
             if len(ranks) >= FEWEST:
-                own = clusters[done.index.get_indexer(ranks.index)]
-                found = _correlation(ranks.to_numpy(), own, (scope, first, second))
-                rows.append([scope, first, second, *found, len(ranks), len(np.unique(own))])
+                cluster_of = clusters[done.index.get_indexer(ranks.index)]
+                correlation = _correlation(ranks.to_numpy(), cluster_of, (scope, first, second))
+                rows.append(
+                    [scope, first, second, *correlation, len(ranks), len(np.unique(cluster_of))]
+                )
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _oriented(done: pd.DataFrame) -> pd.DataFrame:
     """The measured metrics, higher for more leakage; those without two different values are left out."""
-    found = {
+    columns = {
         name: done[name].astype(float) * (1 if metric.higher_is_better else -1)
         for name, metric in IMAGE_METRICS.items()
         if name in done
     }
     for name, column in RANKS.items():
         if column in done:
-            found[name] = -done[column].astype(float) / done["gallery_size"].astype(float)
-    table = pd.DataFrame(found, index=done.index)
+            columns[name] = -done[column].astype(float) / done["gallery_size"].astype(float)
+    table = pd.DataFrame(columns, index=done.index)
     return table.loc[:, table.nunique() > 1]
 
 
@@ -131,8 +133,8 @@ def draw(data: StudyData) -> Drawn:
         figure, axes = style.panels(1, len(present), style.WIDTH, max(height, 2.0))
         image: Any = None
         for place, (panel, scope) in enumerate(zip(axes[0], present, strict=True)):
-            own = table[table["scope"] == scope]
-            image = _triangle(panel, own, metrics, named=place == 0)
+            pairs = table[table["scope"] == scope]
+            image = _triangle(panel, pairs, metrics, named=place == 0)
             panel.set_title(SCOPES[scope])
         bar = figure.colorbar(image, ax=axes[0], shrink=0.8, aspect=18, pad=0.02)
         bar.set_label("Rank correlation")
@@ -140,16 +142,16 @@ def draw(data: StudyData) -> Drawn:
     return Drawn(TITLE, _caption(data, table, metrics), table, figure, alt=_alt(table))
 
 
-def _triangle(panel: Axes, own: pd.DataFrame, metrics: list[str], *, named: bool) -> Any:
+def _triangle(panel: Axes, pairs: pd.DataFrame, metrics: list[str], *, named: bool) -> Any:
     """The lower triangle: number and interval in every cell."""
     import seaborn as sns
 
     colours: Any = sns.color_palette("vlag_r", as_cmap=True)
     grid = np.full((len(metrics) - 1, len(metrics) - 1), np.nan)
-    for _, row in own.iterrows():
+    for _, row in pairs.iterrows():
         grid[metrics.index(row["second"]) - 1, metrics.index(row["first"])] = row["correlation"]
     image = panel.imshow(grid, cmap=colours, vmin=-1, vmax=1, aspect="auto")
-    for _, row in own.iterrows():
+    for _, row in pairs.iterrows():
         place = metrics.index(row["first"]), metrics.index(row["second"]) - 1
         red, green, blue, _ = colours(image.norm(row["correlation"]))
         limits = f"\n[{number(row['correlation_low'], 2)}, {number(row['correlation_high'], 2)}]"
@@ -182,8 +184,8 @@ def _caption(data: StudyData, table: pd.DataFrame, metrics: list[str]) -> str:
 def _alt(table: pd.DataFrame) -> str:
     least = table.sort_values("correlation").iloc[0]
     most = table.sort_values("correlation").iloc[-1]
-    said = [
-        f"{NAMES[one['first']]} and {NAMES[one['second']]} ({number(one['correlation'], 2)})"
-        for one in (most, least)
+    words = [
+        f"{NAMES[pair['first']]} and {NAMES[pair['second']]} ({number(pair['correlation'], 2)})"
+        for pair in (most, least)
     ]
-    return f"Triangle of rank correlations between metrics, highest for {said[0]}, lowest for {said[1]}."
+    return f"Triangle of rank correlations between metrics, highest for {words[0]}, lowest for {words[1]}."

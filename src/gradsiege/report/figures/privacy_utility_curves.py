@@ -61,12 +61,12 @@ def draw(data: StudyData) -> Drawn:
         rows = -(-len(panels) // COLUMNS)
         figure, axes = style.panels(rows, COLUMNS, style.WIDTH, HEIGHT)
         flat = [panel for row in axes for panel in row]
-        for panel, (key, own) in zip(flat, panels, strict=False):
+        for panel, (key, sweep) in zip(flat, panels, strict=False):
             place = table[(table[PLACE] == list(key[:2])).all(axis=1)]
             _behind(panel, place, str(key[2]))
             _limits(panel, place)
-            _curve(panel, own, str(key[2]))
-            _title(panel, own, several=len(table[PLACE].drop_duplicates()) > 1)
+            _curve(panel, sweep, str(key[2]))
+            _title(panel, sweep, several=len(table[PLACE].drop_duplicates()) > 1)
         for panel in flat[len(panels) :]:
             panel.set_axis_off()
         figure.supxlabel("Test accuracy after training [%]", fontsize=8)
@@ -74,10 +74,10 @@ def draw(data: StudyData) -> Drawn:
     return Drawn(TITLE, _caption(data, table), measured, figure, alt=_alt(table))
 
 
-def _title(panel: Axes, own: pd.DataFrame, *, several: bool) -> None:
+def _title(panel: Axes, rows: pd.DataFrame, *, several: bool) -> None:
     """The defense; under it what its numbers mean, and data and model where there are several."""
-    first = own.iloc[0]
-    swept = own.loc[own["value"] != "", "strength"]
+    first = rows.iloc[0]
+    swept = rows.loc[rows["value"] != "", "strength"]
     words = [swept.iloc[0].rpartition(" ")[0]] if len(swept) else []
     words += [f"{label(first['dataset'])}, {label(first['model'])}"] if several else []
     panel.set_title(label(str(first["method"])), pad=4 + 8 * len(words))
@@ -101,15 +101,15 @@ def _behind(panel: Axes, place: pd.DataFrame, method: str) -> None:
     )
 
 
-def _curve(panel: Axes, own: pd.DataFrame, method: str) -> None:
+def _curve(panel: Axes, rows: pd.DataFrame, method: str) -> None:
     """The settings of one defense with their intervals; a hollow marker is its perfect inversion."""
-    x, y = 100 * own["accuracy"], own["worst"]
-    low, high = 100 * own["accuracy_low"], 100 * own["accuracy_high"]
+    x, y = 100 * rows["accuracy"], rows["worst"]
+    low, high = 100 * rows["accuracy_low"], 100 * rows["accuracy_high"]
     panel.errorbar(
         x,
         y,
         xerr=[(x - low).fillna(0).clip(lower=0), (high - x).fillna(0).clip(lower=0)],
-        yerr=[(y - own["worst_low"]).fillna(0), (own["worst_high"] - y).fillna(0)],
+        yerr=[(y - rows["worst_low"]).fillna(0), (rows["worst_high"] - y).fillna(0)],
         color=style.colour(method),
         marker=style.marker(method),
         linestyle="",
@@ -117,7 +117,7 @@ def _curve(panel: Axes, own: pd.DataFrame, method: str) -> None:
         markersize=5,
         zorder=4,
     )
-    curve = own[own["value"] != ""]
+    curve = rows[rows["value"] != ""]
     panel.plot(100 * curve["accuracy"], curve["worst"], color=style.colour(method), zorder=3)
     options: dict[str, Any] = {
         "color": style.colour(method),
@@ -125,9 +125,9 @@ def _curve(panel: Axes, own: pd.DataFrame, method: str) -> None:
         "linestyle": "",
     }
     # A defense that hardly touches the images has a bound far above all points: it stands at the frame.
-    bound = own["bound_psnr"].clip(upper=panel.get_ylim()[1])
+    bound = rows["bound_psnr"].clip(upper=panel.get_ylim()[1])
     panel.plot(x, bound, markerfacecolor="none", markersize=5, zorder=3, clip_on=False, **options)
-    for index, (_, row) in enumerate(own.iterrows()):
+    for index, (_, row) in enumerate(rows.iterrows()):
         # Points that are on no curve tend to lie together: their names go up and down in turn.
         above = not row["value"] and index % 2
         panel.annotate(
@@ -169,9 +169,9 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
 
 def _alt(table: pd.DataFrame) -> str:
     parts = [
-        f"{label(str(method))} from {number(100 * own['accuracy'].max())} % accuracy and "
-        f"{number(own['worst'].max())} dB to {number(100 * own['accuracy'].min())} % and "
-        f"{number(own['worst'].min())} dB"
-        for method, own in table.groupby("method", sort=False)
+        f"{label(str(method))} from {number(100 * rows['accuracy'].max())} % accuracy and "
+        f"{number(rows['worst'].max())} dB to {number(100 * rows['accuracy'].min())} % and "
+        f"{number(rows['worst'].min())} dB"
+        for method, rows in table.groupby("method", sort=False)
     ]
     return f"Small panels of accuracy against worst-case PSNR. {'; '.join(parts)}."

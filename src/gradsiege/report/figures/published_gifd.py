@@ -65,7 +65,11 @@ def _published(data: StudyData) -> Iterator[dict[str, Any]]:
 
 def _measured(data: StudyData) -> list[dict[str, Any]]:
     summary = data.summary[data.summary["kind"] == "attack"]
-    blind = [one for one in summary["threat_model"].unique() if not data.adaptive(str(one))]
+    blind = [
+        threat_model
+        for threat_model in summary["threat_model"].unique()
+        if not data.adaptive(str(threat_model))
+    ]
     summary = summary[summary["threat_model"].isin(blind)]
     rows = []
     seen = set[tuple[str, ...]]()
@@ -77,8 +81,8 @@ def _measured(data: StudyData) -> list[dict[str, Any]]:
             if tuple(named.values()) in seen:
                 continue
             seen.add(tuple(named.values()))
-            own = summary[_meant(data, summary, wanted)]
-            for _, row in worst_case(own, by=[*PLACE[1:]]).iterrows():
+            meant = summary[_meant(data, summary, wanted)]
+            for _, row in worst_case(meant, by=[*PLACE[1:]]).iterrows():
                 limits = {
                     "psnr_low": row["psnr_low"],
                     "psnr_high": row["psnr_high"],
@@ -117,8 +121,8 @@ def draw(data: StudyData) -> Drawn:
         fill = (-len(published)) % ACROSS
         places = [*range(len(published)), *range(len(published) + fill, len(shown) + fill)]
         image: Any = None
-        for place, (key, own) in zip(places, shown, strict=True):
-            image = _panel(flat[place], own, methods, rivals, limits)
+        for place, (key, cells) in zip(places, shown, strict=True):
+            image = _panel(flat[place], cells, methods, rivals, limits)
             flat[place].set_title(_title(key), fontsize=7.5)
             names = [label(name) for name in methods] if place % ACROSS == 0 else []
             flat[place].set_yticks(range(len(names)), names)
@@ -139,7 +143,7 @@ def _title(key: tuple[Any, ...]) -> str:
 
 def _panel(
     panel: Axes,
-    own: pd.DataFrame,
+    cells: pd.DataFrame,
     methods: list[str],
     rivals: list[str],
     limits: tuple[float, float],
@@ -147,7 +151,7 @@ def _panel(
     import seaborn as sns
 
     grid = np.full((len(methods), len(rivals)), np.nan)
-    for _, row in own.iterrows():
+    for _, row in cells.iterrows():
         grid[methods.index(row["method"]), rivals.index(row["rival"])] = row[METRIC]
     colours: Any = sns.color_palette("mako_r", as_cmap=True)
     image = panel.imshow(grid, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
@@ -157,7 +161,7 @@ def _panel(
             red, green, blue, _ = colours(image.norm(grid[place]))
             words, shade = number(float(grid[place])), style.text_on((red, green, blue))
         panel.text(place[1], place[0], words, ha="center", va="center", fontsize=6.5, color=shade)
-    if (own["source"] == "published").all():
+    if (cells["source"] == "published").all():
         for spine in panel.spines.values():
             spine.set(visible=True, color=style.TINT, linewidth=5)
     names = [label(name).replace(" ", "\n", 1) for name in rivals]
@@ -174,22 +178,22 @@ def _caption(data: StudyData, table: pd.DataFrame, ours: int) -> str:
         if ours > MOST_PANELS
         else ""
     )
-    said = (
+    limits = (
         "Ours: attackers who do not know the defense, with the published settings, at every stage; a dash: not in this study."
         if ours
         else "No attack of this study meets a defense with the published settings."
     )
     return (
         f"Tinted frames: published numbers ({sources(claims_of(data)[:1])}) of a rerun by others, obtained during training on the "
-        f"data named above each. {said} Data, budgets and priors are others, so orders may be compared, heights may not.{more}"
+        f"data named above each. {limits} Data, budgets and priors are others, so orders may be compared, heights may not.{more}"
         f"{synthetic_note(data, measured['dataset'])}"
     )
 
 
 def _alt(table: pd.DataFrame) -> str:
     parts = []
-    for key, own in table.groupby(["source", "dataset"], sort=False):
-        top = own.sort_values(METRIC).dropna(subset=[METRIC]).tail(1)
+    for key, cells in table.groupby(["source", "dataset"], sort=False):
+        top = cells.sort_values(METRIC).dropna(subset=[METRIC]).tail(1)
         for _, row in top.iterrows():
             name = f"{label(row['rival'])} against {label(row['method']).lower()}"
             parts.append(f"{key[0]} on {label(str(key[1]))}: {name}, {number(row[METRIC])} dB")

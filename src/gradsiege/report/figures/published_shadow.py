@@ -62,13 +62,13 @@ def plotted(data: StudyData) -> pd.DataFrame:
     for outcome in data.outcomes:
         for part in outcome.parts if outcome.claim.id in wanted else ():
             metric = str(part.comparison.metric)
-            found, ids = part.interval, dict(part.ids)
+            change, ids = part.interval, dict(part.ids)
             where = ", ".join(label(ids[name]) for name in ("dataset", "model"))
             rows.setdefault(
                 ("measured", metric, *ids.values(), outcome.arm),
                 {"source": "measured", "metric": metric, "claim": outcome.claim.id, "setting": where, **ids, "arm": outcome.arm}
-                | {"metric_change": found.estimate, "metric_change_low": found.low, "metric_change_high": found.high}
-                | {"units": found.units, "bar": False, "claim_verdict": outcome.said},
+                | {"metric_change": change.estimate, "metric_change_low": change.low, "metric_change_high": change.high}
+                | {"units": change.units, "bar": False, "claim_verdict": outcome.said},
             )  # fmt: skip
     return pd.DataFrame([*rows.values()], columns=COLUMNS)
 
@@ -78,30 +78,30 @@ def draw(data: StudyData) -> Drawn:
     table = plotted(data)
     if table.empty:
         return Drawn(TITLE, NO_LEDGER.capitalize(), table, style.nothing_to_draw(NO_LEDGER))
-    groups = [(metric, _rows_shown(own)) for metric, own in table.groupby("metric", sort=False)]
-    sizes = [len(own) + 1.2 for _, own in groups]
+    groups = [(metric, _rows_shown(rows)) for metric, rows in table.groupby("metric", sort=False)]
+    sizes = [len(rows) + 1.2 for _, rows in groups]
     with style.study_style():
         height = ROW * sum(sizes) + 0.55 * len(groups) + 0.2
         figure = style.new_figure(style.WIDTH, height, layout="constrained")
         axes = figure.subplots(len(groups), 1, squeeze=False, gridspec_kw={"height_ratios": sizes})
-        for panel, (metric, own) in zip(axes[:, 0], groups, strict=True):
-            _forest(panel, own, str(metric), data)
+        for panel, (metric, rows) in zip(axes[:, 0], groups, strict=True):
+            _forest(panel, rows, str(metric), data)
     return Drawn(TITLE, _caption(data, table), table, figure, alt=_alt(table))
 
 
-def _rows_shown(own: pd.DataFrame) -> pd.DataFrame:
-    measured = own[own["source"] == "measured"].head(MOST_ROWS)
-    return pd.concat([own[own["source"] == "published"], measured])
+def _rows_shown(rows: pd.DataFrame) -> pd.DataFrame:
+    measured = rows[rows["source"] == "measured"].head(MOST_ROWS)
+    return pd.concat([rows[rows["source"] == "published"], measured])
 
 
-def _forest(panel: Axes, own: pd.DataFrame, metric: str, data: StudyData) -> None:
+def _forest(panel: Axes, rows: pd.DataFrame, metric: str, data: StudyData) -> None:
     """Published values as hollow diamonds with their tolerance, ours as filled points with their interval."""
     name, factor, _, _, unit = SHOWN[metric]
-    published = int((own["source"] == "published").sum())
+    published = int((rows["source"] == "published").sum())
     panel.axhspan(-0.6, published - 0.5, color=style.TINT, zorder=0)
     panel.axvline(0, color=style.MUTED, linewidth=0.8)
     names = []
-    for place, (_, row) in enumerate(own.iterrows()):
+    for place, (_, row) in enumerate(rows.iterrows()):
         ours = row["source"] == "measured"
         attack = "" if pd.isna(row["attack"]) else data.name_of("attacks", str(row["attack"]))
         shade = style.colour(attack or "shadow") if ours else style.INK
@@ -118,8 +118,8 @@ def _forest(panel: Axes, own: pd.DataFrame, metric: str, data: StudyData) -> Non
             shape["marker"] = ">"  # everything from here to the right is as claimed
         panel.errorbar([value], [place], xerr=limits if known and not row["bar"] else None, **shape)
         names.append(_name(row, data))
-    panel.set_yticks(range(len(own)), names, fontsize=6.5)
-    panel.set_ylim(len(own) - 0.4, -0.6)
+    panel.set_yticks(range(len(rows)), names, fontsize=6.5)
+    panel.set_ylim(len(rows) - 0.4, -0.6)
     panel.grid(visible=True, axis="x")
     panel.grid(visible=False, axis="y")
     unit = f" [{unit.strip()}]" if unit.strip() else ""
@@ -144,14 +144,14 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
         if longest > MOST_ROWS
         else ""
     )
-    said = (
+    meaning = (
         "Filled: ours, mean paired differences to no defense with 95 % intervals (BCa over victims; t over seeds for F1 and accuracy)."
         if len(ours)
         else "This study has no comparison of its own to set beside them."
     )
     return (
         f"Tinted, hollow: published changes ({sources(claims_of(data))}), obtained on the paper's own data, with the tolerance of "
-        f"the claim; a triangle is a bar (no lower than this). {said}{more} Left of zero, Shadow leaks less, or costs accuracy."
+        f"the claim; a triangle is a bar (no lower than this). {meaning}{more} Left of zero, Shadow leaks less, or costs accuracy."
         f"{synthetic_note(data, ours['dataset'])}"
     )
 
@@ -160,9 +160,9 @@ def _alt(table: pd.DataFrame) -> str:
     told = [
         f"{SHOWN[str(metric)][0]}: published "
         + ", ".join(
-            number(value, 3) for value in own.loc[own["source"] == "published", "metric_change"]
+            number(value, 3) for value in rows.loc[rows["source"] == "published", "metric_change"]
         )
-        + f"; {(own['source'] == 'measured').sum()} of ours"
-        for metric, own in table.groupby("metric", sort=False)
+        + f"; {(rows['source'] == 'measured').sum()} of ours"
+        for metric, rows in table.groupby("metric", sort=False)
     ]
     return f"Changes under Shadow by metric. {'. '.join(told)}."

@@ -63,9 +63,9 @@ def plotted(data: StudyData) -> pd.DataFrame:
                 rows.append({**named, "round": cells.round, "accuracy": value})
     measured = curves(data) if rows else curves(data).iloc[:0]
     for claim in claims_of(data):
-        own = measured[measured["defense"].isin(_arms(data, claim))]
+        of_claim = measured[measured["defense"].isin(_arms(data, claim))]
         given = {"source": "measured", "method": name_in(claim.cells.defense), "claim": claim.id}
-        rows += [{**point, **given} for _, point in own.iterrows()]
+        rows += [{**point, **given} for _, point in of_claim.iterrows()]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -108,18 +108,18 @@ def _curves(panel: Axes, part: pd.DataFrame) -> None:
     from matplotlib.ticker import MaxNLocator
 
     seen: dict[str, int] = {}
-    for key, own in part.groupby(["method", "defense"], sort=False, dropna=False):
+    for key, curve in part.groupby(["method", "defense"], sort=False, dropna=False):
         method = str(key[0])
         turn = seen[method] = seen.get(method, -1) + 1
-        own = own.sort_values("round")
-        published = bool((own["source"] == "published").all())
+        curve = curve.sort_values("round")
+        published = bool((curve["source"] == "published").all())
         shade = style.colour(method)
         options: Any = {"color": shade, "marker": style.marker(method), "markersize": 4.5}
         options |= {"markerfacecolor": style.PAPER if published else shade, "label": label(method)}
         options["linestyle"] = style.LINES[turn % len(style.LINES)]
-        options["markevery"] = max(1, len(own) // 11)
-        panel.plot(own["round"], 100 * own["accuracy"], **options)
-        limits = own.dropna(subset=["accuracy_low", "accuracy_high"])
+        options["markevery"] = max(1, len(curve) // 11)
+        panel.plot(curve["round"], 100 * curve["accuracy"], **options)
+        limits = curve.dropna(subset=["accuracy_low", "accuracy_high"])
         band: Any = {"color": shade, "alpha": 0.13, "linewidth": 0}
         low, high = 100 * limits["accuracy_low"], 100 * limits["accuracy_high"]
         panel.fill_between(limits["round"], low.astype(float), high.astype(float), **band)
@@ -129,7 +129,7 @@ def _curves(panel: Axes, part: pd.DataFrame) -> None:
 
 def _caption(data: StudyData, table: pd.DataFrame, claims: list[Claim]) -> str:
     ours = table[table["source"] == "measured"]
-    said = (
+    meaning = (
         "Ours: the arms of this study that have the paper's constants, means over seeds with 95 % t intervals as bands. Its data, "
         "model and rounds are others, so orders may be compared, heights may not."
         if len(ours)
@@ -137,7 +137,7 @@ def _caption(data: StudyData, table: pd.DataFrame, claims: list[Claim]) -> str:
     )
     return (
         f"Tinted, hollow points: published numbers ({sources(claims)}), obtained on the data named above the panel and not by this "
-        f"study. {said}{synthetic_note(data, ours['dataset'])}"
+        f"study. {meaning}{synthetic_note(data, ours['dataset'])}"
     )
 
 

@@ -23,9 +23,9 @@ MOST_CELLS, MOST_VICTIMS = 8, 3
 COLUMNS = [*CELL_KEY, "victim", "map_correlation", "blank_before", "blank_after"]
 
 
-def likeness(one: Explained, victim: int) -> dict[str, float | bool]:
+def likeness(cell: Explained, victim: int) -> dict[str, float | bool]:
     """Correlation over pixels of a victim's two maps, none where one of them is blank."""
-    maps = [one.arrays[f"map.{moment}"][victim] for moment in MOMENTS]
+    maps = [cell.arrays[f"map.{moment}"][victim] for moment in MOMENTS]
     blank = [bool(np.ptp(single) == 0) for single in maps]
     known = not any(blank)
     correlation = float(np.corrcoef(*(single.ravel() for single in maps))[0, 1]) if known else None
@@ -39,59 +39,59 @@ def likeness(one: Explained, victim: int) -> dict[str, float | bool]:
 def plotted(cells: list[Explained]) -> pd.DataFrame:
     """One row per pair of maps."""
     rows = [
-        {**one.ids, "victim": victim, **likeness(one, victim)}
-        for one in cells
-        for victim in range(min(one.victims, MOST_VICTIMS))
+        {**cell.ids, "victim": victim, **likeness(cell, victim)}
+        for cell in cells
+        for victim in range(min(cell.victims, MOST_VICTIMS))
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def draw(data: StudyData) -> Drawn:
     """Draw one row per defense: for each of the first victims the image and the two maps."""
-    found = explained_cells(data)
-    cells = found[:MOST_CELLS]
+    explained = explained_cells(data)
+    cells = explained[:MOST_CELLS]
     table = plotted(cells)
     if table.empty:
         return Drawn(TITLE, f"Not drawn: {NOTHING}", table, style.nothing_to_draw(NOTHING))
     victims = int(table["victim"].max()) + 1
     with style.study_style():
         figure, axes = style.panels(len(cells), 3 * victims, style.WIDTH, 0.9)
-        for row, one in zip(axes, cells, strict=True):
-            _row(row, one, data)
+        for row, cell in zip(axes, cells, strict=True):
+            _row(row, cell, data)
         for victim in range(victims):
             words = (f"Victim {victim}", *(moment.capitalize() for moment in MOMENTS))
             for panel, text in zip(axes[0][3 * victim : 3 * victim + 3], words, strict=True):
                 panel.set_title(text, fontsize=7, loc="center", weight="normal")
-    caption = _caption(data, table, len(found) - len(cells))
+    caption = _caption(data, table, len(explained) - len(cells))
     return Drawn(TITLE, caption, table, figure, alt=_alt(cells))
 
 
-def _row(row: list[Axes], one: Explained, data: StudyData) -> None:
+def _row(row: list[Axes], cell: Explained, data: StudyData) -> None:
     for panel in row:
         panel.set(xticks=[], yticks=[])
         panel.grid(False)
         for spine in panel.spines.values():
             spine.set_visible(False)
-    for victim in range(min(one.victims, MOST_VICTIMS)):
+    for victim in range(min(cell.victims, MOST_VICTIMS)):
         image, before, after = row[3 * victim : 3 * victim + 3]
-        picture = _picture(one, data, victim)
+        picture = _picture(cell, data, victim)
         if picture is not None:
             image.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none")
         for panel, moment in zip((before, after), MOMENTS, strict=True):
-            saliency = one.arrays[f"map.{moment}"][victim]
+            saliency = cell.arrays[f"map.{moment}"][victim]
             panel.imshow(saliency, cmap="viridis", vmin=0.0, vmax=1.0, interpolation="none")
-        words = f"r = {number(float(likeness(one, victim)['map_correlation']), 2)}"
+        words = f"r = {number(float(likeness(cell, victim)['map_correlation']), 2)}"
         after.set_xlabel(words, fontsize=6.5, labelpad=2)
     row[0].set_ylabel(
-        "\n".join(one.lines), rotation=0, ha="right", va="center", fontsize=6.5, labelpad=4
+        "\n".join(cell.lines), rotation=0, ha="right", va="center", fontsize=6.5, labelpad=4
     )
 
 
-def _picture(one: Explained, data: StudyData, victim: int) -> NDArray[np.uint8] | None:
+def _picture(cell: Explained, data: StudyData, victim: int) -> NDArray[np.uint8] | None:
     """The victim's first image as scoring stored it, ``[h, w, 3]`` or ``[h, w]``, or None before scoring."""
-    if one.key not in data.pictures:
+    if cell.key not in data.pictures:
         return None
-    truths = data.pictures[one.key]["truth"]
+    truths = data.pictures[cell.key]["truth"]
     per_victim = len(truths) // int(data.study.get("victims", len(truths)))
     pixels = truths[victim * per_victim].transpose(1, 2, 0)
     shown: NDArray[np.uint8] = pixels[..., 0] if pixels.shape[2] == 1 else pixels
@@ -113,12 +113,12 @@ def _caption(data: StudyData, table: pd.DataFrame, left_out: int) -> str:
 
 def _alt(cells: list[Explained]) -> str:
     parts = []
-    for one in cells:
+    for cell in cells:
         values = [
-            likeness(one, victim)["map_correlation"]
-            for victim in range(min(one.victims, MOST_VICTIMS))
+            likeness(cell, victim)["map_correlation"]
+            for victim in range(min(cell.victims, MOST_VICTIMS))
         ]
         known = [value for value in values if not np.isnan(value)]
         mean = number(float(np.mean(known)), 2) if known else "none"
-        parts.append(f"{', '.join(one.lines)}: {mean}")
+        parts.append(f"{', '.join(cell.lines)}: {mean}")
     return f"Grid of class activation maps. Mean correlation of the pairs: {'; '.join(parts)}."

@@ -25,32 +25,32 @@ NAMES = {"change": "channel_change", **{moment: f"power_{moment}" for moment in 
 COLUMNS = [*CELL_KEY, "layer", "channel", "vertical", "horizontal", "coefficient", *NAMES.values()]
 
 
-def of_channels(one: Explained) -> pd.DataFrame:
+def of_channels(cell: Explained) -> pd.DataFrame:
     """One row per channel: its Grad-CAM coefficient and the l2 norm of its change, for the first victim."""
     parts = []
-    for place, layer in enumerate(one.layers()):
-        part = pd.DataFrame({"change": one.arrays[f"change.{layer}"][0]})
-        part["coefficient"] = one.arrays[f"coefficient.{layer}"][0]
+    for place, layer in enumerate(cell.layers()):
+        part = pd.DataFrame({"change": cell.arrays[f"change.{layer}"][0]})
+        part["coefficient"] = cell.arrays[f"coefficient.{layer}"][0]
         parts.append(part.assign(layer=layer, place=place, channel=range(len(part))))
     return pd.concat(parts, ignore_index=True)
 
 
-def changed(one: Explained) -> bool:
+def changed(cell: Explained) -> bool:
     """Whether the defense changed a convolution of the first victim, and left it finite."""
-    change = of_channels(one)["change"]
+    change = of_channels(cell)["change"]
     return bool(change.any() and np.isfinite(change).all())
 
 
-def shown_layer(one: Explained) -> str:
+def shown_layer(cell: Explained) -> str:
     """The middle one of the convolutions that the defense changed."""
-    found = [layer for layer in one.layers() if one.arrays[f"change.{layer}"][0].any()]
-    return found[len(found) // 2]
+    changed_layers = [layer for layer in cell.layers() if cell.arrays[f"change.{layer}"][0].any()]
+    return changed_layers[len(changed_layers) // 2]
 
 
-def of_spectrum(one: Explained) -> pd.DataFrame:
+def of_spectrum(cell: Explained) -> pd.DataFrame:
     """One row per spatial frequency of the shown layer: mean power of its changed kernels, before and after."""
-    layer = shown_layer(one)
-    powers = {moment: one.arrays[f"spectrum.{moment}.{layer}"][0] for moment in MOMENTS}
+    layer = shown_layer(cell)
+    powers = {moment: cell.arrays[f"spectrum.{moment}.{layer}"][0] for moment in MOMENTS}
     side = len(powers["before"])
     frequency = np.arange(side) - side // 2
     table = pd.DataFrame({moment: power.ravel() for moment, power in powers.items()})
@@ -61,7 +61,7 @@ def of_spectrum(one: Explained) -> pd.DataFrame:
 def plotted(cells: list[Explained]) -> pd.DataFrame:
     """Rows of channels and rows of frequencies, each with the columns that it has."""
     parts = [
-        part.assign(**one.ids) for one in cells for part in (of_channels(one), of_spectrum(one))
+        part.assign(**cell.ids) for cell in cells for part in (of_channels(cell), of_spectrum(cell))
     ]
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     return table.rename(columns=NAMES).reindex(columns=COLUMNS)
@@ -69,8 +69,10 @@ def plotted(cells: list[Explained]) -> pd.DataFrame:
 
 def draw(data: StudyData) -> Drawn:
     """Draw a row a defense: every channel by layer and coefficient, then the two spectra of one layer."""
-    found = [one for one in explained_cells(data) if changed(one)]
-    cells = found[:MOST_CELLS]
+    explained = [
+        explained_cell for explained_cell in explained_cells(data) if changed(explained_cell)
+    ]
+    cells = explained[:MOST_CELLS]
     table = plotted(cells)
     if not cells:
         reason = "no defense changed a convolution of an explained victim."
@@ -80,19 +82,25 @@ def draw(data: StudyData) -> Drawn:
         figure = style.new_figure(style.WIDTH, 2.2 * len(cells) + 0.2, layout="constrained")
         ratios = {"width_ratios": [2.6, 1, 1]}
         axes = figure.subplots(len(cells), 3, squeeze=False, gridspec_kw=ratios)
-        for row, one in zip(axes, cells, strict=True):
-            _channels(row[0], one, style.colour(data.name_of("defenses", one.cell["defense"])))
-            _spectra(list(row[1:]), one)
-    caption = _caption(data, cells, len(found) - len(cells))
+        for row, explained_cell in zip(axes, cells, strict=True):
+            _channels(
+                row[0],
+                explained_cell,
+                style.colour(data.name_of("defenses", explained_cell.cell["defense"])),
+            )
+            _spectra(list(row[1:]), explained_cell)
+    caption = _caption(data, cells, len(explained) - len(cells))
     return Drawn(TITLE, caption, table, figure, alt=_alt(cells))
 
 
-def _channels(panel: Axes, one: Explained, colour: str) -> None:
+def _channels(panel: Axes, cell: Explained, colour: str) -> None:
     """A dot a channel; those of a layer are scaled to its largest coefficient."""
     from matplotlib.ticker import MaxNLocator
 
-    table = of_channels(one)
-    largest = table.groupby("place")["coefficient"].transform(lambda own: own.abs().max())
+    table = of_channels(cell)
+    largest = table.groupby("place")["coefficient"].transform(
+        lambda coefficients: coefficients.abs().max()
+    )
     # A layer without any gradient stays on the line of zero.
     height = (table["coefficient"] / largest.where(largest > 0, 1.0)).to_numpy()
     touched = (table["change"] > 0).to_numpy()
@@ -107,19 +115,19 @@ def _channels(panel: Axes, one: Explained, colour: str) -> None:
         across = (table["place"] + 1 + spread).to_numpy()
         drawn: Any = options
         panel.scatter(across[flags], height[flags], s=5, linewidths=0, rasterized=True, **drawn)
-    panel.set_title(", ".join(one.lines))
+    panel.set_title(", ".join(cell.lines))
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.set_xlabel("Convolution, in the order of the network")
     panel.set_ylabel("Coefficient / largest of layer")
     panel.legend(loc="lower left", ncols=2, fontsize=6.5, handletextpad=0.1, markerscale=2)
 
 
-def _spectra(panels: list[Axes], one: Explained) -> None:
+def _spectra(panels: list[Axes], cell: Explained) -> None:
     """Both spectra on one logarithmic scale, the power written into every frequency."""
     import seaborn as sns
     from matplotlib.colors import LogNorm
 
-    table = of_spectrum(one)
+    table = of_spectrum(cell)
     side = int(np.sqrt(len(table)))
     powers = table[list(MOMENTS)].to_numpy()
     high = max(float(powers.max()), 1e-12)
@@ -146,7 +154,7 @@ def _spectra(panels: list[Axes], one: Explained) -> None:
         panel.set_yticks(range(side), ticks)
         panel.grid(False)
         panel.set_title(moment.capitalize())
-        panel.set_xlabel(shown_layer(one), fontsize=6)
+        panel.set_xlabel(shown_layer(cell), fontsize=6)
 
 
 def _caption(data: StudyData, cells: list[Explained], left_out: int) -> str:
@@ -159,17 +167,17 @@ def _caption(data: StudyData, cells: list[Explained], left_out: int) -> str:
     )
     if left_out:
         text += f" {left_out} more of the study's cells are not drawn (at most {MOST_CELLS})."
-    return text + synthetic_note(data, [one.cell["dataset"] for one in cells])
+    return text + synthetic_note(data, [explained_cell.cell["dataset"] for explained_cell in cells])
 
 
 def _alt(cells: list[Explained]) -> str:
     parts = []
-    for one in cells:
-        table, power = of_channels(one), of_spectrum(one)
+    for cell in cells:
+        table, power = of_channels(cell), of_spectrum(cell)
         centre = (power["vertical"] == 0) & (power["horizontal"] == 0)
         gains = power["after"] / power["before"]
         parts.append(
-            f"{', '.join(one.lines)}: {percent(float((table['change'] > 0).mean()))} of channels "
+            f"{', '.join(cell.lines)}: {percent(float((table['change'] > 0).mean()))} of channels "
             f"changed, power times {number(float(gains[centre].mean()), 2)} at frequency zero and "
             f"{number(float(gains[~centre].mean()), 2)} elsewhere"
         )

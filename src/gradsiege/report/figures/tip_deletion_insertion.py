@@ -27,11 +27,11 @@ COLUMNS = [*CELL_KEY, "curve", "victims", "failed", "area_before", "area_after"]
 COLUMNS += [f"area_change{end}" for end in ("", "_low", "_high")]
 
 
-def measured(one: Explained, curve: str) -> dict[str, object]:
+def measured(cell: Explained, curve: str) -> dict[str, object]:
     """Mean areas of a cell's victims and their paired difference; victims with a broken model are counted apart."""
-    before, after = (one.arrays[f"{curve}_area.{moment}"].astype(float) for moment in MOMENTS)
+    before, after = (cell.arrays[f"{curve}_area.{moment}"].astype(float) for moment in MOMENTS)
     known = np.isfinite(before) & np.isfinite(after)
-    generator = numpy_generator("deletion_insertion", curve, one.key)
+    generator = numpy_generator("deletion_insertion", curve, cell.key)
     change = mean_difference_interval(after[known], before[known], generator=generator)
     return {
         "curve": curve,
@@ -47,7 +47,7 @@ def measured(one: Explained, curve: str) -> dict[str, object]:
 
 def plotted(cells: list[Explained]) -> pd.DataFrame:
     """One row per cell and curve."""
-    rows = [{**one.ids, **measured(one, curve)} for one in cells for curve in CURVES]
+    rows = [{**cell.ids, **measured(cell, curve)} for cell in cells for curve in CURVES]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -71,8 +71,8 @@ def draw(data: StudyData) -> Drawn:
 
 def _areas(panel: Axes, part: pd.DataFrame, data: StudyData) -> None:
     defenses = data.in_order("defenses", part["defense"])
-    own = part.set_index("defense").loc[defenses]
-    for place, (defense, line) in enumerate(own.iterrows()):
+    rows = part.set_index("defense").loc[defenses]
+    for place, (defense, line) in enumerate(rows.iterrows()):
         name = data.name_of("defenses", str(defense))
         colour, shape = style.colour(name), style.marker(name)
         panel.plot(

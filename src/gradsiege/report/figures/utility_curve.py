@@ -28,9 +28,9 @@ def plotted(data: StudyData) -> pd.DataFrame:
     key = [*PANEL, "defense", "round"]
     rows = []
     for place, accuracy in done.groupby(key, sort=False)["accuracy"]:
-        found = student_interval(accuracy.to_numpy(dtype=float))
-        low, high = np.clip([found.low, found.high], 0, 1)
-        numbers = (found.estimate, low, high, found.units)
+        interval = student_interval(accuracy.to_numpy(dtype=float))
+        low, high = np.clip([interval.low, interval.high], 0, 1)
+        numbers = (interval.estimate, low, high, interval.units)
         rows.append([*place, *numbers])
     return pd.DataFrame(rows, columns=[*key, "accuracy", "accuracy_low", "accuracy_high", "seeds"])
 
@@ -62,24 +62,24 @@ def _curves(panel: Axes, part: pd.DataFrame, data: StudyData) -> None:
     seen: dict[str, int] = {}
     for defense in data.in_order("defenses", part["defense"]):
         name = data.name_of("defenses", defense)
-        own = part[part["defense"] == defense].sort_values("round")
+        curve = part[part["defense"] == defense].sort_values("round")
         strength = seen.setdefault(name, 0)
         seen[name] += 1
         panel.plot(
-            own["round"],
-            100 * own["accuracy"],
+            curve["round"],
+            100 * curve["accuracy"],
             color=style.colour(name),
             linestyle=style.LINES[strength % len(style.LINES)],
             marker=style.marker(name),
-            markevery=max(1, len(own) // 6),
+            markevery=max(1, len(curve) // 6),
             markersize=4,
             label=label(defense, name),
         )
-        if own["seeds"].max() > 1 and part["defense"].nunique() <= MOST_BANDS:
+        if curve["seeds"].max() > 1 and part["defense"].nunique() <= MOST_BANDS:
             panel.fill_between(
-                own["round"],
-                100 * own["accuracy_low"],
-                100 * own["accuracy_high"],
+                curve["round"],
+                100 * curve["accuracy_low"],
+                100 * curve["accuracy_high"],
                 color=style.colour(name),
                 alpha=0.13,
                 linewidth=0,

@@ -73,10 +73,10 @@ def lines(outcome: Outcome) -> list[dict[str, str]]:
     claim = outcome.claim
     head = {"Claim": claim.id, "Statement": claim.statement}
     tail = {"Verdict": outcome.said, "Where": place(outcome), "Why": outcome.why}
-    found = []
+    rows = []
     for name, part in zip(part_names(outcome.parts), outcome.parts, strict=True):
         asked, paired = part.comparison, part.comparison.against is not None
         held = claimed(claim, asked.metric, asked.value, paired=paired)
-        own = {"Comparison": name, "Claimed": held, "Measured": measured(part)}
-        found.append(head | own | tail)
-    return found or [head | dict.fromkeys(("Comparison", "Claimed", "Measured"), "") | tail]
+        compared = {"Comparison": name, "Claimed": held, "Measured": measured(part)}
+        rows.append(head | compared | tail)
+    return rows or [head | dict.fromkeys(("Comparison", "Claimed", "Measured"), "") | tail]

@@ -34,31 +34,31 @@ def _attacks(data: StudyData) -> list[dict[str, Any]]:
     scores = data.scores[data.scores["kind"] == "attack"]
     memory = memory_by_attack(data)
     rows = []
-    for key, own in scores.groupby([*PLACE, "attack"], sort=False):
-        jobs = own.drop_duplicates(CELL).assign(
-            victims=own.groupby(CELL)["victim"].transform("nunique")
+    for key, part in scores.groupby([*PLACE, "attack"], sort=False):
+        jobs = part.drop_duplicates(CELL).assign(
+            victims=part.groupby(CELL)["victim"].transform("nunique")
         )
         numbers = {name: jobs[name].median() for name in ("iterations", "restarts", "evaluations", "seconds") if name in jobs}  # fmt: skip
         spent = jobs["seconds"] / (jobs["evaluations"] * jobs["victims"]).replace(0, np.nan)
         place = dict(zip(PLACE, key[:3], strict=True))
-        found = [value for (cell, value) in memory if (*cell,) == key]
+        memories = [value for (cell, value) in memory if (*cell,) == key]
         rows.append(
             {"kind": "attack", **place, "method": key[3], "jobs": len(jobs), **numbers}
             | {"victims": int(jobs["victims"].max()), "per_evaluation": spent.median()}
-            | {"memory": max(found, default=np.nan)}
+            | {"memory": max(memories, default=np.nan)}
         )
     return rows
 
 
 def memory_by_attack(data: StudyData) -> list[tuple[tuple[str, ...], float]]:
     """((data set, model, protocol, attack), MiB) of every attack's job whose memory was measured."""
-    found = []
+    memories = []
     for job in data.manifests:
         if job["stage"] == "attack" and not np.isnan(float(job.get("memory") or np.nan)):
             ids = dict(zip(STAGES["attack"].fields, str(job["cell"]).split("/"), strict=True))
             key = tuple(ids[name] for name in (*PLACE, "attack"))
-            found.append((key, float(job["memory"])))
-    return found
+            memories.append((key, float(job["memory"])))
+    return memories
 
 
 def _defenses(data: StudyData) -> list[dict[str, Any]]:
@@ -66,12 +66,12 @@ def _defenses(data: StudyData) -> list[dict[str, Any]]:
     rows = []
     for (dataset, model), place in timed.groupby(["dataset", "model"], sort=False):
         bare = float(data.undefended(place)["seconds"].median())
-        for defense, own in place.groupby("defense", sort=False):
-            spent = float(own["seconds"].median())
+        for defense, part in place.groupby("defense", sort=False):
+            spent = float(part["seconds"].median())
             rows.append(
                 {"kind": "defense", "dataset": dataset, "model": model, "method": defense}
-                | {"protocol": "", "jobs": own["seed"].nunique(), "seconds": spent}
-                | {"memory": own["peak_memory"].max(), "ratio": spent / bare if bare else np.nan}
+                | {"protocol": "", "jobs": part["seed"].nunique(), "seconds": spent}
+                | {"memory": part["peak_memory"].max(), "ratio": spent / bare if bare else np.nan}
             )
     return rows
 

@@ -66,7 +66,7 @@ def plotted(data: StudyData) -> pd.DataFrame:
 def by_role(data: StudyData) -> pd.DataFrame:
     """The rows as the data file has them: the strongest attacker in each role, then what no attacker changes."""
     summary = data.summary
-    found = {
+    roles = {
         "worst_case": worst_case(summary, by=SETTING),
         "non_adaptive": worst_case(_blind(data), by=SETTING),
         "worst_identified": worst_case(summary, metric="identified", by=SETTING),
@@ -76,7 +76,7 @@ def by_role(data: StudyData) -> pd.DataFrame:
         f"{metric}{end}" for metric in ("psnr", "identified") for end in ("", "_low", "_high")
     ]
     columns = [*SETTING, *TOLD, *limits]
-    parts = [part[columns].assign(role=role) for role, part in found.items()]
+    parts = [part[columns].assign(role=role) for role, part in roles.items()]
     settings = plotted(data)[[*SETTING, *PER_SETTING]]
     settings = settings.rename(columns={"change": "accuracy_change"})
     return pd.concat([part for part in (*parts, settings) if len(part)] or parts, ignore_index=True)

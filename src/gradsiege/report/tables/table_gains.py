@@ -54,12 +54,12 @@ def plotted(data: StudyData) -> pd.DataFrame:
     metrics = [name for name in METRICS if name in data.scores and data.scores[name].notna().any()]
     for name in metrics:
         columns += [f"{name}_change{end}" for end in ENDS] + [f"{name}_p", f"{name}_holm"]
-    found = [
+    rows = [
         row
         for gain in data.study.get("gains", ())
         for row in _rows(data.scores, gain["idea"], gain["attack"], gain["against"], metrics)
     ]
-    table = pd.DataFrame(found).reindex(columns=columns)
+    table = pd.DataFrame(rows).reindex(columns=columns)
     for name in metrics:
         table[f"{name}_holm"] = holm(table[f"{name}_p"].to_numpy(dtype="float64"))
     table[["pairs", "victims", "unpaired"]] = table[["pairs", "victims", "unpaired"]].fillna(0)
@@ -75,15 +75,15 @@ def _rows(
     rows: dict[tuple[object, ...], dict[str, object]] = {}
     for metric in metrics:
         compared = compare_with_baseline(both, against, metric=metric)
-        for _, found in compared.iterrows():
-            if found["baseline_threat_model"] != found["threat_model"] or not found["pairs"]:
+        for _, pair in compared.iterrows():
+            if pair["baseline_threat_model"] != pair["threat_model"] or not pair["pairs"]:
                 continue
-            key = tuple(found[CELL])
-            counts = {name: found[name] for name in ("pairs", "victims", "unpaired")}
+            key = tuple(pair[CELL])
+            counts = {name: pair[name] for name in ("pairs", "victims", "unpaired")}
             row = rows.setdefault(key, {**names, **dict(zip(CELL, key, strict=True)), **counts})
             row |= {
-                **{f"{metric}_change{end}": found[f"difference{end}"] for end in ENDS},
-                f"{metric}_p": found["wilcoxon_p"],
+                **{f"{metric}_change{end}": pair[f"difference{end}"] for end in ENDS},
+                f"{metric}_p": pair["wilcoxon_p"],
             }
     return [*rows.values()] or [names]
 

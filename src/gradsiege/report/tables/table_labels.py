@@ -38,7 +38,7 @@ def draw(data: StudyData) -> Drawn:
 def plotted(data: StudyData) -> pd.DataFrame:
     """One row for every cell whose threat model withholds labels: mean over victims, with interval."""
     models = data.study.get("threat_models", [])
-    granted = {one["id"] for one in models if one["labels"] == "given"}
+    granted = {model["id"] for model in models if model["labels"] == "given"}
     scores = data.scores[data.scores["kind"] == "attack"]
     scores = scores[scores["label_accuracy"].notna()]
     scores = scores[~scores["threat_model"].isin(granted)]
@@ -66,8 +66,8 @@ def plotted(data: StudyData) -> pd.DataFrame:
 
 def rule_of(data: StudyData, attack: str, protocol: str) -> dict[str, object]:
     """Return the label rule of an attack, and whether a protocol's batches repeat labels."""
-    attacks = {one["id"]: one for one in data.study.get("attacks", [])}
-    protocols = {one["id"]: one for one in data.study.get("protocols", [])}
+    attacks = {item["id"]: item for item in data.study.get("attacks", [])}
+    protocols = {item["id"]: item for item in data.study.get("protocols", [])}
     rule = attacks.get(attack, {}).get("label_rule", "automatic")
     joint = data.name_of("attacks", attack) == "dlg"
     duplicates = protocols.get(protocol, {}).get("duplicates", False)

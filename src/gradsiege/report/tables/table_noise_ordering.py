@@ -68,7 +68,9 @@ def plotted(data: StudyData) -> pd.DataFrame:
     last = last[last["status"] == "complete"]
     rows: list[dict[str, Any]] = []
     for place, part in last.groupby(["dataset", "model"], sort=False):
-        by_id = {name: own.set_index("seed")["accuracy"] for name, own in part.groupby("defense")}
+        by_id = {
+            name: group.set_index("seed")["accuracy"] for name, group in part.groupby("defense")
+        }
         for noise, arms in settings(data).items():
             if set(arms) == set(SHOWN) and set(arms.values()) <= set(by_id):
                 accuracies = {arm: by_id[identifier] for arm, identifier in arms.items()}
@@ -83,7 +85,7 @@ def _columns() -> list[str]:
 
 def settings(data: StudyData) -> dict[str, dict[str, str]]:
     """Return, by noise setting, the id of every arm; no defense, and TIP without noise, stand in each."""
-    found: dict[str, dict[str, str]] = {}
+    by_noise: dict[str, dict[str, str]] = {}
     quiet = {}
     for item in data.study.get("defenses", ()):
         if item["name"] == "none":
@@ -97,8 +99,8 @@ def settings(data: StudyData) -> dict[str, dict[str, str]]:
                     quiet["clipped"] = item["id"]
                     continue
                 noise = PUBLISHED if norm is None else f"equal norm {number(norm, 2)}"
-                found.setdefault(noise, {})[item["name"]] = item["id"]
-    return {noise: {**quiet, **arms} for noise, arms in found.items()}
+                by_noise.setdefault(noise, {})[item["name"]] = item["id"]
+    return {noise: {**quiet, **arms} for noise, arms in by_noise.items()}
 
 
 def _numbers(accuracies: dict[str, pd.Series]) -> dict[str, Any]:

@@ -80,9 +80,9 @@ def plotted(data: StudyData) -> pd.DataFrame:
     place = ["defense" if name == "attack" else name for name in CELL]
     rows = []
     for defense, against, switches in pairs(data):
-        own = swapped[swapped["attack"].isin([defense, against])]
-        found = compare_with_baseline(own, against, by=place)
-        for _, pair in found.iterrows():
+        swap = swapped[swapped["attack"].isin([defense, against])]
+        compared = compare_with_baseline(swap, against, by=place)
+        for _, pair in compared.iterrows():
             cell = {name: pair[column] for name, column in zip(CELL, place, strict=True)}
             row = {"defense": defense, "against": against, "switches": switches, **cell}
             row |= {"victims": pair["victims"], "psnr_change": pair["difference"]}

@@ -54,10 +54,10 @@ def plotted(data: StudyData) -> pd.DataFrame:
     scores = data.scores
     if "cosine_matched" not in scores:
         return pd.DataFrame(columns=COLUMNS)
-    found = scores[scores["cosine_matched"].notna()]
+    measured = scores[scores["cosine_matched"].notna()]
     rows: list[dict[str, Any]] = []
     ids = [*CELL, "threat_model", "attack"]
-    for key, part in found.groupby(ids, sort=False):
+    for key, part in measured.groupby(ids, sort=False):
         row: dict[str, Any] = dict(zip(ids, key, strict=True))
         row["explained"] = part["victim"].nunique()
         row |= {name: float(part[name].mean()) for name in LEVEL}
@@ -68,36 +68,38 @@ def plotted(data: StudyData) -> pd.DataFrame:
 def _image_level(data: StudyData, row: dict[str, Any]) -> dict[str, Any]:
     """PSNR without the defense, blind and informed, with the paired differences of the headline table."""
     table = data.once(attackers)
-    own = table[(table[SETTING] == [row[name] for name in SETTING]).all(axis=1)]
-    informed = own[(own["role"] == "adaptive") & (own["attack"] == row["attack"])]
-    found: dict[str, Any] = {}
+    of_setting = table[(table[SETTING] == [row[name] for name in SETTING]).all(axis=1)]
+    informed = of_setting[
+        (of_setting["role"] == "adaptive") & (of_setting["attack"] == row["attack"])
+    ]
+    changes: dict[str, Any] = {}
     for role in ("no_defense", "non_adaptive"):
-        other = own[own["role"] == role]
-        found[f"{role}_psnr"] = float("nan") if other.empty else other["psnr"].iloc[0]
+        other = of_setting[of_setting["role"] == role]
+        changes[f"{role}_psnr"] = float("nan") if other.empty else other["psnr"].iloc[0]
         if role == "no_defense":
-            found["works_low"] = float("nan") if other.empty else other["to_control_low"].iloc[0]
+            changes["works_low"] = float("nan") if other.empty else other["to_control_low"].iloc[0]
     names = [f"{n}{e}" for n in ("psnr", "to_none", "to_blind") for e in ("", "_low", "_high")]
     for name in [*names, "identified"]:
-        found[name] = float("nan") if informed.empty else informed[name].iloc[0]
-    return found | {"at_gradient": _at_gradient(row), "at_image": _at_image(found)}
+        changes[name] = float("nan") if informed.empty else informed[name].iloc[0]
+    return changes | {"at_gradient": _at_gradient(row), "at_image": _at_image(changes)}
 
 
 def _at_gradient(row: dict[str, Any]) -> str:
     return "confirmed" if row["cosine_matched"] > PREDICTED else "refuted"
 
 
-def _at_image(found: dict[str, Any]) -> str:
+def _at_image(changes: dict[str, Any]) -> str:
     """Confirmed if within `CLOSE` of the undefended attack, in part if it is shown to gain; else refuted.
 
     Nothing is shown where the attack does not beat the best control even without a defense.
     """
-    if not found["works_low"] > 0:
+    if not changes["works_low"] > 0:
         return "not shown"
-    if pd.isna(found["to_none_low"]) or pd.isna(found["to_blind_low"]):
+    if pd.isna(changes["to_none_low"]) or pd.isna(changes["to_blind_low"]):
         return "not shown"
-    if found["to_none_low"] > -CLOSE and found["to_blind_low"] > 0:
+    if changes["to_none_low"] > -CLOSE and changes["to_blind_low"] > 0:
         return "confirmed"
-    return "in part" if found["to_blind_low"] > 0 else "refuted"
+    return "in part" if changes["to_blind_low"] > 0 else "refuted"
 
 
 def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
