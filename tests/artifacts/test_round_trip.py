@@ -1,4 +1,4 @@
-"""What is written comes back: the same values, order, bytes and alignment."""
+"""Artifacts come back as they were written: the same values, order, bytes and alignment."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from narrow import columns
 
 from gradsiege.report.data import StudyData
 from gradsiege.report.figures import budget_curves
@@ -183,6 +184,7 @@ def test_the_prediction_is_judged_at_both_levels(data: StudyData) -> None:
     assert drawn.shown is not None
     informed = drawn.data[drawn.data["role"] == "adaptive"]
     assert len(drawn.shown) == len(informed) == len(BUDGETS)
+    assert len(columns(table_tip_cosine, data)) <= 8
     assert informed["explained"].tolist() == [2, 2, 2]
     assert informed["cosine_matched"].tolist() == pytest.approx([0.965] * 3)
     judged = dict(zip(BUDGETS, informed["at_image"], strict=True))

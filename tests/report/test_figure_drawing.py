@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from narrow import MOST_COLUMNS, columns
 
 from gradsiege import catalogue
 from gradsiege.report import style
@@ -107,7 +108,6 @@ def test_tables_have_a_row_for_every_row(drawn: dict[str, Drawn], name: str) -> 
     assert table.shown is not None
     # Several rows of data may stand in one line: the attackers of a defense.
     assert 0 < len(table.shown) <= len(table.data)
-    assert table.shown.shape[1] <= 13
     assert table.shown.map(lambda cell: isinstance(cell, str)).all(axis=None)
 
 
@@ -242,21 +242,56 @@ def test_several_threat_models_are_told_apart(informed_study: StudyData, name: s
         assert "GI-PIP · adaptive" in names
 
 
+def _with_lpips(data: StudyData) -> StudyData:
+    done = data.scores["status"].eq("complete")
+    values = {"lpips": 0.25, "lpips_vgg": 0.5, "rank_lpips": 1.0}
+    scores = data.scores.assign(**{name: done.map({True: x}) for name, x in values.items()})
+    return dataclasses.replace(data, scores=scores)
+
+
+@pytest.fixture(scope="module")
+def widest_study(made_up_study: StudyData) -> StudyData:
+    """Everything that gives a table a column more: LPIPS, informed attackers, a bound, claims."""
+    claims = load(Path(__file__).parents[2] / FILE)
+    data = dataclasses.replace(_with_lpips(_two_threat_models(made_up_study)), claims=claims)
+    bound = data.scores[data.scores["attack"] == "control_random"]
+    bound = bound.assign(attack="perfect_inversion", kind="bound", psnr=35.0)
+    return dataclasses.replace(data, scores=pd.concat([data.scores, bound], ignore_index=True))
+
+
+# What a person compares fits into eight; the headline has a sentence and five attackers in each row.
+MOST = {"table_attacks": 8, "table_headline": 12}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_for_people_is_narrow(widest_study: StudyData, name: str) -> None:
+    module = importlib.import_module(catalogue.entries("figures")[name].module)
+    headings = columns(module, widest_study)
+    assert len(headings) <= MOST.get(name, MOST_COLUMNS), headings
+
+
+def test_table_attacks_counts_failures_and_marks_what_is_significant(
+    drawn: dict[str, Drawn],
+) -> None:
+    table = drawn["table_attacks"]
+    failed = table.data["failed"].to_numpy() > 0
+    assert table.shown["Attack"].str.contains("failed").tolist() == failed.tolist()
+    starred = table.shown["Δ PSNR [dB]"].str.endswith(" *")
+    assert starred.tolist() == (table.data["psnr_holm"] < 0.05).tolist()
+    assert starred.any()
+
+
 def test_table_attacks_shows_lpips_where_it_was_measured(
     made_up_study: StudyData, drawn: dict[str, Drawn]
 ) -> None:
-    headings = {"LPIPS", "Identified by LPIPS"}
     before = drawn["table_attacks"]
-    assert not headings & set(before.shown)
+    assert "LPIPS" not in before.shown
     assert "LPIPS" not in before.caption
-    done = made_up_study.scores["status"].eq("complete")
-    values = {"lpips": 0.25, "lpips_vgg": 0.5, "rank_lpips": 1.0}
-    scores = made_up_study.scores.assign(**{k: done.map({True: v}) for k, v in values.items()})
-    after = table_attacks.draw(dataclasses.replace(made_up_study, scores=scores))
-    assert headings < set(after.shown)
+    after = table_attacks.draw(_with_lpips(made_up_study))
     assert after.shown["LPIPS"].str.startswith("0.25").all()
     assert set(after.data["lpips_vgg"]) == {0.5}
-    assert "instead of pixels" in after.caption
+    assert after.data["identified_lpips"].notna().all()
+    assert "LPIPS (AlexNet) is lower for closer images" in after.caption
     same = [name for name in before.data if "lpips" not in name]
     pd.testing.assert_frame_equal(after.data[same], before.data[same])
 

@@ -4,6 +4,7 @@ from itertools import product
 
 import pandas as pd
 import pytest
+from narrow import MOST_COLUMNS
 
 from gradsiege import catalogue
 from gradsiege.report.data import StudyData
@@ -46,6 +47,8 @@ def study(
 def test_unequal_noise_that_makes_the_order_is_named() -> None:
     data = study({None: (0.6, 0.4, 0.2), 0.5: (0.4, 0.5, 0.6)})
     drawn = table_noise_ordering.draw(data)
+    assert drawn.shown is not None
+    assert drawn.shown.shape[1] <= MOST_COLUMNS
     orders = drawn.data.dropna(subset=["order"])
     assert orders["noise"].to_list() == [PUBLISHED, "equal norm 0.50"]
     assert orders["order"].to_list() == [HOLDS, BROKEN]

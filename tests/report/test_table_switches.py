@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from narrow import MOST_COLUMNS, columns
 
 from gradsiege import catalogue
 from gradsiege.report.data import StudyData
@@ -61,10 +62,14 @@ def test_the_planted_effects_are_found(planted: StudyData) -> None:
 def test_the_whole_release_is_named_so(planted: StudyData) -> None:
     defenses = [item("tip", "tip"), item("tip-first", "tip", "as_released")]
     released = replace(planted, study={**planted.study, "defenses": defenses})
-    shown = table_switches.draw(released).shown
+    drawn = table_switches.draw(released)
+    shown = drawn.shown
     assert shown is not None
     assert set(shown["Switched on"]) == {"all"}
     assert set(shown["Δ accuracy [points]"]) == {"5.0 [5.0, 5.0]"}
+    significant = (drawn.data["psnr_holm"] < 0.05).tolist()
+    assert shown["Δ PSNR [dB]"].str.endswith(" *").tolist() == significant
+    assert len(columns(table_switches, released)) <= MOST_COLUMNS
 
 
 def test_a_study_without_switches_says_so(made_up_study: StudyData) -> None:

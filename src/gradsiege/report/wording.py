@@ -12,6 +12,8 @@ from gradsiege.report.data import StudyData
 from gradsiege.report.labels import label
 
 DASH = "–"
+SIGNIFICANT = 0.05
+STARRED = f"A star: p < {SIGNIFICANT:g}"
 INTERVAL = (
     "Brackets and bars are 95 % confidence intervals: BCa bootstrap over victims "
     "(small-sample tails) for means, Wilson for rates."
@@ -43,6 +45,25 @@ def with_interval(value: float, low: float, high: float, digits: int = 1) -> str
     if math.isnan(low) or math.isnan(high):
         return number(value, digits)
     return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
+
+
+def starred(text: str, p: float) -> str:
+    """Return the text of a difference, with a star where its p value is below `SIGNIFICANT`.
+
+    >>> starred("1.2 [0.3, 2.1]", 0.01), starred("0.1 [-0.3, 0.5]", 0.6), starred("1.2", float("nan"))
+    ('1.2 [0.3, 2.1] *', '0.1 [-0.3, 0.5]', '1.2')
+    """
+    return f"{text} *" if p < SIGNIFICANT else text
+
+
+def place_label(row: Mapping[str, Any] | pd.Series) -> str:
+    """Return where an attack ran, as one cell of a table: data set, model, training stage, protocol.
+
+    >>> place_label({"dataset": "photos", "model": "convnet", "training_stage": "late", "protocol": "fedsgd"})
+    'Photos, ConvNet, late, FedSGD'
+    """
+    place = f"{label(row['dataset'])}, {label(row['model'])}"
+    return f"{place}, {row['training_stage']}, {label(row['protocol'])}"
 
 
 def percent(value: float, digits: int = 0) -> str:
@@ -81,17 +102,6 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def p_value(value: float) -> str:
-    """A p value without false precision.
-
-    >>> p_value(0.0312), p_value(0.00002)
-    ('0.031', '< 0.001')
-    """
-    if math.isnan(value):
-        return DASH
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def joined(parts: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Every attack and control on undefended updates: fidelity, identification, cost, knowledge."""
+"""Every attack and control on undefended updates: fidelity, identification, knowledge."""
 
 from __future__ import annotations
 
@@ -10,30 +10,26 @@ from gradsiege.analysis.paired import compare_with_baseline
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.labels import label
 from gradsiege.report.wording import (
-    DASH,
     INTERVAL,
+    STARRED,
     counts_note,
-    duration,
     fold_constant,
-    number,
-    p_value,
     percent,
     percent_interval,
+    place_label,
+    starred,
     synthetic_note,
     threat_label,
     with_interval,
 )
 
-VERSION = 2
+VERSION = 3
 TITLE = "Attacks on undefended updates"
 BASELINE = "inverting_gradients"
-FOLDED = ["Data, model", "Where", "n"]
+FOLDED = ["Where"]
 KEY = ["dataset", "model", "defense", "training_stage", "protocol", "threat_model", "attack"]
-# Columns that stand in the table only where the weights of LPIPS were there: heading, metric.
-PERCEPTUAL = {
-    "LPIPS": "lpips",
-    "Identified by LPIPS": "identified_lpips",
-}
+# A column that stands in the table only where the weights of LPIPS were there.
+PERCEPTUAL = "LPIPS"
 COMPARED = ["difference", "difference_low", "difference_high", "d_z", "pairs", "unpaired"]
 COMPARED += ["wilcoxon_p", "wilcoxon_holm", "permutation_p", "permutation_holm"]
 # Names of the data file, where every quantity has one name in all tables.
@@ -74,33 +70,25 @@ def _shown(data: StudyData, table: pd.DataFrame, baseline: str | None) -> pd.Dat
     shown = pd.DataFrame(
         [_line(data, row, is_baseline=row["attack"] == baseline) for _, row in table.iterrows()]
     )
-    unmeasured = [heading for heading, name in PERCEPTUAL.items() if table[name].isna().all()]
-    return shown.drop(columns=unmeasured, errors="ignore")
+    unmeasured = table["lpips"].isna().all()
+    return shown.drop(columns=PERCEPTUAL, errors="ignore") if unmeasured else shown
 
 
 def _line(data: StudyData, row: pd.Series, *, is_baseline: bool) -> dict[str, str]:
     control = row["kind"] == "control"
     difference = with_interval(row["difference"], row["difference_low"], row["difference_high"])
+    failed = f" ({int(row['failed'])} of {int(row['rows'])} failed)" if row["failed"] else ""
     return {
-        "Attack": label(row["attack"], data.name_of("attacks", row["attack"])),
-        "Data, model": f"{label(row['dataset'])}, {label(row['model'])}",
-        "Where": f"{row['training_stage']}, {label(row['protocol'])}",
+        "Attack": label(row["attack"], data.name_of("attacks", row["attack"])) + failed,
+        "Where": place_label(row),
         "Threat model": "control" if control else threat_label(data, row["threat_model"]),
         "PSNR [dB]": with_interval(row["psnr"], row["psnr_low"], row["psnr_high"]),
         "SSIM": with_interval(row["ssim"], row["ssim_low"], row["ssim_high"], 2),
-        "LPIPS": with_interval(row["lpips"], row["lpips_low"], row["lpips_high"], 2),
+        PERCEPTUAL: with_interval(row["lpips"], row["lpips_low"], row["lpips_high"], 2),
         "Identified": percent_interval(
             row["identified"], row["identified_low"], row["identified_high"]
         ),
-        "Identified by LPIPS": percent_interval(
-            row["identified_lpips"], row["identified_lpips_low"], row["identified_lpips_high"]
-        ),
-        "Δ PSNR [dB]": "baseline" if is_baseline else difference,
-        "p (Holm)": p_value(row["wilcoxon_holm"]),
-        "n": str(int(row["victims"])),
-        "Failed": f"{int(row['failed'])} of {int(row['rows'])}",
-        "Evaluations": DASH if control else number(row["evaluations"], 0),
-        "Time per cell": DASH if control else duration(row["seconds"]),
+        "Δ PSNR [dB]": "baseline" if is_baseline else starred(difference, row["wilcoxon_holm"]),
     }
 
 
@@ -110,16 +98,13 @@ def _caption(data: StudyData, table: pd.DataFrame, baseline: str | None) -> str:
     chance = table["chance"].mean()
     name = label(baseline) if baseline else "none"
     perceptual = (
-        " LPIPS is lower for closer images; identified by LPIPS: the same retrieval by LPIPS (AlexNet) instead of pixels."
-        if table["identified_lpips"].notna().any()
-        else ""
+        " LPIPS (AlexNet) is lower for closer images." if table["lpips"].notna().any() else ""
     )
     return (
         "Attacks and controls on undefended updates. Controls use no gradient: what an attack "
         f"reaches above them, the gradient gave. Identified: rank-1 retrieval (chance "
-        f"{percent(chance)}).{perceptual} Δ: mean paired difference to {name} on the same victims; p from "
-        "Wilcoxon's signed-rank test, adjusted by Holm over this table. Restarts are part of an "
-        "attack, not replicates; model evaluations per victim (restarts included) and time (a job on all "
-        "victims of a cell) are medians; HaarPSI, iterations and whatever else was measured are in the data file. "
+        f"{percent(chance)}).{perceptual} Δ: mean paired difference to {name} on the same victims. {STARRED} "
+        "(Wilcoxon's signed-rank test, adjusted by Holm over this table). Restarts are part of an attack, not "
+        "replicates. The data file holds all p values, the other metrics, and the cost of each attack. "
         f"{INTERVAL}{counts_note(table)}{synthetic_note(data, table['dataset'])}"
     )

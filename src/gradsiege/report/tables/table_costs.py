@@ -10,9 +10,9 @@ import pandas as pd
 from gradsiege.pipeline.stage import STAGES
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.labels import label
-from gradsiege.report.wording import DASH, duration, fold_constant, number
+from gradsiege.report.wording import duration, fold_constant, number
 
-VERSION = 2
+VERSION = 3
 TITLE = "What an attack and a defense cost"
 PLACE = ["dataset", "model", "protocol"]
 CELL = ["defense", "training_stage", "seed", "threat_model"]
@@ -80,15 +80,15 @@ def draw(data: StudyData) -> Drawn:
     """Tabulate attacks, then defenses."""
     table = plotted(data)
     shown = pd.DataFrame([_line(data, row) for _, row in table.iterrows()])
-    shown, folded = fold_constant(shown, ["Data, model", "Restarts"])
+    shown, folded = fold_constant(shown, ["Where"])
     if table.empty:
         return Drawn(TITLE, "Nothing was attacked or trained.", by_method(table), shown=shown)
     unmeasured = bool(table["memory"].isna().any())
     caption = (
-        "Attacks: iterations and restarts as asked for, model evaluations of one victim (restarts included), seconds of a "
+        "Attacks: iterations as asked for, model evaluations of one victim (restarts included), seconds of a "
         "job on all victims of a cell. Defenses: seconds of one federated round, and how many times a round without "
         "defense that is. Times and counts are medians over jobs; memory is the largest resident set of any, libraries "
-        "included. Times of jobs that ran side by side are longer than alone."
+        "included. Times of jobs that ran side by side are longer than alone. The data file counts restarts and jobs."
         + (" A dash: not measured (jobs run by hand leave no memory behind)." if unmeasured else "")
     )
     return Drawn(TITLE, caption + folded, by_method(table), shown=shown)
@@ -114,14 +114,11 @@ def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
     return {
         "Method": label(str(row["method"]), data.name_of(section, str(row["method"]))),
         "Kind": str(row["kind"]),
-        "Data, model": f"{label(str(row['dataset']))}, {label(str(row['model']))}",
-        "Protocol": label(str(row["protocol"])) if attack else DASH,
+        "Where": ", ".join(label(str(row[name])) for name in PLACE if row[name]),
         "Iterations": number(row["iterations"], 0),
-        "Restarts": number(row["restarts"], 0),
         "Evaluations": number(row["evaluations"], 0),
         "Time": duration(row["seconds"]),
         "Per evaluation [ms]": number(1000 * each, 1 if 1000 * each >= 1 else 3),
         "× no defense": number(row["ratio"], 2),
         "Memory [MiB]": number(row["memory"], 0),
-        "Jobs": str(int(row["jobs"])),
     }

@@ -20,10 +20,10 @@ from gradsiege.report.wording import (
     with_interval,
 )
 
-VERSION = 3
+VERSION = 4
 TITLE = "Defenses under their strongest attacker"
 BOUND = "Perfect inversion"
-BLIND = ["Non-adaptive PSNR [dB]", "Non-adaptive attack"]
+BLIND = "Non-adaptive PSNR [dB]"
 TOLD = ["attack", "threat_model", "training_stage", "protocol", "attackers", "victims", "rows"]
 TOLD += ["failed", "psnr_capped"]
 PER_SETTING = ["bound_psnr", "bound_psnr_low", "bound_psnr_high", "bound_ssim", "bound_lpips"]
@@ -39,7 +39,7 @@ def draw(data: StudyData) -> Drawn:
         shown = shown.drop(columns=BLIND)
     if table["bound_psnr"].isna().all():
         shown = shown.drop(columns=BOUND, errors="ignore")
-    shown, folded = fold_constant(shown, ["Data, model", "Where", "Seeds"])
+    shown, folded = fold_constant(shown, ["Data, model"])
     return Drawn(TITLE, _caption(data, table) + folded, by_role(data), shown=shown)
 
 
@@ -96,28 +96,24 @@ def _renamed(table: pd.DataFrame, metric: str, prefix: str) -> pd.DataFrame:
 
 
 def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
-    worst, blind = row["attack"], row["non_adaptive_attack"]
+    attack = label(row["attack"], data.name_of("attacks", row["attack"]))
     threat = threat_label(data, row["threat_model"])
-    conditions = f"{row['training_stage']}, {label(row['protocol'])}, {threat}"
+    conditions = f"{row['training_stage']}, {label(row['protocol'])}, {threat}".replace("_", " ")
+    accuracy = percent_interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"], 1)
     return {
         "Defense": label(row["defense"], data.name_of("defenses", row["defense"])),
         "Data, model": f"{label(row['dataset'])}, {label(row['model'])}",
-        "Accuracy": percent_interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"], 1),
-        "Change [points]": _change(data, row),
-        "Non-adaptive PSNR [dB]": with_interval(
+        "Accuracy (change)": accuracy + _change(data, row),
+        BLIND: with_interval(
             row["non_adaptive_psnr"], row["non_adaptive_psnr_low"], row["non_adaptive_psnr_high"]
         ),
-        "Non-adaptive attack": label(blind) if isinstance(blind, str) else DASH,
         "Worst-case PSNR [dB]": with_interval(row["psnr"], row["psnr_low"], row["psnr_high"]),
-        "Worst-case attack": label(worst, data.name_of("attacks", worst)),
-        "Where": conditions.replace("_", " "),
+        "Worst-case attack": f"{attack} ({conditions})",
         "Best control [dB]": number(row["control_psnr"]),
         BOUND: _bound(row),
         "Worst-case identified": percent_interval(
             row["worst_identified"], row["worst_identified_low"], row["worst_identified_high"]
         ),
-        "Attackers (adaptive)": f"{int(row['attackers'])} ({int(row['adaptive_attackers'])})",
-        "Seeds": number(row["seeds"], 0),
     }
 
 
@@ -135,8 +131,8 @@ def _bound(row: pd.Series) -> str:
 def _change(data: StudyData, row: pd.Series) -> str:
     """Accuracy lost or gained against no defense with the same seeds, in percentage points."""
     if pd.isna(row["change"]) or data.name_of("defenses", row["defense"]) == "none":
-        return DASH
-    return ("+" if row["change"] > 0 else "") + number(100 * row["change"])
+        return ""
+    return f" ({'+' if row['change'] > 0 else ''}{number(100 * row['change'])})"
 
 
 def _caption(data: StudyData, table: pd.DataFrame) -> str:
@@ -157,9 +153,11 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
         else ""
     )
     return (
-        f"Accuracy after training with the defense, beside its strongest attacker. {informed} The "
+        "Accuracy after training with the defense and its change against no defense [points], beside the strongest "
+        f"attacker. {informed} The "
         "strongest is chosen by its mean over attacks, threat models, training stages and "
         "protocols, so the estimate leans against the defense. Best control: the highest PSNR that "
-        f"needs no gradient.{bound} Accuracy with a t interval over seeds where there are several. "
+        f"needs no gradient.{bound} Accuracy with a t interval over seeds where there are several. The data file names the "
+        "strongest attacker of every role, and counts attackers and seeds. "
         f"{INTERVAL}{counts_note(table)}{synthetic_note(data, table['dataset'])}"
     )

@@ -14,25 +14,27 @@ from gradsiege.report.labels import label
 from gradsiege.report.wording import (
     DASH,
     INTERVAL,
+    STARRED,
     fold_constant,
-    p_value,
+    place_label,
+    starred,
     synthetic_note,
     threat_label,
     with_interval,
 )
 
-VERSION = 2
+VERSION = 3
 TITLE = "What each idea adds"
-# By metric: its heading and the digits shown.
-METRICS = {
+METRICS = ("psnr", "ssim", "lpips", "lpips_vgg")
+# By metric of the table for people: its heading and the digits shown.
+HEADINGS = {
     "psnr": ("Δ PSNR [dB]", 1),
     "ssim": ("Δ SSIM", 3),
     "lpips": ("Δ LPIPS (lower is better)", 3),
-    "lpips_vgg": ("Δ LPIPS, VGG16 (lower is better)", 3),
 }
 CELL = ["dataset", "model", "defense", "training_stage", "protocol", "threat_model"]
 ENDS = ("", "_low", "_high")
-FOLDED = ["Data, model", "Defense", "Stage", "Protocol", "Threat model", "Victims"]
+FOLDED = ["Where", "Defense", "Threat model"]
 
 
 def draw(data: StudyData) -> Drawn:
@@ -90,23 +92,27 @@ def _rows(
 
 def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
     arms = [label(row[arm], data.name_of("attacks", row[arm])) for arm in ("attack", "against")]
-    line = {"Idea": str(row["idea"]), "Attack": arms[0], "Against": arms[1]}
-    measured = [heading for name, (heading, _) in METRICS.items() if f"{name}_change" in row]
+    line = {"Idea": str(row["idea"]), "Attacks": " − ".join(arms)}
+    measured = {name: shown for name, shown in HEADINGS.items() if f"{name}_change" in row}
     if not row["pairs"]:
         line |= dict.fromkeys(FOLDED, "not run")
-        return line | dict.fromkeys([*measured, "p (Holm, PSNR)"], DASH)
+        return line | {heading: DASH for heading, _ in measured.values()}
     line |= {
-        "Data, model": f"{label(row['dataset'])}, {label(row['model'])}",
+        "Where": place_label(row),
         "Defense": label(row["defense"], data.name_of("defenses", row["defense"])),
-        "Stage": str(row["training_stage"]),
-        "Protocol": label(row["protocol"]),
         "Threat model": threat_label(data, row["threat_model"]),
     }
-    for name, (heading, digits) in METRICS.items():
-        if f"{name}_change" in row:
-            value, low, high = (row[f"{name}_change{end}"] for end in ENDS)
-            line[heading] = with_interval(value, low, high, digits)
-    return line | {"p (Holm, PSNR)": p_value(row["psnr_holm"]), "Victims": str(row["victims"])}
+    for name, (heading, digits) in measured.items():
+        value, low, high = (row[f"{name}_change{end}"] for end in ENDS)
+        line[heading] = starred(with_interval(value, low, high, digits), row[f"{name}_holm"])
+    return line
+
+
+def _victims(table: pd.DataFrame) -> str:
+    """The number of victims of a row, or the span over rows."""
+    counts = sorted(set(table.loc[table["pairs"] > 0, "victims"]))
+    span = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else "".join(map(str, counts))
+    return f" n = {span} victims per row." if span else ""
 
 
 def _caption(data: StudyData, table: pd.DataFrame) -> str:
@@ -121,8 +127,8 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
     ]
     return (
         "Mean difference of an attack to the same attack without one idea, paired by victim image; positive is a gain "
-        "in PSNR and SSIM, negative in LPIPS (with AlexNet unless VGG16 is named). The pairs stand in the study file and were named before it ran. p from "
-        "Wilcoxon's signed-rank test on victims, adjusted by Holm over this table. "
-        f"{lost} images failed on either side and are in no pair. {INTERVAL}"
+        "in PSNR and SSIM, negative in LPIPS (AlexNet; VGG16 is in the data file). The pairs stand in the study file and "
+        f"were named before it ran. {STARRED} (Wilcoxon's signed-rank test on victims, adjusted by Holm over this table, "
+        f"each metric alone).{_victims(table)} {lost} images failed on either side and are in no pair. {INTERVAL}"
         f"{synthetic_note(data, table['dataset'].dropna())}{''.join(absent)}"
     )

@@ -11,13 +11,14 @@ from gradsiege.report.wording import (
     INTERVAL,
     fold_constant,
     number,
+    place_label,
     synthetic_note,
     threat_label,
     with_interval,
 )
 from gradsiege.seeds import numpy_generator
 
-VERSION = 2
+VERSION = 3
 TITLE = "Labels inferred from the update"
 CELL = ["dataset", "model", "defense", "training_stage", "protocol", "threat_model", "attack"]
 
@@ -26,7 +27,7 @@ def draw(data: StudyData) -> Drawn:
     """Tabulate label accuracy of every attack that had to infer labels."""
     table = plotted(data)
     shown = pd.DataFrame([_line(data, row) for _, row in table.iterrows()])
-    shown, folded = fold_constant(shown, ["Data, model", "Defense", "Stage", "Threat model"])
+    shown, folded = fold_constant(shown, ["Where", "Defense", "Threat model"])
     caption = (
         "Share of a batch's labels that were inferred, as multisets: order does not count, duplicates do. A rule that "
         "assumes distinct labels cannot be right on all of a batch that repeats one. No inferred label is ever put in "
@@ -76,7 +77,6 @@ def rule_of(data: StudyData, attack: str, protocol: str) -> dict[str, object]:
 
 def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
     return {
-        "Protocol": label(row["protocol"]),
         "Batches": "repeat labels" if row["duplicates"] else "distinct labels",
         "Rule": str(row["label_rule"]).replace("_", " "),
         "Attack": label(row["attack"], data.name_of("attacks", row["attack"])),
@@ -84,8 +84,7 @@ def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
         "Accuracy": with_interval(
             row["label_accuracy"], row["label_accuracy_low"], row["label_accuracy_high"], 2
         ),
-        "Data, model": f"{label(row['dataset'])}, {label(row['model'])}",
+        "Where": place_label(row),
         "Defense": label(row["defense"], data.name_of("defenses", row["defense"])),
-        "Stage": str(row["training_stage"]),
         "n": number(row["victims"], 0),
     }

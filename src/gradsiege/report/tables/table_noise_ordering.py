@@ -13,7 +13,7 @@ from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.labels import label
 from gradsiege.report.wording import number, percent_interval, synthetic_note, with_interval
 
-VERSION = 2
+VERSION = 3
 TITLE = "TIP, AGP and DP at unequal and at equal noise"
 # The published order of accuracies, best first, is none, TIP, AGP, DP (arXiv 2602.11633, accuracy figure). All three clip the
 # gradients too, so that what noise does is judged against clipping alone.
@@ -23,7 +23,6 @@ ENDS = ("", "_low", "_high")
 PUBLISHED = "published constants"
 STEPS = tuple(f"{better} - {worse}" for better, worse in pairwise(ORDER))
 NAMES = {
-    "none": "No defense",
     "clipped": "Clipping alone",
     "tip": "TIP",
     "agp": "AGP",
@@ -123,10 +122,9 @@ def _limits(name: str, interval: Interval) -> dict[str, float]:
 
 def _line(row: pd.Series) -> dict[str, str]:
     line = {
-        "Data, model": f"{label(row['dataset'])}, {label(row['model'])}",
-        "Noise": str(row["noise"]),
+        "Data, model: noise": f"{label(row['dataset'])}, {label(row['model'])}: {row['noise']}",
     }
-    for arm in SHOWN:
+    for arm in ORDER:
         line[NAMES[arm]] = percent_interval(row[arm], row[f"{arm}_low"], row[f"{arm}_high"], 1)
     for step, (better, worse) in zip(STEPS, pairwise(ORDER), strict=True):
         points = [100 * row[f"{step}{end}"] for end in ENDS]
@@ -178,9 +176,9 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
     if table.empty:
         return "No noise setting was trained under TIP, AGP and DP alike."
     return (
-        f"{conclusion(table)} Accuracy after the last round under no defense, clipped gradients without noise, and TIP, AGP "
+        f"{conclusion(table)} Accuracy after the last round with clipped gradients without noise, and under TIP, AGP "
         "and noise on every weight (DP), which clip as well; best first as published. Equal norm: the whole noise has the same root mean square l2 norm in all three. "
         "Brackets are 95 % t intervals over seeds, steps are paired by seed. The order holds where every step lies "
-        "above zero with its interval, is broken where one lies below, else undecided."
+        "above zero with its interval, is broken where one lies below, else undecided. The data file holds the accuracy without a defense, too."
         f"{synthetic_note(data, table['dataset'])}"
     )

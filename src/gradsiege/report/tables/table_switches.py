@@ -16,18 +16,20 @@ from gradsiege.report.labels import label
 from gradsiege.report.wording import (
     DASH,
     INTERVAL,
+    STARRED,
     fold_constant,
-    p_value,
+    place_label,
+    starred,
     synthetic_note,
     threat_label,
     with_interval,
 )
 
-VERSION = 2
+VERSION = 3
 TITLE = "Defects of released code, one at a time"
 PLACE = ["dataset", "model"]
 CELL = [*PLACE, "training_stage", "protocol", "threat_model", "attack"]
-FOLDED = ["Data, model", "Stage", "Protocol", "Threat model", "Attack", "Seeds", "Victims"]
+FOLDED = ["Where", "Threat model", "Attack", "n"]
 EFFECTS = ("psnr_change", "accuracy_change")
 COLUMNS = ["defense", "against", "switches", *CELL, "victims", "seeds"]
 COLUMNS += [f"{effect}{end}" for effect in EFFECTS for end in ("", "_low", "_high")]
@@ -116,16 +118,12 @@ def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
     return {
         "Defense": label(row["against"], data.name_of("defenses", row["against"])),
         "Switched on": str(row["switches"]).replace("_", " "),
-        "Data, model": f"{label(row['dataset'])}, {label(row['model'])}",
-        "Stage": str(row["training_stage"]),
-        "Protocol": label(row["protocol"]),
+        "Where": place_label(row),
         "Threat model": threat_label(data, row["threat_model"]),
         "Attack": label(row["attack"], data.name_of("attacks", row["attack"])),
-        "Δ PSNR [dB]": with_interval(*change),
-        "p (Holm)": p_value(row["psnr_holm"]),
+        "Δ PSNR [dB]": starred(with_interval(*change), row["psnr_holm"]),
         "Δ accuracy [points]": with_interval(*points) if row["seeds"] else DASH,
-        "Victims": str(int(row["victims"])),
-        "Seeds": str(int(row["seeds"])),
+        "n": f"{int(row['victims'])} victims, {int(row['seeds'])} seeds",
     }
 
 
@@ -136,6 +134,6 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
         "Each row is a defense with one defect of its released code switched on (all: the whole release) minus the same "
         "defense as its paper describes it. PSNR: same attack, same victims; positive: the defect makes the defense "
         "leak more. At a trained stage the two also train different models. Accuracy: after the last round, paired by "
-        "seed, with a t interval. p from Wilcoxon's signed-rank test on victims, adjusted by Holm over this table. "
+        f"seed, with a t interval. {STARRED} (Wilcoxon's signed-rank test on victims, adjusted by Holm over this table). "
         f"{INTERVAL}{synthetic_note(data, table['dataset'])}"
     )

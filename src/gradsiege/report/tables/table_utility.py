@@ -10,13 +10,12 @@ from gradsiege.report.labels import label
 from gradsiege.report.wording import (
     fold_constant,
     number,
-    percent,
     percent_interval,
     synthetic_note,
     with_interval,
 )
 
-VERSION = 2
+VERSION = 3
 TITLE = "Utility under each defense"
 # Names of the data file, where every quantity has one name in all tables.
 NAMES = {f"change{end}": f"accuracy_change{end}" for end in ("", "_low", "_high")}
@@ -28,24 +27,23 @@ def draw(data: StudyData) -> Drawn:
     table = utility_by_setting(data)
     measured = table.rename(columns=NAMES)
     shown = pd.DataFrame([_line(data, row) for _, row in table.iterrows()])
-    shown, folded = fold_constant(shown, ["Data, model", "Seeds", "Failed"])
+    shown, folded = fold_constant(shown, ["Data, model", "Seeds"])
     return Drawn(TITLE, _caption(data, table) + folded, measured, shown=shown)
 
 
 def _line(data: StudyData, row: pd.Series) -> dict[str, str]:
     points = [100 * row[name] for name in ("change", "change_low", "change_high")]
     name = data.name_of("defenses", row["defense"])
+    failed = f" ({int(row['failed_seeds'])} failed)" if row["failed_seeds"] else ""
     return {
         "Defense": label(row["defense"], name),
         "Data, model": f"{label(row['dataset'])}, {label(row['model'])}",
         "Accuracy": percent_interval(row["accuracy"], row["accuracy_low"], row["accuracy_high"], 1),
         "Change [points]": "baseline" if name == "none" else _signed(*points),
         "Macro-F1": percent_interval(row["macro_f1"], row["macro_f1_low"], row["macro_f1_high"], 1),
-        "Micro-F1": percent(row["micro_f1"], 1),
         "Round [s]": number(row["seconds"], 2),
         "Memory [MiB]": number(row["peak_memory"], 0),
-        "Seeds": number(row["seeds"], 0),
-        "Failed": number(row["failed_seeds"], 0),
+        "Seeds": number(row["seeds"], 0) + failed,
     }
 
 
@@ -66,7 +64,7 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
     return (
         "The global model on the test split after the last round of training with the defense. "
         f"{intervals} Change: accuracy against no defense on the same data and model. Micro-F1 of "
-        "one label per image is the accuracy. Round: median seconds of a round, all its clients "
+        "one label per image is the accuracy, and stands in the data file. Round: median seconds of a round, all its clients "
         "one after the other. Memory: the most that the process held, libraries and data included. "
         f"Failed seeds are left out of the means and counted.{synthetic_note(data, table['dataset'])}"
     )
