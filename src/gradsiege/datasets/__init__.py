@@ -1,7 +1,7 @@
 """Data sets: one frozen dataclass each, over one small base, cut into role splits that share nothing.
 
-`gradsiege.datasets.CIFAR10().prepare(32, {"victims": 8}, seed=0)` prepares one in Python, `prepare` prepares the one of a study
-file's entry. Nothing is loaded before it is asked for: importing this package costs nothing but the standard library.
+`gradsiege.datasets.CIFAR10().prepare(32, {"victims": 8}, seed=0)` prepares one in Python, `prepare` prepares one from an
+entry of a study file. Importing this package loads the standard library alone; a data set is imported when it is first used.
 """
 
 from __future__ import annotations

@@ -23,12 +23,12 @@ from gradsiege.ranges import Checked
 class Dataset(Checked):
     """Base of all data sets.
 
-    A data set is a frozen dataclass. Its fields are its parameters, their annotations the ranges, and both stand in study
-    files and in Python alike. One that is downloaded or supplied has an `origin`, `files` and a `listing`, and is dealt as
-    all others are; one whose images ship with an installed package, or are drawn, has a `prepare` of its own.
+    A data set is a frozen dataclass. Its fields are its parameters, and their annotations are the ranges, which hold in study
+    files and in Python. A data set that is downloaded or supplied has an `origin`, `files` and a `listing`, and the base
+    deals its images; one whose images ship with an installed package, or are drawn, defines its own `prepare`.
 
     Attributes:
-        origin: what a person must know before they use it; None for what ships.
+        origin: description, terms and steps to obtain it; None for data sets that ship.
         folder: of its files, below the data root; by default its name.
         packaged: where a package of the operating system puts its files.
     """
@@ -39,11 +39,11 @@ class Dataset(Checked):
     packaged: ClassVar[Packaged | None] = None
 
     def files(self) -> tuple[File, ...]:
-        """Return the files that it is read from, with their published checksums."""
+        """Return the files of the data set, with their published checksums."""
         return ()
 
     def listing(self, folder: Path) -> Listing:
-        """Return every image of the files in `folder`, none of them decoded.
+        """List every image of the files in `folder` without decoding any.
 
         Raises:
             ValueError: the files are damaged or laid out in another way; the sentence names them.
@@ -59,7 +59,7 @@ class Dataset(Checked):
             size: side of the square images in pixels.
             counts: images wanted for each role; a role that is not named gets no split.
             seed: non-negative integer from which every random choice is derived.
-            folder: where images of large data sets, which are mapped and not held in memory, take their room.
+            folder: disk space for images of large data sets, which are mapped and not held in memory.
 
         Returns:
             uint8 images ``[n, 3, size, size]`` with labels, for each role, and the data card.
@@ -114,7 +114,7 @@ class Dataset(Checked):
             )
 
     def _described(self, notes: list[str]) -> dict[str, str]:
-        """Return what the origin says for the data card, and what was noted about the images."""
+        """Return the origin's entries of the data card, and the notes about the images."""
         assert self.origin is not None, "a data set that is supplied states its origin"
         limits = [self.origin.limits, *(f"{note.rstrip('.')}." for note in notes)]
         return {"description": self.origin.description, "limits": " ".join(limits)}

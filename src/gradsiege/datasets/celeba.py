@@ -72,7 +72,7 @@ class CelebA(Dataset):
 
 
 def _pairs(path: Path) -> dict[str, str]:
-    """File names and what a list says about them."""
+    """File names with their entries in a list."""
     return dict(
         line.split() for line in path.read_text(encoding="ascii").splitlines() if line.strip()
     )

@@ -18,7 +18,7 @@ VERSION = 2
 # The one part of a folder whose subfolders are the classes.
 WHOLE = "."
 ORIGIN = Origin(
-    description="Images of a folder of one's own, a class a subfolder.",
+    description="Images of the user's own folder, one subfolder per class.",
     source="supplied by the person who ran the study",
     licence="as stated by the person who ran the study; restricted unless they say otherwise",
     sharing="restricted",

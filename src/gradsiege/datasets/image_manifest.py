@@ -21,7 +21,7 @@ VERSION = 2
 
 COLUMNS = ("path", "label", "group", "part")
 ORIGIN = Origin(
-    description="Images of one's own, as a table lists them.",
+    description="The user's own images, listed in a table.",
     source="supplied by the person who ran the study",
     licence="as stated by the person who ran the study; restricted unless they say otherwise",
     sharing="restricted",
@@ -54,7 +54,7 @@ class ImageManifest(Dataset):
         return (File(str(below_root(self.file, "file"))),)
 
     def listing(self, folder: Path) -> Listing:
-        """List what the table names; classes are its labels in alphabetical order.
+        """List the images of the table; its classes are the labels in alphabetical order.
 
         Raises:
             ValueError: names the table and the line, or the label.
@@ -150,7 +150,7 @@ def _refuse_repeated(
 def _refuse_missing(
     rows: Sequence[Row], lines: Sequence[tuple[int, dict[str, str]]], folder: Path, table: str
 ) -> None:
-    """Refuse a table that names files which are not there; without any, the pictures as a whole are not there."""
+    """Refuse a table with files that are missing; if all are missing, say so, since a disk may not be mounted."""
     lacking = [
         (number, line["path"], row.path)
         for row, (number, line) in zip(rows, lines, strict=True)

@@ -1,7 +1,7 @@
 """Victim classifiers: one frozen dataclass each, over one small base.
 
-`gradsiege.models.LeNet(channels=12).build(10, channels=3, size=32)` makes a network in Python, `build` makes one of a study
-file's entry. Nothing is imported before it is asked for.
+`gradsiege.models.LeNet(channels=12).build(10, channels=3, size=32)` makes a network in Python, `build` makes one from an
+entry of a study file. A model is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Architecture(Protocol):
-    """A network whose weights come from elsewhere: `ModelSpec`, or `adapted.AdaptedModel` for a network of one's own."""
+    """A network without its weights: `ModelSpec`, or `adapted.AdaptedModel` for a user's own network."""
 
     @property
     def classes(self) -> int:
@@ -30,10 +30,10 @@ class Architecture(Protocol):
         """Channels, height and width of an image."""
 
     def build(self) -> nn.Module:
-        """Return a network of its own, in evaluation mode."""
+        """Return a new network, in evaluation mode."""
 
     def describe(self) -> dict[str, Any]:
-        """Return plain data that tells it from other architectures."""
+        """Return plain data that identifies the architecture."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def build(spec: ModelSpec, generator: torch.Generator | None = None) -> nn.Modul
     Every model maps images ``[n, channels, size, size]`` in [0, 1] to logits ``[n, classes]``; it normalises its
     input itself, with buffers that are part of its state, so client and attacker can never disagree
     about normalisation. The last layer is linear, whatever it is called (`gradsiege.models.head`). A bottleneck draws its
-    weights after all others, which are the same with and without it.
+    weights last, so that all other weights are the same with and without it.
 
     A network may begin from published weights (``begin_``). They are read only where weights are drawn: without a
     `generator` the caller has a checkpoint's weights to put in, and needs no weight file.

@@ -1,6 +1,6 @@
 """Any classifier as a victim: a copy of a `torch.nn.Module` that clients can train and attackers can differentiate twice.
 
-The copy computes what the original computes. It differs in how:
+The copy computes the same logits as the original, with these differences:
 
 - it takes images in [0, 1] and normalises them itself, with buffers that are part of its state;
 - batch norms return new running statistics instead of writing into the old ones, which `vmap` and second derivatives forbid;
@@ -55,12 +55,12 @@ class AdaptedModel:
 
 
 class AdaptedNetwork(nn.Module):
-    """Normalisation followed by a copy of somebody's network, called ``body``.
+    """Normalisation followed by a copy of the user's network, called ``body``.
 
     Attributes:
         kind: class of the original.
-        generator: what random layers draw from in train mode; None leaves them out.
-        named_head: the linear layer that is to be the head, as ``body.<name>``; empty if `models.head` is to find it.
+        generator: source of random numbers for random layers in train mode; None skips these layers.
+        named_head: name of the linear layer to use as the head, ``body.<name>``; empty if `models.head` must find it.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class AdaptedNetwork(nn.Module):
             return logits_of(self.body(self.normalisation(images)))
 
     def train(self, mode: bool = True) -> AdaptedNetwork:
-        """Set batch norms to a mode; random layers only follow where there is a generator."""
+        """Set the mode of batch norms; random layers follow only if there is a generator."""
         super().train(mode)
         if self.generator is None:
             for part in self.body.modules():
@@ -122,12 +122,12 @@ class PureBatchNorm(_BatchNorm):
 
 
 class DifferentiableTwice(TorchFunctionMode):
-    """Replaces functions whose second derivative PyTorch lacks by others with the same values."""
+    """Replaces functions that have no second derivative in PyTorch by equal ones that have one."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Compute hard sigmoids (Howard et al., MobileNetV3, ICCV 2019) by `clamp`; all else as it is."""
+        """Compute hard sigmoids (Howard et al., MobileNetV3, ICCV 2019) by `clamp`; call every other function unchanged."""
         if func is F.hardsigmoid:
             return (args[0] / 6 + 0.5).clamp(0, 1)
         return func(*args, **(kwargs or {}))
@@ -148,7 +148,7 @@ def plain_attention() -> Iterator[None]:
 
 
 def logits_of(output: Any) -> Tensor:
-    """Return the logits that a network returned, itself or as ``.logits``.
+    """Return the logits from a network's output: the output itself, or its ``.logits``.
 
     >>> logits_of(torch.zeros(2, 3)).shape
     torch.Size([2, 3])
@@ -179,7 +179,7 @@ def adapt(
         image_shape: channels, height and width of an image.
         normalisation: mean and standard deviation of every channel, if `network` expects normalised images. Without it the
             network is given images in [0, 1] as they are.
-        head: name of the last linear layer, where the logits are not its outputs as they are; by default it is found.
+        head: name of the last linear layer, needed only if the logits are not exactly its outputs.
 
     Raises:
         ModelError: the network does not take such images, does not return logits, or is neither of float32 nor of float64.
@@ -211,7 +211,7 @@ def adapt(
 
 
 def _channels(image_shape: Any) -> int:
-    """Return the channels of a shape; refuse what is not three whole numbers."""
+    """Return the channels of a shape; refuse anything but three whole numbers."""
     sides = image_shape if isinstance(image_shape, tuple | list) else ()
     if len(sides) != 3 or not all(isinstance(side, int) and side > 0 for side in sides):
         raise ModelError(
@@ -234,7 +234,7 @@ def _scales(normalisation: Any, channels: int) -> tuple[list[float], list[float]
 
 
 def _refuse_unusable(network: nn.Module) -> None:
-    """Refuse a network some of whose weights have no shape or no values yet, or too few digits to be attacked."""
+    """Refuse a network with a weight that has no shape, no values, or too little precision to be attacked."""
     for name, value in network.named_parameters():
         if isinstance(value, nn.parameter.UninitializedParameter) or value.is_meta:
             raise ModelError(f"the weight {name} has no values yet: initialise the network first")
@@ -261,7 +261,7 @@ def _copy(network: nn.Module) -> nn.Module:
 
 
 def _make_pure(part: nn.Module) -> None:
-    """Keep a layer from writing into its input or its statistics. Its weights stay where they are."""
+    """Keep a layer from writing into its input or its statistics. Its weights do not change."""
     if isinstance(getattr(part, "inplace", None), bool):
         setattr(part, "inplace", False)  # noqa: B010
     if type(part) is nn.BatchNorm2d and part.affine and part.track_running_stats:
@@ -271,7 +271,7 @@ def _make_pure(part: nn.Module) -> None:
 
 
 def _classes(network: AdaptedNetwork, image_shape: tuple[int, int, int]) -> int:
-    """Return the number of logits; a forward pass is made."""
+    """Return the number of logits, from one forward pass."""
     some = next(network.parameters(), None)
     if some is None:
         raise ModelError(f"{network.kind} has no weights, so that no update tells anything")

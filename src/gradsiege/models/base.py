@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 class Model(Checked):
     """Base of all models that a study file may name.
 
-    A model is a frozen dataclass. Its fields are its parameters, their annotations the ranges, and both stand in study
-    files and in Python alike. The attacks and `gradsiege.observe` take any network; only study files need a `Model`.
+    A model is a frozen dataclass. Its fields are its parameters, and their annotations are the ranges, which hold in study
+    files and in Python. The attacks and `gradsiege.observe` take any network; only study files need a `Model`.
     """
 
     name: ClassVar[str]
 
     def network(self, classes: int, channels: int, size: int) -> nn.Module:
-        """Return the network of normalised images ``[n, channels, size, size]``, to logits ``[n, classes]``.
+        """Return the network from normalised images ``[n, channels, size, size]`` to logits ``[n, classes]``.
 
         It is called on PyTorch's meta device: `build` draws the weights afterwards, by the module's ``initialize_`` where it
         has one (`gradsiege.models.layers`).

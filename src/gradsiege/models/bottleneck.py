@@ -18,7 +18,7 @@ Code = tuple[Tensor, Tensor]
 
 
 class Mean(nn.Module):
-    """The place where a code is drawn from its distribution; by default the mean itself."""
+    """The layer that draws a code from its distribution; by default it returns the mean."""
 
     def forward(self, mean: Tensor, deviation: Tensor) -> Tensor:
         """Return the mean ``[n, units]``."""
@@ -29,8 +29,8 @@ class VariationalBottleneck(nn.Module):
     """Features -> mean and deviation of a code -> code -> features of the old size.
 
     The heads for mean and deviation are one linear layer, its rows in this order; the deviation is the softplus of the
-    second half, as in the release. Parameters depend on nothing random: by default the code is the mean, and
-    `sampled` draws it for the time of a call.
+    second half, as in the release. The parameters need no random numbers: by default the code is the mean, and
+    `sampled` draws it during a call.
     """
 
     def __init__(self, features: int, units: int) -> None:
@@ -49,7 +49,7 @@ class VariationalBottleneck(nn.Module):
 def insert_bottleneck(
     model: Classifier, layer: str, units: int, generator: torch.Generator
 ) -> None:
-    """Put a bottleneck before the head and draw its weights; all other weights stay as they are.
+    """Put a bottleneck before the head and draw its weights; all other weights stay unchanged.
 
     The module called `layer`, the head, becomes ``<layer>.head`` beside ``<layer>.bottleneck``.
     """

@@ -17,9 +17,9 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class ConvNet(Model):
-    """Width of the first convolution, which doubles twice, and what normalises each convolution's output.
+    """Width of the first convolution, which doubles twice, and the normalisation after each convolution.
 
-    ``group`` (at most 8 groups of channels; Wu and He, ECCV 2018) and ``none`` let every image have a gradient of its own.
+    ``group`` (at most 8 groups of channels; Wu and He, ECCV 2018) and ``none`` give every image its own gradient.
     """
 
     name = "convnet"

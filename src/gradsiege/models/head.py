@@ -1,4 +1,4 @@
-"""The head of a network: its last linear layer, found by what happens in a forward pass, whatever the layer is called."""
+"""The head of a network: its last linear layer, found in a forward pass by its role, not by its name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Head:
     Attributes:
         weight: name of the parameter W ``[classes, features]``, as updates name it.
         bias: name of the parameter b ``[classes]``; None if the layer has none.
-        layer: name of the module; empty if W is used by a function alone.
+        layer: name of the module; empty if a function uses W directly.
         signed: whether some of its inputs h were negative.
         typical: mean input ``[features]`` over the images that were passed; None where no image was.
     """
@@ -80,7 +80,7 @@ class _LinearProducts(TorchFunctionMode):
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Put every module in eval mode, where nothing is random, and give each its own mode back."""
+    """Put every module in eval mode, where nothing is random, and restore each module's mode afterwards."""
     modes = [(part, part.training) for part in model.modules()]
     model.eval()
     try:
@@ -155,7 +155,7 @@ def _layer(model: nn.Module, weight: str) -> str:
 
 
 def probe_images(image_shape: tuple[int, int, int]) -> Tensor:
-    """Return images ``[n, c, h, w]`` of a shape, in [0, 1] that resemble nothing: noise, coarse noise, black, white.
+    """Return artificial images ``[n, c, h, w]`` in [0, 1]: noise, coarse noise, black, white.
 
     They are the same in every call.
     """
@@ -168,10 +168,10 @@ def probe_images(image_shape: tuple[int, int, int]) -> Tensor:
 
 
 def head_of(architecture: Architecture, state: Mapping[str, Tensor]) -> Head:
-    """Return the head of an architecture with given weights; what goes into it is seen with images of no one.
+    """Return the head of an architecture with given weights, found by a forward pass of artificial images.
 
     Args:
-        architecture: the network, its weights left aside.
+        architecture: the network without its weights.
         state: parameters and buffers of the global model.
     """
     first = next(iter(state.values()))

@@ -68,7 +68,7 @@ class Classifier(nn.Module):
 
 
 def allocate(model: nn.Module) -> None:
-    """Give a network that was described on the device ``meta`` memory on the CPU, with no values yet.
+    """Move a network from the device ``meta`` to the CPU, with memory for its weights but no values yet.
 
     `nn.Module.to_empty` does the same through functions that import a computer algebra system, for 1.6 s per process.
     """
@@ -83,7 +83,7 @@ def allocate(model: nn.Module) -> None:
 def initialize(model: nn.Module, generator: torch.Generator) -> None:
     """Fill every parameter and buffer: uniform in +-1/sqrt(fan in), as PyTorch's own default layers.
 
-    A module may define ``initialize_(generator)`` to draw its weights itself (the DLG network does).
+    A module may define ``initialize_(generator)`` to draw its own weights (the DLG network does).
     """
     with torch.no_grad():
         for module in model.modules():

@@ -24,7 +24,7 @@ LAYOUT: tuple[int | str, ...] = (
 class VGG16(Model):
     """`width`: of the first convolution (64 in the paper); `pretrained`: whether training begins from ImageNet's convolutions.
 
-    Only the head is drawn then. The weights come from the package or the file that LPIPS uses, too.
+    Then only the head is drawn. The weights come from the same package or file as those of LPIPS.
     """
 
     name = "vgg16"
@@ -76,7 +76,7 @@ class VGG16Network(nn.Module):
 
     @torch.no_grad()
     def begin_(self) -> None:
-        """Put ImageNet's convolutions into their places; for grey images the first one is summed over its colours.
+        """Load ImageNet's convolutions; for grey images, sum the first one over its colours.
 
         Raises:
             MissingError, ArtifactError: see `gradsiege.pretrained.convolutions`.

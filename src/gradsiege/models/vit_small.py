@@ -1,4 +1,4 @@
-"""A small vision transformer for 32 px images (Dosovitskiy et al., ICLR 2021): no batch norm, no convolution but the patches."""
+"""A small vision transformer for 32 px images (Dosovitskiy et al., ICLR 2021): no batch norm, and no convolution except for the patches."""
 
 from __future__ import annotations
 

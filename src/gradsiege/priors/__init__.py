@@ -1,7 +1,7 @@
-"""What an attacker or a defender learns from images of its own: one frozen dataclass each, over one small base.
+"""Priors: models that an attacker or a defender learns from its own images, one frozen dataclass each over one small base.
 
 `gradsiege.priors.Autoencoder(epochs=20).fit(images, labels)` trains one in Python and returns a `TrainedPrior`, which attacks take
-in `priors`; `build` makes one of a study file's entry. Nothing is imported before it is asked for.
+in `priors`; `build` makes one from an entry of a study file. A prior is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def build(name: str, parameters: dict[str, Any]) -> Prior:
 
 
 def load(name: str, weights: dict[str, Tensor]) -> Any:
-    """Return what the weights of the prior called `name` stand for, such as a frozen network."""
+    """Return the object that the weights of the prior called `name` describe, such as a frozen network."""
     return _kind(name).load(weights)
 
 

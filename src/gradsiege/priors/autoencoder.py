@@ -1,4 +1,4 @@
-"""GI-PIP's autoencoder, whose reconstruction error scores how unlike the auxiliary images a candidate is (arXiv 2401.11748)."""
+"""GI-PIP's autoencoder, whose reconstruction error measures how much a candidate differs from the auxiliary images (arXiv 2401.11748)."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def split(images: Tensor, fraction: float, generator: torch.Generator) -> tuple[
 
 
 def card(network: nn.Module, held_out: Tensor, training: Tensor) -> dict[str, Any]:
-    """Return what GI-PIP needs to know of its prior: above all the mean error on held-out images, its m0."""
+    """Return the numbers about the prior that GI-PIP needs, above all the mean error on held-out images, its m0."""
     with torch.no_grad():
         errors = reconstruction_error(network, held_out)
     return {
@@ -115,7 +115,7 @@ def fit(
     corrupt: Callable[[Tensor], Tensor] = lambda batch: batch,
     checkpointer: Checkpointer = UNSAVED,
 ) -> AutoencoderNetwork:
-    """Return the network trained to give images ``[n, c, h, w]`` back from what `corrupt` makes of them.
+    """Return the network trained to restore images ``[n, c, h, w]`` from their versions corrupted by `corrupt`.
 
     The loss is the mean squared error, since the anomaly score is one; Adam, horizontal flips.
     """

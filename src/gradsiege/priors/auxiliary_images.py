@@ -1,4 +1,4 @@
-"""The auxiliary images themselves with their labels, for an attack that learns from them what it needs."""
+"""The auxiliary images with their labels, for an attack that trains its own model on them."""
 
 from __future__ import annotations
 

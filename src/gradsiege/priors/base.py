@@ -19,12 +19,12 @@ Trained = tuple[dict[str, Tensor], dict[str, Any]]
 
 @dataclass(frozen=True)
 class TrainedPrior:
-    """A prior with what it has learned, as `Prior.fit` returns it and attacks take it in `priors`.
+    """A trained prior, as `Prior.fit` returns it and attacks take it in `priors`.
 
     Attributes:
         name: of the prior, such as ``pca``.
         weights: all that `Prior.load` needs, tensors by name.
-        card: numbers and words about the training.
+        card: numbers and text about the training.
     """
 
     name: str
@@ -36,8 +36,8 @@ class TrainedPrior:
 class Prior(Checked):
     """Base of all priors.
 
-    A prior is a frozen dataclass. Its fields are its parameters, their annotations the ranges, and both stand in study
-    files and in Python alike. `train` returns weights, which are kept as a file; `load` turns them into the object that an attack uses.
+    A prior is a frozen dataclass. Its fields are its parameters, and their annotations are the ranges, which hold in study
+    files and in Python. `train` returns weights, which are kept as a file; `load` turns them into the object that an attack uses.
     """
 
     name: ClassVar[str]
@@ -49,21 +49,21 @@ class Prior(Checked):
         generator: torch.Generator,
         checkpointer: Checkpointer = UNSAVED,
     ) -> Trained:
-        """Return (weights by name, card) of what was learned.
+        """Train, and return (weights by name, card).
 
         Args:
             images: ``[n, c, h, w]`` in [0, 1], those of the attacker (`aux`) or of the defender (`public`).
             labels: ``[n]``.
             generator: the only source of randomness.
-            checkpointer: takes the training up again where it was left; every loop goes through its `steps`.
+            checkpointer: resumes an interrupted training; every loop runs over its `steps`.
 
         Returns:
-            Tensors, all that `load` needs; and numbers and words about the training, which end in ``card.json``.
+            The tensors that `load` needs; and numbers and text about the training, written to ``card.json``.
         """
         raise TypeError(f"{type(self).__name__} does not learn: define `train`")
 
     def fit(self, images: Any, labels: Any, seed: int = 0) -> TrainedPrior:
-        """Train on images of one's own, and return what an attack takes: ``attack(seen, priors=prior)``.
+        """Train on the given images, and return the prior for an attack: ``attack(seen, priors=prior)``.
 
         Args:
             images: ``[n, c, h, w]`` in [0, 1], tensor or array.
@@ -81,5 +81,5 @@ class Prior(Checked):
 
     @staticmethod
     def load(weights: dict[str, Tensor]) -> Any:
-        """Return what the weights stand for, frozen; all shapes are read from the weights."""
+        """Return the object that the weights describe, frozen; all shapes are read from the weights."""
         raise TypeError("this prior cannot be loaded: define `load`")

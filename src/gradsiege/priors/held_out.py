@@ -1,4 +1,4 @@
-"""What every prior does with its images before and while it learns: some are held out, the others are mirrored at random."""
+"""Images of every prior's training: some are held out, the others are mirrored at random."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A classifier of the generator's own training images, which tells what class a coarse reconstruction shows (arXiv 2604.00955)."""
+"""A classifier of the generator's own training images, which predicts the class of a coarse reconstruction (arXiv 2604.00955)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class MappingClassifier(Prior):
     """Published: 20 epochs of batches of 128, SGD with Nesterov momentum at 0.1. `width` is ResNet-18's, 64 there.
 
     The step falls to zero along a cosine; the released milestones lie past the last epoch. `noise` and `blur` degrade the
-    training images, since coarse reconstructions are what will be shown: every image gets a noise deviation in
+    training images, since it will classify coarse reconstructions: every image gets a noise deviation in
     [0, `noise`] and a Gaussian blur of [0, `blur`] pixels.
     """
 
@@ -87,7 +87,7 @@ class MappingClassifier(Prior):
 
 
 def degrade(images: Tensor, noise: float, blur: float, generator: torch.Generator) -> Tensor:
-    """Blur and add noise to images ``[n, c, h, w]`` in [0, 1], each to a degree of its own, uniform up to the given one."""
+    """Blur and add noise to images ``[n, c, h, w]`` in [0, 1], each by its own amount, uniform up to the given maximum."""
     n, channels, height, width = images.shape
     if blur:
         reach = math.ceil(3 * blur)

@@ -1,4 +1,4 @@
-"""Images that a prior is to learn from in Python: tensors or arrays, checked before hours are spent on them."""
+"""Images for training a prior in Python: tensors or arrays, checked before the training starts."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _tensor(given: Any, name: str) -> Tensor:
 
 
 def _refuse_few_or_unfit(prior: str, parameters: Mapping[str, Any], pictures: Tensor) -> None:
-    """Refuse fewer images than the prior needs, and images of a size that it does not make."""
+    """Refuse too few images for the prior, and images of a size that it cannot generate."""
     entry = catalogue.entries("priors").get(prior)
     least = entry.least_images if entry else 1
     owned = round(parameters.get("fraction", 1.0) * len(pictures))

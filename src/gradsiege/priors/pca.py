@@ -19,9 +19,9 @@ LEAST_IMAGES = 2
 
 @dataclass(frozen=True)
 class PCA(Prior):
-    """`fraction` of `aux` that the attacker owns. `components` None gives as many numbers as the autoencoder has.
+    """`fraction` of `aux` that the attacker owns. `components`: None for as many numbers as the autoencoder has.
 
-    Or as many components as the images allow, if those are fewer.
+    If the images allow fewer components than that, all of these are used.
     """
 
     name = "pca"
@@ -87,7 +87,7 @@ class PrincipalComponents(nn.Module):
 
 
 def equal_components(channels: int, size: int) -> int:
-    """Return how many components make as many numbers as the autoencoder has, at least 1; the mean counts as one.
+    """Return the number of components, at least 1, that have as many numbers as the autoencoder; the mean counts as one.
 
     >>> equal_components(3, 32), equal_components(3, 64)
     (14, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-# The error alone: what PyTorch raises when it refuses a file.
+# Imported for its class alone: PyTorch raises it when it refuses a file.
 from pickle import UnpicklingError
 from typing import Any
 
@@ -83,7 +83,7 @@ def _content(path: Path) -> Any:
 
 
 def demand(weights: dict[str, Tensor], shapes: dict[str, torch.Size], name: str) -> None:
-    """Refuse converted weights that lack a tensor of the network, or have one too many or of another shape."""
+    """Refuse converted weights in which a tensor is missing, unknown or of another shape."""
     missing, foreign = sorted(set(shapes) - set(weights)), sorted(set(weights) - set(shapes))
     wrong = [key for key in shapes if key in weights and weights[key].shape != shapes[key]]
     if missing or foreign or wrong:

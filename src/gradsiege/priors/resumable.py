@@ -1,4 +1,4 @@
-"""Training loops that can be left and taken up again, with the same numbers as if nothing had happened."""
+"""Training loops that can be interrupted and resumed, with exactly the numbers of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ class Stateful(Protocol):
         """Return everything that a step may change."""
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> object:
-        """Take a state over."""
+        """Restore a state."""
 
 
 class Interruptible(Protocol):
-    """Work that can be asked to stop, and that keeps progress: a job of a study, or whatever stands in for one."""
+    """Work that can be asked to stop and that keeps progress, such as a job of a study."""
 
     def should_stop(self) -> bool:
-        """Whether to save and leave now."""
+        """Whether to save and stop now."""
 
     def interrupt(self) -> None:
-        """Leave; called after progress was saved."""
+        """Stop; called after progress was saved."""
 
     def save_progress(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Keep tensors and plain data instead of what was kept before."""
+        """Save tensors and plain data, replacing the previous ones."""
 
     def load_progress(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return what was kept last, or None."""
+        """Return the last saved progress, or None."""
 
 
 Parts = Mapping[str, Stateful | Tensor]
@@ -98,7 +98,7 @@ class Checkpointer:
         job.save_progress(tensors, {"step": step, "parts": flatten(states, tensors)})
 
     def _resume(self, parts: Parts, generator: torch.Generator) -> int:
-        """Put everything into the saved state and return the number of steps done."""
+        """Restore the saved state and return the number of steps done."""
         assert self.job is not None
         saved = self.job.load_progress()
         if saved is None:
@@ -122,7 +122,7 @@ def flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
     """Return nested containers as plain JSON; the tensors in them go into `tensors`, with a copy of their own.
 
     >>> tensors = {}
-    >>> flatten({0: [1.5, torch.ones(1)]}, found), found
+    >>> flatten({0: [1.5, torch.ones(1)]}, tensors), tensors
     ({'items': [[0, {'list': [1.5, {'tensor': '0'}]}]]}, {'0': tensor([1.])})
     """
     if isinstance(value, Tensor):
@@ -140,7 +140,7 @@ def flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def unflatten(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """Return what `flatten` was given.
+    """Return the nested containers that `flatten` was given.
 
     >>> tensors = {}
     >>> unflatten(flatten({0: (1.5, torch.ones(1))}, tensors), tensors)

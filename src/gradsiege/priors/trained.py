@@ -17,7 +17,7 @@ PRIOR = "prior"
 
 
 def refuse_divergence(weights: dict[str, Tensor], name: str) -> None:
-    """Raise if training ended with a weight that is not a number: such a prior would fail every attack that reads it."""
+    """Raise if a trained weight is not finite: every attack with such a prior would fail."""
     broken = [key for key, value in weights.items() if not value.isfinite().all()]
     if broken:
         raise GradSiegeError(

@@ -1,4 +1,4 @@
-"""Values of more than 8 bits: scaled by a stated depth, and held against what the pictures really use."""
+"""Values of more than 8 bits: scaled by a stated depth, and compared with the range that the pictures use."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def shallow(pixels: npt.NDArray[np.uint16], bits: int, name: str) -> Bytes:
 
 
 class Depths:
-    """The brightest values of the pictures that were read, beside what their depth allows.
+    """The brightest values of the pictures that were read, beside the largest values of their depth.
 
     Args:
         stated: bits that the study file states, or None.
@@ -69,10 +69,10 @@ class Depths:
             self.brightest_deep, self.example = brightest, name
 
     def sentences(self) -> list[str]:
-        """Return what is said about a range that is not used.
+        """Return one sentence for each kind of picture that does not use its range.
 
         Raises:
-            ValueError: when deep pictures of one's own would be black, or almost black and no depth is stated.
+            ValueError: when the user's deep pictures would be black, or almost black and no depth is stated.
         """
         remarks = []
         bits, used = self.stated or self.bits, max(self.brightest_deep.bit_length(), 8)
@@ -82,7 +82,7 @@ class Depths:
                 f"({self.example})"
             )
             hopeless = self.user_files and self.stated is None and used <= HOPELESS
-            # A person who states 16 bits accepts dark pictures, and no black ones.
+            # A user who states 16 bits accepts dark pictures, but not black ones.
             black = self.user_files and 0 < self.brightest_deep < 2 ** (bits - 8)
             if black:
                 raise ValueError(f"{where}: nothing would be left of them. Set `bits: {used}`")

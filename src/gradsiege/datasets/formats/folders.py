@@ -31,7 +31,7 @@ class Scan:
         self.remarks = Remarks()
 
     def folders(self, folder: Path) -> list[str]:
-        """Names of the subfolders, in alphabetical order; what else lies there is left out.
+        """Names of the subfolders, in alphabetical order; all other entries are left out.
 
         Raises:
             ValueError: when two names differ only in case or spaces, or a link leads nowhere.
@@ -90,7 +90,7 @@ class Scan:
         return pictures
 
     def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
-        """Entries of a folder but the hidden ones; links are looked at."""
+        """Entries of a folder except for hidden ones; links are checked."""
         visible = []
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):

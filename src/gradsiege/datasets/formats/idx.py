@@ -21,10 +21,10 @@ MOST_VALUES = 2**28
 
 
 def read_idx(path: Path, axes: int) -> Bytes:
-    """Read a gzipped array of unsigned bytes with so many axes.
+    """Read a gzipped array of unsigned bytes with `axes` axes.
 
     Raises:
-        ValueError: when the file is something else, truncated, or longer than its header says.
+        ValueError: when the file has another format, is truncated, or is longer than its header says.
     """
     try:
         with gzip.open(path) as stream:

@@ -25,7 +25,7 @@ RECORD = "https://zenodo.org/records/10519652"
 
 
 def origin(title: str, source: str, limits: str) -> Origin:
-    """Return what is the same for all sets of MedMNIST."""
+    """Return the common part of the origins of all MedMNIST sets."""
     return Origin(
         description=f"{title}, of MedMNIST v3 (Yang et al., Scientific Data, 2023).",
         source=f"{source}, through MedMNIST, {RECORD}",
@@ -70,8 +70,8 @@ def single_finding(labels: Integers) -> tuple[Integers, Integers]:
     Returns:
         (indices of the images that are kept, their classes).
 
-    >>> kept, found = single_finding(np.array([[0, 0], [0, 1], [1, 1]]))
-    >>> kept.tolist(), found.tolist()
+    >>> kept, classes = single_finding(np.array([[0, 0], [0, 1], [1, 1]]))
+    >>> kept.tolist(), classes.tolist()
     ([0, 1], [0, 2])
     """
     kept = np.flatnonzero(labels.sum(1) <= 1)

@@ -1,4 +1,4 @@
-"""Official parts of a source, as folders or tables call them, and which of them serves as the test part."""
+"""Official parts of a source, as folders or tables name them, and the part that serves as the test part."""
 
 from __future__ import annotations
 

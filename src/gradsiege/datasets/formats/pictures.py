@@ -24,7 +24,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 # Larger than any photograph of the field; a small file can claim to be gigapixels wide.
 MOST_PIXELS = 2**26
 COLOURS = {"white": (255, 255, 255), "grey": (128, 128, 128), "black": (0, 0, 0)}
-# What undoes each EXIF orientation but the usual one.
+# The inverse of each EXIF orientation except for the usual one.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -53,7 +53,7 @@ class Reading:
         bits: depth of the values of files of more than 8 bits; None: as the file's own mode says.
         background: colour that transparent pictures are laid on (a key of `COLOURS`); empty: transparency is dropped.
         upright: whether pictures are turned as their EXIF orientation says.
-        user_files: whether a person brought the files, who can be asked for `bits` where they are too dark.
+        user_files: whether the files are the user's own: an error may then ask the user for `bits`.
     """
 
     bits: int | None = None
@@ -63,7 +63,7 @@ class Reading:
 
 
 class Seen:
-    """What was found in the pictures that were decoded."""
+    """Remarks about the pictures that were decoded."""
 
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
@@ -71,7 +71,7 @@ class Seen:
         self.depths = Depths(reading.bits, reading.user_files)
 
     def sentences(self) -> list[str]:
-        """Return what a reader of the data card must know.
+        """Return the sentences for the data card.
 
         Raises:
             ValueError: when the pictures use so little of their depth that almost nothing is left of them.
@@ -85,7 +85,7 @@ def decode(
     """Read an image as uint8 ``[h, w]`` (grey) or ``[h, w, 3]``.
 
     Grey of more than 8 bits keeps the upper eight of its depth; palettes and other colour models are turned into RGB; the
-    first picture of several (animation, pages) is taken. `reading` says the rest, and `seen` is told what was met.
+    first picture of several (animation, pages) is taken. `reading` sets all other choices, and `seen` collects the remarks.
 
     Raises:
         ValueError: names the image when it is damaged, of an unknown kind, larger than `MOST_PIXELS`, or holds values
@@ -172,7 +172,7 @@ def _pixels(
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes the picture upright, or None if it is."""
+    """The operation that turns the picture upright, or None if it is upright."""
     try:
         return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except (TypeError, KeyError, struct.error) as error:

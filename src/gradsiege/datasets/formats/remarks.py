@@ -1,10 +1,10 @@
-"""What a reader passed over or changed, counted by kind, with the first name of each kind."""
+"""Counts of the entries that a reader left out or changed, by kind, with the first name of each kind."""
 
 from __future__ import annotations
 
 
 class Remarks:
-    """Counts by kind; nothing that a source holds is left out without one.
+    """Counts by kind; whenever an entry of a source is left out, it is counted.
 
     >>> remarks = Remarks()
     >>> remarks.add("files of other kinds are left out", "a.heic")

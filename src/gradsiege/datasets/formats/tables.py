@@ -1,4 +1,4 @@
-"""Tables (CSV) that say what is on the pictures of a data set, read strictly."""
+"""Tables (CSV) that describe the pictures of a data set, read strictly."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _check_columns(
 
 
 def unnamed(paths: Iterable[str], rows: Iterable[Row], table: str) -> list[str]:
-    """Return a sentence about the pictures that lie there and that the table does not name, if there are any."""
+    """Return a sentence that counts the pictures that are there but not in the table, if there are any."""
     left_out, told = Remarks(), {row.path for row in rows}
     for path in paths:
         if path not in told:

@@ -25,7 +25,7 @@ RUNGS = 6
 # Positions tried along the shorter side of a region, at each scale.
 STEPS = 24
 
-# A crop shows something when the green levels (0 to 255) of two of its quarters deviate by this.
+# A crop is not empty if the green levels (0 to 255) of two of its quarters have at least this standard deviation.
 # One quarter is not enough: a black crop with a bright corner would pass.
 MINIMUM_DEVIATION = 8.0
 
@@ -59,7 +59,7 @@ def grid(height: int, width: int) -> Integers:
 
 
 def shows_something(table: Integers, boxes: Integers) -> npt.NDArray[np.bool_]:
-    """Tell of each box whether two of its quarters deviate enough, bool ``[m]``.
+    """Return, for each box, whether two of its quarters deviate enough, bool ``[m]``.
 
     ``table`` comes from `summed_areas`.
     """

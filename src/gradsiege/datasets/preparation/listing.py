@@ -1,4 +1,4 @@
-"""Dealing the images of a large source: all are listed, and only those that are asked for are decoded, once."""
+"""Dealing the images of a large source: all are listed, and only those that are dealt are decoded, once each."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _orders(groups: Integers, name: str, seed: int) -> tuple[Integers, Integers]
 
 
 def _place_in_class(labels: Integers) -> Integers:
-    """How many of the same label stand before each.
+    """Return, for each position, the number of equal labels before it.
 
     >>> _place_in_class(np.array([2, 0, 2, 2, 0])).tolist()
     [0, 0, 1, 2, 1]

@@ -1,4 +1,4 @@
-"""Arrays of bytes in a file that has no name: memory holds of them what it has room for."""
+"""Arrays of bytes mapped from a file without a name, so that they may be larger than memory."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gradsiege.datasets.preparation.splits import Bytes
 
 
 def mapped_bytes(shape: tuple[int, ...], folder: Path | None = None) -> Bytes:
-    """Return zeros of a shape, mapped from a file that goes when they go, or when the process dies.
+    """Return zeros of a shape, mapped from a file that is deleted with the array or when the process ends.
 
-    `folder` is where the file takes its room, by default the system's for temporary files.
+    `folder` holds the file, by default the system's folder for temporary files.
 
     Raises:
         OSError: there is no room for all of them; the folder is named.
@@ -31,7 +31,7 @@ def mapped_bytes(shape: tuple[int, ...], folder: Path | None = None) -> Bytes:
     artifacts.make_folder(place)
     with tempfile.TemporaryFile(dir=place) as file:
         try:
-            # Room that is only promised would end the process, without a word, when a page finds none.
+            # Reserve the space now: on a full disk, a later write to a page would kill the process without a message.
             os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(place)) from error

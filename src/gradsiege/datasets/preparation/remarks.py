@@ -1,4 +1,4 @@
-"""What the data card must say about the images that were dealt."""
+"""Remarks of the data card about the images that were dealt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gradsiege.images import CHANNELS
 
 
 def remarks_on(listing: Listing, splits: Mapping[str, Split]) -> list[str]:
-    """Return what the data card must say about the images that were dealt."""
+    """Return the remarks of the data card about the images that were dealt."""
     remarks = []
     counts = np.bincount(listing.labels, minlength=len(listing.classes))
     few = [

@@ -172,7 +172,7 @@ def first_occurrences(images: npt.NDArray[Any]) -> Integers:
 def digest(split: Split) -> str:
     """Return the SHA-256 over the images and then the labels (little-endian int64) of a split."""
     digest_so_far = hashlib.sha256()
-    # One after the other, lest images that are mapped from a file all come into memory.
+    # One at a time, so that images mapped from a file are never in memory all at once.
     for image in split.images:
         digest_so_far.update(image.tobytes())
     digest_so_far.update(split.labels.astype("<i8").tobytes())
@@ -194,7 +194,7 @@ def make_card(
     splits: Mapping[str, Split],
     sharing: str = "public",
 ) -> dict[str, Any]:
-    """Build the data card: JSON-able, all a reader needs to judge or rebuild the splits.
+    """Build the data card: plain data with which a reader can judge or rebuild the splits.
 
     ``sources`` are rows with ``name``, ``origin``, ``licence`` and, for files, ``file`` and
     ``sha256``. ``rule`` says how the roles were made disjoint, ``limits`` what the set is not,

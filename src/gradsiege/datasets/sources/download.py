@@ -1,7 +1,7 @@
-"""`gradsiege download`: get the files of public data sets, resumed where a transfer broke off, kept only if they are the published ones.
+"""`gradsiege download`: fetch public data sets, resume broken transfers, and keep only files with the published checksums.
 
-The one place of the program that opens a network connection. A file grows under a name that ends in ``.part``; when it is
-complete and its checksum is right it gets its own name, and nothing else ever has that name. Archives stay packed.
+This is the only module that opens a network connection. A file grows under a name that ends in ``.part``; when it is
+complete and its checksum is right, it gets its final name, which no unfinished or wrong file ever has. Archives stay packed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ CHUNK = 2**20
 TRIES = 5
 SECONDS_TO_ANSWER = 30.0
 SECONDS_BETWEEN_LINES = 5.0
-# No public file of the catalogue is larger; whoever sends more than this sends something else.
+# No public file of the catalogue is larger; a server that sends more sends another file.
 MOST_BYTES = 16 * 2**30
 
-# What names the weights of LPIPS among the data sets.
+# The name of the LPIPS weights among the data sets.
 WEIGHTS = "lpips"
 
 Tell = Callable[[str], None]
@@ -88,7 +88,7 @@ def download_weights(to: Path | None, tell: Tell = to_stderr) -> list[Path]:
 
 
 def get(file: supply.File, folder: Path, tell: Tell = to_stderr) -> Path:
-    """Get one file, unless it is there and right.
+    """Get one file, unless it is there with the right checksum.
 
     Raises:
         ArtifactError: see `download`. An unfinished file is kept and completed the next time; a wrong file is deleted.
@@ -126,7 +126,7 @@ def get(file: supply.File, folder: Path, tell: Tell = to_stderr) -> Path:
 
 
 def _transfer(file: supply.File, part: Path, tell: Tell) -> None:
-    """Ask for what is missing of a file and append it."""
+    """Request the missing bytes of a file and append them."""
     have = _size(part)
     if file.size is not None and have >= file.size:
         if have == file.size:
@@ -148,19 +148,19 @@ def _transfer(file: supply.File, part: Path, tell: Tell) -> None:
     except urllib.error.HTTPError as error:
         if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
-        # All of it is there, or the file has changed; the checksum tells.
+        # Either all of it is there or the file has changed; the checksum decides.
         return
     if expected and _size(part) < expected:
         raise ConnectionError(f"the connection broke off at byte {_size(part)} of {expected}")
 
 
 def _goes_on(answer: Any, have: int) -> bool:
-    """Whether a partial answer begins where the file ends so far."""
+    """Whether a partial answer continues at the current end of the file."""
     return str(answer.headers.get("Content-Range", "")).startswith(f"bytes {have}-")
 
 
 def _copy(answer: IO[bytes], stream: IO[bytes], expected: int, name: str, tell: Tell) -> None:
-    """Append an answer to a file, never more than it should have."""
+    """Append an answer to a file, up to its expected size."""
     last = time.monotonic()
     limit = expected or MOST_BYTES
     while chunk := answer.read(CHUNK):

@@ -1,7 +1,7 @@
-"""Data sets that must be downloaded or supplied: where their files lie, what is missing, and what their terms allow.
+"""Data sets that must be downloaded or supplied: their folders, missing files, and terms of use.
 
 All files lie under one data root, ``$GRADSIEGE_DATA`` or else ``data``, in a folder named after the data set. A study
-file names no place on a machine. Nothing here reads an image; `missing` looks at names and sizes alone and is quick
+file contains no paths of a machine. Nothing here reads an image; `missing` looks at names and sizes alone and is quick
 enough for planning, `check` compares checksums too.
 """
 
@@ -43,15 +43,15 @@ class File:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a person must know before they use a data set.
+    """Description, source, terms of use, and steps to obtain a data set.
 
     Attributes:
-        description, limits: for the data card: what the images are, and what they are not.
+        description, limits: texts of the data card about the images and about their limits.
         source: citation and address.
-        licence: what its terms say, in a few words.
+        licence: summary of its terms, in a few words.
         sharing: ``public``: nothing forbids to pass images on. ``restricted``: the terms forbid it, or state nothing;
             images, reconstructions and what is drawn from them stay off public remotes.
-        steps: how to obtain it: registration, what to download, how to lay it out.
+        steps: how to obtain it: registration, downloads, and the layout of the folder.
     """
 
     description: str
@@ -81,7 +81,7 @@ def ships(name: str) -> bool:
 
 
 def origin_of(name: str) -> Origin | None:
-    """Return what must be known about a data set, or None for one that ships.
+    """Return the origin of a data set, or None for one that ships.
 
     Raises:
         StudyError: it does not ship, and does not say whether its images may be passed on.
@@ -98,13 +98,13 @@ def origin_of(name: str) -> Origin | None:
 
 
 def sharing_of(name: str, parameters: Mapping[str, Any]) -> str:
-    """Return `PUBLIC` or `RESTRICTED`; a person who brings images of their own says which in the study file."""
+    """Return `PUBLIC` or `RESTRICTED`; for a user's own images, the study file says which."""
     origin = origin_of(name)
     return str(parameters.get("sharing") or (origin.sharing if origin else PUBLIC))
 
 
 def folder_of(name: str) -> Path:
-    """Return the folder of a data set; the images of one's own have the data root itself."""
+    """Return the folder of a data set; for a user's own images, this is the data root."""
     return data_root() / (kind(name).folder or name)
 
 
@@ -114,9 +114,9 @@ def files_of(name: str, parameters: Mapping[str, Any]) -> tuple[File, ...]:
 
 
 def missing(name: str, parameters: Mapping[str, Any]) -> list[str]:
-    """Return one phrase for every file that is not there, or that has not its published size.
+    """Return one phrase for every file that is missing or does not have its published size.
 
-    Files are named relative to the data root, so that a report does not tell where anything lies on a machine.
+    Files are named relative to the data root, so that a report contains no paths of the machine.
     """
     if ships(name):
         return []
@@ -150,7 +150,7 @@ def _lacking(
             if not path.is_dir():
                 lacking.append(f"{name}/ (a folder)")
             elif next(path.iterdir(), None) is None:
-                # What is left of a disk that is not mounted.
+                # An empty folder: probably the mount point of a disk that is not mounted.
                 lacking.append(f"{name}/ (the folder is empty)")
         elif not path.is_file():
             lacking.append(name + (f" ({file.digest})" if file.digest else ""))

@@ -33,7 +33,7 @@ WIDTH_OF = "stages.11.norm.gain"
 class BigGAN(Prior):
     """`weights`: the PyTorch port's file of BigGAN-deep-256, or one with the same names in safetensors; `sha256` it must have.
 
-    Without a name it is looked for in the folder of published weights.
+    If `weights` is empty, the file is searched for in the folder of published weights.
     """
 
     name = "biggan"
@@ -50,7 +50,7 @@ class BigGAN(Prior):
     ) -> Trained:
         """Return (weights, card): nothing is trained, the published weights are read and renamed.
 
-        Of the auxiliary images only the side counts, to which the generator's own are averaged.
+        Only the side of the auxiliary images is used: generated images are averaged down to it.
         """
         if images.shape[1] != 3:
             raise StudyError(
@@ -106,7 +106,7 @@ class ConditionalNorm(nn.Module):
 
 
 class StoredNorm(nn.Module):
-    """Batch normalisation by stored statistics, with a gain and a bias of its own."""
+    """Batch normalisation by stored statistics, with a learned gain and bias."""
 
     mean: Tensor
     variance: Tensor
@@ -165,7 +165,7 @@ class Attention(nn.Module):
         self.strength = nn.Parameter(torch.zeros(1))
 
     def forward(self, h: Tensor, condition: Tensor) -> Tensor:
-        """Return ``[n, c, s, s]`` plus what every place attends to."""
+        """Return ``[n, c, s, s]`` plus the attended features of every position."""
         queries = self.query(h).flatten(2)
         keys, values = (F.max_pool2d(part(h), 2).flatten(2) for part in (self.key, self.value))
         weights = torch.softmax(queries.transpose(1, 2) @ keys, -1)
@@ -190,7 +190,7 @@ class ToImage(nn.Module):
 
 
 class BigGANNetwork(Staged):
-    """The generator: h_1 is what its first block gives, 4x4; stages are eleven blocks and the attention.
+    """The generator: its first block yields h_1, 4x4; its stages are eleven blocks and the attention.
 
     Args:
         width: channels of the finest block, 128 as published.
@@ -217,7 +217,7 @@ class BigGANNetwork(Staged):
         self.stages = nn.ModuleList([*ordered, ToImage(last, size)])
 
     def embed(self, labels: Tensor) -> Tensor:
-        """Return class embeddings ``[n, 128]``; one of an unknown class is the mean."""
+        """Return class embeddings ``[n, 128]``; an unknown class has the mean embedding."""
         return mixture(labels, self.classes, self.embedding) @ self.embedding
 
     def condition(self, z: Tensor, labels: Tensor) -> Tensor:
@@ -232,7 +232,7 @@ class BigGANNetwork(Staged):
 
 
 def _shaped(weights: dict[str, Tensor], size: int) -> BigGANNetwork:
-    """The network that weights belong to, without values; its width is read from theirs."""
+    """The network for these weights, without values; the weights determine its width."""
     if not {"embedding", WIDTH_OF} <= set(weights):
         raise GradSiegeError("these are not the weights of BigGAN-deep at 256 pixels")
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""From the names of the PyTorch port of BigGAN-deep to ours, its spectral norms and statistics folded in."""
+"""Conversion of the PyTorch port of BigGAN-deep: its names become ours, and spectral norms and statistics are folded in."""
 
 from __future__ import annotations
 
@@ -50,8 +50,9 @@ def renamed(name: str, blocks: int) -> str:
 def converted(published: dict[str, Tensor], blocks: int) -> dict[str, Tensor]:
     """Return the weights under our names.
 
-    A weight under spectral norm is divided by its norm u W v. Of the statistics that are stored for 51 truncations those
-    of 1 are kept, the last ones: the attacks sample N(0, I). Of the image convolution's outputs three are used.
+    A weight under spectral norm is divided by its norm u W v. The file stores statistics for 51
+    truncations; only those of truncation 1, the last ones, are kept, since the attacks sample N(0, I). Only the first
+    three outputs of the image convolution are used.
     """
     tensors: dict[str, Tensor] = {}
     for name, value in published.items():

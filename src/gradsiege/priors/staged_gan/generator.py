@@ -69,7 +69,7 @@ class ToImage(nn.Module):
 
 
 class Staged(nn.Module, ABC):
-    """A generator as an explicit list of stages, whoever trained it: what the attacks through a generator ask of one.
+    """A generator as an explicit list of stages: the interface that the generator attacks need.
 
     ``h_1 = start(z, c)``, ``h_{k+1} = stage(k - 1, h_k, c)``, and the last stage gives images in [0, 1], all conditioned
     on ``c = condition(z, y)``. Nothing is random or in place, all operations are twice differentiable.
@@ -79,7 +79,7 @@ class Staged(nn.Module, ABC):
         channels, size: of the images.
         stages: the modules behind `stage`, in order.
         radii: the published l1 radii of its features (GIFD), empty if there are none.
-        carried: number of trailing channels of a feature that are not part of it but pass by, such as an image that every
+        carried: number of trailing channels of a feature that only pass through, such as an image that every
             stage adds to; no attack changes them.
         spherical: latents are draws from N(0, I), so that they lie near the sphere of radius sqrt(d).
     """
@@ -98,7 +98,7 @@ class Staged(nn.Module, ABC):
         """Return class embeddings ``[n, e]`` of indices ``[n]`` or of class probabilities ``[n, classes]``."""
 
     def condition(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Return what conditions every stage: the class embeddings, unless the latent does so too."""
+        """Return the condition of every stage: the class embeddings, and the latent if it conditions too."""
         return self.embed(labels)
 
     @abstractmethod
@@ -106,7 +106,7 @@ class Staged(nn.Module, ABC):
         """Return h_1 ``[n, c, s, s]`` of latents ``[n, latent]``."""
 
     def prepared(self, z: Tensor) -> Tensor:
-        """Return the latents that a search begins with, of draws from N(0, I)."""
+        """Return the latents where a search begins, from draws of N(0, I)."""
         return z
 
     def moved(self, h: Tensor, change: Tensor) -> Tensor:
@@ -117,18 +117,18 @@ class Staged(nn.Module, ABC):
         return torch.cat([feature + change, passing], 1)
 
     def dropped(self, h: Tensor) -> Tensor:
-        """Forget what is carried past a feature, as released code does that resumes in the middle."""
+        """Reset the carried channels of a feature, as released code does when it resumes in the middle."""
         if not self.carried:
             return h
         return torch.cat([h[:, : -self.carried], torch.zeros_like(h[:, -self.carried :])], 1)
 
     def stage(self, k: int, h: Tensor, condition: Tensor) -> Tensor:
-        """Return what stage `k`, counted from 0, makes of its feature; for the last one, images in [0, 1]."""
+        """Return the output of stage `k`, counted from 0, for its feature; the last stage returns images in [0, 1]."""
         following: Tensor = self.stages[k](h, condition)
         return following
 
     def finish(self, k: int, h: Tensor, condition: Tensor) -> Tensor:
-        """Return the images that the stages from `k` on make of their feature."""
+        """Return the images after the stages from `k` on, for the feature that stage `k` takes."""
         for number in range(k, len(self.stages)):
             h = self.stage(number, h, condition)
         return h

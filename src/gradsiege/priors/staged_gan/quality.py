@@ -1,8 +1,8 @@
-"""How near generated images come to real ones: Frechet distance and k-nearest-neighbour precision and recall.
+"""Similarity of generated and real images: Frechet distance, and k-nearest-neighbour precision and recall.
 
 The published measures look through networks trained on ImageNet: FID through Inception, precision and recall through VGG16.
-Two others stand here. A small convolutional network with fixed random weights is always at hand. AlexNet, whose weights LPIPS
-uses, is taken where they are installed; its numbers say so in their names. Both compare generators of this study with
+This module uses two others. A small convolutional network with fixed random weights is always available. AlexNet is used where its weights,
+which LPIPS uses, are installed; its measures have AlexNet in their names. Both compare generators of this study with
 each other, at equal numbers of images, and with nothing else. They are therefore never called FID.
 """
 

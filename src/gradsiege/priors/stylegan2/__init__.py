@@ -30,7 +30,7 @@ SEARCHED_NOISES = 5
 class StyleGAN2(Prior):
     """`weights`: a file in the layout of the PyTorch port of StyleGAN2 config-f (its `g_ema`); `sha256` it must have.
 
-    Without a name it is looked for in the folder of published weights.
+    If `weights` is empty, the file is searched for in the folder of published weights.
     """
 
     name = "stylegan2"
@@ -47,7 +47,7 @@ class StyleGAN2(Prior):
     ) -> Trained:
         """Return (weights, card): nothing is trained, the published weights are read and renamed.
 
-        Of the auxiliary images only the side counts. `generator` draws the latents by which the codes' distribution is fitted.
+        Only the side of the auxiliary images is used. `generator` draws the latents for fitting the distribution of the codes.
         """
         if images.shape[1] != 3:
             raise StudyError(
@@ -153,7 +153,7 @@ class StyleGAN2Network(Staged):
         for number in range(noises):
             shape = (1, 1, noise_side(number), noise_side(number))
             self.register_buffer(f"noise_{number}", torch.zeros(shape))
-        # Of the codes before their last leaky ReLU: what a search draws them from.
+        # Moments of the codes before their last leaky ReLU: a search draws from this distribution.
         self.register_buffer("code_mean", torch.zeros(style))
         self.register_buffer("code_deviation", torch.ones(style))
 
@@ -162,7 +162,7 @@ class StyleGAN2Network(Staged):
         return self.constant.new_zeros(len(labels), 0)
 
     def condition(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Return the latents: every layer has its code among them."""
+        """Return the latents, which hold the code of every layer."""
         return z
 
     def prepared(self, z: Tensor) -> Tensor:
@@ -212,7 +212,7 @@ def channels_of(side: int, multiplier: float = 1.0) -> dict[int, int]:
 
 
 def _shaped(weights: dict[str, Tensor], size: int) -> StyleGAN2Network:
-    """The network that weights belong to, without values; its shape is read from theirs."""
+    """The network for these weights, without values; the weights determine its shape."""
     if "first.bias" not in weights:
         raise GradSiegeError(
             "these are not the weights of StyleGAN2: conv1.activate.bias is missing"

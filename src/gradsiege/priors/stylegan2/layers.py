@@ -95,7 +95,7 @@ class Styled(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """What a feature adds to the image so far, which is doubled first."""
+    """The contribution of a feature to the image so far, which is doubled first."""
 
     def __init__(self, inputs: int, style: int) -> None:
         super().__init__()

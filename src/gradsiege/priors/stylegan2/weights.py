@@ -1,4 +1,4 @@
-"""From the names of the PyTorch port of StyleGAN2 to ours, its learning-rate scales folded in; and the codes' distribution."""
+"""Conversion of the PyTorch port of StyleGAN2: its names become ours, learning-rate scales are folded in, codes get a distribution."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gradsiege.errors import GradSiegeError
 
-# Every layer of the mapping network learns a hundred times slower than its inputs' scale says.
+# The mapping network's layers have a learning rate of a hundredth of the others'.
 MAPPING_RATE = 0.01
 FITTED_ON = 10_000
 PARTS = (

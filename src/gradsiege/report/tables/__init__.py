@@ -1,1 +1,1 @@
-"""One table per file: rows as a reader sees them, and the same numbers as data."""
+"""One table per file: rows as text for readers, and the same numbers as long data."""

@@ -32,7 +32,7 @@ KEY = ["dataset", "model", "defense", "training_stage", "protocol", "threat_mode
 PERCEPTUAL = "LPIPS"
 COMPARED = ["difference", "difference_low", "difference_high", "d_z", "pairs", "unpaired"]
 COMPARED += ["wilcoxon_p", "wilcoxon_holm", "permutation_p", "permutation_holm"]
-# Names of the data file, where every quantity has one name in all tables.
+# Column names of the data file: a quantity has the same name in all tables.
 NAMES = {f"difference{end}": f"psnr_change{end}" for end in ("", "_low", "_high")}
 NAMES |= {"wilcoxon_p": "psnr_p", "wilcoxon_holm": "psnr_holm", "seconds": "attack_seconds"}
 NAMES |= {f"permutation_{end}": f"psnr_permutation_{end}" for end in ("p", "holm")}
@@ -101,8 +101,8 @@ def _caption(data: StudyData, table: pd.DataFrame, baseline: str | None) -> str:
         " LPIPS (AlexNet) is lower for closer images." if table["lpips"].notna().any() else ""
     )
     return (
-        "Attacks and controls on undefended updates. Controls use no gradient: what an attack "
-        f"reaches above them, the gradient gave. Identified: rank-1 retrieval (chance "
+        "Attacks and controls on undefended updates. Controls use no gradient, so an attack's "
+        f"gain over them comes from the gradient. Identified: rank-1 retrieval (chance "
         f"{percent(chance)}).{perceptual} Δ: mean paired difference to {name} on the same victims. {STARRED} "
         "(Wilcoxon's signed-rank test, adjusted by Holm over this table). Restarts are part of an attack, not "
         "replicates. The data file holds all p values, the other metrics, and the cost of each attack. "

@@ -1,4 +1,4 @@
-"""What one attack and one defense cost: iterations, model evaluations, seconds, memory."""
+"""Cost of each attack and each defense: iterations, model evaluations, seconds, memory."""
 
 from __future__ import annotations
 
@@ -86,16 +86,20 @@ def draw(data: StudyData) -> Drawn:
     unmeasured = bool(table["memory"].isna().any())
     caption = (
         "Attacks: iterations as asked for, model evaluations of one victim (restarts included), seconds of a "
-        "job on all victims of a cell. Defenses: seconds of one federated round, and how many times a round without "
-        "defense that is. Times and counts are medians over jobs; memory is the largest resident set of any, libraries "
+        "job on all victims of a cell. Defenses: seconds of one federated round, and their ratio to a round without "
+        "defense. Times and counts are medians over jobs; memory is the largest resident set of any, libraries "
         "included. Times of jobs that ran side by side are longer than alone. The data file counts restarts and jobs."
-        + (" A dash: not measured (jobs run by hand leave no memory behind)." if unmeasured else "")
+        + (
+            " A dash: not measured (the memory of jobs run by hand is unknown)."
+            if unmeasured
+            else ""
+        )
     )
     return Drawn(TITLE, caption + folded, by_method(table), shown=shown)
 
 
 def by_method(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows as the data file has them: an attack or a defense, each with the name of its own time."""
+    """Return the rows of the data file: an attack or a defense, each with the name of its time."""
     attacks = table["kind"] == "attack"
     names = {"per_evaluation": "evaluation_seconds", "ratio": "round_ratio"}
     columns = {

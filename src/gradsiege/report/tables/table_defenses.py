@@ -32,7 +32,7 @@ PER_SETTING += ["adaptive_attackers"]
 
 
 def draw(data: StudyData) -> Drawn:
-    """Tabulate accuracy beside the strongest attacker that does not, and that may, adapt."""
+    """Tabulate accuracy beside the strongest non-adaptive attacker and the strongest of all."""
     table = plotted(data)
     shown = pd.DataFrame([_line(data, row) for _, row in table.iterrows()])
     if len(table) and not table["adaptive_attackers"].any():
@@ -64,7 +64,7 @@ def plotted(data: StudyData) -> pd.DataFrame:
 
 
 def by_role(data: StudyData) -> pd.DataFrame:
-    """The rows as the data file has them: the strongest attacker in each role, then what no attacker changes."""
+    """Return the rows of the data file: the strongest attacker in each role, then quantities that no attacker changes."""
     summary = data.summary
     roles = {
         "worst_case": worst_case(summary, by=SETTING),
@@ -146,9 +146,9 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
         "only: no setting has been shown to resist an adaptive attack."
     )
     bound = (
-        " Perfect inversion: what the images that the client really trained on show of its own, "
-        "where a defense transforms them (stage and protocol with the highest PSNR); whatever is "
-        "hidden beyond that, the attack failed to find."
+        " Perfect inversion: similarity of the images that the client really trained on to its own "
+        "images, where a defense transforms them (stage and protocol with the highest PSNR). An "
+        "attack below that value did not find everything in the update."
         if table["bound_psnr"].notna().any()
         else ""
     )

@@ -1,4 +1,4 @@
-"""What one idea adds to an attack: paired differences between two arms of the study on the same victims."""
+"""Gain of one idea in an attack: paired differences between two arms of the study on the same victims."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def plotted(data: StudyData) -> pd.DataFrame:
 def _rows(
     scores: pd.DataFrame, idea: str, attack: str, against: str, metrics: Iterable[str]
 ) -> list[dict[str, object]]:
-    """The pair in every cell where both ran under one threat model."""
+    """Return the differences of a pair in every cell where both attacks ran under one threat model."""
     names: dict[str, object] = {"idea": idea, "attack": attack, "against": against}
     both = scores[scores["attack"].isin([attack, against])]
     rows: dict[tuple[object, ...], dict[str, object]] = {}

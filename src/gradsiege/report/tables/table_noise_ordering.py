@@ -1,4 +1,4 @@
-"""TIP's ordering of accuracies, at the published constants and at equal noise: which of the two produces it."""
+"""TIP's ordering of accuracies, at the published constants and at equal noise: which noise produces it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gradsiege.report.wording import number, percent_interval, synthetic_note, w
 VERSION = 3
 TITLE = "TIP, AGP and DP at unequal and at equal noise"
 # The published order of accuracies, best first, is none, TIP, AGP, DP (arXiv 2602.11633, accuracy figure). All three clip the
-# gradients too, so that what noise does is judged against clipping alone.
+# gradients too, so that the effect of noise is judged against clipping alone.
 ORDER = ("clipped", "tip", "agp", "tip_dp")
 SHOWN = ("none", *ORDER)
 ENDS = ("", "_low", "_high")
@@ -41,7 +41,7 @@ def draw(data: StudyData) -> Drawn:
 
 
 def by_arm(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows as the data file has them: an arm with its accuracy, a step with its change, then the order."""
+    """Return the rows of the data file: an arm with its accuracy, a step with its change, then the order."""
     rows: list[dict[str, Any]] = []
     for _, row in table.iterrows():
         noise = {name: row[name] for name in ("dataset", "model", "noise")}

@@ -1,4 +1,4 @@
-"""What every defect of released code does alone: paired with the same defense as its paper describes it."""
+"""Effect of every single defect of released code: paired with the same defense as its paper describes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What dropping flagged channels gives back of the gradient, and of the image."""
+"""Dropping flagged channels: how much of the gradient, and of the image, an attacker recovers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def draw(data: StudyData) -> Drawn:
 
 
 def by_role(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows as the data file has them: the informed attacker, then the two that it is compared with."""
+    """Return the rows of the data file: the informed attacker, then the two that it is compared with."""
     if table.empty:
         return table
     others = {"no_defense_psnr": "no_defense", "non_adaptive_psnr": "non_adaptive"}
@@ -89,9 +89,9 @@ def _at_gradient(row: dict[str, Any]) -> str:
 
 
 def _at_image(changes: dict[str, Any]) -> str:
-    """Confirmed if within `CLOSE` of the undefended attack, in part if it is shown to gain; else refuted.
+    """Return "confirmed" within `CLOSE` of the undefended attack, "in part" for a shown gain, else "refuted".
 
-    Nothing is shown where the attack does not beat the best control even without a defense.
+    It is "not shown" if the attack does not beat the best control even without a defense.
     """
     if not changes["works_low"] > 0:
         return "not shown"

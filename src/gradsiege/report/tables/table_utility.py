@@ -1,4 +1,4 @@
-"""What every defense costs in accuracy, F1, time and memory, attacked or not."""
+"""Cost of every defense in accuracy, F1, time and memory, attacked or not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gradsiege.report.wording import (
 
 VERSION = 3
 TITLE = "Utility under each defense"
-# Names of the data file, where every quantity has one name in all tables.
+# Column names of the data file: a quantity has the same name in all tables.
 NAMES = {f"change{end}": f"accuracy_change{end}" for end in ("", "_low", "_high")}
 NAMES |= {"seconds": "round_seconds", "peak_memory": "memory"}
 
