@@ -15,17 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from gradsiege.datasets.base import Dataset
-from gradsiege.datasets.preparation.resample import square
 from gradsiege.datasets.preparation.splits import (
     Bytes,
     Integers,
     Prepared,
-    Split,
     check_request,
-    deal_images,
     first_occurrences,
     make_card,
 )
+from gradsiege.datasets.preparation.whole import deal_whole
 from gradsiege.datasets.sources.packaged import packaged_file
 
 VERSION = 1
@@ -55,13 +53,7 @@ class Digits(Dataset):
     ) -> Prepared:
         """Deal the images to roles, each to one role only; ``groups`` is the image number."""
         check_request("digits", counts, seed)
-        bitmaps, labels, numbers = load()
-        dealt = deal_images("digits", labels, counts, seed)
-        enlarged = np.stack([square(bitmap, size) for bitmap in bitmaps])
-        splits = {
-            role: Split(enlarged[index], labels[index], numbers[index])
-            for role, index in dealt.items()
-        }
+        splits = deal_whole("digits", load(), size, counts, seed)
         card = make_card(
             name="digits",
             version=VERSION,

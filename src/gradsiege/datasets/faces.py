@@ -14,17 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from gradsiege.datasets.base import Dataset
-from gradsiege.datasets.preparation.resample import square
 from gradsiege.datasets.preparation.splits import (
     Bytes,
     Integers,
     Prepared,
-    Split,
     check_request,
-    deal_images,
     first_occurrences,
     make_card,
 )
+from gradsiege.datasets.preparation.whole import deal_whole
 from gradsiege.datasets.sources.packaged import packaged_file
 
 VERSION = 1
@@ -57,13 +55,7 @@ class Faces(Dataset):
     ) -> Prepared:
         """Deal the patches to roles, each to one role only; ``groups`` is the patch number."""
         check_request("faces", counts, seed)
-        patches, labels, numbers = load()
-        dealt = deal_images("faces", labels, counts, seed)
-        enlarged = np.stack([square(patch, size) for patch in patches])
-        splits = {
-            role: Split(enlarged[index], labels[index], numbers[index])
-            for role, index in dealt.items()
-        }
+        splits = deal_whole("faces", load(), size, counts, seed)
         card = make_card(
             name="faces",
             version=VERSION,

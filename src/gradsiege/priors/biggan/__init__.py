@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from gradsiege.errors import GradSiegeError, StudyError
 from gradsiege.priors.base import Prior, Trained
 from gradsiege.priors.biggan.weights import converted
-from gradsiege.priors.published_weights import demand, find, read
+from gradsiege.priors.published_generator import packed, side_in_colour, unpacked
+from gradsiege.priors.published_weights import find, read
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.priors.shadow_generator import double
 from gradsiege.priors.staged_gan.generator import Staged, mixture
@@ -52,36 +53,15 @@ class BigGAN(Prior):
 
         Only the side of the auxiliary images is used: generated images are averaged down to it.
         """
-        if images.shape[1] != 3:
-            raise StudyError(
-                f"BigGAN makes colour images; the auxiliary ones have {images.shape[1]} channel"
-            )
+        side = side_in_colour(images, "BigGAN")
         path = find(self.weights, FILE)
         published, digest = read(path, self.sha256)
-        weights = converted(published, len(LAYERS))
-        network = _shaped(weights, images.shape[-1])
-        demand(
-            weights, {name: value.shape for name, value in network.state_dict().items()}, "BigGAN"
-        )
-        card = {
-            "prior": "biggan",
-            "file": path.name,
-            "sha256": digest,
-            "classes": network.classes,
-            "latent": network.latent,
-            "size": network.size,
-            "parameters": sum(value.numel() for value in network.parameters()),
-            "trained_on": 0,
-        }
-        return {**weights, "size": torch.tensor(network.size)}, card
+        return packed(converted(published, len(LAYERS)), side, _shaped, "BigGAN", path, digest)
 
     @staticmethod
     def load(weights: dict[str, Tensor]) -> BigGANNetwork:
         """Return the generator, frozen."""
-        tensors = {name: value for name, value in weights.items() if name != "size"}
-        network = _shaped(tensors, int(weights["size"]))
-        network.load_state_dict(tensors, assign=True)
-        return network.eval().requires_grad_(False)
+        return unpacked(weights, _shaped)
 
 
 class ConditionalNorm(nn.Module):

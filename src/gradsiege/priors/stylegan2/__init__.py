@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from gradsiege.errors import GradSiegeError, StudyError
 from gradsiege.priors.base import Prior, Trained
-from gradsiege.priors.published_weights import demand, find, read
+from gradsiege.priors.published_generator import packed, side_in_colour, unpacked
+from gradsiege.priors.published_weights import find, read
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.priors.staged_gan.generator import Staged
 from gradsiege.priors.stylegan2.layers import Styled, ToRGB
@@ -49,38 +50,15 @@ class StyleGAN2(Prior):
 
         Only the side of the auxiliary images is used. `generator` draws the latents for fitting the distribution of the codes.
         """
-        if images.shape[1] != 3:
-            raise StudyError(
-                f"StyleGAN2 makes colour images; the auxiliary ones have {images.shape[1]} channel"
-            )
+        side = side_in_colour(images, "StyleGAN2")
         path = find(self.weights, FILE)
         published, digest = read(path, self.sha256, ("g_ema",))
-        weights = converted(published, generator)
-        network = _shaped(weights, images.shape[-1])
-        demand(
-            weights,
-            {name: value.shape for name, value in network.state_dict().items()},
-            "StyleGAN2",
-        )
-        card = {
-            "prior": "stylegan2",
-            "file": path.name,
-            "sha256": digest,
-            "classes": 0,
-            "latent": network.latent,
-            "size": network.size,
-            "parameters": sum(value.numel() for value in network.parameters()),
-            "trained_on": 0,
-        }
-        return {**weights, "size": torch.tensor(network.size)}, card
+        return packed(converted(published, generator), side, _shaped, "StyleGAN2", path, digest)
 
     @staticmethod
     def load(weights: dict[str, Tensor]) -> StyleGAN2Network:
         """Return the generator, frozen."""
-        tensors = {name: value for name, value in weights.items() if name != "size"}
-        network = _shaped(tensors, int(weights["size"]))
-        network.load_state_dict(tensors, assign=True)
-        return network.eval().requires_grad_(False)
+        return unpacked(weights, _shaped)
 
 
 def noise_side(number: int) -> int:
