@@ -92,6 +92,23 @@ def test_distances_are_those_of_a_reference_in_float64(
     np.testing.assert_allclose(table.numpy(), expected, rtol=2e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("name", REFERENCES)
+def test_the_comparison_itself_is_in_float64(name: str) -> None:
+    """Of float32 updates, whose mean distances float32 sums would round in the seventh digit."""
+    distance, reference = REFERENCES[name]
+    seen = observed(pictures(2, 0), LABELS[:2], defense=gs.defenses.Gaussian(sigma=50.0))
+    compare = module.Round.of(plan_for(seen, distance))
+    table = compare.distances(OTHERS, OTHER_LABELS)
+    updates = compare.updates(OTHERS, OTHER_LABELS)
+    for row in range(2):
+        for column in range(7):
+            ours, theirs = (
+                flat({k: v[n].detach() for k, v in side.items()})
+                for side, n in ((updates, column), (seen.update, row))
+            )
+            assert float(table[row, column]) == pytest.approx(reference(ours, theirs), rel=1e-12)
+
+
 def test_products_of_all_with_all_are_the_distance_of_each_pair() -> None:
     generator = torch.Generator().manual_seed(0)
     ours, theirs = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from torch import Tensor
 import gradsiege as gs
 from gradsiege.attacks.base import Attack
 from gradsiege.attacks.knowledge import Knowledge
+from gradsiege.attacks.lookup import distances
 from gradsiege.attacks.lookup.base import Lookup
-from gradsiege.errors import StudyError, ThreatModelError, UsageError
+from gradsiege.errors import ArtifactError, StudyError, ThreatModelError, UsageError
 from gradsiege.metrics.candidate_rank import candidate_rank
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.threat_model import strip
@@ -146,6 +148,30 @@ def test_what_is_not_granted_is_not_used() -> None:
         gs.attacks.InvertingGradients(iterations=1)(seen, GRANTED, candidates=GALLERY)
     with pytest.raises(StudyError, match="one image, not of 5"):
         ATTACK(observed(IMAGES, LABELS, images_per_client=5), GRANTED, candidates=GALLERY)
+
+
+def test_progress_in_another_gallery_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distances, "BYTES", 1)
+    monkeypatch.setattr("gradsiege.priors.resumable.SECONDS_BETWEEN_SAVES", 0.0)
+    seen = observed(IMAGES, LABELS)
+    calls = iter(range(9))
+    update = distances.local_update
+
+    def leave(*given: Any, **named: Any) -> Any:
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return update(*given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(distances, "local_update", leave)
+        with pytest.raises(KeyboardInterrupt):
+            ATTACK(seen, GRANTED, candidates=GALLERY, resume=tmp_path)
+    with pytest.raises(ArtifactError, match="the progress of another attack"):
+        ATTACK(seen, GRANTED, candidates=GALLERY[:-1], resume=tmp_path)
+    shuffled = ATTACK(seen, GRANTED, candidates=GALLERY.flip(0), resume=tmp_path)
+    assert torch.equal(shuffled.images, IMAGES), "the same set is the same gallery"
 
 
 def test_a_returned_gallery_image_is_no_reconstruction() -> None:
