@@ -57,13 +57,8 @@ def attack(
     seen = strip(load_observation(path), threat).to(place)
     paths = [job.input(other, "prior.safetensors") for other in priors_of(cell, study)]
     knowledge = Knowledge(seen, threat, tuple(TrainedPrior(*load_prior(path)) for path in paths))
-    job.notes = {
-        "threat_model": threat.describe(),
-        "counter": entry.counter,
-        "iterations": entry.iterations,
-        "restarts": entry.restarts,
-        "device": describe(knowledge.device),
-    }
+    job.notes = {"threat_model": threat.describe(), "device": describe(knowledge.device)}
+    job.notes |= {key: getattr(entry, key) for key in ("counter", "iterations", "restarts")}
     chosen = recipes.attack(entry.name, entry.parameters, entry.arm, **entry.budget)
     if isinstance(chosen, LearnedInversion):
         reconstruction = _learned(job, chosen, knowledge, simulator)
