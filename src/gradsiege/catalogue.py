@@ -4,7 +4,8 @@ A method is one module in a folder of its kind, a package there, or a class that
 (`gradsiege.plugins`). It declares, as plain literals, ``VERSION`` (raised when its science changes), optionally ``ARMS``,
 ``REQUIRES`` and ``USES`` (what a threat model may grant and need not), what it asks of the side of an image
 (``SIDE_MULTIPLE``: a number, or the parameter that holds it; ``SIDE_LEAST``) and of the number of images that it learns from
-(``LEAST_IMAGES``), how a data set is ``OBTAINED``, the ``OWN_COLUMNS`` of a figure, and a frozen dataclass whose annotations are ranges (`gradsiege.ranges`). A
+(``LEAST_IMAGES``), how a data set is ``OBTAINED``, the ``OWN_COLUMNS`` of a figure, the keys of every attack that are ``UNUSED``
+by one, and a frozen dataclass whose annotations are ranges (`gradsiege.ranges`). A
 module of counters holds several, one function each, which share ``VERSION`` and ``REQUIRES``. The catalogue reads these with
 `ast` instead of importing the module, so that checking a study file or planning ten thousand cells costs milliseconds and
 loads no torch.
@@ -72,6 +73,7 @@ class Entry:
     side_least: int = 1
     least_images: int = 1
     obtained: str = "supplied"
+    unused: tuple[str, ...] = ()
     columns: dict[str, dict[str, str]] = field(default_factory=dict)
     method: str = ""
     distribution: str = ""
@@ -154,6 +156,7 @@ def _read(kind: str, path: Path, module: str, called: str = "") -> list[Entry]:
         side_least=declared.get("SIDE_LEAST", 1),
         least_images=declared.get("LEAST_IMAGES", 1),
         obtained=declared.get("OBTAINED", "supplied"),
+        unused=tuple(declared.get("UNUSED", ())),
         columns=declared.get("OWN_COLUMNS", {}),
     )
     if kind != "counters":

@@ -12,10 +12,11 @@ from gradsiege import ranges
 SCALARS: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
 REQUIRED = object()
 # Bases of the dataclasses whose fields are parameters.
-BASES = ("Defense", "Attack", "Learned", "Model", "Prior", "Dataset")
+BASES = ("Defense", "Attack", "Learned", "Lookup", "Model", "Prior", "Dataset")
 LITERALS = (
     *("VERSION", "ARMS", "REQUIRES", "USES"),
     *("SIDE_MULTIPLE", "SIDE_LEAST", "LEAST_IMAGES", "OBTAINED"),
+    "UNUSED",
     "OWN_COLUMNS",
 )
 

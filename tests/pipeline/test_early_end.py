@@ -93,11 +93,12 @@ def test_a_federation_that_was_stopped_ends_with_the_same_bytes(
 
 
 # The tiny study trains an autoencoder alone; tests/attacks/recipes/test_generator_attacks.py stops and resumes the others, and
-# tests/attacks/recipes/test_learned_inversion.py what learns from clients of its own.
+# tests/attacks/recipes/test_learned_inversion.py what learns from clients of its own, tests/attacks/lookup/test_cells.py what
+# chooses among images.
 WITHOUT_GENERATOR = [
     name
     for name, entry in catalogue.entries("attacks").items()
-    if not {"prior:staged_gan", "prior:auxiliary_images"} & set(entry.requires)
+    if not {"prior:staged_gan", "prior:auxiliary_images", "candidates"} & set(entry.requires)
 ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor
 
 from gradsiege import catalogue
 from gradsiege.attacks import given_priors
@@ -66,6 +67,9 @@ class Attack(Checked):
     requires: ClassVar[tuple[str, ...]] = ()
     # Kinds of priors that the attack uses beside the one that it requires.
     further_priors: ClassVar[tuple[str, ...]] = ()
+    # Whether a returned image is a reconstruction, so that its likeness to the private one says something; one that was picked from
+    # a gallery with the private images in it is not.
+    fidelity: ClassVar[bool] = True
 
     iterations: Count = 1000
     restarts: Count = 1
@@ -97,6 +101,7 @@ class Attack(Checked):
         engine: str = FIXED,
         resume: Path | str | None = None,
         simulate: Simulate | None = None,
+        candidates: Tensor | None = None,
     ) -> Result:
         """Attack every client of an observation, in float32, also one of a network in float64.
 
@@ -114,6 +119,8 @@ class Attack(Checked):
                 means equal settings, observation, knowledge, priors, seed and engine; `device` may differ, and `simulate` is not
                 compared.
             simulate: creates simulated clients, for attacks that learn from them.
+            candidates: a gallery ``[n, c, h, w]`` in [0, 1] that holds the private images, for attacks that choose among them
+                under a threat model that grants `candidates`. The attack gets it in an order that says nothing.
 
         Raises:
             ThreatModelError: the threat model does not grant a need of the attack.
@@ -122,6 +129,9 @@ class Attack(Checked):
             ArtifactError: the folder holds the progress of another attack.
         """
         _refuse_others(seen, knows, resume)
+        if candidates is not None:
+            self._refuse_candidates()
+            seen = seen.with_candidates(candidates)
         threat = knows or ThreatModel()
         require(threat, self.required, self.name)
         priors = given_priors.trained_ones(priors)
@@ -137,6 +147,10 @@ class Attack(Checked):
         if progress is not None:
             progress.remove()
         return Result(with_failures(reconstruction, stripped), time.monotonic() - started)
+
+    def _refuse_candidates(self) -> None:
+        if "candidates" not in self.requires:
+            raise UsageError(f"{self.name} chooses among no candidates; leave `candidates` out")
 
     @property
     def required(self) -> tuple[str, ...]:

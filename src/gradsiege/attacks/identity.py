@@ -39,6 +39,8 @@ def _seen(seen: Observation) -> dict[str, Tensor]:
     tensors = _prefixed("statistics", seen.statistics)
     if seen.labels is not None:
         tensors["labels"] = seen.labels
+    if seen.candidates is not None:
+        tensors["candidates"] = seen.candidates
     for number, round_ in enumerate((seen, *seen.later)):
         for part in ("parameters", "buffers", "update"):
             tensors |= _prefixed(f"round{number}.{part}", getattr(round_, part))

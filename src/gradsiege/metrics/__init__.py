@@ -14,6 +14,7 @@ wrong range is a different metric.
 `deep_features`       the layers of AlexNet and VGG16 that LPIPS compares, as one vector per image
 `identification`      rank of the victim in a gallery, and the chance of rank one
 `perceptual_gallery`  the same by LPIPS
+`candidate_rank`      the same for an attack that ranked the gallery itself, by its losses
 `assignment`          the assignment of reconstructions to the victims of a batch: a bijection
 `labels`              share of a batch's labels that were inferred, duplicates counted
 `measurement`         all of these for the reconstructions of one observation

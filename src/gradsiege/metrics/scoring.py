@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gradsiege.images import to_bytes
+from gradsiege.metrics.candidate_rank import candidate_rank
 from gradsiege.metrics.gradient_level import gradient_level
 from gradsiege.metrics.labels import label_accuracy
 from gradsiege.metrics.measurement import Measured, Scene, measure
@@ -131,6 +132,11 @@ def reconstructed(
         by_stage = {"psnr_by_stage": psnr, "matching_loss_by_stage": losses}
         by_stage |= last_and_best_psnr(psnr, count)
     further = {} if products is None else gradient_level(products, found.kept, victims, count)
+    if found.candidate_losses is not None:
+        further["candidate_rank"] = candidate_rank(found.candidate_losses, scene.gallery)
+        further["candidate_rank_among_victims"] = candidate_rank(
+            found.candidate_losses, scene.gallery, among=victims
+        )
     of_victims = {
         "matching_loss": found.matching_loss.tolist(),
         "label_accuracy": label_accuracy(found.labels, scene.labels).tolist(),

@@ -20,13 +20,14 @@ from gradsiege.artifacts import MANIFEST
 from gradsiege.catalogue import SECTIONS
 from gradsiege.errors import StudyError, nearest
 from gradsiege.pipeline.stage import STAGES
+from gradsiege.protocol.gallery import DISTRACTORS
 from gradsiege.study import PLACES, Study, combinations
 
 # Keys added after the first results, with the value that means the earlier behaviour. A cell's settings omit a key with this
 # value, so that its digest and its results stay.
 ADDED_LATER: dict[str, dict[str, Any]] = {
     "protocol": {"rounds": 1},
-    "threat_model": {"rounds": 1},
+    "threat_model": {"rounds": 1, "candidates": False},
     "attack": {"rounds": "first", "sweep": {}},
 }
 
@@ -111,6 +112,11 @@ def needs_shadow(defense: str, study: Study) -> bool:
 def shadow_of(cell: Cell, study: Study) -> Cell | None:
     """The pretrained shadow generator that the defense of a cell needs, or None."""
     return cell.at("shadow") if needs_shadow(cell.defense, study) else None
+
+
+def grants_candidates(study: Study) -> bool:
+    """Whether a threat model of the study grants a gallery, which observations then hold."""
+    return any(threat.candidates for threat in study.threat_models)
 
 
 def priors_of(cell: Cell, study: Study) -> list[Cell]:
@@ -206,6 +212,8 @@ def settings(cell: Cell, study: Study) -> dict[str, Any]:
     if cell.stage == "observe":
         chosen["victims"] = study.victims
         chosen["explained"] = study.explained
+        if grants_candidates(study):
+            chosen["distractors"] = DISTRACTORS
     return chosen
 
 

@@ -72,7 +72,7 @@ _TABLE = (
         fields=OBSERVED,
         outputs=("observation.safetensors", "truth.safetensors", "explanation.safetensors"),
         reads={
-            "fetch": ("victims.safetensors",),
+            "fetch": ("victims.safetensors", "test.safetensors"),
             "shadow": ("shadow.safetensors",),
             "federate": ("{training_stage}.safetensors",),
         },

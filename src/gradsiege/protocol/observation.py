@@ -1,8 +1,8 @@
 """The observation (all that the server sees of each victim), and the sealed truth.
 
 They are two files of two kinds. `load_observation` refuses a file of any other kind, so an attack that is
-given a truth file fails before it starts. An observation contains no image. It contains labels only so
-that a threat model can grant them; otherwise they are stripped.
+given a truth file fails before it starts. An observation contains labels, and a gallery of candidates that holds the private
+images, only so that a threat model can grant them; otherwise they are stripped. It contains no other image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from gradsiege import artifacts
 from gradsiege.errors import ModelError
+from gradsiege.images import to_bytes
 from gradsiege.models import Architecture, ModelSpec
+from gradsiege.protocol.gallery import without_order
 from gradsiege.protocol.local_update import LocalTraining, Tensors
 from gradsiege.protocol.recorded import recorded
 
@@ -51,6 +53,8 @@ class Observation:
             ``<layer>.mean`` and ``<layer>.variance``, if granted.
         later: further rounds of the same victims on the same images, if the protocol has several and they are granted.
         progress: t / R of the first round and of the later ones; empty if there are no later ones.
+        candidates: images ``[n, c, h, w]`` in [0, 1], the private ones among them, in an order that says nothing about which
+            (`protocol.gallery`), if granted.
     """
 
     model: Architecture
@@ -65,6 +69,7 @@ class Observation:
     statistics: Tensors = field(default_factory=dict)
     later: tuple[Round, ...] = ()
     progress: tuple[float, ...] = ()
+    candidates: Tensor | None = None
 
     @classmethod
     def of(
@@ -141,6 +146,14 @@ class Observation:
             progress=progress,
         )
 
+    def with_candidates(self, images: Tensor) -> Observation:
+        """Return the observation beside a gallery ``[n, c, h, w]`` in [0, 1]; the order of `images` is lost.
+
+        Raises:
+            ModelError: fewer than two images, or images of another shape, type or range.
+        """
+        return replace(self, candidates=without_order(images, self.image_shape))
+
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Observation:
         """Return the observation with all tensors on a device, and its floating-point numbers in `dtype`, if one is given."""
 
@@ -161,6 +174,7 @@ class Observation:
                 Round(move(round_.parameters), move(round_.buffers), move(round_.update))
                 for round_ in self.later
             ),
+            candidates=None if self.candidates is None else self.candidates.to(device, dtype),
         )
 
     def rounds(self) -> list[Observation]:
@@ -192,7 +206,7 @@ class Observation:
 
 
 def save_observation(path: Path, observation: Observation) -> None:
-    """Write a complete observation; the threat model of its reader strips it.
+    """Write a complete observation, candidates as bytes; the threat model of its reader strips it.
 
     Raises:
         ModelError: the network is not one that the library can build from its name.
@@ -208,6 +222,8 @@ def save_observation(path: Path, observation: Observation) -> None:
     tensors |= {f"statistics.{k}": v for k, v in observation.statistics.items()}
     if observation.labels is not None:
         tensors["labels"] = observation.labels
+    if observation.candidates is not None:
+        tensors["candidates"] = to_bytes(observation.candidates)
     for number, round_ in enumerate(observation.later, 1):
         for name in ("parameters", "buffers", "update"):
             # Rounds share unchanged buffers in memory, but a file needs a copy for each.
@@ -241,6 +257,7 @@ def load_observation(path: Path) -> Observation:
     tensors, metadata = artifacts.read_tensors(path, OBSERVATION)
     training = metadata["training"]
     progress = tuple(metadata.get("progress", ()))
+    candidates = tensors.get("candidates")
     return Observation(
         model=ModelSpec(**metadata["model"]),
         parameters=group(tensors, "parameters."),
@@ -254,6 +271,7 @@ def load_observation(path: Path) -> Observation:
         statistics=group(tensors, "statistics."),
         later=tuple(_round(tensors, number) for number in range(1, len(progress))),
         progress=progress,
+        candidates=None if candidates is None else candidates.float() / 255,
     )
 
 

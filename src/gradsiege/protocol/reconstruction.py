@@ -29,6 +29,8 @@ class Reconstruction:
         failures: victims without a usable result, with the reason.
         kept: for a counter that drops channels, the channels of every parameter that it keeps, bool ``[victims, out]``.
         engines: for each stage its engine, and the measurements that led to the choice.
+        candidate_losses: ``[victims, candidates]``, of every image of the gallery that an attack chose among, in its order; None for
+            other attacks.
     """
 
     images: Tensor
@@ -42,6 +44,7 @@ class Reconstruction:
     failures: dict[int, str] = field(default_factory=dict)
     kept: dict[str, Tensor] = field(default_factory=dict)
     engines: list[dict[str, Any]] = field(default_factory=list)
+    candidate_losses: Tensor | None = None
 
 
 def save_reconstruction(path: Path, reconstruction: Reconstruction) -> None:
@@ -55,6 +58,8 @@ def save_reconstruction(path: Path, reconstruction: Reconstruction) -> None:
     }
     if reconstruction.stages is not None and reconstruction.stage_losses is not None:
         tensors |= {"stages": reconstruction.stages, "stage_losses": reconstruction.stage_losses}
+    if reconstruction.candidate_losses is not None:
+        tensors["candidate_losses"] = reconstruction.candidate_losses
     tensors |= {f"kept.{name}": value for name, value in reconstruction.kept.items()}
     metadata = {
         "failures": {str(victim): reason for victim, reason in reconstruction.failures.items()}
@@ -76,4 +81,5 @@ def load_reconstruction(path: Path) -> Reconstruction:
         stage_losses=tensors.get("stage_losses"),
         failures=failures,
         kept=group(tensors, "kept."),
+        candidate_losses=tensors.get("candidate_losses"),
     )

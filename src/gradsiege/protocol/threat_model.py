@@ -28,6 +28,7 @@ class ThreatModel(Checked):
         auxiliary: auxiliary images and the priors trained on them.
         batch_statistics: the private batch's own statistics at every batch norm, which some published attacks take.
         rounds: number of rounds of a client that the attacker knows to be of the same images; 1 if it treats each separately.
+        candidates: a gallery of images that holds the private ones, never which they are.
     """
 
     id: str = "own"
@@ -37,6 +38,7 @@ class ThreatModel(Checked):
     auxiliary: bool = True
     batch_statistics: bool = False
     rounds: Count = 1
+    candidates: bool = False
 
     def grants(self, requirement: str) -> bool:
         """Return whether the threat model grants one requirement of a recipe.
@@ -66,6 +68,7 @@ class ThreatModel(Checked):
                 ("auxiliary data", self.auxiliary),
                 ("the private batch's statistics", self.batch_statistics),
                 (f"{self.rounds} rounds of the same images", self.rounds > 1),
+                ("a gallery that holds the private images", self.candidates),
             )
             if granted
         ]
@@ -103,8 +106,13 @@ def strip(observation: Observation, threat: ThreatModel) -> Observation:
     """Return the observation without everything that the threat model does not grant.
 
     Raises:
-        ThreatModelError: labels are granted, and the observation holds none.
+        ThreatModelError: labels or candidates are granted, and the observation holds none.
     """
+    if threat.candidates and observation.candidates is None:
+        raise ThreatModelError(
+            f"the threat model {threat.id!r} grants candidates, and the observation holds none: call the attack with "
+            "`candidates`, or make the observation again"
+        )
     if threat.labels == "given" and observation.labels is None:
         raise ThreatModelError(
             f"the threat model {threat.id!r} grants labels, and the observation holds none: give `labels` when the observation "
@@ -118,4 +126,5 @@ def strip(observation: Observation, threat: ThreatModel) -> Observation:
         statistics=observation.statistics if threat.batch_statistics else {},
         later=observation.later[: threat.rounds - 1],
         progress=observation.progress[: threat.rounds] if threat.rounds > 1 else (),
+        candidates=observation.candidates if threat.candidates else None,
     )

@@ -17,6 +17,9 @@ LABELS = {
     "gi_pip": "GI-PIP",
     "gifd": "GIFD",
     "learned_inversion": "Learned inversion",
+    "label_lookup": "Label lookup",
+    "auxiliary_lookup": "Auxiliary lookup",
+    "identification": "Identification",
     # controls
     "control_random": "Random image",
     "control_class_mean": "Class mean",

@@ -12,6 +12,7 @@ from gradsiege.attacks.base import Attack
 from gradsiege.attacks.device import AUTO, describe, where_to_run
 from gradsiege.attacks.engine.autotune import MEASURED, EnginePolicy
 from gradsiege.attacks.knowledge import Knowledge
+from gradsiege.attacks.lookup.base import Lookup
 from gradsiege.attacks.matching import match, with_failures
 from gradsiege.attacks.progress import LoopCheckpointer
 from gradsiege.attacks.recipes.learned_inversion import LearnedInversion
@@ -54,44 +55,34 @@ def attack(
     place = where_to_run(device, engine)
     path = observation or job.input(cell.at("observe"), "observation.safetensors")
     seen = strip(load_observation(path), threat).to(place)
-    priors = [
-        TrainedPrior(*load_prior(job.input(other, "prior.safetensors")))
-        for other in priors_of(cell, study)
-    ]
-    knowledge = Knowledge(seen, threat, tuple(priors))
-    job.notes = {
-        "threat_model": threat.describe(),
-        "counter": entry.counter,
-        "iterations": entry.iterations,
-        "restarts": entry.restarts,
-        "device": describe(knowledge.device),
-    }
+    paths = [job.input(other, "prior.safetensors") for other in priors_of(cell, study)]
+    knowledge = Knowledge(seen, threat, tuple(TrainedPrior(*load_prior(path)) for path in paths))
+    job.notes = {"threat_model": threat.describe(), "device": describe(knowledge.device)}
+    job.notes |= {key: getattr(entry, key) for key in ("counter", "iterations", "restarts")}
     chosen = recipes.attack(entry.name, entry.parameters, entry.arm, **entry.budget)
     if isinstance(chosen, LearnedInversion):
         reconstruction = _learned(job, chosen, knowledge, simulator)
+    elif isinstance(chosen, Lookup):
+        job.notes["evaluations"] = chosen.evaluations(knowledge)
+        reconstruction = chosen.look_up(knowledge, Checkpointer(job))
     else:
         reconstruction = _matched(job, chosen, knowledge, engine)
     reconstruction = with_failures(reconstruction, seen)
     if reconstruction.failures:
-        job.fail(
-            f"{len(reconstruction.failures)} of {seen.victims} victims: "
-            + "; ".join(sorted(set(reconstruction.failures.values())))
-        )
+        reasons = "; ".join(sorted(set(reconstruction.failures.values())))
+        job.fail(f"{len(reconstruction.failures)} of {seen.victims} victims: {reasons}")
     save_reconstruction(job.path("reconstructions.safetensors"), reconstruction)
     artifacts.write_table(job.path("trace.parquet"), pd.DataFrame(trace_rows(reconstruction)))
 
 
 def _seed(job: Job) -> tuple[object, ...]:
-    """Return the names that seed an attack's randomness; attacks in the same space start from the same points.
-
-    They depend on the victim and the seed alone, and differ from those of the clients.
-    """
+    """Return the names that seed an attack's randomness, the same for all attacks; those of the clients differ."""
     return (job.study.seed, job.cell.at("observe").key, "attack")
 
 
 def _matched(job: Job, attack: Attack, knowledge: Knowledge, engine: str) -> Reconstruction:
     """Run an attack that matches updates."""
-    checkpointer = LoopCheckpointer(job)
+    loop = LoopCheckpointer(job)
     memory = EngineMemory(job.root / "results" / job.study.study / "engines")
     policy = EnginePolicy(
         engine,
@@ -100,7 +91,7 @@ def _matched(job: Job, attack: Attack, knowledge: Knowledge, engine: str) -> Rec
         runs=workload.attacks_alike(job.cell, job.study),
         programs=Programs(job.root / "scratch" / "programs"),
     )
-    matched = match(attack, knowledge, _seed(job), policy, checkpointer.resume, checkpointer.pause)
+    matched = match(attack, knowledge, _seed(job), policy, loop.resume, loop.pause)
     job.notes |= {"evaluations": matched.evaluations, "engines": matched.found.engines}
     if attack.rounds != "first":
         job.notes["rounds"] = f"{attack.rounds} of {1 + len(knowledge.observation.later)}"
@@ -111,18 +102,14 @@ def _learned(
     job: Job, attack: LearnedInversion, knowledge: Knowledge, simulator: Simulator | None
 ) -> Reconstruction:
     """Run an attack that learns from simulated clients; its evaluations are the simulated updates and its training steps."""
-    cell, federation = job.cell, job.study.federation
     if simulator is None:
         raise MissingError(
-            f"{cell.attack} learns from simulated clients, and none were handed to it: run it by `gradsiege attack`"
+            f"{attack.name} learns from simulated clients, and none were handed to it: run it by `gradsiege attack`"
         )
-    shadow = knowledge.trained("shadow_generator")
-    simulate = simulator(
-        knowledge.observation,
-        federation.round_of(cell.training_stage),
-        federation.rounds,
-        shadow.weights if shadow else None,
-    )
+    federation, shadow = job.study.federation, knowledge.trained("shadow_generator")
+    at_round = federation.round_of(job.cell.training_stage)
+    weights = shadow.weights if shadow else None
+    simulate = simulator(knowledge.observation, at_round, federation.rounds, weights)
     reconstruction = attack.learn(knowledge, simulate, _seed(job), Checkpointer(job))
     job.notes |= {"evaluations": attack.updates + attack.iterations, "device": "cpu"}
     return reconstruction

@@ -6,9 +6,10 @@ from gradsiege import defenses
 from gradsiege.federated.diagnostics import save_explanations
 from gradsiege.federated.victims import chosen_victims, run_victims
 from gradsiege.images import load_images
-from gradsiege.pipeline.cells import shadow_of
+from gradsiege.pipeline.cells import grants_candidates, shadow_of
 from gradsiege.pipeline.jobs import Job
 from gradsiege.protocol.checkpoint import load_checkpoint
+from gradsiege.protocol.gallery import gallery_of
 from gradsiege.protocol.local_update import LocalTraining
 from gradsiege.protocol.observation import save_observation, save_truth
 
@@ -43,12 +44,16 @@ def observe(job: Job) -> None:
         rounds=protocol.rounds,
         explained=study.explained,
     )
-    failures = observed.observation.failures
+    observation = observed.observation
+    if grants_candidates(study):
+        test, _, _ = load_images(job.input(cell.at("fetch"), "test.safetensors"))
+        observation = observation.with_candidates(gallery_of(images, test))
+    failures = observation.failures
     if failures:
         job.fail(
             f"{len(failures)} of {study.victims} victims: "
             + "; ".join(sorted(set(failures.values())))
         )
-    save_observation(job.path("observation.safetensors"), observed.observation)
+    save_observation(job.path("observation.safetensors"), observation)
     save_truth(job.path("truth.safetensors"), images, labels, observed.trained_images)
     save_explanations(job.path("explanation.safetensors"), observed.explanations)

@@ -18,13 +18,13 @@ from gradsiege.metrics.scoring import Scored, bound, reconstructed
 from gradsiege.pipeline import absent_data
 from gradsiege.pipeline.cells import Cell, attacks_on
 from gradsiege.pipeline.jobs import Job
+from gradsiege.protocol.gallery import gallery_of
 from gradsiege.protocol.observation import load_truth
 from gradsiege.protocol.reconstruction import load_reconstruction
 from gradsiege.seeds import torch_generator
 
 PICTURES = "pictures"
 EXPLANATION = "explanation"
-GALLERY_DISTRACTORS = 500
 
 
 def score(job: Job) -> None:
@@ -32,8 +32,7 @@ def score(job: Job) -> None:
     truths, labels, trained = load_truth(job.input(job.cell.at("observe"), "truth.safetensors"))
     aux, aux_labels, _ = load_images(job.input(job.cell.at("fetch"), "aux.safetensors"))
     test, _, _ = load_images(job.input(job.cell.at("fetch"), "test.safetensors"))
-    gallery = torch.cat([truths.flatten(0, 1), test[:GALLERY_DISTRACTORS]])
-    scene = Scene(truths, labels, gallery)
+    scene = Scene(truths, labels, gallery_of(truths, test))
     scored = _controls(job, scene, aux[:], aux_labels)
     if not torch.equal(trained, truths):
         scored.append(bound(trained, scene))

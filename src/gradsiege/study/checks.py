@@ -56,17 +56,17 @@ def _check_ids(study: Study) -> None:
                 )
 
 
-def _check_learned(study: Study) -> None:
-    """Refuse keys about matching updates in an attack that matches none."""
-    matching = ("restarts", "update_model", "evaluated_at", "patience", "rounds", "counter")
+def _check_unused(study: Study) -> None:
+    """Refuse keys that an attack has no use for, such as those about matching updates in one that matches none."""
     for attack in study.attacks:
-        if "prior:auxiliary_images" not in catalogue.entries("attacks")[attack.name].requires:
-            continue
-        for key in matching:
-            if getattr(attack, key) != Attack.model_fields[key].default:
+        for key in catalogue.entries("attacks")[attack.name].unused:
+            field = Attack.model_fields[key]
+            # `iterations` stands in every entry.
+            least = 1 if field.is_required() else field.default
+            if getattr(attack, key) != least:
+                remedy = f"write {key}: {least}" if field.is_required() else "leave it out"
                 raise StudyError(
-                    f"attacks.{attack.id}: {attack.name} learns from simulated clients and matches no update, so that "
-                    f"{key!r} would change nothing; leave it out"
+                    f"attacks.{attack.id}: in {attack.name} {key!r} would change nothing; {remedy}"
                 )
 
 
@@ -89,7 +89,7 @@ def check(study: Study) -> None:
     """Refuse contradictions between sections."""
     _check_ids(study)
     _check_gains(study)
-    _check_learned(study)
+    _check_unused(study)
     if study.explained > study.victims:
         raise StudyError(
             f"explained: {study.explained} victims cannot be explained of {study.victims}; "

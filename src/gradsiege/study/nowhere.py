@@ -90,7 +90,9 @@ def _expected(field: str, item: Any, study: Study) -> bool:
     """
     if field in (*TRAINED, "attack"):
         return True
-    asked = bool(getattr(item, "only", [])) or (field == "threat_model" and item.disclosure)
+    asked = bool(getattr(item, "only", [])) or (
+        field == "threat_model" and (item.disclosure or item.candidates)
+    )
     return asked and bool(study.attacks)
 
 
@@ -148,6 +150,10 @@ def _against(field: str, item: Any, other_field: str, other: Any) -> str | None:
             return (
                 f"{attack.id} takes rounds: {attack.rounds}, and {threat.id} grants {threat.rounds}"
             )
+        if ("candidates" in attack.requires) != threat.candidates:
+            needs = "needs" if "candidates" in attack.requires else "has no use for"
+            grants = "grants" if threat.candidates else "does not grant"
+            return f"{attack.id} {needs} candidates, and {threat.id} {grants} them"
         named = any(threat.id in alternative.get("threat_model", []) for alternative in attack.only)
         if threat.disclosure and not (attack.uses_disclosure or named):
             return (

@@ -171,9 +171,12 @@ class Attack(Method):
 
         One that needs the disclosure itself, whatever the defense, runs wherever that is granted. One that uses no
         disclosure runs under no threat model that discloses, unless its `only` names that threat model. An attack on
-        several rounds runs where several are granted, and no other attack does: it would ignore the grant.
+        several rounds runs where several are granted, and no other attack does: it would ignore the grant. The same holds
+        for candidates.
         """
         if (self.rounds != "first") != (threat.rounds > 1):
+            return False
+        if ("candidates" in self.requires) != threat.candidates:
             return False
         if "disclosure" in self.requires and not threat.disclosure:
             return False
@@ -311,6 +314,9 @@ class Threat(Placed):
     )
     rounds: Count = Field(
         1, description="rounds of a client that the attacker knows to be of the same images"
+    )
+    candidates: Truth = Field(
+        False, description="a gallery of images that holds the private ones, never which they are"
     )
 
     @property

@@ -24,6 +24,8 @@ from gradsiege.seeds import torch_generator
 VERSION = 1
 LEAST_IMAGES = 3
 REQUIRES = ("protocol", "disclosure", "auxiliary", "prior:auxiliary_images")
+# It learns from simulated clients and matches no update.
+UNUSED = ("restarts", "update_model", "evaluated_at", "patience", "rounds", "counter")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,189 @@
+"""How far the update of every candidate is from every received one, by the distance of an attack's plan.
+
+All victims of an observation share the global model, so that a candidate's update is computed once for all of them. Distances are
+taken in float64: a likelihood per coordinate is a mean over millions of them, and candidates differ in its seventh digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+
+from gradsiege.attacks.counters.plan import AttackPlan
+from gradsiege.attacks.objectives.distances import Distance, ProductDistance
+from gradsiege.errors import ThreatModelError
+from gradsiege.models import ModelSpec
+from gradsiege.priors.resumable import UNSAVED, Checkpointer
+from gradsiege.protocol.local_update import (
+    Differentiate,
+    LocalTraining,
+    Tensors,
+    functional_gradient,
+    gradient,
+    local_update,
+)
+from gradsiege.protocol.observation import stacked
+
+# Bytes of the updates that are compared at once: the float64 copies of them that a distance makes are counted. The number of
+# candidates in a step depends on nothing else, so that a run that is left goes on alike on any machine.
+BYTES = 2**28
+COPIES = 4
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Images, each with the labels that it is tried with.
+
+    Attributes:
+        images: ``[n, c, h, w]`` in [0, 1].
+        places: ``[tries]``, the image of each try; labels: ``[tries]``, its label.
+    """
+
+    images: Tensor
+    places: Tensor
+    labels: Tensor
+
+    @classmethod
+    def labelled(cls, images: Tensor, labels: Tensor) -> Candidates:
+        """Return one try per image, with its label ``[n]``."""
+        return cls(images, torch.arange(len(images), device=images.device), labels)
+
+    @classmethod
+    def with_each(cls, images: Tensor, labels: Tensor) -> Candidates:
+        """Return a try of every image with each of the labels ``[k]``, image after image.
+
+        >>> tried = Candidates.with_each(torch.zeros(2, 1, 4, 4), torch.tensor([3, 5]))
+        >>> tried.places.tolist(), tried.labels.tolist()
+        ([0, 0, 1, 1], [3, 5, 3, 5])
+        """
+        places = torch.arange(len(images), device=images.device)
+        return cls(images, places.repeat_interleave(len(labels)), labels.repeat(len(images)))
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of all victims: the global model that they started from, and what they sent."""
+
+    model: nn.Module
+    parameters: Tensors
+    buffers: Tensors
+    training: LocalTraining
+    observed: Tensors
+    distance: Distance
+    batched: bool
+
+    @classmethod
+    def of(cls, plan: AttackPlan) -> Round:
+        """Return the round that a plan matches.
+
+        Raises:
+            ThreatModelError: the protocol is not granted.
+        """
+        seen = plan.knowledge.observation
+        if seen.training is None:
+            raise ThreatModelError(
+                "comparing updates needs the local protocol, which is not granted"
+            )
+        some = next(iter(seen.parameters.values()))
+        return cls(
+            model=seen.model.build().to(some.device, some.dtype),
+            parameters=seen.parameters,
+            buffers=seen.buffers,
+            training=seen.training,
+            observed={name: value.double() for name, value in seen.update.items()},
+            distance=plan.recipe.phases[0].distance,
+            # The layers of a network of one's own may not work under `vmap`.
+            batched=isinstance(seen.model, ModelSpec),
+        )
+
+    def updates(self, images: Tensor, labels: Tensor) -> Tensors:
+        """Return the update of a client with one image, for each of ``images [n, c, h, w]``, ``labels [n]``: ``[n, *shape]``."""
+        if self.batched:
+            return dict(vmap(partial(self._update, functional_gradient))(images, labels))
+        pairs = zip(images, labels, strict=True)
+        return stacked([self._update(gradient, image, label) for image, label in pairs])
+
+    def _update(self, differentiate: Differentiate, image: Tensor, label: Tensor) -> Tensors:
+        update, _ = local_update(
+            self.model,
+            self.parameters,
+            self.buffers,
+            image[None],
+            label[None],
+            self.training,
+            differentiate=differentiate,
+        )
+        return {name: update[name] for name in self.observed}
+
+    def distances(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the distance of every update from every received one, float64 ``[victims, n]``; infinite where it is not finite."""
+        updates = self.updates(images, labels)
+        ours = {name: value.detach().double() for name, value in updates.items()}
+        return compared(self.distance, ours, self.observed).nan_to_num(torch.inf, torch.inf)
+
+
+def compared(distance: Distance, candidates: Tensors, observed: Tensors) -> Tensor:
+    """Return the distance of each of n updates ``[n, *shape]`` from each of m received ones ``[m, *shape]``: ``[m, n]``.
+
+    >>> from gradsiege.attacks.objectives.distances import squared_l2
+    >>> candidates = {"w": torch.tensor([[0.0, 0.0], [3.0, 4.0]])}
+    >>> compared(squared_l2, candidates, {"w": torch.tensor([[0.0, 0.0]])}).tolist()
+    [[0.0, 25.0]]
+    """
+    if isinstance(distance, ProductDistance):
+        # Inner products of all with all are one matrix product per tensor.
+        pairs = [(_rows(candidates[name]), _rows(value)) for name, value in observed.items()]
+        return distance.combine(
+            torch.stack([theirs @ ours.mT for ours, theirs in pairs], -1),
+            torch.stack([ours.square().sum(1) for ours, _ in pairs], -1)[None],
+            torch.stack([theirs.square().sum(1) for _, theirs in pairs], -1)[:, None],
+        )
+    of_all = vmap(distance, in_dims=(0, None))
+    rows = range(len(next(iter(observed.values()))))
+    return torch.stack(
+        [of_all(candidates, {name: value[row] for name, value in observed.items()}) for row in rows]
+    )
+
+
+def _rows(value: Tensor) -> Tensor:
+    """Return ``[n, *shape]`` as ``[n, d]``, numbers ``[n]`` as ``[n, 1]``."""
+    return value.reshape(len(value), -1)
+
+
+def tries_at_once(parameters: Tensors) -> int:
+    """Return the number of candidates whose updates are compared in one step.
+
+    >>> tries_at_once({"w": torch.zeros(1024, 1024)})
+    8
+    """
+    coordinates = sum(value.numel() for value in parameters.values())
+    return max(1, BYTES // (COPIES * 8 * coordinates))
+
+
+def distances(
+    plans: Sequence[AttackPlan], candidates: Candidates, checkpointer: Checkpointer = UNSAVED
+) -> Tensor:
+    """Return the distance of every try's update from every received one, float64 ``[victims, tries]`` on the CPU.
+
+    Args:
+        plans: of each round of the same images, whose mean is returned.
+        candidates: the tries.
+        checkpointer: checkpoints, between steps of some tries each.
+    """
+    rounds = [Round.of(plan) for plan in plans]
+    tries, size = len(candidates.places), tries_at_once(rounds[0].parameters)
+    victims = plans[0].knowledge.observation.victims
+    table = torch.full((victims, tries), torch.inf, dtype=torch.float64)
+    steps = -(-tries // size)
+    # Nothing is drawn; a checkpoint holds a generator all the same.
+    for number in checkpointer.steps(steps, "attack", {"distances": table}, torch.Generator()):
+        part = slice(number * size, (number + 1) * size)
+        images = candidates.images[candidates.places[part]]
+        of_rounds = [round_.distances(images, candidates.labels[part]) for round_ in rounds]
+        table[:, part] = torch.stack(of_rounds).mean(0).cpu()
+    return table
