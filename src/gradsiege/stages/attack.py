@@ -27,7 +27,7 @@ from gradsiege.priors.trained import load_prior
 from gradsiege.programs import Programs
 from gradsiege.protocol.observation import load_observation
 from gradsiege.protocol.reconstruction import Reconstruction, save_reconstruction
-from gradsiege.protocol.simulation import Simulator
+from gradsiege.protocol.simulation import Simulate, Simulator
 from gradsiege.protocol.threat_model import ThreatModel, require, strip
 
 
@@ -45,7 +45,7 @@ def attack(
         observation: a file to attack instead of the study's own.
         engine: ``measured``, or the name of an engine.
         device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
-        simulator: creates simulated clients, for attacks that learn from them.
+        simulator: creates simulated clients, for attacks and counters that learn from them.
     """
     cell, study = job.cell, job.study
     entry = study.one("attacks", cell.attack)
@@ -68,9 +68,11 @@ def attack(
     }
     chosen = recipes.attack(entry.name, entry.parameters, entry.arm, **entry.budget)
     if isinstance(chosen, LearnedInversion):
-        reconstruction = _learned(job, chosen, knowledge, simulator)
+        simulate = _simulated(job, knowledge, simulator)
+        reconstruction = chosen.learn(knowledge, simulate, _seed(job), Checkpointer(job))
+        job.notes |= {"evaluations": chosen.updates + chosen.iterations, "device": "cpu"}
     else:
-        reconstruction = _matched(job, chosen, knowledge, engine)
+        reconstruction = _matched(job, chosen, knowledge, engine, simulator)
     reconstruction = with_failures(reconstruction, seen)
     if reconstruction.failures:
         job.fail(
@@ -89,7 +91,9 @@ def _seed(job: Job) -> tuple[object, ...]:
     return (job.study.seed, job.cell.at("observe").key, "attack")
 
 
-def _matched(job: Job, attack: Attack, knowledge: Knowledge, engine: str) -> Reconstruction:
+def _matched(
+    job: Job, attack: Attack, knowledge: Knowledge, engine: str, simulator: Simulator | None
+) -> Reconstruction:
     """Run an attack that matches updates."""
     checkpointer = LoopCheckpointer(job)
     memory = EngineMemory(job.root / "results" / job.study.study / "engines")
@@ -100,29 +104,32 @@ def _matched(job: Job, attack: Attack, knowledge: Knowledge, engine: str) -> Rec
         runs=workload.attacks_alike(job.cell, job.study),
         programs=Programs(job.root / "scratch" / "programs"),
     )
-    matched = match(attack, knowledge, _seed(job), policy, checkpointer.resume, checkpointer.pause)
+    matched = match(
+        attack,
+        knowledge,
+        _seed(job),
+        policy,
+        checkpointer.resume,
+        checkpointer.pause,
+        _simulated(job, knowledge, simulator) if attack.simulates else None,
+    )
     job.notes |= {"evaluations": matched.evaluations, "engines": matched.found.engines}
     if attack.rounds != "first":
         job.notes["rounds"] = f"{attack.rounds} of {1 + len(knowledge.observation.later)}"
     return matched.found
 
 
-def _learned(
-    job: Job, attack: LearnedInversion, knowledge: Knowledge, simulator: Simulator | None
-) -> Reconstruction:
-    """Run an attack that learns from simulated clients; its evaluations are the simulated updates and its training steps."""
+def _simulated(job: Job, knowledge: Knowledge, simulator: Simulator | None) -> Simulate:
+    """Return the clients that the attacker simulates at the observed model, in the round of its training stage."""
     cell, federation = job.cell, job.study.federation
     if simulator is None:
         raise MissingError(
             f"{cell.attack} learns from simulated clients, and none were handed to it: run it by `gradsiege attack`"
         )
     shadow = knowledge.trained("shadow_generator")
-    simulate = simulator(
+    return simulator(
         knowledge.observation,
         federation.round_of(cell.training_stage),
         federation.rounds,
         shadow.weights if shadow else None,
     )
-    reconstruction = attack.learn(knowledge, simulate, _seed(job), Checkpointer(job))
-    job.notes |= {"evaluations": attack.updates + attack.iterations, "device": "cpu"}
-    return reconstruction
