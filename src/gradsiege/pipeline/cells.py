@@ -31,7 +31,7 @@ ADDED_LATER: dict[str, dict[str, Any]] = {
 }
 # Likewise parameters of methods, by kind and name.
 PARAMETERS_ADDED_LATER: dict[tuple[str, str], dict[str, Any]] = {
-    ("attacks", "learned_inversion"): {"features": "directions", "network": "perceptron"},
+    ("attacks", "learned_inversion"): {"features": "directions", "learner": "perceptron"},
 }
 
 

@@ -18,12 +18,11 @@ from gradsiege.attacks.learned.hashing import Hashing, log_lengths
 from gradsiege.attacks.learned.inverter import (
     Examples,
     Training,
-    built,
     plan,
     prepared,
     relevance,
 )
-from gradsiege.attacks.learned.residual import basis_of
+from gradsiege.attacks.learned.kernel import RIDGES, WIDTHS, KernelRegression
 from gradsiege.attacks.recipes.learned_inversion import REQUIRES, LearnedInversion
 from gradsiege.errors import GradSiegeError, StudyError, ThreatModelError
 from gradsiege.federated.simulation import simulator
@@ -120,19 +119,34 @@ def test_lengths_tell_what_directions_do_not() -> None:
     assert errors[True] < 0.5 * errors[False]
 
 
-def test_a_residual_network_begins_with_the_mean_image_and_reaches_every_image_it_knows() -> None:
-    images, _ = family(30, 1)
-    network = built("residual", 7, 8, images, ("s",))
-    features = torch.randn(4, 7, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(network(features), images.mean(0).expand(4, -1, -1, -1))
-    basis = basis_of(images)
-    flat = (images - basis.mean).flatten(1)
-    coefficients = torch.linalg.lstsq(basis.components.T, flat.T, driver="gelsd").solution
-    torch.testing.assert_close(basis.components.T @ coefficients, flat.T, rtol=0, atol=1e-4)
-    # In units of its components the images have the variance one.
-    lengths = basis.components.square().sum(1)
-    torch.testing.assert_close(lengths.sum(), flat.square().sum() / len(images))
-    assert (lengths.diff() <= 1e-6).all()
+def test_the_kernel_regression_agrees_with_a_solution_by_hand_and_takes_the_best_choice() -> None:
+    images, labels = family(60, 1)
+    examples = plan(images, labels, 60, 5)
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.randn(images[0].numel(), 5, generator=generator)
+    examples.features.copy_((examples.images - images.mean(0)).flatten(1) @ mixing)
+    observed = examples.features[:2] + 0.01
+    learner = KernelRegression(examples, observed, ("s",))
+    learner.step(0)
+    features, asked, usable = prepared(examples, observed)
+    known, asked = features[usable].double(), asked.double()
+    unit = torch.cdist(known, known).square().median()
+    choice = int(learner.looks.argmin())
+    width, ridge = WIDTHS[choice // len(RIDGES)], RIDGES[choice % len(RIDGES)]
+
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        return torch.exp(-torch.cdist(a, b).square() / (2 * width * unit))
+
+    flat = examples.images[usable].double().flatten(1)
+    mean = flat.mean(0)
+    matrix = kernel(known, known) + ridge * torch.eye(len(usable))
+    expected = mean + kernel(asked, known) @ torch.linalg.solve(matrix, flat - mean)
+    torch.testing.assert_close(
+        learner.answers.flatten(1).double(), expected.clamp(0, 1), rtol=0, atol=1e-5
+    )
+    # The mean image is the answer to nothing learned.
+    held = examples.images[: examples.held]
+    assert learner.looks.min() < (held - mean.view_as(held[0])).square().mean() / 10
 
 
 def test_the_options_serve_the_attack_and_earlier_digests_stay(
@@ -142,7 +156,7 @@ def test_the_options_serve_the_attack_and_earlier_digests_stay(
     scene, truth = of_family(defended("none", shape={"width": 4}), aux)
     knowledge = Knowledge(scene.seen, ThreatModel("i", disclosure=True), (prior_of(*aux),))
     better = replace(
-        SMALL, updates=80, iterations=80, features="directions_and_lengths", network="residual"
+        SMALL, updates=80, iterations=80, features="directions_and_lengths", learner="kernel"
     )
     found = better.learn(knowledge, simulator(scene.seen, 0, 1), ("cell", "attack"))
     mean = aux[0].mean(0)
@@ -150,10 +164,10 @@ def test_the_options_serve_the_attack_and_earlier_digests_stay(
     assert error < (mean - truth).square().mean() / 2
     (cell, *_) = cells(learning)["attack"]
     plain = settings(cell, learning)["attack"]["parameters"]
-    assert not {"features", "network"} & set(plain)
+    assert not {"features", "learner"} & set(plain)
     raw = learning.model_dump(mode="json", exclude_defaults=True)
-    raw["attacks"][0]["parameters"]["network"] = "residual"
-    assert settings(cell, parse(raw))["attack"]["parameters"] == plain | {"network": "residual"}
+    raw["attacks"][0]["parameters"]["learner"] = "kernel"
+    assert settings(cell, parse(raw))["attack"]["parameters"] == plain | {"learner": "kernel"}
 
 
 def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(defended: Scenes) -> None:

@@ -10,12 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gradsiege.attacks.learned.residual import ResidualInverter, basis_of, dropped
 from gradsiege.errors import GradSiegeError, StudyError
 from gradsiege.models.layers import initialize
 from gradsiege.seeds import torch_generator
 
-PERCEPTRON = "perceptron"
 HELD_OUT = 0.1
 LOOKS = 50
 CHANCE = 4.0
@@ -73,28 +71,16 @@ class Inverter(nn.Module):
         self, features: Tensor, dropout: float = 0.0, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return images ``[n, c, h, w]``, not clipped, of features ``[n, features]``."""
-        hidden = dropped(F.relu(self.hidden(features)), dropout, generator)
+        hidden = F.relu(self.hidden(features))
+        if dropout:
+            kept = torch.rand(hidden.shape, generator=generator) >= dropout
+            hidden = hidden * kept / (1 - dropout)
         images: Tensor = self.mean + self.output(hidden).unflatten(1, self.mean.shape)
         return images
 
 
-def built(
-    name: str, features: int, width: int, images: Tensor, seed: tuple[object, ...]
-) -> nn.Module:
-    """Return a network before its training: ``perceptron`` is an `Inverter`, ``residual`` a `ResidualInverter`."""
-    generator = torch_generator(*seed, "network")
-    if name == PERCEPTRON:
-        perceptron = Inverter(features, width, images.mean(0))
-        initialize(perceptron, generator)
-        return perceptron
-    residual = ResidualInverter(features, width, basis_of(images))
-    initialize(residual, generator)
-    residual.start()
-    return residual
-
-
 class Training:
-    """Trains a network by Adam with cosine decay, and keeps its answers at the step that served the held-out images best.
+    """Trains an `Inverter` by Adam with cosine decay, and keeps its answers at the step that served the held-out images best.
 
     It runs on the CPU, wherever the attack does: the network is small, and the same bytes come out everywhere.
 
@@ -113,16 +99,16 @@ class Training:
         dropout: float,
         iterations: int,
         seed: tuple[object, ...],
-        network: str = PERCEPTRON,
     ) -> None:
         self.examples, self.observed = examples, observed
         self.learning_rate, self.batch_size, self.dropout = learning_rate, batch_size, dropout
         self.iterations = iterations
         self.generator = torch_generator(*seed, "training")
-        known = examples.images[examples.held :]
-        self.network = built(network, observed.shape[1], width, known, seed)
+        mean = examples.images[examples.held :].mean(0)
+        self.network = Inverter(observed.shape[1], width, mean)
+        initialize(self.network, torch_generator(*seed, "network"))
         self.optimizer = torch.optim.Adam(self.network.parameters())
-        self.answers = torch.full((len(observed), *known.shape[1:]), torch.nan)
+        self.answers = torch.full((len(observed), *mean.shape), torch.nan)
         self.looks = torch.full((len(self.look_steps),), torch.inf)
         self._ready: tuple[Tensor, Tensor, Tensor] | None = None
 

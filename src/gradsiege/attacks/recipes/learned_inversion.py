@@ -14,6 +14,7 @@ from gradsiege.attacks.given_priors import lacking
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.learned.hashing import Hashing, log_lengths
 from gradsiege.attacks.learned.inverter import Training, plan
+from gradsiege.attacks.learned.kernel import KernelRegression
 from gradsiege.errors import StudyError, ThreatModelError
 from gradsiege.priors.auxiliary_images import AuxiliaryImages
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
@@ -39,8 +40,8 @@ class LearnedInversion(Learned):
         dropout: share of its units that drop out in a step.
         learning_rate, batch_size: of Adam.
         features: the update's ``directions`` alone, every tensor scaled to unit length, or ``directions_and_lengths``.
-        network: a ``perceptron`` with one hidden layer from features to pixels, or a ``residual`` network onto principal components
-            of the auxiliary images.
+        learner: a ``perceptron`` with one hidden layer, or ``kernel`` ridge regression, which takes no training steps and none of
+            the settings of Adam.
     """
 
     name = "learned_inversion"
@@ -54,7 +55,7 @@ class LearnedInversion(Learned):
     learning_rate: Rate = 1e-3
     batch_size: Count = 64
     features: Literal["directions", "directions_and_lengths"] = "directions"
-    network: Literal["perceptron", "residual"] = "perceptron"
+    learner: Literal["perceptron", "kernel"] = "perceptron"
 
     def learn(
         self,
@@ -114,9 +115,14 @@ class LearnedInversion(Learned):
             self.dropout,
             self.iterations,
         )
-        training = Training(examples, observed, *settings, seed, self.network)
+        training: Training | KernelRegression = (
+            KernelRegression(examples, observed, seed)
+            if self.learner == "kernel"
+            else Training(examples, observed, *settings, seed)
+        )
+        turns = 1 if self.learner == "kernel" else self.iterations
         steps = checkpointer.steps(
-            self.updates + self.iterations, "attack", training.parts(), training.generator
+            self.updates + turns, "attack", training.parts(), training.generator
         )
         for number in steps:
             if number < self.updates:
@@ -131,7 +137,7 @@ class LearnedInversion(Learned):
         return _answers(training, guessed.cpu())
 
 
-def _answers(training: Training, found_labels: torch.Tensor) -> Reconstruction:
+def _answers(training: Training | KernelRegression, found_labels: torch.Tensor) -> Reconstruction:
     """Return every victim's images with the error on the held-out ones for their loss, infinite where there is no image."""
     images, looks = training.answers, training.looks
     finite = images.flatten(1).isfinite().all(1)

@@ -19,7 +19,8 @@ def learned_reliability(plan: AttackPlan) -> AttackPlan:
     """Weigh every coefficient of the update by what simulated clients say of it, whatever the defense.
 
     Labels that are not granted are inferred by the rule that finds most labels of these clients. See the modules beside this one
-    for the steps: `clients`, `moments`, `reliability` (1 to 6), `laws` (where a simpler law holds), `matching` (7).
+    for the steps: `clients`, `scales` (1), `moments` (2), `reliability` (3 to 6), `laws` (where a simpler law holds), `information` (weight beside a
+    regularizer), `matching` (7).
     """
     heads, labels = [], []
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradsiege.attacks.counters.generic.information import Energy
 from gradsiege.attacks.counters.generic.moments import COUNT, DD, GD, GG, Evidence
-from gradsiege.attacks.counters.generic.reliability import KAPPA, Energy, Part
+from gradsiege.attacks.counters.generic.reliability import Part
+from gradsiege.attacks.counters.generic.scales import KAPPA
 
 # The channels' residual variances scatter about (kurtosis - 1) / n of their square under white noise: 2 for Gaussian noise, 5 for
 # Laplace noise. A noise on some channels alone scatters by hundreds.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from gradsiege.attacks.counters.generic.information import Energy, information
 from gradsiege.attacks.counters.generic.laws import (
     Saturation,
     limits,
@@ -21,16 +22,8 @@ from gradsiege.attacks.counters.generic.moments import (
     kernel_rest,
     soft_sign,
 )
-from gradsiege.attacks.counters.generic.reliability import (
-    Energy,
-    Part,
-    client_scales,
-    floor_of,
-    information,
-    learn_tensor,
-    log_ratio,
-    place,
-)
+from gradsiege.attacks.counters.generic.reliability import Part, learn_tensor, log_ratio, place
+from gradsiege.attacks.counters.generic.scales import client_scales, floor_of
 from gradsiege.attacks.counters.views import excess, smallest_received
 from gradsiege.attacks.objectives.distances import cosine
 from gradsiege.protocol.local_update import Tensors

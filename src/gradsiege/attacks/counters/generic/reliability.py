@@ -1,4 +1,4 @@
-"""Learned reliability: what a received coefficient says of the true one, from simulated clients (steps 1 to 6).
+"""Learned reliability: what a received coefficient says of the true one, from simulated clients (steps 2 to 6).
 
 The defense is a black box that the attacker runs on its own images. In cells of channels that look alike, the true
 coefficient is predicted by ``beta d`` with a residual variance N, and without the upload it has the variance S. The weight tau of a
@@ -12,20 +12,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from gradsiege.attacks.counters.generic.information import Energy
 from gradsiege.attacks.counters.generic.moments import BASES, COUNT, DD, GG, Evidence
+from gradsiege.attacks.counters.generic.scales import KAPPA
 
-# The floor, as a share of the mean square of all true coefficients.
-KAPPA = 0.01
 MOST_BINS = 12
 # A correlation of fewer standard errors than this is taken for chance.
 SIGNIFICANT = 3.0
 # Kernels are split where that leaves less than this share of the residual variance.
 SPLIT = 0.98
-# A tensor tells the scale of a client's upload if its correlation exceeds this.
-TELLING = 0.5
-SOFTEN = 1e-4
-# A scale has to differ from one by so many standard errors.
-CERTAIN = 3.0
 # A cell of fewer coordinates takes what its neighbour says, unless its coordinates are exact up to rounding.
 FEWEST = 30
 EXACT = 1e-5
@@ -59,67 +54,6 @@ class Cells:
     beta: Tensor
     residual: Tensor
     variance: Tensor
-
-
-@dataclass(frozen=True)
-class Energy:
-    """Sums over all simulated coefficients, from which the weight of the whole match follows (`information`).
-
-    Attributes:
-        truth: of g^2.
-        known: of tau g^2, with a floor of the whole mean square.
-        ours, theirs: of the squares that the cosine compares, the truth's tau g^2 and the upload's (eta^2 / tau) d^2.
-        left: of the residual variance.
-    """
-
-    truth: Tensor
-    known: Tensor
-    ours: Tensor
-    theirs: Tensor
-    left: Tensor
-
-    def __add__(self, other: Energy) -> Energy:
-        return Energy(
-            *(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True))
-        )
-
-
-def information(total: Energy) -> float:
-    """Return the factor of the whole match beside a regularizer: 1 without a defense, less the less is known.
-
-    A cosine of weighted coefficients forgets how much all of them say together. To first order 1 - cos is
-    sum tau |c - g|^2 / (2 |ours| |theirs|); without a defense it is sum |c - g|^2 / (2 |g|^2). So that a nat of the match weighs as
-    much as there, it is multiplied by (known / truth) |theirs| / |ours|.
-    """
-    if not total.ours > 0:
-        return 1.0
-    return min(1.0, float(total.known / total.truth * (total.theirs / total.ours).sqrt()))
-
-
-def client_scales(evidence: dict[str, Evidence]) -> Tensor:
-    """Return the factor ``[clients]`` that undoes a change of an upload's length (step 1): a cosine cannot see it.
-
-    s = exp(-sum of w log alpha / sum of w) over tensors of correlation rho > 1/2, alpha = <g, d> / |g|^2,
-    w = rho^2 / (1 - rho^2 + 1e-4); 1 if there is none, or if the tensors disagree so much that 1 is as likely.
-    """
-    totals = torch.stack([tensor.whole.sum(1) for tensor in evidence.values()])
-    count, gg, gd, dd = totals.unbind(-1)
-    rho = gd / (gg * dd).sqrt().clamp_min(torch.finfo(gd.dtype).tiny)
-    telling = rho > TELLING
-    weight = torch.where(telling, rho.square() / (1 - rho.square() + SOFTEN), 0)
-    logs = torch.where(telling, gd / torch.where(telling, gg, 1), 1).log()
-    total = weight.sum(0).clamp_min(SOFTEN)
-    mean = (weight * logs).sum(0) / total
-    scatter = (weight * (logs - mean).square()).sum(0) / total
-    # The number of equal tensors that would weigh as much.
-    number = total.square() / weight.square().sum(0).clamp_min(SOFTEN**2)
-    # The variance of one tensor's log alpha, (1 - rho^2) / (rho^2 m), and that of the mean by the scatter between tensors.
-    single = (1 - rho.square()).clamp_min(0) / (rho.square() * count).clamp_min(SOFTEN)
-    drawn = (weight.square() * single).sum(0) / total.square()
-    error = (drawn + scatter / (number - 1).clamp_min(SOFTEN)).sqrt()
-    changed = mean.abs() > CERTAIN * error.clamp_min(torch.finfo(torch.float32).eps)
-    # A defense that changes lengths changes most of them; the rest are errors of the estimate.
-    return torch.where(changed & (changed.double().mean() > 0.5), (-mean).exp(), 1)
 
 
 def log_ratio(square: Tensor, count: Tensor, prior: Tensor) -> Tensor:
@@ -250,9 +184,3 @@ def learn_tensor(
     split = choices.get("kernels")
     plain = choices["coordinates"]
     return split if split is not None and split[1].left < SPLIT * plain[1].left else plain
-
-
-def floor_of(evidence: dict[str, Evidence]) -> float:
-    """Return F, a share of the mean square of all true coefficients."""
-    totals = torch.stack([tensor.whole.sum((0, 1)) for tensor in evidence.values()]).sum(0)
-    return KAPPA * float(totals[GG] / totals[COUNT])
