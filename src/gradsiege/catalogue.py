@@ -46,6 +46,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "figures": ("report/figures", "report/tables"),
 }
 HERE = Path(__file__).parent
+# The first part of the name of counters that answer every defense.
+ANY = "generic"
 # Names of added methods: they stand in ids and folders, and a point parts a defense from its counter.
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -309,6 +311,16 @@ def lookup(kind: str, name: str, place: str) -> Entry:
         hint = f"{nearest(name, list(known))}; or install the package that offers it"
         raise StudyError(f"{place}: {why or f'unknown name {name!r} in {kind}; {hint}'}")
     return known[name]
+
+
+def answers(counter: str, defense: str | None) -> bool:
+    """Return whether a counter is an answer to a disclosed defense; `generic` ones are to every defense.
+
+    >>> answers("tip.whitened", "tip"), answers("tip.whitened", "agp"), answers("generic.learned_reliability", "agp")
+    (True, False, True)
+    """
+    answered = counter.partition(".")[0]
+    return defense is not None and answered in (defense, ANY)
 
 
 def module_of(entry: Entry) -> ModuleType:

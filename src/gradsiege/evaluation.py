@@ -51,7 +51,9 @@ def evaluate(
         defenses: each meets the same images; None for no defense.
         attacks: each meets every defense, unaware of it.
         knows: the attackers' knowledge; by default labels are inferred.
-        adaptive: also run every attack with each counter to the present defense, by an attacker who knows the defense.
+        adaptive: also run every attack with each counter to the present defense, by an attacker who knows the defense. A defense
+            that no counter answers, such as a class of your own, meets the `generic` ones: they run it on auxiliary images
+            (give the prior `AuxiliaryImages().fit(images, labels)`; without it their rows have no result and say so).
         seed: seed of all randomness of clients and attacks.
         priors: trained priors (`Prior.fit`); every attack gets those that it uses. An attack that learns
             from simulated clients simulates them by the observed protocol and the disclosed defense.
@@ -74,7 +76,8 @@ def evaluate(
             raise UsageError(f"{name} is empty, so nothing would be evaluated; give at least one")
     _refuse_others(defenses, attacks)
     trained = given_priors.trained_ones(priors)
-    _refuse_unused(trained, attacks)
+    strange = any(_is_strange(defense.name) for defense in defenses if defense is not None)
+    _refuse_unused(trained, attacks, generic=adaptive and strange)
     where_to_run(device)
     # Images or labels that do not fit the network fail here, before any defense, and end the evaluation.
     undefended = observe(model, images, labels, seed=seed, **observed)
@@ -107,19 +110,36 @@ def _refuse_others(defenses: Sequence[Any], attacks: Sequence[Any]) -> None:
             )
 
 
-def _refuse_unused(priors: Sequence[TrainedPrior], attacks: Sequence[Attack]) -> None:
-    """Refuse a prior that would change nothing."""
-    used = {kind for attack in attacks for kind in (*attack.prior_kinds, *attack.further_priors)}
+def _refuse_unused(
+    priors: Sequence[TrainedPrior], attacks: Sequence[Attack], generic: bool
+) -> None:
+    """Refuse a prior that would change nothing; `generic` counters have a use for auxiliary images."""
+    used = {kind for attack in attacks for kind in _kinds(attack)}
+    if generic:
+        used |= {"auxiliary_images"}
     for prior in priors:
         if prior.name not in used:
             raise UsageError(f"no attack uses the prior {prior.name}; leave it out")
 
 
+def _kinds(attack: Attack) -> tuple[str, ...]:
+    """Return the kinds of priors that an attack and its counter use."""
+    return (*attack.prior_kinds, *attack.further_kinds)
+
+
 def _informed(attack: Attack, seen: Observation) -> list[Attack]:
-    """Return the attack with every counter to the observed defense."""
+    """Return the attack with every counter to the observed defense; the generic ones, if there is none."""
     defense = (seen.disclosure or {}).get("defense")
-    names = [name for name in catalogue.entries("counters") if name.partition(".")[0] == defense]
+    names = [name for name in catalogue.entries("counters") if catalogue.answers(name, defense)]
+    if defense is None or not _is_strange(defense) or isinstance(attack, Learned):
+        names = [name for name in names if name.partition(".")[0] == defense]
     return [replace(attack, counter=name) for name in names]
+
+
+def _is_strange(defense: str) -> bool:
+    """Return whether a defense does something, and no counter was written for it."""
+    answered = {name.partition(".")[0] for name in catalogue.entries("counters")}
+    return defense not in {Defense.name, *answered}
 
 
 @dataclass(frozen=True)
@@ -136,7 +156,7 @@ class _Conditions:
     def measured(self, defense: Defense | None, attack: Attack, seen: Observation) -> pd.DataFrame:
         """Run one attack and measure every image; an attack that fails gives rows with the reason."""
         try:
-            result = self._attacked(attack, seen)
+            result = self._attacked(attack, seen, defense)
             ordered = _in_order(result, self.truths, seen.images_per_client)
             values = table(ordered, self.truths)
         except Exception as error:
@@ -149,17 +169,24 @@ class _Conditions:
         """Return the rows of an attack that has no result."""
         return self._places(defense, attack).assign(reason=f"{type(error).__name__}: {error}")
 
-    def _attacked(self, attack: Attack, seen: Observation) -> Result:
+    def _attacked(self, attack: Attack, seen: Observation, defense: Defense | None) -> Result:
         threat = replace(self.knows, disclosure=True) if attack.counter else self.knows
-        kinds = (*attack.prior_kinds, *attack.further_priors)
-        priors = [prior for prior in self.priors if prior.name in kinds]
-        simulate = self._simulated(seen, threat) if isinstance(attack, Learned) else None
+        priors = [prior for prior in self.priors if prior.name in _kinds(attack)]
+        simulate = self._simulated(seen, threat, defense) if attack.simulates else None
         return attack(seen, threat, priors, seed=self.seed, device=self.device, simulate=simulate)
 
-    def _simulated(self, seen: Observation, threat: ThreatModel) -> Simulate:
-        """Return clients that the attacker simulates from what the threat model grants."""
+    def _simulated(
+        self, seen: Observation, threat: ThreatModel, defense: Defense | None
+    ) -> Simulate:
+        """Return clients that the attacker simulates from what the threat model grants.
+
+        A defense that no catalogue knows is disclosed as an object: the attacker runs it as it is.
+        """
         own = {prior.name: prior.weights for prior in self.priors}
-        return simulator(strip(seen, threat), 0, 1, own.get("shadow_generator"))
+        known = defense is None or defense.name in catalogue.entries("defenses")
+        return simulator(
+            strip(seen, threat), 0, 1, own.get("shadow_generator"), None if known else defense
+        )
 
     def _places(self, defense: Defense | None, attack: Attack) -> pd.DataFrame:
         """Return what identifies the rows of an attack on a defense, one per image."""

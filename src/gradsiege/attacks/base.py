@@ -118,7 +118,7 @@ class Attack(Checked):
                 The same call then goes on from there, and ends with the same images on a CPU; the progress is deleted when the attack ends. The same call
                 means equal settings, observation, knowledge, priors, seed and engine; `device` may differ, and `simulate` is not
                 compared.
-            simulate: creates simulated clients, for attacks that learn from them.
+            simulate: creates simulated clients, for attacks and counters that learn from them.
             candidates: a gallery ``[n, c, h, w]`` in [0, 1] that holds the private images, for attacks that choose among them
                 under a threat model that grants `candidates`. The attack gets it in an order that says nothing.
 
@@ -135,7 +135,7 @@ class Attack(Checked):
         threat = knows or ThreatModel()
         require(threat, self.required, self.name)
         priors = given_priors.trained_ones(priors)
-        given_priors.check(priors, self.name, self.prior_kinds, self.further_priors)
+        given_priors.check(priors, self.name, self.prior_kinds, self.further_kinds)
         stripped = strip(seen, threat).to(where_to_run(device, engine), torch.float32)
         knowledge = Knowledge(stripped, threat, priors)
         started = time.monotonic()
@@ -155,25 +155,40 @@ class Attack(Checked):
     @property
     def required(self) -> tuple[str, ...]:
         """The grants that the attack needs from a threat model, then those that its counter needs."""
-        more = (
-            catalogue.lookup("counters", self.counter, "the counter").requires
-            if self.counter
-            else ()
-        )
         several = ("rounds",) if self.rounds != "first" else ()
-        return tuple(dict.fromkeys((*self.requires, *more, *several)))
+        return tuple(dict.fromkeys((*self.requires, *self._counter_requires, *several)))
+
+    @property
+    def _counter_requires(self) -> tuple[str, ...]:
+        """The needs of the counter; empty without one."""
+        if self.counter is None:
+            return ()
+        return catalogue.lookup("counters", self.counter, "the counter").requires
 
     @property
     def prior_kinds(self) -> tuple[str, ...]:
         """The kinds of priors of which the attack needs one; empty if it needs none."""
         return given_priors.kinds_in(self.requires)
 
+    @property
+    def further_kinds(self) -> tuple[str, ...]:
+        """The kinds of priors that the attack or its counter uses beside the one that the attack needs."""
+        more = given_priors.kinds_in(self._counter_requires)
+        # A counter that simulates clients of a defense with a shadow generator needs the attacker's own.
+        simulating = ("shadow_generator",) if self.simulates else ()
+        return tuple(dict.fromkeys((*self.further_priors, *more, *simulating)))
+
+    @property
+    def simulates(self) -> bool:
+        """Whether the attack learns from simulated clients, by its counter or by itself, and wants `simulate`."""
+        return "prior:auxiliary_images" in (*self.requires, *self._counter_requires)
+
     def _run(self, knowledge: Knowledge, how: Conditions) -> Reconstruction:
         policy = EnginePolicy(how.engine)
         if how.progress is None:
-            return match(self, knowledge, how.seed, policy).found
+            return match(self, knowledge, how.seed, policy, simulate=how.simulate).found
         loop = LoopCheckpointer(how.progress)
-        return match(self, knowledge, how.seed, policy, loop.resume, loop.pause).found
+        return match(self, knowledge, how.seed, policy, loop.resume, loop.pause, how.simulate).found
 
     def _identity(self, knowledge: Knowledge, seed: int, engine: str) -> str:
         """Return a digest of all that the result depends on, which identifies the saved progress."""

@@ -15,8 +15,10 @@ from gradsiege.attacks.engine.loop import State
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.recipe import Recipe
 from gradsiege.attacks.reconstruct import reconstruct
+from gradsiege.errors import ThreatModelError
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.reconstruction import Reconstruction
+from gradsiege.protocol.simulation import Simulate
 
 Seed = tuple[object, ...]
 
@@ -77,6 +79,7 @@ def match(
     policy: EnginePolicy | None = None,
     resume: Callable[[], State | None] = lambda: None,
     pause: Callable[[State], None] = lambda state: None,
+    simulate: Simulate | None = None,
 ) -> Matched:
     """Run an attack that matches updates, with its counter.
 
@@ -86,10 +89,17 @@ def match(
         seed: names that seed all randomness.
         policy: how the engine is chosen; by measurement if not given.
         resume, pause: as in `reconstruct`.
+        simulate: runs a client under the disclosed defense, for a counter that learns from simulated clients.
     """
     seen = knowledge.observation
     rounds = several_rounds.seen_by(seen, attack.rounds)
-    plans = [plan_of(attack, replace(knowledge, observation=round_)) for round_ in rounds]
+    if simulate is not None and len(rounds) > 1:
+        raise ThreatModelError(
+            f"{attack.counter} simulates clients of one model, and rounds: joint matches {len(rounds)}; choose first or average"
+        )
+    plans = [
+        plan_of(attack, replace(knowledge, observation=round_), simulate, seed) for round_ in rounds
+    ]
     plan, *later = plans
     if later:
         plan = plan.with_labels(several_rounds.agreed_labels(plans))
@@ -113,7 +123,9 @@ def match(
     )
 
 
-def plan_of(attack: Matching, knowledge: Knowledge) -> AttackPlan:
+def plan_of(
+    attack: Matching, knowledge: Knowledge, simulate: Simulate | None = None, seed: Seed = ()
+) -> AttackPlan:
     """Return the attack's recipe against one update of each victim, changed by its counter."""
     recipe = attack.recipe(knowledge).with_phases(
         update_model=attack.update_model,
@@ -121,7 +133,13 @@ def plan_of(attack: Matching, knowledge: Knowledge) -> AttackPlan:
         patience=attack.patience,
     )
     averaged = knowledge.threat.rounds if attack.rounds == "average" else 1
-    plan = AttackPlan(knowledge, replace(recipe, label_rule=attack.label_rule), averaged=averaged)
+    plan = AttackPlan(
+        knowledge,
+        replace(recipe, label_rule=attack.label_rule),
+        averaged=averaged,
+        simulate=simulate,
+        seed=seed,
+    )
     return counters.apply(attack.counter, plan) if attack.counter else plan
 
 

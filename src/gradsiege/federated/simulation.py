@@ -51,9 +51,19 @@ def disclosed_defense(disclosure: dict[str, Any], shadow: Tensors | None = None)
 
 
 def simulator(
-    observation: Observation, at_round: int, rounds: int, shadow: Tensors | None = None
+    observation: Observation,
+    at_round: int,
+    rounds: int,
+    shadow: Tensors | None = None,
+    defense: Defense | None = None,
 ) -> Simulate:
     """Return ``simulate(images, labels, generator) -> update``, the upload of one client with these images at theta_t.
+
+    Args:
+        observation: what the attacker was granted.
+        at_round, rounds: position in the federation.
+        shadow: weights of the attacker's own shadow generator, for a defense that needs one.
+        defense: the disclosed defense as an object, where no catalogue knows it by its name; else it is built from its disclosure.
 
     Raises:
         ThreatModelError: disclosure or protocol are not granted.
@@ -65,7 +75,7 @@ def simulator(
         )
     # Clients draw random numbers on the CPU, whatever the device of the attack.
     seen = observation.to(torch.device("cpu"))
-    defense = disclosed_defense(disclosure, shadow)
+    defended = disclosed_defense(disclosure, shadow) if defense is None else defense
     model = seen.model.build()
 
     def simulate(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensors:
@@ -80,6 +90,6 @@ def simulator(
             round=at_round,
             rounds=rounds,
         )
-        return run_client(client, defense)[0]
+        return run_client(client, defended)[0]
 
     return simulate

@@ -30,6 +30,10 @@ ADDED_LATER: dict[str, dict[str, Any]] = {
     "threat_model": {"rounds": 1, "candidates": False},
     "attack": {"rounds": "first", "sweep": {}},
 }
+# Likewise parameters of methods, by kind and name.
+PARAMETERS_ADDED_LATER: dict[tuple[str, str], dict[str, Any]] = {
+    ("attacks", "learned_inversion"): {"features": "directions", "learner": "perceptron"},
+}
 
 
 @dataclass(frozen=True, order=True)
@@ -195,6 +199,10 @@ def settings(cell: Cell, study: Study) -> dict[str, Any]:
             }
             if SECTIONS[name] in catalogue.KINDS:
                 entry = catalogue.entries(SECTIONS[name])[item.name]
+                added = PARAMETERS_ADDED_LATER.get((SECTIONS[name], item.name), {})
+                for key, value in added.items():
+                    if chosen[name]["parameters"].get(key) == value:
+                        del chosen[name]["parameters"][key]
                 chosen[name]["version"] = entry.version
                 if entry.distribution:
                     chosen[name]["distribution"] = entry.distribution

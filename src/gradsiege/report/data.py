@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gradsiege import catalogue
 from gradsiege.analysis.claims.claim import Claim
 from gradsiege.analysis.claims.comparisons import Tables
 from gradsiege.analysis.claims.evaluation import Outcome, evaluate
@@ -163,8 +164,8 @@ class StudyData:
             return "not run"
         items = [item for item in self.study.get("attacks", ()) if item.get("id") == attack]
         counter = str(items[0].get("counter") or "") if items else ""
-        answered = self.name_of("defenses", place[2])
-        return "not applicable" if counter and counter.partition(".")[0] != answered else "cut"
+        defense = self.name_of("defenses", place[2])
+        return "not applicable" if counter and not catalogue.answers(counter, defense) else "cut"
 
     def name_of(self, section: str, identifier: str) -> str:
         """Return the method of an id of the study: 'gaussian' for 'gaussian-sigma0.01'."""

@@ -28,7 +28,7 @@ from gradsiege.priors.trained import load_prior
 from gradsiege.programs import Programs
 from gradsiege.protocol.observation import load_observation
 from gradsiege.protocol.reconstruction import Reconstruction, save_reconstruction
-from gradsiege.protocol.simulation import Simulator
+from gradsiege.protocol.simulation import Simulate, Simulator
 from gradsiege.protocol.threat_model import ThreatModel, require, strip
 
 
@@ -46,7 +46,7 @@ def attack(
         observation: a file to attack instead of the study's own.
         engine: ``measured``, or the name of an engine.
         device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
-        simulator: creates simulated clients, for attacks that learn from them.
+        simulator: creates simulated clients, for attacks and counters that learn from them.
     """
     cell, study = job.cell, job.study
     entry = study.one("attacks", cell.attack)
@@ -61,12 +61,14 @@ def attack(
     job.notes |= {key: getattr(entry, key) for key in ("counter", "iterations", "restarts")}
     chosen = recipes.attack(entry.name, entry.parameters, entry.arm, **entry.budget)
     if isinstance(chosen, LearnedInversion):
-        reconstruction = _learned(job, chosen, knowledge, simulator)
+        simulate = _simulated(job, knowledge, simulator)
+        reconstruction = chosen.learn(knowledge, simulate, _seed(job), Checkpointer(job))
+        job.notes |= {"evaluations": chosen.updates + chosen.iterations, "device": "cpu"}
     elif isinstance(chosen, Lookup):
         job.notes["evaluations"] = chosen.evaluations(knowledge)
         reconstruction = chosen.look_up(knowledge, Checkpointer(job))
     else:
-        reconstruction = _matched(job, chosen, knowledge, engine)
+        reconstruction = _matched(job, chosen, knowledge, engine, simulator)
     reconstruction = with_failures(reconstruction, seen)
     if reconstruction.failures:
         reasons = "; ".join(sorted(set(reconstruction.failures.values())))
@@ -80,7 +82,9 @@ def _seed(job: Job) -> tuple[object, ...]:
     return (job.study.seed, job.cell.at("observe").key, "attack")
 
 
-def _matched(job: Job, attack: Attack, knowledge: Knowledge, engine: str) -> Reconstruction:
+def _matched(
+    job: Job, attack: Attack, knowledge: Knowledge, engine: str, simulator: Simulator | None
+) -> Reconstruction:
     """Run an attack that matches updates."""
     loop = LoopCheckpointer(job)
     memory = EngineMemory(job.root / "results" / job.study.study / "engines")
@@ -91,25 +95,21 @@ def _matched(job: Job, attack: Attack, knowledge: Knowledge, engine: str) -> Rec
         runs=workload.attacks_alike(job.cell, job.study),
         programs=Programs(job.root / "scratch" / "programs"),
     )
-    matched = match(attack, knowledge, _seed(job), policy, loop.resume, loop.pause)
+    simulate = _simulated(job, knowledge, simulator) if attack.simulates else None
+    matched = match(attack, knowledge, _seed(job), policy, loop.resume, loop.pause, simulate)
     job.notes |= {"evaluations": matched.evaluations, "engines": matched.found.engines}
     if attack.rounds != "first":
         job.notes["rounds"] = f"{attack.rounds} of {1 + len(knowledge.observation.later)}"
     return matched.found
 
 
-def _learned(
-    job: Job, attack: LearnedInversion, knowledge: Knowledge, simulator: Simulator | None
-) -> Reconstruction:
-    """Run an attack that learns from simulated clients; its evaluations are the simulated updates and its training steps."""
+def _simulated(job: Job, knowledge: Knowledge, simulator: Simulator | None) -> Simulate:
+    """Return the clients that the attacker simulates at the observed model, in the round of its training stage."""
     if simulator is None:
         raise MissingError(
-            f"{attack.name} learns from simulated clients, and none were handed to it: run it by `gradsiege attack`"
+            f"{job.cell.attack} learns from simulated clients, and none were handed to it: run it by `gradsiege attack`"
         )
     federation, shadow = job.study.federation, knowledge.trained("shadow_generator")
     at_round = federation.round_of(job.cell.training_stage)
     weights = shadow.weights if shadow else None
-    simulate = simulator(knowledge.observation, at_round, federation.rounds, weights)
-    reconstruction = attack.learn(knowledge, simulate, _seed(job), Checkpointer(job))
-    job.notes |= {"evaluations": attack.updates + attack.iterations, "device": "cpu"}
-    return reconstruction
+    return simulator(knowledge.observation, at_round, federation.rounds, weights)

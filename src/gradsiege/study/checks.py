@@ -137,11 +137,6 @@ def _check_threats(study: Study) -> None:
 def _check_attack(attack: Attack, study: Study) -> None:
     """Refuse an attack that lacks a prior, or that no defense and threat model lets run."""
     priors = {prior.id: prior.name for prior in study.priors}
-    needed = [
-        requirement.removeprefix("prior:")
-        for requirement in catalogue.entries("attacks")[attack.name].requires
-        if requirement.startswith("prior:")
-    ]
     for identifier in attack.priors:
         if identifier not in priors:
             raise StudyError(
@@ -153,18 +148,30 @@ def _check_attack(attack: Attack, study: Study) -> None:
             f"attacks.{attack.id}: 'rounds: {attack.rounds}' needs a threat model that grants several 'rounds'"
         )
     _check_counter(attack, study)
-    if needed and not {priors[identifier] for identifier in attack.priors} & set(needed):
-        raise StudyError(
-            f"attacks.{attack.id}: {attack.name} needs 'prior:' to be the id of a prior "
-            f"of the kind {' or '.join(needed)}; the study has: {', '.join(priors) or 'none'}"
-        )
+    given = {priors[identifier] for identifier in attack.priors}
+    needing = [(attack.name, catalogue.entries("attacks")[attack.name])]
+    if attack.counter:
+        needing.append((attack.counter, catalogue.entries("counters")[attack.counter]))
+    for name, entry in needing:
+        needed = [
+            requirement.removeprefix("prior:")
+            for requirement in entry.requires
+            if requirement.startswith("prior:")
+        ]
+        if needed and not given & set(needed):
+            raise StudyError(
+                f"attacks.{attack.id}: {name} needs 'prior:' to be the id of a prior "
+                f"of the kind {' or '.join(needed)}; the study has: {', '.join(priors) or 'none'}"
+            )
 
 
 def _check_counter(attack: Attack, study: Study) -> None:
     """Refuse a counter to a defense that the study lacks, and an attack that needs disclosure if no threat model grants it."""
     what = attack.counter or attack.name
-    answered = what.partition(".")[0]
-    if attack.counter and all(defense.name != answered for defense in study.defenses):
+    if attack.counter and not any(
+        catalogue.answers(attack.counter, defense.name) for defense in study.defenses
+    ):
+        answered = what.partition(".")[0]
         known = list(dict.fromkeys(defense.name for defense in study.defenses))
         raise StudyError(
             f"attacks.{attack.id}: {what} answers the defense {answered!r}, which the study does not have "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from gradsiege import catalogue
 from gradsiege.errors import StudyError, nearest
 from gradsiege.study.document import Study
 from gradsiege.study.placement import TRAINED, Chosen, admits, combinations, id_of, rule_of, unseen
@@ -159,10 +160,9 @@ def _against(field: str, item: Any, other_field: str, other: Any) -> str | None:
             return (
                 f"{attack.id} uses no disclosure and meets {threat.id} only if its 'only' names it"
             )
-    if isinstance(attack, Attack) and attack.counter and "defense" in pair:
-        answered = attack.counter.partition(".")[0]
-        if pair["defense"].name != answered:
-            return f"{attack.counter} answers {answered} alone"
+    counter = attack.counter if isinstance(attack, Attack) else None
+    if counter and "defense" in pair and not catalogue.answers(counter, pair["defense"].name):
+        return f"{counter} answers {counter.partition('.')[0]} alone"
     if threat is not None and "protocol" in pair and unseen(pair["protocol"], threat):
         return f"{threat.id} grants more rounds than {pair['protocol'].id} has"
     return None

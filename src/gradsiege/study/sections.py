@@ -183,7 +183,7 @@ class Attack(Method):
         named = any(threat.id in alternative.get("threat_model", []) for alternative in self.only)
         if threat.disclosure and not (self.uses_disclosure or named):
             return False
-        return self.counter is None or self.counter.partition(".")[0] == defense.name
+        return self.counter is None or catalogue.answers(self.counter, defense.name)
 
     @property
     def budget(self) -> dict[str, Any]:

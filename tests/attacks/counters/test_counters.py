@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from simulated_clients import with_clients
 
 from gradsiege import artifacts, catalogue
 from gradsiege.attacks import counters, recipes
@@ -62,6 +63,8 @@ EXACT = {
 def scene_for(name: str, defended: Scenes) -> Any:
     """Victims of the defense that a counter answers."""
     defense = name.partition(".")[0]
+    if defense == "generic":
+        return defended("soteria")
     if defense == "shadow":
         scene = defended("none")
         return replace(scene, seen=replace(scene.seen, disclosure=SHADOW))
@@ -74,7 +77,10 @@ def scene_for(name: str, defended: Scenes) -> Any:
 def inform(name: str, knowledge: Knowledge, attack: str = "inverting_gradients") -> Any:
     """(knowledge, recipe) of an attack with a counter."""
     recipe = recipes.build(attack, {}, "faithful", 3, knowledge)
-    informed = counters.apply(name, AttackPlan(knowledge, recipe))
+    plan = AttackPlan(knowledge, recipe)
+    if name.startswith("generic."):
+        plan = with_clients(plan)
+    informed = counters.apply(name, plan)
     return informed.knowledge, informed.recipe
 
 

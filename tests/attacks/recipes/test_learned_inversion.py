@@ -9,16 +9,24 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gradsiege import artifacts
 from gradsiege.attacks.knowledge import Knowledge
-from gradsiege.attacks.learned.hashing import Hashing
-from gradsiege.attacks.learned.inverter import Examples, Training, plan, prepared, relevance
+from gradsiege.attacks.learned.hashing import Hashing, log_lengths
+from gradsiege.attacks.learned.inverter import (
+    Examples,
+    Training,
+    plan,
+    prepared,
+    relevance,
+)
+from gradsiege.attacks.learned.kernel import RIDGES, WIDTHS, KernelRegression
 from gradsiege.attacks.recipes.learned_inversion import REQUIRES, LearnedInversion
 from gradsiege.errors import GradSiegeError, StudyError, ThreatModelError
 from gradsiege.federated.simulation import simulator
-from gradsiege.pipeline.cells import cells
+from gradsiege.pipeline.cells import cells, settings
 from gradsiege.pipeline.jobs import Job
 from gradsiege.pipeline.stage import STAGES
 from gradsiege.priors import auxiliary_images
@@ -83,6 +91,83 @@ def test_what_a_defense_leaves_is_learned(
     assert found.matching_loss.isfinite().all()
     # The value in place of a matching loss was measured on held-out images, so all victims share it.
     assert found.matching_loss.unique().numel() == 1
+
+
+def test_lengths_tell_what_directions_do_not() -> None:
+    """Planted: the first number of an image is the length of one tensor, and every direction is noise."""
+    images, labels = family(300, 1)
+    amounts = (images - images.mean(0)).flatten(1)
+    score = torch.linalg.svd(amounts, full_matrices=False).U[:, 0] * 300**0.5
+    generator = torch.Generator().manual_seed(2)
+    updates = [
+        {"a": torch.exp(value) * F.normalize(torch.randn(40, generator=generator), dim=0)}
+        for value in score
+    ]
+    hashing = Hashing.draw(updates[0], 40, torch.Generator().manual_seed(3))
+    errors = {}
+    for lengths in (False, True):
+        rows = [
+            torch.cat([hashing(update), log_lengths(update)]) if lengths else hashing(update)
+            for update in updates
+        ]
+        examples = plan(images, labels, 300, len(rows[0]))
+        examples.features.copy_(torch.stack(rows))
+        training = Training(examples, torch.stack(rows[:2]), 16, 1e-2, 32, 0.0, 100, ("s",))
+        for number in range(100):
+            training.step(number)
+        errors[lengths] = float(training.looks.min())
+    assert errors[True] < 0.5 * errors[False]
+
+
+def test_the_kernel_regression_agrees_with_a_solution_by_hand_and_takes_the_best_choice() -> None:
+    images, labels = family(60, 1)
+    examples = plan(images, labels, 60, 5)
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.randn(images[0].numel(), 5, generator=generator)
+    examples.features.copy_((examples.images - images.mean(0)).flatten(1) @ mixing)
+    observed = examples.features[:2] + 0.01
+    learner = KernelRegression(examples, observed, ("s",))
+    learner.step(0)
+    features, asked, usable = prepared(examples, observed)
+    known, asked = features[usable].double(), asked.double()
+    unit = torch.cdist(known, known).square().median()
+    choice = int(learner.looks.argmin())
+    width, ridge = WIDTHS[choice // len(RIDGES)], RIDGES[choice % len(RIDGES)]
+
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        return torch.exp(-torch.cdist(a, b).square() / (2 * width * unit))
+
+    flat = examples.images[usable].double().flatten(1)
+    mean = flat.mean(0)
+    matrix = kernel(known, known) + ridge * torch.eye(len(usable))
+    expected = mean + kernel(asked, known) @ torch.linalg.solve(matrix, flat - mean)
+    torch.testing.assert_close(
+        learner.answers.flatten(1).double(), expected.clamp(0, 1), rtol=0, atol=1e-5
+    )
+    # The mean image is the answer to nothing learned.
+    held = examples.images[: examples.held]
+    assert learner.looks.min() < (held - mean.view_as(held[0])).square().mean() / 10
+
+
+def test_the_options_serve_the_attack_and_earlier_digests_stay(
+    defended: Scenes, learning: Study
+) -> None:
+    aux = family(60, 1)
+    scene, truth = of_family(defended("none", shape={"width": 4}), aux)
+    knowledge = Knowledge(scene.seen, ThreatModel("i", disclosure=True), (prior_of(*aux),))
+    better = replace(
+        SMALL, updates=80, iterations=80, features="directions_and_lengths", learner="kernel"
+    )
+    found = better.learn(knowledge, simulator(scene.seen, 0, 1), ("cell", "attack"))
+    mean = aux[0].mean(0)
+    error = (found.images[:, 0] - truth).square().mean()
+    assert error < (mean - truth).square().mean() / 2
+    (cell, *_) = cells(learning)["attack"]
+    plain = settings(cell, learning)["attack"]["parameters"]
+    assert not {"features", "learner"} & set(plain)
+    raw = learning.model_dump(mode="json", exclude_defaults=True)
+    raw["attacks"][0]["parameters"]["learner"] = "kernel"
+    assert settings(cell, parse(raw))["attack"]["parameters"] == plain | {"learner": "kernel"}
 
 
 def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(defended: Scenes) -> None:

@@ -16,6 +16,7 @@ from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.errors import ThreatModelError
 from gradsiege.models.head import Head
 from gradsiege.protocol.local_update import Tensors
+from gradsiege.protocol.simulation import Simulate
 
 View = Callable[[Tensors, Tensors], tuple[Tensors, Tensors]]
 
@@ -64,12 +65,16 @@ class AttackPlan:
     Attributes:
         finish: maps the images found, ``[victims, images, c, h, w]`` in [0, 1], to the returned ones.
         averaged: number of rounds, each with independent noise, that the update is the mean of.
+        simulate: runs a client under the disclosed defense on images of the attacker, for a counter that learns from it.
+        seed: names that seed all randomness of the attack.
     """
 
     knowledge: Knowledge
     recipe: Recipe
     finish: Callable[[Tensor], Tensor] = lambda images: images
     averaged: int = 1
+    simulate: Simulate | None = None
+    seed: tuple[object, ...] = ()
 
     @property
     def disclosure(self) -> dict[str, Any]:

@@ -31,6 +31,16 @@ def bins_of(sizes: Mapping[str, int], bins: int) -> dict[str, int]:
     }
 
 
+def log_lengths(update: Tensors) -> Tensor:
+    """Return the logarithm of every tensor's length, ``[tensors]``: all that a defense says which only turns tensors (CENSOR).
+
+    >>> log_lengths({"a": torch.tensor([3.0, 4.0]), "b": torch.tensor([1.0])})
+    tensor([1.6094, 0.0000])
+    """
+    lengths = [value.detach().norm().clamp_min(TINY) for value in update.values()]
+    return torch.stack(lengths).log()
+
+
 @dataclass(frozen=True)
 class Hashing:
     """A fixed map from updates to features; tensors share no bin, so noise on one leaves the others' alone.

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
+from torch import Tensor
 
 from gradsiege.attacks import labels
 from gradsiege.attacks.base import Learned
 from gradsiege.attacks.given_priors import lacking
 from gradsiege.attacks.knowledge import Knowledge
-from gradsiege.attacks.learned.hashing import Hashing
+from gradsiege.attacks.learned.hashing import Hashing, log_lengths
 from gradsiege.attacks.learned.inverter import Training, plan
+from gradsiege.attacks.learned.kernel import KernelRegression
 from gradsiege.errors import StudyError, ThreatModelError
 from gradsiege.priors.auxiliary_images import AuxiliaryImages
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
+from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.protocol.simulation import Simulate
 from gradsiege.ranges import Count, PartialShare, Range, Rate, Width
@@ -38,6 +41,9 @@ class LearnedInversion(Learned):
         width: of the hidden layer.
         dropout: share of its units that drop out in a step.
         learning_rate, batch_size: of Adam.
+        features: the update's ``directions`` alone, every tensor scaled to unit length, or ``directions_and_lengths``.
+        learner: a ``perceptron`` with one hidden layer, or ``kernel`` ridge regression, which takes no training steps and none of
+            the settings of Adam.
     """
 
     name = "learned_inversion"
@@ -50,6 +56,8 @@ class LearnedInversion(Learned):
     dropout: PartialShare = 0.3
     learning_rate: Rate = 1e-3
     batch_size: Count = 64
+    features: Literal["directions", "directions_and_lengths"] = "directions"
+    learner: Literal["perceptron", "kernel"] = "perceptron"
 
     def learn(
         self,
@@ -93,8 +101,15 @@ class LearnedInversion(Learned):
         update = {name: value.cpu() for name, value in seen.update.items()}
         victims = [{k: v[n] for k, v in update.items()} for n in range(seen.victims)]
         hashing = Hashing.draw(victims[0], self.bins, torch_generator(*seed, "hashing"))
-        examples = plan(images, classes, self.updates, hashing.features)
-        observed = torch.stack([hashing(victim) for victim in victims])
+
+        def features(update: Tensors) -> Tensor:
+            directions = hashing(update)
+            if self.features == "directions":
+                return directions
+            return torch.cat([directions, log_lengths(update).to(directions)])
+
+        observed = torch.stack([features(victim) for victim in victims])
+        examples = plan(images, classes, self.updates, observed.shape[1])
         settings = (
             self.width,
             self.learning_rate,
@@ -102,16 +117,21 @@ class LearnedInversion(Learned):
             self.dropout,
             self.iterations,
         )
-        training = Training(examples, observed, *settings, seed)
+        training: Training | KernelRegression = (
+            KernelRegression(examples, observed, seed)
+            if self.learner == "kernel"
+            else Training(examples, observed, *settings, seed)
+        )
+        turns = 1 if self.learner == "kernel" else self.iterations
         steps = checkpointer.steps(
-            self.updates + self.iterations, "attack", training.parts(), training.generator
+            self.updates + turns, "attack", training.parts(), training.generator
         )
         for number in steps:
             if number < self.updates:
                 victim = slice(number, number + 1)
                 generator = torch_generator(*seed, "simulated client", number)
                 client = simulate(examples.images[victim], examples.labels[victim], generator)
-                examples.features[number] = hashing(client)
+                examples.features[number] = features(client)
             else:
                 training.step(number - self.updates)
         known = seen.labels
@@ -119,7 +139,7 @@ class LearnedInversion(Learned):
         return _answers(training, guessed.cpu())
 
 
-def _answers(training: Training, found_labels: torch.Tensor) -> Reconstruction:
+def _answers(training: Training | KernelRegression, found_labels: torch.Tensor) -> Reconstruction:
     """Return every victim's images with the error on the held-out ones for their loss, infinite where there is no image."""
     images, looks = training.answers, training.looks
     finite = images.flatten(1).isfinite().all(1)
