@@ -59,6 +59,7 @@ class Entry:
     Attributes:
         columns: of a figure, the columns of its data that no other figure has (``OWN_COLUMNS``): meaning, unit, values, n.
         module, method: dotted name of the module that implements it, and of its class there; a counter is a function.
+        by_name: a counter that a study file must name in full, since the bare name of its defense leaves it out (``BY_NAME``).
         distribution, release: name and version of the distribution that adds it; empty for what belongs to this one.
     """
 
@@ -78,6 +79,7 @@ class Entry:
     unused: tuple[str, ...] = ()
     columns: dict[str, dict[str, str]] = field(default_factory=dict)
     method: str = ""
+    by_name: bool = False
     distribution: str = ""
     release: str = ""
 
@@ -164,7 +166,12 @@ def _read(kind: str, path: Path, module: str, called: str = "") -> list[Entry]:
     if kind != "counters":
         return [whole]
     return [
-        replace(whole, name=f"{whole.name}.{idea.name}", summary=declarations.summary(idea))
+        replace(
+            whole,
+            name=f"{whole.name}.{idea.name}",
+            summary=declarations.summary(idea),
+            by_name=idea.name in declared.get("BY_NAME", ()),
+        )
         for idea in declarations.functions(tree, "AttackPlan")
     ]
 

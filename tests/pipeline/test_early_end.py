@@ -115,13 +115,19 @@ def test_an_attack_that_was_stopped_ends_with_the_same_bytes(
     entry: dict[str, Any] = {"name": name, "iterations": 7, "restarts": 2}
     entry["only"] = {"threat_model": "all"}
     entry |= {"prior": "autoencoder"} if "prior:autoencoder" in requires else {}
+    if "prior:class_conditional_gaussian" in requires:
+        tiny_raw["priors"].append("class_conditional_gaussian")
+        entry["prior"] = "class_conditional_gaussian"
     tiny_raw["attacks"] = [entry]
     tiny_raw["threat_models"] = [{"id": "all", "labels": "given", "disclosure": True}]
     (root / "tiny.yaml").write_text(yaml.safe_dump(tiny_raw))
     study = parse(tiny_raw)
     cell = parse_key("attack", f"{KEY}/all/{name}", study)
     folder = cell.folder(study, root)
-    common = ("attack", cell.key, "--study", root / "tiny.yaml", "--root", root)
+    place = ("--study", root / "tiny.yaml", "--root", root)
+    if "prior:class_conditional_gaussian" in requires:
+        assert verb("prior", "digits/class_conditional_gaussian/seed0", *place) == 0
+    common = ("attack", cell.key, *place)
     assert check_the_end(verb, monkeypatch, root, folder, *common) > 1
 
 
@@ -201,6 +207,7 @@ SMALL_PRIORS: dict[str, dict[str, Any]] = {
 
 def test_the_priors_that_train_in_steps_are_known() -> None:
     stepless = {"pca", "auxiliary_images", "shadow_generator", "biggan", "stylegan2"}
+    stepless |= {"class_conditional_gaussian"}
     assert {*SMALL_PRIORS, *stepless} == set(catalogue.entries("priors"))
 
 

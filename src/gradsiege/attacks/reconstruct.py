@@ -24,6 +24,8 @@ from gradsiege.attacks.engine.objective import (
 from gradsiege.attacks.engine.selection import end_at_last_iterate, least_matching, record, select
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.optimizers.cmaes import CMAES
+from gradsiege.attacks.optimizers.gradient import Optimizer
+from gradsiege.attacks.optimizers.langevin import Langevin
 from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.attacks.variables import Variables, stack
 from gradsiege.errors import ThreatModelError
@@ -185,8 +187,17 @@ class Run:
             return evaluate(x)
 
         return optimise(
-            at, self._settle, phase.optimizer, phase.iterations, state, self.pause, phase.patience
+            at, self._settle, self._optimizer(), phase.iterations, state, self.pause, phase.patience
         )
+
+    def _optimizer(self) -> Optimizer:
+        """Return the phase's optimizer; one that samples is told its seed and the unit of the objective."""
+        optimizer = self.problem.phase.optimizer
+        if not isinstance(optimizer, Langevin):
+            return optimizer
+        targets = (self.target, *(target for _, target in self.later))
+        matched = [value[0].numel() for target in targets for value in target.observed.values()]
+        return replace(optimizer, coordinates=sum(matched), seed=(*self.seed, "langevin"))
 
     def _evaluation(self, state: State) -> Callable[[Variables], Evaluation]:
         """Return the evaluation of all rounds by the chosen engine; a state that has one keeps it."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -62,7 +62,23 @@ class Step:
 
 BatchHook = Callable[[Tensor, Tensor, Step], tuple[Tensor, Tensor]]
 GradientHook = Callable[[Tensors, Step], Tensors]
-Differentiate = Callable[[nn.Module, Tensors, Tensors, Tensor, Tensor], tuple[Tensors, Tensors]]
+# (model, parameters, buffers, images, labels) -> (value to differentiate, buffers after the forward pass), such as `loss`.
+Objective = Callable[[nn.Module, Tensors, Tensors, Tensor, Tensor], tuple[Tensor, Tensors]]
+
+
+class Differentiate(Protocol):
+    """Returns (gradient of an objective with respect to every parameter, new buffers), such as `gradient`."""
+
+    def __call__(
+        self,
+        model: nn.Module,
+        parameters: Tensors,
+        buffers: Tensors,
+        images: Tensor,
+        labels: Tensor,
+        objective: Objective = ...,
+    ) -> tuple[Tensors, Tensors]:
+        """Differentiate the objective, by default the clients' own loss."""
 
 
 @contextmanager
@@ -110,9 +126,14 @@ def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def gradient(
-    model: nn.Module, parameters: Tensors, buffers: Tensors, images: Tensor, labels: Tensor
+    model: nn.Module,
+    parameters: Tensors,
+    buffers: Tensors,
+    images: Tensor,
+    labels: Tensor,
+    objective: Objective = loss,
 ) -> tuple[Tensors, Tensors]:
-    """Return (gradient of the loss with respect to every parameter, new buffers), by autograd.
+    """Return (gradient of the objective with respect to every parameter, new buffers), by autograd.
 
     The gradient is itself differentiable if an argument requires a gradient.
     """
@@ -122,7 +143,7 @@ def gradient(
             name: value if value.requires_grad else value.detach().requires_grad_()
             for name, value in parameters.items()
         }
-        value, after = loss(model, points, buffers, images, labels)
+        value, after = objective(model, points, buffers, images, labels)
         # A parameter that the network does not use has the gradient zero.
         gradients = torch.autograd.grad(
             value, list(points.values()), create_graph=again, materialize_grads=True
@@ -132,7 +153,12 @@ def gradient(
 
 
 def functional_gradient(
-    model: nn.Module, parameters: Tensors, buffers: Tensors, images: Tensor, labels: Tensor
+    model: nn.Module,
+    parameters: Tensors,
+    buffers: Tensors,
+    images: Tensor,
+    labels: Tensor,
+    objective: Objective = loss,
 ) -> tuple[Tensors, Tensors]:
     """Return the same as `gradient` by `torch.func.grad`, which works under `vmap`.
 
@@ -141,7 +167,7 @@ def functional_gradient(
     from torch.func import grad
 
     def of_parameters(values: Tensors) -> tuple[Tensor, Tensors]:
-        return loss(model, values, buffers, images, labels)
+        return objective(model, values, buffers, images, labels)
 
     gradients: tuple[Tensors, Tensors] = grad(of_parameters, has_aux=True)(parameters)
     return gradients
@@ -160,9 +186,14 @@ def detached(differentiate: Differentiate) -> Differentiate:
     """
 
     def cut(
-        model: nn.Module, parameters: Tensors, buffers: Tensors, images: Tensor, labels: Tensor
+        model: nn.Module,
+        parameters: Tensors,
+        buffers: Tensors,
+        images: Tensor,
+        labels: Tensor,
+        objective: Objective = loss,
     ) -> tuple[Tensors, Tensors]:
-        gradients, after = differentiate(model, parameters, buffers, images, labels)
+        gradients, after = differentiate(model, parameters, buffers, images, labels, objective)
         return (
             {name: value.detach() for name, value in gradients.items()},
             {name: value.detach() for name, value in after.items()},
@@ -181,6 +212,7 @@ def local_update(
     transform_batch: BatchHook | None = None,
     transform_gradient: GradientHook | None = None,
     differentiate: Differentiate = gradient,
+    objective: Objective = loss,
 ) -> tuple[Tensors, Tensors]:
     """Run the local steps and return (update, buffers after the last step).
 
@@ -191,6 +223,7 @@ def local_update(
         labels: ``[images]``, or probabilities ``[images, classes]``.
         transform_batch, transform_gradient: the hooks of a defense (client only).
         differentiate: `gradient`, or `functional_gradient` under the transforms of `torch.func`.
+        objective: what every step differentiates; clients take their loss.
 
     The function is pure and twice differentiable in `images`.
     """
@@ -206,7 +239,9 @@ def local_update(
         if transform_batch is not None:
             batch, batch_labels = transform_batch(batch, batch_labels, here)
             here = Step(model, current, buffers, batch, batch_labels)
-        step_gradient, buffers = differentiate(model, current, buffers, batch, batch_labels)
+        step_gradient, buffers = differentiate(
+            model, current, buffers, batch, batch_labels, objective
+        )
         if transform_gradient is not None:
             step_gradient = transform_gradient(step_gradient, here)
         total = {

@@ -94,8 +94,12 @@ def _counters_of(name: str, place: str) -> list[str | None]:
         return [None]
     if "." in name:
         return [name]
-    known = list(catalogue.entries("counters"))
-    counters: list[str | None] = [counter for counter in known if counter.partition(".")[0] == name]
+    known = catalogue.entries("counters")
+    counters: list[str | None] = [
+        counter
+        for counter, entry in known.items()
+        if counter.partition(".")[0] == name and not entry.by_name
+    ]
     if not counters:
         answered = dict.fromkeys(counter.partition(".")[0] for counter in known)
         hint = nearest(name, ["none", *answered])

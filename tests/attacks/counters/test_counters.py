@@ -49,6 +49,7 @@ EXACT = {
     "agp.clean_tensors",
     "censor.norms_and_orthogonality",
     "clipping.scale_free",
+    "precode.exact",
     "shadow.denoise",
     "soteria.drop_layer",
     "soteria.estimated_mask",

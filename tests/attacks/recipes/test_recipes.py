@@ -21,6 +21,7 @@ from gradsiege.errors import ThreatModelError
 from gradsiege.models import ModelSpec, build
 from gradsiege.priors import autoencoder
 from gradsiege.priors.base import TrainedPrior
+from gradsiege.priors.class_conditional_gaussian import ClassConditionalGaussian
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
 from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.protocol.threat_model import ThreatModel
@@ -58,6 +59,10 @@ def small_prior() -> TrainedPrior:
     return TrainedPrior("autoencoder", weights, card)
 
 
+def small_gaussian() -> TrainedPrior:
+    return ClassConditionalGaussian().fit(smooth(40), torch.arange(40) % 10)
+
+
 PIXEL_RECIPES = [
     name
     for name, entry in catalogue.entries("attacks").items()
@@ -70,7 +75,7 @@ PIXEL_RECIPES = [
 def test_every_recipe_lowers_its_matching_loss(name: str, model: str) -> None:
     entry = catalogue.entries("attacks")[name]
     seen, _ = observe(model)
-    knowledge = Knowledge(seen, ThreatModel("t"), (small_prior(),))
+    knowledge = Knowledge(seen, ThreatModel("t"), (small_prior(), small_gaussian()))
     for arm in entry.arms:
         recipe = recipes.build(name, entry.validate(TOY.get(name, {}), "test"), arm, 12, knowledge)
         found = reconstruct(knowledge, recipe, 2, ("s",))

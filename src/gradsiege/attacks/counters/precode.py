@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gradsiege.attacks.counters.plan import AttackPlan
+from gradsiege.attacks.objectives.known_gradient import KnownGradient
+from gradsiege.errors import ThreatModelError
 
 VERSION = 1
 REQUIRES = ("disclosure",)
+BY_NAME = ("exact",)
+ENCODER = ".bottleneck.encoder.bias"
 
 
 def drop_module(plan: AttackPlan) -> AttackPlan:
@@ -21,3 +27,34 @@ def drop_module(plan: AttackPlan) -> AttackPlan:
         bias = plan.update[head.bias_for("precode.drop_module")]
         return informed.with_labels(bias.argmin(-1, keepdim=True))
     return informed
+
+
+def exact(plan: AttackPlan) -> AttackPlan:
+    """Match every gradient up to the encoder exactly, for one image: the draw enters them through one known vector.
+
+    With s = W h + b the encoder's output (mean and spread of the code), the upload holds delta = dL/ds, the gradient of b,
+    whatever was drawn. A candidate's gradients are those of <delta, s(x)> with delta fixed: delta h(x)^T for W, and for each
+    earlier layer what W^T delta becomes on its way back. At the true image they equal the upload. Decoder and head
+    are left out, and the label is the only negative entry of the head's bias gradient p - onehot.
+
+    Raises:
+        ThreatModelError: several images or local steps, whose gradients share no single delta, or no bottleneck.
+    """
+    training = plan.knowledge.observation.training
+    steps = 1 if training is None else training.steps
+    if plan.images_per_client != 1 or steps != 1:
+        raise ThreatModelError(
+            f"precode.exact reads one image's gradient, not that of {plan.images_per_client} images in {steps} local steps; "
+            "use precode.drop_module there"
+        )
+    biases = [name for name in plan.update if name.endswith(ENCODER)]
+    if not biases:
+        raise ThreatModelError(
+            f"precode.exact needs the update of the bottleneck's encoder (...{ENCODER}), and the observed network has none"
+        )
+    (bias,) = biases
+    labels = plan.update[plan.head.bias_for("precode.exact")].argmin(-1, keepdim=True)
+    later = [name for name in plan.update if ".bottleneck.decoder." in name]
+    loss = KnownGradient(bias.removesuffix(".bias"), bias)
+    informed = plan.without([*later, *plan.head.parameters]).with_labels(labels)
+    return informed.each_phase(lambda phase: replace(phase, loss=loss))

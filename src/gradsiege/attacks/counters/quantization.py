@@ -14,11 +14,16 @@ from gradsiege.protocol.local_update import Tensors
 
 VERSION = 1
 REQUIRES = ("disclosure",)
+BY_NAME = ("likelihood",)
 # Below this probability the logarithm is replaced by its tangent, so that a candidate far outside a cell still has a gradient.
 LEAST = 0.05
+IMPROBABLE = 1e-3
+TINY = 1e-12
 
 
-def rounding_likelihood(value: Tensor, received: Tensor, step: Tensor) -> Tensor:
+def rounding_likelihood(
+    value: Tensor, received: Tensor, step: Tensor, least: float = LEAST
+) -> Tensor:
     """Return -log p(received | value), summed: rounding to an adjacent level has the probability 1 - distance / step.
 
     >>> step, level = torch.tensor(2.0), torch.tensor([4.0])
@@ -26,8 +31,8 @@ def rounding_likelihood(value: Tensor, received: Tensor, step: Tensor) -> Tensor
     [0.0, 0.6931, 3.9957]
     """
     probability = 1 - ((value - received) / step).abs()
-    inside = -probability.clamp(min=LEAST).log()
-    return (inside + (LEAST - probability).clamp(min=0) / LEAST).sum()
+    inside = -probability.clamp(min=least).log()
+    return (inside + (least - probability).clamp(min=0) / least).sum()
 
 
 def step_of(received: Tensor, levels: int) -> Tensor:
@@ -65,6 +70,35 @@ class CellDistance:
         return torch.stack(total).sum() / coordinates(observed)
 
 
+@dataclass(frozen=True)
+class LevelLikelihood:
+    """-log p(observed levels | candidate) of QSGD in nats per coordinate, for every tensor.
+
+    A tensor of nothing but zeros shows no step; the candidate's own length over the number of levels stands for it: each
+    zero then has the probability 1 - s |c_i| / |c|.
+    """
+
+    levels: int
+
+    def __call__(self, candidate: Tensors, observed: Tensors) -> Tensor:
+        """Return the mean over all coordinates."""
+        parts = []
+        for name, received in observed.items():
+            step = step_of(received, self.levels)
+            own = (candidate[name].square().sum() + TINY**2).sqrt() / self.levels
+            step = torch.where(torch.isfinite(step), step, own)
+            parts.append(rounding_likelihood(candidate[name], received, step, IMPROBABLE))
+        return torch.stack(parts).sum() / coordinates(observed)
+
+
 def dequantized(plan: AttackPlan) -> AttackPlan:
     """Match by the likelihood of stochastic rounding; the levels are unbiased estimates, but far from Gaussian ones."""
     return plan.with_distance(CellDistance(int(plan.disclosure["levels"])))
+
+
+def likelihood(plan: AttackPlan) -> AttackPlan:
+    """Match by the likelihood of the levels, tensors of nothing but zeros included, down to improbable ones.
+
+    `dequantized` leaves those tensors out, and follows the tangent already below a probability of 0.05.
+    """
+    return plan.with_distance(LevelLikelihood(int(plan.disclosure["levels"])))

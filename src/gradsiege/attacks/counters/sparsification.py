@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from gradsiege.attacks.counters.plan import AttackPlan
+from gradsiege.attacks.counters.unsent import CensoredLikelihood
 from gradsiege.attacks.counters.views import excess, smallest_received
 from gradsiege.protocol.local_update import Tensors
 
 VERSION = 1
 REQUIRES = ("disclosure",)
+BY_NAME = ("likelihood",)
 
 
 def support_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tensors]:
@@ -25,3 +27,13 @@ def support_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tensor
 def on_support(plan: AttackPlan) -> AttackPlan:
     """Match on the received support; off it, penalise only entries that would have been uploaded."""
     return plan.with_view(support_view)
+
+
+def limits(observed: Tensors) -> Tensors:
+    """Return the bound of what was not sent, per tensor: its own smallest received magnitude."""
+    return {name: smallest_received(value) for name, value in observed.items()}
+
+
+def likelihood(plan: AttackPlan) -> AttackPlan:
+    """Match by the probability that exactly these coordinates were sent, in nats, so that a prior can be weighed against it."""
+    return plan.with_distance(CensoredLikelihood(limits))

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
 from gradsiege.attacks.engine.objective import DETACHED, Evaluate, Evaluation, Problem, Target
 from gradsiege.attacks.engine.taps import Geometry, Taps, products_of
 from gradsiege.attacks.objectives.distances import ProductDistance
 from gradsiege.attacks.variables import Variables
 from gradsiege.errors import StudyError
-from gradsiege.protocol.local_update import Tensors, classification_loss
+from gradsiege.protocol.local_update import Tensors
 
 
 @dataclass(frozen=True)
@@ -130,11 +130,14 @@ class Factored:
         """Return (loss, penalty, what each weight was multiplied with) of one element."""
         candidate = self.problem.candidate(x, labels, observed, statistics)
         mode = Taps(self.weights, taps)
-        state = {**self.weights, **others, **self.problem.observation.buffers}
+        objective, model = self.problem.loss(observed), self.problem.model
+        buffers = self.problem.observation.buffers
         with mode:
-            logits = functional_call(self.problem.model, state, (candidate.images,))
+            value, _ = objective(
+                model, {**self.weights, **others}, buffers, candidate.images, candidate.labels
+            )
         penalty = self.problem.penalty(candidate, consensus)
-        return classification_loss(logits, candidate.labels), penalty, mode.inputs
+        return value, penalty, mode.inputs
 
     def _distance(self, slopes: Tensors, inputs: Tensors, observed: Tensors) -> Tensor:
         """Return the distances ``[n]``, from factors where the distance allows it."""

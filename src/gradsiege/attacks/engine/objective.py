@@ -14,10 +14,12 @@ from gradsiege.errors import StudyError
 from gradsiege.protocol.local_update import (
     Differentiate,
     LocalTraining,
+    Objective,
     Tensors,
     detached,
     functional_gradient,
     local_update,
+    loss,
 )
 from gradsiege.protocol.observation import Observation
 
@@ -68,6 +70,10 @@ class Problem:
     def shares_weights(self) -> bool:
         """Whether the updates of all elements are taken at theta_t."""
         return self.phase.update_model != "surrogate" and self.phase.evaluated_at == "global"
+
+    def loss(self, observed: Tensors) -> Objective:
+        """Return the objective whose gradient is the candidate's update, given the element's observed one."""
+        return loss if self.phase.loss is None else self.phase.loss(observed)
 
     def candidate(
         self, x: Variables, labels: Tensor, observed: Tensors, statistics: Tensors
@@ -134,6 +140,7 @@ def element_cost(problem: Problem, differentiate: Differentiate = functional_gra
             candidate.labels,
             problem.work,
             differentiate=differentiate,
+            objective=problem.loss(observed),
         )
         matching = problem.phase.distance(update, observed)
         return matching + problem.penalty(candidate, consensus), matching
