@@ -92,12 +92,12 @@ def test_a_federation_that_was_stopped_ends_with_the_same_bytes(
     assert prints(folder) == before
 
 
-# The tiny study trains an autoencoder alone; tests/attacks/recipes/test_generator_attacks.py stops and resumes the others, and
+# The tiny study trains an autoencoder alone; test_generator_attacks.py and test_posterior_sampling.py in tests/attacks/recipes stop and resume the others, and
 # tests/attacks/recipes/test_learned_inversion.py what learns from clients of its own.
 WITHOUT_GENERATOR = [
     name
     for name, entry in catalogue.entries("attacks").items()
-    if not {"prior:staged_gan", "prior:auxiliary_images"} & set(entry.requires)
+    if not {"prior:staged_gan", "prior:auxiliary_images", "prior:denoiser"} & set(entry.requires)
 ]
 
 
@@ -195,6 +195,7 @@ SMALL_PRIORS: dict[str, dict[str, Any]] = {
     "denoising_autoencoder": {"epochs": 4, "batch_size": 16},
     "staged_gan": {"steps": 4, "batch_size": 4, "width": 4, "discriminator_width": 4, "latent": 4},
     "mapping_classifier": {"epochs": 4, "batch_size": 16, "width": 2},
+    "denoiser": {"steps": 4, "batch_size": 4, "width": 8},
 }
 
 

@@ -61,7 +61,7 @@ def small_prior() -> TrainedPrior:
 PIXEL_RECIPES = [
     name
     for name, entry in catalogue.entries("attacks").items()
-    if not {"prior:staged_gan", "prior:auxiliary_images"} & set(entry.requires)
+    if not {"prior:staged_gan", "prior:auxiliary_images", "prior:denoiser"} & set(entry.requires)
 ]
 
 
