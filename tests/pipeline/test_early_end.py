@@ -92,8 +92,8 @@ def test_a_federation_that_was_stopped_ends_with_the_same_bytes(
     assert prints(folder) == before
 
 
-# The tiny study trains an autoencoder alone; test_generator_attacks.py and test_posterior_sampling.py in tests/attacks/recipes stop and resume the others, and
-# tests/attacks/recipes/test_learned_inversion.py what learns from clients of its own.
+# The tiny study trains an autoencoder alone. In tests/attacks/recipes, test_generator_attacks.py and test_posterior_sampling.py stop
+# and resume the others, and test_learned_inversion.py what learns from clients of its own.
 WITHOUT_GENERATOR = [
     name
     for name, entry in catalogue.entries("attacks").items()

@@ -145,7 +145,7 @@ def test_the_pull_is_bounded_only_where_it_is_large() -> None:
 
 
 def test_with_the_exact_denoiser_samples_are_those_of_the_prior() -> None:
-    drawn = samples(20_000, 150, lambda denoised, now: torch.zeros_like(denoised))
+    drawn = samples(20_000, 400, lambda denoised, now: torch.zeros_like(denoised))
     assert_moments(drawn, *prior(), bias=0.02)
 
 
@@ -160,7 +160,7 @@ def test_with_the_exact_likelihood_samples_are_those_of_the_posterior() -> None:
         noise = slope @ left @ slope.T + deviation**2 * torch.eye(DIMENSION)
         return -(measured - denoised @ slope.T) @ torch.linalg.inv(noise) @ slope @ gain(now)
 
-    found = samples(20_000, 150, exact)
+    found = samples(20_000, 400, exact)
     mean, after = posterior(slope, deviation, measured)
     assert_moments(found, mean, after, bias=0.02)
     # The prior's moments would not pass.
@@ -304,7 +304,7 @@ def seen(victims: int = 2, sigma: float = 0.0) -> Observation:
     return gs.observe(network, images, labels, defense=defense)
 
 
-TOY = PosteriorSampling(iterations=12, restarts=2)
+TOY = PosteriorSampling(iterations=8, restarts=2)
 
 
 def test_matches_the_update_better_than_samples_of_the_prior() -> None:

@@ -42,7 +42,7 @@ def least_matching(kept: Variables) -> Tensor:
 
 
 def mean_over_restarts(images: Tensor, usable: Tensor) -> Tensor:
-    """Return the mean ``[victims, phases, ...]`` of images ``[victims, restarts, phases, ...]`` over the usable restarts; NaN without any.
+    """Return the mean of images ``[victims, restarts, phases, ...]`` over the usable restarts; NaN where there is none.
 
     usable: flags ``[victims, restarts, phases]``.
 

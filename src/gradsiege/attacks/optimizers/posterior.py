@@ -24,7 +24,7 @@ def level(iteration: int, iterations: int, largest: float, least: float) -> floa
     """Return the deviation of the noise before a step: from `largest` down to `least`, 0 after the last (EDM, equation 5).
 
     >>> [round(level(step, 4, 10.0, 0.1), 3) for step in range(5)]
-    [10.0, 2.729, 0.594, 0.1, 0.0]
+    [10.0, 2.934, 0.663, 0.1, 0.0]
     """
     if iteration == iterations:
         return 0.0
@@ -52,10 +52,10 @@ def guidance(
 ) -> Tensor:
     """Return zeta_t grad of the likelihood distance at D(x), ``[n, ...]`` (DPS, algorithm 1, line 7).
 
-    zeta_t = weight (s^2 - t^2): the step of the score of p(update | x), so that with the exact likelihood in nats per coordinate and
-    the number of coordinates for weight the samples are those of the posterior. By Tweedie's formula the likelihood moves
-    the estimate by s^2 weight |grad|; an estimate that is wrong by s at most cannot move further, and this change is
-    bounded by `limit` s, root mean square over an element.
+    zeta_t = weight (s^2 - t^2) is the step of the score of p(update | x): with the exact likelihood in nats per coordinate, and the
+    number of coordinates for weight, samples are those of the posterior. By Tweedie's formula the likelihood moves the
+    estimate by s^2 weight |grad|. An estimate that is wrong by about s cannot have to move much further, so that this change
+    is bounded by `limit` s, root mean square over an element.
 
     >>> guidance(torch.tensor([[3.0, 0.0]]), 1.0, 0.0, 1.0, None)
     tensor([[3., 0.]])

@@ -29,10 +29,12 @@ class PosteriorSampling(Attack):
     """Constants of the sampler; its steps are the attack's iterations.
 
     Attributes:
-        guidance: weight of the matching distance relative to a likelihood in nats; 1 is exact for a counter that sets one, 0 ignores the update.
+        guidance: weight of the matching distance, as if it were a likelihood in nats per coordinate; 1 is right for a counter that
+            sets one, 0 ignores the update.
         limit: largest change of the estimate by the update at a level of noise, in units of that noise.
         largest_noise, least_noise: first and last level, in units of images in [-1, 1].
-        estimate: the ``sample`` of the restart that matches best, or the ``mean`` of all restarts' samples, an estimate of the posterior mean.
+        estimate: the ``sample`` of the restart that matches best, or the ``mean`` of all restarts' samples, an estimate of the
+            posterior mean.
         total_variation: weight of the smoothness of the estimate, in units of the distance.
     """
 

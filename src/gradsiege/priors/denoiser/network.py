@@ -125,7 +125,8 @@ class Preconditioned(nn.Module):
         """Denoise ``x [n, c, s, s]``, each with noise of deviation ``sigma [n]`` and a label ``[n]``, in [-1, 1]."""
         numbers = preconditioning(sigma, self.spread)
         inner = self.network(_wide(numbers.inner) * x, numbers.noise, labels)
-        return _wide(numbers.skip) * x + _wide(numbers.out) * inner
+        denoised: Tensor = _wide(numbers.skip) * x + _wide(numbers.out) * inner
+        return denoised
 
 
 def _wide(numbers: Tensor) -> Tensor:

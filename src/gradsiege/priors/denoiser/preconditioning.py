@@ -29,7 +29,7 @@ class Preconditioning:
 def preconditioning(sigma: Tensor, spread: Tensor) -> Preconditioning:
     """Return c_skip, c_out, c_in and c_noise of table 1.
 
-    ``D(x; sigma) = c_skip x + c_out F(c_in x; c_noise)`` (equation 7), where input and target of F have variance 1 if the images have
+    ``D(x; sigma) = c_skip x + c_out F(c_in x; c_noise)`` (equation 7). Input and target of F have variance 1 if the images have
     the deviation `spread`. Without noise, c_skip is 1 and c_out is 0: D is the identity.
 
     Args:
