@@ -92,13 +92,14 @@ def test_a_federation_that_was_stopped_ends_with_the_same_bytes(
     assert prints(folder) == before
 
 
-# The tiny study trains an autoencoder alone; tests/attacks/recipes/test_generator_attacks.py stops and resumes the others, and
-# tests/attacks/recipes/test_learned_inversion.py what learns from clients of its own, tests/attacks/lookup/test_cells.py what
+# The tiny study trains an autoencoder alone. In tests/attacks/recipes, test_generator_attacks.py and test_posterior_sampling.py stop
+# and resume the others, test_learned_inversion.py what learns from clients of its own; tests/attacks/lookup/test_cells.py what
 # chooses among images.
 WITHOUT_GENERATOR = [
     name
     for name, entry in catalogue.entries("attacks").items()
-    if not {"prior:staged_gan", "prior:auxiliary_images", "candidates"} & set(entry.requires)
+    if not {"prior:staged_gan", "prior:auxiliary_images", "prior:denoiser", "candidates"}
+    & set(entry.requires)
 ]
 
 
@@ -202,6 +203,7 @@ SMALL_PRIORS: dict[str, dict[str, Any]] = {
     "denoising_autoencoder": {"epochs": 4, "batch_size": 16},
     "staged_gan": {"steps": 4, "batch_size": 4, "width": 4, "discriminator_width": 4, "latent": 4},
     "mapping_classifier": {"epochs": 4, "batch_size": 16, "width": 2},
+    "denoiser": {"steps": 4, "batch_size": 4, "width": 8},
 }
 
 

@@ -76,14 +76,15 @@ class Recipe:
     Attributes:
         keep: return the ``least`` matching loss over all phases, or that of the ``last`` phase.
         restart: whose images are returned: those of the restart with the ``least`` loss, or of the ``last`` restart
-            whatever its loss (a defect of released code; the loss that is reported stays the least one).
+            whatever its loss (a defect of released code), or the ``mean`` of those that did not fail, which for draws from a
+            posterior is its mean; the loss that is reported stays the least one.
         label_rule: how labels are inferred where they are not granted, a key of `labels.RULES` or ``automatic``.
         ordered_labels: infer the labels, then put them in the order of the granted ones (an oracle of released code).
     """
 
     phases: tuple[Phase, ...]
     keep: Literal["least", "last"] = "least"
-    restart: Literal["least", "last"] = "least"
+    restart: Literal["least", "last", "mean"] = "least"
     label_rule: str = "automatic"
     ordered_labels: bool = False
 

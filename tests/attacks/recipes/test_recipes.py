@@ -66,7 +66,8 @@ def small_gaussian() -> TrainedPrior:
 PIXEL_RECIPES = [
     name
     for name, entry in catalogue.entries("attacks").items()
-    if not {"prior:staged_gan", "prior:auxiliary_images", "candidates"} & set(entry.requires)
+    if not {"prior:staged_gan", "prior:auxiliary_images", "prior:denoiser", "candidates"}
+    & set(entry.requires)
 ]
 
 

@@ -41,6 +41,19 @@ def least_matching(kept: Variables) -> Tensor:
     return kept["images"][torch.arange(len(best), device=best.device), best]
 
 
+def mean_over_restarts(images: Tensor, usable: Tensor) -> Tensor:
+    """Return the mean of images ``[victims, restarts, phases, ...]`` over the usable restarts; NaN where there is none.
+
+    usable: flags ``[victims, restarts, phases]``.
+
+    >>> images = torch.tensor([1.0, torch.nan, 3.0]).view(1, 3, 1, 1)
+    >>> mean_over_restarts(images, torch.tensor([True, False, True]).view(1, 3, 1)).flatten()
+    tensor([2.])
+    """
+    flags = usable.reshape(*usable.shape, *[1] * (images.dim() - usable.dim()))
+    return torch.where(flags, images, 0).sum(1) / flags.sum(1)
+
+
 def select(kept: Variables, recipe: Recipe, victims: int, restarts: int) -> Reconstruction:
     """Return each victim's images by the recipe's rules, and the images that every phase would have returned."""
     kept = {name: value.view(victims, restarts, *value.shape[1:]) for name, value in kept.items()}
@@ -49,9 +62,11 @@ def select(kept: Variables, recipe: Recipe, victims: int, restarts: int) -> Reco
     rows, steps = (torch.arange(size, device=loss.device) for size in (victims, phases))
     # Of each phase: the restart with the least loss, and the one whose images are shown.
     best = loss.argmin(1)
-    shown = best if recipe.restart == "least" else torch.full_like(best, restarts - 1)
+    shown = torch.full_like(best, restarts - 1) if recipe.restart == "last" else best
     stage_loss = loss[rows[:, None], best, steps]
     stage_images = kept["images"][rows[:, None], shown, steps]
+    if recipe.restart == "mean":
+        stage_images = mean_over_restarts(kept["images"], torch.isfinite(loss))
     phase = stage_loss.argmin(1) if recipe.keep == "least" else torch.full_like(rows, phases - 1)
     restart = shown[rows, phase]
     return Reconstruction(
