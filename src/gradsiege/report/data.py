@@ -164,7 +164,8 @@ class StudyData:
         items = [item for item in self.study.get("attacks", ()) if item.get("id") == attack]
         counter = str(items[0].get("counter") or "") if items else ""
         answered = self.name_of("defenses", place[2])
-        return "not applicable" if counter and counter.partition(".")[0] != answered else "cut"
+        other = counter and counter.partition(".")[0] not in (answered, "generic")
+        return "not applicable" if other else "cut"
 
     def name_of(self, section: str, identifier: str) -> str:
         """Return the method of an id of the study: 'gaussian' for 'gaussian-sigma0.01'."""
