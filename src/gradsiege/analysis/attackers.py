@@ -50,7 +50,7 @@ class Roles:
             strongest control, whatever it reads; None if there is none.
         blind: strongest attacker that does not know the defense, floors left out.
         informed: all that do, strongest first; counter, generic: the strongest with a counter of either sort.
-        rivals: all attackers that reconstruct and are no floors; bare_rivals: the same on no defense.
+        rivals: all attackers that reconstruct, floors left out; bare_rivals: the same on no defense.
         floors, bare_floors: all floors here, and on no defense.
         identifiers, bare_identifiers: all attackers whose identification counts, here and on no defense.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from gradsiege.report.data import StudyData
@@ -63,8 +64,8 @@ def best(data: StudyData, method: Method, lines: pd.DataFrame) -> tuple[pd.Serie
 
     lines: the rows of the summary in the cell, at least one.
     """
-    values = lines["psnr"].astype("float64")
-    chosen = lines.loc[values.idxmax()] if values.notna().any() else lines.iloc[0]
+    values = lines["psnr"].astype("float64").fillna(-np.inf)
+    chosen = lines.iloc[int(values.argmax())]
     return chosen, counter_of(data, str(chosen["attack"])) if method.folded else ""
 
 

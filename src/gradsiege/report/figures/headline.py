@@ -108,7 +108,7 @@ def _best(rows: pd.DataFrame, role: str, quantity: str) -> Span | None:
     values = rows[(rows["role"] == role) & (rows["quantity"] == quantity)]
     if values.empty:
         return None
-    best = values.loc[values["value"].astype("float64").idxmax()]
+    best = values.iloc[int(values["value"].astype("float64").argmax())]
     return float(best["value"]), float(best["low"]), float(best["high"])
 
 
@@ -177,7 +177,7 @@ def _dot(panel: Axes, span: Span, height: float, words: str, colour: str, marker
 
 
 def _bands(panel: Axes, lines: list[Line]) -> None:
-    """The interval of the strongest attack on no defense, and of the floor, in the place of most settings."""
+    """The interval of the strongest attack on no defense, and of the floor, where most settings are judged."""
     looks = {
         "no_defense": ("No defense", style.INK, "#e8ebef", "-"),
         "floor": ("Label lookup (floor)", "#7a4ea3", "#efe6f7", (0, (4, 2))),
