@@ -11,6 +11,7 @@ from narrow import columns
 
 from gradsiege.report.data import StudyData
 from gradsiege.report.figures import budget_curves
+from gradsiege.report.protection_words import sentence
 from gradsiege.report.tables import table_headline, table_tip_cosine
 
 BUDGETS = (25, 75, 225)
@@ -164,6 +165,7 @@ def test_the_headline_points_to_budget_curves_only_where_there_are_some(data: St
     swept = data.study["attacks"]
     single = [item for item in swept if item["iterations"] == BUDGETS[0]]
     row = {"attack": single[-1]["id"], "role": "adaptive", "verdict": "survives in part"}
+    row |= {"because": "an attacker recovers more than the floor"}
     for name in ("to_blind", "to_none"):
         row |= {name: 0.1, f"{name}_low": -0.4, f"{name}_high": 0.6}
     part = pd.DataFrame([row | {"psnr": 9.0}, row | {"role": "worst_case", "psnr": 10.0}])
@@ -173,10 +175,10 @@ def test_the_headline_points_to_budget_curves_only_where_there_are_some(data: St
         ([], swept, False),
     ):
         study = {**data.study, "figures": figures, "attacks": attacks}
-        sentence = table_headline.sentence(dataclasses.replace(data, study=study), part)
-        assert "No informed attack does better here: drop flagged channels" in sentence
-        assert ("budget curves show how hard we tried" in sentence) == shown
-        assert sentence.endswith(".")
+        text = sentence(dataclasses.replace(data, study=study), part)
+        assert "No informed attack is shown to do better here: drop flagged channels" in text
+        assert ("budget curves show how hard we tried" in text) == shown
+        assert text.endswith(".")
 
 
 def test_the_prediction_is_judged_at_both_levels(data: StudyData) -> None:

@@ -42,8 +42,10 @@ def _scores(scores: pd.DataFrame) -> pd.DataFrame:
     bound = tip[tip["attack"] == "gi_pip"].assign(attack="perfect_inversion", kind="bound")
     lost = photos["attack"].eq("gi_pip") & photos["defense"].eq("tip")
     photos.loc[lost, "status"], photos.loc[lost, "reason"] = "failed", "NaN in the matching loss"
-    parts = [photos, informed, told, short, four, switched, bound.assign(threat_model="")]
-    return pd.concat(parts, ignore_index=True)
+    noised = tip.assign(defense="dp_sgd-loud")
+    parts = [photos, informed, told, short, four, switched, noised, bound.assign(threat_model="")]
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(scene=table["victim"] // 2)
 
 
 def _study(study: dict[str, Any]) -> dict[str, Any]:
@@ -54,6 +56,7 @@ def _study(study: dict[str, Any]) -> dict[str, Any]:
         ("tip-quiet", "tip", {"noise_norm": 0}),
     ]
     more += [("agp", "agp", {}), ("tip_dp", "tip_dp", {})]
+    more += [(f"dp_sgd-{i}", "dp_sgd", {"noise_multiplier": n}) for i, n in DP_SGD.items()]
     defenses = [
         {**item, "parameters": {"sigma": float(sigma)} if sigma else {}}
         for item in study["defenses"]
@@ -74,6 +77,7 @@ def _study(study: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+DP_SGD = {"loud": 1.0, "clipping": 0.0}
 THREATS = [
     {"id": "informed", "labels": "inferred", "disclosure": True},
     {"id": "told", "labels": "given", "batch_statistics": True},
@@ -85,7 +89,10 @@ def files(made_up_study: StudyData) -> dict[str, pd.DataFrame]:
     """The measurements of every figure and table of a study that holds a case of each."""
     utility = made_up_study.utility.query("dataset == 'photos'")
     tip = utility[utility["defense"] == "tip"]
-    others = [tip.assign(defense=name) for name in ("tip-first", "tip-quiet", "agp", "tip_dp")]
+    others = [
+        tip.assign(defense=name)
+        for name in ("tip-first", "tip-quiet", "agp", "tip_dp", *(f"dp_sgd-{i}" for i in DP_SGD))
+    ]
     data = dataclasses.replace(
         made_up_study,
         scores=_scores(made_up_study.scores),

@@ -91,3 +91,36 @@ def test_headings_of_a_gallery_keep_clear_of_pictures_and_page(made_up_study: St
         assert not any(head < bottom < foot for bottom in bottoms), "a heading lies on a picture"
         rules = [line.get_ydata()[0] for line in axes.lines]
         assert any(rule < head + 0.02 for rule in rules)
+
+
+def test_counters_share_a_row_that_names_the_best(made_up_study: StudyData) -> None:
+    """Two answers to TIP: the cell has the stronger one's number and name; the generic counter keeps its row."""
+    data = _with_counters(made_up_study)
+    weak = data.scores.query("attack == 'inverting_gradients-tip.whitened'")
+    more = {"tip.clean_tensors": 2.0, "generic.learned_reliability": 0.5}
+    parts = [
+        weak.assign(attack=f"inverting_gradients-{counter}", psnr=weak["psnr"] + gain)
+        for counter, gain in more.items()
+    ]
+    items = [
+        {"id": f"inverting_gradients-{counter}", "name": "inverting_gradients", "counter": counter}
+        for counter in more
+    ]
+    both = dataclasses.replace(
+        data,
+        scores=pd.concat([data.scores, *parts], ignore_index=True),
+        study={**data.study, "attacks": [*data.study["attacks"], *items]},
+        planned=frozenset(),
+    )
+    drawn = attack_defense_heatmap.draw(both)
+    assert drawn.figure is not None
+    photos = drawn.figure.axes[0]
+    names = [tick.get_text().replace("\n", " ") for tick in photos.get_yticklabels()]
+    assert sum("best informed" in name for name in names) == 1
+    assert sum("generic" in name for name in names) == 1
+    words = [text.get_text().replace("\n", " ") for text in photos.texts]
+    assert "clean tensors" in words
+    assert "whitened" not in words
+    best = both.summary.query("attack.str.contains('clean_tensors') and dataset == 'photos'")
+    assert words.count(f"{best['psnr'].iloc[0]:.1f}") >= 1
+    assert set(drawn.data["attack"]) >= {item["id"] for item in items}, "the data hold every one"

@@ -39,6 +39,10 @@ class Equivalence:
         """Whether the mean is shown to lie between the bounds; never with an unknown interval."""
         return self.low < self.interval.low and self.interval.high < self.high
 
+    def beside(self, error: float) -> Equivalence:
+        """This test with bounds around a value that has a standard error of its own; its p value is left out."""
+        return self if not error else Equivalence(self.interval.widened(error), self.low, self.high)
+
 
 def check_bounds(low: float, high: float, alpha: float = ALPHA) -> None:
     """Refuse bounds that enclose nothing, and an alpha outside (0, 0.5)."""
@@ -112,8 +116,12 @@ def tost(
     *,
     generator: np.random.Generator,
     alpha: float = ALPHA,
+    error: float = 0.0,
 ) -> bool:
-    """Whether both versions show equivalence: t for few units, the bootstrap for skewed values."""
+    """Whether both versions show equivalence: t for few units, the bootstrap for skewed values.
+
+    error: standard error of the value that the bounds lie around, 0 for an exact one.
+    """
     student = tost_student(values, low, high, clusters, alpha=alpha)
     resampled = tost_bootstrap(values, low, high, clusters, generator=generator, alpha=alpha)
-    return student.shown and resampled.shown
+    return student.beside(error).shown and resampled.beside(error).shown

@@ -3,176 +3,117 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from gradsiege.analysis.bootstrap import mean_interval
-from gradsiege.analysis.interval import Interval, unknown
-from gradsiege.analysis.paired import paired_differences
-from gradsiege.analysis.worst_case import SETTING, worst_case
-from gradsiege.seeds import numpy_generator
+from gradsiege.analysis.attackers import Kinds, Roles, portfolio, roles
+from gradsiege.analysis.interval import Interval
+from gradsiege.analysis.pairs import CELL, IDS, METHOD, Pairs
+from gradsiege.analysis.verdict import (
+    ALPHA,
+    FLOOR_MARGIN,
+    NEGLIGIBLE,
+    TOLERANCE,
+    Shown,
+    verdict,
+)
+from gradsiege.analysis.worst_case import SETTING
 
-# A defense whose accuracy is at most this far below that of no defense is compared with others like it.
-MARGIN = 0.05
-# A loss of PSNR [dB] that protects nobody.
-NEGLIGIBLE = 1.0
-PLACE = ["training_stage", "protocol"]
-METHOD = ["threat_model", "attack"]
-CELL = [*SETTING, *PLACE]
-ROLES = ("no_defense", "non_adaptive", "adaptive", "worst_case", "worst_identified")
-IDS = [*CELL, *METHOD]
+ROLES = (
+    "no_defense", "floor", "non_adaptive", "generic", "best_informed", "adaptive", "worst_case", "worst_identified",
+)  # fmt: skip
 MEASURED = [f"{metric}{end}" for metric in ("psnr", "identified") for end in ("", "_low", "_high")]
-COUNTED = ["victims", "rows", "failed", "psnr_capped"]
-Key = tuple[str, ...]
-Verdict = Literal["survives", "survives in part", "does not survive", "untested", "baseline", ""]
+COUNTED = ["victims", "scenes", "rows", "failed", "psnr_capped"]
+__all__ = ["CELL", "IDS", "METHOD", "ROLES", "headline", "shown"]
 
 
-@dataclass(frozen=True)
-class Roles:
-    """The attackers of one defense setting, at the training stage and protocol of its worst case.
-
-    Attributes:
-        worst: row of the summary with the highest PSNR of all attackers; identified: with the highest identification rate.
-        undefended: the strongest attack on no defense there; control: the strongest control; None if there is none.
-        blind: the strongest attacker that does not know the defense; informed: all that do, strongest first.
-    """
-
-    worst: pd.Series
-    identified: pd.Series
-    undefended: pd.Series | None
-    control: pd.Series | None
-    blind: pd.Series | None
-    informed: list[pd.Series]
-
-
-def roles(
-    summary: pd.DataFrame, bare: Collection[str], aware: Collection[str]
-) -> Iterator[tuple[bool, Roles]]:
-    """Yield (whether the setting is undefended, its roles) for every setting with a finished attack.
-
-    summary: table of `analysis.summary`. bare: ids of undefended settings. aware: threat models that disclose the defense.
-    """
-    named = worst_case(summary, metric="identified")
-    for (_, worst), (_, hit) in zip(worst_case(summary).iterrows(), named.iterrows(), strict=True):
-        if pd.isna(worst["psnr"]):
-            continue
-        at = summary[(summary[CELL] == worst[CELL].tolist()).all(axis=1)]
-        there = ["dataset", "model", *PLACE]
-        same = (summary[there] == worst[there].tolist()).all(axis=1)
-        informed = at[(at["kind"] == "attack") & at["threat_model"].isin(aware)]
-        yield (
-            worst["defense"] in bare,
-            Roles(
-                worst=worst,
-                identified=hit,
-                undefended=_strongest(summary[same & summary["defense"].isin(bare)]),
-                control=_strongest(at, "control"),
-                blind=_strongest(at[~at["threat_model"].isin(aware)]),
-                informed=[
-                    row for _, row in informed.sort_values("psnr", ascending=False).iterrows()
-                ],
-            ),
-        )
-
-
-def _strongest(table: pd.DataFrame, kind: str = "attack") -> pd.Series | None:
-    candidates = table[(table["kind"] == kind) & table["psnr"].notna()]
-    return (
-        candidates.iloc[int(candidates["psnr"].astype("float64").argmax())]
-        if len(candidates)
-        else None
+def shown(who: Roles, pairs: Pairs, kinds: Kinds) -> Shown:
+    """Test what `verdict.Shown` holds; see `analysis.verdict` for the levels."""
+    rivals, bare = who.rivals, who.bare_rivals
+    each, lowest = ALPHA / max(1, len(rivals)), ALPHA / max(1, len(who.floors))
+    return Shown(
+        attacked=_beats_floors(bare, who.bare_floors, pairs)
+        or _identifies(who.bare_identifiers, pairs),
+        informed=bool(who.informed),
+        no_loss=any(pairs.above(row, who.undefended, -NEGLIGIBLE, each) for row in rivals),
+        loss=bool(rivals)
+        and all(pairs.below(row, who.undefended, 0.0, ALPHA / max(1, len(bare))) for row in rivals),
+        above_floor=_beats_floors(rivals, who.floors, pairs),
+        at_floor=bool(who.floors)
+        and all(pairs.below(row, who.floor, FLOOR_MARGIN, lowest) for row in rivals),
+        identifies=_identifies(who.identifiers, pairs),
+        anonymous=bool(who.identifiers)
+        and all(
+            pairs.identification(row, ALPHA)[1] <= row["chance"] + TOLERANCE
+            for row in who.identifiers
+        ),
     )
 
 
-class Pairs:
-    """Mean differences of PSNR [dB] between rows of the summary, on the victims that both met; each is computed once."""
-
-    def __init__(self, scores: pd.DataFrame) -> None:
-        self._rows = dict(list(scores.groupby(IDS, sort=False)))
-        self._held: dict[tuple[Key, Key], Interval] = {}
-
-    def __call__(self, treated: pd.Series, reference: pd.Series | None) -> Interval:
-        """Return the interval of treated - reference; unknown without a reference."""
-        if reference is None:
-            return unknown(math.nan, 0.95, 0, "bca")
-        names = (tuple(str(treated[x]) for x in IDS), tuple(str(reference[x]) for x in IDS))
-        if names not in self._held:
-            pairs = paired_differences(self._rows[names[0]], self._rows[names[1]])
-            self._held[names] = mean_interval(
-                pairs["difference"].to_numpy(),
-                pairs["victim"].to_numpy(),
-                generator=numpy_generator(0, "headline", *names[0], *names[1]),
-            )
-        return self._held[names]
+def _beats_floors(rivals: list[pd.Series], floors: list[pd.Series], pairs: Pairs) -> bool:
+    """Whether one rival is shown to recover more than every floor; nothing is shown without a floor."""
+    each = ALPHA / max(1, len(rivals))
+    return bool(floors) and any(
+        all(pairs.above(row, floor, 0.0, each) for floor in floors) for row in rivals
+    )
 
 
-def verdict(
-    is_bare: bool, who: Roles, lost: Interval, above: Interval, control_identified: float
-) -> Verdict:
-    """Judge a protection by its worst case.
-
-    A defense leaks if the strongest attacker significantly beats the best control in fidelity (`above` > 0), or identifies
-    more victims than chance and controls do. A protection without a leak survives if an informed attacker has tried. A
-    protection with a leak survives in part if the attackers lose significantly more than `NEGLIGIBLE` against no defense
-    (`lost`); otherwise it does not survive.
-    """
-    if is_bare:
-        return "baseline"
-    floor = np.nanmax([who.identified["chance"], control_identified, 0.0])
-    if not (above.low > 0 or who.identified["identified_low"] > floor):
-        return "survives" if who.informed else "untested"
-    if math.isnan(lost.high):
-        return ""
-    return "survives in part" if lost.high < -NEGLIGIBLE else "does not survive"
+def _identifies(rows: list[pd.Series], pairs: Pairs) -> bool:
+    each = ALPHA / max(1, len(rows))
+    return any(pairs.identification(row, each)[0] > pairs.guess(row) for row in rows)
 
 
 def headline(
-    summary: pd.DataFrame,
-    scores: pd.DataFrame,
-    changes: pd.DataFrame,
-    bare: Collection[str],
-    aware: Collection[str],
+    summary: pd.DataFrame, scores: pd.DataFrame, accuracy: pd.DataFrame, kinds: Kinds
 ) -> pd.DataFrame:
     """Return one row per attacker that decides about a setting, settings in the order of their rank.
 
-    changes: dataset, model, defense, `accuracy` and `change`, its difference to no defense. Columns: the ids; `role`
-    (of `ROLES`, several may be adaptive); PSNR and identification with limits; the paired
-    differences in PSNR `to_none`, `to_blind`, `to_control` with limits; `accuracy`, `change`; `comparable`, whether
-    the accuracy is within `MARGIN` of no defense; `rank` by worst case among the comparable, the most private first; `verdict`.
+    accuracy: dataset, model, defense, `comparable` (1: accuracy shown equal to no defense, 0: shown unequal, NaN: unknown)
+    and further columns, which are handed through. Columns: the ids; `role` (of `ROLES`, several may be adaptive); PSNR and
+    identification with limits; the paired differences in PSNR `to_none`, `to_blind`, `to_floor`, `to_control` with limits;
+    `in_portfolio`, whether every ranked defense of the place met the attacker; `rank` by the strongest of these among
+    comparable settings that informed attackers have tried, the most private first; `verdict` and `because`.
     """
-    rows, paired = [], Pairs(scores)
-    for is_bare, who in roles(summary, bare, aware):
-        lost = paired(who.worst, who.undefended)
-        above = paired(who.worst, who.control)
-        hits = float("nan") if who.control is None else _control_hits(summary, who.worst)
-        judged = verdict(is_bare, who, lost, above, hits)
+    rows, pairs = [], Pairs(scores)
+    shared = summary[portfolio(summary, kinds)]
+    equal = {tuple(map(str, ids)) for ids in shared[IDS].itertuples(index=False)}
+    for who in roles(summary, kinds):
+        bare = who.worst["defense"] in kinds.bare
+        judged, why = ("baseline", "") if bare else verdict(shown(who, pairs, kinds))
+        ranked = [row for row in who.rivals + who.floors if _ids(row) in equal]
+        strongest = max((float(row["psnr"]) for row in ranked), default=math.nan)
         for role, row in _listed(who):
             line: dict[str, Any] = {name: who.worst[name] for name in CELL}
             line |= {"role": role, **{name: row[name] for name in METHOD + MEASURED + COUNTED}}
-            for name, reference in (
-                ("none", who.undefended),
-                ("blind", who.blind),
-                ("control", who.control),
-            ):
-                line |= _limits(f"to_{name}", paired(row, reference))
-            rows.append(line | {"verdict": judged, "worst_psnr": who.worst["psnr"]})
+            line |= {"identified_chance": row["chance"], **_compared(row, who, pairs)}
+            line |= {"in_portfolio": _ids(row) in equal, "verdict": judged, "because": why}
+            rows.append(line | {"strongest": strongest, "worst_psnr": who.worst["psnr"]})
     if not rows:
         return pd.DataFrame()
-    table = pd.DataFrame(rows).merge(changes, on=list(SETTING), how="left")
-    return _ranked(table)
+    return _ranked(pd.DataFrame(rows).merge(accuracy, on=list(SETTING), how="left"))
 
 
-def _control_hits(summary: pd.DataFrame, worst: pd.Series) -> float:
-    at = summary[(summary[CELL] == worst[CELL].tolist()).all(axis=1)]
-    return float(at.loc[at["kind"] == "control", "identified"].max())
+def _ids(row: pd.Series) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in IDS)
+
+
+def _compared(row: pd.Series, who: Roles, pairs: Pairs) -> dict[str, float]:
+    references = {
+        "none": who.undefended,
+        "blind": who.blind,
+        "floor": who.floor,
+        "control": who.control,
+    }
+    limits: dict[str, float] = {}
+    for name, reference in references.items():
+        limits |= _limits(f"to_{name}", pairs(row, reference))
+    return limits
 
 
 def _listed(who: Roles) -> list[tuple[str, pd.Series]]:
-    rows = [("no_defense", who.undefended), ("non_adaptive", who.blind)]
+    rows = [("no_defense", who.undefended), ("floor", who.floor), ("non_adaptive", who.blind)]
+    rows += [("generic", who.generic), ("best_informed", who.counter)]
     rows += [("adaptive", row) for row in who.informed]
     rows += [("worst_case", who.worst), ("worst_identified", who.identified)]
     return [(role, row) for role, row in rows if row is not None]
@@ -183,17 +124,25 @@ def _limits(name: str, interval: Interval) -> dict[str, float]:
 
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:
-    """Put comparable settings first, by their worst case; the others behind, by their accuracy."""
-    table["comparable"] = table["change"].ge(-MARGIN)
+    """Put ranked settings first; then those of unknown, then of unequal accuracy, each by the worst case."""
     places = []
     for _, part in table.groupby(["dataset", "model"], sort=False):
         settings = part.drop_duplicates(list(SETTING))
-        equal = settings[settings["comparable"]].sort_values("worst_psnr", kind="stable")
-        rest = settings[~settings["comparable"]].sort_values("accuracy", ascending=False)
+        untested = settings["verdict"].eq("untested")
+        tested = ~untested if not untested.all() else untested
+        able = settings["comparable"].eq(1) & tested & settings["strongest"].notna()
+        equal = settings[able].sort_values("strongest", kind="stable")
+        rest = settings[~able].sort_values("worst_psnr", kind="stable")
+        rest = rest.sort_values("comparable", ascending=False, key=_block, kind="stable")
         ranks = [*range(1, len(equal) + 1), *[math.nan] * len(rest)]
         ordered = pd.concat([equal, rest])[list(SETTING)]
         places.append(ordered.assign(rank=ranks))
     order = pd.concat(places, ignore_index=True)
     order["place"] = range(len(order))
     ranked = table.merge(order, on=list(SETTING)).sort_values("place", kind="stable")
-    return ranked.drop(columns=["place", "worst_psnr"]).reset_index(drop=True)
+    return ranked.drop(columns=["place", "strongest", "worst_psnr"]).reset_index(drop=True)
+
+
+def _block(comparable: pd.Series[float]) -> pd.Series[float]:
+    """Equal before unknown before unequal."""
+    return comparable.astype("float64").fillna(0.5)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradsiege.analysis.bootstrap import mean_difference_interval
+from gradsiege.analysis.clusters import units
+from gradsiege.analysis.crossed import grouped_interval
 from gradsiege.analysis.effect import cohen_d_z, probability_of_improvement, rank_biserial
 from gradsiege.analysis.significance import (
     cluster_mean_differences,
@@ -37,7 +38,7 @@ def compare_with_baseline(
     """Compare every attack with `baseline`, image by image, within each cell.
 
     Pairs match on (seed, victim, image); an image that failed on either side leaves the pair
-    and is counted in `unpaired`. Tests and effect sizes take one mean difference per victim.
+    and is counted in `unpaired`. Tests and effect sizes take one mean difference per scene (`analysis.clusters`).
     The baseline is taken under the same threat model where it ran under it, else under the first
     one of the cell (`baseline_threat_model` says which). Holm's family is the whole table.
 
@@ -69,19 +70,18 @@ def compare_with_baseline(
 def paired_differences(
     treated: pd.DataFrame, reference: pd.DataFrame, metric: str = "psnr"
 ) -> pd.DataFrame:
-    """Differences treated - reference on the images that both have: columns victim, difference."""
+    """Differences treated - reference on the images that both have: columns of `UNIT`, scene if the tables have it, difference."""
     sides = []
+    ids = [*UNIT, "scene"] if "scene" in treated and "scene" in reference else UNIT
     for table in (treated, reference):
-        done = table.loc[table["status"].eq("complete"), [*UNIT, metric]].dropna(subset=[metric])
+        done = table.loc[table["status"].eq("complete"), [*ids, metric]].dropna(subset=[metric])
         if done.duplicated(UNIT).any():
             raise ValueError(f"several rows for one (seed, victim, image) in {metric} pairs")
         values = done[metric].astype("float64")
         done[metric] = capped_psnr(values) if metric == "psnr" else values
         sides.append(done)
-    both = sides[0].merge(sides[1], on=UNIT, suffixes=("", "_baseline")).sort_values(UNIT)
-    return pd.DataFrame(
-        {"victim": both["victim"], "difference": both[metric] - both[f"{metric}_baseline"]}
-    )
+    both = sides[0].merge(sides[1], on=ids, suffixes=("", "_baseline")).sort_values(UNIT)
+    return both[ids].assign(difference=both[metric] - both[f"{metric}_baseline"])
 
 
 def _matched(
@@ -108,25 +108,20 @@ def _judge(
     differences: pd.DataFrame, generator: np.random.Generator, level: float, resamples: int
 ) -> dict[str, float]:
     values = differences["difference"].to_numpy()
-    victims = differences["victim"].to_numpy()
-    units = cluster_mean_differences(values, victims)
-    interval = mean_difference_interval(
-        values,
-        np.zeros_like(values),
-        victims,
-        generator=generator,
-        level=level,
-        resamples=resamples,
+    scenes = units(differences)
+    means = cluster_mean_differences(values, scenes)
+    interval = grouped_interval(
+        values, differences, generator=generator, level=level, resamples=resamples
     )
     return {
         "pairs": len(values),
-        "victims": len(units),
+        "victims": int(differences["victim"].nunique()),
         "difference": interval.estimate,
         "difference_low": interval.low,
         "difference_high": interval.high,
-        "d_z": cohen_d_z(units) if len(units) else math.nan,
-        "rank_biserial": rank_biserial(units),
-        "probability_of_improvement": probability_of_improvement(units),
-        "wilcoxon_p": wilcoxon_signed_rank(values, victims),
-        "permutation_p": sign_flip_permutation(values, victims, generator=generator),
+        "d_z": cohen_d_z(means) if len(means) else math.nan,
+        "rank_biserial": rank_biserial(means),
+        "probability_of_improvement": probability_of_improvement(means),
+        "wilcoxon_p": wilcoxon_signed_rank(values, scenes),
+        "permutation_p": sign_flip_permutation(values, scenes, generator=generator),
     }

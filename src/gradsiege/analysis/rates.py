@@ -1,4 +1,4 @@
-"""Intervals for rates: Wilson's, and its widening when images share a victim."""
+"""Intervals for rates: Wilson's, exact one-sided limits, and their widening when images share a victim or a scene."""
 
 from __future__ import annotations
 
@@ -36,6 +36,32 @@ def wilson_interval(successes: float, trials: float, *, level: float = 0.95) -> 
     return Interval(rate, low, high, level, round(trials), "wilson")
 
 
+def exact_limits(
+    successes: ArrayLike, clusters: ArrayLike, *, alpha: float = 0.05
+) -> tuple[float, float]:
+    """Return the lower and the upper one-sided limit of a rate, each at level 1 - alpha.
+
+    Clopper and Pearson (Biometrika 1934) at the effective sample size n / design effect (Korn and Graubard, Survey
+    Methodology 1998). Exact where every image is a cluster of its own. No trials: 0 and 1.
+
+    successes: [n] booleans; clusters: [n] ids of the sampling unit.
+
+    >>> low, high = exact_limits([True] * 3 + [False] * 5, range(8))
+    >>> round(low, 4), round(high, 4)
+    (0.1111, 0.7108)
+    """
+    from scipy.special import betaincinv
+
+    hits = np.asarray(successes, dtype=np.float64)
+    if hits.size == 0:
+        return 0.0, 1.0
+    trials = hits.size / _effect(hits, clusters)[0]
+    known = float(hits.mean()) * trials
+    low = 0.0 if known == 0 else float(betaincinv(known, trials - known + 1, alpha))
+    high = 1.0 if known == trials else float(betaincinv(known + 1, trials - known, 1 - alpha))
+    return low, high
+
+
 def clustered_wilson_interval(
     successes: ArrayLike, clusters: ArrayLike, *, level: float = 0.95
 ) -> Interval:
@@ -54,16 +80,21 @@ def clustered_wilson_interval(
     (True, 4)
     """
     hits = np.asarray(successes, dtype=np.float64)
+    if hits.size == 0:
+        return wilson_interval(0, 0, level=level)
+    effect, count = _effect(hits, clusters)
+    trials = hits.size / effect
+    plain = wilson_interval(float(hits.mean()) * trials, trials, level=level)
+    return Interval(plain.estimate, plain.low, plain.high, level, count, "wilson")
+
+
+def _effect(hits: np.ndarray, clusters: ArrayLike) -> tuple[float, int]:
+    """Return the design effect of outcomes in clusters, and the number of clusters."""
     _, index = np.unique(np.asarray(clusters), return_inverse=True)
     if index.shape != hits.shape:
         raise ValueError(f"{hits.size} outcomes but {index.size} cluster ids")
-    if hits.size == 0:
-        return wilson_interval(0, 0, level=level)
     sizes = np.bincount(index)
-    totals = np.bincount(index, weights=hits)
-    trials = hits.size / _design_effect(totals, sizes)
-    plain = wilson_interval(float(hits.mean()) * trials, trials, level=level)
-    return Interval(plain.estimate, plain.low, plain.high, level, len(sizes), "wilson")
+    return _design_effect(np.bincount(index, weights=hits), sizes), len(sizes)
 
 
 def _design_effect(totals: np.ndarray, sizes: np.ndarray) -> float:

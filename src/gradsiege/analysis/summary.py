@@ -2,7 +2,8 @@
 
 Rules, the same for every table and figure of the study:
 
-- The victim is the sampling unit: intervals resample victims, with all their images and seeds.
+- The scene is the sampling unit (`analysis.clusters`; the victim where scenes are unknown): intervals resample scenes with all
+  their victims and images, and seeds beside them where there are several.
 - Failed rows stay in `rows` and `failed`. A failed image counts as *not identified*; it has no
   fidelity, so means are over the `psnr_n` images that have a value, and say so by that number.
 - PSNR is capped at 100 dB for averages (a perfect copy has infinite PSNR); `psnr_capped` counts
@@ -18,7 +19,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradsiege.analysis.bootstrap import Method, mean_interval
+from gradsiege.analysis.bootstrap import Method
+from gradsiege.analysis.clusters import count_scenes, factors
+from gradsiege.analysis.crossed import grouped_interval
+from gradsiege.analysis.interval import Interval
 from gradsiege.analysis.rates import clustered_wilson_interval
 from gradsiege.seeds import numpy_generator
 
@@ -62,8 +66,8 @@ def summarise(
 ) -> pd.DataFrame:
     """Summarise scores per `by` + (threat_model, attack, kind), in order of first appearance.
 
-    Columns: rows, victims, failed; for each of psnr [dB], ssim, haarpsi, lpips, lpips_vgg: mean, `_low`, `_high`
-    (BCa over victims, small-sample tails) and `_n`; psnr_capped; identified, identified_low,
+    Columns: rows, victims, scenes (NaN where unknown), failed; for each of psnr [dB], ssim, haarpsi, lpips, lpips_vgg: mean, `_low`, `_high`
+    (BCa over scenes, small-sample tails) and `_n`; psnr_capped; identified, identified_low,
     identified_high (Wilson), the same by LPIPS (`identified_lpips`, NaN where no completed row has its rank),
     chance (mean of 1 / gallery_size); iterations, evaluations and seconds (medians
     over completed rows).
@@ -85,10 +89,11 @@ def summarise(
     return pd.DataFrame(rows)
 
 
-def _counts(table: pd.DataFrame) -> dict[str, int]:
+def _counts(table: pd.DataFrame) -> dict[str, float]:
     return {
         "rows": len(table),
         "victims": int(table["victim"].nunique()),
+        "scenes": count_scenes(table),
         "failed": int(table["status"].eq("failed").sum()),
     }
 
@@ -109,10 +114,10 @@ def _fidelity(
     if metric == "psnr":
         extra["psnr_capped"] = int((values > PSNR_CAP).sum())
         values = capped_psnr(values)
-    clusters = done["victim"][known] if len(values) else done["victim"].iloc[:0]
-    interval = mean_interval(
+    measured = done[known] if len(values) else done.iloc[:0]
+    interval = grouped_interval(
         values[known].to_numpy(),
-        clusters.to_numpy(),
+        measured,
         generator=generator,
         level=level,
         resamples=resamples,
@@ -131,7 +136,7 @@ def _identification(table: pd.DataFrame, level: float) -> dict[str, float]:
     """Rank-1 identification rate; a failed image is not identified."""
     done = table["status"].eq("complete")
     hits = done & table["identified"].eq(True)
-    rate = clustered_wilson_interval(hits.to_numpy(), table["victim"].to_numpy(), level=level)
+    rate = widest_rate(hits, table, level)
     galleries = table.loc[done, "gallery_size"].astype("float64")
     chance = float((1.0 / galleries[galleries > 0]).mean()) if (galleries > 0).any() else math.nan
     return {
@@ -143,6 +148,12 @@ def _identification(table: pd.DataFrame, level: float) -> dict[str, float]:
     }
 
 
+def widest_rate(hits: pd.Series[bool], table: pd.DataFrame, level: float) -> Interval:
+    """Return Wilson's interval of a rate over the scenes of a table; where victims cross scenes, the wider of both."""
+    rates = [clustered_wilson_interval(hits.to_numpy(), ids, level=level) for ids in factors(table)]
+    return max(rates, key=lambda rate: rate.high - rate.low)
+
+
 def _perceptual_identification(table: pd.DataFrame, level: float) -> dict[str, float]:
     """The rank-1 identification rate by LPIPS; NaN without LPIPS weights."""
     names = [f"identified_lpips{end}" for end in ("", "_low", "_high")]
@@ -152,7 +163,7 @@ def _perceptual_identification(table: pd.DataFrame, level: float) -> dict[str, f
     # Cells scored without the weights have no rank and are left out.
     known = table[~done | table["rank_lpips"].notna()]
     hits = known["status"].eq("complete") & known["rank_lpips"].eq(1)
-    rate = clustered_wilson_interval(hits.to_numpy(), known["victim"].to_numpy(), level=level)
+    rate = widest_rate(hits, known, level)
     return dict(zip(names, (rate.estimate, rate.low, rate.high), strict=True))
 
 
@@ -166,7 +177,7 @@ def _cost(table: pd.DataFrame) -> dict[str, float]:
 
 def _empty(groups: list[str]) -> pd.DataFrame:
     """Return a summary without rows that still has every column."""
-    columns = [*groups, "rows", "victims", "failed"]
+    columns = [*groups, "rows", "victims", "scenes", "failed"]
     for metric in FIDELITY:
         columns += [metric, f"{metric}_low", f"{metric}_high", f"{metric}_n"]
         columns += ["psnr_capped"] if metric == "psnr" else []

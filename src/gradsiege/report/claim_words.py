@@ -113,6 +113,12 @@ def place(outcome: Outcome) -> str:
     return ", ".join(filter(None, told)) if outcome.dataset else ""
 
 
+def reasons(outcome: Outcome) -> str:
+    """Return the reason of a verdict, then every change of the claim's rule with its date."""
+    changes = [f"rule changed {change.date}: {change.reason}" for change in outcome.claim.changed]
+    return "; ".join(filter(None, [outcome.why, *changes]))
+
+
 def tally(outcomes: Sequence[Outcome]) -> str:
     """Return the number of verdicts of each kind, in one sentence.
 

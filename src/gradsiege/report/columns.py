@@ -73,7 +73,8 @@ IDENTIFIERS = {
     "informed": Column("whether the attacker knows the defense", "True, False"),
     "role": Column(
         "part that the attacker plays for a defense",
-        "no_defense, non_adaptive, adaptive, worst_case (highest PSNR), worst_identified (highest rate), control",
+        "no_defense, floor (needs no update beyond its label), non_adaptive, generic (one counter for any defense), "
+        "best_informed, adaptive, worst_case (highest PSNR), worst_identified (highest rate), control",
     ),
     "label_rule": Column("rule that infers labels from the update"),
     "duplicates": Column("whether batches repeat labels", "True, False"),
@@ -141,6 +142,7 @@ QUANTITIES = {
     # identification and labels
     "identified": Quantity("share of images whose victim is among the k nearest by pixels, or the nearest; a failed one is not", SHARE, LIKENESS, "victims"),
     "identified_lpips": Quantity("the same share by LPIPS (AlexNet)", SHARE, LIKENESS, "victims"),
+    "identified_chance": Quantity("rate of a guess in the gallery in which the attacker identifies", SHARE, "0 to 1"),
     "chance": Quantity("that share for a guess", SHARE, "0 to 1", of=AT_RANK),
     "label_accuracy": Quantity("share of a batch's labels that were inferred", SHARE, LIKENESS, "victims"),
     # paired differences
@@ -150,7 +152,8 @@ QUANTITIES = {
     "lpips_vgg_change": Quantity("the same in LPIPS (VGG16)", SHARE, ANY, "pairs"),
     "to_none": Quantity("mean paired difference in PSNR to the strongest attack without a defense", DECIBEL, ANY),
     "to_blind": Quantity("the same to the strongest attack that does not know the defense", DECIBEL, ANY),
-    "to_control": Quantity("the same to the strongest control", DECIBEL, ANY),
+    "to_floor": Quantity("the same to the strongest floor, an attacker that needs no update beyond its label", DECIBEL, ANY),
+    "to_control": Quantity("the same to the strongest control, one that reads the truth included", DECIBEL, ANY),
     "d_z": Quantity("psnr_change over its standard deviation", SHARE, ANY, "pairs"),
     "psnr_p": Quantity("p of psnr_change, Wilcoxon's signed-rank test", SHARE, P_VALUE, "pairs"),
     "psnr_holm": Quantity("psnr_p, adjusted by Holm over the table", SHARE, P_VALUE, "pairs"),
@@ -166,6 +169,7 @@ QUANTITIES = {
     "unpaired": Quantity("images that failed on either side", COUNT, LEAST),
     # counts
     "victims": Quantity("attacked clients", COUNT, LEAST),
+    "scenes": Quantity("photographs, patients or subjects that the victims' images come from: the sampling unit", COUNT, LEAST),
     "rows": Quantity("attempted images", COUNT, LEAST),
     "failed": Quantity("attempted images without a reconstruction", COUNT, LEAST),
     "psnr_capped": Quantity("images whose PSNR counts as 100 dB", COUNT, LEAST),
@@ -178,14 +182,20 @@ QUANTITIES = {
     # utility
     "accuracy": Quantity("mean test accuracy of the global model, of the last round where no round is named", SHARE, ACCURACY, "seeds", MODEL),
     "accuracy_change": Quantity("mean difference in accuracy to no defense, or to `against`, paired by seed", SHARE, CHANGE, "seeds", MODEL),
+    "settled_accuracy": Quantity("mean test accuracy of the last three rounds, mean over seeds", SHARE, ACCURACY, "seeds", MODEL),
+    "clipping_change": Quantity("difference in settled accuracy to the same clipping without noise, paired by seed", SHARE, CHANGE, "seeds", MODEL),
+    "epsilon": Quantity("epsilon of one update at delta, by the Renyi accountant; inf without noise", SHARE, LEAST, of=MODEL),
+    "delta": Quantity("delta of the account", SHARE, "0 to 1", of=MODEL),
     "macro_f1": Quantity("mean over classes of F1, mean over seeds", SHARE, ACCURACY, "seeds", MODEL),
     "micro_f1": Quantity("F1 over all images, mean over seeds", SHARE, ACCURACY, "seeds", MODEL),
     "seeds": Quantity("trainings that ended", COUNT, LEAST, of=MODEL),
     "failed_seeds": Quantity("trainings that failed, left out of means", COUNT, LEAST, of=MODEL),
     # judgements
     "rank": Quantity("place by worst-case PSNR among comparable settings, 1 is the most private", COUNT, "1 or more", of=CELL),
-    "comparable": Quantity("whether the accuracy is within the margin of no defense", FLAG, of=CELL),
-    "verdict": Quantity("judgement of the protection by its worst case", "text", "survives, survives in part, does not survive, untested, baseline", of=CELL),
+    "comparable": Quantity("whether the accuracy is shown to be within the margin of no defense (0: outside it; absent: neither is shown)", FLAG, of=CELL),
+    "in_portfolio": Quantity("whether every ranked defense of the place met the attacker, so that it counts for ranks", FLAG),
+    "verdict": Quantity("judgement of the protection by its worst case", "text", "survives, survives in part, does not survive, undecided, untested, baseline", of=CELL),
+    "because": Quantity("what decides the verdict, or is not shown", "text", of=CELL),
     "order": Quantity("whether the published order of accuracies shows", "text", "holds, broken, undecided", of=NOISE),
     "explained": Quantity("victims whose models were explained", COUNT, LEAST),
     "cosine_received": Quantity("cosine of the received update to the one before the defense", SHARE, "-1 to 1", "explained"),
@@ -194,6 +204,13 @@ QUANTITIES = {
     "detection_auc": Quantity("area under the ROC curve of finding noised channels by the norm of their update", SHARE, "0 to 1", "explained"),
     "at_gradient": Quantity("whether the cosine comes back above the predicted 0.9", "text", "confirmed, refuted"),
     "at_image": Quantity("whether the images come back", "text", "confirmed, in part, refuted, not shown"),
+    # what a study can detect
+    "comparisons": Quantity("comparisons of the family that Holm adjusts: defenses with each of their attackers", COUNT, LEAST),
+    "spread": Quantity("standard deviation of paired differences in PSNR between victims", DECIBEL, LEAST),
+    "detectable": Quantity("mean paired difference in PSNR that a t test over scenes finds with 80 % power after Holm, if victims of a scene share half of their variance", DECIBEL, LEAST, "scenes"),
+    "detectable_at_worst": Quantity("the same if victims of one scene are all alike", DECIBEL, LEAST, "scenes"),
+    "least_holm": Quantity("smallest p that an exact paired test can reach after Holm", SHARE, P_VALUE, "scenes"),
+    "undetected": Quantity("share of identified victims that none identified does not exclude", SHARE, "0 to 1", "scenes"),
     # claims
     "paper": Quantity("paper of the claim", "text", of=OUTCOME),
     "cited": Quantity("document that states it", "text", of=OUTCOME),

@@ -8,14 +8,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gradsiege.analysis.attackers import Kinds
 from gradsiege.analysis.headline import headline
 from gradsiege.analysis.interval import student_interval
 from gradsiege.analysis.worst_case import worst_case
 from gradsiege.report.data import StudyData
+from gradsiege.report.equality import accuracies
 from gradsiege.study import PLACES
 
 PLACE = ["dataset", "model"]
 SETTING = [*PLACE, "defense"]
+# What needs no update beyond its label, by name of attack or control: the class mean of the auxiliary images, a sample of the
+# prior, and the auxiliary image that fits the update best. The nearest auxiliary image reads the truth and is not a floor.
+FLOORS = {"label_lookup", "auxiliary_lookup", "control_class_mean", "control_aux_draw"}
+# Attacks that choose among candidates and reconstruct nothing: their PSNR says nothing.
+UNFAITHFUL = {"identification"}
 UTILITY = [*SETTING, "accuracy", "accuracy_low", "accuracy_high", "change", "change_low"]
 UTILITY += ["change_high", "macro_f1", "macro_f1_low", "macro_f1_high", "micro_f1"]
 UTILITY += ["seconds", "peak_memory", "seeds", "failed_seeds"]
@@ -102,13 +109,26 @@ def attackers(data: StudyData) -> pd.DataFrame:
 
     Call it as `data.once(attackers)`, since it takes seconds.
     """
+    return headline(data.summary, data.scores, accuracies(data), kinds(data))
+
+
+def kinds(data: StudyData) -> Kinds:
+    """Return what the ids of the study stand for: undefended settings, informed threat models, floors, counters."""
     summary = data.summary
-    return headline(
-        summary,
-        data.scores,
-        utility_by_setting(data)[[*SETTING, "accuracy", "change"]],
+    methods = {str(name): data.name_of("attacks", str(name)) for name in summary["attack"].unique()}
+    answers = {
+        str(item["id"]): str(item["counter"])
+        for item in data.study.get("attacks", ())
+        if item.get("counter")
+    }
+    generic = {name for name, counter in answers.items() if counter.startswith("generic.")}
+    return Kinds(
         bare=set(data.undefended(summary)["defense"]),
         aware={name for name in summary["threat_model"].unique() if _informed(data, str(name))},
+        floors={name for name, method in methods.items() if method in FLOORS},
+        counters=set(answers) - generic,
+        generic=generic,
+        unfaithful={name for name, method in methods.items() if method in UNFAITHFUL},
     )
 
 

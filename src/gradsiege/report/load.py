@@ -15,6 +15,7 @@ from gradsiege.errors import MEND, ArtifactError
 from gradsiege.pipeline import absent_data
 from gradsiege.pipeline.cells import Cell, attack_cells, cells, digest, parse_key
 from gradsiege.report.data import Explanation, LazyPictures, StudyData
+from gradsiege.report.scenes import with_scenes
 from gradsiege.study import Study, ledger
 
 
@@ -40,6 +41,7 @@ def load_study(study: Study, root: Path = Path(), claims: Path = ledger.FILE) ->
                 not_run.append({"what": f"{stage} {cell.key} (failed)", "why": manifest["reason"]})
     not_run += _absent_metrics(finished.get("score", []), study, root)
     scores = _tables(finished.get("score", []), "scores.parquet", study, root)
+    scores = with_scenes(scores, finished.get("fetch", []), study, root)
     return StudyData(
         scores=_with_seconds(scores, manifests),
         utility=_with_costs(finished.get("federate", []), study, root),

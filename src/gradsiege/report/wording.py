@@ -15,8 +15,8 @@ DASH = "–"
 SIGNIFICANT = 0.05
 STARRED = f"A star: p < {SIGNIFICANT:g}"
 INTERVAL = (
-    "Brackets and bars are 95 % confidence intervals: BCa bootstrap over victims "
-    "(small-sample tails) for means, Wilson for rates."
+    "Brackets and bars are 95 % confidence intervals over scenes (photographs, patients; victims where scenes are unknown): "
+    "BCa bootstrap with small-sample tails for means, Wilson for rates."
 )
 
 
@@ -172,13 +172,20 @@ def counts_note(table: pd.DataFrame) -> str:
     """Sample size and failures of the rows of a summary that a figure shows."""
     if table.empty:
         return ""
-    victims = sorted(set(table["victims"].astype(int)))
-    span = str(victims[0]) if len(victims) == 1 else f"{victims[0]} to {victims[-1]}"
+    span = _span(table["victims"])
+    known = table["scenes"].dropna() if "scenes" in table else table["victims"].iloc[:0]
+    of = f" of {_span(known)} scenes" if len(known) else ""
     failed, rows = int(table["failed"].sum()), int(table["rows"].sum())
     capped = int(table["psnr_capped"].sum())
-    note = f" n = {span} victims per cell; {failed} of {rows} attempted images failed"
+    note = f" n = {span} victims{of} per cell; {failed} of {rows} attempted images failed"
     note += " (no fidelity, counted as not identified)." if failed else "."
     return note + (f" PSNR above 100 dB counts as 100 dB ({capped} images)." if capped else "")
+
+
+def _span(counts: pd.Series) -> str:
+    """The smallest and the largest of some counts, or the only one."""
+    low, high = int(counts.min()), int(counts.max())
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def fold_constant(shown: pd.DataFrame, columns: Iterable[str]) -> tuple[pd.DataFrame, str]:

@@ -98,3 +98,15 @@ def test_the_gravest_part_decides() -> None:
         assert together(GRAVITY[: place + 1]) == verdict
         assert together([verdict, verdict]) == verdict
     assert together(["reproduced", "not run"]) == "not run", "all of it was not shown"
+
+
+def test_the_sampling_error_of_a_published_value_widens_the_comparison() -> None:
+    """Equal to an exact 16, undecided beside one that is known to 1 dB, and no longer refuted 2 dB beside it."""
+    near = Interval(16.0, 15.5, 16.5, 0.95, 8, "planted")
+    assert near.widened(0.0) == near
+    wider = near.widened(1.0)
+    assert (wider.low, wider.high) == pytest.approx((16 - 2.0227, 16 + 2.0227), abs=1e-4)
+    far = Interval(18.0, 17.5, 18.5, 0.95, 8, "planted")
+    for error, wanted in ((0.0, "not reproduced"), (1.0, "undecided")):
+        found = judge("value_within", Evidence(far, lambda *_: False, error), 16.0, 1.0)
+        assert found.verdict == wanted

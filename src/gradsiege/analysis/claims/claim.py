@@ -106,6 +106,13 @@ class Point(Section):
     value: Annotated[Values, Field(min_length=1)]
 
 
+class Change(Section):
+    """A change of a claim's rule after it was first written: when, and why."""
+
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    reason: Annotated[str, Field(min_length=1)]
+
+
 class Claim(Section):
     """One published statement and how a study decides it."""
 
@@ -121,6 +128,14 @@ class Claim(Section):
     tolerance: Annotated[Values, Field(min_length=1)] = Field(
         description="by metric; where no value is published, the smallest difference that counts"
     )
+    error: Values = Field(
+        {}, description="standard error of the published value by metric, where it is known"
+    )
+    least_units: CountOrZero = Field(
+        0,
+        description="fewest independent victims (scenes) with which the rule can come out as reproduced",
+    )
+    changed: list[Change] = Field([], description="changes of the rule, with date and reason")
     direction: Literal["higher", "lower"] | None = Field(
         None, description="which way the difference to `against` goes (difference_sign)"
     )
@@ -145,6 +160,10 @@ class Claim(Section):
     def tolerance_of(self, metric: str) -> float:
         """The tolerance of one metric."""
         return {str(name): value for name, value in self.tolerance.items()}[metric]
+
+    def error_of(self, metric: str) -> float:
+        """The standard error of the published value, 0 where none is known."""
+        return {str(name): value for name, value in self.error.items()}.get(metric, 0.0)
 
     def published(self) -> list[tuple[Selector, str, float | None]]:
         """Return the comparisons as (cells, metric, published value or None)."""
@@ -177,6 +196,9 @@ def _contradictions(claim: Claim) -> dict[str, bool]:
         "`tolerance` must be positive (a bar may have none)": not all(
             tolerance > 0 or (bar and tolerance == 0) for tolerance in claim.tolerance.values()
         ),
+        "`error` needs a metric of the value, and the rule value_within": bool(claim.error)
+        and not (rule == "value_within" and {*claim.error} <= valued),
+        "`error` must be positive": not all(error > 0 for error in claim.error.values()),
         f"{rule} needs `against`": compared and not claim.against,
         "ordering, and it alone, has several `arms`": (rule == "ordering") != (len(claim.arms) > 1),
         "ordering compares its `arms`, not `against`": rule == "ordering" and bool(claim.against),

@@ -201,7 +201,7 @@ def _part(
     departures: Mapping[str, str],
 ) -> Part:
     names = ("claims", comparison.metric, *ids.values(), *reference.values())
-    evidence = measured.evidence(*names)
+    evidence = measured.evidence(*names, error=claim.error_of(comparison.metric))
     judgement = judge(
         claim.rule,
         evidence,
@@ -212,4 +212,6 @@ def _part(
     )
     verdict, why = judgement.verdict, judgement.why
     interval, lost = evidence.interval, measured.lost
+    if verdict == "undecided" and interval.units < claim.least_units:
+        why = f"needs at least {claim.least_units} independent victims or scenes, and has {interval.units}"
     return Part(comparison, ids, reference, arm, interval, lost, verdict, why, departures)

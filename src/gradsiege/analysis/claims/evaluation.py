@@ -15,7 +15,7 @@ from gradsiege.analysis.claims.verdicts import Verdict, together
 class Outcome:
     """The verdict on a claim in one place: data set, model and arm (all empty where it was not run at all).
 
-    Show `said` instead of `verdict`: it marks data that stand in for the claim's own.
+    Show `said` instead of `verdict`: it marks data that stand in for the claim's own, and numbers that others report.
     """
 
     claim: Claim
@@ -31,7 +31,9 @@ class Outcome:
     @property
     def said(self) -> str:
         """The verdict as it is shown everywhere."""
-        return f"{self.verdict} (stand-in data)" if self.stand_in else self.verdict
+        marks = ["stand-in data"] * self.stand_in
+        marks += ["third-party number"] * (self.claim.origin == "third_party")
+        return f"{self.verdict} ({', '.join(marks)})" if marks else self.verdict
 
 
 def evaluate(claims: Iterable[Claim], tables: Tables) -> list[Outcome]:

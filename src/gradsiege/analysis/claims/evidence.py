@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gradsiege.analysis.bootstrap import mean_interval
 from gradsiege.analysis.claims.selection import NotRunError
 from gradsiege.analysis.claims.verdicts import Evidence
+from gradsiege.analysis.clusters import units
 from gradsiege.analysis.equivalence import Equivalence, tost, tost_student
 from gradsiege.analysis.interval import Interval, student_interval
 from gradsiege.analysis.paired import paired_differences
@@ -27,7 +28,7 @@ Kind = Literal["mean", "rate", "seeds"]
 class Sample:
     """Values of one metric with their sampling units; `kind` decides how an interval is made.
 
-    mean: BCa over victims; rate: Wilson over victims; seeds: Student's t, one value per seed. `lost` counts
+    mean: BCa over scenes (victims where scenes are unknown); rate: Wilson over them; seeds: Student's t, one value per seed. `lost` counts
     images (or pairs) without a value: failed attacks, which a rate counts as misses instead.
     """
 
@@ -49,30 +50,36 @@ class Sample:
             return student_interval(self.values)
         return mean_interval(self.values, self.clusters, generator=numpy_generator(*names))
 
-    def inside(self, low: float, high: float, *names: object) -> bool:
-        """Whether the mean is shown to lie between two bounds, at alpha 0.05."""
+    def inside(self, low: float, high: float, *names: object, error: float = 0.0) -> bool:
+        """Whether the mean is shown to lie between bounds around a value with this standard error, at alpha 0.05."""
         if self.kind == "rate":
             wilson = clustered_wilson_interval(self.values, self.clusters, level=0.9)
-            return Equivalence(wilson, low, high).shown
+            return Equivalence(wilson, low, high).beside(error).shown
         if self.kind == "seeds":
-            return tost_student(self.values, low, high).shown
-        return tost(self.values, low, high, self.clusters, generator=numpy_generator(*names))
+            return tost_student(self.values, low, high).beside(error).shown
+        generator = numpy_generator(*names)
+        return tost(self.values, low, high, self.clusters, generator=generator, error=error)
 
-    def evidence(self, *names: object) -> Evidence:
-        """What a rule looks at."""
-        return Evidence(self.interval(*names), lambda low, high: self.inside(low, high, *names))
+    def evidence(self, *names: object, error: float = 0.0) -> Evidence:
+        """What a rule looks at; error: standard error of the published value."""
+        return Evidence(
+            self.interval(*names),
+            lambda low, high: self.inside(low, high, *names, error=error),
+            error,
+        )
 
 
 def sample(cell: pd.DataFrame, metric: str, table: str) -> Sample:
     """Values of one cell, all its seeds and victims."""
     if metric == "identified":
         hits = _hits(cell).to_numpy(dtype=np.float64)
-        return Sample(np.asarray(hits), cell["victim"].to_numpy(), "rate")
+        return Sample(np.asarray(hits), units(cell), "rate")
     values = cell.loc[cell["status"].eq("complete"), metric].astype("float64").dropna()
     if metric == "psnr":
         values = capped_psnr(values)
-    unit, kind = _unit(table)
-    clusters = cell.loc[values.index, unit].to_numpy()
+    kind = _kind(table)
+    measured = cell.loc[values.index]
+    clusters = measured["seed"].to_numpy() if kind == "seeds" else units(measured)
     return Sample(np.asarray(values, dtype=np.float64), clusters, kind, len(cell) - len(values))
 
 
@@ -82,12 +89,12 @@ def difference(treated: pd.DataFrame, reference: pd.DataFrame, metric: str, tabl
     pairs = paired_differences(ours, theirs, metric)
     values = np.asarray(pairs["difference"], dtype=np.float64)
     lost = max(len(ours), len(theirs)) - len(pairs)
-    return Sample(values, pairs["victim"].to_numpy(), _unit(table)[1], lost)
+    return Sample(values, units(pairs), _kind(table), lost)
 
 
-def _unit(table: str) -> tuple[str, Kind]:
-    """The column that holds the sampling unit, and how intervals over it are made."""
-    return ("seed", "seeds") if table == "utility" else ("victim", "mean")
+def _kind(table: str) -> Kind:
+    """How intervals of a table's metrics are made."""
+    return "seeds" if table == "utility" else "mean"
 
 
 def _hits(cell: pd.DataFrame) -> pd.Series[bool]:

@@ -22,10 +22,14 @@ GRAVITY: tuple[Verdict, ...] = ("reproduced", "weaker", "not run", "undecided", 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A measurement: its 95 % interval, and a test whether it lies between two bounds (alpha 0.05)."""
+    """A measurement: its 95 % interval, and a test whether it lies between two bounds (alpha 0.05).
+
+    error: standard error of the published value that it is compared with; 0 where none is known.
+    """
 
     interval: Interval
     inside: Callable[[float, float], bool]
+    error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def judge(
 
 def _within(evidence: Evidence, value: float, tolerance: float, paired: bool) -> Judgement:
     low, high = value - tolerance, value + tolerance
-    interval = evidence.interval
+    interval = evidence.interval.widened(evidence.error)
     if evidence.inside(low, high):
         return Judgement("reproduced")
     if low <= interval.high and interval.low <= high:

@@ -1,4 +1,4 @@
-"""Mean PSNR of every attack against every defense, one panel per training stage and protocol."""
+"""Mean PSNR of every attack against every defense, one panel per training stage and protocol; counters share a row."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from gradsiege.report import style
 from gradsiege.report.data import Drawn, StudyData, in_stage_order
+from gradsiege.report.folding import Method, best, methods, why_missing
 from gradsiege.report.labels import label
 from gradsiege.report.wording import counts_note, number, synthetic_note
 
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-VERSION = 4
+VERSION = 5
 TITLE = "Attacks against defenses"
 ROW = ["dataset", "model", "protocol"]
 COLUMNS = [*ROW, "training_stage", "defense", "attack", "kind", "threat_model", "victims", "rows"]
 COLUMNS += ["failed", "psnr_capped", "psnr", "psnr_low", "psnr_high"]
-CELL_WIDTH, CELL_HEIGHT, MARGIN, WIDEST = 0.62, 0.27, 2.6, 10.5  # inches
+CELL_WIDTH, CELL_HEIGHT, MARGIN, WIDEST = 0.62, 0.27, 2.2, 10.5  # inches
+FOLDED = 3.0  # height of a row whose cells name their counter, in plain rows
 MOST_UNLABELLED = 2  # rows of panels that share the names of the defenses under the last one
 MOST_SLANTED = 12  # names side by side; more of them stand upright, each on one line
 
@@ -54,12 +56,18 @@ def draw(data: StudyData) -> Drawn:
 
 @dataclass(frozen=True)
 class _Part:
-    """One panel: data set, model and protocol; stage; rows of the summary; (attack, threat model) rows."""
+    """One panel: data set, model and protocol; stage; rows of the summary; rows of the map."""
 
     key: tuple[Hashable, ...]
     stage: str
     own: pd.DataFrame
-    methods: list[tuple[str, str]]
+    methods: list[Method]
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Upper edges of the rows, then the lower edge of the last, in plain rows from the top."""
+        heights = [FOLDED if method.folded else 1.0 for method in self.methods]
+        return np.cumsum([0.0, *heights])
 
     def place(self, defense: str) -> tuple[str, ...]:
         """Data set, model, defense, training stage, protocol."""
@@ -82,7 +90,7 @@ def _sheet(
     data: StudyData, table: pd.DataFrame, rows: list[list[_Part]], defenses: list[str], width: float
 ) -> Figure:
     """Every panel, as high as it has attacks, and one colour bar."""
-    sizes = [len(row[0].methods) for row in rows]
+    sizes = [float(row[0].edges[-1]) for row in rows]
     apart = 0.85 if len(rows) <= MOST_UNLABELLED else 1.45
     height = apart * len(rows) + CELL_HEIGHT * sum(sizes) + 0.3
     figure = style.new_figure(width, height, layout="constrained")
@@ -97,7 +105,7 @@ def _sheet(
             head = ", ".join(label(str(name)) for name in part.key)
             title = f"{part.stage.capitalize()} model"
             panel.set_title(f"{head}\n{title}" if part is row[0] else title)
-            _method_ticks(panel, part.methods if part is row[0] else [], data)
+            _method_ticks(panel, part, data, named=part is row[0])
             _defense_ticks(panel, defenses if named else [], data)
         for panel in axes[place][len(row) :]:
             panel.set_axis_off()
@@ -110,90 +118,127 @@ def _sheet(
     return figure
 
 
-def _methods(data: StudyData, table: pd.DataFrame) -> list[tuple[str, str]]:
-    """(attack, threat model) rows: attacks in study order, then controls (no threat model)."""
+def _methods(data: StudyData, table: pd.DataFrame) -> list[Method]:
+    """Attacks in study order, counters of one attack in one row, then controls (no threat model)."""
     attacks = table[table["kind"] == "attack"]
     order = data.in_order("attacks", attacks["attack"])
     pairs = set(zip(attacks["attack"], attacks["threat_model"], strict=True))
     threats = data.in_order("threat_models", attacks["threat_model"])
-    rows = [(a, t) for a in order for t in threats if (a, t) in pairs]
     controls = dict.fromkeys(table.loc[table["kind"] == "control", "attack"])
-    return rows + [(str(control), "") for control in controls]
+    return methods(
+        data,
+        [(a, t) for a in order for t in threats if (a, t) in pairs]
+        + [(str(control), "") for control in controls],
+    )
 
 
-def _values(
-    of_panel: pd.DataFrame, methods: list[tuple[str, str]], defenses: list[str]
-) -> tuple[np.ndarray, dict[tuple[int, int], pd.Series]]:
-    grid = np.full((len(methods), len(defenses)), np.nan)
-    cells = {}
-    for _, line in of_panel.iterrows():
-        threat = line["threat_model"] if line["kind"] == "attack" else ""
-        place = methods.index((line["attack"], threat)), defenses.index(line["defense"])
-        grid[place] = line["psnr"]
-        cells[place] = line
-    return grid, cells
+def _lines(part: _Part, method: Method, defense: str) -> pd.DataFrame:
+    """The rows of the summary in one cell."""
+    same = part.own["attack"].isin(method.members) & (part.own["defense"] == defense)
+    if method.threat_model:
+        same &= part.own["threat_model"] == method.threat_model
+    return part.own[same]
 
 
 def _panel(
     panel: Axes, part: _Part, defenses: list[str], limits: tuple[float, float], data: StudyData
 ) -> Any:
-    """One heat map with the number in every cell."""
+    """One heat map with the number in every cell, and the counter's name where a row holds several."""
     import seaborn as sns
 
-    methods = part.methods
-    grid, cells = _values(part.own, methods, defenses)
+    edges, columns = part.edges, np.arange(len(defenses) + 1) - 0.5
+    grid = np.full((len(part.methods), len(defenses)), np.nan)
     panel.set_facecolor(style.PAPER)
     colours: Any = sns.color_palette("mako_r", as_cmap=True)
-    image: Any = panel.imshow(grid, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
-    for row, (attack, threat) in enumerate(methods):
+    cells = []
+    for row, method in enumerate(part.methods):
         for column, defense in enumerate(defenses):
-            line = cells.get((row, column))
-            if line is None:
-                words = data.why_missing(part.place(defense), threat, attack if threat else "")
-                _mark(panel, row, column, words)
-            elif np.isnan(line["psnr"]):
-                _mark(panel, row, column, "failed")
-            else:
-                red, green, blue, _ = colours(float(image.norm(grid[row, column])))
-                words = number(line["psnr"]) + ("*" if line["failed"] else "")
-                colour = style.text_on((red, green, blue))
-                options: Any = {"ha": "center", "va": "center", "fontsize": 7}
-                panel.text(column, row, words, color=colour, **options)
-    panel.set_xticks(np.arange(-0.5, len(defenses)), minor=True)
-    panel.set_yticks(np.arange(-0.5, len(methods)), minor=True)
+            lines = _lines(part, method, defense)
+            centre = (column, (edges[row] + edges[row + 1]) / 2, edges[row + 1] - edges[row])
+            if lines.empty:
+                _mark(panel, centre, why_missing(data, part.place(defense), method))
+                continue
+            line, idea = best(data, method, lines)
+            grid[row, column] = line["psnr"]
+            cells.append((centre, line, idea))
+    image: Any = panel.pcolormesh(
+        columns, edges, np.ma.masked_invalid(grid), cmap=colours, vmin=limits[0], vmax=limits[1]
+    )
+    for centre, line, idea in cells:
+        if np.isnan(line["psnr"]):
+            _mark(panel, centre, "failed")
+        else:
+            red, green, blue, _ = colours(float(image.norm(line["psnr"])))
+            _number(panel, centre, line, idea, style.text_on((red, green, blue)), len(defenses))
+    panel.set_ylim(edges[-1], 0)
+    panel.set_xlim(columns[0], columns[-1])
+    panel.set_xticks(columns, minor=True)
+    panel.set_yticks(edges, minor=True)
     panel.grid(False)
     panel.grid(which="minor", color=style.PAPER, linewidth=1.5, axis="both")
-    attacks = sum(1 for _, threat in methods if threat)
-    panel.axhline(attacks - 0.5, color=style.PAPER, linewidth=5)
+    # Mesh cells are drawn over a grid below them.
+    panel.set_axisbelow(False)
+    attacks = sum(1 for method in part.methods if method.threat_model)
+    panel.axhline(edges[attacks], color=style.PAPER, linewidth=5)
     panel.tick_params(which="both", length=0)
     for spine in panel.spines.values():
         spine.set_visible(False)
     return image
 
 
-def _mark(panel: Axes, row: int, column: int, words: str) -> None:
+def _number(
+    panel: Axes,
+    centre: tuple[float, float, float],
+    line: pd.Series,
+    idea: str,
+    colour: str,
+    defenses: int,
+) -> None:
+    """The mean of a cell; below it the counter, upright where many cells stand side by side."""
+    column, middle, height = centre
+    words = number(line["psnr"]) + ("*" if line["failed"] else "")
+    options: Any = {"ha": "center", "va": "center", "color": colour, "zorder": 5}
+    panel.text(column, middle - (height / 2 - 0.5), words, fontsize=7, **options)
+    if idea:
+        upright = defenses > MOST_SLANTED
+        wrapped = textwrap.fill(idea, 16 if upright else 12)
+        panel.text(
+            column,
+            middle + 0.4,
+            wrapped,
+            fontsize=5.2 if upright else 5.0,
+            rotation=90 if upright else 0,
+            linespacing=1.0,
+            **options,
+        )
+
+
+def _mark(panel: Axes, centre: tuple[float, float, float], words: str) -> None:
     """Draw an empty cell: a dash if the counter answers another defense, hatched if the study has no such cell or result."""
     from matplotlib.patches import Rectangle
 
+    column, middle, height = centre
     options: Any = {"ha": "center", "va": "center", "fontsize": 6, "color": style.MUTED}
     if words == "not applicable":
-        panel.text(column, row, "–", **options)
+        panel.text(column, middle, "–", **options)
         return
-    corner = (column - 0.5, row - 0.5)
-    panel.add_patch(Rectangle(corner, 1, 1, facecolor="none", hatch="////", linewidth=0))
+    corner = (column - 0.5, middle - height / 2)
+    panel.add_patch(Rectangle(corner, 1, height, facecolor="none", hatch="////", linewidth=0))
     if words != "cut":
-        panel.text(column, row, words, **options).set_path_effects(style.outlined())
+        panel.text(column, middle, words, **options).set_path_effects(style.outlined())
 
 
-def _method_ticks(panel: Axes, methods: list[tuple[str, str]], data: StudyData) -> None:
-    """Return the names of attacks and controls, with the threat model if there are several."""
-    several = len({threat for _, threat in methods if threat}) > 1
+def _method_ticks(panel: Axes, part: _Part, data: StudyData, *, named: bool) -> None:
+    """Write the names of attacks and controls, with the threat model if there are several among plain rows."""
+    plain = {m.threat_model for m in part.methods if m.threat_model and not m.folded}
     names = []
-    for attack, threat in methods:
-        name = label(attack, data.name_of("attacks", attack))
-        name = f"{name} · {threat.replace('_', ' ')}" if several and threat else name
-        names.append(textwrap.fill(name, 44))
-    panel.set_yticks(range(len(names)), names)
+    for method in part.methods if named else []:
+        name = method.title(data)
+        if len(plain) > 1 and method.threat_model and not method.folded:
+            name = f"{name} · {method.threat_model.replace('_', ' ')}"
+        names.append(textwrap.fill(name, 30))
+    centres = (part.edges[:-1] + part.edges[1:]) / 2
+    panel.set_yticks(centres[: len(names)], names)
 
 
 def _defense_ticks(panel: Axes, defenses: list[str], data: StudyData) -> None:
@@ -208,7 +253,8 @@ def _defense_ticks(panel: Axes, defenses: list[str], data: StudyData) -> None:
 def _caption(data: StudyData, table: pd.DataFrame) -> str:
     return (
         "Mean PSNR over victims; darker means more leaked. Rows above the gap are attacks, below "
-        "it controls that see no gradient: an attack near them recovered nothing. –: the counter answers another defense; "
+        'it controls that see no gradient: an attack near them recovered nothing. In a row "best informed" each cell shows the '
+        "strongest counter written for its defense, by name. –: no counter of the row answers the defense; "
         "hatched: left out of the study file, or 'not run'; * some images failed and are left out of that mean."
         f"{counts_note(table)} Intervals are in the data file."
         f"{synthetic_note(data, table['dataset'])}"

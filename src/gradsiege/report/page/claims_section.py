@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gradsiege.analysis.claims.evaluation import Outcome
 from gradsiege.analysis.power import detectable_difference, paired_spread
-from gradsiege.report.claim_words import ORIGINS, place, tally
+from gradsiege.report.claim_words import ORIGINS, place, reasons, tally
 from gradsiege.report.data import StudyData
 from gradsiege.report.tables import table_claims
 from gradsiege.report.wording import number
@@ -36,6 +36,7 @@ class Row:
     lines: list[Line]
     verdict: str
     stand_in: bool
+    third_party: bool
     why: str
     deviations: tuple[str, ...]
 
@@ -97,6 +98,7 @@ def _row(outcome: Outcome) -> Row:
         lines=lines,
         verdict=outcome.verdict,
         stand_in=outcome.stand_in,
-        why=outcome.why,
+        third_party=claim.origin == "third_party",
+        why=reasons(outcome),
         deviations=outcome.deviations,
     )

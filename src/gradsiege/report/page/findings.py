@@ -11,7 +11,7 @@ from gradsiege.report.claim_words import tally
 from gradsiege.report.data import StudyData, in_stage_order
 from gradsiege.report.derived import SETTING, final_accuracy
 from gradsiege.report.labels import label
-from gradsiege.report.tables.table_headline import standing
+from gradsiege.report.protection_words import standing
 from gradsiege.report.wording import number, percent, percent_interval, with_interval
 
 UNDEFENDED = ("table_attacks", "attack_defense_heatmap")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 READING_ORDER = (
+    "headline",
     "table_headline",
     "gallery",
     "table_attacks",
@@ -46,6 +47,7 @@ READING_ORDER = (
     "published_tip",
     "published_shadow",
     "published_gifd",
+    "table_power",
     "table_costs",
 )
 IN_COMPUTE = "table_compute"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from gradsiege.analysis.claims.evaluation import Outcome
-from gradsiege.report.claim_words import claimed, measured, part_names, place, tally
+from gradsiege.report.claim_words import claimed, measured, part_names, place, reasons, tally
 from gradsiege.report.data import Drawn, StudyData
 
 VERSION = 2
@@ -39,7 +39,7 @@ def plotted(outcomes: Sequence[Outcome]) -> pd.DataFrame:
             "statement": claim.statement,
             "rule": claim.rule,
             "claim_verdict": outcome.said,
-            "why": outcome.why,
+            "why": reasons(outcome),
             "stand_in": outcome.stand_in,
             **{name: getattr(outcome, name) for name in ("dataset", "model", "arm")},
             "deviations": "; ".join(outcome.deviations),
@@ -72,7 +72,7 @@ def lines(outcome: Outcome) -> list[dict[str, str]]:
     """The rows of one outcome as text."""
     claim = outcome.claim
     head = {"Claim": claim.id, "Statement": claim.statement}
-    tail = {"Verdict": outcome.said, "Where": place(outcome), "Why": outcome.why}
+    tail = {"Verdict": outcome.said, "Where": place(outcome), "Why": reasons(outcome)}
     rows = []
     for name, part in zip(part_names(outcome.parts), outcome.parts, strict=True):
         asked, paired = part.comparison, part.comparison.against is not None
