@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from gradsiege import defenses
 from gradsiege.defenses.base import Client, Defense
+from gradsiege.federated import server
 from gradsiege.federated.client import run_client
 from gradsiege.federated.partition import dirichlet, iid
-from gradsiege.federated.server import evaluate, macro_f1, weighted_mean
+from gradsiege.federated.server import evaluate, macro_f1, micro_f1, weighted_mean
 from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import LocalTraining, Step, Tensors, split_state
 
@@ -48,6 +49,41 @@ def test_small_alpha_makes_clients_differ_more() -> None:
 def test_macro_f1_by_hand() -> None:
     truth, predicted = np.array([0, 0, 1, 2]), np.array([0, 1, 1, 1])
     assert macro_f1(truth, predicted) == pytest.approx((2 / 3 + 0.5 + 0) / 3)
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 60), st.integers(1, 12), st.integers(0, 10**6))
+def test_f1_is_that_of_scikit_learn_to_the_last_bit(images: int, classes: int, seed: int) -> None:
+    """Tables that were written with scikit-learn's numbers stay valid; some classes are never guessed, others absent."""
+    from sklearn.metrics import f1_score
+
+    drawn = np.random.default_rng(seed).integers(0, classes, (2, images))
+    truth, predicted = drawn[0], np.where(drawn[1] % 3 == 0, drawn[0], drawn[1])
+    for ours, average in ((macro_f1, "macro"), (micro_f1, "micro")):
+        assert ours(truth, predicted) == f1_score(
+            truth, predicted, average=average, zero_division=0.0
+        )
+
+
+@pytest.mark.parametrize("name", ["convnet", "lenet"])
+def test_the_parts_in_which_a_model_is_measured_change_no_bit(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables that were written with parts of 250 images stay valid."""
+    model = build(ModelSpec(name, {}, 10, 3, 16), torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(260, 3, 16, 16, generator=generator)
+    labels = torch.randint(10, (260,), generator=generator)
+    seen: list[int] = []
+    model.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    state = split_state(model)
+    measured = []
+    for at_once in (server.AT_ONCE, 250):
+        monkeypatch.setattr(server, "AT_ONCE", at_once)
+        measured.append(evaluate(model, *state, images, labels))
+    assert measured[0] == measured[1]
+    assert max(seen[:-2]) <= 50
+    assert sum(seen) == 2 * len(images)
 
 
 def test_aggregation_weighs_by_images_and_keeps_counters() -> None:

@@ -18,6 +18,7 @@ from gradsiege import pretrained
 from gradsiege.metrics import deep_features
 from gradsiege.metrics.absent import Absent
 from gradsiege.metrics.deep_features import SMALLEST, DeepFeatures
+from gradsiege.metrics.haar_wavelets import haarpsi
 from gradsiege.metrics.perceptual import haar_perceptual_similarity, lpips, lpips_vgg
 from gradsiege.pretrained import TRUNKS, TrunkName
 
@@ -71,6 +72,25 @@ def test_haarpsi_of_two_black_images_is_one() -> None:
     black = torch.zeros(2, 3, 32, 32)
     assert haar_perceptual_similarity(black, black).tolist() == [1.0, 1.0]
     assert 0 <= haar_perceptual_similarity(black, torch.ones_like(black))[0] < 0.25
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 32, 32), (3, 33, 40), (1, 17, 16), (3, 64, 48)])
+def test_haarpsi_is_that_of_piq_to_the_last_bit(
+    shape: tuple[int, int, int], dtype: torch.dtype
+) -> None:
+    """Scores that were computed by piq stay valid: noise, equal images, a black one, and two black ones."""
+    from piq import haarpsi as by_piq
+
+    generator = torch.Generator().manual_seed(sum(shape))
+    x = torch.rand(6, *shape, generator=generator, dtype=dtype)
+    noise = torch.randn(x.shape, generator=generator, dtype=dtype)
+    y = (x + 0.3 * noise).clamp(0, 1)
+    y[0], y[1], x[2], y[2] = x[0], 0, 0, 0
+    theirs = by_piq(x, y, data_range=1.0, reduction="none")
+    assert theirs[2].isinf()
+    assert torch.equal(haarpsi(x, y), theirs)
+    assert len(theirs.unique()) == len(x)
 
 
 @pytest.mark.parametrize("trunk", ["alex", "vgg"])

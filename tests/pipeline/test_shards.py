@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from gradsiege.pipeline import workload
-from gradsiege.pipeline.cells import cells, digest
+from gradsiege.pipeline.cells import Cell, cells, digest, upstream
+from gradsiege.pipeline.chains import seconds_behind, urgency
 from gradsiege.pipeline.shards import LEAST_SECONDS, PARTS, after, shards
 from gradsiege.pipeline.stage import STAGES
 from gradsiege.study import Study, parse
@@ -78,3 +79,65 @@ def test_what_waits_for_a_broken_cell_waits_alone(wide: Study) -> None:
     cut = shards(found["score"], wide, 1000, alone)
     assert sorted(len(shard.cells) for shard in cut) == [1, 11, 12]
     assert sum(broken.at("score") in shard.cells for shard in cut) == 1
+
+
+@pytest.fixture
+def searching(tiny_raw: Raw) -> Study:
+    """Two defenses, one of which reads a shadow generator and searches; two attacks on all of them."""
+    tiny_raw["defenses"] = ["none", {"name": "shadow", "parameters": {"latent_steps": 40}}]
+    tiny_raw["attacks"] = [
+        {key: value for key, value in attack.items() if key != "only"}
+        for attack in tiny_raw["attacks"]
+    ]
+    tiny_raw.pop("exclude", None)
+    return parse(tiny_raw)
+
+
+@pytest.mark.parametrize("stage", ["federate", "observe"])
+def test_cells_that_need_no_generator_do_not_wait_for_it(searching: Study, stage: str) -> None:
+    cut = shards(cells(searching)[stage], searching, 1000)
+    needing = [{cell.defense for cell in shard.cells} for shard in cut]
+    assert sorted(needing, key=sorted) == [{"none"}, {"shadow"}]
+
+
+def test_processes_start_with_different_attacks(
+    wide: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lest all but one wait for the compiler of the same program; every cell is still in one shard."""
+    monkeypatch.setattr(workload, "seconds", lambda cell, study: LEAST_SECONDS)
+    attacks = [cell for cell in cells(wide)["attack"] if cell.model == "convnet"]
+    cut = shards(attacks, wide, 1000)
+    first = [shard.cells[0].attack for shard in cut]
+    assert first == ["gi_pip", "inverting_gradients"] * (PARTS // 2)
+    assert sorted(cell for shard in cut for cell in shard.cells) == sorted(attacks)
+
+
+def test_the_search_of_a_defense_counts_as_work(searching: Study) -> None:
+    plain, search = cells(searching)["federate"]
+    dataset = searching.one("datasets", plain.dataset)
+    # Half of a pass for each of 40 steps, in units of a 32-pixel image.
+    searched = 20 * dataset.counts["train"] * (dataset.size / 32) ** 2
+    assert workload.passes(search, searching) - workload.passes(plain, searching) == searched
+
+
+def test_the_longest_chain_is_the_most_urgent(searching: Study) -> None:
+    """Images, generator, defended federation, observation, attack, score: whatever is on this path comes first."""
+    every = cells(searching)
+
+    def seconds(cell: Cell) -> float:
+        return workload.seconds(cell, searching)
+
+    behind = seconds_behind(every, seconds, lambda cell: upstream(cell, searching))
+    plain, search = every["federate"]
+    (generator,) = every["shadow"]
+    assert urgency([search], behind, seconds) > urgency([plain], behind, seconds)
+    assert urgency([generator], behind, seconds) > urgency([search], behind, seconds)
+    assert {behind[cell] for cell in every["score"]} == {0.0}
+    attack = every["attack"][0]
+    assert behind[attack] == seconds(attack.at("score"))
+    longest = max(
+        seconds(attack) + seconds(attack.at("score"))
+        for attack in every["attack"]
+        if attack.at("observe") == every["observe"][0]
+    )
+    assert behind[every["observe"][0]] == longest

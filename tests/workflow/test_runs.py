@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -41,16 +42,18 @@ def test_a_federation_that_diverges_is_recorded_and_the_study_completes(finished
     assert manifest(finished, "score", DIVERGED)["notes"]["failed_rows"] == 3
 
 
-def test_no_attack_is_given_a_truth(finished):
-    said = finished.snakemake("--detailed-summary").splitlines()
-    heads = next(line for line in said if line.startswith("output_file")).split("\t")
-    rows = [
-        dict(zip(heads, line.split("\t"), strict=True)) for line in said if line.count("\t") > 5
-    ]
-    read = {row["rule"]: row["input-file(s)"] for row in rows}
-    assert "observation.safetensors" in read["attack_cell"]
-    assert not [rule for rule in read if rule.startswith("attack") and "truth" in read[rule]]
-    assert "truth" in read["score_cell"]
+def test_no_attack_is_given_a_truth(clone):
+    """By the reason that Snakemake states for each job of a first run, which names all that it asks for."""
+    said = clone.snakemake("--dry-run")
+    jobs = re.findall(r"^Job \d+: (.*)\nReason: (.*)$", said, re.MULTILINE)
+    attacks = [asked for message, asked in jobs if message.startswith("Attacking: ")]
+    taken = [asked for message, asked in jobs if message.startswith("Taking attack ")]
+    scores = [asked for message, asked in jobs if message.startswith("Scoring attacks: ")]
+    assert attacks and scores
+    assert all("/observation.safetensors" in asked for asked in attacks)
+    assert taken
+    assert not [asked for asked in attacks + taken if "truth" in asked]
+    assert all("/truth.safetensors" in asked for asked in scores)
 
 
 def test_a_second_run_does_nothing_whatever_the_times(workspace):

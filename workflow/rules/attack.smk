@@ -10,6 +10,7 @@ rule attack:
         shard_log_of("attack"),
     benchmark:
         shard_benchmark_of("attack")
+    priority: urgency_of("attack")
     conda:
         "../envs/gradsiege.yaml"
     threads: 1
@@ -31,16 +32,16 @@ rule attack:
 rule attack_cell:
     input:
         inputs_of("attack"),
-        made_by("attack"),
     output:
         outputs_of("attack"),
     log:
         log_of("attack"),
+    priority: TAKEN_FIRST
     localrule: True
     conda:
         "../envs/gradsiege.yaml"
     params:
-        cell=key_of("attack"),
+        cell=pattern_of("attack"),
         digest=digest_of("attack"),
         study=study_file,
     message:

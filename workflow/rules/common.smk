@@ -3,6 +3,7 @@
 
 import functools
 import hashlib
+import inspect
 import os
 import shlex
 import shutil
@@ -19,6 +20,7 @@ from gradsiege.inspection.checkup import stages_of
 from gradsiege.pipeline import (
     absent_data,
     cells,
+    chains,
     identity,
     places,
     runner,
@@ -212,12 +214,20 @@ shell.prefix(
 )
 
 
+# Snakemake asks each function for its signature at every call, ten times per cell. It is worked out once.
+def called(function):
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
 # Snakemake compares parameters between runs, except functions of `output` or `resources`. Where the
 # study file lies and how long a job may take change no result, so these two are such functions.
+@called
 def study_file(wildcards, output):
     return STUDY_FILE
 
 
+@called
 def time_budget(wildcards, resources):
     """Save and leave four minutes early, before Slurm's warning (which comes three minutes early).
 
@@ -227,6 +237,7 @@ def time_budget(wildcards, resources):
     return f"${{SLURM_JOB_ID:+--time-budget {seconds}}}"
 
 
+@functools.cache
 def pattern_of(stage):
     """Key of a stage's cells with wildcards, such as {dataset}/{prior}/seed{seed}."""
     fields = STAGES[stage].fields
@@ -244,17 +255,18 @@ def log_of(stage):
     return f"{RESULTS}/logs/{stage}/{pattern_of(stage)}.log"
 
 
+@functools.cache
+def cell_named(stage, key):
+    return cells.parse_key(stage, key, STUDY)
+
+
 def cell_of(stage, wildcards):
-    return cells.parse_key(stage, pattern_of(stage).format(**wildcards), STUDY)
-
-
-def key_of(stage):
-    return lambda wildcards: cell_of(stage, wildcards).key
+    return cell_named(stage, pattern_of(stage).format(**wildcards))
 
 
 def digest_of(stage):
     """Hash of settings, method versions and upstream digests: another one runs the cell again."""
-    return lambda wildcards: cells.digest(cell_of(stage, wildcards), STUDY)
+    return called(lambda wildcards: cells.digest(cell_of(stage, wildcards), STUDY))
 
 
 def upstream(cell):
@@ -274,14 +286,7 @@ def files_read(reader, cell):
     return [f"{folder}/{name.format(**ids)}" for name in (*names, MANIFEST)]
 
 
-def inputs_of(stage):
-    def inputs(wildcards):
-        cell = cell_of(stage, wildcards)
-        return [path for other in upstream(cell) for path in files_read(cell, other)]
-
-    return inputs
-
-
+@functools.cache
 def manifest_of(cell):
     return f"{folder_of(cell)}/{MANIFEST}"
 
@@ -289,24 +294,25 @@ def manifest_of(cell):
 def finished(*stages):
     """Every file of every cell of the stages."""
     found = (cell for stage in stages for cell in CELLS[stage])
-    return [path for cell in found for path in cell.files(STUDY)]
+    return [
+        f"{folder_of(cell)}/{name}"
+        for cell in found
+        for name in (*STAGES[cell.stage].outputs, MANIFEST)
+    ]
 
 
 SHOWN = [
     cell for stage in ("fetch", "federate", "observe", "score") for cell in CELLS[stage]
 ]
-EVIDENCE = [path for cell in SHOWN for path in files_read(cells.Cell("publish"), cell)]
+# A manifest holds the checksums of its cell's files. Snakemake looks at every input of every job several times, so that the
+# jobs with thousands of inputs, or those of which there are thousands, name manifests alone.
+EVIDENCE = [manifest_of(cell) for cell in SHOWN]
 
 
 def evidence(name):
     """What one figure or table is drawn from, so that it can be drawn where no more than that was restored."""
     stages = ("fetch", *stages_of(name))
-    return [
-        path
-        for cell in SHOWN
-        if cell.stage in stages
-        for path in files_read(cells.Cell("publish"), cell)
-    ]
+    return [manifest_of(cell) for cell in SHOWN if cell.stage in stages]
 
 
 EVIDENCE_DIGESTS = [cells.digest(cell, STUDY) for cell in SHOWN]
@@ -386,6 +392,7 @@ def shard_benchmark_of(stage):
 def shard_inputs_of(stage):
     """All that the cells of a shard read, each file once."""
 
+    @called
     def inputs(wildcards):
         found = {}
         for cell in shard_of(stage, wildcards).cells:
@@ -397,7 +404,9 @@ def shard_inputs_of(stage):
 
 
 def shard_keys_of(stage):
-    return lambda wildcards: [cell.key for cell in shard_of(stage, wildcards).cells]
+    return called(
+        lambda wildcards: [cell.key for cell in shard_of(stage, wildcards).cells]
+    )
 
 
 @functools.cache
@@ -422,24 +431,31 @@ def lost(wildcards):
     return [manifest_of(cell) for cell in every if cell in read and not is_sound(cell)]
 
 
-def made_by(stage):
+def made_by(stage, cell):
     """The shard that computes a cell; none if the cell is finished, so that its neighbours' work does not concern it."""
+    if is_finished(cell):
+        return []
+    if not is_sound(cell) and os.path.exists(manifest_of(cell)):
+        # Snakemake does not read manifests, and has a failed update on its record as done.
+        workflow.dag.forcefiles.add(manifest_of(cell))
+    return [f"{SHARD}/{stage}/{cut(stage, shard_minutes())[cell].name}"]
 
-    def made(wildcards):
+
+def inputs_of(stage):
+    """The manifests of the cells that one reads, and the shard that computes it, which asks for their files by name."""
+
+    @called
+    def inputs(wildcards):
         cell = cell_of(stage, wildcards)
-        if is_finished(cell):
-            return []
-        if not is_sound(cell) and os.path.exists(manifest_of(cell)):
-            # Snakemake does not read manifests, and has a failed update on its record as done.
-            workflow.dag.forcefiles.add(manifest_of(cell))
-        return [f"{SHARD}/{stage}/{cut(stage, shard_minutes())[cell].name}"]
+        return [*map(manifest_of, upstream(cell)), *made_by(stage, cell)]
 
-    return made
+    return inputs
 
 
 def minutes_of(stage):
     """Margin for start-up, and the sum of the cells, at most half a day: a longer job saves, and is started again."""
 
+    @called
     def minutes(wildcards):
         found = shard_of(stage, wildcards).cells
         spent = sum(workload.seconds(cell, STUDY) for cell in found)
@@ -451,8 +467,33 @@ def minutes_of(stage):
 def memory_of(stage):
     """MB for the largest cell, since one is freed before the next; more after a failure."""
 
+    @called
     def memory(wildcards, attempt):
         found = shard_of(stage, wildcards).cells
         return round(max(workload.megabytes(cell, STUDY) for cell in found) * attempt)
 
     return memory
+
+
+def seconds_of(cell):
+    return workload.seconds(cell, STUDY)
+
+
+@functools.cache
+def seconds_behind():
+    return chains.seconds_behind(CELLS, seconds_of, upstream)
+
+
+def urgency_of(stage):
+    """The seconds from the start of a shard to the end of all that waits for it: the longest chain starts first."""
+
+    @called
+    def urgency(wildcards):
+        held = shard_of(stage, wildcards).cells
+        return chains.urgency(held, seconds_behind(), seconds_of)
+
+    return urgency
+
+
+# To take a cell lasts a moment, and shards wait for it: it comes before every shard.
+TAKEN_FIRST = 10**9

@@ -10,6 +10,7 @@ rule federate:
         shard_log_of("federate"),
     benchmark:
         shard_benchmark_of("federate")
+    priority: urgency_of("federate")
     conda:
         "../envs/gradsiege.yaml"
     threads: 1
@@ -31,16 +32,16 @@ rule federate:
 rule federate_cell:
     input:
         inputs_of("federate"),
-        made_by("federate"),
     output:
         outputs_of("federate"),
     log:
         log_of("federate"),
+    priority: TAKEN_FIRST
     localrule: True
     conda:
         "../envs/gradsiege.yaml"
     params:
-        cell=key_of("federate"),
+        cell=pattern_of("federate"),
         digest=digest_of("federate"),
         study=study_file,
     message:

@@ -10,6 +10,7 @@ rule fetch:
         shard_log_of("fetch"),
     benchmark:
         shard_benchmark_of("fetch")
+    priority: urgency_of("fetch")
     localrule: True
     conda:
         "../envs/gradsiege.yaml"
@@ -32,16 +33,16 @@ rule fetch:
 rule fetch_cell:
     input:
         inputs_of("fetch"),
-        made_by("fetch"),
     output:
         outputs_of("fetch"),
     log:
         log_of("fetch"),
+    priority: TAKEN_FIRST
     localrule: True
     conda:
         "../envs/gradsiege.yaml"
     params:
-        cell=key_of("fetch"),
+        cell=pattern_of("fetch"),
         digest=digest_of("fetch"),
         study=study_file,
     message:

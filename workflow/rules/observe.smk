@@ -10,6 +10,7 @@ rule observe:
         shard_log_of("observe"),
     benchmark:
         shard_benchmark_of("observe")
+    priority: urgency_of("observe")
     conda:
         "../envs/gradsiege.yaml"
     threads: 1
@@ -31,16 +32,16 @@ rule observe:
 rule observe_cell:
     input:
         inputs_of("observe"),
-        made_by("observe"),
     output:
         outputs_of("observe"),
     log:
         log_of("observe"),
+    priority: TAKEN_FIRST
     localrule: True
     conda:
         "../envs/gradsiege.yaml"
     params:
-        cell=key_of("observe"),
+        cell=pattern_of("observe"),
         digest=digest_of("observe"),
         study=study_file,
     message:

@@ -10,6 +10,7 @@ rule prior:
         shard_log_of("prior"),
     benchmark:
         shard_benchmark_of("prior")
+    priority: urgency_of("prior")
     conda:
         "../envs/gradsiege.yaml"
     threads: 1
@@ -31,16 +32,16 @@ rule prior:
 rule prior_cell:
     input:
         inputs_of("prior"),
-        made_by("prior"),
     output:
         outputs_of("prior"),
     log:
         log_of("prior"),
+    priority: TAKEN_FIRST
     localrule: True
     conda:
         "../envs/gradsiege.yaml"
     params:
-        cell=key_of("prior"),
+        cell=pattern_of("prior"),
         digest=digest_of("prior"),
         study=study_file,
     message:

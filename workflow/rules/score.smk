@@ -10,6 +10,7 @@ rule score:
         shard_log_of("score"),
     benchmark:
         shard_benchmark_of("score")
+    priority: urgency_of("score")
     conda:
         "../envs/gradsiege.yaml"
     threads: 1
@@ -31,16 +32,16 @@ rule score:
 rule score_cell:
     input:
         inputs_of("score"),
-        made_by("score"),
     output:
         outputs_of("score"),
     log:
         log_of("score"),
+    priority: TAKEN_FIRST
     localrule: True
     conda:
         "../envs/gradsiege.yaml"
     params:
-        cell=key_of("score"),
+        cell=pattern_of("score"),
         digest=digest_of("score"),
         study=study_file,
     message:

@@ -10,6 +10,7 @@ rule shadow:
         shard_log_of("shadow"),
     benchmark:
         shard_benchmark_of("shadow")
+    priority: urgency_of("shadow")
     conda:
         "../envs/gradsiege.yaml"
     threads: 1
@@ -31,16 +32,16 @@ rule shadow:
 rule shadow_cell:
     input:
         inputs_of("shadow"),
-        made_by("shadow"),
     output:
         outputs_of("shadow"),
     log:
         log_of("shadow"),
+    priority: TAKEN_FIRST
     localrule: True
     conda:
         "../envs/gradsiege.yaml"
     params:
-        cell=key_of("shadow"),
+        cell=pattern_of("shadow"),
         digest=digest_of("shadow"),
         study=study_file,
     message:

@@ -12,6 +12,8 @@ from gradsiege.protocol.observation import group
 
 # Fields that hold no tensor.
 PLAIN = ("rows", "costs", "round", "failure")
+# Columns of a round's utility, as `server.evaluate` returns them.
+MEASURES = ("accuracy", "macro_f1", "micro_f1", "loss")
 
 
 @dataclass
@@ -35,6 +37,16 @@ class Progress:
     early: tuple[Tensors, Tensors] | None = None
     round: int = 0
     failure: str = ""
+
+    def record(self, number: int, measured: dict[str, float]) -> None:
+        """Add the utility of the model after a round, counted from 1; 0 is the untrained one."""
+        self.rows.append({"round": number, **measured, "status": "complete"})
+
+    def record_failure(self, rounds: int) -> None:
+        """Add a row without numbers for each of the rounds that the failure left out."""
+        nothing = dict.fromkeys(MEASURES, float("nan"))
+        for number in range(self.round + 1, rounds + 1):
+            self.rows.append({"round": number, **nothing, "status": "failed"})
 
     def packed(self) -> tuple[Tensors, dict[str, Any]]:
         """Return the tensors, in memory of their own, and the rest as plain data."""

@@ -7,8 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gradsiege.extras import need
 from gradsiege.protocol.local_update import Tensors
+
+# Images that pass through the network at once. Of larger activations the system gives and takes back every page anew: with 250
+# images a small network takes twice as long, and 300 MB more.
+AT_ONCE = 50
 
 
 def weighted_mean(items: list[Tensors], weights: list[int]) -> Tensors:
@@ -36,7 +39,7 @@ def evaluate(
     """Return accuracy, macro- and micro-averaged F1 and mean cross-entropy of the global model on the test images."""
     model.eval()
     state = {**parameters, **buffers}
-    logits = torch.cat([functional_call(model, state, (part,)) for part in images.split(250)])
+    logits = torch.cat([functional_call(model, state, (part,)) for part in images.split(AT_ONCE)])
     predicted = logits.argmax(1).numpy()
     return {
         "accuracy": float((predicted == labels.numpy()).mean()),
@@ -52,7 +55,8 @@ def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
     >>> round(macro_f1(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])), 4)
     0.7333
     """
-    return _f1(truth, predicted, "macro")
+    hits, counted = _counts(truth, predicted)
+    return float((2.0 * hits / counted).mean())
 
 
 def micro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
@@ -63,11 +67,12 @@ def micro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
     >>> micro_f1(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]))
     0.75
     """
-    return _f1(truth, predicted, "micro")
+    hits, counted = _counts(truth, predicted)
+    return float(2.0 * hits.sum() / counted.sum())
 
 
-def _f1(truth: np.ndarray, predicted: np.ndarray, average: str) -> float:
-    need("sklearn")
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(truth, predicted, average=average, zero_division=0.0))
+def _counts(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return by present class the number of hits, and of images of it plus guesses of it: F1 is twice the first over the second."""
+    classes = np.union1d(truth, predicted)[:, None]
+    hits = ((truth == classes) & (predicted == classes)).sum(1)
+    return hits, (truth == classes).sum(1) + (predicted == classes).sum(1)

@@ -13,6 +13,7 @@ from torch import Tensor
 from gradsiege.metrics import deep_features
 from gradsiege.metrics._images import check_pair, per_image
 from gradsiege.metrics.absent import Absent
+from gradsiege.metrics.haar_wavelets import haarpsi
 from gradsiege.metrics.registry import METRICS
 from gradsiege.pretrained import TrunkName
 
@@ -20,8 +21,7 @@ from gradsiege.pretrained import TrunkName
 def haar_perceptual_similarity(reconstructions: Tensor, truths: Tensor) -> Tensor:
     """Haar wavelet perceptual similarity (HaarPSI) of each image: Reisenhofer et al. 2018.
 
-    Computed by piq with the paper's constants (C = 30, alpha = 4.2, three scales, images averaged
-    to half size first). Colour images are compared in YIQ, grey ones by their wavelet terms alone.
+    The paper's constants (C = 30, alpha = 4.2, three scales, images averaged to half size first). Colour images are compared in YIQ, grey ones by their wavelet terms alone.
 
     Args:
         reconstructions: [n, C, H, W] in [0, 1].
@@ -39,13 +39,11 @@ def haar_perceptual_similarity(reconstructions: Tensor, truths: Tensor) -> Tenso
     >>> [round(haar_perceptual_similarity(x, ramp).item(), 4) for x in (ramp, ramp / 2, 1 - ramp)]
     [1.0, 0.6859, 0.4249]
     """
-    from piq import haarpsi
 
     def similarity(x: Tensor, y: Tensor) -> Tensor:
-        # Two black images have no wavelet energy to weigh by, and piq's final logit is infinite;
+        # Two black images have no wavelet energy to weigh by, and the final logit is infinite;
         # they are equal, so 1 is right. Rounding can also lift equal images a hair above 1.
-        values: Tensor = haarpsi(x, y, data_range=1.0, reduction="none")
-        return values.clamp(max=1.0)
+        return haarpsi(x, y).clamp(max=1.0)
 
     return per_image(similarity, reconstructions, truths, METRICS["haarpsi"].smallest_side)
 

@@ -44,12 +44,13 @@ def shards(
     """Cut the cells of one stage into shards of about `minutes` estimated minutes or less; with 0 every cell is a shard.
 
     Cells of one federation are neighbours. Every cell in `alone` is a shard of its own. A shard waits for all that its
-    cells read.
+    cells read. Those that read a shadow generator, which is trained first, are therefore not with those that do not.
     """
     cells = list(cells)
 
     def shared(cell: Cell) -> tuple[object, ...]:
-        return tuple(getattr(cell, name) for name in STAGES[cell.stage].shares)
+        alike = tuple(getattr(cell, name) for name in STAGES[cell.stage].shares)
+        return (*alike, any(other.stage == "shadow" for other in upstream(cell, study)))
 
     parts = [shard((cell,), study) for cell in cells if cell in alone]
     others = sorted((c for c in cells if c not in alone), key=lambda cell: (shared(cell), cell))
@@ -80,5 +81,18 @@ def _cut(cells: list[Cell], study: Study, limit: float) -> list[tuple[Cell, ...]
     # A cell belongs to the part that its middle falls into.
     middles = (end - own / 2 for end, own in zip(itertools.accumulate(needed), needed, strict=True))
     numbered = zip((int(count * middle / total) for middle in middles), cells, strict=True)
-    parts = itertools.groupby(numbered, key=operator.itemgetter(0))
-    return [tuple(cell for _, cell in part) for _, part in parts]
+    parts = [
+        [cell for _, cell in part]
+        for _, part in itertools.groupby(numbered, key=operator.itemgetter(0))
+    ]
+    return [_turned(part, place) for place, part in enumerate(parts)]
+
+
+def _turned(cells: list[Cell], place: int) -> tuple[Cell, ...]:
+    """Return the cells of the shard at this place in the order of their attacks, from another attack on at each place.
+
+    The attacks of an entry share a compiled program. Processes that started with the same one would wait for one compiler.
+    """
+    attacks = sorted({cell.attack for cell in cells})
+    turn = {attack: (at - place) % len(attacks) for at, attack in enumerate(attacks)}
+    return tuple(sorted(cells, key=lambda cell: turn[cell.attack]))

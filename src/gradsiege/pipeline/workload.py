@@ -30,14 +30,20 @@ def passes(cell: Cell, study: Study) -> float:
     dataset, federation = study.one("datasets", cell.dataset), study.federation
     count: float = sum(dataset.counts.values())
     if cell.stage == "prior":
-        epochs = study.one("priors", cell.prior).parameters.get("epochs", 100)
-        count = epochs * dataset.counts["aux"]
+        chosen = study.one("priors", cell.prior).parameters
+        count = chosen.get("epochs", 100) * dataset.counts["aux"]
+        if "epochs" not in chosen and {"steps", "batch_size"} <= chosen.keys():
+            # A generator and a discriminator, the second on two batches.
+            count = 3 * chosen["steps"] * chosen["batch_size"]
     elif cell.stage == "shadow":
         count = 100 * dataset.counts["public"]
     elif cell.stage == "federate":
         share = federation.clients_per_round / federation.clients
         epochs = federation.rounds * federation.local_epochs
         count = epochs * share * dataset.counts["train"]
+        # A defense that searches does so once for every image that it meets; a step costs it about half of a pass.
+        searched = study.one("defenses", cell.defense).parameters
+        count += dataset.counts["train"] * 0.5 * searched.get("latent_steps", 0)
     elif cell.stage == "attack":
         iterations = study.one("attacks", cell.attack).iterations
         count = 2 * iterations * images_attacked(cell, study)

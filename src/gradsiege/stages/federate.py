@@ -45,7 +45,7 @@ def federate(job: Job) -> None:
     shares = _partition(job, labels.numpy())
     federation, seeds = study.federation, (study.seed, cell.dataset, cell.seed)
     if not progress.rows:
-        _record(progress, 0, evaluate(model, *untrained, *test))
+        progress.record(0, evaluate(model, *untrained, *test))
     for number in track(
         range(progress.round, federation.rounds), federation.rounds, "federate", progress.round
     ):
@@ -59,9 +59,8 @@ def federate(job: Job) -> None:
         spent = {"seconds": cost.seconds, "peak_memory": cost.peak_memory}
         progress.costs.append({"round": number + 1, **spent})
         if not progress.failure:
-            _record(
-                progress, number + 1, evaluate(model, progress.parameters, progress.buffers, *test)
-            )
+            measured = evaluate(model, progress.parameters, progress.buffers, *test)
+            progress.record(number + 1, measured)
         if number + 1 == federation.early_round:
             progress.early = (progress.parameters, progress.buffers)
         _save(job, progress)
@@ -76,10 +75,6 @@ def _partition(job: Job, labels: np.ndarray) -> list[np.ndarray]:
     if federation.partition == "sizes":
         return sizes(labels, federation.client_images, generator)
     return dirichlet(labels, federation.clients, federation.alpha, generator)
-
-
-def _record(progress: Progress, number: int, measured: dict[str, float]) -> None:
-    progress.rows.append({"round": number, **measured, "status": "complete"})
 
 
 def _save(job: Job, progress: Progress) -> None:
@@ -110,10 +105,7 @@ def _write(
         save_checkpoint(job.path(f"{name}.safetensors"), checkpoint)
     if progress.failure:
         job.fail(progress.failure)
-        measures = ("accuracy", "macro_f1", "micro_f1", "loss")
-        nothing = dict.fromkeys(measures, float("nan"))
-        for number in range(progress.round + 1, federation.rounds + 1):
-            progress.rows.append({"round": number, **nothing, "status": "failed"})
+        progress.record_failure(federation.rounds)
     # Times are not in the table, since the table must have the same bytes on every run.
     job.notes = {"rounds": progress.costs}
     table = pd.DataFrame(progress.rows)
