@@ -3,8 +3,8 @@
     GRADSIEGE_BREACHING=/path/of/checkout make benchmark
 
 Both attack crops of photographs by Inverting Gradients with the step, the weight and the length of config/adaptive.yaml. The
-engine is chosen as a study of a hundred such cells chooses it. What choosing, tracing and compiling cost is measured, too, and
-spread over the study. Times are processor times of one thread, as a study's job has one; on a GPU they are wall times.
+benchmark chooses the engine as a study of a hundred such cells does; it measures choosing, tracing and compiling, too, and
+spreads them over the study. Times are processor times of one thread, as a study's job has one; on a GPU they are wall times.
 """
 
 from __future__ import annotations
