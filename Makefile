@@ -13,7 +13,7 @@ export PYTHONHASHSEED := 0
 export OMP_NUM_THREADS := 1
 
 .PHONY: help setup lpips reproduce test test-package test-pipeline test-random test-faults test-faults-stages test-faults-runs \
-	test-cluster slurm-packages test-services lint benchmark keep format lock clean
+	test-cluster slurm-packages test-services lint benchmark benchmark-gpu keep format lock clean
 help:
 	@echo "make reproduce   set up, run the default study, name its report"
 	@echo "make test        set up, run every test that needs no GPU and no cluster"
@@ -23,6 +23,7 @@ help:
 	@echo "make test-services  replay a thousand cells into MLflow on PostgreSQL (Debian: postgresql)"
 	@echo "make lint        formatters, types, walls, grammar of the prose"
 	@echo "make benchmark   time the attack engines, write the README's table"
+	@echo "make benchmark-gpu  all measurements that need a GPU, in less than 25 minutes"
 	@echo "make keep        copy the tables of STUDY into docs/results, with a record of the run"
 	@echo "make lpips       install the weights of LPIPS (make setup does it, too, where there is a network)"
 	@echo "make format      let the formatters rewrite the sources"
@@ -99,8 +100,15 @@ lint: setup
 	$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports
 	$(BIN)/python docs/prose.py
 
+# Where GRADSIEGE_BREACHING names a checkout of the framework `breaching`, it is compared, too.
 benchmark: setup
 	$(BIN)/python -m benchmarks.engines $(BENCHMARK)
+	$(BIN)/python -m benchmarks.comparison
+	$(BIN)/python -m benchmarks.table
+
+# `python -m benchmarks.gpu --plan` says what it does.
+benchmark-gpu: setup
+	$(BIN)/python -m benchmarks.gpu
 	$(BIN)/python -m benchmarks.table
 
 # Keep a finished study's tables in git: make keep STUDY=config/gifd.yaml

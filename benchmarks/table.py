@@ -13,40 +13,83 @@ HEAD = (
     "| device | network, victims | engine | ms per iteration | speed-up | forward passes | share of the ceiling |\n"
     "|---|---|---|---|---|---|---|\n"
 )
+COMPARED = (
+    "| device | network, victims | way | ms per victim and iteration | without set-up | speed-up | ms per victim to 25 dB (iterations) | dB at the end |\n"
+    "|---|---|---|---|---|---|---|---|\n"
+)
 
 
 def newest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the last record of each (device, threads), in the order of their first appearance."""
-    latest = {(row["device"], row["threads"]): row for row in rows}
+    """Return the last record of engines for each (device, threads), in the order of their first appearance."""
+    latest = {(row["device"], row["threads"]): row for row in rows if "engines" in row}
     return list(latest.values())
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return the table, and a sentence for scaling and start-up, as Markdown."""
+    """Return the tables, and a sentence for scaling and start-up, as Markdown."""
     lines, notes = [HEAD], []
     for record in newest(rows):
         device = f"{record['device']}, {record['threads']} threads"
-        for row in record["engines"]:
-            passes = row["forward passes"]
-            lines.append(
-                f"| {device} | {row['model']}, {row['victims']} | {row['engine']} | {row['milliseconds']} "
-                f"| {row['speed-up']}x | {'not counted' if passes is None else passes} "
-                f"| {row['share of ceiling']:.0%} |\n"
-            )
-        per_victim = ", ".join(
-            f"{point['milliseconds per victim']} ({point['victims']})"
-            for point in record["scaling"]
-        )
-        bounds = {row["model"]: row["speed-up at the ceiling"] for row in record["engines"]}
+        lines += [_engine_line(device, row) for row in record["engines"]]
+        measured = [row for row in record["engines"] if "failed" not in row]
+        bounds = {row["model"]: row["speed-up at the ceiling"] for row in measured}
         at_most = ", ".join(f"{name} {bound}x" for name, bound in bounds.items())
         notes.append(
             f"\n{device}: seven forward passes at the rate of a large matrix product, measured in the same run, and no "
             f"time for anything else would be {at_most} the textbook loop.\n"
-            f"\n{device}, PyTorch {record['torch']}, {record['when'][:10]}: milliseconds per victim of the convnet, "
-            f"factored (victims): {per_victim}. From an interpreter's start to the end of the first "
-            f"iteration: {record['start-up seconds']} s.\n"
         )
-    return "".join(lines + notes)
+        if "scaling" in record:
+            notes.append(_scaling(device, record))
+    return "".join(lines + notes) + comparison(rows)
+
+
+def _engine_line(device: str, row: dict[str, Any]) -> str:
+    start = f"| {device} | {row['model']}, {row['victims']} | {row['engine']} |"
+    if "failed" in row:
+        return f"{start} not run: {row['failed']} | | | |\n"
+    passes = row["forward passes"]
+    return (
+        f"{start} {row['milliseconds']} | {row['speed-up']}x "
+        f"| {'not counted' if passes is None else passes} | {row['share of ceiling']:.0%} |\n"
+    )
+
+
+def _scaling(device: str, record: dict[str, Any]) -> str:
+    per_victim = ", ".join(
+        f"{point['milliseconds per victim']} ({point['victims']})" for point in record["scaling"]
+    )
+    return (
+        f"\n{device}, PyTorch {record['torch']}, {record['when'][:10]}: milliseconds per victim of the convnet, "
+        f"factored (victims): {per_victim}. From an interpreter's start to the end of the first "
+        f"iteration: {record['start-up seconds']} s.\n"
+    )
+
+
+def comparison(rows: list[dict[str, Any]]) -> str:
+    """Return the table of the newest comparison with `breaching` for each device and network; empty if there is none."""
+    latest: dict[tuple[str, str], dict[str, Any]] = {}
+    for record in rows:
+        for row in record.get("compared", []):
+            latest[record["device"], f"{row['model']} {row['way'].split(',')[0]}"] = row
+    if not latest:
+        return ""
+    theirs = {
+        (device, row["model"]): row["milliseconds"]
+        for (device, _), row in latest.items()
+        if row["way"] == "breaching"
+    }
+    lines = [
+        f"| {device} | {row['model']}, {row['victims']} | {row['way']} | {row['milliseconds']} | {row['without set-up']} "
+        f"| {theirs[device, row['model']] / row['milliseconds']:.2f}x | {_reached(row)} | {row['decibels at the end']} |\n"
+        for (device, _), row in latest.items()
+    ]
+    return "\n" + COMPARED + "".join(lines)
+
+
+def _reached(row: dict[str, Any]) -> str:
+    if row["iterations to 25 dB"] is None:
+        return "not reached"
+    return f"{row['milliseconds to 25 dB']:g} ({row['iterations to 25 dB']})"
 
 
 def main() -> None:

@@ -86,6 +86,30 @@ def test_the_name_of_a_program_is_that_of_what_it_computes() -> None:
         torch.set_num_threads(threads)
 
 
+def test_a_graph_from_shapes_is_the_graph_from_real_tensors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Operation by operation, and with the same constants: also one that the objective makes from numbers."""
+    from torch.fx.experimental import proxy_tensor
+
+    problem, x, target = case("lenet", images=1, elements=2)
+    held = torch.rand(16, 16, dtype=torch.float64)
+
+    def tinted(candidate: Candidate) -> Tensor:
+        tint = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)[:, None, None]
+        return (candidate.images * tint * held).sum()
+
+    problem = replace(problem, phase=replace(problem.phase, regularizers=((1.0, tinted),)))
+    ours = traced(problem, x, target)
+    plain = proxy_tensor.make_fx
+    monkeypatch.setattr(proxy_tensor, "make_fx", lambda function, **options: plain(function))
+    real = traced(problem, x, target)
+    assert ours.graph.code == real.graph.code
+    assert any(torch.equal(value, held) for value in ours.constants)
+    for mine, theirs in zip(ours.constants, real.constants, strict=True):
+        assert torch.equal(mine, theirs)
+
+
 @pytest.mark.parametrize("seed", ["1", "2"])
 def test_another_process_finds_the_same_name(seed: str) -> None:
     environment = os.environ | {

@@ -129,7 +129,9 @@ def traced(problem: Problem, x: Variables, target: Target) -> Trace:
         return [*gradients.values(), matching]
 
     flat = [value.detach().contiguous() for value in flat]
-    graph = make_fx(evaluate)(*flat)
+    # Shapes are enough. From real tensors the recorder computes everything once, and imitates every result in a mode of its
+    # own, which notes the Python stack: half of the time. Tensors that the objective holds stay real, to become inputs.
+    graph = make_fx(evaluate, tracing_mode="fake", _allow_non_fake_inputs=True)(*flat)
     for node in graph.graph.nodes:
         if isinstance(node.target, torch._ops.OpOverload) and (
             torch.Tag.nondeterministic_seeded in node.target.tags

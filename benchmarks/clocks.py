@@ -1,0 +1,85 @@
+"""Clocks: what is compared takes turns in one process, and medians are compared."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+SIDE = 1024
+TURNS = 5
+Clock = Callable[[], float]
+
+
+def medians(
+    ways: dict[str, Callable[[], Any]],
+    seconds: float,
+    device: str,
+    clock: Clock = time.perf_counter,
+) -> dict[str, float]:
+    """Return the median time of every way, taken in turns until the seconds are up (at least five turns)."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for run in ways.values():
+        run()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(next(iter(taken.values()))) < TURNS:
+        for name, run in ways.items():
+            wait(device)
+            begin = clock()
+            run()
+            wait(device)
+            taken[name].append(clock() - begin)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def processor_seconds() -> float:
+    """Return the processor time of this process and of those that it waited for, such as a compiler."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def wait(device: str) -> None:
+    """Wait for a GPU to finish."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def matrix_product(device: str, side: int = SIDE) -> Callable[[], Tensor]:
+    """Return one large product in float32, side^3 multiplications: the most that a machine does per second."""
+    left, right = torch.rand(2, side, side, device=device)
+    return partial(torch.mm, left, right)
+
+
+def operations(run: Callable[[], Any]) -> int:
+    """Return the floating-point operations of a run, as PyTorch counts them."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return int(counter.get_total_flops())
+
+
+def peak(run: Callable[[], Any]) -> float:
+    """Return the peak of the GPU's memory during a run, in MiB."""
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+
+
+def processor() -> str:
+    """Return the processor's name, as the kernel gives it."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def device_name(device: str) -> str:
+    """Return the name of the GPU or of the processor."""
+    return str(torch.cuda.get_device_name()) if device == "cuda" else processor()
