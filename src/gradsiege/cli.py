@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gradsiege import __version__, output
+from gradsiege import __version__, arithmetic, output
 from gradsiege.errors import (
     MEND,
     ArtifactError,
@@ -121,6 +121,7 @@ def _run(
     to: Path | None = None,
 ) -> None:
     """Run cells of one stage; what is heavy is loaded only when study and keys have proved right."""
+    arithmetic.make_portable()
     from gradsiege.pipeline import runner
     from gradsiege.pipeline.cells import Cell, parse_key
     from gradsiege.pipeline.jobs import Job
