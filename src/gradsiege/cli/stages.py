@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gradsiege import arithmetic
 from gradsiege.cli.options import (
     QUICK,
     BudgetOption,
@@ -42,6 +43,7 @@ def _run(
     to: Path | None = None,
 ) -> None:
     """Run cells of one stage; what is heavy is loaded only when study and keys have proved right."""
+    arithmetic.make_portable()
     from gradsiege.pipeline import runner
     from gradsiege.pipeline.cells import Cell, parse_key
     from gradsiege.pipeline.jobs import Job

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from gradsiege import artifacts
+from gradsiege import arithmetic, artifacts
 from gradsiege.errors import MEND, ArtifactError
 from gradsiege.pipeline.cells import Cell
 from gradsiege.pipeline.stage import STAGES
@@ -62,6 +62,7 @@ def verify(
     waiting = Counter(cell_status.reason for cell_status in examined if cell_status.state == ABSENT)
     lines += _listed(ABSENT, [f"{number} cells: {reason}" for reason, number in waiting.items()])
     lines += _listed(FOREIGN, [f"{path} belongs to no cell of the study" for path in foreign])
+    lines += _instructions(examined)
     if sound:
         every = (
             f"Every cell is there but {counts[ABSENT]} without data,"
@@ -132,6 +133,22 @@ def foreign_paths(
                 paths.append(path)
                 below.clear()
     return sorted(paths)
+
+
+def _instructions(examined: list[Status]) -> list[str]:
+    """Return a line about finished cells that were computed with unlike instructions; none if all were computed alike."""
+    used = Counter(
+        arithmetic.summary(cell_status.manifest["environment"].get("arithmetic", {}))
+        for cell_status in examined
+        if cell_status.state == FINISHED
+    )
+    if len(used) < 2:
+        return []
+    counted = ", ".join(f"{number} with {name}" for name, number in sorted(used.items()))
+    return [
+        f"Cells were computed with different processor instructions: {counted}. Means of attacks can differ by decibels "
+        "between them; compare attacks only within one kind."
+    ]
 
 
 def _listed(state: str, texts: list[str]) -> list[str]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from gradsiege import __version__, artifacts
+from gradsiege import __version__, arithmetic, artifacts
 from gradsiege.errors import MEND, ArtifactError, StoppedEarlyError
 from gradsiege.pipeline import places
 from gradsiege.pipeline.cells import Cell, digest, distributions, resolved
@@ -231,6 +231,7 @@ def environment(plugins: Mapping[str, str]) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if cuda else f"CPU ({platform.machine()})",
         "cuda": torch.version.cuda if cuda else None,
         "threads": torch.get_num_threads(),
+        "arithmetic": arithmetic.describe(),
         "commit": commit(),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }

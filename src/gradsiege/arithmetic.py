@@ -1,0 +1,83 @@
+"""One arithmetic for x86-64 processors, so that a study has the same bytes on every machine with AVX2.
+
+Numerical libraries choose their kernels by processor: PyTorch and oneDNN by the widest vectors, MKL by vendor as well. Each
+choice adds up in another order, so the last digits differ, and hundreds of steps of an attack turn last digits into decibels.
+Every verb that computes cells therefore asks the libraries for AVX2. A manifest records their answer.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+# What each library reads, once, when it first computes: PyTorch's own kernels; oneDNN's convolutions; MKL's matrix products
+# (conditional numerical reproducibility, Intel's developer guide).
+PORTABLE = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2"}
+# Every processor with these has all that GCC calls x86-64-v3.
+NEEDED = {"avx2", "fma", "bmi2"}
+# Compiled attacks are translated for this processor, as wide as the other kernels.
+COMPILER = {"march": "x86-64-v3", "simdlen": 256}
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def has_avx2(cpuinfo: Path = CPUINFO) -> bool:
+    """Whether Linux lists the instructions of x86-64-v3 among those of the processor."""
+    return set(_value(cpuinfo, "flags").split()) >= NEEDED
+
+
+def make_portable(cpuinfo: Path = CPUINFO) -> None:
+    """Ask the numerical libraries for AVX2 if the processor has it; do this before any of them computes.
+
+    A variable that the user has set keeps its value. Other processors compute as they do by themselves.
+    """
+    if has_avx2(cpuinfo):
+        for name, value in PORTABLE.items():
+            os.environ.setdefault(name, value)
+
+
+def describe() -> dict[str, str]:
+    """Return the processor, and the instructions that each library uses on it, as manifests hold them."""
+    import torch
+
+    chosen = {name: os.environ.get(name, "native") for name in PORTABLE}
+    # PyTorch says what it really took; where it was loaded before the variable was set, that is something else.
+    chosen["ATEN_CPU_CAPABILITY"] = torch.backends.cpu.get_cpu_capability().lower()
+    model = _value(CPUINFO, "model name") or platform.processor() or platform.machine()
+    return {"processor": model, **chosen}
+
+
+def is_portable(described: Mapping[str, str]) -> bool:
+    """Whether the result of `describe` names the instructions that all machines with AVX2 share.
+
+    >>> is_portable({"processor": "any", **PORTABLE})
+    True
+    >>> is_portable({"processor": "any", **PORTABLE, "ATEN_CPU_CAPABILITY": "avx512"})
+    False
+    """
+    return all(described.get(name) == value for name, value in PORTABLE.items())
+
+
+def summary(described: Mapping[str, str]) -> str:
+    """Return in a few words which instructions computed; processors with the shared ones are not told apart.
+
+    >>> summary({"processor": "any", **PORTABLE}), summary({"processor": "this one", "ATEN_CPU_CAPABILITY": "avx512"})
+    ('AVX2', 'avx512 of this one')
+    """
+    if not described:
+        return "instructions that were not recorded"
+    if is_portable(described):
+        return "AVX2"
+    return f"{described['ATEN_CPU_CAPABILITY']} of {described['processor']}"
+
+
+def _value(cpuinfo: Path, key: str) -> str:
+    """Return the first value of a key of Linux's description of the processor; empty where there is none."""
+    if not cpuinfo.is_file():
+        return ""
+    for line in cpuinfo.read_text(errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == key:
+            return value.strip()
+    return ""
