@@ -23,7 +23,6 @@ from gradsiege.pipeline.stage import STAGES
         ["nonsense"],
         ["fetch"],
         ["fetch", "photos", "--nonsense"],
-        ["fetch", "photos", "--threads", "0"],
         ["fetch", "photos", "--time-budget", "soon"],
     ],
 )
@@ -37,7 +36,6 @@ def test_wrong_use_is_2(arguments: list[str], verb: Verb) -> None:
         ("fetch", "--time-budget"),
         ("attack", "--time-budget"),
         ("plan", "--shard-minutes"),
-        ("fetch", "--threads"),
         ("mend", "--cores"),
     ],
 )
@@ -64,7 +62,7 @@ def test_every_number_among_the_options_is_bounded() -> None:
             for value in (math.nan, math.inf, -1.0):
                 with pytest.raises(typer.BadParameter):
                     option.callback(value)
-    assert bounded == {"time_budget", "threads", "shard_minutes", "cores"}
+    assert bounded == {"time_budget", "shard_minutes", "cores"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

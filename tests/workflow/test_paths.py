@@ -120,9 +120,9 @@ def test_make_hands_a_study_on_as_it_is_given(target, tmp_path):
     "path", sorted((ROOT / "workflow/rules").glob("*.smk")), ids=lambda path: path.stem
 )
 def test_every_rule_quotes_what_it_gives_to_a_shell(path):
-    """The time budget is a piece of shell, the number of threads a number."""
+    """The time budget is a piece of shell."""
     commands = re.findall(r"^    shell:\n((?:        .+\n)+)", path.read_text(), re.MULTILINE)
     assert commands or path.stem == "common"
     for command in commands:
-        given = set(re.findall(r"{([^}]+)}", command)) - {"threads", "params.budget"}
+        given = set(re.findall(r"{([^}]+)}", command)) - {"params.budget"}
         assert all(name.endswith(":q") for name in given), given

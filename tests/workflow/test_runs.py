@@ -196,5 +196,5 @@ def test_slurm_warning_reaches_the_job_and_its_last_words_the_log(workspace):
     assert "exit status 75" in said
     # Twenty minutes, less the four that saving and leaving may take.
     assert written.read_text() == (
-        "fetch digits --staged --study config/tiny.yaml --threads 1 --time-budget 960\nprogress saved\n"
+        "fetch digits --staged --study config/tiny.yaml --time-budget 960\nprogress saved\n"
     )

@@ -25,7 +25,7 @@ rule attack:
     message:
         "Attacking: {params.cells}"
     shell:
-        "gradsiege attack {params.cells:q} --staged --study {params.study:q} --threads {threads} {params.budget}"
+        "gradsiege attack {params.cells:q} --staged --study {params.study:q} {params.budget}"
         " 2>&1 | tee {log:q}"
 
 

@@ -25,7 +25,7 @@ rule federate:
     message:
         "Training federations: {params.cells}"
     shell:
-        "gradsiege federate {params.cells:q} --staged --study {params.study:q} --threads {threads} {params.budget}"
+        "gradsiege federate {params.cells:q} --staged --study {params.study:q} {params.budget}"
         " 2>&1 | tee {log:q}"
 
 

@@ -26,7 +26,7 @@ rule fetch:
     message:
         "Preparing images: {params.cells}"
     shell:
-        "gradsiege fetch {params.cells:q} --staged --study {params.study:q} --threads {threads} {params.budget}"
+        "gradsiege fetch {params.cells:q} --staged --study {params.study:q} {params.budget}"
         " 2>&1 | tee {log:q}"
 
 

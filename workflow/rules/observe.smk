@@ -25,7 +25,7 @@ rule observe:
     message:
         "Observing updates: {params.cells}"
     shell:
-        "gradsiege observe {params.cells:q} --staged --study {params.study:q} --threads {threads} {params.budget}"
+        "gradsiege observe {params.cells:q} --staged --study {params.study:q} {params.budget}"
         " 2>&1 | tee {log:q}"
 
 

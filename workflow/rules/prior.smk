@@ -25,7 +25,7 @@ rule prior:
     message:
         "Training priors: {params.cells}"
     shell:
-        "gradsiege prior {params.cells:q} --staged --study {params.study:q} --threads {threads} {params.budget}"
+        "gradsiege prior {params.cells:q} --staged --study {params.study:q} {params.budget}"
         " 2>&1 | tee {log:q}"
 
 

@@ -25,7 +25,7 @@ rule score:
     message:
         "Scoring attacks: {params.cells}"
     shell:
-        "gradsiege score {params.cells:q} --staged --study {params.study:q} --threads {threads} {params.budget}"
+        "gradsiege score {params.cells:q} --staged --study {params.study:q} {params.budget}"
         " 2>&1 | tee {log:q}"
 
 

@@ -25,7 +25,7 @@ rule shadow:
     message:
         "Pretraining shadow generators: {params.cells}"
     shell:
-        "gradsiege shadow {params.cells:q} --staged --study {params.study:q} --threads {threads} {params.budget}"
+        "gradsiege shadow {params.cells:q} --staged --study {params.study:q} {params.budget}"
         " 2>&1 | tee {log:q}"
 
 

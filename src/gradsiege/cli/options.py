@@ -47,9 +47,6 @@ BudgetOption = Annotated[
         help="Seconds after which to save progress and leave with code 75.",
     ),
 ]
-ThreadsOption = Annotated[
-    int, typer.Option(callback=number(Range(1, 1024)), help="CPU threads of the tensor library.")
-]
 CellArgument = Annotated[
     list[str], typer.Argument(help="Key of a cell: its ids joined by slashes. Several run in turn.")
 ]

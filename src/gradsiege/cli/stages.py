@@ -18,7 +18,6 @@ from gradsiege.cli.options import (
     RootOption,
     StagedOption,
     StudyOption,
-    ThreadsOption,
     load_study,
 )
 from gradsiege.errors import MEND, ArtifactError, MissingError
@@ -36,7 +35,6 @@ def _run(
     study_file: Path,
     root: Path,
     budget: float | None,
-    threads: int,
     staged: bool,
     load_work: Callable[[], Callable[[Job], None]],
     observation: Path | None = None,
@@ -59,7 +57,8 @@ def _run(
     work = load_work()
     import torch
 
-    torch.set_num_threads(threads)
+    # Sums of several threads depend on their number; jobs run side by side instead.
+    torch.set_num_threads(1)
     # Libraries live as long as the process. Without this, the collection after every cell goes through all that they hold.
     gc.collect()
     gc.freeze()
@@ -120,7 +119,6 @@ def _stage(stage: str, module: str, help_text: str, example: str) -> None:
         study: StudyOption = QUICK,
         root: RootOption = Path(),
         time_budget: BudgetOption = None,
-        threads: ThreadsOption = 1,
         staged: StagedOption = False,
     ) -> None:
         def load_work() -> Callable[[Job], None]:
@@ -134,7 +132,7 @@ def _stage(stage: str, module: str, help_text: str, example: str) -> None:
                 raise MissingError(f"this version has no stage {stage!r} yet") from error
             return work
 
-        _run(stage, cell, study, root, time_budget, threads, staged, load_work)
+        _run(stage, cell, study, root, time_budget, staged, load_work)
 
     verbs.command(stage, help=help_text, epilog=f"Example: `gradsiege {stage} {example}`")(verb)
 
@@ -175,7 +173,6 @@ def attack(
     study: StudyOption = QUICK,
     root: RootOption = Path(),
     time_budget: BudgetOption = None,
-    threads: ThreadsOption = 1,
     staged: StagedOption = False,
     observation: Annotated[
         Path | None,
@@ -212,7 +209,7 @@ def attack(
             _check_observation(observation, root / "results")
         return lambda job: work(job, observation, engine, device, simulator)
 
-    _run("attack", cell, study, root, time_budget, threads, staged, load_work, observation, to)
+    _run("attack", cell, study, root, time_budget, staged, load_work, observation, to)
 
 
 _stage(
