@@ -49,7 +49,8 @@ def test_no_attack_is_given_a_truth(clone):
     attacks = [asked for message, asked in jobs if message.startswith("Attacking: ")]
     taken = [asked for message, asked in jobs if message.startswith("Taking attack ")]
     scores = [asked for message, asked in jobs if message.startswith("Scoring attacks: ")]
-    assert attacks and scores
+    assert attacks
+    assert scores
     assert all("/observation.safetensors" in asked for asked in attacks)
     assert taken
     assert not [asked for asked in attacks + taken if "truth" in asked]
