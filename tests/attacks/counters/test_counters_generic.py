@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 import gradsiege as gs
 from benchmarks import generic as benchmark
+from gradsiege import artifacts
 from gradsiege.attacks import counters, recipes
 from gradsiege.attacks.counters.generic import clients
 from gradsiege.attacks.counters.generic.laws import Saturation
@@ -25,10 +27,12 @@ from gradsiege.attacks.counters.generic.scales import KAPPA, client_scales
 from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.objectives.distances import cosine
 from gradsiege.defenses.base import Client, Defense
-from gradsiege.errors import MissingError, ThreatModelError
+from gradsiege.errors import MissingError, StudyError, ThreatModelError
+from gradsiege.pipeline.cells import cells
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.threat_model import ThreatModel
 from gradsiege.seeds import seed_for
+from gradsiege.study import parse
 
 Scenes = Callable[..., Any]
 NAME = "generic.learned_reliability"
@@ -355,3 +359,45 @@ def test_the_benchmark_attacks_by_every_attacker(capsys: pytest.CaptureFixture[s
     assert cells[0] == "top_k"
     assert cells[3] == "on_support"
     assert all(math.isfinite(float(cells[place])) for place in (1, 2, 4))
+
+
+# ---- in a study ----
+
+
+def generic_study(raw: dict[str, Any]) -> dict[str, Any]:
+    attack = {"name": "inverting_gradients", "iterations": 2, "counter": NAME}
+    return raw | {
+        "threat_models": [{"id": "blind"}, {"id": "informed", "disclosure": True}],
+        "training_stages": ["untrained"],
+        "priors": ["auxiliary_images"],
+        "attacks": [attack | {"prior": "auxiliary_images"}],
+        "figures": [],
+    }
+
+
+def test_a_study_runs_it_on_every_disclosed_defense(
+    tiny_raw: dict[str, Any], verb: Callable[..., int], tmp_path: Path
+) -> None:
+    study = parse(generic_study(tiny_raw))
+    chosen = cells(study)["attack"]
+    assert {(cell.defense, cell.threat_model) for cell in chosen} == {
+        ("none", "informed"),
+        ("gaussian", "informed"),
+    }
+    file = tmp_path / "study.yaml"
+    file.write_text(study.model_dump_json(exclude_defaults=True))
+    cell = next(cell for cell in chosen if cell.defense == "gaussian")
+    where = ("--study", file, "--root", tmp_path)
+    for other in (cell.at("fetch"), cell.at("federate"), cell.at("observe")):
+        assert verb(other.stage, other.key, *where) == 0
+    prior = cell.at("prior", prior="auxiliary_images")
+    assert verb("prior", prior.key, *where) == 0
+    assert verb("attack", cell.key, *where) == 0
+    assert artifacts.read_manifest(cell.folder(study, tmp_path))["notes"]["counter"] == NAME
+
+
+def test_a_study_without_its_images_is_refused(tiny_raw: dict[str, Any]) -> None:
+    raw = generic_study(tiny_raw)
+    del raw["attacks"][0]["prior"]
+    with pytest.raises(StudyError, match=rf"{NAME} needs 'prior:' .* auxiliary_images"):
+        parse(raw)
