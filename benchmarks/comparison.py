@@ -26,6 +26,7 @@ from benchmarks.cases import Case
 from benchmarks.clocks import Clock, processor_seconds, wait
 from benchmarks.engines import append, heading
 from benchmarks.product import CELLS, Product, attack, product
+from gradsiege.attacks.engine.chunks import part
 from gradsiege.attacks.engine.objective import Problem, Target
 from gradsiege.attacks.variables import Variables
 from gradsiege.datasets.photos import Photos
@@ -155,10 +156,10 @@ def _turns(
 def _our_path(
     ours: Product, problem: Problem, x: Variables, target: Target, iterations: int, followed: int
 ) -> list[Tensor]:
+    """Return the candidates of the first victims, iteration by iteration; what they are does not depend on the others."""
     path: list[Tensor] = []
-    attack(
-        problem, ours.evaluate, x, target, iterations, lambda x: path.append(x[:followed].clone())
-    )
+    few = part(x, target, 0, followed)
+    attack(problem, ours.evaluate, *few, iterations, path.append)
     return path
 
 
