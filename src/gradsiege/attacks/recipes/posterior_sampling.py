@@ -28,6 +28,8 @@ KIND = "denoiser"
 class PosteriorSampling(Attack):
     """Constants of the sampler; its steps are the attack's iterations.
 
+    A sample may settle on a wrong image, which its matching loss reveals: several restarts are worth their time.
+
     Attributes:
         guidance: weight of the matching distance, as if it were a likelihood in nats per coordinate; 1 is right for a counter that
             sets one, 0 ignores the update.
