@@ -269,12 +269,13 @@ def test_the_strongest_of_many_attackers_is_not_taken_at_its_word() -> None:
 
 
 def test_an_attack_that_only_identifies_competes_in_identification_alone() -> None:
-    kinds = Kinds(
-        bare={"none"}, aware={"informed"}, floors={"label_lookup"}, unfaithful={"identification"}
-    )
+    kinds = Kinds(bare={"none"}, aware={"informed"}, floors={"label_lookup"})
     attacks = {"blind": (9.0, 0), "planted.try": (9.0, 0), "identification": (40.0, 40)}
     scores = scored({"none": PLANTED["none"], "planted": attacks})
-    table = judged(scores, kinds=kinds)
+    chosen = scores.assign(
+        kind=scores["kind"].mask(scores["attack"] == "identification", "identification")
+    )
+    table = judged(chosen, kinds=kinds)
     of_planted = table[table["defense"] == "planted"].set_index("role")
     assert of_planted.loc["worst_case", "attack"] == "label_lookup"
     assert of_planted.loc["worst_identified", "attack"] == "identification"

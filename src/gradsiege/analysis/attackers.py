@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gradsiege.analysis.pairs import CELL, PLACE
-from gradsiege.analysis.worst_case import SETTING, worst_case
+from gradsiege.analysis.worst_case import IDENTIFYING, SETTING, worst_case
 
 BEST_INFORMED, GENERIC = "best informed counter", "generic"
 _PLACE = ["dataset", "model", *PLACE]
@@ -23,7 +23,6 @@ class Kinds:
         aware: threat models that disclose the defense.
         floors: attacks and controls that need no update beyond its label. A control that reads the truth is not one.
         counters: attacks with a counter written for the defense; generic: attacks with the counter for any defense.
-        unfaithful: attacks that identify and do not reconstruct, whose PSNR says nothing.
     """
 
     bare: Collection[str]
@@ -31,7 +30,6 @@ class Kinds:
     floors: Collection[str] = ()
     counters: Collection[str] = ()
     generic: Collection[str] = ()
-    unfaithful: Collection[str] = ()
 
     def entry(self, attack: str) -> str:
         """Return the entry of a portfolio that an attack fills: every counter written for a defense fills the same one."""
@@ -77,9 +75,8 @@ def roles(summary: pd.DataFrame, kinds: Kinds) -> Iterator[Roles]:
 
     summary: table of `analysis.summary`.
     """
-    reconstructing = summary[~summary["attack"].isin(kinds.unfaithful)]
     named = worst_case(summary, metric="identified").set_index(list(SETTING), drop=False)
-    for _, worst in worst_case(reconstructing).iterrows():
+    for _, worst in worst_case(summary).iterrows():
         if pd.isna(worst["psnr"]):
             continue
         here = summary[(summary[CELL] == worst[CELL].tolist()).all(axis=1)]
@@ -122,16 +119,16 @@ def _first(rows: list[pd.Series]) -> pd.Series | None:
 
 
 def _rivals(table: pd.DataFrame, kinds: Kinds) -> list[pd.Series]:
-    apart = table["attack"].isin({*kinds.unfaithful, *kinds.floors})
+    apart = table["attack"].isin(kinds.floors)
     return _ranked(table[(table["kind"] == "attack") & ~apart])
 
 
 def _floors(table: pd.DataFrame, kinds: Kinds) -> list[pd.Series]:
-    return _ranked(table[table["attack"].isin(kinds.floors) & (table["kind"] != "bound")])
+    return _ranked(table[table["attack"].isin(kinds.floors) & table["kind"].isin(["attack", "control"])])
 
 
 def _identifiers(table: pd.DataFrame, kinds: Kinds) -> list[pd.Series]:
-    counted = (table["kind"] == "attack") & ~table["attack"].isin(kinds.floors)
+    counted = table["kind"].isin(IDENTIFYING) & ~table["attack"].isin(kinds.floors)
     return [row for _, row in table[counted].iterrows()]
 
 
@@ -141,7 +138,7 @@ def portfolio(summary: pd.DataFrame, kinds: Kinds) -> pd.Series[bool]:
     Its place is data set, model, training stage and protocol. The portfolio holds the entries that every defense of the
     place has met; defenses without an informed attacker do not count where others have one, since they are untested.
     """
-    attacks = summary[(summary["kind"] == "attack") & ~summary["attack"].isin(kinds.unfaithful)]
+    attacks = summary[summary["kind"] == "attack"]
     shared = pd.Series(False, index=summary.index)
     for _, part in attacks.groupby(_PLACE, sort=False, observed=True):
         entries = part["attack"].map(kinds.entry)

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 SETTING = ("dataset", "model", "defense")
+# Attacks that reconstruct, and attacks that choose among candidates with the private image in them: the likeness of what these return
+# says nothing, so that they compete in identification alone.
+IDENTIFYING = ("attack", "identification")
 
 
 def worst_case(
@@ -20,14 +23,16 @@ def worst_case(
 
     summary: the table of `analysis.summary.summarise`. Rows of one setting compete over whatever
     `by` leaves out (attacks, threat models, training stages, protocols); the winning row names
-    them. Controls do not compete; with kind="control" only they do. Added columns: `attackers`
+    them. Controls do not compete; with kind="control" only they do. Attacks of the kind "identification" compete in
+    identification alone. Added columns: `attackers`
     (rows that competed) and `attackers_without_value` (those where every image failed). A
     setting where all failed keeps its first row, with NaN.
 
     The interval is the winner's own. As the winner was chosen by its mean, the estimate leans
     high when attackers are close (the winner's curse), that is, against the defense.
     """
-    rivals = summary[summary["kind"] == kind]
+    identifying = kind == "attack" and metric == "identified"
+    rivals = summary[summary["kind"].isin(IDENTIFYING if identifying else [kind])]
     winners = []
     for _, table in rivals.groupby(list(by), sort=False, dropna=False, observed=True):
         known = table[metric].notna()

@@ -67,9 +67,6 @@ class Attack(Checked):
     requires: ClassVar[tuple[str, ...]] = ()
     # Kinds of priors that the attack uses beside the one that it requires.
     further_priors: ClassVar[tuple[str, ...]] = ()
-    # Whether a returned image is a reconstruction, so that its likeness to the private one says something; one that was picked from
-    # a gallery with the private images in it is not.
-    fidelity: ClassVar[bool] = True
 
     iterations: Count = 1000
     restarts: Count = 1
@@ -181,7 +178,7 @@ class Attack(Checked):
     @property
     def simulates(self) -> bool:
         """Whether the attack learns from simulated clients, by its counter or by itself, and wants `simulate`."""
-        return "prior:auxiliary_images" in (*self.requires, *self._counter_requires)
+        return "prior:auxiliary_images" in self._counter_requires
 
     def _run(self, knowledge: Knowledge, how: Conditions) -> Reconstruction:
         policy = EnginePolicy(how.engine)
@@ -219,6 +216,11 @@ def _refuse_others(seen: object, knows: object, resume: Path | str | None) -> No
 @dataclass(frozen=True, kw_only=True)
 class Learned(Attack):
     """Base of attacks that learn from simulated clients instead of matching an update."""
+
+    @property
+    def simulates(self) -> bool:
+        """True: that is how such an attack learns."""
+        return True
 
     def learn(
         self,

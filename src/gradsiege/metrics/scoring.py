@@ -143,7 +143,8 @@ def reconstructed(
     }
     return Scored(
         attack,
-        "attack",
+        # An image that was chosen from a gallery with the private one in it has no fidelity.
+        "attack" if found.candidate_losses is None else "identification",
         measure(images, scene),
         threat_model,
         found.failures,

@@ -69,7 +69,7 @@ IDENTIFIERS = {
     "labels": Column("whether the attacker has the labels", "given, inferred"),
     "batch_statistics": Column("whether the attacker has the batch's own batch-norm statistics", "True, False"),
     "attack": Column("attack or control, by its id in the study file"),
-    "kind": Column("sort of method in the column `attack`", "attack, control, bound"),
+    "kind": Column("sort of method in the column `attack`", "attack, identification (chosen among candidates, without fidelity), control, bound"),
     "informed": Column("whether the attacker knows the defense", "True, False"),
     "role": Column(
         "part that the attacker plays for a defense",

@@ -31,6 +31,7 @@ GROUPS = {
     "bound": "Bound",
     "control": "Controls: no gradient used",
     "attack": "Attacks",
+    "identification": "Chosen among candidates",
 }
 
 

@@ -21,8 +21,6 @@ SETTING = [*PLACE, "defense"]
 # What needs no update beyond its label, by name of attack or control: the class mean of the auxiliary images, a sample of the
 # prior, and the auxiliary image that fits the update best. The nearest auxiliary image reads the truth and is not a floor.
 FLOORS = {"label_lookup", "auxiliary_lookup", "control_class_mean", "control_aux_draw"}
-# Attacks that choose among candidates and reconstruct nothing: their PSNR says nothing.
-UNFAITHFUL = {"identification"}
 UTILITY = [*SETTING, "accuracy", "accuracy_low", "accuracy_high", "change", "change_low"]
 UTILITY += ["change_high", "macro_f1", "macro_f1_low", "macro_f1_high", "micro_f1"]
 UTILITY += ["seconds", "peak_memory", "seeds", "failed_seeds"]
@@ -128,7 +126,6 @@ def kinds(data: StudyData) -> Kinds:
         floors={name for name, method in methods.items() if method in FLOORS},
         counters=set(answers) - generic,
         generic=generic,
-        unfaithful={name for name, method in methods.items() if method in UNFAITHFUL},
     )
 
 

@@ -104,6 +104,17 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def p_value(value: float) -> str:
+    """A p value without false precision.
+
+    >>> p_value(0.0312), p_value(0.00002)
+    ('0.031', '< 0.001')
+    """
+    if math.isnan(value):
+        return DASH
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def joined(parts: Iterable[str]) -> str:
     """Words as a list in a sentence.
 

@@ -60,15 +60,16 @@ def attack(
     job.notes = {"threat_model": threat.describe(), "device": describe(knowledge.device)}
     job.notes |= {key: getattr(entry, key) for key in ("counter", "iterations", "restarts")}
     chosen = recipes.attack(entry.name, entry.parameters, entry.arm, **entry.budget)
+    simulate = _simulated(job, knowledge, simulator) if chosen.simulates else None
     if isinstance(chosen, LearnedInversion):
-        simulate = _simulated(job, knowledge, simulator)
+        assert simulate is not None
         reconstruction = chosen.learn(knowledge, simulate, _seed(job), Checkpointer(job))
         job.notes |= {"evaluations": chosen.updates + chosen.iterations, "device": "cpu"}
     elif isinstance(chosen, Lookup):
         job.notes["evaluations"] = chosen.evaluations(knowledge)
-        reconstruction = chosen.look_up(knowledge, Checkpointer(job))
+        reconstruction = chosen.look_up(knowledge, Checkpointer(job), simulate, _seed(job))
     else:
-        reconstruction = _matched(job, chosen, knowledge, engine, simulator)
+        reconstruction = _matched(job, chosen, knowledge, engine, simulate)
     reconstruction = with_failures(reconstruction, seen)
     if reconstruction.failures:
         reasons = "; ".join(sorted(set(reconstruction.failures.values())))
@@ -83,7 +84,7 @@ def _seed(job: Job) -> tuple[object, ...]:
 
 
 def _matched(
-    job: Job, attack: Attack, knowledge: Knowledge, engine: str, simulator: Simulator | None
+    job: Job, attack: Attack, knowledge: Knowledge, engine: str, simulate: Simulate | None
 ) -> Reconstruction:
     """Run an attack that matches updates."""
     loop = LoopCheckpointer(job)
@@ -95,7 +96,6 @@ def _matched(
         runs=workload.attacks_alike(job.cell, job.study),
         programs=Programs(job.root / "scratch" / "programs"),
     )
-    simulate = _simulated(job, knowledge, simulator) if attack.simulates else None
     matched = match(attack, knowledge, _seed(job), policy, loop.resume, loop.pause, simulate)
     job.notes |= {"evaluations": matched.evaluations, "engines": matched.found.engines}
     if attack.rounds != "first":

@@ -174,14 +174,6 @@ def test_progress_in_another_gallery_is_refused(
     assert torch.equal(shuffled.images, IMAGES), "the same set is the same gallery"
 
 
-def test_a_returned_gallery_image_is_no_reconstruction() -> None:
-    assert not gs.attacks.Identification.fidelity
-    assert Attack.fidelity
-    assert Lookup.fidelity
-    others = [getattr(gs.attacks, name) for name in dir(gs.attacks) if name != "Identification"]
-    assert all(attack.fidelity for attack in others)
-
-
 def test_a_client_without_a_finite_update_fails_and_is_ranked_last() -> None:
     seen = observed(IMAGES, LABELS)
     update = {name: value.clone() for name, value in seen.update.items()}

@@ -11,17 +11,16 @@ from torch import Tensor
 from gradsiege.attacks import several_rounds
 from gradsiege.attacks.base import Attack, Conditions
 from gradsiege.attacks.counters.plan import AttackPlan
-from gradsiege.attacks.given_priors import lacking
 from gradsiege.attacks.knowledge import Knowledge
-from gradsiege.attacks.matching import plan_of
+from gradsiege.attacks.matching import Seed, plan_of
 from gradsiege.attacks.objectives.distances import cosine
 from gradsiege.attacks.optimizers.gradient import Adam
 from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.attacks.variables import wide
-from gradsiege.errors import StudyError, ThreatModelError
-from gradsiege.priors.auxiliary_images import AuxiliaryImages
+from gradsiege.errors import StudyError
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.protocol.reconstruction import Reconstruction
+from gradsiege.protocol.simulation import Simulate
 
 PLAIN_FINISH = next(part.default for part in fields(AttackPlan) if part.name == "finish")
 
@@ -51,22 +50,38 @@ class Lookup(Attack):
         )
         return Recipe((phase,))
 
-    def look_up(self, knowledge: Knowledge, checkpointer: Checkpointer = UNSAVED) -> Reconstruction:
-        """Return the chosen images."""
+    def look_up(
+        self,
+        knowledge: Knowledge,
+        checkpointer: Checkpointer = UNSAVED,
+        simulate: Simulate | None = None,
+        seed: Seed = (),
+    ) -> Reconstruction:
+        """Return the chosen images.
+
+        Args:
+            knowledge: all inputs of the attacker.
+            checkpointer: checkpoints, between steps of some candidates each.
+            simulate, seed: run a client under the disclosed defense, for a counter that learns from simulated clients.
+        """
         raise TypeError(f"{type(self).__name__} chooses nothing: define `look_up`")
 
     def evaluations(self, knowledge: Knowledge) -> int:
         """Return the number of candidate updates that a victim's own is compared with."""
         raise TypeError(f"{type(self).__name__} does not say what it costs: define `evaluations`")
 
-    def plans(self, knowledge: Knowledge) -> list[AttackPlan]:
+    def plans(
+        self, knowledge: Knowledge, simulate: Simulate | None = None, seed: Seed = ()
+    ) -> list[AttackPlan]:
         """Return the plan for every round that is compared, changed by the counter.
 
         Raises:
             StudyError: a counter that changes the images found.
         """
         rounds = several_rounds.seen_by(knowledge.observation, self.rounds)
-        plans = [plan_of(self, replace(knowledge, observation=seen)) for seen in rounds]
+        plans = [
+            plan_of(self, replace(knowledge, observation=seen), simulate, seed) for seen in rounds
+        ]
         if plans[0].finish is not PLAIN_FINISH:
             raise StudyError(
                 f"{self.counter} changes the images that an attack finds, and {self.name} returns an image as it is given; "
@@ -75,7 +90,7 @@ class Lookup(Attack):
         return plans
 
     def _run(self, knowledge: Knowledge, how: Conditions) -> Reconstruction:
-        return self.look_up(knowledge, Checkpointer(how.progress))
+        return self.look_up(knowledge, Checkpointer(how.progress), how.simulate, how.seed)
 
 
 def refuse_batches(attack: str, knowledge: Knowledge) -> None:
@@ -89,25 +104,6 @@ def refuse_batches(attack: str, knowledge: Knowledge) -> None:
         raise StudyError(
             f"{attack} compares the update of one image, not of {images}: name protocols with one image in its 'only'"
         )
-
-
-def auxiliary(attack: str, knowledge: Knowledge) -> tuple[Tensor, Tensor]:
-    """Return the attacker's images ``[n, c, h, w]`` in [0, 1] and their labels ``[n]``, on the device of the attack.
-
-    Raises:
-        ThreatModelError: there are none, or they have another shape than the private ones.
-    """
-    prior = knowledge.trained("auxiliary_images")
-    if prior is None:
-        raise lacking(attack, ("auxiliary_images",))
-    images, labels = AuxiliaryImages.load(prior.weights)
-    shape = knowledge.observation.image_shape
-    if tuple(images.shape[1:]) != tuple(shape):
-        raise ThreatModelError(
-            f"{attack}: the auxiliary images have shape {list(images.shape[1:])}, the private ones {list(shape)}; give "
-            "images of their shape"
-        )
-    return images.to(knowledge.device), labels.to(knowledge.device)
 
 
 def answer(

@@ -6,7 +6,7 @@ taken in float64: a likelihood per coordinate is a mean over millions of them, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,10 +22,12 @@ from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.protocol.local_update import (
     Differentiate,
     LocalTraining,
+    Objective,
     Tensors,
     functional_gradient,
     gradient,
     local_update,
+    loss,
 )
 from gradsiege.protocol.observation import stacked
 
@@ -75,6 +77,7 @@ class Round:
     training: LocalTraining
     observed: Tensors
     distance: Distance
+    objective_of: Callable[[Tensors], Objective] | None
     batched: bool
 
     @classmethod
@@ -97,18 +100,22 @@ class Round:
             training=seen.training,
             observed={name: value.double() for name, value in seen.update.items()},
             distance=plan.recipe.phases[0].distance,
+            objective_of=plan.recipe.phases[0].loss,
             # The layers of a network of one's own may not work under `vmap`.
             batched=isinstance(seen.model, ModelSpec),
         )
 
-    def updates(self, images: Tensor, labels: Tensor) -> Tensors:
+    def updates(self, images: Tensor, labels: Tensor, objective: Objective = loss) -> Tensors:
         """Return the update of a client with one image, for each of ``images [n, c, h, w]``, ``labels [n]``: ``[n, *shape]``."""
         if self.batched:
-            return dict(vmap(partial(self._update, functional_gradient))(images, labels))
+            update = partial(self._update, functional_gradient, objective)
+            return dict(vmap(update)(images, labels))
         pairs = zip(images, labels, strict=True)
-        return stacked([self._update(gradient, image, label) for image, label in pairs])
+        return stacked([self._update(gradient, objective, image, label) for image, label in pairs])
 
-    def _update(self, differentiate: Differentiate, image: Tensor, label: Tensor) -> Tensors:
+    def _update(
+        self, differentiate: Differentiate, objective: Objective, image: Tensor, label: Tensor
+    ) -> Tensors:
         update, _ = local_update(
             self.model,
             self.parameters,
@@ -117,14 +124,34 @@ class Round:
             label[None],
             self.training,
             differentiate=differentiate,
+            objective=objective,
         )
-        return {name: update[name] for name in self.observed}
+        return {name: update[name].detach().double() for name in self.observed}
 
     def distances(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return the distance of every update from every received one, float64 ``[victims, n]``; infinite where it is not finite."""
-        updates = self.updates(images, labels)
-        ours = {name: value.detach().double() for name, value in updates.items()}
-        return compared(self.distance, ours, self.observed).nan_to_num(torch.inf, torch.inf)
+        if self.objective_of is None:
+            table = compared(self.distance, self.updates(images, labels), self.observed)
+        else:
+            table = torch.cat(
+                [self._distances_of(victim, images, labels) for victim in range(self.victims)]
+            )
+        return table.nan_to_num(torch.inf, torch.inf)
+
+    @property
+    def victims(self) -> int:
+        """Number of received updates."""
+        return len(next(iter(self.observed.values())))
+
+    def _distances_of(self, victim: int, images: Tensor, labels: Tensor) -> Tensor:
+        """Return one row of `distances`, where what the attacker differentiates depends on the received update."""
+        assert self.objective_of is not None
+        some = next(iter(self.parameters.values()))
+        received = {name: value[victim : victim + 1] for name, value in self.observed.items()}
+        objective = self.objective_of(
+            {name: value[0].to(some.dtype) for name, value in received.items()}
+        )
+        return compared(self.distance, self.updates(images, labels, objective), received)
 
 
 def compared(distance: Distance, candidates: Tensors, observed: Tensors) -> Tensor:

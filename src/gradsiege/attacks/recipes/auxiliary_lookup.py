@@ -7,11 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradsiege.attacks.auxiliary import auxiliary_images
 from gradsiege.attacks.knowledge import Knowledge
-from gradsiege.attacks.lookup.base import Lookup, answer, auxiliary, refuse_batches
+from gradsiege.attacks.lookup.base import Lookup, answer, refuse_batches
 from gradsiege.attacks.lookup.distances import Candidates, distances
+from gradsiege.attacks.matching import Seed
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.protocol.reconstruction import Reconstruction
+from gradsiege.protocol.simulation import Simulate
 
 VERSION = 1
 REQUIRES = ("protocol", "auxiliary", "prior:auxiliary_images")
@@ -41,7 +44,13 @@ class AuxiliaryLookup(Lookup):
     name = "auxiliary_lookup"
     requires = REQUIRES
 
-    def look_up(self, knowledge: Knowledge, checkpointer: Checkpointer = UNSAVED) -> Reconstruction:
+    def look_up(
+        self,
+        knowledge: Knowledge,
+        checkpointer: Checkpointer = UNSAVED,
+        simulate: Simulate | None = None,
+        seed: Seed = (),
+    ) -> Reconstruction:
         """Return the auxiliary image of least distance, of the victim's label if that is granted.
 
         Raises:
@@ -49,8 +58,10 @@ class AuxiliaryLookup(Lookup):
             ThreatModelError: no auxiliary images, or of another shape.
         """
         refuse_batches(self.name, knowledge)
-        images, labels = auxiliary(self.name, knowledge)
-        plans = self.plans(knowledge)
+        images, labels = (
+            part.to(knowledge.device) for part in auxiliary_images(self.name, knowledge)
+        )
+        plans = self.plans(knowledge, simulate, seed)
         losses = distances(plans, Candidates.labelled(images, labels), checkpointer)
         images, labels = images.cpu(), labels.cpu()
         given = knowledge.observation.labels
@@ -62,4 +73,4 @@ class AuxiliaryLookup(Lookup):
 
     def evaluations(self, knowledge: Knowledge) -> int:
         """Return the number of auxiliary images."""
-        return len(auxiliary(self.name, knowledge)[0])
+        return len(auxiliary_images(self.name, knowledge)[0])

@@ -13,9 +13,11 @@ from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.lookup.base import Lookup, answer, refuse_batches
 from gradsiege.attacks.lookup.distances import Candidates, distances
+from gradsiege.attacks.matching import Seed
 from gradsiege.errors import ThreatModelError
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.protocol.reconstruction import Reconstruction
+from gradsiege.protocol.simulation import Simulate
 
 VERSION = 1
 REQUIRES = ("protocol", "candidates")
@@ -36,11 +38,16 @@ class Identification(Lookup):
 
     name = "identification"
     requires = REQUIRES
-    fidelity = False
 
     labels: Literal["every", "inferred"] = "every"
 
-    def look_up(self, knowledge: Knowledge, checkpointer: Checkpointer = UNSAVED) -> Reconstruction:
+    def look_up(
+        self,
+        knowledge: Knowledge,
+        checkpointer: Checkpointer = UNSAVED,
+        simulate: Simulate | None = None,
+        seed: Seed = (),
+    ) -> Reconstruction:
         """Return the candidate of least loss for every victim, and the losses of all candidates.
 
         Raises:
@@ -49,7 +56,7 @@ class Identification(Lookup):
         """
         refuse_batches(self.name, knowledge)
         images = _gallery(knowledge)
-        plans = self.plans(knowledge)
+        plans = self.plans(knowledge, simulate, seed)
         labels = self._labels(knowledge, plans)
         tried = torch.arange(knowledge.observation.model.classes)
         if labels is not None:

@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 from gradsiege.attacks import several_rounds
+from gradsiege.attacks.auxiliary import auxiliary_images
 from gradsiege.attacks.knowledge import Knowledge
-from gradsiege.attacks.lookup.base import Lookup, answer, auxiliary
+from gradsiege.attacks.lookup.base import Lookup, answer
+from gradsiege.attacks.matching import Seed
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.protocol.reconstruction import Reconstruction
+from gradsiege.protocol.simulation import Simulate
 
 VERSION = 1
 REQUIRES = ("auxiliary", "prior:auxiliary_images")
@@ -53,7 +56,13 @@ class LabelLookup(Lookup):
     name = "label_lookup"
     requires = REQUIRES
 
-    def look_up(self, knowledge: Knowledge, checkpointer: Checkpointer = UNSAVED) -> Reconstruction:
+    def look_up(
+        self,
+        knowledge: Knowledge,
+        checkpointer: Checkpointer = UNSAVED,
+        simulate: Simulate | None = None,
+        seed: Seed = (),
+    ) -> Reconstruction:
         """Return the class's mean auxiliary image for every granted or inferred label.
 
         Its loss is the mean squared distance of that class's images from their mean: what the attacker expects of its guess.
@@ -62,8 +71,8 @@ class LabelLookup(Lookup):
         Raises:
             ThreatModelError: no auxiliary images, or of another shape.
         """
-        images, classes = auxiliary(self.name, knowledge)
-        labels = several_rounds.agreed_labels(self.plans(knowledge))
+        images, classes = auxiliary_images(self.name, knowledge)
+        labels = several_rounds.agreed_labels(self.plans(knowledge, simulate, seed)).cpu()
         means, errors = class_means(images, classes, labels)
         return answer(means, labels, errors.mean(1))
 

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from gradsiege.attacks import labels
+from gradsiege.attacks.auxiliary import auxiliary_images
 from gradsiege.attacks.base import Learned
-from gradsiege.attacks.given_priors import lacking
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.learned.hashing import Hashing, log_lengths
 from gradsiege.attacks.learned.inverter import Training, plan
 from gradsiege.attacks.learned.kernel import KernelRegression
-from gradsiege.errors import StudyError, ThreatModelError
-from gradsiege.priors.auxiliary_images import AuxiliaryImages
+from gradsiege.errors import StudyError
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.reconstruction import Reconstruction
@@ -89,15 +88,7 @@ class LearnedInversion(Learned):
                 f"learned_inversion inverts the update of one image, not of {seen.images_per_client}: "
                 "name protocols with one image in its 'only'"
             )
-        prior = knowledge.trained("auxiliary_images")
-        if prior is None:
-            raise lacking("learned_inversion", ("auxiliary_images",))
-        images, classes = AuxiliaryImages.load(prior.weights)
-        if images.shape[1:] != seen.image_shape:
-            raise ThreatModelError(
-                f"learned_inversion: the auxiliary images have shape {list(images.shape[1:])}, the private ones "
-                f"{list(seen.image_shape)}; give images of their shape"
-            )
+        images, classes = auxiliary_images(self.name, knowledge)
         update = {name: value.cpu() for name, value in seen.update.items()}
         victims = [{k: v[n] for k, v in update.items()} for n in range(seen.victims)]
         hashing = Hashing.draw(victims[0], self.bins, torch_generator(*seed, "hashing"))

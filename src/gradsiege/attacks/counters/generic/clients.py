@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from gradsiege.attacks.auxiliary import auxiliary_images
 from gradsiege.attacks.counters.plan import AttackPlan
-from gradsiege.attacks.given_priors import lacking
-from gradsiege.errors import MissingError, ThreatModelError
-from gradsiege.priors.auxiliary_images import AuxiliaryImages
+from gradsiege.errors import MissingError
 from gradsiege.protocol.local_update import Tensors, local_update
 from gradsiege.protocol.observation import Observation
 from gradsiege.seeds import torch_generator
@@ -34,7 +33,7 @@ def simulated(plan: AttackPlan, name: str) -> Iterator[tuple[Tensors, Tensors, T
             f"{name} learns from simulated clients: give `simulate`, see gradsiege.federated.simulation.simulator"
         )
     seen = plan.knowledge.observation.to(torch.device("cpu"))
-    images, labels = _auxiliary(plan, name)
+    images, labels = auxiliary_images(name, plan.knowledge)
     images = images.to(next(iter(seen.parameters.values())).dtype)
     order = torch.randperm(len(images), generator=torch_generator(*plan.seed, name, "images"))
     for number in range(CLIENTS):
@@ -58,18 +57,3 @@ def undefended(seen: Observation, images: Tensor, labels: Tensor) -> Tensors:
     network = seen.model.build().to(next(iter(seen.parameters.values())).dtype)
     update, _ = local_update(network, seen.parameters, seen.buffers, images, labels, seen.training)
     return {name: value.detach() for name, value in update.items()}
-
-
-def _auxiliary(plan: AttackPlan, name: str) -> tuple[Tensor, Tensor]:
-    """Return the attacker's images ``[n, c, h, w]`` and their labels ``[n]``; refuse images of another shape than the private ones."""
-    prior = plan.knowledge.trained("auxiliary_images")
-    if prior is None:
-        raise lacking(name, ("auxiliary_images",))
-    images, labels = AuxiliaryImages.load(prior.weights)
-    shape = plan.knowledge.observation.image_shape
-    if images.shape[1:] != shape:
-        raise ThreatModelError(
-            f"{name}: the auxiliary images have shape {list(images.shape[1:])}, the private ones {list(shape)}; give images "
-            "of their shape"
-        )
-    return images.cpu(), labels.cpu()
