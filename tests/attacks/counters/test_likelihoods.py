@@ -71,6 +71,8 @@ def test_signs_are_as_probable_as_they_are_frequent() -> None:
     for place, expected in enumerate(frequency):
         nats = sign.sign_nats(value[place], torch.tensor(1.0), torch.tensor(0.3))
         torch.testing.assert_close((-nats).exp(), expected, rtol=0, atol=0.03)
+        down = sign.sign_nats(value[place], torch.tensor(-1.0), torch.tensor(0.3))
+        torch.testing.assert_close((-down).exp(), 1 - expected, rtol=0, atol=0.03)
 
 
 @pytest.mark.parametrize("scaled", [True, False])

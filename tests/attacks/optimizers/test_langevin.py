@@ -67,6 +67,9 @@ def test_the_mean_of_a_linear_problem_is_the_closed_form() -> None:
     samples = last(problem, Langevin(0.5, coordinates=OBSERVED, seed=("a",)), 64, 6, 1500)
     error = samples.mean(0) - problem.mean
     assert (error.abs() < 4 * samples.std(0) / 8).all()
+    # A chain's mean varies less than a sample does.
+    spread = torch.linalg.inv(problem.precision).diagonal().sqrt()
+    assert samples.std(0).max() < 0.8 * spread.max()
     # Not a tautology: the prior's mean is as far away as the error bars are wide, many times over.
     assert (problem.mean.abs() > 4 * samples.std(0) / 8).sum() >= 4
 

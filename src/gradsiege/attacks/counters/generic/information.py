@@ -12,13 +12,13 @@ class Energy:
     """Sums over all simulated coefficients, from which the weight of the whole match follows (`information`).
 
     Attributes:
-        truth: of g^2.
+        clean: of g^2.
         known: of tau g^2, with a floor of the whole mean square.
-        ours, theirs: of the squares that the cosine compares, the truth's tau g^2 and the upload's (eta^2 / tau) d^2.
+        ours, theirs: of the squares that the cosine compares, the tau g^2 of the clean ones and the upload's (eta^2 / tau) d^2.
         left: of the residual variance.
     """
 
-    truth: Tensor
+    clean: Tensor
     known: Tensor
     ours: Tensor
     theirs: Tensor
@@ -35,8 +35,8 @@ def information(total: Energy) -> float:
 
     A cosine of weighted coefficients forgets how much all of them say together. To first order 1 - cos is
     sum tau |c - g|^2 / (2 |ours| |theirs|); without a defense it is sum |c - g|^2 / (2 |g|^2). So that a nat of the match weighs as
-    much as there, it is multiplied by (known / truth) |theirs| / |ours|.
+    much as there, it is multiplied by (known / clean) |theirs| / |ours|.
     """
     if not total.ours > 0:
         return 1.0
-    return min(1.0, float(total.known / total.truth * (total.theirs / total.ours).sqrt()))
+    return min(1.0, float(total.known / total.clean * (total.theirs / total.ours).sqrt()))
