@@ -118,7 +118,6 @@ def test_no_option_of_the_attack_leads_to_the_truth() -> None:
         "study",
         "root",
         "time_budget",
-        "threads",
         "observation",
         "to",
         "engine",

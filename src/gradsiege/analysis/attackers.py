@@ -124,7 +124,9 @@ def _rivals(table: pd.DataFrame, kinds: Kinds) -> list[pd.Series]:
 
 
 def _floors(table: pd.DataFrame, kinds: Kinds) -> list[pd.Series]:
-    return _ranked(table[table["attack"].isin(kinds.floors) & table["kind"].isin(["attack", "control"])])
+    return _ranked(
+        table[table["attack"].isin(kinds.floors) & table["kind"].isin(["attack", "control"])]
+    )
 
 
 def _identifiers(table: pd.DataFrame, kinds: Kinds) -> list[pd.Series]:

@@ -12,10 +12,8 @@ from lookups import CLASSES, observed, pictures
 from torch import Tensor
 
 import gradsiege as gs
-from gradsiege.attacks.base import Attack
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.lookup import distances
-from gradsiege.attacks.lookup.base import Lookup
 from gradsiege.errors import ArtifactError, StudyError, ThreatModelError, UsageError
 from gradsiege.metrics.candidate_rank import candidate_rank
 from gradsiege.protocol.observation import Observation
