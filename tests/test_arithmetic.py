@@ -71,11 +71,11 @@ def test_other_instructions_are_noticed() -> None:
 def test_a_choice_of_the_user_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(CPUINFO.format(flags="avx2 fma bmi2"))
-    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    monkeypatch.setenv("MKL_CBWR", "AVX2")
     arithmetic.make_portable(cpuinfo)
     assert {name: os.environ[name] for name in arithmetic.PORTABLE} == {
         **arithmetic.PORTABLE,
-        "MKL_CBWR": "COMPATIBLE",
+        "MKL_CBWR": "AVX2",
     }
 
 

@@ -2,7 +2,7 @@
 
 Numerical libraries choose their kernels by processor: PyTorch and oneDNN by the widest vectors, MKL by vendor as well. Each
 choice adds up in another order, so the last digits differ, and hundreds of steps of an attack turn last digits into decibels.
-Every verb that computes cells therefore asks the libraries for AVX2. A manifest records their answer.
+Every verb that computes cells therefore asks the libraries for one choice. A manifest records their answer.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 
-# What each library reads, once, when it first computes: PyTorch's own kernels; oneDNN's convolutions; MKL's matrix products
-# (conditional numerical reproducibility, Intel's developer guide).
-PORTABLE = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2"}
+# What each library reads, once, when it first computes: PyTorch's own kernels; oneDNN's convolutions; MKL's matrix products, factorisations
+# and elementary functions (conditional numerical reproducibility). MKL's AVX2 branch computes differently on Intel's and AMD's
+# processors; its compatible one does not, and costs trainings and attacks at most a third more time.
+PORTABLE = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "COMPATIBLE"}
 # Every processor with these has all that GCC calls x86-64-v3.
 NEEDED = {"avx2", "fma", "bmi2"}
 # Compiled attacks are translated for this processor, as wide as the other kernels.
@@ -28,7 +29,7 @@ def has_avx2(cpuinfo: Path = CPUINFO) -> bool:
 
 
 def make_portable(cpuinfo: Path = CPUINFO) -> None:
-    """Ask the numerical libraries for AVX2 if the processor has it; do this before any of them computes.
+    """Ask the numerical libraries for the portable kernels if the processor has it; do this before any of them computes.
 
     A variable that the user has set keeps its value. Other processors compute as they do by themselves.
     """
