@@ -1,8 +1,11 @@
-"""One arithmetic for x86-64 processors, so that a study has the same bytes on every machine with AVX2.
+"""One choice of kernels for x86-64 processors with AVX2, so that results depend less on the machine.
 
 Numerical libraries choose their kernels by processor: PyTorch and oneDNN by the widest vectors, MKL by vendor as well. Each
 choice adds up in another order, so the last digits differ, and hundreds of steps of an attack turn last digits into decibels.
 Every verb that computes cells therefore asks the libraries for one choice. A manifest records their answer.
+
+Trainings by SGD and signed attacks have the same bytes on Intel's and AMD's processors (tests/test_arithmetic.py). Not so what takes
+a square root, such as Adam without signs: PyTorch's float32 square root rests on an approximate instruction that differs between them.
 """
 
 from __future__ import annotations
