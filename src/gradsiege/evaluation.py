@@ -52,8 +52,8 @@ def evaluate(
         attacks: each meets every defense, unaware of it.
         knows: the attackers' knowledge; by default labels are inferred.
         adaptive: also run every attack with each counter to the present defense, by an attacker who knows the defense. A defense
-            that no counter answers, such as a class of your own, meets the `generic` ones: they run it on auxiliary images
-            (give the prior `AuxiliaryImages().fit(images, labels)`; without it their rows have no result and say so).
+            that no counter answers, such as a class of your own, meets the `generic` ones if the prior
+            `AuxiliaryImages().fit(images, labels)` is given: they run the defense on these images.
         seed: seed of all randomness of clients and attacks.
         priors: trained priors (`Prior.fit`); every attack gets those that it uses. An attack that learns
             from simulated clients simulates them by the observed protocol and the disclosed defense.
@@ -91,7 +91,7 @@ def evaluate(
             rows += [how.failed(defense, attack, error) for attack in attacks]
             continue
         for attack in attacks:
-            for variant in [attack, *(_informed(attack, seen) if adaptive else ())]:
+            for variant in [attack, *(_informed(attack, seen, trained) if adaptive else ())]:
                 rows.append(how.measured(defense, variant, seen))
     return pd.concat(rows, ignore_index=True)
 
@@ -127,11 +127,12 @@ def _kinds(attack: Attack) -> tuple[str, ...]:
     return (*attack.prior_kinds, *attack.further_kinds)
 
 
-def _informed(attack: Attack, seen: Observation) -> list[Attack]:
-    """Return the attack with every counter to the observed defense; the generic ones, if there is none."""
+def _informed(attack: Attack, seen: Observation, priors: Sequence[TrainedPrior]) -> list[Attack]:
+    """Return the attack with every counter to the observed defense; the generic ones, if there is none but auxiliary images."""
     defense = (seen.disclosure or {}).get("defense")
     names = [name for name in catalogue.entries("counters") if catalogue.answers(name, defense)]
-    if defense is None or not _is_strange(defense) or isinstance(attack, Learned):
+    lacking = all(prior.name != "auxiliary_images" for prior in priors)
+    if lacking or defense is None or not _is_strange(defense) or isinstance(attack, Learned):
         names = [name for name in names if name.partition(".")[0] == defense]
     return [replace(attack, counter=name) for name in names]
 

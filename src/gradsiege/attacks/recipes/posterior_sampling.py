@@ -46,7 +46,7 @@ class PosteriorSampling(Attack):
     guidance: Weight = 1.0
     limit: PositiveSize | None = 0.5
     largest_noise: PositiveSize = 10.0
-    least_noise: Annotated[float, AtMost("largest_noise")] = 0.01
+    least_noise: Annotated[PositiveSize, AtMost("largest_noise")] = 0.01
     estimate: Literal["sample", "mean"] = "sample"
     total_variation: Weight = 0.0
 
