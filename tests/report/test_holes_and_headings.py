@@ -124,3 +124,16 @@ def test_counters_share_a_row_that_names_the_best(made_up_study: StudyData) -> N
     best = both.summary.query("attack.str.contains('clean_tensors') and dataset == 'photos'")
     assert words.count(f"{best['psnr'].iloc[0]:.1f}") >= 1
     assert set(drawn.data["attack"]) >= {item["id"] for item in items}, "the data hold every one"
+
+
+def test_an_identification_has_no_part_in_the_heat_map(made_up_study: StudyData) -> None:
+    """It returns a picture of the gallery: at a hit 100 dB, which would squeeze all attacks into one colour."""
+    attacks = made_up_study.scores.query("attack == 'gi_pip'")
+    hits = attacks.assign(attack="identification", kind="identification", psnr=100.0)
+    scores = pd.concat([made_up_study.scores, hits], ignore_index=True)
+    with_hits = attack_defense_heatmap.draw(dataclasses.replace(made_up_study, scores=scores))
+    pd.testing.assert_frame_equal(
+        with_hits.data, attack_defense_heatmap.draw(made_up_study).data, check_dtype=False
+    )
+    assert with_hits.figure is not None
+    assert with_hits.figure.axes[-1].get_ylim()[1] < 40.0

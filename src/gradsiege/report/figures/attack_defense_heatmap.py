@@ -26,14 +26,18 @@ ROW = ["dataset", "model", "protocol"]
 COLUMNS = [*ROW, "training_stage", "defense", "attack", "kind", "threat_model", "victims", "rows"]
 COLUMNS += ["failed", "psnr_capped", "psnr", "psnr_low", "psnr_high"]
 CELL_WIDTH, CELL_HEIGHT, MARGIN, WIDEST = 0.62, 0.27, 2.2, 10.5  # inches
-FOLDED = 3.0  # height of a row whose cells name their counter, in plain rows
+FOLDED = {
+    False: 2.0,
+    True: 3.0,
+}  # height of a row whose cells name their counter (flat, upright), in plain rows
 MOST_UNLABELLED = 2  # rows of panels that share the names of the defenses under the last one
 MOST_SLANTED = 12  # names side by side; more of them stand upright, each on one line
 
 
 def draw(data: StudyData) -> Drawn:
     """Draw a heat map of attacks (rows) and defenses (columns); an empty cell shows why it is empty."""
-    shown = data.summary["kind"] != "bound"
+    # Which of a gallery the victim is has no decibels of its own, and a bound is no attack.
+    shown = data.summary["kind"].isin(["attack", "control"])
     table = data.summary.loc[shown, COLUMNS].reset_index(drop=True)
     if table.empty:
         figure = style.nothing_to_draw("the study scored nothing.")
@@ -43,8 +47,9 @@ def draw(data: StudyData) -> Drawn:
     wide = min(CELL_WIDTH, (WIDEST - MARGIN) / len(defenses)) * len(defenses)
     # Put all stages of a row side by side if the page is wide enough, else below each other.
     columns = len(stages) if MARGIN + wide * len(stages) <= WIDEST else 1
+    folded = FOLDED[len(defenses) > MOST_SLANTED]
     parts = [
-        _Part(key, stage, part[part["training_stage"] == stage], _methods(data, part))
+        _Part(key, stage, part[part["training_stage"] == stage], _methods(data, part), folded)
         for key, part in table.groupby(ROW, sort=False)
         for stage in in_stage_order(part["training_stage"])
     ]
@@ -56,17 +61,18 @@ def draw(data: StudyData) -> Drawn:
 
 @dataclass(frozen=True)
 class _Part:
-    """One panel: data set, model and protocol; stage; rows of the summary; rows of the map."""
+    """One panel: data set, model and protocol; stage; rows of the summary; rows of the map; height of a folded one."""
 
     key: tuple[Hashable, ...]
     stage: str
     own: pd.DataFrame
     methods: list[Method]
+    folded: float
 
     @property
     def edges(self) -> np.ndarray:
         """Upper edges of the rows, then the lower edge of the last, in plain rows from the top."""
-        heights = [FOLDED if method.folded else 1.0 for method in self.methods]
+        heights = [self.folded if method.folded else 1.0 for method in self.methods]
         return np.cumsum([0.0, *heights])
 
     def place(self, defense: str) -> tuple[str, ...]:
