@@ -13,9 +13,15 @@ from typing import Any
 
 from PIL import Image
 
+from gradsiege.inspection.kept_evidence import NAME as CLAIMS
+from gradsiege.inspection.verdict_page import page
 from gradsiege.pipeline.status import DONE, Status, survey
-from gradsiege.report.save import columns_file
+from gradsiege.report.load import load_study
+from gradsiege.report.save import columns_file, csv
+from gradsiege.report.tables import table_claims
+from gradsiege.report.tidy import tidy
 from gradsiege.study import load
+from gradsiege.study.ledger import FILE as LEDGER
 
 KEPT = Path(__file__).parent
 ROOT = Path("results")
@@ -73,6 +79,8 @@ def keep(file: Path) -> Path:
             Image.open(found).convert("RGB").quantize(COLOURS).save(
                 folder / found.name, optimize=True
             )
+    if not (folder / CLAIMS).is_file():
+        (folder / CLAIMS).write_text(csv(tidy(table_claims.draw(load_study(study, Path())).data)))
     (KEPT / "columns.csv").write_text(columns_file())
     text = json.dumps(record(survey(study, Path())), indent=1)
     (folder / "run.json").write_text(text + "\n")
@@ -82,3 +90,4 @@ def keep(file: Path) -> Path:
 if __name__ == "__main__":
     for name in sys.argv[1:]:
         print(keep(Path(name)))
+    (KEPT / "VERDICTS.md").write_text(page(LEDGER, KEPT))

@@ -47,15 +47,29 @@ def list_names(
         typer.echo(why, err=True)
 
 
-@verbs.command(epilog="Example: `gradsiege claims --study config/quick.yaml`")
+@verbs.command(
+    epilog="Example: `gradsiege claims --study config/quick.yaml`, or `gradsiege claims --kept`"
+)
 def claims(
     study: StudyOption = QUICK,
     root: RootOption = Path(),
     ledger: Annotated[Path, typer.Option("--claims", help="Ledger of claims.")] = Path(
         "config/claims.yaml"
     ),
+    kept: Annotated[
+        bool,
+        typer.Option(
+            "--kept",
+            help="Print the page of verdicts from all studies kept in docs/results, instead of one study's.",
+        ),
+    ] = False,
 ) -> None:
     """Judge every published claim by what the study has measured so far."""
+    if kept:
+        from gradsiege.inspection.verdict_page import page
+
+        typer.echo(page(ledger, root / "docs/results"), nl=False)
+        return
     from gradsiege.inspection import claims as work
 
     typer.echo(work(load_study(study, root), root, ledger))

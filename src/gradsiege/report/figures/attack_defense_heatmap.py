@@ -36,7 +36,7 @@ MOST_SLANTED = 12  # names side by side; more of them stand upright, each on one
 
 def draw(data: StudyData) -> Drawn:
     """Draw a heat map of attacks (rows) and defenses (columns); an empty cell shows why it is empty."""
-    # Which of a gallery the victim is has no decibels of its own, and a bound is no attack.
+    # Which of a gallery the victim is has no decibels of its own, and a bound is not an attack.
     shown = data.summary["kind"].isin(["attack", "control"])
     table = data.summary.loc[shown, COLUMNS].reset_index(drop=True)
     if table.empty:

@@ -1,0 +1,148 @@
+"""What the kept studies say of each claim of the ledger, and which of them says it best."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradsiege.analysis.claims.claim import Claim
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAME = "table_claims_data.csv"
+PLACE = ("claim", "dataset", "model", "arm")
+CELL = ("defense", "against", "training_stage", "protocol", "threat_model", "attack", "round")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One comparison of a claim: its cell, the measured value with its 95 % interval, and the verdict on it.
+
+    cell: the columns of `CELL` that have a value; units: independent victims (or seeds).
+    """
+
+    cell: Mapping[str, str]
+    metric: str
+    value: float
+    low: float
+    high: float
+    units: int
+    verdict: str
+    published: float | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The verdict of one kept study on a claim, for one data set, model and arm.
+
+    said: the verdict as shown, with its marks (stand-in data, third-party number); judged: the day of the study's last cell.
+    """
+
+    claim: str
+    study: str
+    dataset: str
+    model: str
+    arm: str
+    said: str
+    why: str
+    judged: date
+    stand_in: bool = False
+    deviations: tuple[str, ...] = ()
+    measured: tuple[Measurement, ...] = field(default=(), repr=False)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict without its marks."""
+        return self.said.partition(" (")[0]
+
+    @property
+    def units(self) -> int:
+        """Units of the comparison that has fewest."""
+        return min((part.units for part in self.measured), default=0)
+
+
+def strength(evidence: Evidence) -> tuple[int, int, int, str]:
+    """Return the key that sorts evidence, the best first; no part of it depends on the verdict.
+
+    The claim's own data come before data that stand in for them, then fewer deviations from the source's setting, then
+    more units; the study's name decides the rest.
+    """
+    return (
+        int(evidence.stand_in),
+        len(evidence.deviations),
+        -evidence.units,
+        f"{evidence.study} {evidence.dataset} {evidence.model} {evidence.arm}",
+    )
+
+
+def by_claim(claims: Iterable[Claim], folder: Path) -> dict[str, list[Evidence]]:
+    """Return what the studies below `folder` tested of each claim, the best evidence first; an untested claim has none.
+
+    Raises GradSiegeError if a study's table or record cannot be read.
+    """
+    tested: dict[str, list[Evidence]] = {claim.id: [] for claim in claims}
+    for table in sorted(folder.glob(f"*/{NAME}")):
+        for evidence in read(table):
+            if evidence.claim in tested:
+                tested[evidence.claim].append(evidence)
+    return {claim: sorted(evidence, key=strength) for claim, evidence in tested.items()}
+
+
+def read(table: Path) -> list[Evidence]:
+    """Return every verdict but *not run* of one kept study, from its tidy table of claims."""
+    import pandas as pd
+
+    rows = pd.read_csv(table, dtype={"round": "string"}, keep_default_na=False, na_values=[""])
+    ids = [*PLACE, *CELL, "metric"]
+    rows[ids] = rows[ids].astype("string").fillna("")
+    record = json.loads((table.parent / "run.json").read_text())
+    judged = date.fromisoformat(record["last cell ended"][:10])
+    verdicts = [
+        _evidence(place, group, table.parent.name, judged)
+        for place, group in rows.groupby([*PLACE], sort=False)
+    ]
+    return [evidence for evidence in verdicts if evidence.verdict != "not run"]
+
+
+def _evidence(place: object, rows: pd.DataFrame, study: str, judged: date) -> Evidence:
+    claim, dataset, model, arm = map(str, place)  # type: ignore[call-overload]
+    head = rows[rows["metric"].eq("")].set_index("quantity")
+    texts = head["text"].dropna()
+    return Evidence(
+        claim,
+        study,
+        dataset,
+        model,
+        arm,
+        said=texts["claim_verdict"],
+        why=texts.get("why", ""),
+        judged=judged,
+        stand_in=bool(head["value"].get("stand_in", 0.0)),
+        deviations=tuple(filter(None, str(texts.get("deviations", "")).split("; "))),
+        measured=tuple(_measurements(rows[rows["metric"].ne("")])),
+    )
+
+
+def _measurements(rows: pd.DataFrame) -> Iterable[Measurement]:
+    for key, part in rows.groupby([*CELL, "metric"], sort=False):
+        cell = {name: str(value) for name, value in zip(CELL, key, strict=False) if value}
+        line = part.set_index("quantity")
+        if "measured" not in line.index:
+            continue
+        value = line.loc["measured"]
+        published = line["value"].get("published")
+        yield Measurement(
+            cell,
+            str(key[-1]),
+            float(value["value"]),
+            float(value["low"]),
+            float(value["high"]),
+            int(value["n"]),
+            str(line.loc["part_verdict", "text"]),
+            None if published is None else float(published),
+        )
