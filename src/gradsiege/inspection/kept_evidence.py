@@ -130,19 +130,19 @@ def _evidence(place: object, rows: pd.DataFrame, study: str, judged: date) -> Ev
 
 def _measurements(rows: pd.DataFrame) -> Iterable[Measurement]:
     for key, part in rows.groupby([*CELL, "metric"], sort=False):
-        cell = {name: str(value) for name, value in zip(CELL, key, strict=False) if value}
-        line = part.set_index("quantity")
-        if "measured" not in line.index:
+        *cell, metric = map(str, key)
+        by_quantity = {str(line["quantity"]): line for line in part.to_dict("records")}
+        if "measured" not in by_quantity:
             continue
-        value = line.loc["measured"]
-        published = line["value"].get("published")
+        value = by_quantity["measured"]
+        published = by_quantity.get("published")
         yield Measurement(
-            cell,
-            str(key[-1]),
+            {name: text for name, text in zip(CELL, cell, strict=True) if text},
+            metric,
             float(value["value"]),
             float(value["low"]),
             float(value["high"]),
-            int(value["n"]),
-            str(line.loc["part_verdict", "text"]),
-            None if published is None else float(published),
+            units=int(value["n"]),
+            verdict=str(by_quantity["part_verdict"]["text"]),
+            published=None if published is None else float(published["value"]),
         )
