@@ -1,5 +1,7 @@
 """A threat model strips what it does not grant, and refuses a recipe that needs more."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -32,6 +34,17 @@ def test_keeps_what_is_granted() -> None:
     assert seen.labels is not None
     assert seen.training is not None
     assert seen.disclosure == {"defense": "gaussian", "sigma": 0.1}
+
+
+def test_wrong_labels_are_none_of_the_true_ones_and_are_used_like_given_ones() -> None:
+    threat = ThreatModel("misled", labels="wrong")
+    seen = strip(replace(observation(), labels=torch.tensor([[3], [9]])), threat)
+    assert seen.labels is not None
+    assert seen.labels.tolist() == [[4], [0]]
+    assert threat.grants("labels")
+    assert "told wrong labels" in threat.describe()
+    with pytest.raises(ThreatModelError, match="holds none"):
+        strip(replace(observation(), labels=None), threat)
 
 
 @pytest.mark.parametrize(

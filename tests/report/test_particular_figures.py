@@ -155,9 +155,12 @@ def test_curves_by_lpips_start_at_its_identification_rate_and_have_panels_of_the
     assert axes == 2 * ["Among the k nearest by pixels [%]", "Among the k nearest by LPIPS [%]"]
 
 
-def _with_knowledge(data: StudyData) -> StudyData:
+def _with_knowledge(
+    data: StudyData, more: dict[tuple[str, bool], float] | None = None
+) -> StudyData:
     """Undefended GI-PIP under four attackers: labels are worth 1 dB, the batch's statistics 2 dB, both 5 dB."""
     worth = {("inferred", False): 0.0, ("given", False): 1.0, ("inferred", True): 2.0, ("given", True): 5.0}  # fmt: skip
+    worth |= more or {}
     base = data.scores.query("attack == 'gi_pip' and defense == 'none' and dataset == 'photos'")
     threats = [
         {"id": f"{labels}-{statistics}", "labels": labels, "batch_statistics": statistics}
@@ -184,6 +187,19 @@ def test_the_four_attackers_are_paired_and_alike_in_all_else(made_up_study: Stud
     assert gains["given", True] == pytest.approx(5.0)
     assert "5.0 dB for GI-PIP" in exhibit.alt
     assert batch_norm_labels.draw(made_up_study).data.empty, "one attacker is not a comparison"
+
+
+def test_an_attacker_who_is_misled_has_a_row_where_a_study_has_one(
+    made_up_study: StudyData,
+) -> None:
+    misled = batch_norm_labels.draw(_with_knowledge(made_up_study, {("wrong", False): -3.0}))
+    losses = misled.data.query("labels == 'wrong' and training_stage == 'late'")["psnr_change"]
+    assert losses.tolist() == pytest.approx([-3.0])
+    plain = batch_norm_labels.draw(_with_knowledge(made_up_study))
+    for exhibit, rows in ((misled, ["wrong", "inferred", "given"]), (plain, ["inferred", "given"])):
+        assert exhibit.figure is not None
+        named = exhibit.figure.axes[0]
+        assert [text.get_text() for text in named.get_yticklabels()] == rows
 
 
 def test_costs_are_medians_of_jobs_and_ratios_to_no_defense(made_up_study: StudyData) -> None:

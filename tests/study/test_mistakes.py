@@ -197,7 +197,7 @@ WRONG = {
     ),
     "labels": (
         change("threat_models.0.labels", "guessed"),
-        "threat_models.labels_inferred.labels must be 'given' or 'inferred', not 'guessed'",
+        "threat_models.labels_inferred.labels must be 'given', 'inferred' or 'wrong', not 'guessed'",
     ),
     "mode": (
         change("protocols.0", {"name": "fedsgd", "mode": "test"}),

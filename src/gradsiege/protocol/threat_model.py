@@ -13,6 +13,8 @@ from gradsiege.errors import ThreatModelError
 from gradsiege.ranges import Checked, Count
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gradsiege.protocol.observation import Observation
 
 
@@ -22,7 +24,8 @@ class ThreatModel(Checked):
 
     Attributes:
         id: name in the study file; ``own`` for a threat model built in Python.
-        labels: ``given``, or ``inferred`` from the update.
+        labels: ``given``; ``inferred`` from the update; or ``wrong``: given, but each is the class after the true one. An
+            attacker who was misled, whom a study compares with the others to see what labels are worth.
         protocol: local learning rate, steps, batch-norm mode.
         disclosure: the defense and its public parameters.
         auxiliary: auxiliary images and the priors trained on them.
@@ -32,13 +35,18 @@ class ThreatModel(Checked):
     """
 
     id: str = "own"
-    labels: Literal["given", "inferred"] = "inferred"
+    labels: Literal["given", "inferred", "wrong"] = "inferred"
     protocol: bool = True
     disclosure: bool = False
     auxiliary: bool = True
     batch_statistics: bool = False
     rounds: Count = 1
     candidates: bool = False
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the attacker is told labels, right or wrong ones, and infers none."""
+        return self.labels != "inferred"
 
     def grants(self, requirement: str) -> bool:
         """Return whether the threat model grants one requirement of a recipe.
@@ -47,7 +55,7 @@ class ThreatModel(Checked):
         (False, True)
         """
         if requirement == "labels":
-            return self.labels == "given"
+            return self.has_labels
         if requirement.startswith("prior:") or requirement == "auxiliary":
             return self.auxiliary
         if requirement == "rounds":
@@ -72,7 +80,9 @@ class ThreatModel(Checked):
             )
             if granted
         ]
-        labels = "labels known" if self.labels == "given" else "labels inferred"
+        labels = {"given": "labels known", "wrong": "told wrong labels"}.get(
+            self.labels, "labels inferred"
+        )
         knows = "knows " + " and ".join(known) if known else "knows nothing else"
         return f"honest-but-curious server (SoK model {self.sok_model()}); {labels}; {knows}"
 
@@ -113,14 +123,14 @@ def strip(observation: Observation, threat: ThreatModel) -> Observation:
             f"the threat model {threat.id!r} grants candidates, and the observation holds none: call the attack with "
             "`candidates`, or make the observation again"
         )
-    if threat.labels == "given" and observation.labels is None:
+    if threat.has_labels and observation.labels is None:
         raise ThreatModelError(
             f"the threat model {threat.id!r} grants labels, and the observation holds none: give `labels` when the observation "
             "is made, or let them be inferred"
         )
     return replace(
         observation,
-        labels=observation.labels if threat.labels == "given" else None,
+        labels=_labels(observation, threat),
         training=observation.training if threat.protocol else None,
         disclosure=observation.disclosure if threat.disclosure else None,
         statistics=observation.statistics if threat.batch_statistics else {},
@@ -128,3 +138,12 @@ def strip(observation: Observation, threat: ThreatModel) -> Observation:
         progress=observation.progress[: threat.rounds] if threat.rounds > 1 else (),
         candidates=observation.candidates if threat.candidates else None,
     )
+
+
+def _labels(observation: Observation, threat: ThreatModel) -> Tensor | None:
+    """Return the labels ``[victims, images]`` that the attacker is told."""
+    if observation.labels is None or not threat.has_labels:
+        return None
+    if threat.labels == "given":
+        return observation.labels
+    return (observation.labels + 1) % observation.model.classes

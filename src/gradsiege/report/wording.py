@@ -13,6 +13,11 @@ from gradsiege.report.labels import label
 
 DASH = "–"
 SIGNIFICANT = 0.05
+LABELS_IN_WORDS = {
+    "given": "The attacker is given the labels.",
+    "inferred": "The attacker must infer the labels from the update.",
+    "wrong": "The attacker is misled: it takes the class after the true one for the label.",
+}
 STARRED = f"A star: p < {SIGNIFICANT:g}"
 INTERVAL = (
     "Brackets and bars are 95 % confidence intervals over scenes (photographs, patients; victims where scenes are unknown): "
@@ -128,9 +133,7 @@ def joined(parts: Iterable[str]) -> str:
 def threat_in_words(threat: Mapping[str, Any]) -> list[str]:
     """Return the grants of one threat model, one sentence each."""
     return [
-        "The attacker is given the labels."
-        if threat.get("labels") == "given"
-        else "The attacker must infer the labels from the update.",
+        LABELS_IN_WORDS[threat.get("labels", "inferred")],
         "It knows the local protocol: learning rate, steps and batch-norm mode."
         if threat.get("protocol", True)
         else "It does not know the local learning rate, steps or batch-norm mode.",

@@ -41,7 +41,7 @@ def _of_study(study: Study) -> Iterator[tuple[str, str]]:
                 yield f"{section}.{id_of(item)}.only", "it is an empty list"
     if study.gains and "table_gains" not in study.figures:
         yield "gains", "table_gains, which shows them, is not among figures"
-    if all(threat.labels == "given" for threat in study.threat_models):
+    if all(threat.labels != "inferred" for threat in study.threat_models):
         for attack in study.attacks:
             if "label_rule" in attack.model_fields_set:
                 yield f"attacks.{attack.id}.label_rule", "every threat model gives the labels"

@@ -305,7 +305,7 @@ class Threat(Placed):
     """What the attacker knows; everything that is not granted is stripped from the observation."""
 
     id: Identifier
-    labels: Literal["given", "inferred"] = "inferred"
+    labels: Literal["given", "inferred", "wrong"] = "inferred"
     protocol: Truth = Field(True, description="local learning rate, steps and batch-norm mode")
     disclosure: Truth = Field(False, description="the defense and its public parameters")
     auxiliary: Truth = Field(True, description="auxiliary images, and priors trained on them")

@@ -117,7 +117,7 @@ class AttackPlan:
     def with_labels(self, better: Tensor | None = None) -> AttackPlan:
         """Set labels ``[victims, images]``: the granted ones, else `better` ones, else inferred ones."""
         seen = self.knowledge.observation
-        if self.knowledge.threat.labels == "given" and seen.labels is not None:
+        if self.knowledge.threat.has_labels and seen.labels is not None:
             return self
         return self._seeing(labels=labels.inferred(seen) if better is None else better)
 

@@ -1,7 +1,8 @@
-"""What an attack owes to batch-norm statistics and to labels: four attackers, two grants (Huang et al., NeurIPS 2021)."""
+"""What an attack owes to batch-norm statistics and to labels, right and wrong ones (after Huang et al., NeurIPS 2021)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +41,7 @@ COLUMNS += [
     "psnr_change_high",
     "pairs",
 ]
-LABELS = ("inferred", "given")
+LABELS = ("wrong", "inferred", "given")
 ACROSS, SIDE = 4, 1.6  # panels side by side; inches
 NOTHING = "no attack ran with and without one of the two grants."
 
@@ -112,15 +113,17 @@ def draw(data: StudyData) -> Drawn:
     if not groups:
         return Drawn(TITLE, NOTHING.capitalize(), table, style.nothing_to_draw(NOTHING))
     columns = min(ACROSS, len(groups))
+    # Attackers who are told wrong labels have a row where a study has them.
+    labels = LABELS if table["labels"].eq("wrong").any() else LABELS[1:]
     limits = (float(table["psnr"].min()), float(table["psnr"].max()))
     with style.study_style():
         rows = -(-len(groups) // columns)
         width = max(style.WIDTH, columns * (SIDE + 0.3))
-        figure, axes = style.panels(rows, columns, width, SIDE + 0.55)
+        figure, axes = style.panels(rows, columns, width, SIDE * len(labels) / 2 + 0.55)
         flat = [panel for row in axes for panel in row]
         image: Any = None
         for place, (panel, (key, cells)) in enumerate(zip(flat, groups, strict=False)):
-            image = _square(panel, cells, limits, named=place % columns == 0)
+            image = _square(panel, cells, labels, limits, named=place % columns == 0)
             dataset, model, stage, protocol, method = map(str, key)
             where = f"{label(dataset)}, {label(model)}\n{stage}, {label(protocol)}"
             panel.set_title(f"{label(method)}\n{where}", fontsize=7.5)
@@ -134,20 +137,27 @@ def draw(data: StudyData) -> Drawn:
     return Drawn(TITLE, _caption(data, table), table, figure, alt=_alt(table))
 
 
-def _square(panel: Axes, cells: pd.DataFrame, limits: tuple[float, float], *, named: bool) -> Any:
-    """The four attackers of one method, each with its mean and its gain over the one who has neither."""
+def _square(
+    panel: Axes,
+    cells: pd.DataFrame,
+    labels: Sequence[str],
+    limits: tuple[float, float],
+    *,
+    named: bool,
+) -> Any:
+    """The attackers of one method, each with its mean and its gain over the one who has neither."""
     import seaborn as sns
     from matplotlib.patches import Rectangle
 
-    grid = np.full((2, 2), np.nan)
+    grid = np.full((len(labels), 2), np.nan)
     places = {}
     for _, row in cells.iterrows():
-        place = LABELS.index(row["labels"]), int(row["batch_statistics"])
+        place = labels.index(row["labels"]), int(row["batch_statistics"])
         grid[place], places[place] = row["psnr"], row
     colours: Any = sns.color_palette("mako_r", as_cmap=True)
     image = panel.imshow(grid, cmap=colours, vmin=limits[0], vmax=limits[1])
     options: Any = {"ha": "center", "va": "center", "fontsize": 6.5, "linespacing": 1.5}
-    for place in np.ndindex(2, 2):
+    for place in np.ndindex(len(labels), 2):
         if place in places and not np.isnan(grid[place]):
             red, green, blue, _ = colours(image.norm(grid[place]))
             words, shade = _words(places[place]), style.text_on((red, green, blue))
@@ -159,8 +169,10 @@ def _square(panel: Axes, cells: pd.DataFrame, limits: tuple[float, float], *, na
         text = panel.text(place[1], place[0], words, color=shade, **options)
         text.set_path_effects(style.outlined() if shade == style.MUTED else [])
     panel.set_xticks([0, 1], ["withheld", "granted"])
-    panel.set_yticks([0, 1], [*LABELS] if named else ["", ""], rotation=90, va="center")
-    panel.axhline(0.5, color=style.PAPER, linewidth=1.5)
+    names = labels if named else [""] * len(labels)
+    panel.set_yticks(range(len(labels)), names, rotation=90, va="center")
+    for edge in range(1, len(labels)):
+        panel.axhline(edge - 0.5, color=style.PAPER, linewidth=1.5)
     panel.axvline(0.5, color=style.PAPER, linewidth=1.5)
     panel.grid(False)
     panel.tick_params(length=0)
@@ -181,7 +193,7 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
     methods = joined(dict.fromkeys(label(method) for method in table["method"]))
     return (
         "Undefended updates. Across: whether the attacker is given the private batch's own batch-norm statistics; down: "
-        f"whether it is given the labels. Each square is the strongest setting of {methods} under such attackers; under its mean "
+        f"what it is told of the labels. Each square is the strongest setting of {methods} under such attackers; under its mean "
         "stands the paired difference to the attacker who has neither. Other methods ran under one of the four only. "
         f"{INTERVAL}{counts_note(table)}{synthetic_note(data, table['dataset'])}"
     )

@@ -39,7 +39,7 @@ def draw(data: StudyData) -> Drawn:
 def plotted(data: StudyData) -> pd.DataFrame:
     """One row for every cell whose threat model withholds labels: mean over victims, with interval."""
     models = data.study.get("threat_models", [])
-    granted = {model["id"] for model in models if model["labels"] == "given"}
+    granted = {model["id"] for model in models if model["labels"] != "inferred"}
     scores = data.scores[data.scores["kind"] == "attack"]
     scores = scores[scores["label_accuracy"].notna()]
     scores = scores[~scores["threat_model"].isin(granted)]
