@@ -13,7 +13,7 @@ export PYTHONHASHSEED := 0
 export OMP_NUM_THREADS := 1
 
 .PHONY: help setup lpips reproduce test test-package test-pipeline test-random test-faults test-faults-stages test-faults-runs \
-	test-cluster slurm-packages test-services lint benchmark benchmark-gpu keep format lock clean
+	test-cluster slurm-packages test-services integrations test-integrations lint benchmark benchmark-gpu keep format lock clean
 help:
 	@echo "make reproduce   set up, run the default study, name its report"
 	@echo "make test        set up, run every test that needs no GPU and no cluster"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-faults kill, starve and mislead every stage, and look what becomes of it"
 	@echo "make test-cluster  as root: install Slurm, run a study on one node of it"
 	@echo "make test-services  replay a thousand cells into MLflow on PostgreSQL (Debian: postgresql)"
+	@echo "make test-integrations  record and attack what Flower's server receives, in one process"
 	@echo "make lint        formatters, types, walls, grammar of the prose"
 	@echo "make benchmark   time the attack engines, write the README's table"
 	@echo "make benchmark-gpu  all measurements that need a GPU, in less than 25 minutes"
@@ -91,6 +92,17 @@ test-cluster: setup
 # Not part of `make test`: it takes minutes. Needs PostgreSQL's programs; the daemons listen on loopback and are stopped again.
 test-services: setup
 	$(BIN)/pytest -s tests/services
+
+# An environment above the project's: its packages come first, the project's are found behind them.
+INTEGRATIONS := $(VENV)-integrations
+integrations: setup
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(call quoted,$(INTEGRATIONS))
+	VIRTUAL_ENV=$(call quoted,$(CURDIR)/$(INTEGRATIONS)) $(BIN)/uv pip install --quiet --require-hashes -r requirements-flower.txt
+	@$(INTEGRATIONS)/bin/python -c 'import pathlib, sys, sysconfig; (pathlib.Path(sysconfig.get_path("purelib")) / "_project.pth") \
+		.write_text(f"import site; site.addsitedir({sys.argv[1]!r})\n")' "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
+test-integrations: integrations
+	FLWR_TELEMETRY_ENABLED=0 $(INTEGRATIONS)/bin/python -m pytest tests/integrations
 
 lint: setup
 	$(BIN)/ruff check src tests benchmarks docs examples

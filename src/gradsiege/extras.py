@@ -10,6 +10,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "methods": ("cmaes", "opacus"),
     "study": ("PIL", "jinja2", "matplotlib", "pyarrow", "seaborn", "skimage", "sklearn"),
     "pipeline": ("mlflow", "rocrate"),
+    "flower": ("flwr",),
 }
 """By name of the extra in pyproject.toml, the modules that GradSiege imports from it."""
 
