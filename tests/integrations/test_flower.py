@@ -175,7 +175,7 @@ def test_recording_ends_after_so_many_uploads_and_files_are_private(tmp_path: Pa
 
 
 def test_equal_uploads_are_said_to_be_no_single_clients(tmp_path: Path) -> None:
-    """What a server sees under secure aggregation: the same arrays in the place of every client's."""
+    """What a server sees under secure aggregation: the same arrays for every client."""
     run(record(fedavg(), tmp_path), app_of(same=True), rounds=1)
     uploads = recordings(tmp_path)
     assert all(upload.shared and EQUAL in upload.notes for upload in uploads)
@@ -249,7 +249,7 @@ def test_the_older_api_is_recorded_by_place(tmp_path: Path) -> None:
 
 
 def test_what_is_no_strategy_or_recording_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no strategy of Flower"):
+    with pytest.raises(UsageError, match="is not a strategy of Flower"):
         record(object(), tmp_path)
     strategy = record(fedavg(), tmp_path)
     with pytest.raises(UsageError, match="recorded already"):

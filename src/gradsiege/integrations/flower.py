@@ -54,7 +54,7 @@ def record(strategy: Strategy, folder: Path | str, most: int = 20) -> Strategy:
     api = next((api for api in (_Messages, _Legacy) if hasattr(strategy, api.SENDS)), None)
     if api is None:
         raise UsageError(
-            f"{type(strategy).__name__} is no strategy of Flower: it has neither {_Messages.SENDS} nor {_Legacy.SENDS}"
+            f"{type(strategy).__name__} is not a strategy of Flower: it has neither {_Messages.SENDS} nor {_Legacy.SENDS}"
         )
     if isinstance(getattr(strategy, "_gradsiege_recorder", None), _Recorder):
         raise UsageError(f"{type(strategy).__name__} is recorded already; call record once")

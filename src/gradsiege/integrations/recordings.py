@@ -34,7 +34,7 @@ Arrays = Mapping[str, NDArray[Any]]
 CLIENT = "client-*.safetensors"
 EQUAL = (
     "the arrays of several clients of this round are equal to the last bit: under secure aggregation a server sees one aggregate "
-    "in the place of every client's, so this is no update of a single client"
+    "instead of every client's update, so this is not a single client's"
 )
 
 
@@ -196,7 +196,7 @@ def read(file: Path) -> Recording:
         notes = tuple(told.pop("notes", ()))
         return Recording(sent=sent, received=received, notes=notes, **told)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{file} is no recorded upload, or is damaged: {error}") from error
+        raise ArtifactError(f"{file} is not a recorded upload, or is damaged: {error}") from error
 
 
 def equal(uploads: Sequence[Arrays]) -> list[bool]:
