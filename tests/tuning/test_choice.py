@@ -217,7 +217,7 @@ def test_the_choice_helps_the_real_attack_on_the_victims() -> None:
         ModelSpec("convnet", {"width": 8}, 10, 3, SIDE), torch.Generator().manual_seed(0)
     )
     seen = gs.observe(network, truth, labels)
-    attack = InvertingGradients(iterations=25, total_variation=1e-6, learning_rate=0.1)
+    attack = InvertingGradients(iterations=40, total_variation=1e-6, learning_rate=0.1)
     choice = gs.choose_settings(attack, seen, OWN, OWN_LABELS, ThreatModel(labels="given"))
     assert choice.gain > 0.5
     found = [

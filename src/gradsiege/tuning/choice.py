@@ -117,6 +117,7 @@ def choose(
     budget: Budget,
     seed: tuple[object, ...],
     *,
+    among: Sequence[str] | None = None,
     engine: str = FIXED,
     folder: Path | None = None,
     saving: Callable[[str], FolderProgress | None] = lambda name: None,
@@ -124,12 +125,13 @@ def choose(
     """Choose the settings of an attack.
 
     Args:
-        attack: its fields that have a range and stand at their default are chosen (`trials.tuned_fields`).
+        attack: the attack as it is, which is the first trial.
         knowledge: what the attacker has; nothing that came from its victims is looked at.
         own: the attacker's own images, the first of which become those of simulated clients.
         simulates: for every round that is granted, the client loop at its model.
         budget: number of trials and of clients.
         seed: names that seed all randomness. Every trial has the same clients and the same starting points.
+        among: names of the fields to choose from; by default those with a range that stand at their default.
         engine: as for `Attack.__call__`; the fixed one makes equal calls choose equally on a CPU.
         folder: where the scores of finished trials are kept; the same choice is then never made twice.
         saving: returns what keeps the progress of one trial, by a name of its own.
@@ -140,7 +142,7 @@ def choose(
     """
     own = own.first(budget.clients * knowledge.observation.images_per_client)
     met = simulated_clients(knowledge, own.images, own.labels, simulates, (*seed, "clients"))
-    planned = trials_of(attack, budget.trials)
+    planned = trials_of(attack, budget.trials, among)
     about = _about(attack, planned, seed, engine)
     name = identity_of({"images": own.images, "labels": own.labels}, {"all": identity(met, about)})
     kept = KeptScores(folder, name, planned)

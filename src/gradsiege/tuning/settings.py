@@ -40,6 +40,7 @@ def choose_settings(
     knows: ThreatModel | None = None,
     priors: TrainedPrior | Sequence[TrainedPrior] = (),
     *,
+    fields: Sequence[str] | None = None,
     trials: int = 6,
     clients: int = 4,
     defense: Defense | None = None,
@@ -51,9 +52,9 @@ def choose_settings(
     """Choose the settings of an attack on simulated clients of the attacker's own images, by mean PSNR.
 
     The clients start from the observed model and train as the observed ones did. Their defense is the disclosed one where
-    `knows` grants the disclosure, and none otherwise. Nothing that the real clients sent is looked at. Chosen are the fields that
-    declare a range (`gradsiege.ranges.Tuned`) and stand at their default; the attack as it is is the first trial. Cost: as of
-    attacks on `trials * clients` clients.
+    `knows` grants the disclosure, and none otherwise. Nothing that the real clients sent is looked at. Chosen are fields that
+    declare a range (`gradsiege.ranges.Tuned`). The attack as it is is the first trial. The cost is that of attacks on
+    `trials * clients` clients.
 
         choice = gs.choose_settings(gs.attacks.InvertingGradients(iterations=500), seen, images, labels)
         result = choice.attack(seen)
@@ -65,6 +66,7 @@ def choose_settings(
             have learned from the same images: they would seem better than they are.
         labels: ``[n]``, classes from 0.
         knows, priors, seed, device, engine: as for the attack itself.
+        fields: names of the fields to choose; by default those with a range that stand at their default.
         trials: choices of settings that are tried. Compare attacks of equally many.
         clients: simulated clients that each trial meets.
         defense: the disclosed defense as an object, where no catalogue knows it by its name.
@@ -105,6 +107,7 @@ def choose_settings(
         simulates,
         Budget(trials, clients),
         (seed, "tuning"),
+        among=fields,
         engine=engine,
         folder=folder,
         saving=lambda name: FolderProgress(folder / name, name) if folder else None,

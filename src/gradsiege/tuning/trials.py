@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, get_type_hints
 
@@ -13,11 +14,11 @@ Settings = dict[str, Any]
 MOST = 64
 
 
-def tuned_fields(attack: Attack) -> dict[str, Tuned]:
+def tuned_fields(attack: Attack, among: Sequence[str] | None = None) -> dict[str, Tuned]:
     """Return the ends between which settings of an attack are chosen, by field.
 
-    These are the fields that declare a range (`gradsiege.ranges.Tuned`) and stand at their default: what was set to another
-    value stays so, and with it a term that was switched off.
+    These are the fields that declare a range (`gradsiege.ranges.Tuned`), `among` those that are named. By default, they are
+    those that stand at their default: what was set to another value stays so, and with it a term that was switched off.
 
     >>> from gradsiege.attacks.recipes.inverting_gradients import InvertingGradients
     >>> list(tuned_fields(InvertingGradients())), list(tuned_fields(InvertingGradients(total_variation=0.0)))
@@ -27,16 +28,16 @@ def tuned_fields(attack: Attack) -> dict[str, Tuned]:
     ends = {
         field.name: tuned(kinds[field.name])
         for field in fields(attack)
-        if getattr(attack, field.name) == field.default
+        if (getattr(attack, field.name) == field.default if among is None else field.name in among)
     }
     return {name: rule for name, rule in ends.items() if rule is not None}
 
 
-def trials_of(attack: Attack, count: int) -> list[Settings]:
+def trials_of(attack: Attack, count: int, among: Sequence[str] | None = None) -> list[Settings]:
     """Return the settings of so many trials, the same ones on every call; a single empty one if there is nothing to choose.
 
     The first trial is the attack as it is. The others are the points of Halton (Numerische Mathematik 2, 1960): of any number of
-    them each range is covered evenly, and so are all ranges together.
+    them each range is covered evenly, and so are all ranges together. `among` as in `tuned_fields`.
 
     >>> from gradsiege.attacks.recipes.inverting_gradients import InvertingGradients
     >>> for settings in trials_of(InvertingGradients(), 3): print(settings)
@@ -49,7 +50,7 @@ def trials_of(attack: Attack, count: int) -> list[Settings]:
     """
     if not 1 <= count <= MOST:
         raise ValueError(f"trials must be from 1 to {MOST}, not {count}")
-    ends = tuned_fields(attack)
+    ends = tuned_fields(attack, among)
     trials = [{name: getattr(attack, name) for name in ends}]
     number = 0
     while ends and len(trials) < count:
