@@ -108,7 +108,10 @@ def files(made_up_study: StudyData) -> dict[str, pd.DataFrame]:
 
 def _measured_job() -> dict[str, Any]:
     key = "photos/convnet/none/late/fedsgd/seed0/labels_inferred/gi_pip"
-    return {"stage": "attack", "cell": key, "seconds": 1.0, "status": "complete", "memory": 700.0}
+    trials = [{"settings": {"learning_rate": rate}, "psnr": 100 * rate} for rate in (0.1, 0.2)]
+    tuning = {"identity": "0" * 64, "clients": 4, "chosen": 1, "trials": trials}
+    job = {"stage": "attack", "cell": key, "seconds": 1.0, "status": "complete", "memory": 700.0}
+    return {**job, "tuning": tuning}
 
 
 @pytest.mark.parametrize("name", NAMES)

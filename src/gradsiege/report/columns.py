@@ -99,6 +99,8 @@ IDENTIFIERS = {
     "channel": Column("output channel of the layer", INDEX),
     "vertical": Column("vertical frequency of the kernel", "cycles per kernel side"),
     "horizontal": Column("horizontal frequency of the kernel", "cycles per kernel side"),
+    "choice": Column("one choice of settings, by the first digits of its digest; cells with the same made it once"),
+    "trial": Column("settings that were tried; 0 is the attack as it stands", INDEX),
     "stage": Column("stage of the pipeline", "fetch, prior, shadow, federate, observe, attack, score, publish"),
     "device": Column("machine of the jobs"),
 }  # fmt: skip
@@ -167,6 +169,11 @@ QUANTITIES = {
     "lpips_vgg_holm": Quantity("lpips_vgg_p, adjusted by Holm over the table", SHARE, P_VALUE, "pairs"),
     "pairs": Quantity("images that both sides of a difference reconstructed", COUNT, LEAST),
     "unpaired": Quantity("images that failed on either side", COUNT, LEAST),
+    # chosen settings
+    "trial_psnr": Quantity("mean PSNR of the trial's reconstructions of the simulated clients", DECIBEL, "up to 100, higher leaks more", "clients"),
+    "chosen": Quantity("whether the attack took the settings of the trial", FLAG),
+    "settings": Quantity("the settings that were tried", "text"),
+    "clients": Quantity("simulated clients of the attacker", COUNT, LEAST),
     # counts
     "victims": Quantity("attacked clients", COUNT, LEAST),
     "scenes": Quantity("photographs, patients or subjects that the victims' images come from: the sampling unit", COUNT, LEAST),
