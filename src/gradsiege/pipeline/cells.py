@@ -33,6 +33,7 @@ ADDED_LATER: dict[str, dict[str, Any]] = {
 }
 # Likewise parameters of methods, by kind and name.
 PARAMETERS_ADDED_LATER: dict[tuple[str, str], dict[str, Any]] = {
+    ("models", "convnet"): {"pooling": "flatten"},
     ("attacks", "learned_inversion"): {"features": "directions", "learner": "perceptron"},
 }
 
