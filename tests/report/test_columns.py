@@ -42,7 +42,7 @@ def _scores(scores: pd.DataFrame) -> pd.DataFrame:
     bound = tip[tip["attack"] == "gi_pip"].assign(attack="perfect_inversion", kind="bound")
     lost = photos["attack"].eq("gi_pip") & photos["defense"].eq("tip")
     photos.loc[lost, "status"], photos.loc[lost, "reason"] = "failed", "NaN in the matching loss"
-    noised = tip.assign(defense="dp_sgd-loud")
+    noised = tip.assign(defense="dp_sgd-loud", candidate_rank_among_victims=1.0)
     parts = [photos, informed, told, short, four, switched, noised, bound.assign(threat_model="")]
     table = pd.concat(parts, ignore_index=True)
     return table.assign(scene=table["victim"] // 2)
