@@ -91,6 +91,12 @@ def tiny_raw() -> dict[str, Any]:
     return copy.deepcopy(TINY)
 
 
+@pytest.fixture(scope="session")
+def fresh_tiny() -> Callable[[], dict[str, Any]]:
+    """A function that returns the tiny study as plain data, for fixtures of a wider scope."""
+    return lambda: copy.deepcopy(TINY)
+
+
 @pytest.fixture
 def tiny() -> Study:
     """The tiny study, not run."""

@@ -23,6 +23,7 @@ _OFFERED = {
     "ThreatModel": "gradsiege.protocol.threat_model",
     "LocalTraining": "gradsiege.protocol.local_update",
     "evaluate": "gradsiege.evaluation",
+    "choose_settings": "gradsiege.tuning.settings",
     "GradSiegeError": "gradsiege.errors",
 }
 _PACKAGES = ("attacks", "datasets", "defenses", "metrics", "models", "priors")

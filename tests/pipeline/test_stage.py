@@ -14,6 +14,7 @@ from gradsiege.study import Study, parse
 @pytest.fixture
 def with_shadow(tiny_raw: dict[str, Any]) -> Study:
     tiny_raw["defenses"].append("shadow")
+    tiny_raw["tuning"] = {}
     return parse(tiny_raw)
 
 
@@ -37,7 +38,8 @@ def test_what_is_read_is_written_by_an_earlier_stage(reader: str) -> None:
 
 
 def test_no_attack_is_given_a_truth() -> None:
-    assert STAGES["attack"].reads.keys() == {"prior", "observe"}
+    assert STAGES["attack"].reads.keys() == {"fetch", "prior", "observe"}
+    assert names_read("attack", "fetch") == ("aux.safetensors",)
     assert names_read("attack", "observe") == ("observation.safetensors",)
 
 

@@ -42,7 +42,7 @@ def _scores(scores: pd.DataFrame) -> pd.DataFrame:
     bound = tip[tip["attack"] == "gi_pip"].assign(attack="perfect_inversion", kind="bound")
     lost = photos["attack"].eq("gi_pip") & photos["defense"].eq("tip")
     photos.loc[lost, "status"], photos.loc[lost, "reason"] = "failed", "NaN in the matching loss"
-    noised = tip.assign(defense="dp_sgd-loud")
+    noised = tip.assign(defense="dp_sgd-loud", candidate_rank_among_victims=1.0)
     parts = [photos, informed, told, short, four, switched, noised, bound.assign(threat_model="")]
     table = pd.concat(parts, ignore_index=True)
     return table.assign(scene=table["victim"] // 2)
@@ -108,7 +108,10 @@ def files(made_up_study: StudyData) -> dict[str, pd.DataFrame]:
 
 def _measured_job() -> dict[str, Any]:
     key = "photos/convnet/none/late/fedsgd/seed0/labels_inferred/gi_pip"
-    return {"stage": "attack", "cell": key, "seconds": 1.0, "status": "complete", "memory": 700.0}
+    trials = [{"settings": {"learning_rate": rate}, "psnr": 100 * rate} for rate in (0.1, 0.2)]
+    tuning = {"identity": "0" * 64, "clients": 4, "chosen": 1, "trials": trials}
+    job = {"stage": "attack", "cell": key, "seconds": 1.0, "status": "complete", "memory": 700.0}
+    return {**job, "tuning": tuning}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -57,7 +57,13 @@ TABLES = (
     "table_power",
 )
 # Tables of what only some studies hold; as for PARTICULAR, each has tests of its own.
-PARTICULAR_TABLES = ("table_gains", "table_noise_ordering", "table_switches", "table_tip_cosine")
+PARTICULAR_TABLES = (
+    "table_gains",
+    "table_noise_ordering",
+    "table_switches",
+    "table_tip_cosine",
+    "table_tuning",
+)
 SPENT: dict[str, float] = {}  # seconds of processor time
 EVERY = FIGURES + PARTICULAR + TABLES + PARTICULAR_TABLES
 

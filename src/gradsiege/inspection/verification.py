@@ -28,6 +28,7 @@ from gradsiege.pipeline.status import (
 from gradsiege.study import Study
 
 FOREIGN = "foreign"
+DEFECT = "defect"
 MOST = 20  # lines of one sort; the rest is counted
 
 
@@ -38,7 +39,9 @@ def verify(
 
     Missing, broken, stale and damaged cells make a study unsound. A failed cell does not, since a failure is a result that
     is counted; nor does a folder that no cell of the study owns, since no stage reads it; nor a cell whose data set was
-    not supplied. With `partial`, as after restoring one bundle, missing and broken cells are not a fault either. Only `stages` are looked at.
+    not supplied. Nor does an account of privacy that an attack refutes, since the files are as they were made; it is listed as
+    a defect of the method. With `partial`, as after restoring one bundle, missing and broken cells are not a fault either. Only
+    `stages` are looked at.
     """
     examined = examine(study, root, stages)
     counts = count(examined)
@@ -63,6 +66,8 @@ def verify(
     lines += _listed(ABSENT, [f"{number} cells: {reason}" for reason, number in waiting.items()])
     lines += _listed(FOREIGN, [f"{path} belongs to no cell of the study" for path in foreign])
     lines += _instructions(examined)
+    if sound and "score" in stages:
+        lines += _listed(DEFECT, privacy_defects(study, root))
     if sound:
         every = (
             f"Every cell is there but {counts[ABSENT]} without data,"
@@ -133,6 +138,17 @@ def foreign_paths(
                 paths.append(path)
                 below.clear()
     return sorted(paths)
+
+
+def privacy_defects(study: Study, root: Path) -> list[str]:
+    """Return a sentence on every defense whose accounted epsilon identification refutes; scores are read only if there may be one."""
+    accounted = any(defense.name == "dp_sgd" for defense in study.defenses)
+    if not accounted or not any(threat.candidates for threat in study.threat_models):
+        return []
+    from gradsiege.report.load import load_study
+    from gradsiege.report.privacy_account import defects
+
+    return defects(load_study(study, root))
 
 
 def _instructions(examined: list[Status]) -> list[str]:

@@ -17,15 +17,18 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class ConvNet(Model):
-    """Width of the first convolution, which doubles twice, and the normalisation after each convolution.
+    """Width of the first convolution, which doubles twice, the normalisation after each convolution, and what the head sees.
 
-    ``group`` (at most 8 groups of channels; Wu and He, ECCV 2018) and ``none`` give every image its own gradient.
+    ``norm``: ``group`` (at most 8 groups of channels; Wu and He, ECCV 2018) and ``none`` give every image its own gradient.
+    ``pooling``: ``flatten`` hands every feature to the head, whose gradient then holds more numbers than the image has pixels;
+    ``global_average`` hands it the mean of each of the 4 * width channels (Lin et al., ICLR 2014, section 3.2).
     """
 
     name = "convnet"
 
     width: Width = 32
     norm: Literal["batch", "group", "none"] = "batch"
+    pooling: Literal["flatten", "global_average"] = "flatten"
 
     def network(self, classes: int, channels: int, size: int) -> nn.Module:
         """Return the network."""
@@ -55,9 +58,12 @@ class ConvNetNetwork(nn.Module):
             *_block(2 * width, 4 * width, norm),
             nn.MaxPool2d(2),
         )
-        self.head = nn.Linear(4 * width * (size // 4) ** 2, classes)
+        self.pooled = model.pooling == "global_average"
+        positions = 1 if self.pooled else (size // 4) ** 2
+        self.head = nn.Linear(4 * width * positions, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits."""
-        logits: Tensor = self.head(self.features(x).flatten(1))
+        features = self.features(x)
+        logits: Tensor = self.head(features.mean((2, 3)) if self.pooled else features.flatten(1))
         return logits

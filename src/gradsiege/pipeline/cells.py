@@ -22,16 +22,18 @@ from gradsiege.errors import StudyError, nearest
 from gradsiege.pipeline.stage import STAGES
 from gradsiege.protocol.gallery import DISTRACTORS
 from gradsiege.study import PLACES, Study, combinations
+from gradsiege.study.tuning import images_set_aside, is_tuned, settings_of
 
 # Keys added after the first results, with the value that means the earlier behaviour. A cell's settings omit a key with this
 # value, so that its digest and its results stay.
 ADDED_LATER: dict[str, dict[str, Any]] = {
     "protocol": {"rounds": 1},
     "threat_model": {"rounds": 1, "candidates": False},
-    "attack": {"rounds": "first", "sweep": {}},
+    "attack": {"rounds": "first", "sweep": {}, "tuned": []},
 }
 # Likewise parameters of methods, by kind and name.
 PARAMETERS_ADDED_LATER: dict[tuple[str, str], dict[str, Any]] = {
+    ("models", "convnet"): {"pooling": "flatten"},
     ("attacks", "learned_inversion"): {"features": "directions", "learner": "perceptron"},
 }
 
@@ -181,7 +183,8 @@ def upstream(cell: Cell, study: Study) -> list[Cell]:
         trained = [cell.at("federate")] if cell.stage == "observe" else []
         return [fetch, *trained, *([shadow] if shadow else [])]
     if cell.stage == "attack":
-        return [cell.at("observe"), *priors_of(cell, study)]
+        own = [fetch] if is_tuned(study, cell.attack, cell.threat_model) else []
+        return [*own, cell.at("observe"), *priors_of(cell, study)]
     return [fetch, cell.at("observe"), *attacks_on(cell, study)]
 
 
@@ -211,6 +214,10 @@ def settings(cell: Cell, study: Study) -> dict[str, Any]:
         chosen["attack"]["counter_version"] = counter.version
         if counter.distribution:
             chosen["attack"]["counter_distribution"] = counter.distribution
+    if cell.stage == "attack" and is_tuned(study, cell.attack, cell.threat_model):
+        chosen["tuning"] = settings_of(study, cell.attack)
+    if cell.stage == "prior" and study.tuning:
+        chosen["set_aside"] = images_set_aside(study)
     if cell.stage == "shadow":
         generator = catalogue.entries("priors")["shadow_generator"]
         defaults = {name: default for name, (_, default) in generator.parameters.items()}

@@ -83,7 +83,11 @@ _TABLE = (
         "attack",
         fields=(*OBSERVED, "threat_model", "attack"),
         outputs=("reconstructions.safetensors", "trace.parquet"),
-        reads={"prior": ("prior.safetensors",), "observe": ("observation.safetensors",)},
+        reads={
+            "fetch": ("aux.safetensors",),
+            "prior": ("prior.safetensors",),
+            "observe": ("observation.safetensors",),
+        },
         shares=("dataset", "model"),
         version=1,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gradsiege.pipeline.cells import Cell, cells
 from gradsiege.study import Study
+from gradsiege.study.tuning import is_tuned
 
 # Seconds of a forward and backward pass of one 32-pixel image through a small network on one slow core.
 SECONDS_PER_PASS = 0.02
@@ -47,6 +48,9 @@ def passes(cell: Cell, study: Study) -> float:
     elif cell.stage == "attack":
         iterations = study.one("attacks", cell.attack).iterations
         count = 2 * iterations * images_attacked(cell, study)
+        if study.tuning and is_tuned(study, cell.attack, cell.threat_model):
+            share = study.tuning.trials * study.tuning.clients / study.victims
+            count *= 1 + share
     elif cell.stage == "observe":
         # A defense may search for every image by itself, as Shadow does.
         count = 50 * study.victims * int(study.one("protocols", cell.protocol).images)

@@ -99,6 +99,8 @@ IDENTIFIERS = {
     "channel": Column("output channel of the layer", INDEX),
     "vertical": Column("vertical frequency of the kernel", "cycles per kernel side"),
     "horizontal": Column("horizontal frequency of the kernel", "cycles per kernel side"),
+    "choice": Column("one choice of settings, by the first digits of its digest; cells with the same made it once"),
+    "trial": Column("settings that were tried; 0 is the attack as it stands", INDEX),
     "stage": Column("stage of the pipeline", "fetch, prior, shadow, federate, observe, attack, score, publish"),
     "device": Column("machine of the jobs"),
 }  # fmt: skip
@@ -167,6 +169,11 @@ QUANTITIES = {
     "lpips_vgg_holm": Quantity("lpips_vgg_p, adjusted by Holm over the table", SHARE, P_VALUE, "pairs"),
     "pairs": Quantity("images that both sides of a difference reconstructed", COUNT, LEAST),
     "unpaired": Quantity("images that failed on either side", COUNT, LEAST),
+    # chosen settings
+    "trial_psnr": Quantity("mean PSNR of the trial's reconstructions of the simulated clients", DECIBEL, "up to 100, higher leaks more", "clients"),
+    "chosen": Quantity("whether the attack took the settings of the trial", FLAG),
+    "settings": Quantity("the settings that were tried", "text"),
+    "clients": Quantity("simulated clients of the attacker", COUNT, LEAST),
     # counts
     "victims": Quantity("attacked clients", COUNT, LEAST),
     "scenes": Quantity("photographs, patients or subjects that the victims' images come from: the sampling unit", COUNT, LEAST),
@@ -185,6 +192,9 @@ QUANTITIES = {
     "settled_accuracy": Quantity("mean test accuracy of the last three rounds, mean over seeds", SHARE, ACCURACY, "seeds", MODEL),
     "clipping_change": Quantity("difference in settled accuracy to the same clipping without noise, paired by seed", SHARE, CHANGE, "seeds", MODEL),
     "epsilon": Quantity("epsilon of one update at delta, by the Renyi accountant; inf without noise", SHARE, LEAST, of=MODEL),
+    "epsilon_substitution": Quantity("the same where one image is replaced by another, which is what identification tells apart", SHARE, LEAST, of=MODEL),
+    "epsilon_empirical": Quantity("epsilon that the successes of identification among the victims need, of the attacker with the highest limit; below its lower limit epsilon is not", SHARE, LEAST, of=MODEL),
+    "epsilon_sound": Quantity("whether no attacker proves more than the account (0: mechanism or account is wrong)", FLAG, of=MODEL),
     "delta": Quantity("delta of the account", SHARE, "0 to 1", of=MODEL),
     "macro_f1": Quantity("mean over classes of F1, mean over seeds", SHARE, ACCURACY, "seeds", MODEL),
     "micro_f1": Quantity("F1 over all images, mean over seeds", SHARE, ACCURACY, "seeds", MODEL),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from importlib.util import find_spec
-from typing import Any
 
 import pandas as pd
 
 from gradsiege.analysis.equal_accuracy import Accuracy, Equality, compare, settled, together
 from gradsiege.report.data import StudyData
+from gradsiege.report.privacy_account import COLUMNS, privacy_account
 
 PLACE = ["dataset", "model"]
 SETTING = [*PLACE, "defense"]
@@ -24,7 +22,7 @@ def accuracies(data: StudyData) -> pd.DataFrame:
 
     Columns: dataset, model, defense; `settled_accuracy` with the number of `seeds`; `accuracy_change` to no defense and
     `clipping_change` to the same clipping without noise, paired by seed with 95 % t limits; `comparable` (1, 0, or NaN for
-    unknown); `epsilon` of one update with `delta`, NaN for defenses without such an account.
+    unknown); epsilon of one update, accounted and empirical (`report.privacy_account`), NaN for defenses without an account.
     """
     table = settled(data.utility, [*SETTING, "seed"])
     runs = {
@@ -46,12 +44,12 @@ def accuracies(data: StudyData) -> pd.DataFrame:
         parts: list[Equality] = [to_none.equality if to_none else "unknown"]
         parts += [to_clipping.equality if to_clipping else "unknown"] if needed else []
         row["comparable"] = 1.0 if defense in bare else FLAGS[together(parts)]
-        rows.append(row | _account(data, str(defense)))
+        rows.append(row | privacy_account(data, str(dataset), str(model), str(defense)))
     columns = [*SETTING, "settled_accuracy", "seeds"]
     columns += [
         f"{n}{e}" for n in ("accuracy_change", "clipping_change") for e in ("", "_low", "_high")
     ]
-    return pd.DataFrame(rows, columns=[*columns, "comparable", "epsilon", "delta"])
+    return pd.DataFrame(rows, columns=[*columns, "comparable", *COLUMNS])
 
 
 def _limits(name: str, compared: Accuracy | None) -> dict[str, float]:
@@ -78,28 +76,3 @@ def _clipped(data: StudyData, defense: str) -> tuple[str | None, bool]:
         }:
             return name, True
     return None, True
-
-
-def _account(data: StudyData, defense: str) -> dict[str, float]:
-    """Return epsilon and delta of one attacked update: the largest over the study's protocols."""
-    items = [item for item in data.study.get("defenses", ()) if item.get("id") == defense]
-    if not items or items[0].get("name") != "dp_sgd" or find_spec("opacus") is None:
-        return {"epsilon": math.nan, "delta": math.nan}
-    from gradsiege.defenses.dp_sgd import DpSgd, epsilon
-
-    settings = items[0].get("parameters") or {}
-    noise = float(settings.get("noise_multiplier", DpSgd.noise_multiplier))
-    delta = float(settings.get("delta", DpSgd.delta))
-    steps = [_steps(protocol) for protocol in data.study.get("protocols", ())] or [(1.0, 1)]
-    return {
-        "epsilon": max(epsilon(noise, rate, count, delta) for rate, count in steps),
-        "delta": delta,
-    }
-
-
-def _steps(protocol: Mapping[str, Any]) -> tuple[float, int]:
-    """Return sampling rate and number of noisy steps of one client under a protocol, all its rounds included."""
-    images = int(protocol.get("images", 1))
-    batch = min(images, int(protocol.get("batch_size", images)))
-    passes = int(protocol.get("epochs", 1)) * int(protocol.get("rounds", 1))
-    return batch / images, passes * -(-images // batch)

@@ -100,6 +100,7 @@ def _flat(manifest: dict[str, Any]) -> dict[str, Any]:
     return {
         **{name: manifest[name] for name in ("stage", "status", "reason", "seconds", "started")},
         "cell": manifest["key"],
+        "tuning": manifest["notes"].get("tuning"),
         **{name: environment[name] for name in ("device", "versions", "commit", "threads")},
     }
 

@@ -20,6 +20,7 @@ from gradsiege.attacks.result import trace_rows
 from gradsiege.errors import MissingError
 from gradsiege.pipeline import workload
 from gradsiege.pipeline.cells import priors_of
+from gradsiege.pipeline.chosen_settings import chosen_settings
 from gradsiege.pipeline.engine_memory import EngineMemory
 from gradsiege.pipeline.jobs import Job
 from gradsiege.priors.base import TrainedPrior
@@ -30,6 +31,7 @@ from gradsiege.protocol.observation import load_observation
 from gradsiege.protocol.reconstruction import Reconstruction, save_reconstruction
 from gradsiege.protocol.simulation import Simulate, Simulator
 from gradsiege.protocol.threat_model import ThreatModel, require, strip
+from gradsiege.study.tuning import is_tuned
 
 
 def attack(
@@ -60,6 +62,8 @@ def attack(
     job.notes = {"threat_model": threat.describe(), "device": describe(knowledge.device)}
     job.notes |= {key: getattr(entry, key) for key in ("counter", "iterations", "restarts")}
     chosen = recipes.attack(entry.name, entry.parameters, entry.arm, **entry.budget)
+    if is_tuned(study, cell.attack, cell.threat_model):
+        chosen = chosen_settings(job, chosen, knowledge, _given(simulator, job)).attack
     simulate = _simulated(job, knowledge, simulator) if chosen.simulates else None
     if isinstance(chosen, LearnedInversion):
         assert simulate is not None
@@ -103,12 +107,17 @@ def _matched(
     return matched.found
 
 
-def _simulated(job: Job, knowledge: Knowledge, simulator: Simulator | None) -> Simulate:
-    """Return the clients that the attacker simulates at the observed model, in the round of its training stage."""
+def _given(simulator: Simulator | None, job: Job) -> Simulator:
     if simulator is None:
         raise MissingError(
             f"{job.cell.attack} learns from simulated clients, and none were handed to it: run it by `gradsiege attack`"
         )
+    return simulator
+
+
+def _simulated(job: Job, knowledge: Knowledge, simulator: Simulator | None) -> Simulate:
+    """Return the clients that the attacker simulates at the observed model, in the round of its training stage."""
+    simulator = _given(simulator, job)
     federation, shadow = job.study.federation, knowledge.trained("shadow_generator")
     at_round = federation.round_of(job.cell.training_stage)
     weights = shadow.weights if shadow else None

@@ -9,6 +9,8 @@ from gradsiege.priors import build
 from gradsiege.priors.resumable import Checkpointer
 from gradsiege.priors.trained import PRIOR, refuse_divergence
 from gradsiege.seeds import torch_generator
+from gradsiege.study.tuning import images_set_aside
+from gradsiege.tuning.images import divided
 
 
 def prior(job: Job) -> None:
@@ -16,9 +18,11 @@ def prior(job: Job) -> None:
     cell, study = job.cell, job.study
     entry = study.one("priors", cell.prior)
     images, labels, _ = load_images(job.input(cell.at("fetch"), "aux.safetensors"))
+    aside = images_set_aside(study)
+    _, kept = divided(len(labels), aside, (study.seed, cell.dataset))
     generator = torch_generator(study.seed, cell.key, "prior")
     learner = build(entry.name, entry.parameters)
-    weights, card = learner.train(images[:], labels, generator, Checkpointer(job))
+    weights, card = learner.train(images[kept], labels[kept], generator, Checkpointer(job))
     refuse_divergence(weights, entry.id)
     card |= {"id": entry.id, "dataset": cell.dataset, "role": "aux", "settings": entry.parameters}
     metadata = {"name": entry.name, "card": card}

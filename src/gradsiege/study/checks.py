@@ -12,6 +12,7 @@ from gradsiege.study.placement import id_of
 from gradsiege.study.sections import Attack, Method
 from gradsiege.study.selection import LISTS
 from gradsiege.study.sizes import check_sizes
+from gradsiege.study.tuning import tunable
 
 
 def resolve(study: Study) -> Study:
@@ -29,7 +30,10 @@ def resolve(study: Study) -> Study:
             if isinstance(item, Attack) and item.counter:
                 catalogue.lookup("counters", item.counter, place)
             parameters = entry.validate(item.parameters, place)
-            resolved.append(item.model_copy(update={"parameters": parameters}))
+            filled: dict[str, Any] = {"parameters": parameters}
+            if isinstance(item, Attack) and study.tuning:
+                filled["tuned"] = tunable(item)
+            resolved.append(item.model_copy(update=filled))
         update[section] = resolved
     for figure in study.figures:
         catalogue.lookup("figures", figure, "figures")
@@ -102,6 +106,7 @@ def check(study: Study) -> None:
     _check_threats(study)
     for attack in study.attacks:
         _check_attack(attack, study)
+        _check_simulated(attack, study)
     check_places(study)
     check_sizes(study)
 
@@ -162,6 +167,21 @@ def _check_attack(attack: Attack, study: Study) -> None:
             raise StudyError(
                 f"attacks.{attack.id}: {name} needs 'prior:' to be the id of a prior "
                 f"of the kind {' or '.join(needed)}; the study has: {', '.join(priors) or 'none'}"
+            )
+
+
+def _check_simulated(attack: Attack, study: Study) -> None:
+    """Refuse an attack that chooses its settings under a disclosed defense with a shadow generator, and has none to simulate it."""
+    kinds = {study.one("priors", prior).name for prior in attack.priors}
+    if not attack.tuned or "shadow_generator" in kinds:
+        return
+    for defense in study.defenses:
+        needs = catalogue.entries("defenses")[defense.name].requires
+        known = [threat for threat in study.threat_models if threat.disclosure]
+        if "shadow" in needs and any(attack.meets(defense, threat) for threat in known):
+            raise StudyError(
+                f"attacks.{attack.id}: to choose its settings (tuning) it simulates clients with the defense {defense.id!r}, for "
+                "which an attacker needs a shadow generator of its own: add a prior of the kind 'shadow_generator' to its 'prior'"
             )
 
 

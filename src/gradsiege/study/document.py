@@ -20,6 +20,7 @@ from gradsiege.study.sections import (
     Prior,
     Protocol,
     Threat,
+    Tuning,
 )
 
 
@@ -46,6 +47,10 @@ class Study(Section):
     threat_models: list[Threat] = Field(min_length=1)
     priors: list[Prior] = Field([])
     attacks: list[Attack]
+    tuning: Tuning | None = Field(
+        None,
+        description="attacks choose the parameters that the study file leaves out, on simulated clients of auxiliary images",
+    )
     gains: list[Gain] = Field([], description="pairs of attacks whose paired gain is tabulated")
     figures: list[Identifier] = Field([])
     deviations: list[Deviation] = Field([])

@@ -9,6 +9,7 @@ from gradsiege.study.document import Study
 from gradsiege.study.placement import id_of
 from gradsiege.study.sections import Federation, Placed
 from gradsiege.study.selection import LISTS
+from gradsiege.study.tuning import is_tuned
 
 
 def check_idle(study: Study) -> None:
@@ -41,6 +42,12 @@ def _of_study(study: Study) -> Iterator[tuple[str, str]]:
                 yield f"{section}.{id_of(item)}.only", "it is an empty list"
     if study.gains and "table_gains" not in study.figures:
         yield "gains", "table_gains, which shows them, is not among figures"
+    if study.tuning and not any(
+        is_tuned(study, attack.id, threat.id)
+        for attack in study.attacks
+        for threat in study.threat_models
+    ):
+        yield "tuning", "no attack leaves a parameter with a range to be chosen out"
     if all(threat.labels != "inferred" for threat in study.threat_models):
         for attack in study.attacks:
             if "label_rule" in attack.model_fields_set:

@@ -27,6 +27,7 @@ from gradsiege.study.sections import (
     Prior,
     Protocol,
     Threat,
+    Tuning,
 )
 
 METHODS = ("datasets", "models", "priors", "defenses", "attacks")
@@ -51,6 +52,11 @@ def parse(raw: object, place: str = "study") -> Study:
         if dataset.source:
             raise StudyError(
                 f"{place}: unknown key 'datasets.{dataset.id}.source'; the program finds out what a source lists"
+            )
+    for attack in study.attacks:
+        if attack.tuned:
+            raise StudyError(
+                f"{place}: unknown key 'attacks.{attack.id}.tuned'; parameters that the file leaves out are chosen where it has 'tuning'"
             )
     try:
         study = resolve(study)
@@ -167,6 +173,7 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
         "priors": Prior,
         "attacks": Attack,
         "gains": Gain,
+        "tuning": Tuning,
     }
     model = sections.get(str(location[0]), Study) if location else Study
     return list(model.model_fields)

@@ -152,6 +152,9 @@ class Attack(Method):
         description="one attack per counter: `none` is the attack without any, a defense's name stands for all its counters",
     )
 
+    # The parameters that are chosen (`tuning` of the study). No study file holds them: they are those with a range that it leaves out.
+    tuned: SkipJsonSchema[list[str]] = Field([])
+
     @property
     def requires(self) -> tuple[str, ...]:
         """What a threat model must grant: the needs of the recipe, then those of the counter."""
@@ -323,6 +326,15 @@ class Threat(Placed):
     def grants(self) -> dict[str, Any]:
         """Id and grants, without where they apply."""
         return self.model_dump(exclude=set(PLACES))
+
+
+class Tuning(Section):
+    """Attacks choose their settings on simulated clients of auxiliary images; the same effort for every attack."""
+
+    trials: Annotated[int, Range(2, 64)] = Field(
+        6, description="choices of settings that are tried; the first is the attack as it stands"
+    )
+    clients: Count = Field(4, description="simulated clients that every trial meets")
 
 
 class Deviation(Section):

@@ -11,6 +11,7 @@ from gradsiege.study.document import Study
 from gradsiege.study.placement import admits, rule_of
 from gradsiege.study.sections import Dataset, Prior
 from gradsiege.study.selection import LISTS
+from gradsiege.study.tuning import images_set_aside
 
 
 def check_sizes(study: Study) -> None:
@@ -23,13 +24,20 @@ def check_sizes(study: Study) -> None:
                 raise StudyError(
                     f"{place}: {refused}; change 'size' of datasets.{dataset.id}, or leave one of the two out"
                 )
+    aside = images_set_aside(study)
+    for dataset in study.datasets:
+        if dataset.counts["aux"] < aside:
+            raise StudyError(
+                f"tuning: its simulated clients hold {aside} images, and counts.aux of datasets.{dataset.id} is "
+                f"{dataset.counts['aux']}; raise counts.aux, or lower clients"
+            )
     for prior, dataset, least in _owners(study):
         share = prior.parameters.get("fraction", 1.0)
-        owned = round(share * dataset.counts["aux"])
+        owned = round(share * (dataset.counts["aux"] - aside))
         if owned < least:
             raise StudyError(
-                f"priors.{prior.id}: {owned} images are too few, at least {least} are needed; raise counts.aux "
-                f"({dataset.counts['aux']}) of datasets.{dataset.id}"
+                f"priors.{prior.id}: {max(owned, 0)} images are too few, at least {least} are needed; raise counts.aux "
+                f"({dataset.counts['aux']}{f', {aside} of them set aside for tuning' if aside else ''}) of datasets.{dataset.id}"
                 + (f", or 'fraction' ({share:g})" if share < 1 else "")
             )
 

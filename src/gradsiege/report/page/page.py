@@ -48,6 +48,7 @@ READING_ORDER = (
     "published_shadow",
     "published_gifd",
     "table_power",
+    "table_tuning",
     "table_costs",
 )
 IN_COMPUTE = "table_compute"

@@ -95,7 +95,13 @@ def _epsilon(row: pd.Series) -> str:
     """Epsilon of one update, for a defense that has an account."""
     if pd.isna(row["epsilon"]):
         return ""
-    return f", ε = {number(row['epsilon'])} at δ = {row['delta']:g}"
+    accounted = f", ε = {number(row['epsilon'])} at δ = {row['delta']:g}"
+    if pd.isna(row["epsilon_sound"]):
+        return accounted
+    empirical = with_interval(*(row[f"epsilon_empirical{end}"] for end in ("", "_low", "_high")))
+    replaced = f"{number(row['epsilon_substitution'])} if an image is replaced"
+    wrong = "" if row["epsilon_sound"] else ": the account is wrong"
+    return f"{accounted} ({replaced}, empirically {empirical}{wrong})"
 
 
 def _apart(data: StudyData, part: pd.DataFrame) -> str:
@@ -132,7 +138,8 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
         f"ranks count only attackers that all of them met. Of {len(settings)} settings, {unknown} are of unknown and {apart} of "
         "unequal accuracy: they follow, unranked. Each is shown at the training stage and protocol of its worst case, beside the "
         "strongest attack on no defense there. Floor: the best attacker that needs no update beyond its label. Differences are "
-        "mean paired differences in PSNR on the same victims. ε: of one update of a client. "
+        "mean paired differences in PSNR on the same victims. ε: of one update of a client; empirically: what identification among "
+        "the victims needs, with its 95 % limits, to be compared with the account for a replaced image. An account below the lower limit is wrong. "
         f"A protection survives if every attacker is shown to stay within {FLOOR_MARGIN:g} dB of the floor and to identify at "
         f"most {percent(TOLERANCE)} more than chance; it does not survive if one is shown to come within {NEGLIGIBLE:g} dB of "
         "no defense; it survives in part if one is shown to beat the floor or chance, and all to lose against no defense. "
