@@ -183,9 +183,11 @@ class Attack(Checked):
     def _run(self, knowledge: Knowledge, how: Conditions) -> Reconstruction:
         policy = EnginePolicy(how.engine)
         if how.progress is None:
-            return match(self, knowledge, how.seed, policy, simulate=how.simulate).found
+            return match(self, knowledge, how.seed, policy, simulate=how.simulate).reconstruction
         loop = LoopCheckpointer(how.progress)
-        return match(self, knowledge, how.seed, policy, loop.resume, loop.pause, how.simulate).found
+        return match(
+            self, knowledge, how.seed, policy, loop.resume, loop.pause, how.simulate
+        ).reconstruction
 
     def _identity(self, knowledge: Knowledge, seed: int, engine: str) -> str:
         """Return a digest of all that the result depends on, which identifies the saved progress."""
