@@ -9,6 +9,8 @@ from gradsiege.attacks.labels import RULES, infer
 from gradsiege.metrics.labels import label_accuracy
 from gradsiege.models.head import head_of
 
+# A rule that finds half of the labels is rarely right eight times in a row; clients of this network take the most time.
+TRIALS = {"densenet121": 4}
 SOLVED = {"none", "gaussian", "clipping", "sparsification", "top_k", "sign", "soteria", "precode"}
 
 
@@ -16,7 +18,7 @@ SOLVED = {"none", "gaussian", "clipping", "sparsification", "top_k", "sign", "so
 def test_where_a_rule_finds_every_label_the_automatic_one_does(
     model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(benchmark, "TRIALS", 4)
+    monkeypatch.setattr(benchmark, "TRIALS", TRIALS.get(model, 8))
     monkeypatch.setattr(benchmark, "NETWORKS", 1)
     monkeypatch.setitem(benchmark.CHEAP, "censor", {"trials": 1})
     clients = benchmark.Clients(model, benchmark.BATCHES[0], 0)
