@@ -122,7 +122,7 @@ def psnr(scene: Scene, seen: Observation, counter: str | None, iterations: int) 
     matched = match(
         attack, knowledge, ("benchmark", "attack"), EnginePolicy(FIXED), simulate=simulate
     )
-    errors = (matched.found.images[:, 0] - scene.attacked[0]).square().mean((1, 2, 3))
+    errors = (matched.reconstruction.images[:, 0] - scene.attacked[0]).square().mean((1, 2, 3))
     return float((-10 * errors.log10()).mean())
 
 

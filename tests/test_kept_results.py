@@ -23,16 +23,16 @@ DECIMAL = re.compile(r"(?<![\w.])-?\d+\.\d+(?![\w.])")
 
 def numbers(folder: Path) -> set[float]:
     """Return every number of the tables in a folder."""
-    found = set()
+    values = set()
     for table in folder.glob("*.csv"):
         with table.open(newline="") as lines:
             for row in csv.reader(lines):
                 for field in row:
                     try:
-                        found.add(float(field))
+                        values.add(float(field))
                     except ValueError:
                         continue
-    return found
+    return values
 
 
 def unfounded(prose: str, known: set[float], settings: str) -> list[str]:
@@ -89,7 +89,7 @@ def test_the_dictionary_beside_the_tables_is_that_of_the_program() -> None:
 TABLES = sorted(KEPT.glob("*/*.csv"))
 
 
-@pytest.mark.parametrize("file", TABLES, ids=[f"{one.parent.name}/{one.stem}" for one in TABLES])
+@pytest.mark.parametrize("file", TABLES, ids=[f"{file.parent.name}/{file.stem}" for file in TABLES])
 def test_every_kept_table_is_long_and_has_the_columns_of_the_dictionary(file: Path) -> None:
     if file.stem.startswith("table_") and not file.stem.endswith("_data"):
         assert file.with_name(f"{file.stem}_data.csv").is_file(), (
@@ -114,10 +114,10 @@ def test_the_two_lines_of_the_readme_give_every_attack_with_its_interval(
     first, second = re.findall(r"^    (rows.*)$", text, flags=re.MULTILINE)
     names = {"pd": pd}
     exec(first, names)
-    found = eval(second, names)
-    assert len(found) > 1
-    assert not found.attack.duplicated().any()
-    assert ((found.low <= found.value) & (found.value <= found.high)).all()
+    attacks = eval(second, names)
+    assert len(attacks) > 1
+    assert not attacks.attack.duplicated().any()
+    assert ((attacks.low <= attacks.value) & (attacks.value <= attacks.high)).all()
 
 
 def test_a_number_from_nowhere_is_found() -> None:

@@ -34,7 +34,12 @@ LEFT_OUT = {"gallery", "columns"}
 
 def record(surveyed: dict[str, list[Status]]) -> dict[str, Any]:
     """Return what made the results: commits, machines, versions, dates, and how every stage's cells ended."""
-    done = [one.manifest for found in surveyed.values() for one in found if one.state in DONE]
+    done = [
+        status.manifest
+        for statuses in surveyed.values()
+        for status in statuses
+        if status.state in DONE
+    ]
     places = [manifest["environment"] for manifest in done]
     ended = [datetime.fromtimestamp(manifest["ended"], UTC) for manifest in done]
     return {
@@ -44,16 +49,20 @@ def record(surveyed: dict[str, list[Status]]) -> dict[str, Any]:
         "first cell ended": min(ended).isoformat(timespec="minutes") if ended else None,
         "last cell ended": max(ended).isoformat(timespec="minutes") if ended else None,
         "stages": {
-            stage: dict(Counter(one.state for one in found))
-            | {"seconds": round(sum(float(one.manifest.get("seconds", 0)) for one in found))}
-            for stage, found in surveyed.items()
-            if found
+            stage: dict(Counter(status.state for status in statuses))
+            | {
+                "seconds": round(
+                    sum(float(status.manifest.get("seconds", 0)) for status in statuses)
+                )
+            }
+            for stage, statuses in surveyed.items()
+            if statuses
         },
         "not run": [
-            f"{one.cell.stage} {one.cell.key}: {one.reason}"
-            for found in surveyed.values()
-            for one in found
-            if one.state != "finished"
+            f"{status.cell.stage} {status.cell.key}: {status.reason}"
+            for statuses in surveyed.values()
+            for status in statuses
+            if status.state != "finished"
         ],
     }
 
@@ -70,14 +79,14 @@ def keep(file: Path) -> Path:
     if not tables:
         choice = shlex.quote(f"study={file}")
         raise SystemExit(f"{results} holds no table: run snakemake --config {choice} first")
-    for found in [*tables, *results.glob("figures/*.png")]:
-        if found.stem in LEFT_OUT:
+    for source in [*tables, *results.glob("figures/*.png")]:
+        if source.stem in LEFT_OUT:
             continue
-        if found.stat().st_size <= MOST_BYTES[found.suffix]:
-            shutil.copyfile(found, folder / found.name)
-        elif found.suffix == ".png":
-            Image.open(found).convert("RGB").quantize(COLOURS).save(
-                folder / found.name, optimize=True
+        if source.stat().st_size <= MOST_BYTES[source.suffix]:
+            shutil.copyfile(source, folder / source.name)
+        elif source.suffix == ".png":
+            Image.open(source).convert("RGB").quantize(COLOURS).save(
+                folder / source.name, optimize=True
             )
     if not (folder / CLAIMS).is_file():
         (folder / CLAIMS).write_text(csv(tidy(table_claims.draw(load_study(study, Path())).data)))

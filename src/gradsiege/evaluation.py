@@ -183,10 +183,10 @@ class _Conditions:
 
         A defense that no catalogue knows is disclosed as an object: the attacker runs it as it is.
         """
-        own = {prior.name: prior.weights for prior in self.priors}
+        weights = {prior.name: prior.weights for prior in self.priors}
         known = defense is None or defense.name in catalogue.entries("defenses")
         return simulator(
-            strip(seen, threat), 0, 1, own.get("shadow_generator"), None if known else defense
+            strip(seen, threat), 0, 1, weights.get("shadow_generator"), None if known else defense
         )
 
     def _places(self, defense: Defense | None, attack: Attack) -> pd.DataFrame:
@@ -224,8 +224,8 @@ def _parameters(method: Defense | Attack | None) -> str:
     for parameter in fields(method):
         value, default = getattr(method, parameter.name), parameter.default
         default = switches.get(parameter.name, default)
-        told = parameter.name != "counter" and not is_given(parameter)
-        if told and (default is MISSING or value != default):
+        shown = parameter.name != "counter" and not is_given(parameter)
+        if shown and (default is MISSING or value != default):
             changed.append(f"{parameter.name}={value}")
     return ", ".join(changed)
 

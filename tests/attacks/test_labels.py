@@ -9,7 +9,6 @@ from torch import Tensor
 
 from gradsiege.attacks import labels
 from gradsiege.errors import StudyError
-from gradsiege.metrics.labels import label_accuracy
 from gradsiege.models import ModelSpec, build
 from gradsiege.models.head import Head
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
@@ -67,45 +66,29 @@ def test_a_named_rule_is_the_one_that_is_used() -> None:
 
 Scenes = Callable[..., Any]
 HEAD, UNBIASED = Head("w", "b", signed=True), Head("w", signed=True)
-KEPT = ("convnet", "resnet18")
 DEFENSES = {
-    **{name: {} for name in ("none", "gaussian", "laplace", "clipping", "top_k", "sparsification")},
-    **{name: {} for name in ("sign", "quantization", "ats")},
-    "censor": {"trials": 1},
+    **{name: {} for name in ("none", "gaussian", "clipping", "top_k", "sign", "quantization")},
     "soteria": {"probes": 4},
     "precode": {"units": 8},
 }
 VIT = {"model": "vit_small", "shape": {"depth": 1, "width": 48}}
 
 
-def as_it_was(update: dict[str, Tensor], images: int) -> Tensor:
-    """The rule that kept results were computed with, by names of parameters."""
-    weight = [name for name in update if name.endswith("head.weight")][-1]
-    if images == 1:
-        return update[weight].sum(-1).argmin(-1, keepdim=True)
-    return labels.bias_corrected(update, images, Head(weight, weight[:-6] + "bias"))
-
-
-@pytest.mark.parametrize("model", KEPT)
-@pytest.mark.parametrize("name", DEFENSES)
-def test_labels_of_kept_networks_are_what_they_were(
+@pytest.mark.parametrize("model", ["lenet", "convnet", "resnet18"])
+@pytest.mark.parametrize("name", ["none", "precode"])
+def test_the_automatic_rule_needs_no_exception_for_a_network(
     name: str, model: str, defended: Scenes
 ) -> None:
-    scene = defended(name, DEFENSES[name], model=model, victims=3)
-    assert torch.equal(labels.inferred(scene.seen), as_it_was(scene.seen.update, 1))
+    """PRECODE's code has both signs, so that row sums are wrong behind it."""
+    scene = defended(name, DEFENSES[name], model=model, victims=10)
+    assert torch.equal(labels.inferred(scene.seen), scene.labels)
 
 
-def test_labels_of_undefended_lenets_are_what_they_were(defended: Scenes) -> None:
-    scene = defended("none", model="lenet", victims=20)
-    assert torch.equal(labels.inferred(scene.seen), as_it_was(scene.seen.update, 1))
-
-
-@pytest.mark.parametrize("model", ["lenet", *KEPT])
-def test_batches_of_kept_networks_get_the_labels_that_they_had(
-    model: str, defended: Scenes
-) -> None:
+@pytest.mark.parametrize("model", ["lenet", "convnet", "resnet18"])
+def test_a_bias_that_was_received_whole_is_counted_alone(model: str, defended: Scenes) -> None:
     scene = defended("none", model=model, images=4, steps=2)
-    assert torch.equal(labels.inferred(scene.seen), as_it_was(scene.seen.update, 4))
+    counted = labels.inferred(scene.seen, "bias_corrected")
+    assert torch.equal(labels.inferred(scene.seen), counted)
 
 
 @pytest.mark.parametrize(
@@ -207,16 +190,6 @@ def test_without_a_bias_batches_are_counted_from_the_rows() -> None:
         update = update_of(true)
         head = Head("body.head.weight")
         assert labels.infer(update, len(true), head=head).tolist() == [sorted(true)]
-
-
-def test_a_bias_gradient_of_one_sign_was_not_received_whole_and_rows_are_counted() -> None:
-    update, _ = planted(10, 20)
-    batch = {name: value.view(5, 4, *value.shape[1:]).mean(1) for name, value in update.items()}
-    batch["b"] = batch["b"] * (batch["b"] == batch["b"].amin(-1, keepdim=True))
-    head = Head("w", "b", signed=True, typical=typical(64))
-    true = (torch.arange(20) % 10).view(5, 4)
-    assert label_accuracy(labels.infer(batch, 4, head=head), true).mean() >= 0.9
-    assert label_accuracy(labels.infer(batch, 4, "bias_corrected", head), true).mean() <= 0.3
 
 
 def test_an_update_alone_is_read_at_its_last_matrix() -> None:

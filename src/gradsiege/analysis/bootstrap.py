@@ -176,5 +176,5 @@ def _bca_tails(replicates: Floats, estimate: float, jackknife: Floats, tails: Fl
     with np.errstate(invalid="ignore"):
         moved = ndtr(bias + shifted / (1 - acceleration * shifted))
     # Expanded tails of two or three units reach 0 and 1: there the interval is the whole range.
-    kept: Floats = np.where(np.isfinite(shifted), moved, tails)
-    return kept
+    levels: Floats = np.where(np.isfinite(shifted), moved, tails)
+    return levels

@@ -26,7 +26,9 @@ def scenes(table: pd.DataFrame) -> Ids:
     if known.all():
         return scene
     named = zip(known, scene, victim, strict=True)
-    return np.array([f"scene {own}" if seen else f"victim {other}" for seen, own, other in named])
+    return np.array(
+        [f"scene {place}" if seen else f"victim {number}" for seen, place, number in named]
+    )
 
 
 def factors(table: pd.DataFrame) -> tuple[Ids, ...]:

@@ -104,7 +104,7 @@ def _tails(level: float, parts: list[float], shape: tuple[int, ...]) -> Floats:
 
     freedoms = [count - 1 for count in shape]
     shares = zip(parts, freedoms, strict=True)
-    freedom = sum(parts) ** 2 / sum(part**2 / own for part, own in shares)
+    freedom = sum(parts) ** 2 / sum(part**2 / degrees for part, degrees in shares)
     drawn = sum(part * (n - 1) / n for part, n in zip(parts, shape, strict=True))
     reach = stdtrit(freedom, np.array([0.5 - level / 2, 0.5 + level / 2]))
     tails: Floats = ndtr(reach * math.sqrt(sum(parts) / drawn))
@@ -122,5 +122,5 @@ def _replicates(
     total, weight = (
         np.einsum("br,rc,bc->b", drawn[0], part, drawn[1], optimize=True) for part in (sums, sizes)
     )
-    kept: Floats = total[weight > 0] / weight[weight > 0]
-    return kept
+    means: Floats = total[weight > 0] / weight[weight > 0]
+    return means

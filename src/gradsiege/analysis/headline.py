@@ -31,12 +31,12 @@ __all__ = ["CELL", "IDS", "METHOD", "ROLES", "headline", "shown"]
 def shown(who: Roles, pairs: Pairs, kinds: Kinds) -> Shown:
     """Test what `verdict.Shown` holds; see `analysis.verdict` for the levels."""
     rivals, bare = who.rivals, who.bare_rivals
-    each, lowest = ALPHA / max(1, len(rivals)), ALPHA / max(1, len(who.floors))
+    level, lowest = ALPHA / max(1, len(rivals)), ALPHA / max(1, len(who.floors))
     return Shown(
         attacked=_beats_floors(bare, who.bare_floors, pairs)
         or _identifies(who.bare_identifiers, pairs),
         informed=bool(who.informed),
-        no_loss=any(pairs.above(row, who.undefended, -NEGLIGIBLE, each) for row in rivals),
+        no_loss=any(pairs.above(row, who.undefended, -NEGLIGIBLE, level) for row in rivals),
         loss=bool(rivals)
         and all(pairs.below(row, who.undefended, 0.0, ALPHA / max(1, len(bare))) for row in rivals),
         above_floor=_beats_floors(rivals, who.floors, pairs),
@@ -53,15 +53,15 @@ def shown(who: Roles, pairs: Pairs, kinds: Kinds) -> Shown:
 
 def _beats_floors(rivals: list[pd.Series], floors: list[pd.Series], pairs: Pairs) -> bool:
     """Whether one rival is shown to recover more than every floor; nothing is shown without a floor."""
-    each = ALPHA / max(1, len(rivals))
+    level = ALPHA / max(1, len(rivals))
     return bool(floors) and any(
-        all(pairs.above(row, floor, 0.0, each) for floor in floors) for row in rivals
+        all(pairs.above(row, floor, 0.0, level) for floor in floors) for row in rivals
     )
 
 
 def _identifies(rows: list[pd.Series], pairs: Pairs) -> bool:
-    each = ALPHA / max(1, len(rows))
-    return any(pairs.identification(row, each)[0] > pairs.guess(row) for row in rows)
+    level = ALPHA / max(1, len(rows))
+    return any(pairs.identification(row, level)[0] > pairs.guess(row) for row in rows)
 
 
 def headline(

@@ -184,9 +184,11 @@ class Attack(Checked):
         """Return the reconstructions from what the attacker knows; calling the attack makes the knowledge, and runs it."""
         policy = EnginePolicy(how.engine)
         if how.progress is None:
-            return match(self, knowledge, how.seed, policy, simulate=how.simulate).found
+            return match(self, knowledge, how.seed, policy, simulate=how.simulate).reconstruction
         loop = LoopCheckpointer(how.progress)
-        return match(self, knowledge, how.seed, policy, loop.resume, loop.pause, how.simulate).found
+        return match(
+            self, knowledge, how.seed, policy, loop.resume, loop.pause, how.simulate
+        ).reconstruction
 
     def _identity(self, knowledge: Knowledge, seed: int, engine: str) -> str:
         """Return a digest of all that the result depends on, which identifies the saved progress."""

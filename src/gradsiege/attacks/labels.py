@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gradsiege.attacks.label_counts import counts, counts_of_partial
 from gradsiege.errors import StudyError
-from gradsiege.models import ModelSpec
 from gradsiege.models.head import Head, head_of
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.observation import Observation
@@ -23,8 +23,6 @@ from gradsiege.protocol.observation import Observation
 TINY = 1e-30
 # More than both other hints together, which are cosines and skewnesses of at most one.
 BIAS_VOTE = 2.5
-# Empty it together with new versions of these models: then all their cells are computed again.
-ROW_SUMS = {"convnet", "resnet18"}
 
 
 def head_of_update(update: Tensors) -> Head:
@@ -97,9 +95,8 @@ def row_minimum(update: Tensors, images: int, head: Head | None = None) -> Tenso
 def bias_corrected(update: Tensors, images: int, head: Head | None = None) -> Tensor:
     """Return `images` labels with duplicates from the head's bias gradient, sorted, ``[victims, images]``.
 
-    Each image of class c adds about -1/B to the bias gradient of c and little elsewhere. Every class with a
-    negative gradient is counted once; then the class that is most negative after its counted images were
-    taken out is counted, until there are B labels (after Wainakh et al., PoPETs 2022, without auxiliary data).
+    Every class with a negative gradient is counted once; then the class that is most negative after its counted images
+    were taken out is counted, until there are B labels (`label_counts`).
 
     >>> gradient = {"head.bias": torch.tensor([[0.1, -0.6, -0.2, 0.1]]), "head.weight": torch.zeros(1, 4, 1)}
     >>> bias_corrected(gradient, 4)
@@ -115,7 +112,8 @@ def projection(update: Tensors, images: int, head: Head | None = None) -> Tensor
     For one image the matrix [W b] of the gradients is the product of p - onehot(y) and [h 1]. Multiplied by [m 1], where m are
     the typical features, it is (p - onehot(y)) (h m + 1), with noise averaged out over all features; the least entry is the
     label, since non-negative features have h m >= 0. Signed ones need not: there p - onehot(y) is the first left singular
-    vector of [W b] up to its length and sign (`_oriented`). For more images the counts of `bias_corrected` are taken of `bias_like`.
+    vector of [W b] up to its length and sign (`_oriented`). For more images b is counted as in `bias_corrected`; entries of it that
+    were not received are completed from the rows of W (`label_counts`), which stand for all of it where the layer has no bias.
 
     >>> bias = torch.tensor([[0.2, -0.5, 0.3]])
     >>> weight = bias[..., None] * torch.tensor([-1.0, 0.5])
@@ -123,28 +121,16 @@ def projection(update: Tensors, images: int, head: Head | None = None) -> Tensor
     tensor([[1]])
     """
     head = head or head_of_update(update)
-    if images > 1:
-        return counts(bias_like(update, head), images)
     weight = _weight(update, head)
+    if images > 1:
+        rows = _by_rows(weight, head)
+        if head.bias is None:
+            return counts(rows, images)
+        return counts_of_partial(update[head.bias], rows, images)
     bias = weight.new_zeros(weight.shape[:-1]) if head.bias is None else update[head.bias]
     if head.signed:
         return _oriented(weight, bias, head.typical).argmin(-1, keepdim=True)
     return (_by_rows(weight, head) + bias).argmin(-1, keepdim=True)
-
-
-def bias_like(update: Tensors, head: Head) -> Tensor:
-    """Return the head's bias gradient ``[victims, classes]``, or what is about proportional to it where there is none.
-
-    That is the product of W's rows with the typical features. A bias gradient sums to zero; one that has a single sign was
-    not received whole (sparsification), and the rows stand for it too.
-    """
-    if head.bias is None:
-        return _by_rows(_weight(update, head), head)
-    bias = update[head.bias]
-    whole = (bias < 0).any(-1, keepdim=True) & (bias > 0).any(-1, keepdim=True)
-    if bool(whole.all()):
-        return bias
-    return torch.where(whole, bias, _by_rows(_weight(update, head), head))
 
 
 def _by_rows(weight: Tensor, head: Head) -> Tensor:
@@ -175,25 +161,6 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
     """Return the cosine of two vectors along the last dimension; zero if one of them is."""
     product: Tensor = F.normalize(a, dim=-1) * F.normalize(b, dim=-1)
     return product.sum(-1)
-
-
-def counts(bias: Tensor, images: int) -> Tensor:
-    """Return `images` labels of each bias gradient ``[victims, classes]`` by counting, see `bias_corrected`."""
-    return torch.stack([_greedy_counts(row, images) for row in bias])
-
-
-def _greedy_counts(bias: Tensor, images: int) -> Tensor:
-    negative = (bias < 0).nonzero().flatten()
-    impact = bias[negative].sum() / images
-    left = bias.clone()
-    order = negative[bias[negative].argsort()][:images]
-    left[order] -= impact
-    labels = order.tolist()
-    while len(labels) < images:
-        label = int(left.argmin())
-        left[label] -= impact
-        labels.append(label)
-    return torch.tensor(sorted(labels), device=bias.device)
 
 
 def ordered(inferred: Tensor, given: Tensor) -> Tensor:
@@ -230,7 +197,7 @@ def infer(
     A non-finite update yields some label; its victim is recorded as failed before this is asked.
 
     Args:
-        update: ``[victims, *shape]`` for each parameter.
+        update: ``[victims, *shape]`` for each parameter: the mean gradient of a local step.
         images: per victim.
         rule: a key of `RULES`, or ``automatic``, which is `projection`.
         head: of the network; where it is not given, `head_of_update`.
@@ -243,11 +210,11 @@ def infer(
 def inferred(seen: Observation, rule: str = "automatic") -> Tensor:
     """Return labels ``[victims, images]`` inferred from an observation, whose network says what its head receives.
 
-    Kept results of defended clients of the models in `ROW_SUMS` were computed by another automatic rule: row sums for one
-    image, counts of the bias for more. It stays for them.
+    An update is the sum of its local steps' gradients. Where images are counted, the rules are given the mean of the steps.
     """
     head = head_of(seen.model, {**seen.parameters, **seen.buffers})
-    kept = isinstance(seen.model, ModelSpec) and seen.model.name in ROW_SUMS
-    if rule == "automatic" and kept:
-        rule = "row_sum" if seen.images_per_client == 1 else "bias_corrected"
-    return infer(seen.update, seen.images_per_client, rule, head)
+    update, images = seen.update, seen.images_per_client
+    if images > 1 and seen.training is not None:
+        known = [name for name in head.parameters if name in update]
+        update = {name: update[name] / seen.training.steps for name in known}
+    return infer(update, images, rule, head)

@@ -67,7 +67,7 @@ class Matched:
         rounds: number of matched rounds.
     """
 
-    found: Reconstruction
+    reconstruction: Reconstruction
     evaluations: int
     rounds: int
 
@@ -113,11 +113,11 @@ def match(
         policy,
         [(round_.knowledge, round_.recipe) for round_ in later],
     )
-    kept = kept_channels(rounds[0].update, plan.update)
-    kept = {name: flags.cpu() for name, flags in kept.items()}
+    channels = kept_channels(rounds[0].update, plan.update)
+    channels = {name: flags.cpu() for name, flags in channels.items()}
     evaluations = sum(phase.evaluations for phase in plan.recipe.phases)
     return Matched(
-        replace(reconstruction, images=plan.finish(reconstruction.images), kept=kept),
+        replace(reconstruction, images=plan.finish(reconstruction.images), kept_channels=channels),
         evaluations * attack.restarts * len(plans),
         len(plans),
     )

@@ -58,7 +58,7 @@ class LoopCheckpointer:
             phase=header["stage"],
             engine=header["engine"],
             chunk=header["chunk"],
-            kept=group(tensors, "kept."),
+            phase_results=group(tensors, "kept."),
             extra=group(tensors, "extra."),
             trace=[
                 (iteration, tensors[f"trace.{place}"])
@@ -72,6 +72,6 @@ def _groups(state: State) -> dict[str, Variables]:
         "x": state.x,
         "best": state.best,
         "memory": state.memory,
-        "kept": state.kept,
+        "kept": state.phase_results,
         "extra": state.extra,
     }

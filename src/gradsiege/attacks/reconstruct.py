@@ -90,10 +90,10 @@ def reconstruct(
         choices += run.choices
         if phase.iterate == "last":
             end_at_last_iterate(state)
-        state.kept = record(state, phase, target.labels)
-    kept = {name: value.cpu() for name, value in state.kept.items()}
+        state.phase_results = record(state, phase, target.labels)
+    phase_results = {name: value.cpu() for name, value in state.phase_results.items()}
     return replace(
-        select(kept, recipe, observation.victims, restarts),
+        select(phase_results, recipe, observation.victims, restarts),
         trace=[(i, loss.cpu().view(observation.victims, restarts)) for i, loss in state.trace],
         engines=[asdict(choice) for choice in choices],
     )
@@ -102,8 +102,8 @@ def reconstruct(
 def mean_of(rounds: Sequence[Evaluation]) -> Evaluation:
     """Return the mean of several rounds' gradients and matching losses; a single round's are left as they are.
 
-    >>> one, other = ({"x": torch.tensor([1.0])}, torch.tensor([2.0])), ({"x": torch.tensor([3.0])}, torch.tensor([0.0]))
-    >>> mean_of([one, other])
+    >>> first, second = ({"x": torch.tensor([1.0])}, torch.tensor([2.0])), ({"x": torch.tensor([3.0])}, torch.tensor([0.0]))
+    >>> mean_of([first, second])
     ({'x': tensor([2.])}, tensor([1.]))
     """
     if len(rounds) == 1:
@@ -151,11 +151,11 @@ def _labels(knowledge: Knowledge, recipe: Recipe) -> Tensor:
 def _next_phase(state: State, phase: Phase, starts: Callable[[], Variables]) -> State:
     """Continue from the best variables so far; an element without any keeps its NaN and stays failed."""
     if phase.again is None:
-        x, kept = phase.space.follow(state.best), state.kept
+        x, phase_results = phase.space.follow(state.best), state.phase_results
     else:
-        x, kept = phase.again(starts(), least_matching(state.kept)), {}
+        x, phase_results = phase.again(starts(), least_matching(state.phase_results)), {}
     after = begin(with_surrogate(phase, x), phase.optimizer)
-    after.phase, after.kept, after.trace = state.phase + 1, kept, state.trace
+    after.phase, after.phase_results, after.trace = state.phase + 1, phase_results, state.trace
     return after
 
 

@@ -23,21 +23,21 @@ Rounds = Literal["first", "joint", "average"]
 
 def seen_by(observation: Observation, rounds: Rounds) -> list[Observation]:
     """Return the observations that an attack matches, one image shared by all of them."""
-    each = observation.rounds()
+    known = observation.rounds()
     if rounds == "joint":
-        return each
+        return known
     if rounds == "average":
-        return [averaged(each)]
-    return each[:1]
+        return [averaged(known)]
+    return known[:1]
 
 
-def averaged(each: Sequence[Observation]) -> Observation:
+def averaged(rounds: Sequence[Observation]) -> Observation:
     """Return the first observation with the mean of all updates."""
     update = {
-        name: torch.stack([round_.update[name] for round_ in each]).mean(0)
-        for name in each[0].update
+        name: torch.stack([round_.update[name] for round_ in rounds]).mean(0)
+        for name in rounds[0].update
     }
-    return replace(each[0], update=update)
+    return replace(rounds[0], update=update)
 
 
 def agreed_labels(plans: Sequence[AttackPlan]) -> Tensor:

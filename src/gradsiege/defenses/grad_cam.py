@@ -70,16 +70,16 @@ def class_activation_map(model: nn.Module, image: Tensor, label: int) -> Tensor:
     ReLU(sum_c alpha_c A_c) with alpha_c the mean gradient of the true label's logit (Selvaraju et al., ICCV 2017,
     equations 1 and 2), enlarged bilinearly. The model is in eval mode.
     """
-    kept: list[Tensor] = []
+    activations: list[Tensor] = []
     last = list(convolutions(model).values())[-1]
-    handle = last.register_forward_hook(lambda module, inputs, output: kept.append(output))
+    handle = last.register_forward_hook(lambda module, inputs, output: activations.append(output))
     try:
         logits = model(image[None].clone().requires_grad_(True))
     finally:
         handle.remove()
-    (gradient,) = torch.autograd.grad(logits[0, label], kept)
+    (gradient,) = torch.autograd.grad(logits[0, label], activations)
     weights = gradient.mean((2, 3), keepdim=True)
-    cam = (weights * kept[0].detach()).sum(1, keepdim=True).relu()
+    cam = (weights * activations[0].detach()).sum(1, keepdim=True).relu()
     cam = F.interpolate(cam, image.shape[1:], mode="bilinear", align_corners=False)
     return to_unit(cam[:, 0])[0]
 

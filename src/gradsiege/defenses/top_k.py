@@ -14,10 +14,10 @@ from gradsiege.ranges import PositiveShare
 VERSION = 1
 
 
-def kept(count: int, fraction: float) -> int:
+def coordinates_sent(count: int, fraction: float) -> int:
     """Return k: the nearest whole number, at least one.
 
-    >>> kept(1000, 0.1), kept(3, 0.1)
+    >>> coordinates_sent(1000, 0.1), coordinates_sent(3, 0.1)
     (100, 1)
     """
     return max(1, round(fraction * count))
@@ -40,7 +40,7 @@ class TopK(Defense):
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
         """Return the update with everything but its k largest coordinates zeroed."""
         magnitudes = torch.cat([value.abs().flatten() for value in update.values()])
-        count = len(magnitudes) - kept(len(magnitudes), self.fraction)
+        count = len(magnitudes) - coordinates_sent(len(magnitudes), self.fraction)
         sizes = [value.numel() for value in update.values()]
         dropped = smallest(magnitudes, count).split(sizes)
         return {

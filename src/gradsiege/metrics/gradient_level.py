@@ -17,23 +17,23 @@ from gradsiege.protocol.observation import group
 COLUMNS = ("cosine_received", "cosine_matched", "energy_kept", "detection_auc")
 
 
-def cosine(products: Tensors, kept: Tensors) -> tuple[float, float]:
+def cosine(products: Tensors, matched: Tensors) -> tuple[float, float]:
     """Return the cosine of received and true update over the kept channels, and their share of the true update's energy.
 
     Args:
         products: ``[out, 3]`` for every parameter: <received, true>, |received|^2, |true|^2 of its channels.
-        kept: bool ``[out]`` for every parameter; a parameter without flags keeps all channels.
+        matched: bool ``[out]`` for every parameter; a parameter without flags keeps all channels.
 
     >>> products = {"w": torch.tensor([[4.0, 4.0, 4.0], [0.0, 9.0, 12.0]])}
     >>> [round(value, 3) for value in cosine(products, {})], cosine(products, {"w": torch.tensor([True, False])})
     ([0.277, 1.0], (1.0, 0.25))
     """
-    rows = [value[kept[name]] if name in kept else value for name, value in products.items()]
+    rows = [value[matched[name]] if name in matched else value for name, value in products.items()]
     product, received, true = torch.cat(rows).double().sum(0).tolist()
-    whole = float(torch.cat(list(products.values()))[:, 2].double().sum())
-    if not (received and true and whole):
+    energy = float(torch.cat(list(products.values()))[:, 2].double().sum())
+    if not (received and true and energy):
         return math.nan, math.nan
-    return product / math.sqrt(received * true), true / whole
+    return product / math.sqrt(received * true), true / energy
 
 
 def area_under_roc(scores: Tensor, positive: Tensor) -> float:
@@ -71,12 +71,14 @@ def detection(products: Tensors, changes: Tensors) -> float:
     return sum(known) / len(known) if known else math.nan
 
 
-def gradient_level(explained: Tensors, kept: Tensors, victims: int, images: int) -> Tensors:
+def gradient_level(
+    explained: Tensors, matched_channels: Tensors, victims: int, images: int
+) -> Tensors:
     """Return the scores `COLUMNS` of every victim image, ``[victims * images]``; NaN for victims without diagnostics.
 
     Args:
         explained: diagnostics of the first victims, ``[explained, ...]`` by name.
-        kept: flags of the attack for every parameter, bool ``[victims, out]``.
+        matched_channels: flags of the attack for every parameter, bool ``[victims, out]``.
         victims: number of victims.
         images: number of images per victim.
     """
@@ -85,7 +87,7 @@ def gradient_level(explained: Tensors, kept: Tensors, victims: int, images: int)
     changes = group(explained, "change.")
     for victim in range(len(next(iter(products.values()), ()))):
         of_victim = {name: value[victim] for name, value in products.items()}
-        flags = {name: value[victim] for name, value in kept.items()}
+        flags = {name: value[victim] for name, value in matched_channels.items()}
         received, _ = cosine(of_victim, {})
         matched, energy = cosine(of_victim, flags)
         area = detection(of_victim, {name: value[victim] for name, value in changes.items()})

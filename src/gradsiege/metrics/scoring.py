@@ -105,7 +105,7 @@ def bound(trained: Tensor, scene: Scene) -> Scored:
 
 
 def reconstructed(
-    found: Reconstruction,
+    reconstruction: Reconstruction,
     scene: Scene,
     attack: str,
     threat_model: str,
@@ -115,39 +115,43 @@ def reconstructed(
     """Measure what an attack returned; images of failed victims count as NaN.
 
     Args:
-        found: the attack's result.
+        reconstruction: the attack's result.
         scene: what it is measured against.
         attack, threat_model, cost: as the attributes of `Scored`.
         products: of the explained victims, for an attack that left channels out (see `gradient_level`).
     """
     victims, count = scene.labels.shape
-    images, failed = found.images.clone(), list(found.failures)
+    images, failed = reconstruction.images.clone(), list(reconstruction.failures)
     images[failed] = torch.nan
     by_stage: Tensors = {}
-    if found.stages is not None and found.stage_losses is not None:
-        stages = found.stages.clone()
+    if reconstruction.stages is not None and reconstruction.stage_losses is not None:
+        stages = reconstruction.stages.clone()
         stages[failed] = torch.nan
         psnr = psnr_by_stage(stages, scene.truths)
-        losses = found.stage_losses.repeat_interleave(count, 0)
+        losses = reconstruction.stage_losses.repeat_interleave(count, 0)
         by_stage = {"psnr_by_stage": psnr, "matching_loss_by_stage": losses}
         by_stage |= last_and_best_psnr(psnr, count)
-    further = {} if products is None else gradient_level(products, found.kept, victims, count)
-    if found.candidate_losses is not None:
-        further["candidate_rank"] = candidate_rank(found.candidate_losses, scene.gallery)
+    further = (
+        {}
+        if products is None
+        else gradient_level(products, reconstruction.kept_channels, victims, count)
+    )
+    if reconstruction.candidate_losses is not None:
+        further["candidate_rank"] = candidate_rank(reconstruction.candidate_losses, scene.gallery)
         further["candidate_rank_among_victims"] = candidate_rank(
-            found.candidate_losses, scene.gallery, among=victims
+            reconstruction.candidate_losses, scene.gallery, among=victims
         )
     of_victims = {
-        "matching_loss": found.matching_loss.tolist(),
-        "label_accuracy": label_accuracy(found.labels, scene.labels).tolist(),
+        "matching_loss": reconstruction.matching_loss.tolist(),
+        "label_accuracy": label_accuracy(reconstruction.labels, scene.labels).tolist(),
     }
     return Scored(
         attack,
         # An image that was chosen from a gallery with the private one in it has no fidelity.
-        "attack" if found.candidate_losses is None else "identification",
+        "attack" if reconstruction.candidate_losses is None else "identification",
         measure(images, scene),
         threat_model,
-        found.failures,
+        reconstruction.failures,
         of_victims,
         by_stage,
         further,

@@ -19,6 +19,7 @@ from gradsiege import catalogue
 from gradsiege.artifacts import MANIFEST
 from gradsiege.catalogue import SECTIONS
 from gradsiege.errors import StudyError, nearest
+from gradsiege.pipeline import label_inference
 from gradsiege.pipeline.stage import STAGES
 from gradsiege.protocol.gallery import DISTRACTORS
 from gradsiege.study import PLACES, Study, combinations
@@ -218,6 +219,9 @@ def settings(cell: Cell, study: Study) -> dict[str, Any]:
         chosen["tuning"] = settings_of(study, cell.attack)
     if cell.stage == "prior" and study.tuning:
         chosen["set_aside"] = images_set_aside(study)
+    if cell.stage == "attack":
+        inference = label_inference.version_of(study, asdict(cell))
+        chosen |= {"label_inference": inference} if inference > 1 else {}
     if cell.stage == "shadow":
         generator = catalogue.entries("priors")["shadow_generator"]
         defaults = {name: default for name, (_, default) in generator.parameters.items()}

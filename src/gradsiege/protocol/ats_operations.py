@@ -92,8 +92,8 @@ def equalize(image: Tensor) -> Tensor:
 
 def posterize(image: Tensor, bits: int) -> Tensor:
     """Keep the highest `bits` of eight bits."""
-    kept: Tensor = levels(image) & (0x100 - 2 ** (8 - bits))
-    return kept.to(image.dtype) / TOP
+    posterized: Tensor = levels(image) & (0x100 - 2 ** (8 - bits))
+    return posterized.to(image.dtype) / TOP
 
 
 def solarize(image: Tensor, threshold: float) -> Tensor:

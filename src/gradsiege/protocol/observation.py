@@ -125,8 +125,8 @@ class Observation:
             failure: why no client at all has a usable update, if so.
         """
         usable = finite(update)
-        for one in later:
-            usable &= finite(one.update)
+        for round_ in later:
+            usable &= finite(round_.update)
         return cls(
             model=model,
             parameters=parameters,

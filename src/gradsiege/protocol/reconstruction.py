@@ -27,7 +27,7 @@ class Reconstruction:
             ``[victims, stages]``, their matching losses; None for an attack of one stage.
         trace: (iteration, matching losses ``[victims, restarts]``) during the attack; stored in a separate table.
         failures: victims without a usable result, with the reason.
-        kept: for a counter that drops channels, the channels of every parameter that it keeps, bool ``[victims, out]``.
+        kept_channels: for a counter that drops channels, the channels of every parameter that it keeps, bool ``[victims, out]``.
         engines: for each stage its engine, and the measurements that led to the choice.
         candidate_losses: ``[victims, candidates]``, of every image of the gallery that an attack chose among, in its order; None for
             other attacks.
@@ -42,7 +42,7 @@ class Reconstruction:
     stage_losses: Tensor | None = None
     trace: list[tuple[int, Tensor]] = field(default_factory=list)
     failures: dict[int, str] = field(default_factory=dict)
-    kept: dict[str, Tensor] = field(default_factory=dict)
+    kept_channels: dict[str, Tensor] = field(default_factory=dict)
     engines: list[dict[str, Any]] = field(default_factory=list)
     candidate_losses: Tensor | None = None
 
@@ -60,7 +60,7 @@ def save_reconstruction(path: Path, reconstruction: Reconstruction) -> None:
         tensors |= {"stages": reconstruction.stages, "stage_losses": reconstruction.stage_losses}
     if reconstruction.candidate_losses is not None:
         tensors["candidate_losses"] = reconstruction.candidate_losses
-    tensors |= {f"kept.{name}": value for name, value in reconstruction.kept.items()}
+    tensors |= {f"kept.{name}": value for name, value in reconstruction.kept_channels.items()}
     metadata = {
         "failures": {str(victim): reason for victim, reason in reconstruction.failures.items()}
     }
@@ -80,6 +80,6 @@ def load_reconstruction(path: Path) -> Reconstruction:
         stages=tensors.get("stages"),
         stage_losses=tensors.get("stage_losses"),
         failures=failures,
-        kept=group(tensors, "kept."),
+        kept_channels=group(tensors, "kept."),
         candidate_losses=tensors.get("candidate_losses"),
     )

@@ -128,7 +128,7 @@ def tally(outcomes: Sequence[Outcome]) -> str:
     if not outcomes:
         return "The ledger holds no claim."
     claims = len({outcome.claim.id for outcome in outcomes})
-    counts = Counter(outcome.said for outcome in outcomes)
+    counts = Counter(outcome.shown_verdict for outcome in outcomes)
     order = sorted(counts, key=lambda parts: (parts.partition(" (")[0] == "not run", *_rank(parts)))
     parts = joined(f"{counts[verdict]} {verdict}" for verdict in order)
     return f"The ledger holds {claims} claim{'' if claims == 1 else 's'}; verdicts: {parts}."

@@ -101,10 +101,10 @@ def _matched(
         programs=Programs(job.root / "scratch" / "programs"),
     )
     matched = match(attack, knowledge, _seed(job), policy, loop.resume, loop.pause, simulate)
-    job.notes |= {"evaluations": matched.evaluations, "engines": matched.found.engines}
+    job.notes |= {"evaluations": matched.evaluations, "engines": matched.reconstruction.engines}
     if attack.rounds != "first":
         job.notes["rounds"] = f"{attack.rounds} of {1 + len(knowledge.observation.later)}"
-    return matched.found
+    return matched.reconstruction
 
 
 def _given(simulator: Simulator | None, job: Job) -> Simulator:

@@ -37,12 +37,14 @@ def score(job: Job) -> None:
     if not torch.equal(trained, truths):
         scored.append(bound(trained, scene))
     scored += [_attack(job, cell, scene) for cell in _attacks(job)]
-    table = pd.DataFrame([{**_ids(job), **row} for one in scored for row in one.rows()])
+    table = pd.DataFrame([{**_ids(job), **row} for method in scored for row in method.rows()])
     failed = int(((table.kind == "attack") & (table.status == "failed")).sum())
     job.notes = {"failed_rows": failed, "absent": absent_metrics(scene), "weights": used_weights()}
     artifacts.write_table(job.path("scores.parquet"), table)
     pictures = {"truth": to_bytes(truths.flatten(0, 1))}
-    pictures |= {picture_name(one.attack, one.threat_model): one.pictures() for one in scored}
+    pictures |= {
+        picture_name(method.attack, method.threat_model): method.pictures() for method in scored
+    }
     artifacts.write_tensors(job.path("pictures.safetensors"), pictures, PICTURES)
 
 
@@ -68,14 +70,14 @@ def _attacks(job: Job) -> list[Cell]:
 
 
 def _attack(job: Job, cell: Cell, scene: Scene) -> Scored:
-    found = load_reconstruction(job.input(cell, "reconstructions.safetensors"))
+    reconstruction = load_reconstruction(job.input(cell, "reconstructions.safetensors"))
     notes = artifacts.read_manifest(cell.folder(job.study, job.root))["notes"]
     products = None
-    if found.kept and job.study.explained:
+    if reconstruction.kept_channels and job.study.explained:
         path = job.input(job.cell.at("observe"), "explanation.safetensors")
         products, _ = artifacts.read_tensors(path, EXPLANATION)
     cost = {name: notes[name] for name in ("iterations", "restarts", "evaluations")}
-    return reconstructed(found, scene, cell.attack, cell.threat_model, cost, products)
+    return reconstructed(reconstruction, scene, cell.attack, cell.threat_model, cost, products)
 
 
 def _ids(job: Job) -> dict[str, Any]:

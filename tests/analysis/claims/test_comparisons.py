@@ -87,7 +87,7 @@ def test_accuracy_is_compared_over_seeds_at_the_round_that_is_asked_for() -> Non
     )
     found = only(evaluate([early], tables(utility=utility(0.8))))
     assert [part.verdict for part in found.parts] == ["reproduced", "reproduced"]
-    assert found.said == "not run"
+    assert found.shown_verdict == "not run"
     assert found.why == "1 of 3 comparisons are missing: the study ends with round 3"
 
 
@@ -189,24 +189,24 @@ def test_explanations_are_paired_by_victim() -> None:
 def test_what_was_not_run_says_why(changes: dict[str, Any], why: str) -> None:
     data = tables(rows(), absent={"lpips": "no trunk weights"})
     found = only(evaluate([claim(**changes)], data))
-    assert (found.said, found.why) == ("not run", why)
+    assert (found.shown_verdict, found.why) == ("not run", why)
     assert (found.dataset, found.parts, found.stand_in) == ("", (), False)
 
 
 def test_nothing_but_failures_is_not_run() -> None:
     cell = rows().assign(status="failed", psnr=float("nan"))
     found = only(evaluate([claim()], tables(cell)))
-    assert (found.said, found.why) == ("not run", "every attempt failed")
+    assert (found.shown_verdict, found.why) == ("not run", "every attempt failed")
 
 
 def test_controls_are_no_attack() -> None:
     found = only(evaluate([claim()], tables(rows().assign(kind="control"))))
-    assert found.said == "not run"
+    assert found.shown_verdict == "not run"
 
 
 def test_a_study_without_results_runs_nothing() -> None:
     found = only(evaluate([claim()], tables(study=STUDY)))
-    assert found.said == "not run"
+    assert found.shown_verdict == "not run"
 
 
 def test_the_same_tables_give_the_same_intervals_under_every_claim() -> None:

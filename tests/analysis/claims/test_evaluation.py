@@ -22,7 +22,11 @@ from gradsiege.analysis.claims.evaluation import evaluate
 
 def test_a_planted_value_is_reproduced_on_its_own_data() -> None:
     found = only(evaluate([claim()], tables(rows())))
-    assert (found.verdict, found.said, found.stand_in) == ("reproduced", "reproduced", False)
+    assert (found.verdict, found.shown_verdict, found.stand_in) == (
+        "reproduced",
+        "reproduced",
+        False,
+    )
     part = found.parts[0]
     assert part.interval.estimate == pytest.approx(20.0)
     assert part.interval.units == VICTIMS
@@ -59,7 +63,7 @@ def test_data_that_stand_in_are_marked_and_never_read_reproduced_alone() -> None
     )
     assert found.verdict == "reproduced"
     assert found.stand_in
-    assert found.said == "reproduced (stand-in data)"
+    assert found.shown_verdict == "reproduced (stand-in data)"
     assert found.deviations == ("data set photos instead of cifar10",)
 
 
@@ -67,7 +71,7 @@ def test_a_claim_that_does_not_transfer_is_not_tested_elsewhere() -> None:
     found = only(
         evaluate([lowers(4.0)], tables(rows(), rows(1, 16.0, defense="tip"), study=STAND_IN))
     )
-    assert found.said == "not run"
+    assert found.shown_verdict == "not run"
     assert found.why.endswith("setting of its source: data set photos instead of cifar10")
     assert found.parts == ()
 
@@ -85,7 +89,7 @@ def test_each_stand_in_has_its_own_verdict() -> None:
     study = changed(datasets=[{"id": name, "name": name} for name in ("photos", "faces")])
     data = tables(rows(psnr=30, dataset="photos"), rows(dataset="faces"), study=study)
     found = evaluate([claim(transfers=True)], data)
-    said = {outcome.dataset: outcome.said for outcome in found}
+    said = {outcome.dataset: outcome.shown_verdict for outcome in found}
     assert said == {
         "photos": "not reproduced (stand-in data)",
         "faces": "reproduced (stand-in data)",

@@ -73,10 +73,13 @@ def test_a_change_is_shown_with_date_and_reason() -> None:
 
 def test_numbers_of_third_parties_are_marked() -> None:
     found = only(evaluate([claim(origin="third_party")], tables(rows())))
-    assert (found.verdict, found.said) == ("reproduced", "reproduced (third-party number)")
+    assert (found.verdict, found.shown_verdict) == ("reproduced", "reproduced (third-party number)")
 
 
 def test_every_third_party_number_of_the_ledger_carries_the_mark(ledger: dict[str, Claim]) -> None:
     marked = [entry for entry in ledger.values() if entry.origin == "third_party"]
     assert len(marked) == 49
-    assert all("third-party number" in outcome.said for outcome in evaluate(marked, tables(rows())))
+    assert all(
+        "third-party number" in outcome.shown_verdict
+        for outcome in evaluate(marked, tables(rows()))
+    )

@@ -177,12 +177,12 @@ def _references(
 ) -> list[tuple[dict[str, str], pd.DataFrame]]:
     """Cells that differ from `ids` in the fields of `against` alone, of the same arm where both have arms."""
     assert comparison.against is not None
-    table, whole = table_of(comparison.metric), comparison.cells.changed(comparison.against)
+    table, compared = table_of(comparison.metric), comparison.cells.changed(comparison.against)
     varied = [name for name in comparison.against.given() if name in KEYS[table]]
-    chosen = choose(tables.study, table, whole, Selector())
+    chosen = choose(tables.study, table, compared, Selector())
     chosen |= {name: [value] for name, value in ids.items() if name not in varied}
     arm, references = arm_of(tables.study, ids), []
-    for key, rows in _cells(tables, table, whole.round, chosen).items():
+    for key, rows in _cells(tables, table, compared.round, chosen).items():
         named = dict(zip(KEYS[table], key, strict=True))
         if named != dict(ids) and len({arm, arm_of(tables.study, named)} - {""}) < 2:
             references.append(({name: named[name] for name in varied}, rows))

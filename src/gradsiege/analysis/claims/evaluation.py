@@ -29,7 +29,7 @@ class Outcome:
     stand_in: bool = False
 
     @property
-    def said(self) -> str:
+    def shown_verdict(self) -> str:
         """The verdict as it is shown everywhere."""
         marks = ["stand-in data"] * self.stand_in
         marks += ["third-party number"] * (self.claim.origin == "third_party")

@@ -46,16 +46,16 @@ def kept_channels(received: Tensors, matched: Tensors) -> Tensors:
     >>> kept_channels(received, received)
     {}
     """
-    kept = {}
+    channels = {}
     for name, value in received.items():
         there = (value != 0).flatten(2).any(2) if value.dim() > 2 else value != 0
         view = matched.get(name)
         if view is None:
-            kept[name] = torch.zeros_like(there)
+            channels[name] = torch.zeros_like(there)
             continue
         left = (view != 0).flatten(2).any(2) if view.dim() > 2 else view != 0
-        kept[name] = left | ~there
-    return {} if all(bool(flags.all()) for flags in kept.values()) else kept
+        channels[name] = left | ~there
+    return {} if all(bool(flags.all()) for flags in channels.values()) else channels
 
 
 @dataclass(frozen=True)
@@ -121,15 +121,15 @@ class AttackPlan:
             return self
         return self._seeing(labels=labels.inferred(seen) if better is None else better)
 
-    def each_phase(self, change: Callable[[Phase], Phase]) -> AttackPlan:
+    def map_phases(self, change: Callable[[Phase], Phase]) -> AttackPlan:
         """Change every phase of the recipe."""
         phases = tuple(change(phase) for phase in self.recipe.phases)
         return replace(self, recipe=replace(self.recipe, phases=phases))
 
     def with_distance(self, distance: Distance) -> AttackPlan:
         """Compare updates by this distance instead of the recipe's."""
-        return self.each_phase(lambda phase: replace(phase, distance=distance))
+        return self.map_phases(lambda phase: replace(phase, distance=distance))
 
     def with_view(self, view: View) -> AttackPlan:
         """Compare updates after the view, by the recipe's own distance."""
-        return self.each_phase(lambda phase: replace(phase, distance=Viewed(phase.distance, view)))
+        return self.map_phases(lambda phase: replace(phase, distance=Viewed(phase.distance, view)))

@@ -57,4 +57,4 @@ def exact(plan: AttackPlan) -> AttackPlan:
     later = [name for name in plan.update if ".bottleneck.decoder." in name]
     loss = KnownGradient(bias.removesuffix(".bias"), bias)
     informed = plan.without([*later, *plan.head.parameters]).with_labels(labels)
-    return informed.each_phase(lambda phase: replace(phase, loss=loss))
+    return informed.map_phases(lambda phase: replace(phase, loss=loss))

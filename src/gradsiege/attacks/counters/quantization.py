@@ -85,8 +85,8 @@ class LevelLikelihood:
         parts = []
         for name, received in observed.items():
             step = step_of(received, self.levels)
-            own = (candidate[name].square().sum() + TINY**2).sqrt() / self.levels
-            step = torch.where(torch.isfinite(step), step, own)
+            candidate_step = (candidate[name].square().sum() + TINY**2).sqrt() / self.levels
+            step = torch.where(torch.isfinite(step), step, candidate_step)
             parts.append(rounding_likelihood(candidate[name], received, step, IMPROBABLE))
         return torch.stack(parts).sum() / coordinates(observed)
 

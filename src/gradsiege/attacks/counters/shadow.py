@@ -133,6 +133,6 @@ def _with_noise(plan: AttackPlan, peak: float, scale: float) -> AttackPlan:
         )
 
     clean = replace(plan.recipe.phases[-1], iterations=0)
-    informed = plan.each_phase(joint)
+    informed = plan.map_phases(joint)
     recipe = replace(informed.recipe, phases=(*informed.recipe.phases, clean), keep="last")
     return replace(informed, recipe=recipe)

@@ -176,6 +176,6 @@ def head_features(plan: AttackPlan) -> AttackPlan:
         FEATURES,
         regularizers.head_features(model, plan.head, seen.parameters, seen.buffers),
     )
-    return drop_flagged_channels(plan).each_phase(
+    return drop_flagged_channels(plan).map_phases(
         lambda phase: replace(phase, regularizers=(*phase.regularizers, term))
     )

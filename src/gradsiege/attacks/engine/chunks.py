@@ -61,12 +61,15 @@ class Chunked:
     def _all(self, x: Variables, target: Target, n: int) -> Evaluation:
         if n <= self.size:
             return self.evaluate(x, target)
-        found = [
+        evaluations = [
             self.evaluate(*part(x, target, first, min(first + self.size, n)))
             for first in range(0, n, self.size)
         ]
-        gradients = {name: torch.cat([one[name] for one, _ in found]) for name in found[0][0]}
-        return gradients, torch.cat([matching for _, matching in found])
+        gradients = {
+            name: torch.cat([of_chunk[name] for of_chunk, _ in evaluations])
+            for name in evaluations[0][0]
+        }
+        return gradients, torch.cat([matching for _, matching in evaluations])
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -87,16 +90,16 @@ def elements_that_fit(one_by_one: Evaluate, x: Variables, target: Target) -> int
 
 def bytes_kept(evaluate: Evaluate, x: Variables, target: Target) -> int:
     """Return the bytes of all tensors that autograd keeps during an evaluation."""
-    kept: dict[int, int] = {}
+    bytes_of_storage: dict[int, int] = {}
 
     def count(value: Tensor) -> Tensor:
         storage = value.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
+        bytes_of_storage[storage.data_ptr()] = storage.nbytes()
         return value
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda value: value):
         evaluate(x, target)
-    return sum(kept.values())
+    return sum(bytes_of_storage.values())
 
 
 def free_bytes(device: torch.device) -> int:

@@ -34,7 +34,7 @@ def loop(problem: Problem) -> Evaluate:
     """One element after the other, by autograd: the reference, and often the fastest on wide networks and few cores."""
     cost = element_cost(problem, gradient)
 
-    def one(x: Variables, target: Target, index: int) -> tuple[Variables, Tensor]:
+    def element(x: Variables, target: Target, index: int) -> tuple[Variables, Tensor]:
         points = {name: value[index].detach().requires_grad_() for name, value in x.items()}
         total, matching = cost(
             points,
@@ -43,12 +43,14 @@ def loop(problem: Problem) -> Evaluate:
             target.consensus[index],
             {name: value[index] for name, value in target.statistics.items()},
         )
-        found = torch.autograd.grad(total, list(points.values()), materialize_grads=True)
-        return dict(zip(points, found, strict=True)), matching.detach()
+        gradients = torch.autograd.grad(total, list(points.values()), materialize_grads=True)
+        return dict(zip(points, gradients, strict=True)), matching.detach()
 
     def evaluate(x: Variables, target: Target) -> Evaluation:
-        found = [one(x, target, index) for index in range(len(target.labels))]
-        return stack([part for part, _ in found]), torch.stack([part for _, part in found])
+        evaluations = [element(x, target, index) for index in range(len(target.labels))]
+        return stack([part for part, _ in evaluations]), torch.stack(
+            [part for _, part in evaluations]
+        )
 
     return evaluate
 
@@ -85,7 +87,7 @@ class Recording:
 
     graph: torch.cuda.CUDAGraph
     inputs: tuple[Variables, Target]
-    found: Evaluation
+    outputs: Evaluation
 
 
 class Replayed:
@@ -101,10 +103,10 @@ class Replayed:
         if n not in self.recordings:
             self.recordings[n] = self._record(x, target)
         recording = self.recordings[n]
-        for own, given in zip(_tensors(*recording.inputs), _tensors(x, target), strict=True):
-            own.copy_(given)
+        for recorded, current in zip(_tensors(*recording.inputs), _tensors(x, target), strict=True):
+            recorded.copy_(current)
         recording.graph.replay()
-        gradients, matching = recording.found
+        gradients, matching = recording.outputs
         return {name: value.clone() for name, value in gradients.items()}, matching.clone()
 
     def _record(self, x: Variables, target: Target) -> Recording:
@@ -125,8 +127,8 @@ class Replayed:
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            found = self.evaluate(*inputs)
-        return Recording(graph, inputs, found)
+            outputs = self.evaluate(*inputs)
+        return Recording(graph, inputs, outputs)
 
 
 def _tensors(x: Variables, target: Target) -> list[Tensor]:

@@ -33,8 +33,8 @@ def population_evaluator(cost: Cost, population: int) -> Fitness:
 
     def evaluate(x: Variables, target: Target) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            found: tuple[Tensor, Tensor] = outer(x, *target.tensors())
-        return found
+            losses: tuple[Tensor, Tensor] = outer(x, *target.tensors())
+        return losses
 
     return evaluate
 
@@ -69,7 +69,9 @@ def evolve(
         searches = [
             optimizer.restore(state.memory, element, seeds[element] % 2**32) for element in range(n)
         ]
-        drawn = np.array([[one.ask() for _ in range(optimizer.population)] for one in searches])
+        drawn = np.array(
+            [[search.ask() for _ in range(optimizer.population)] for search in searches]
+        )
         candidates = _shape(drawn, state.x)
         fitness, matching = evaluate(candidates)
         matching = matching.nan_to_num(torch.inf, torch.inf)

@@ -107,10 +107,10 @@ class Factored:
         others = {k: v.expand(n, *v.shape).requires_grad_() for k, v in self.others.items()}
         losses, penalties, inputs = vmap(self._forward)(points, *target.tensors(), taps, others)
         wanted = {**taps, **others}
-        found = torch.autograd.grad(
+        gradients_of_losses = torch.autograd.grad(
             losses.sum(), list(wanted.values()), create_graph=True, materialize_grads=True
         )
-        slopes = dict(zip(wanted, found, strict=True))
+        slopes = dict(zip(wanted, gradients_of_losses, strict=True))
         matching = self._distance(slopes, inputs, target.observed)
         gradients = torch.autograd.grad(
             (matching + penalties).sum(), list(points.values()), materialize_grads=True

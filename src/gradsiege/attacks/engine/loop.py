@@ -21,8 +21,8 @@ class State:
     """Everything the loop needs to go on: iterate, memory, and each element's best iterate so far.
 
     ``x`` and ``best`` hold ``[n, ...]``, ``best_loss`` and ``best_iteration`` ``[n]``; ``trace`` holds the matching
-    losses ``[n]`` at every ``TRACE_POINTS``-th part of the way; `phase` counts the phases before this one and `kept`
-    what they found; `extra` is whatever else the objective carries from iteration to iteration; `engine` and `chunk` are
+    losses ``[n]`` at every ``TRACE_POINTS``-th part of the way; `phase` counts the phases before this one and
+    `phase_results` holds what they returned; `extra` is whatever else the objective carries from iteration to iteration; `engine` and `chunk` are
     what the phase was begun with, so that a resumed one rounds alike.
     """
 
@@ -35,7 +35,7 @@ class State:
     phase: int = 0
     engine: str = ""
     chunk: int = 0
-    kept: Variables = field(default_factory=dict)
+    phase_results: Variables = field(default_factory=dict)
     extra: Variables = field(default_factory=dict)
     trace: list[tuple[int, Tensor]] = field(default_factory=list)
 
@@ -52,7 +52,7 @@ class State:
             best_loss=self.best_loss.to(device),
             best_iteration=self.best_iteration.to(device),
             memory=move(self.memory),
-            kept=move(self.kept),
+            phase_results=move(self.phase_results),
             extra=move(self.extra),
             trace=[(iteration, loss.to(device)) for iteration, loss in self.trace],
         )

@@ -24,21 +24,24 @@ def record(state: State, phase: Phase, labels: Tensor) -> Variables:
     """Return what all phases so far have found, this one's result added: ``[n, phases, ...]`` each."""
     _, images = torch.vmap(phase.space.decode)(state.best, labels)
     matched = torch.vmap(phase.space.labels)(state.best, labels)
-    found = {
+    result = {
         "images": images.clamp(0, 1),
         "labels": matched.argmax(-1) if matched.is_floating_point() else matched,
         "loss": state.best_loss,
         "iteration": state.best_iteration,
     }
-    if not state.kept:
-        return {name: value[:, None] for name, value in found.items()}
-    return {name: torch.cat([state.kept[name], value[:, None]], 1) for name, value in found.items()}
+    if not state.phase_results:
+        return {name: value[:, None] for name, value in result.items()}
+    return {
+        name: torch.cat([state.phase_results[name], value[:, None]], 1)
+        for name, value in result.items()
+    }
 
 
-def least_matching(kept: Variables) -> Tensor:
+def least_matching(results: Variables) -> Tensor:
     """Return each element's images of least matching loss over the phases, ``[n, images, c, h, w]``."""
-    best = kept["loss"].argmin(1)
-    return kept["images"][torch.arange(len(best), device=best.device), best]
+    best = results["loss"].argmin(1)
+    return results["images"][torch.arange(len(best), device=best.device), best]
 
 
 def mean_over_restarts(images: Tensor, usable: Tensor) -> Tensor:
@@ -54,27 +57,29 @@ def mean_over_restarts(images: Tensor, usable: Tensor) -> Tensor:
     return torch.where(flags, images, 0).sum(1) / flags.sum(1)
 
 
-def select(kept: Variables, recipe: Recipe, victims: int, restarts: int) -> Reconstruction:
+def select(results: Variables, recipe: Recipe, victims: int, restarts: int) -> Reconstruction:
     """Return each victim's images by the recipe's rules, and the images that every phase would have returned."""
-    kept = {name: value.view(victims, restarts, *value.shape[1:]) for name, value in kept.items()}
-    loss = kept["loss"]
+    results = {
+        name: value.view(victims, restarts, *value.shape[1:]) for name, value in results.items()
+    }
+    loss = results["loss"]
     phases = loss.shape[2]
     rows, steps = (torch.arange(size, device=loss.device) for size in (victims, phases))
     # Of each phase: the restart with the least loss, and the one whose images are shown.
     best = loss.argmin(1)
     shown = torch.full_like(best, restarts - 1) if recipe.restart == "last" else best
     stage_loss = loss[rows[:, None], best, steps]
-    stage_images = kept["images"][rows[:, None], shown, steps]
+    stage_images = results["images"][rows[:, None], shown, steps]
     if recipe.restart == "mean":
-        stage_images = mean_over_restarts(kept["images"], torch.isfinite(loss))
+        stage_images = mean_over_restarts(results["images"], torch.isfinite(loss))
     phase = stage_loss.argmin(1) if recipe.keep == "least" else torch.full_like(rows, phases - 1)
     restart = shown[rows, phase]
     return Reconstruction(
         images=stage_images[rows, phase],
-        labels=kept["labels"][rows, restart, phase],
+        labels=results["labels"][rows, restart, phase],
         matching_loss=stage_loss[rows, phase],
         restart=restart,
-        iteration=kept["iteration"][rows, restart, phase],
+        iteration=results["iteration"][rows, restart, phase],
         stages=stage_images if phases > 1 else None,
         stage_losses=stage_loss if phases > 1 else None,
     )

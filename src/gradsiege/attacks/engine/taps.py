@@ -36,7 +36,7 @@ class Geometry:
         """Return what the adjoint of `convolve` makes of ``[n, outputs, h', w']``: a tensor of `shape`."""
         like = g.new_empty(()).expand(shape)
         only_input = [True, False, False]
-        found = torch.ops.aten.convolution_backward(
+        derivatives = torch.ops.aten.convolution_backward(
             g,
             like,
             weight,
@@ -49,7 +49,7 @@ class Geometry:
             1,
             only_input,
         )
-        adjoint: Tensor = found[0]
+        adjoint: Tensor = derivatives[0]
         return adjoint
 
     def patches(self, x: Tensor) -> Tensor:
@@ -88,8 +88,8 @@ class SharedConvolution(torch.autograd.Function):
     ) -> tuple[Tensor, int]:
         """Fold the elements into the batch: the weight is theirs together."""
         elements = x.movedim(in_dims[0], 0)
-        found = convolve(elements.flatten(0, 1), weight, geometry)
-        return found.unflatten(0, elements.shape[:2]), 0
+        folded = convolve(elements.flatten(0, 1), weight, geometry)
+        return folded.unflatten(0, elements.shape[:2]), 0
 
 
 def convolve(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:

@@ -61,12 +61,12 @@ class Hashing:
         widths = bins_of(sizes, bins)
         places, signs = {}, {}
         for name, size in sizes.items():
-            whole = widths[name] == size
+            unshared = widths[name] == size
             # Where there is a bin for every coordinate, none needs to share one.
             drawn = torch.randint(widths[name], (size,), generator=generator)
-            places[name] = torch.arange(size) if whole else drawn
+            places[name] = torch.arange(size) if unshared else drawn
             sign = torch.randint(2, (size,), generator=generator) * 2.0 - 1
-            signs[name] = torch.ones(size) if whole else sign
+            signs[name] = torch.ones(size) if unshared else sign
         return cls(places, signs, widths)
 
     @property

@@ -73,8 +73,8 @@ class Inverter(nn.Module):
         """Return images ``[n, c, h, w]``, not clipped, of features ``[n, features]``."""
         hidden = F.relu(self.hidden(features))
         if dropout:
-            kept = torch.rand(hidden.shape, generator=generator) >= dropout
-            hidden = hidden * kept / (1 - dropout)
+            mask = torch.rand(hidden.shape, generator=generator) >= dropout
+            hidden = hidden * mask / (1 - dropout)
         images: Tensor = self.mean + self.output(hidden).unflatten(1, self.mean.shape)
         return images
 

@@ -119,13 +119,13 @@ def answer(
     """
     losses = losses.cpu().float()
     images = images.cpu()
-    whole = torch.zeros(len(losses), dtype=torch.int64)
+    zeros = torch.zeros(len(losses), dtype=torch.int64)
     return Reconstruction(
         images=torch.where(wide(losses.isfinite(), images), images, torch.nan),
         labels=labels.cpu(),
         matching_loss=losses,
-        restart=whole,
-        iteration=whole.clone(),
+        restart=zeros,
+        iteration=zeros.clone(),
         trace=[(0, losses[:, None])],
         candidate_losses=candidate_losses,
     )

@@ -112,12 +112,12 @@ class PosteriorSampler:
         moved = ancestral(noisy, gradient[ESTIMATE], noise, now, after)
         moved = moved - guidance(gradient[NOISY], now, after, self.weight, self.limit)
         rest, remembered = REST.step(_others(x), gradient, memory, iteration, iterations)
-        own = {
+        sampled = {
             NOISY: moved,
             SIGMA: torch.full_like(x[SIGMA], after),
             ESTIMATE: torch.zeros_like(moved),
         }
-        return {**own, **rest}, {SEED: memory[SEED], **remembered}
+        return {**sampled, **rest}, {SEED: memory[SEED], **remembered}
 
 
 def _others(x: Variables) -> Variables:

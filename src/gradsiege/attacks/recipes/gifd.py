@@ -40,8 +40,8 @@ def split_iterations(iterations: int, stages: int, coarse: bool = False) -> list
     ([(101, 101, 100, 100)], [(100, 100, 100, 100), (1000, 1000, 1000, 1000)])
     """
     first = max(1, round(iterations * COARSE / (1 + COARSE) / stages)) if coarse else 0
-    each, rest = divmod(iterations - first * stages, stages)
-    fine = tuple(max(1, each + (place < rest)) for place in range(stages))
+    per_stage, rest = divmod(iterations - first * stages, stages)
+    fine = tuple(max(1, per_stage + (place < rest)) for place in range(stages))
     return [(first,) * stages, fine] if coarse else [fine]
 
 

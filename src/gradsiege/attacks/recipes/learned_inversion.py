@@ -135,13 +135,13 @@ def _answers(training: Training | KernelRegression, found_labels: torch.Tensor) 
     images, looks = training.answers, training.looks
     finite = images.flatten(1).isfinite().all(1)
     place = int(looks.argmin())
-    whole = torch.full((len(images),), 0)
+    zeros = torch.full((len(images),), 0)
     return Reconstruction(
         images=images[:, None],
         labels=found_labels,
         matching_loss=torch.where(finite, looks[place], torch.inf),
-        restart=whole,
-        iteration=torch.full_like(whole, training.look_steps[place]),
+        restart=zeros,
+        iteration=torch.full_like(zeros, training.look_steps[place]),
         trace=[
             (step, error.expand(len(images), 1))
             for step, error in zip(training.look_steps, looks, strict=True)

@@ -66,8 +66,8 @@ class Features(GeneratorSpace):
         """Keep the earlier stages' latents and changes ``[n, images, ...]``; change nothing here yet."""
         z, shape = before[LATENT], feature_shapes(self.network)[self.depth - 1]
         names = [LATENT, *(f"{CHANGE}{place}" for place in range(1, self.depth))]
-        kept = {name: before[name] for name in names}
-        return {**kept, f"{CHANGE}{self.depth}": z.new_zeros(*z.shape[:2], *shape)}
+        earlier = {name: before[name] for name in names}
+        return {**earlier, f"{CHANGE}{self.depth}": z.new_zeros(*z.shape[:2], *shape)}
 
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the later stages make of h_depth + change."""

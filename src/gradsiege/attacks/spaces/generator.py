@@ -115,11 +115,11 @@ class GeneratorWeights(GeneratorSpace):
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return G_{theta_i}(z_i, y_i) for each image i."""
 
-        def one(weights: Variables, z: Tensor, label: Tensor) -> Tensor:
+        def generate(weights: Variables, z: Tensor, label: Tensor) -> Tensor:
             image: Tensor = functional_call(self.network, weights, (z[None], label[None]))
             return image[0]
 
-        images = torch.vmap(one)(_weights(x), x[LATENT].detach(), labels)
+        images = torch.vmap(generate)(_weights(x), x[LATENT].detach(), labels)
         return self.both(images)
 
 

@@ -111,8 +111,8 @@ def top_fraction(values: Tensor, fraction: float) -> Tensor:
     """
     flat = values.flatten(1)
     count = math.floor(fraction * flat.shape[1] + 1e-9)
-    kept = flat.topk(count, 1)
-    return torch.zeros_like(flat).scatter(1, kept.indices, kept.values).reshape(values.shape)
+    largest = flat.topk(count, 1)
+    return torch.zeros_like(flat).scatter(1, largest.indices, largest.values).reshape(values.shape)
 
 
 def saliency_map(cam: Tensor, sensitivity: Tensor, fraction: float) -> Tensor:

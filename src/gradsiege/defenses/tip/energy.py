@@ -51,8 +51,8 @@ def unit_energy(
     >>> unit_energy(torch.Size([20, 5, 3, 3]), 0.1, 0.5, "top", "high")
     80.0
     """
-    kept = float(spectrum_mask(shape[-1], rho, spectrum).sum())
-    return selected_count(shape[0], ratio, selection) * shape[1] * kept
+    frequencies = float(spectrum_mask(shape[-1], rho, spectrum).sum())
+    return selected_count(shape[0], ratio, selection) * shape[1] * frequencies
 
 
 def expected_energy(

@@ -68,7 +68,7 @@ def plotted(data: StudyData) -> pd.DataFrame:
                 ("measured", metric, *ids.values(), outcome.arm),
                 {"source": "measured", "metric": metric, "claim": outcome.claim.id, "setting": where, **ids, "arm": outcome.arm}
                 | {"metric_change": change.estimate, "metric_change_low": change.low, "metric_change_high": change.high}
-                | {"units": change.units, "bar": False, "claim_verdict": outcome.said},
+                | {"units": change.units, "bar": False, "claim_verdict": outcome.shown_verdict},
             )  # fmt: skip
     return pd.DataFrame([*rows.values()], columns=COLUMNS)
 

@@ -38,7 +38,7 @@ def plotted(outcomes: Sequence[Outcome]) -> pd.DataFrame:
             **{name: getattr(claim, name) for name in ("paper", "place", "origin")},
             "statement": claim.statement,
             "rule": claim.rule,
-            "claim_verdict": outcome.said,
+            "claim_verdict": outcome.shown_verdict,
             "why": reasons(outcome),
             "stand_in": outcome.stand_in,
             **{name: getattr(outcome, name) for name in ("dataset", "model", "arm")},
@@ -72,7 +72,7 @@ def lines(outcome: Outcome) -> list[dict[str, str]]:
     """The rows of one outcome as text."""
     claim = outcome.claim
     head = {"Claim": claim.id, "Statement": claim.statement}
-    tail = {"Verdict": outcome.said, "Where": place(outcome), "Why": reasons(outcome)}
+    tail = {"Verdict": outcome.shown_verdict, "Where": place(outcome), "Why": reasons(outcome)}
     rows = []
     for name, part in zip(part_names(outcome.parts), outcome.parts, strict=True):
         asked, paired = part.comparison, part.comparison.against is not None

@@ -47,7 +47,9 @@ def simulated(plan: AttackPlan, name: str) -> Iterator[tuple[Tensors, Tensors, T
             )
             for turn in range(plan.averaged)
         ]
-        upload = {key: torch.stack([one[key] for one in uploads]).mean(0) for key in uploads[0]}
+        upload = {
+            key: torch.stack([tensors[key] for tensors in uploads]).mean(0) for key in uploads[0]
+        }
         yield undefended(seen, images[chosen], labels[chosen]), upload, labels[chosen]
 
 

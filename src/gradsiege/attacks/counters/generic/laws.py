@@ -38,7 +38,7 @@ def white_noise(evidence: Evidence, scales: Tensor) -> Noise | None:
     """Return the noise of a tensor, or None if it is not white, not there, or drowns the tensor beyond what the sums show."""
     if bool((evidence.parts["zero"][..., GG] > 0).any()):
         return None
-    sums = evidence.whole
+    sums = evidence.totals
     gg = sums[..., GG]
     gd, dd = sums[..., GD] * scales[:, None], sums[..., DD] * scales[:, None].square()
     gain = float(gd.sum() / gg.sum()) if gg.sum() > 0 else 0.0
@@ -58,7 +58,7 @@ def of_noise(
     evidence: Evidence, scales: Tensor, noise: Noise, floor: float
 ) -> tuple[dict[str, Part], Energy]:
     """Return the weights of a tensor under white noise: tau = F a^2 / (V + a^2 F), eta = tau / a, whatever the coefficient."""
-    sums = evidence.whole
+    sums = evidence.totals
     channels = sums.shape[1]
     precision = noise.gain**2 / noise.variance
 
@@ -94,8 +94,8 @@ def saturation(evidence: Evidence, floor: float) -> tuple[Saturation, Energy] | 
     the noise of r is (M / a)^2 V, and tau = F / (N + F) as for any other coefficient.
     """
     count, rr, rd, dd = evidence.soft.sum(0)
-    whole = evidence.whole.sum((0, 1))
-    plain = 1 - whole[GD].clamp_min(0).square() / (whole[GG] * dd).clamp_min(1e-300)
+    energies = evidence.totals.sum((0, 1))
+    plain = 1 - energies[GD].clamp_min(0).square() / (energies[GG] * dd).clamp_min(1e-300)
     bent = 1 - rd.clamp_min(0).square() / (rr * dd).clamp_min(1e-300)
     if not rd > 0 or not bent < SATURATED * plain:
         return None
@@ -106,8 +106,8 @@ def saturation(evidence: Evidence, floor: float) -> tuple[Saturation, Energy] | 
     ours = tau.sqrt() * size
     match = Saturation(float(ours), float(ours / gain))
     total = Energy(
-        whole[GG],
-        rough * whole[GG],
+        energies[GG],
+        rough * energies[GG],
         ours.square() * rr,
         (ours / gain).square() * dd,
         noise * count,

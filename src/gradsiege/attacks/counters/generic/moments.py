@@ -104,7 +104,7 @@ class Evidence:
     least: Tensor
 
     @property
-    def whole(self) -> Tensor:
+    def totals(self) -> Tensor:
         """Sums over all coordinates of each channel, ``[clients, channels, 4]``."""
         return self.parts["received"] + self.parts["zero"]
 

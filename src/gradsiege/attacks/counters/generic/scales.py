@@ -22,7 +22,7 @@ def client_scales(evidence: dict[str, Evidence]) -> Tensor:
     s = exp(-sum of w log alpha / sum of w) over tensors of correlation rho > 1/2, alpha = <g, d> / |g|^2,
     w = rho^2 / (1 - rho^2 + 1e-4); 1 if there is none, or if the tensors disagree so much that 1 is as likely.
     """
-    totals = torch.stack([tensor.whole.sum(1) for tensor in evidence.values()])
+    totals = torch.stack([tensor.totals.sum(1) for tensor in evidence.values()])
     count, gg, gd, dd = totals.unbind(-1)
     rho = gd / (gg * dd).sqrt().clamp_min(torch.finfo(gd.dtype).tiny)
     telling = rho > TELLING
@@ -44,5 +44,5 @@ def client_scales(evidence: dict[str, Evidence]) -> Tensor:
 
 def floor_of(evidence: dict[str, Evidence]) -> float:
     """Return F, a share of the mean square of all true coefficients."""
-    totals = torch.stack([tensor.whole.sum((0, 1)) for tensor in evidence.values()]).sum(0)
+    totals = torch.stack([tensor.totals.sum((0, 1)) for tensor in evidence.values()]).sum(0)
     return KAPPA * float(totals[GG] / totals[COUNT])
