@@ -22,12 +22,14 @@ class Textbook:
     matching: list[float] = field(default_factory=list)
 
 
-def scene(name: str = "convnet", side: int = 16) -> tuple[nn.Module, Observation, Tensor]:
-    """A small network in float64, its observed gradient of one smooth image with label 0, and the image ``[1, 3, s, s]``."""
+def scene(
+    name: str = "convnet", side: int = 16, kind: torch.dtype = torch.float64
+) -> tuple[nn.Module, Observation, Tensor]:
+    """A small network, its observed gradient of one smooth image with label 0, and the image ``[1, 3, s, s]``."""
     shape = {"convnet": {"width": 4}, "resnet18": {"width": 4}}[name]
     spec = ModelSpec(name, shape, 10, 3, side)
-    model = build(spec, torch.Generator().manual_seed(1)).double().eval()
-    coarse = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0)).double()
+    model = build(spec, torch.Generator().manual_seed(1)).to(kind).eval()
+    coarse = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0)).to(kind)
     image = nn.functional.interpolate(coarse, (side, side), mode="bilinear")
     parameters, buffers = split_state(model)
     training = LocalTraining("fedsgd", 1, 1, 1, 0.1, "eval")
