@@ -21,7 +21,7 @@ PROGRAM = Path(__file__).parent / "support" / "portable_numbers.py"
 RECORDED = {
     "2.13.0": {
         "training": "611d8de8b5a36e0904168dfe33e429b39cfaf350855ad6aa7b7f8d7c3085df45",
-        "attack": "d3ba21df19b719f1abc4453c4f2342d42a8bfefbaef67a68a50641e1b1ff0a24",
+        "attack": "5c2fc41d6c8ed7c0985e4ff308644b65c88a5b496a53f852680f4c61fa054f47",
     },
 }
 CPUINFO = "processor\t: 0\nmodel name\t: A processor\nflags\t\t: fpu {flags} sse2\n"

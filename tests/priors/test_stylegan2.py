@@ -1,4 +1,4 @@
-"""StyleGAN2: layers against explicit formulas, names and true shapes, the image carried past a feature, second derivatives."""
+"""StyleGAN2: layers against explicit formulas, names and true shapes, second derivatives."""
 
 from __future__ import annotations
 
@@ -11,58 +11,15 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from scipy import signal
+from tiny_stylegan2 import made_up, published_shapes
 
-from gradsiege.attacks.recipes import gifd
-from gradsiege.attacks.spaces.features import CHANGE, Features, feature_shapes
-from gradsiege.attacks.spaces.generator import LATENT, LatentCodes
+from gradsiege.attacks.spaces.features import feature_shapes
 from gradsiege.priors import published_weights
 from gradsiege.priors.stylegan2 import StyleGAN2, StyleGAN2Network, channels_of
 from gradsiege.priors.stylegan2.layers import Modulated, upsample_filter
 from gradsiege.priors.stylegan2.weights import converted, mapped
 
 torch.set_num_threads(1)
-
-
-def published_shapes(side: int, style: int, multiplier: float) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the PyTorch port's file, written down from its layout."""
-    widths, top = channels_of(side, multiplier), int(math.log2(side))
-    shapes: dict[str, tuple[int, ...]] = {"input.input": (1, widths[4], 4, 4)}
-    for number in range(1, 9):
-        shapes[f"style.{number}.weight"], shapes[f"style.{number}.bias"] = (style, style), (style,)
-
-    def modulated(at: str, inputs: int, outputs: int, kernel: int) -> None:
-        shapes[f"{at}.conv.weight"] = (1, outputs, inputs, kernel, kernel)
-        shapes[f"{at}.conv.modulation.weight"] = (inputs, style)
-        shapes[f"{at}.conv.modulation.bias"] = (inputs,)
-
-    def styled(at: str, inputs: int, outputs: int) -> None:
-        modulated(at, inputs, outputs, 3)
-        shapes[f"{at}.noise.weight"], shapes[f"{at}.activate.bias"] = (1,), (outputs,)
-
-    styled("conv1", widths[4], widths[4])
-    modulated("to_rgb1", widths[4], 3, 1)
-    shapes["to_rgb1.bias"] = (1, 3, 1, 1)
-    for place in range(top - 2):
-        a, b = widths[2 ** (place + 2)], widths[2 ** (place + 3)]
-        styled(f"convs.{2 * place}", a, b)
-        shapes[f"convs.{2 * place}.conv.blur.kernel"] = (4, 4)
-        styled(f"convs.{2 * place + 1}", b, b)
-        modulated(f"to_rgbs.{place}", b, 3, 1)
-        shapes[f"to_rgbs.{place}.bias"] = (1, 3, 1, 1)
-        shapes[f"to_rgbs.{place}.upsample.kernel"] = (4, 4)
-    for number in range(2 * top - 3):
-        length = 2 ** ((number + 5) // 2)
-        shapes[f"noises.noise_{number}"] = (1, 1, length, length)
-    return shapes
-
-
-def made_up() -> dict[str, torch.Tensor]:
-    random = torch.Generator().manual_seed(0)
-    shapes = published_shapes(64, 6, 1 / 128)
-    tensors = {name: torch.randn(shape, generator=random) for name, shape in shapes.items()}
-    return {
-        name: value + 1 if "modulation.bias" in name else value for name, value in tensors.items()
-    }
 
 
 @pytest.fixture(scope="module")
@@ -168,56 +125,6 @@ def test_codes_are_drawn_like_those_of_the_mapping_network(network: StyleGAN2Net
     real = mapped(made_up(), torch.randn(4000, 6, generator=torch.Generator().manual_seed(4)))
     torch.testing.assert_close(codes.mean(0), real.mean(0), atol=0.15, rtol=0.2)
     torch.testing.assert_close(codes.std(0), real.std(0), atol=0.1, rtol=0.25)
-
-
-def test_the_image_so_far_is_carried_when_faithful_and_dropped_as_released(
-    network: StyleGAN2Network,
-) -> None:
-    mean, deviation = torch.zeros(3), torch.ones(3)
-    z, labels = latents(network), torch.zeros(1, dtype=torch.long)
-    _, whole = LatentCodes(network, 1, mean, deviation).decode({LATENT: z}, labels)
-    for depth in (1, 3):
-        faithful = Features(network, 1, mean, deviation, depth, None)
-        released = Features(network, 1, mean, deviation, depth, None, drop=True)
-        x = {
-            name: value[0]
-            for name, value in faithful.follow({LATENT: z[None], **zeros(network, depth)}).items()
-        }
-        assert x[f"{CHANGE}{depth}"].shape[1] == feature_shapes(network)[depth - 1][0]
-        torch.testing.assert_close(faithful.decode(x, labels)[1], whole)
-        torch.testing.assert_close(
-            released.decode(x, labels)[1] - whole, -upsampled(network, z, depth)
-        )
-
-
-def zeros(network: StyleGAN2Network, depth: int) -> dict[str, torch.Tensor]:
-    shapes = feature_shapes(network)
-    return {f"{CHANGE}{k}": torch.zeros(1, 1, *shapes[k - 1]) for k in range(1, depth)}
-
-
-def upsampled(network: StyleGAN2Network, z: torch.Tensor, depth: int) -> torch.Tensor:
-    """What the image that stage `depth` begins with adds to the last one: it is doubled, added, and averaged."""
-    image = network.features(z, z)[depth - 1][:, -3:]
-    while image.shape[-1] < 64:
-        image = upsample_filter(image, (2, 1), up=2)
-    return F.avg_pool2d(image, 2) / 2
-
-
-class Seen:
-    """What GIFD asks of the attacker's knowledge before it looks at an update."""
-
-    def pixel_arguments(self) -> tuple[tuple[int, ...], torch.Tensor, torch.Tensor]:
-        return (1, 3, 32, 32), torch.zeros(3), torch.ones(3)
-
-
-@pytest.mark.parametrize("arm", ["faithful", "as_released"])
-def test_gifd_takes_its_published_radii_and_drops_the_image_only_as_released(
-    network: StyleGAN2Network, arm: str
-) -> None:
-    latent, *features = gifd.search_spaces(gifd.Gifd(arm=arm), Seen(), network)
-    assert latent.bound == "none"
-    assert [space.radius for space in features] == [2000, 3000, 4000, 5000]
-    assert {space.drop for space in features} == {arm == "as_released"}
 
 
 def test_stages_compose_and_are_twice_differentiable(network: StyleGAN2Network) -> None:

@@ -20,7 +20,7 @@ class GroupConsistency:
     """Pull every restart towards the mean image of its victim's restarts (Yin et al., CVPR 2021, equation 11).
 
     The mean is plain, without registration, as in the ports that are public; it is taken at iteration `first`
-    and every `every` iterations from then on.
+    and every `every` iterations from then on. Before, and with one restart, nothing is pulled.
     """
 
     weight: float
@@ -33,7 +33,8 @@ class Phase:
     """One optimisation: ``distance(update(x), observed) + sum of weight * regularizer(x)``.
 
     Attributes:
-        noise: deviation of Langevin noise in units of the current step size; 0 for none.
+        noise: deviation, in units of the current step size, of Langevin noise on the gradient that the optimizer is fed; 0 for
+            none.
         group: group consistency between the restarts of a victim.
         update_model: how the attacker models the client's local work: ``unroll`` the local steps, or take in their place
             the ``gradient`` of all images at theta_t, or at a ``surrogate`` point on the way to theta_local; ``detached``
@@ -41,7 +42,8 @@ class Phase:
         evaluated_at: the weights of the candidate's update, the ``global`` ones that the client started from, or, as the
             code released with TIP does it, the ``defended`` ones that it uploaded.
         patience: an element stops after so many iterations without a better matching loss; None for never.
-        iterate: what the phase ends with, its iterate of ``least`` matching loss or its ``last`` one.
+        iterate: what the phase ends with, its iterate of ``least`` matching loss, the one of the ``least_objective``, with
+            regularizers, or its ``last`` one. Restarts and phases are compared by matching loss in any case.
         again: makes the phase's starting points of the recipe's own and of the images that matched best so far,
             ``[n, images, c, h, w]``, instead of going on from the phase before; finds so far are forgotten.
         loss: maps an element's observed update to the objective whose gradient is the candidate's update; None for the
@@ -58,7 +60,7 @@ class Phase:
     update_model: UpdateModel = "unroll"
     evaluated_at: Literal["global", "defended"] = "global"
     patience: int | None = None
-    iterate: Literal["least", "last"] = "least"
+    iterate: Literal["least", "least_objective", "last"] = "least"
     again: Again | None = None
     loss: Callable[[Tensors], Objective] | None = None
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from gradsiege.attacks import labels as label_rules
 from gradsiege.attacks.engine.autotune import EngineChoice, EnginePolicy, choose
 from gradsiege.attacks.engine.chunks import Chunked
-from gradsiege.attacks.engine.engines import engine
+from gradsiege.attacks.engine.engines import engine, loop
 from gradsiege.attacks.engine.evolution import evolve, population_evaluator
 from gradsiege.attacks.engine.loop import State, begin, optimise
 from gradsiege.attacks.engine.objective import (
@@ -90,6 +90,8 @@ def reconstruct(
         choices += run.choices
         if phase.iterate == "last":
             end_at_last_iterate(state)
+        elif problem.ranks_by_objective:
+            run.measure_matching(state)
         state.phase_results = record(state, phase, target.labels)
     phase_results = {name: value.cpu() for name, value in state.phase_results.items()}
     return replace(
@@ -184,11 +186,27 @@ class Run:
                 consensus = self._consensus(x, iteration, state)
                 for target in (self.target, *(target for _, target in self.later)):
                     target.consensus = consensus
-            return evaluate(x)
+            gradients, loss = evaluate(x)
+            return self._noisy(gradients, iteration) if phase.noise else gradients, loss
+
+        def settle(x: Variables, iteration: int) -> Variables:
+            return phase.space.project(x)
 
         return optimise(
-            at, self._settle, self._optimizer(), phase.iterations, state, self.pause, phase.patience
+            at, settle, self._optimizer(), phase.iterations, state, self.pause, phase.patience
         )
+
+    def measure_matching(self, state: State) -> None:
+        """Give every element the matching loss of its best iterate, where iterates were compared by the whole objective."""
+        rounds = [
+            loop(replace(problem, phase=replace(problem.phase, iterate="least")))(
+                state.best, target
+            )
+            for problem, target in ((self.problem, self.target), *self.later)
+        ]
+        matching = mean_of(rounds)[1]
+        # An element whose objective was never finite has no iterate to measure.
+        state.best_loss = torch.where(state.best_iteration < 0, torch.inf, matching)
 
     def _optimizer(self) -> Optimizer:
         """Return the phase's optimizer; one that samples is told its seed and the unit of the objective."""
@@ -232,20 +250,15 @@ class Run:
             self.pause,
         )
 
-    def _settle(self, x: Variables, iteration: int) -> Variables:
-        """Add Langevin noise, if the phase has any, and return to the search space."""
+    def _noisy(self, gradients: Variables, iteration: int) -> Variables:
+        """Add Langevin noise to the gradients of an iteration, before the optimizer sees them."""
         phase = self.problem.phase
-        if phase.noise:
-            rate = phase.optimizer.rate(iteration, phase.iterations)
-            generator = torch_generator(*self.seed, "langevin", iteration)
-            x = {
-                name: value
-                + phase.noise
-                * rate
-                * torch.randn(value.shape, generator=generator).to(value.device)
-                for name, value in x.items()
-            }
-        return phase.space.project(x)
+        scale = phase.noise * phase.optimizer.rate(iteration, phase.iterations)
+        generator = torch_generator(*self.seed, "langevin", iteration)
+        return {
+            name: value + scale * torch.randn(value.shape, generator=generator).to(value)
+            for name, value in gradients.items()
+        }
 
     def _consensus(self, x: Variables, iteration: int, state: State) -> Tensor:
         """Return the mean over a victim's restarts, refreshed now and then; before, the element itself."""

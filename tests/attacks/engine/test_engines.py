@@ -68,6 +68,21 @@ def test_engines_agree_on_labels_that_are_optimised_too(engine: str, distance: o
     assert_same(ENGINES[engine](problem)(x, target), ENGINES["loop"](problem)(x, target))
 
 
+@pytest.mark.parametrize("engine", ["loop", "vmap", "factored"])
+def test_iterates_are_ranked_by_the_whole_objective_where_the_phase_says_so(engine: str) -> None:
+    """The loss grows by exactly the regularizers, and the gradient stays."""
+    problem, x, target = case("convnet", images=1)
+    gradients, matching = ENGINES[engine](problem)(x, target)
+    phase = replace(problem.phase, iterate="least_objective")
+    same, objective = ENGINES[engine](replace(problem, phase=phase))(x, target)
+    pixels = x["x"][:, 0]
+    variation = pixels.diff(dim=-1).abs().mean((1, 2, 3)) + pixels.diff(dim=-2).abs().mean(
+        (1, 2, 3)
+    )
+    torch.testing.assert_close(objective, matching + 0.1 * variation, rtol=1e-10, atol=0)
+    assert_same((same, matching), (gradients, matching))
+
+
 @pytest.mark.parametrize("update_model", ["unroll", "surrogate", "detached"])
 def test_vmap_agrees_on_several_local_steps(update_model: str) -> None:
     problem, x, target = case("convnet", steps=2, images=4)

@@ -1,5 +1,8 @@
 """Each optimizer against PyTorch's own, element by element."""
 
+import math
+
+import pytest
 import torch
 
 from gradsiege.attacks.optimizers.gradient import LBFGS, Adam
@@ -72,13 +75,17 @@ def test_hard_sign_moves_every_coordinate_alike() -> None:
     torch.testing.assert_close(moved["x"], torch.tensor([[-0.1, 0.1]]))
 
 
-def test_soft_sign_is_scaled_by_each_elements_own_largest_entry() -> None:
-    x = {"x": torch.zeros(2, 2)}
+@pytest.mark.parametrize(("iteration", "remaining"), [(0, 1.0), (6, 0.25)])
+def test_soft_sign_bounds_a_coordinate_at_first_and_less_and_less(
+    iteration: int, remaining: float
+) -> None:
+    """tanh(s g) / s with s = 1 - t/T: |.| <= 1 / s, and the gradient itself where it is small."""
+    x = {"x": torch.zeros(1, 3)}
     adam = Adam(1.0, sign="soft", schedule="constant")
-    gradient = {"x": torch.tensor([[1.0, 0.5], [100.0, 50.0]])}
-    _, memory = adam.step(x, gradient, adam.start(x), 0, 8)
-    torch.testing.assert_close(memory["first.x"][0], memory["first.x"][1])
-    torch.testing.assert_close(memory["first.x"][0], 0.1 * torch.tanh(torch.tensor([1.0, 0.5])))
+    gradient = torch.tensor([[1e-4, 2.0, -500.0]])
+    _, memory = adam.step(x, {"x": gradient}, adam.start(x), iteration, 8)
+    expected = [1e-4, math.tanh(2 * remaining) / remaining, -1 / remaining]
+    torch.testing.assert_close(memory["first.x"], 0.1 * torch.tensor([expected]))
 
 
 def test_elements_never_mix() -> None:

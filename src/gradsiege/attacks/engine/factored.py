@@ -112,10 +112,10 @@ class Factored:
         )
         slopes = dict(zip(wanted, gradients_of_losses, strict=True))
         matching = self._distance(slopes, inputs, target.observed)
-        gradients = torch.autograd.grad(
-            (matching + penalties).sum(), list(points.values()), materialize_grads=True
-        )
-        return dict(zip(points, gradients, strict=True)), matching.detach()
+        total = matching + penalties
+        gradients = torch.autograd.grad(total.sum(), list(points.values()), materialize_grads=True)
+        loss = total if self.problem.ranks_by_objective else matching
+        return dict(zip(points, gradients, strict=True)), loss.detach()
 
     def _forward(
         self,

@@ -71,6 +71,11 @@ class Problem:
         """Whether the updates of all elements are taken at theta_t."""
         return self.phase.update_model != "surrogate" and self.phase.evaluated_at == "global"
 
+    @property
+    def ranks_by_objective(self) -> bool:
+        """Whether iterates are compared by the whole objective instead of the matching loss."""
+        return self.phase.iterate == "least_objective"
+
     def loss(self, observed: Tensors) -> Objective:
         """Return the objective whose gradient is the candidate's update, given the element's observed one."""
         return loss if self.phase.loss is None else self.phase.loss(observed)
@@ -112,8 +117,9 @@ class Problem:
 
 
 def element_cost(problem: Problem, differentiate: Differentiate = functional_gradient) -> Cost:
-    """Return ``cost(x, labels, observed, consensus, statistics) -> (total, matching loss)`` for one element.
+    """Return ``cost(x, labels, observed, consensus, statistics) -> (total, loss)`` for one element.
 
+    The loss ranks iterates: it is the matching loss, or the total again where the phase keeps the least objective.
     The candidate's update is the client's own local update, differentiated: the gradient at theta_t for FedSGD, the
     unrolled local steps for FedAvg.
 
@@ -143,7 +149,8 @@ def element_cost(problem: Problem, differentiate: Differentiate = functional_gra
             objective=problem.loss(observed),
         )
         matching = problem.phase.distance(update, observed)
-        return matching + problem.penalty(candidate, consensus), matching
+        total = matching + problem.penalty(candidate, consensus)
+        return total, total if problem.ranks_by_objective else matching
 
     return cost
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradsiege.attacks.variables import Variables
@@ -13,6 +14,10 @@ from gradsiege.models.head import Head
 from gradsiege.priors.autoencoder import reconstruction_error
 from gradsiege.protocol.layer_inputs import batch_statistics, layer_inputs
 from gradsiege.protocol.local_update import Tensors
+
+# Keeps the derivative of an isotropic total variation finite where an image is flat.
+VARIATION_FLOOR = 1e-8
+FIRST_BATCH_NORM = 10.0
 
 
 @dataclass(frozen=True)
@@ -46,29 +51,44 @@ def total_variation(candidate: Candidate) -> Tensor:
     >>> total_variation(Candidate(stripes, stripes, torch.zeros(1), {})).item()
     1.0
     """
-    return _variation(candidate.normalised)
-
-
-def double_opponent_total_variation(candidate: Candidate) -> Tensor:
-    """Return the total variation of the images and of their colour differences R-G, R-B, G-B.
-
-    The colour-opponent term is that of the stronger Inverting Gradients variant in its authors' later framework.
-    """
     x = candidate.normalised
-    if x.shape[1] != 3:
-        return _variation(x)
-    red, green, blue = x[:, 0], x[:, 1], x[:, 2]
-    opponents = torch.stack([red - green, red - blue, green - blue], dim=1)
-    return _variation(torch.cat([x, opponents], dim=1))
-
-
-def _variation(x: Tensor) -> Tensor:
     return x.diff(dim=-1).abs().mean() + x.diff(dim=-2).abs().mean()
 
 
+def double_opponent_total_variation(candidate: Candidate) -> Tensor:
+    """Return the isotropic total variation of the images and of their colour differences R-G, R-B, G-B.
+
+    It is the mean over pixels and all six channels of ((|dx| + e)^2 + (|dy| + e)^2)^0.5, e = 1e-8: exponents 2 and 0.5 of the
+    "modern" Inverting Gradients in its authors' later framework `breaching`. dx of the last column and dy of the last row
+    are zero. Images without three channels have no colour differences.
+
+    >>> corner = torch.tensor([[[[3.0, 0.0], [7.0, 0.0]]]])
+    >>> round(double_opponent_total_variation(Candidate(corner, corner, torch.zeros(1), {})).item(), 4)
+    3.0
+    """
+    x = candidate.normalised
+    if x.shape[1] == 3:
+        red, green, blue = x[:, 0], x[:, 1], x[:, 2]
+        opponents = torch.stack([red - green, red - blue, green - blue], dim=1)
+        x = torch.cat([x, opponents], dim=1)
+    across = F.pad(x.diff(dim=-1), (0, 1)).abs() + VARIATION_FLOOR
+    down = F.pad(x.diff(dim=-2), (0, 0, 0, 1)).abs() + VARIATION_FLOOR
+    return (across.square() + down.square()).sqrt().mean()
+
+
 def l2(candidate: Candidate) -> Tensor:
-    """Return the l2 norm of the normalised images (Yin et al., CVPR 2021, equation 3)."""
+    """Return the l2 norm of all normalised images together, as GIFD's release penalises it."""
     return (candidate.normalised.square().sum() + 1e-20).sqrt()
+
+
+def half_mean_square(candidate: Candidate) -> Tensor:
+    """Return half the mean square of the normalised images, the l2 prior of the framework `breaching`: x^p / p, p = 2.
+
+    >>> image = torch.tensor([[[[2.0, 4.0]]]])
+    >>> half_mean_square(Candidate(image, image, torch.zeros(1), {})).item()
+    5.0
+    """
+    return candidate.normalised.square().mean() / 2
 
 
 def anomaly_score(network: nn.Module, typical_error: float, per_image: bool) -> Regularizer:
@@ -93,8 +113,13 @@ def batch_norm_statistics(
 ) -> Regularizer:
     """Return sum over batch-norm layers of |mean(x) - mean|_2 + |var(x) - var|_2 (Yin et al., CVPR 2021, equation 5).
 
-    The target statistics are the running ones of the global model, which the server holds anyway, or with `private`
-    those of the private batch itself, which a threat model must grant.
+    The first layer of a forward pass counts ten times, as in `breaching` and in the code of GIAS.
+
+    Args:
+        model: the network.
+        parameters, buffers: its state.
+        private: compare with the private batch's own statistics, which a threat model must grant, instead of the global model's
+            running ones, which the server holds anyway.
     """
     running = {
         name.replace("running_mean", "mean").replace("running_var", "variance"): value
@@ -105,9 +130,10 @@ def batch_norm_statistics(
     def score(candidate: Candidate) -> Tensor:
         wanted = candidate.statistics if private else running
         statistics = batch_statistics(model, {**parameters, **buffers}, candidate.images)
-        return torch.stack(
-            [_distance(value, wanted[name]) for name, value in statistics.items()]
-        ).sum()
+        distances = [_distance(value, wanted[name]) for name, value in statistics.items()]
+        # A layer has two distances, of its mean and of its variance.
+        first, others = distances[:2], distances[2:]
+        return torch.stack([*(FIRST_BATCH_NORM * distance for distance in first), *others]).sum()
 
     return score
 

@@ -38,8 +38,9 @@ class Adam:
 
     Attributes:
         learning_rate: initial step.
-        sign: feed the gradient's sign (``hard``; Geiping et al., 2020, as the authors' code does) or its
-            tanh relative to its largest entry (``soft``, as the stronger variant in their later framework).
+        sign: feed the gradient's sign (``hard``; Geiping et al., 2020, as the authors' code does) or the soft sign
+            tanh(s g) / s with s = 1 - t/T (``soft``, as in their later framework `breaching`): it bounds a coordinate by 1 at
+            first and lets the gradient through unchanged in the end.
         schedule: ``steps`` multiplies by 0.1 at 3/8, 5/8 and 7/8; ``cosine`` falls to zero; ``ramps``
             is GIFD's.
         warm_up: iterations over which the step grows from zero.
@@ -82,7 +83,7 @@ class Adam:
         moved: Variables = {}
         after: Variables = {}
         for name, value in x.items():
-            signal = _signed(gradient[name], self.sign)
+            signal = _signed(gradient[name], self.sign, 1 - iteration / iterations)
             first = torch.lerp(memory[f"first.{name}"], signal, 1 - BETA1)
             second = torch.lerp(memory[f"second.{name}"], signal.square(), 1 - BETA2)
             corrected = (second / (1 - BETA2 ** (iteration + 1))).sqrt() + EPSILON
@@ -91,12 +92,12 @@ class Adam:
         return moved, after
 
 
-def _signed(gradient: Tensor, sign: Sign) -> Tensor:
+def _signed(gradient: Tensor, sign: Sign, remaining: float) -> Tensor:
+    """Return what Adam is fed; `remaining` is the share of the iterations that is left, in (0, 1]."""
     if sign == "hard":
         return gradient.sign()
     if sign == "soft":
-        largest = gradient.flatten(1).abs().amax(1).clamp_min(1e-30)
-        return torch.tanh(gradient / largest.view(-1, *[1] * (gradient.dim() - 1)))
+        return torch.tanh(remaining * gradient) / remaining
     return gradient
 
 

@@ -18,8 +18,10 @@ from gradsiege.attacks.spaces.feature_radii import ball_radius
 from gradsiege.attacks.spaces.features import Features, feature_shapes
 from gradsiege.attacks.spaces.generator import LatentCodes
 from gradsiege.attacks.spaces.space import Space
+from gradsiege.attacks.spaces.styled_features import StyledFeatures
 from gradsiege.errors import StudyError
 from gradsiege.priors.staged_gan.generator import Staged
+from gradsiege.priors.stylegan2 import StyleGAN2Network
 from gradsiege.ranges import CountOrZero, PositiveSize, Rate, Tuned, Weight
 
 VERSION = 1
@@ -52,8 +54,8 @@ class Gifd(Attack):
     The paper's ablations are settings: GIFD-z is stages 0; GIFD-f is no ball and select last; GIFD-e is no ball. A
     stage ends with its last iterate, as released; with `iterate` least it never ends worse than the one before, so
     that both selections agree. `radii` are those of one of the paper's generators, carried over by `ball_radius`:
-    StyleGAN2's has one feature per side, as ours; BigGAN and StyleGAN2 themselves have their own. `radius_scale`
-    multiplies them. `sphere` and `last_restart` are
+    StyleGAN2's has one feature per side, as ours; BigGAN and StyleGAN2 themselves have their own. With StyleGAN2 every
+    stage also searches the codes and the first 5 + 2k noise maps, as released. `radius_scale` multiplies all radii. `sphere` and `last_restart` are
     the arm's unless set. `label_mapping` is the journal's and its controls (arXiv 2604.00955); `class_table`
     gives the oracle the generator's class of every private one.
     """
@@ -115,20 +117,28 @@ class Gifd(Attack):
 
 
 def search_spaces(attack: Gifd, knowledge: Knowledge, network: Staged) -> list[Space]:
-    """Return the latent space, then the K feature spaces with their balls."""
+    """Return the latent space, then the K feature spaces with their balls; StyleGAN2's stages search codes and noises in all."""
     shape, mean, deviation = knowledge.pixel_arguments()
     shapes = feature_shapes(network)
     depth = len(shapes) if attack.stages is None else attack.stages
     if not 0 <= depth <= len(shapes):
         raise StudyError(f"gifd: stages is 0 to {len(shapes)} with this generator, not {depth}")
+
+    def scaled(radius: float) -> float | None:
+        return attack.radius_scale * radius if attack.ball else None
+
+    if isinstance(network, StyleGAN2Network):
+        drop = attack.arm == "as_released"
+        return [
+            StyledFeatures(network, shape[0], mean, deviation, stage, scaled(radius), drop=drop)
+            for stage, radius in enumerate(network.stage_radii[: depth + 1])
+        ]
     sphere = attack.arm == "faithful" if attack.sphere is None else attack.sphere
-    bound: Literal["sphere", "none"] = "sphere" if sphere and network.spherical else "none"
+    bound: Literal["sphere", "none"] = "sphere" if sphere else "none"
     spaces: list[Space] = [LatentCodes(network, shape[0], mean, deviation, bound)]
-    drop = attack.arm == "as_released"
     for place, feature in enumerate(shapes[:depth], start=1):
         radius = network.radii[place - 1] if network.radii else ball_radius(feature, attack.radii)
-        ball = attack.radius_scale * radius if attack.ball else None
-        spaces.append(Features(network, shape[0], mean, deviation, place, ball, drop=drop))
+        spaces.append(Features(network, shape[0], mean, deviation, place, scaled(radius)))
     return spaces
 
 

@@ -13,7 +13,7 @@ from gradsiege.attacks.objectives.distances import squared_l2
 from gradsiege.attacks.objectives.regularizers import (
     Regularizer,
     batch_norm_statistics,
-    l2,
+    half_mean_square,
     total_variation,
 )
 from gradsiege.attacks.optimizers.gradient import Adam
@@ -22,16 +22,26 @@ from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.threat_model import require
 from gradsiege.ranges import Count, CountOrZero, Rate, Spread, Tuned, Weight
 
-VERSION = 1
+VERSION = 2
 REQUIRES = ("protocol",)
 
 
 @dataclass(frozen=True)
 class Gradinversion(Attack):
-    """Weights of the public re-implementations (the authors released no code); `group` needs restarts.
+    """Constants of the framework `breaching`; the authors released no code, and their paper leaves some constants out.
 
-    `batch_norm` says whose statistics the candidate must have: nobody's (``off``), the global model's ``running`` ones, or
-    those of the ``private`` batch, as public re-implementations take them; a threat model must grant `batch_statistics`.
+    The framework has no group term: `group`, `group_first` and `group_every` are those of GIAS' code. The term acts with several
+    restarts only. With one, which is the default here as in the framework, this attack is GradInversion without group consistency.
+
+    Attributes:
+        matching: weight of half the squared distance of the updates.
+        l2: weight of half the mean square of the normalised images.
+        batch_norm: whose statistics the candidate must have: nobody's (``off``), the global model's ``running`` ones, or those of
+            the ``private`` batch, as GIAS' code takes them; a threat model must grant `batch_statistics`.
+        group_first: iteration at which a victim's restarts are first averaged; in shorter runs it is half of the iterations.
+        group_every: iterations from one average to the next.
+        langevin: deviation of the noise on the gradient, in units of the step size; the framework finds the paper's 0.2 too large.
+        warm_up: iterations over which the step grows.
     """
 
     name = "gradinversion"
@@ -50,11 +60,16 @@ class Gradinversion(Attack):
     warm_up: CountOrZero = 50
 
     def recipe(self, knowledge: Knowledge) -> Recipe:
-        """Return equations 1 to 11 with plain-mean group consistency (the paper registers the images first)."""
+        """Return: minimise a |grad(x) - g|^2 / 2 + TV, l2, batch-norm and group terms over the box of valid images.
+
+        These are the terms of equations 2 to 11, as the framework weighs them. Adam is fed the gradient with Langevin noise; its
+        step grows over `warm_up` iterations and falls as a cosine. The group's mean is the plain one (the paper registers the
+        images first). An element ends with its iterate of least matching loss.
+        """
         seen = knowledge.observation
         regularizers: list[tuple[float, Regularizer]] = [
             (self.total_variation, total_variation),
-            (self.l2, l2),
+            (self.l2, half_mean_square),
         ]
         has_batch_norm = any(name.endswith("running_mean") for name in seen.buffers)
         private = self.batch_norm == "private"
@@ -67,9 +82,12 @@ class Gradinversion(Attack):
             regularizers.append((self.batch_norm_weight, term))
 
         def matching(candidate: Tensors, observed: Tensors) -> Tensor:
-            return self.matching * squared_l2(candidate, observed)
+            return self.matching / 2 * squared_l2(candidate, observed)
 
-        group = GroupConsistency(self.group, self.group_first, self.group_every)
+        group = None
+        if self.restarts > 1 and self.group:
+            first = min(self.group_first, self.iterations // 2)
+            group = GroupConsistency(self.group, first, self.group_every)
         phase = Phase(
             space=knowledge.pixels(),
             distance=matching,

@@ -13,7 +13,7 @@ from gradsiege.attacks.optimizers.gradient import Adam
 from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.ranges import Rate, Tuned, Weight
 
-VERSION = 1
+VERSION = 2
 REQUIRES = ("protocol",)
 
 
@@ -29,12 +29,17 @@ class InvertingGradients(Attack):
     signed: bool = True
 
     def recipe(self, knowledge: Knowledge) -> Recipe:
-        """Return: minimise 1 - cos(grad(x), g) + alpha TV(x) over the box of valid images (equation 4)."""
+        """Return: minimise 1 - cos(grad(x), g) + alpha TV(x) over the box of valid images (equation 4).
+
+        As in the authors' code a start ends with its last iterate, whatever its loss, and starts are compared by the matching loss
+        there. On `tune` images the iterate of least matching loss was never better.
+        """
         phase = Phase(
             space=knowledge.pixels(),
             distance=cosine,
             regularizers=((self.total_variation, total_variation),),
             optimizer=Adam(self.learning_rate, sign="hard" if self.signed else "none"),
             iterations=self.iterations,
+            iterate="last",
         )
         return Recipe((phase,))

@@ -14,13 +14,13 @@ from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.attacks.spaces.pixels import Pixels
 from gradsiege.ranges import CountOrZero, Rate, Tuned, Weight
 
-VERSION = 1
+VERSION = 2
 REQUIRES = ("protocol",)
 
 
 @dataclass(frozen=True)
 class ModernInvertingGradients(Attack):
-    """Constants of the "modern" configuration of the `breaching` framework."""
+    """Constants of the "modern" configuration of the authors' framework `breaching`: 24,000 iterations, one start."""
 
     name = "modern_inverting_gradients"
     requires = REQUIRES
@@ -31,7 +31,12 @@ class ModernInvertingGradients(Attack):
     warm_up: CountOrZero = 50
 
     def recipe(self, knowledge: Knowledge) -> Recipe:
-        """Return: 1 - cos + TV with double opponents + squared feature difference, soft-signed Adam, cosine decay."""
+        """Return: minimise 1 - cos(grad(x), g) + a TV(x) + b mean (h(x) - dW[y] / db[y])^2 over the box of valid images.
+
+        TV is isotropic, with double opponents; h is the head's input. Adam is fed the soft sign, and its step grows over `warm_up`
+        iterations and falls as a cosine. A start ends with its iterate of the least whole objective; starts are compared by
+        1 - cos alone.
+        """
         seen = knowledge.observation
         features = head_features(knowledge.model(), knowledge.head, seen.parameters, seen.buffers)
         phase = Phase(
@@ -45,5 +50,6 @@ class ModernInvertingGradients(Attack):
                 self.learning_rate, sign="soft", schedule="cosine", warm_up=self.warm_up
             ),
             iterations=self.iterations,
+            iterate="least_objective",
         )
         return Recipe((phase,))

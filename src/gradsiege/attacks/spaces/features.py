@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -43,13 +43,11 @@ class Features(GeneratorSpace):
     Attributes:
         depth: k of the optimised feature, from 1.
         radius: of the l1 ball of each image's change, in the feature's units; None for no ball.
-        drop: forget what is carried past the optimised feature (StyleGAN2's image so far), as the released code does.
     """
 
     network: Staged
     depth: int
     radius: float | None
-    drop: bool = field(default=False, kw_only=True)
 
     def start(self, generator: torch.Generator) -> Variables:
         """Draw the latents of one element; no feature is changed yet."""
@@ -75,9 +73,8 @@ class Features(GeneratorSpace):
         condition = network.condition(z, labels)
         h = network.start(z, condition)
         for place in range(1, self.depth):
-            h = network.moved(h, x[f"{CHANGE}{place}"].detach())
-            h = network.stage(place - 1, h, condition)
-        h = network.moved(network.dropped(h) if self.drop else h, x[f"{CHANGE}{self.depth}"])
+            h = network.stage(place - 1, h + x[f"{CHANGE}{place}"].detach(), condition)
+        h = h + x[f"{CHANGE}{self.depth}"]
         return self.both(network.finish(self.depth - 1, h, condition))
 
     def project(self, x: Variables) -> Variables:

@@ -81,7 +81,6 @@ class Staged(nn.Module, ABC):
         radii: the published l1 radii of its features (GIFD), empty if there are none.
         carried: number of trailing channels of a feature that only pass through, such as an image that every
             stage adds to; no attack changes them.
-        spherical: latents are draws from N(0, I), so that they lie near the sphere of radius sqrt(d).
     """
 
     latent: int
@@ -91,7 +90,6 @@ class Staged(nn.Module, ABC):
     stages: nn.ModuleList
     radii: tuple[float, ...] = ()
     carried: int = 0
-    spherical: bool = True
 
     @abstractmethod
     def embed(self, labels: Tensor) -> Tensor:
@@ -108,19 +106,6 @@ class Staged(nn.Module, ABC):
     def prepared(self, z: Tensor) -> Tensor:
         """Return the latents where a search begins, from draws of N(0, I)."""
         return z
-
-    def moved(self, h: Tensor, change: Tensor) -> Tensor:
-        """Add a change of a feature to it; carried channels stay."""
-        if not self.carried:
-            return h + change
-        feature, passing = h[:, : -self.carried], h[:, -self.carried :]
-        return torch.cat([feature + change, passing], 1)
-
-    def dropped(self, h: Tensor) -> Tensor:
-        """Reset the carried channels of a feature, as released code does when it resumes in the middle."""
-        if not self.carried:
-            return h
-        return torch.cat([h[:, : -self.carried], torch.zeros_like(h[:, -self.carried :])], 1)
 
     def stage(self, k: int, h: Tensor, condition: Tensor) -> Tensor:
         """Return the output of stage `k`, counted from 0, for its feature; the last stage returns images in [0, 1]."""

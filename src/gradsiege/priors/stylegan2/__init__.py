@@ -19,11 +19,11 @@ from gradsiege.priors.staged_gan.generator import Staged
 from gradsiege.priors.stylegan2.layers import Styled, ToRGB
 from gradsiege.priors.stylegan2.weights import converted
 
-VERSION = 1
+VERSION = 2
 FILE = "stylegan2-ffhq-config-f.pt"
 # Channels by side at the published multiplier of 2; coarser maps have as many as that of 64.
 CHANNELS = {64: 512, 128: 256, 256: 128, 512: 64, 1024: 32}
-# Noise maps that are searched along with the codes: 4, 8, 8, 16 and 16 pixels, as GIFD's first stage does.
+# Noise maps that GIFD's first stage searches along with the codes: 4, 8, 8, 16 and 16 pixels; every later stage searches two more.
 SEARCHED_NOISES = 5
 
 
@@ -95,7 +95,7 @@ class StyleGAN2Network(Staged):
     """The synthesis network, searched in the space W+ of one code per layer, and in its coarsest noise maps.
 
     A latent is all codes, then the noise maps of up to 16 pixels, in one row: 18 x 512 + 656 numbers at 1024 px. The
-    other noise maps are the published constant ones. Images are averaged to the side of the private ones; like the
+    other noise maps are the published constant ones, where a search that reaches them begins. Images are averaged to the side of the private ones; like the
     published generator's they may leave [0, 1] a little. There are no classes.
 
     Args:
@@ -105,10 +105,10 @@ class StyleGAN2Network(Staged):
         size: of the images handed out, a divisor of `side`.
     """
 
-    # 2000 + 1000 (k - 1) for h_k up to the last two, as released with GIFD.
-    radii = (2000.0, 3000.0, 4000.0, 5000.0, 6000.0, 8000.0, 8000.0, 8000.0)
+    # GIFD's radii as released, 1000 + 1000 k up to the last ones; stage k has one for its feature, its codes and each noise map.
+    stage_radii = (1000.0, 2000.0, 3000.0, 4000.0, 5000.0, 6000.0, 8000.0, 8000.0, 8000.0)
+    radii = stage_radii[1:]
     carried = 3
-    spherical = False
 
     def __init__(self, side: int, channels: dict[int, int], style: int, size: int) -> None:
         super().__init__()
@@ -117,10 +117,8 @@ class StyleGAN2Network(Staged):
         self.classes, self.channels, self.size, self.style = 0, 3, size, style
         doublings = int(math.log2(side)) - 2
         self.codes, noises = 2 * doublings + 2, 2 * doublings + 1
-        self.searched = min(SEARCHED_NOISES, noises)
-        self.latent = self.codes * style + sum(
-            noise_side(number) ** 2 for number in range(self.searched)
-        )
+        self.noises = noises
+        self.latent = self.searched(0)
         self.constant = nn.Parameter(torch.zeros(channels[4], 4, 4))
         self.first = Styled(channels[4], channels[4], style)
         self.first_image = ToRGB(channels[4], style)
@@ -165,13 +163,36 @@ class StyleGAN2Network(Staged):
             return torch.cat([x, image], 1)
         return (F.adaptive_avg_pool2d(image, self.size) + 1) / 2
 
+    def parts_of(self, stage: int) -> list[int]:
+        """Return how many numbers stage k of GIFD searches in the codes, and in each of the first 5 + 2k noise maps."""
+        maps = range(min(SEARCHED_NOISES + 2 * stage, self.noises))
+        return [self.codes * self.style, *(noise_side(number) ** 2 for number in maps)]
+
+    def searched(self, stage: int) -> int:
+        """Return how many numbers of codes and noise maps stage k of GIFD searches; a latent has those of stage 0."""
+        return sum(self.parts_of(stage))
+
+    def extended(self, z: Tensor, stage: int) -> Tensor:
+        """Return the latents of stage k, ``[n, searched(k)]``: those of the stage before, then the maps that it adds, as published."""
+        added = range(len(self.parts_of(stage - 1)) - 1, len(self.parts_of(stage)) - 1)
+        maps = [getattr(self, f"noise_{number}").flatten().expand(len(z), -1) for number in added]
+        return torch.cat([z, *maps], 1)
+
+    def moved(self, h: Tensor, change: Tensor) -> Tensor:
+        """Add a change of a feature to it; the image so far stays."""
+        return torch.cat([h[:, : -self.carried] + change, h[:, -self.carried :]], 1)
+
+    def dropped(self, h: Tensor) -> Tensor:
+        """Forget the image so far, as GIFD's release does where it resumes in the middle."""
+        return torch.cat([h[:, : -self.carried], torch.zeros_like(h[:, -self.carried :])], 1)
+
     def parts(self, z: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return codes ``[n, codes, style]`` and all noise maps of latents ``[n, latent]``."""
+        """Return codes ``[n, codes, style]`` and all noise maps of latents ``[n, searched(k)]``; others are the published ones."""
         end = self.codes * self.style
         codes, noises = z[:, :end].unflatten(1, (self.codes, self.style)), list[Tensor]()
-        for number in range(2 * len(self.stages) + 1):
+        for number in range(self.noises):
             side = noise_side(number)
-            if number < self.searched:
+            if end < z.shape[1]:
                 noises.append(z[:, end : end + side**2].unflatten(1, (1, side, side)))
                 end += side**2
             else:
