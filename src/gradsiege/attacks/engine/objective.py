@@ -71,9 +71,9 @@ class Problem:
         """Whether the updates of all elements are taken at theta_t."""
         return self.phase.update_model != "surrogate" and self.phase.evaluated_at == "global"
 
-    def loss(self, observed: Tensors) -> Objective:
-        """Return the objective whose gradient is the candidate's update, given the element's observed one."""
-        return loss if self.phase.loss is None else self.phase.loss(observed)
+    def loss(self, observed: Tensors, x: Variables) -> Objective:
+        """Return the objective whose gradient is the candidate's update, given the element's observed one and its variables."""
+        return loss if self.phase.loss is None else self.phase.loss(observed, x)
 
     def candidate(
         self, x: Variables, labels: Tensor, observed: Tensors, statistics: Tensors
@@ -140,7 +140,7 @@ def element_cost(problem: Problem, differentiate: Differentiate = functional_gra
             candidate.labels,
             problem.work,
             differentiate=differentiate,
-            objective=problem.loss(observed),
+            objective=problem.loss(observed, x),
         )
         matching = problem.phase.distance(update, observed)
         return matching + problem.penalty(candidate, consensus), matching
