@@ -97,8 +97,10 @@ def match(
         raise ThreatModelError(
             f"{attack.counter} simulates clients of one model, and rounds: joint matches {len(rounds)}; choose first or average"
         )
+    granted = several_rounds.granted(seen, attack.rounds)
     plans = [
-        plan_of(attack, replace(knowledge, observation=round_), simulate, seed) for round_ in rounds
+        plan_of(attack, replace(knowledge, observation=round_), simulate, seed, granted)
+        for round_ in rounds
     ]
     plan, *later = plans
     if later:
@@ -124,9 +126,13 @@ def match(
 
 
 def plan_of(
-    attack: Matching, knowledge: Knowledge, simulate: Simulate | None = None, seed: Seed = ()
+    attack: Matching,
+    knowledge: Knowledge,
+    simulate: Simulate | None = None,
+    seed: Seed = (),
+    granted: tuple[Observation, ...] = (),
 ) -> AttackPlan:
-    """Return the attack's recipe against one update of each victim, changed by its counter."""
+    """Return the attack's recipe against one update of each victim, changed by its counter, which may read all `granted` rounds."""
     recipe = attack.recipe(knowledge).with_phases(
         update_model=attack.update_model,
         evaluated_at=attack.evaluated_at,
@@ -139,6 +145,7 @@ def plan_of(
         averaged=averaged,
         simulate=simulate,
         seed=seed,
+        granted=granted or (knowledge.observation,),
     )
     return counters.apply(attack.counter, plan) if attack.counter else plan
 

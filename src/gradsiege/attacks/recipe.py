@@ -10,6 +10,7 @@ from gradsiege.attacks.objectives.distances import Distance
 from gradsiege.attacks.objectives.regularizers import Regularizer
 from gradsiege.attacks.optimizers.gradient import Optimizer
 from gradsiege.attacks.spaces.space import Again, Space
+from gradsiege.attacks.variables import Variables
 from gradsiege.protocol.local_update import Objective, Tensors
 
 UpdateModel = Literal["unroll", "gradient", "surrogate", "detached"]
@@ -46,8 +47,9 @@ class Phase:
             regularizers, or its ``last`` one. Restarts and phases are compared by matching loss in any case.
         again: makes the phase's starting points of the recipe's own and of the images that matched best so far,
             ``[n, images, c, h, w]``, instead of going on from the phase before; finds so far are forgotten.
-        loss: maps an element's observed update to the objective whose gradient is the candidate's update; None for the
-            clients' own loss. An attacker takes another one where it knows the gradient at an inner layer.
+        loss: maps an element's observed update and variables to the objective whose gradient is the candidate's update; None
+            for the clients' own loss. An attacker takes another one where it knows the gradient at an inner layer, or searches for
+            what a client drew.
     """
 
     space: Space
@@ -62,7 +64,7 @@ class Phase:
     patience: int | None = None
     iterate: Literal["least", "least_objective", "last"] = "least"
     again: Again | None = None
-    loss: Callable[[Tensors], Objective] | None = None
+    loss: Callable[[Tensors, Variables], Objective] | None = None
 
     @property
     def evaluations(self) -> int:

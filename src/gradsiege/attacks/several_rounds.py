@@ -31,6 +31,12 @@ def seen_by(observation: Observation, rounds: Rounds) -> list[Observation]:
     return known[:1]
 
 
+def granted(observation: Observation, rounds: Rounds) -> tuple[Observation, ...]:
+    """Return the rounds that a counter may read together: all of them, or the first for an attack on one round."""
+    known = observation.rounds()
+    return tuple(known[:1] if rounds == "first" else known)
+
+
 def averaged(rounds: Sequence[Observation]) -> Observation:
     """Return the first observation with the mean of all updates."""
     update = {

@@ -6,13 +6,18 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from gradsiege.attacks import labels
+from gradsiege.attacks.counters.anchors import anchor_of, drifts
 from gradsiege.attacks.counters.noise import coordinates
 from gradsiege.attacks.counters.plan import AttackPlan
+from gradsiege.attacks.counters.stacked_directions import STACK, NullSpace, SpreadAlong, whitened
+from gradsiege.attacks.several_rounds import averaged
+from gradsiege.errors import ThreatModelError
 from gradsiege.protocol.local_update import Tensors
 
 VERSION = 1
 REQUIRES = ("disclosure",)
-BY_NAME = ("likelihood",)
+BY_NAME = ("likelihood", "null_space")
 TINY = 1e-12
 # The deviation of a candidate's log-length from the truth's, which is received exactly: the attacker's own error. Not tuned.
 DOUBT = 0.1
@@ -117,3 +122,66 @@ def likelihood(plan: AttackPlan) -> AttackPlan:
     if plan.images_per_client == 1:
         return informed.with_labels(label_by_orthogonality(plan))
     return informed
+
+
+def label_of_null_vector(uploads: Tensor) -> Tensor:
+    """Return labels ``[victims]`` from uploads of the head's bias in several rounds, ``[victims, K, classes]``.
+
+    The true gradient p - onehot(y) is orthogonal to all of them and sums to zero. Its entry y weighs as much as all others
+    together, so the largest entry of the vector nearest to orthogonal is the label, whatever p is.
+
+    >>> label_of_null_vector(torch.tensor([[[2.0, 1.0, 0.0], [4.0, 2.0, 0.0]]]))
+    tensor([1])
+    """
+    rows = uploads / uploads.norm(dim=-1, keepdim=True).clamp_min(TINY)
+    ones = torch.ones_like(rows[:, :1]) * rows.shape[1]
+    vectors = torch.linalg.svd(torch.cat([rows, ones], 1), full_matrices=True).Vh
+    largest: Tensor = vectors[:, -1].abs().argmax(-1)
+    return largest
+
+
+def null_space(plan: AttackPlan) -> AttackPlan:
+    """Match what the uploads of several rounds say together (`stacked_directions`), of the same images.
+
+    With ``rounds: average`` the candidate's gradient is taken at the first global model alone, at the cost of a single
+    round; with ``rounds: joint`` at the model of every round, each with all rounds, for as many times that cost.
+    It takes every round for a defended one. The released client stops after its disclosed `rounds`, and sends the gradient
+    itself from then on, which needs no counter.
+
+    Raises:
+        ThreatModelError: the attack sees a single round.
+    """
+    rounds = plan.granted
+    if len(rounds) < 2:
+        raise ThreatModelError(
+            "censor.null_space stacks the uploads of several rounds: give the attack 'rounds: average' or 'joint', and a threat "
+            "model that grants several rounds"
+        )
+    share = 1.0 if plan.averaged > 1 else 1 / len(rounds)
+    place = anchor_of(plan, rounds)
+    stacks = {name: torch.stack([seen.update[name] for seen in rounds], 1) for name in plan.update}
+    lengths, drift = rounds[place].update, drifts(rounds, place)
+    if plan.disclosure.get("arm") != "faithful":
+        informed = plan.with_labels(labels.inferred(averaged(rounds)))
+        evidence = stacks
+        distance: NullSpace | SpreadAlong = SpreadAlong(
+            int(plan.disclosure["trials"]), drift, share
+        )
+    else:
+        informed = plan
+        bias = stacks[plan.head.bias_for("censor.null_space")]
+        if plan.images_per_client == 1 and bias.shape[1] + 2 >= bias.shape[2]:
+            informed = plan.with_labels(label_of_null_vector(bias)[:, None])
+        elif plan.images_per_client == 1:
+            informed = plan.with_labels(label_by_orthogonality(plan))
+        evidence = {name: _rows(value, drift[name]) for name, value in stacks.items()}
+        distance = NullSpace(share)
+    beside = {name + STACK: value for name, value in evidence.items()}
+    return informed.matching({**lengths, **beside}).with_distance(distance)
+
+
+def _rows(stack: Tensor, drift: Tensor) -> Tensor:
+    """Return the whitened rows ``[victims, rows, *shape]`` of a tensor's uploads ``[victims, K, *shape]``."""
+    rows = torch.stack([whitened(victim.flatten(1), drift) for victim in stack])
+    shaped: Tensor = rows.unflatten(2, stack.shape[2:])
+    return shaped

@@ -16,6 +16,7 @@ from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.errors import ThreatModelError
 from gradsiege.models.head import Head
 from gradsiege.protocol.local_update import Tensors
+from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.simulation import Simulate
 
 View = Callable[[Tensors, Tensors], tuple[Tensors, Tensors]]
@@ -67,6 +68,8 @@ class AttackPlan:
         averaged: number of rounds, each with independent noise, that the update is the mean of.
         simulate: runs a client under the disclosed defense on images of the attacker, for a counter that learns from it.
         seed: names that seed all randomness of the attack.
+        granted: every granted round of the victims, in order, for a counter that reads them together; the first alone, unless
+            the attack matches several.
     """
 
     knowledge: Knowledge
@@ -75,6 +78,7 @@ class AttackPlan:
     averaged: int = 1
     simulate: Simulate | None = None
     seed: tuple[object, ...] = ()
+    granted: tuple[Observation, ...] = ()
 
     @property
     def disclosure(self) -> dict[str, Any]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gradsiege.attacks import labels
 from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.objectives.known_gradient import KnownGradient
+from gradsiege.attacks.objectives.sampled_codes import (
+    SampledLoss,
+    WithCodes,
+    negative_log_prior_of_codes,
+)
 from gradsiege.errors import ThreatModelError
 
 VERSION = 1
 REQUIRES = ("disclosure",)
-BY_NAME = ("exact",)
+BY_NAME = ("exact", "sampled_codes")
 ENCODER = ".bottleneck.encoder.bias"
 
 
@@ -53,8 +59,38 @@ def exact(plan: AttackPlan) -> AttackPlan:
             f"precode.exact needs the update of the bottleneck's encoder (...{ENCODER}), and the observed network has none"
         )
     (bias,) = biases
-    labels = plan.update[plan.head.bias_for("precode.exact")].argmin(-1, keepdim=True)
+    classes = plan.update[plan.head.bias_for("precode.exact")].argmin(-1, keepdim=True)
     later = [name for name in plan.update if ".bottleneck.decoder." in name]
     loss = KnownGradient(bias.removesuffix(".bias"), bias)
-    informed = plan.without([*later, *plan.head.parameters]).with_labels(labels)
+    informed = plan.without([*later, *plan.head.parameters]).with_labels(classes)
     return informed.map_phases(lambda phase: replace(phase, loss=loss))
+
+
+def sampled_codes(plan: AttackPlan) -> AttackPlan:
+    """Search for the images and for what the client drew, and match all tensors with that draw (`objectives.sampled_codes`).
+
+    For a batch, whose images share no gradient at the encoder; for one image `exact` needs no draw. Labels are counted from the
+    head's bias gradient, the mean of p - onehot.
+
+    Raises:
+        ThreatModelError: several local steps, each with draws of its own.
+    """
+    seen = plan.knowledge.observation
+    steps = 1 if seen.training is None else seen.training.steps
+    if steps != 1:
+        raise ThreatModelError(
+            f"precode.sampled_codes searches for the draws of one local step, not of {steps}; use precode.drop_module there"
+        )
+    bias = plan.update[plan.head.bias_for("precode.sampled_codes")]
+    informed = plan.with_labels(labels.counts(bias, plan.images_per_client))
+    codes = bias.new_zeros(plan.images_per_client, int(plan.disclosure["units"]))
+    draws = (1.0, negative_log_prior_of_codes)
+    loss = SampledLoss(float(plan.disclosure["beta"]))
+    return informed.map_phases(
+        lambda phase: replace(
+            phase,
+            space=WithCodes(phase.space, codes),
+            regularizers=(*phase.regularizers, draws),
+            loss=loss,
+        )
+    )

@@ -130,7 +130,7 @@ class Factored:
         """Return (loss, penalty, what each weight was multiplied with) of one element."""
         candidate = self.problem.candidate(x, labels, observed, statistics)
         mode = Taps(self.weights, taps)
-        objective, model = self.problem.loss(observed), self.problem.model
+        objective, model = self.problem.loss(observed, x), self.problem.model
         buffers = self.problem.observation.buffers
         with mode:
             value, _ = objective(
@@ -148,7 +148,9 @@ class Factored:
         }
         if not isinstance(distance, ProductDistance):
             update = {**slopes, **{name: part.product() for name, part in parts.items()}}
-            return vmap(distance)({name: update[name] for name in observed}, observed)
+            # A counter may hold further evidence beside the tensors of an update, under names that no tensor has.
+            matched = {name: update[name] for name in observed if name in update}
+            return vmap(distance)(matched, observed)
         pairs = [
             parts[name].inner_products(value)
             if name in parts

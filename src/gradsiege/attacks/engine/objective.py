@@ -76,9 +76,9 @@ class Problem:
         """Whether iterates are compared by the whole objective instead of the matching loss."""
         return self.phase.iterate == "least_objective"
 
-    def loss(self, observed: Tensors) -> Objective:
-        """Return the objective whose gradient is the candidate's update, given the element's observed one."""
-        return loss if self.phase.loss is None else self.phase.loss(observed)
+    def loss(self, observed: Tensors, x: Variables) -> Objective:
+        """Return the objective whose gradient is the candidate's update, given the element's observed one and its variables."""
+        return loss if self.phase.loss is None else self.phase.loss(observed, x)
 
     def candidate(
         self, x: Variables, labels: Tensor, observed: Tensors, statistics: Tensors
@@ -146,7 +146,7 @@ def element_cost(problem: Problem, differentiate: Differentiate = functional_gra
             candidate.labels,
             problem.work,
             differentiate=differentiate,
-            objective=problem.loss(observed),
+            objective=problem.loss(observed, x),
         )
         matching = problem.phase.distance(update, observed)
         total = matching + problem.penalty(candidate, consensus)

@@ -79,8 +79,10 @@ class Lookup(Attack):
             StudyError: a counter that changes the images found.
         """
         rounds = several_rounds.seen_by(knowledge.observation, self.rounds)
+        granted = several_rounds.granted(knowledge.observation, self.rounds)
         plans = [
-            plan_of(self, replace(knowledge, observation=seen), simulate, seed) for seen in rounds
+            plan_of(self, replace(knowledge, observation=seen), simulate, seed, granted)
+            for seen in rounds
         ]
         if plans[0].finish is not PLAIN_FINISH:
             raise StudyError(

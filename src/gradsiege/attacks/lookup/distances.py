@@ -16,6 +16,7 @@ from torch.func import vmap
 
 from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.objectives.distances import Distance, ProductDistance
+from gradsiege.attacks.variables import Variables
 from gradsiege.errors import ThreatModelError
 from gradsiege.models import ModelSpec
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
@@ -77,7 +78,7 @@ class Round:
     training: LocalTraining
     observed: Tensors
     distance: Distance
-    objective_of: Callable[[Tensors], Objective] | None
+    objective_of: Callable[[Tensors, Variables], Objective] | None
     batched: bool
 
     @classmethod
@@ -126,7 +127,7 @@ class Round:
             differentiate=differentiate,
             objective=objective,
         )
-        return {name: update[name].detach().double() for name in self.observed}
+        return {name: update[name].detach().double() for name in self.observed if name in update}
 
     def distances(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return the distance of every update from every received one, float64 ``[victims, n]``; infinite where it is not finite."""
@@ -149,7 +150,7 @@ class Round:
         some = next(iter(self.parameters.values()))
         received = {name: value[victim : victim + 1] for name, value in self.observed.items()}
         objective = self.objective_of(
-            {name: value[0].to(some.dtype) for name, value in received.items()}
+            {name: value[0].to(some.dtype) for name, value in received.items()}, {}
         )
         return compared(self.distance, self.updates(images, labels, objective), received)
 

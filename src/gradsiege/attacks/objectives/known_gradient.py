@@ -55,8 +55,8 @@ class KnownGradient:
     layer: str
     bias: str
 
-    def __call__(self, observed: Tensors) -> Objective:
-        """Return the objective of one element; labels change nothing."""
+    def __call__(self, observed: Tensors, variables: Tensors) -> Objective:
+        """Return the objective of one element; labels and variables change nothing."""
         cotangent = observed[self.bias]
 
         def objective(
