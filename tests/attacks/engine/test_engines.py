@@ -247,6 +247,20 @@ def test_among_engines_that_differ_by_noise_the_plainest_is_taken(planted: Plant
     assert choose(EnginePolicy(), problem, x, target).engine == "loop"
 
 
+def test_an_engine_that_is_clearly_slower_is_not_timed_to_the_end(planted: Planted) -> None:
+    problem, x, target = case()
+    planted.seconds = {"loop": 30.0, "factored": 10.0, "vmap": 12.0}
+    choose(EnginePolicy(), problem, x, target)
+    tried, few = 1, autotune.ROUNDS_TO_DROP_OUT
+    assert planted.calls["loop"] == planted.calls["vmap"] == tried + few
+    # It takes turns with the plain loop, then with vmap.
+    assert planted.calls["factored"] == tried + 2 * autotune.ROUNDS
+    planted.calls.clear()
+    planted.jumps = 2.5
+    choose(EnginePolicy(), problem, x, target)
+    assert planted.calls["vmap"] == tried + autotune.ROUNDS, "a clock that jumps tells nothing"
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"engine": "loop"}', '{"engine": "lop", "chunk": 3}', "\xff"]
 )

@@ -27,7 +27,9 @@ class WeightGradients(torch.autograd.Function):
         """Return ``[n, outputs, inputs, *kernel]`` of ``[n, b, outputs, h', w']`` and ``[n, b, inputs, h, w]``."""
         n, outputs, channels = len(taps), taps.shape[2], inputs.shape[2]
         like = taps.new_empty(()).expand(n * outputs, channels, *geometry.kernel)
-        gradients = _backward(grouped(taps), grouped(inputs), like, geometry, n, [False, True])[1]
+        _, gradients, _ = _backward(
+            grouped(taps), grouped(inputs), like, geometry, n, [False, True]
+        )
         return gradients.view(n, outputs, channels, *geometry.kernel)
 
     @staticmethod
@@ -56,7 +58,8 @@ def grouped(x: Tensor) -> Tensor:
 
 def separate(x: Tensor, n: int) -> Tensor:
     """Undo `grouped`."""
-    return x.unflatten(1, (n, -1)).transpose(0, 1)
+    elements: Tensor = x.unflatten(1, (n, -1))
+    return elements.transpose(0, 1)
 
 
 def _backward(
