@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import resource
 import statistics
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-SIDE = 1024
+# Sides of the large matrix product: squares of whole numbers.
+SIDES = {"cpu": 1024, "cuda": 4096}
 TURNS = 5
 Clock = Callable[[], float]
 
@@ -53,17 +55,36 @@ def wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def matrix_product(device: str, side: int = SIDE) -> Callable[[], Tensor]:
-    """Return one large product in float32, side^3 multiplications: the most that a machine does per second."""
-    left, right = torch.rand(2, side, side, device=device)
-    return partial(torch.mm, left, right)
+def matrix_product(device: str) -> tuple[Callable[[], Tensor], int]:
+    """Return a large matrix product and its operations: the most that a machine does per second.
+
+    It is computed as a convolution by 1 x 1, so by the library that computes the convolutions of networks, in their precision: on a GPU
+    PyTorch rounds the factors of convolutions to TF32, and those of matrices not; MKL and oneDNN may use other instructions.
+    """
+    side = SIDES[device]
+    pixels = torch.rand(1, side, math.isqrt(side), math.isqrt(side), device=device)
+    weight = torch.rand(side, side, 1, 1, device=device)
+    return partial(torch.conv2d, pixels, weight), 2 * side**2 * math.isqrt(side) ** 2
 
 
 def operations(run: Callable[[], Any]) -> int:
-    """Return the floating-point operations of a run, as PyTorch counts them."""
-    with FlopCounterMode(display=False) as counter:
+    """Return the floating-point operations of a run, as PyTorch counts them, but for the derivatives of grouped convolutions."""
+    formulas = {torch.ops.aten.convolution_backward: _operations_of_derivatives}
+    with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
         run()
     return int(counter.get_total_flops())
+
+
+def _operations_of_derivatives(
+    gradient: list[int], inputs: list[int], weight: list[int], *rest: Any, **named: Any
+) -> int:
+    """Return the operations of the derivatives of a convolution; PyTorch takes every group for as large as all together.
+
+    Each of the two derivatives has the operations of the convolution: every value on the side where a filter is applied meets the filter.
+    """
+    transposed, wanted = rest[4], rest[7]
+    met = inputs if transposed else gradient
+    return int(sum(wanted[:2])) * 2 * math.prod(met) * math.prod(weight[1:])
 
 
 def peak(run: Callable[[], Any]) -> float:

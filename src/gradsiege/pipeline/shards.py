@@ -72,7 +72,10 @@ def after(broken: Collection[str], cells: Mapping[str, list[Cell]], study: Study
 
 
 def _cut(cells: list[Cell], study: Study, limit: float) -> list[tuple[Cell, ...]]:
-    """Split a list of cells into parts of about equal estimated seconds, near the limit or below it."""
+    """Split a list of cells into parts of about equal estimated seconds, near the limit or below it, and the last part in two.
+
+    The halves have the least priority and fill the gap at the end, when one process has finished its parts and another has not.
+    """
     if not limit:
         return [(cell,) for cell in cells]
     needed = [workload.seconds(cell, study) for cell in cells]
@@ -80,7 +83,9 @@ def _cut(cells: list[Cell], study: Study, limit: float) -> list[tuple[Cell, ...]
     count = max(math.ceil(total / limit), min(PARTS, round(total / LEAST_SECONDS)), 1)
     # A cell belongs to the part that its middle falls into.
     middles = (end - own / 2 for end, own in zip(itertools.accumulate(needed), needed, strict=True))
-    numbered = zip((int(count * middle / total) for middle in middles), cells, strict=True)
+    places = (count * middle / total for middle in middles)
+    halved = count - 0.5 if count > 1 else math.inf
+    numbered = zip((int(place) + (place >= halved) for place in places), cells, strict=True)
     parts = [
         [cell for _, cell in part]
         for _, part in itertools.groupby(numbered, key=operator.itemgetter(0))

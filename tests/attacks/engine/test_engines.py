@@ -9,8 +9,8 @@ import pytest
 import torch
 from problems import MODELS, assert_same, case
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.clocks import operations
 from gradsiege.attacks.engine import autotune
 from gradsiege.attacks.engine.autotune import EngineChoice, EnginePolicy, choose
 from gradsiege.attacks.engine.chunks import Chunked, elements_that_fit
@@ -137,11 +137,8 @@ def test_an_iteration_costs_at_most_seven_and_a_half_forward_passes() -> None:
     problem, x, target = case("resnet18", images=1, kind=torch.float32)
     evaluate = ENGINES["factored"](problem)
     images = torch.rand(len(target.labels), 3, 16, 16)
-    with FlopCounterMode(display=False) as forward:
-        problem.model(images)
-    with FlopCounterMode(display=False) as iteration:
-        evaluate(x, target)
-    assert iteration.get_total_flops() <= 7.5 * forward.get_total_flops()
+    forward = operations(lambda: problem.model(images))
+    assert operations(lambda: evaluate(x, target)) <= 7.5 * forward
 
 
 def test_a_chunked_evaluation_is_the_whole_one() -> None:
@@ -263,6 +260,20 @@ def test_among_engines_that_differ_by_noise_the_plainest_is_taken(planted: Plant
     # A clock that jumps by 40 % cannot tell 11 from 10.
     planted.jumps = 0.4
     assert choose(EnginePolicy(), problem, x, target).engine == "loop"
+
+
+def test_an_engine_that_is_clearly_slower_is_not_timed_to_the_end(planted: Planted) -> None:
+    problem, x, target = case()
+    planted.seconds = {"loop": 30.0, "factored": 10.0, "vmap": 12.0}
+    choose(EnginePolicy(), problem, x, target)
+    tried, few = 1, autotune.ROUNDS_TO_DROP_OUT
+    assert planted.calls["loop"] == planted.calls["vmap"] == tried + few
+    # It takes turns with the plain loop, then with vmap.
+    assert planted.calls["factored"] == tried + 2 * autotune.ROUNDS
+    planted.calls.clear()
+    planted.jumps = 2.5
+    choose(EnginePolicy(), problem, x, target)
+    assert planted.calls["vmap"] == tried + autotune.ROUNDS, "a clock that jumps tells nothing"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 The work is that of the whole study: all iterations of cells that share a network, a width and an objective. The plain loop is
 timed first. An engine that costs seconds to load, or a minute to compile, is tried only if the work is long enough to win them
-back. All that are tried take turns, and medians are compared. Among engines that differ by no more than the noise, the first
+back. All that are tried take turns until it is clear that one is slower, and medians are compared. Among engines that differ by no more than the noise, the first
 of `PREFERRED` is taken. The choice is kept per problem and device, recorded beside the result, and a resumed run keeps the one
 that it began with, since engines differ in rounding.
 """
@@ -40,6 +40,8 @@ SECONDS_WORTH_COMPILING = 240.0
 # Engines are timed on so many elements of a CPU, where the time of an element hardly depends on their number.
 ELEMENTS = 8
 ROUNDS = 5
+# After so many rounds, an engine whose shortest time is above another's longest is slower, however noisy the machine.
+ROUNDS_TO_DROP_OUT = 2
 # Differences below this share of the time are noise, on any machine.
 NOISE = 0.05
 
@@ -189,6 +191,7 @@ class Timed:
         self.first: dict[str, float] = {}
         self.taken: dict[str, list[float]] = {}
         self.failed: dict[str, str] = {}
+        self.slower: set[str] = set()
 
     def try_engine(self, name: str) -> None:
         """Run an engine for the first time."""
@@ -201,11 +204,16 @@ class Timed:
         self.engines[name] = evaluate
 
     def take_turns(self) -> None:
-        """Time all engines, one after the other in every round, so that a busy moment meets all."""
-        self.taken = {name: [] for name in self.engines}
+        """Time engines, one after the other in every round, so that a busy moment meets all; what is clearly slower drops out."""
+        running = [name for name in self.engines if name not in self.slower]
+        self.taken |= {name: [] for name in running}
         for _ in range(ROUNDS):
-            for name, evaluate in self.engines.items():
-                self.taken[name].append(clock(evaluate, *self.inputs))
+            for name in running:
+                self.taken[name].append(clock(self.engines[name], *self.inputs))
+            if min(len(self.taken[name]) for name in running) >= ROUNDS_TO_DROP_OUT:
+                longest = min(max(self.taken[name]) for name in running)
+                self.slower |= {name for name in running if min(self.taken[name]) > longest}
+                running = [name for name in running if name not in self.slower]
 
     def seconds(self) -> dict[str, float]:
         """Return the median of each engine, per element; a first evaluation stands for an engine that had no turn."""

@@ -1,8 +1,8 @@
 """The engine for a single gradient at shared weights: products are shared between elements, updates stay factored.
 
 All elements start from the same weights, so that every forward and backward product is one large product. Only the
-weight gradients differ, and each of these is (dL/dz) a^T: one batched product, or, for a distance made of inner
-products, none at all where the factors are smaller than the gradient:
+weight gradients differ, and each of these is (dL/dz) a^T: one batched product or grouped convolution, or, for a distance made
+of inner products, none at all where the factors are smaller than the gradient:
 
     <(dL/dz) a^T, O> = sum (dL/dz) * (O a),    |(dL/dz) a^T|^2 = sum (dL/dz)^T (dL/dz) * a^T a.
 
@@ -20,10 +20,14 @@ from torch.func import vmap
 
 from gradsiege.attacks.engine.objective import DETACHED, Evaluate, Evaluation, Problem, Target
 from gradsiege.attacks.engine.taps import Geometry, Taps, products_of
+from gradsiege.attacks.engine.weight_gradients import weight_gradients
 from gradsiege.attacks.objectives.distances import ProductDistance
 from gradsiege.attacks.variables import Variables
 from gradsiege.errors import StudyError
 from gradsiege.protocol.local_update import Tensors
+
+# The arguments of `factors`.
+Opened = tuple[Tensor, Tensor, Geometry | None, torch.Size]
 
 
 @dataclass(frozen=True)
@@ -38,16 +42,8 @@ class Factors:
         """Return the gradient ``[n, *shape]``."""
         return torch.bmm(self.left, self.right.transpose(1, 2)).view(-1, *self.shape)
 
-    @property
-    def smaller(self) -> bool:
-        """Whether the factors hold fewer operations than the gradient: p (outputs + inputs) < outputs * inputs."""
-        outputs, inputs, positions = self.left.shape[1], self.right.shape[1], self.left.shape[2]
-        return positions * (outputs + inputs) < outputs * inputs
-
     def inner_products(self, observed: Tensor) -> tuple[Tensor, Tensor]:
         """Return (<gradient, observed>, |gradient|^2), each ``[n]``."""
-        if not self.smaller:
-            return inner_products(self.product(), observed)
         left, right = self.left, self.right
         seen = torch.bmm(observed.flatten(2), right)
         squares = torch.bmm(left.transpose(1, 2), left) * torch.bmm(right.transpose(1, 2), right)
@@ -57,6 +53,17 @@ class Factors:
 def inner_products(candidate: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     """Return (<candidate, observed>, |candidate|^2) of ``[n, ...]``, each ``[n]``."""
     return (candidate * observed).flatten(1).sum(1), candidate.square().flatten(1).sum(1)
+
+
+def smaller(tap: Tensor, shape: torch.Size) -> bool:
+    """Whether the factors of a gradient need fewer operations than the gradient: p (outputs + inputs) < outputs * inputs.
+
+    >>> smaller(torch.zeros(1, 2, 10), torch.Size([10, 100])), smaller(torch.zeros(1, 20, 10), torch.Size([10, 100]))
+    (True, False)
+    """
+    outputs, inputs = shape[0], shape[1:].numel()
+    positions = tap[0].numel() // outputs
+    return positions * (outputs + inputs) < outputs * inputs
 
 
 def factors(tap: Tensor, inputs: Tensor, geometry: Geometry | None, shape: torch.Size) -> Factors:
@@ -76,6 +83,13 @@ def factors(tap: Tensor, inputs: Tensor, geometry: Geometry | None, shape: torch
     return Factors(
         tap.flatten(3).transpose(1, 2).flatten(2), patches.transpose(1, 2).flatten(2), shape
     )
+
+
+def product(tap: Tensor, inputs: Tensor, geometry: Geometry | None, shape: torch.Size) -> Tensor:
+    """Return a weight's gradient ``[n, *shape]``; the arguments are those of `factors`."""
+    if geometry is None or tap.is_cuda:
+        return factors(tap, inputs, geometry, shape).product()
+    return weight_gradients(tap, inputs, geometry)
 
 
 class Factored:
@@ -142,24 +156,31 @@ class Factored:
     def _distance(self, slopes: Tensors, inputs: Tensors, observed: Tensors) -> Tensor:
         """Return the distances ``[n]``, from factors where the distance allows it."""
         distance = self.problem.phase.distance
-        parts = {
-            name: factors(slopes[name], inputs[name], self.geometry.get(name), weight.shape)
+        opened = {
+            name: (slopes[name], inputs[name], self.geometry.get(name), weight.shape)
             for name, weight in self.weights.items()
         }
         if not isinstance(distance, ProductDistance):
-            update = {**slopes, **{name: part.product() for name, part in parts.items()}}
+            update = {**slopes, **{name: product(*parts) for name, parts in opened.items()}}
             # A counter may hold further evidence beside the tensors of an update, under names that no tensor has.
             matched = {name: update[name] for name in observed if name in update}
             return vmap(distance)(matched, observed)
         pairs = [
-            parts[name].inner_products(value)
-            if name in parts
+            self._products(opened[name], value)
+            if name in opened
             else inner_products(slopes[name], value)
             for name, value in observed.items()
         ]
         squares = [value.square().flatten(1).sum(1) for value in observed.values()]
         products, candidates = (torch.stack(column, 1) for column in zip(*pairs, strict=True))
         return distance.combine(products, candidates, torch.stack(squares, 1))
+
+    @staticmethod
+    def _products(parts: Opened, observed: Tensor) -> tuple[Tensor, Tensor]:
+        tap, _, _, shape = parts
+        if smaller(tap, shape):
+            return factors(*parts).inner_products(observed)
+        return inner_products(product(*parts), observed)
 
 
 def factored(problem: Problem) -> Evaluate:
