@@ -23,6 +23,8 @@ _OFFERED = {
     "ThreatModel": "gradsiege.protocol.threat_model",
     "LocalTraining": "gradsiege.protocol.local_update",
     "evaluate": "gradsiege.evaluation",
+    "audit": "gradsiege.auditing.call",
+    "audit_updates": "gradsiege.auditing.recorded",
     "GradSiegeError": "gradsiege.errors",
 }
 _PACKAGES = ("attacks", "datasets", "defenses", "metrics", "models", "priors")
