@@ -25,6 +25,7 @@ _OFFERED = {
     "evaluate": "gradsiege.evaluation",
     "audit": "gradsiege.auditing.call",
     "audit_updates": "gradsiege.auditing.recorded",
+    "choose_settings": "gradsiege.tuning.settings",
     "GradSiegeError": "gradsiege.errors",
 }
 _PACKAGES = ("attacks", "datasets", "defenses", "metrics", "models", "priors")

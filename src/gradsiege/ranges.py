@@ -99,6 +99,22 @@ class MultipleOf:
         return f"must be a multiple of {self.field} ({other}), not {value}"
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """A positive number that an attacker may choose between two ends, on a logarithmic scale (`gradsiege.tuning`)."""
+
+    low: float
+    high: float
+
+    def at(self, share: float) -> float:
+        """Return the number that lies a share of the way from `low` to `high`, to three digits.
+
+        >>> Tuned(0.01, 1).at(0.5), Tuned(0.05, 0.5).at(0.0), Tuned(0.05, 0.5).at(1 / 3)
+        (0.1, 0.05, 0.108)
+        """
+        return float(f"{self.low * (self.high / self.low) ** share:.3g}")
+
+
 AnyNumber = Annotated[float, Range()]
 Share = Annotated[float, Range(0, 1)]
 PositiveShare = Annotated[float, Range(0, 1, open_low=True)]
@@ -120,7 +136,7 @@ Seed = Annotated[int, Range(0, 2**63 - 1)]
 ALIASES: dict[str, Any] = {
     name: found for name, found in list(globals().items()) if get_origin(found) is Annotated
 }
-RULES = {"Range": Range, "AtMost": AtMost, "MultipleOf": MultipleOf}
+RULES = {"Range": Range, "AtMost": AtMost, "MultipleOf": MultipleOf, "Tuned": Tuned}
 
 
 def given() -> Any:
@@ -291,6 +307,16 @@ def described(kind: Any) -> str:
         return f"a list, each {described(arguments[0])}"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return names[kind]
+
+
+def tuned(kind: Any) -> Tuned | None:
+    """Return between which ends the value of an annotation may be chosen, or None.
+
+    >>> tuned(Annotated[Weight | None, Tuned(1e-4, 0.1)]), tuned(Weight)
+    (Tuned(low=0.0001, high=0.1), None)
+    """
+    rules = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
+    return next((rule for rule in rules if isinstance(rule, Tuned)), None)
 
 
 def unbounded(kind: Any) -> bool:

@@ -24,7 +24,7 @@ from gradsiege.attacks.result import Result
 from gradsiege.checkpoints import FolderProgress
 from gradsiege.errors import MissingError, UsageError
 from gradsiege.priors.base import TrainedPrior
-from gradsiege.priors.resumable import UNSAVED, Checkpointer
+from gradsiege.priors.resumable import UNSAVED, Checkpointer, Interruptible
 from gradsiege.protocol.local_update import with_gradients
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.reconstruction import Reconstruction
@@ -42,7 +42,7 @@ class Conditions:
 
     seed: Seed
     engine: str
-    progress: FolderProgress | None
+    progress: Interruptible | None
     simulate: Simulate | None
 
 
@@ -140,7 +140,7 @@ class Attack(Checked):
         if resume:
             progress = FolderProgress(Path(resume), self._identity(knowledge, seed, engine))
         conditions = Conditions((seed, "attack"), engine, progress, simulate)
-        reconstruction = self._run(knowledge, conditions)
+        reconstruction = self.run(knowledge, conditions)
         if progress is not None:
             progress.remove()
         return Result(with_failures(reconstruction, stripped), time.monotonic() - started)
@@ -180,7 +180,8 @@ class Attack(Checked):
         """Whether the attack learns from simulated clients, by its counter or by itself, and wants `simulate`."""
         return "prior:auxiliary_images" in self._counter_requires
 
-    def _run(self, knowledge: Knowledge, how: Conditions) -> Reconstruction:
+    def run(self, knowledge: Knowledge, how: Conditions) -> Reconstruction:
+        """Return the reconstructions from what the attacker knows; calling the attack makes the knowledge, and runs it."""
         policy = EnginePolicy(how.engine)
         if how.progress is None:
             return match(self, knowledge, how.seed, policy, simulate=how.simulate).found
@@ -232,7 +233,8 @@ class Learned(Attack):
         """Return the reconstructions that the trained attack predicts from the observed updates."""
         raise TypeError(f"{type(self).__name__} does not learn: define `learn`")
 
-    def _run(self, knowledge: Knowledge, how: Conditions) -> Reconstruction:
+    def run(self, knowledge: Knowledge, how: Conditions) -> Reconstruction:
+        """Learn and predict, see `learn`."""
         if how.simulate is None:
             raise MissingError(
                 f"{self.name} learns from simulated clients: give `simulate`, see gradsiege.federated.simulation.simulator"

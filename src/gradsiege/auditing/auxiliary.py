@@ -14,6 +14,8 @@ from gradsiege.priors.base import TrainedPrior
 from gradsiege.priors.class_conditional_gaussian import ClassConditionalGaussian
 
 EMBEDDED = 300
+# Pictures that are kept for the choice of settings, at most a quarter of all.
+SPARE = 48
 # Sides between which crops of the embedded photographs are cut; others are resized.
 SIDES = (8, 64)
 
@@ -25,11 +27,14 @@ class Auxiliary:
     Attributes:
         images: ``[n, c, h, w]`` in [0, 1]; labels: ``[n]``.
         source: one sentence on where they come from.
+        spare, spare_labels: further ones, for the choice of settings, from which no prior learns.
     """
 
     images: Tensor
     labels: Tensor
     source: str
+    spare: Tensor
+    spare_labels: Tensor
 
 
 def embedded(shape: tuple[int, int, int]) -> Tensor:
@@ -72,7 +77,10 @@ def auxiliary(
     if labels is None:
         labels = predictions(architecture, images)
         told += ", labelled by the network's own predictions"
-    return Auxiliary(images, labels, f"{len(images)} {told}")
+    kept = len(images) - min(SPARE, len(images) // 4)
+    return Auxiliary(
+        images[:kept], labels[:kept], f"{len(images)} {told}", images[kept:], labels[kept:]
+    )
 
 
 def predictions(architecture: AdaptedModel, images: Tensor) -> Tensor:

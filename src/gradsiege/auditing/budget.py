@@ -23,6 +23,7 @@ class Budget(Checked):
         restarts: independent starts of it per client.
         rank: attackers of this rank and below run (`portfolio.Attacker.rank`).
         distractors: pictures in the gallery beside the private ones.
+        trials, tuning_clients: settings that are tried for every attack, and simulated clients that each trial meets.
         least_pictures, least_iterations: below which nothing is cut down further.
     """
 
@@ -33,6 +34,8 @@ class Budget(Checked):
     restarts: Count = 1
     rank: Annotated[int, Range(0, 3)] = 1
     distractors: Count = 96
+    trials: Count = 4
+    tuning_clients: Count = 4
     least_pictures: Count = 8
     least_iterations: Count = 60
 
@@ -42,7 +45,14 @@ BUDGETS = {
     for budget in (
         Budget("quick", 7 * MINUTE, pictures=32, iterations=300),
         Budget(
-            "standard", 2 * HOUR, pictures=64, iterations=2000, restarts=2, rank=2, distractors=250
+            "standard",
+            2 * HOUR,
+            pictures=64,
+            iterations=2000,
+            restarts=2,
+            rank=2,
+            distractors=250,
+            trials=6,
         ),
         Budget(
             "thorough",
@@ -52,6 +62,8 @@ BUDGETS = {
             restarts=4,
             rank=3,
             distractors=500,
+            trials=10,
+            tuning_clients=6,
         ),
     )
 }

@@ -21,6 +21,7 @@ from gradsiege.auditing.parts import Parts
 from gradsiege.auditing.plan import Plan, Size, in_words, laid_out, measured_pace, sized
 from gradsiege.auditing.run import Runner
 from gradsiege.auditing.scores import gallery_of, scored
+from gradsiege.auditing.settings import Chooser
 from gradsiege.auditing.situations import Situation, situations
 from gradsiege.auditing.source import Source
 from gradsiege.auditing.subject import Normalisation, Subject, checked, refuse_others, with_labels
@@ -112,7 +113,8 @@ def audit(
             subject.clients(place, plan.size.pictures) * place.training.images for place in listed
         }
     }
-    plan, outcomes = Runner(subject, owned, galleries.__getitem__, parts, device).run(plan)
+    chooser = Chooser(chosen, seed, device, parts.settings)
+    plan, outcomes = Runner(subject, owned, galleries.__getitem__, parts, chooser).run(plan)
     scores = scored(subject, plan, outcomes, galleries, owned)
     findings, summary = found(scores.table, listed, seed)
     costs = [
@@ -214,7 +216,8 @@ def _identity(
     held = {
         f"{stage}.{name}": value
         for stage, one in owned.items()
-        for name, value in (("images", one.images), ("labels", one.labels))
+        for name, value in vars(one).items()
+        if isinstance(value, Tensor)
     }
     return artifacts.json_digest(
         [

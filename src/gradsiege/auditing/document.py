@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gradsiege.auditing.findings import Finding
-from gradsiege.auditing.settings import NOTE
+from gradsiege.auditing.settings import note
 
 if TYPE_CHECKING:
     from gradsiege.auditing.result import Result
@@ -39,7 +39,7 @@ def document(audit: Result) -> dict[str, Any]:
                 "expected_seconds": audit.plan.seconds,
                 "seconds": audit.seconds,
                 "notes": list(audit.plan.size.notes),
-                "settings": NOTE,
+                "settings": note(audit.plan.budget),
             },
             "not_run": not_run(audit),
             "about": audit.about,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,13 @@ class Outcome:
         reconstruction: None for an attack that does not apply.
         seconds: its wall time.
         reason: why it does not apply.
+        settings: the trials that chose its settings (`tuning.choice.Choice.record`), empty if it ran as published.
     """
 
     reconstruction: Reconstruction | None
     seconds: float
     reason: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 class Parts:
@@ -79,6 +81,11 @@ class Parts:
             return None
         return self.folder / PARTS / artifacts.json_digest([self.identity, key])[:16]
 
+    @property
+    def settings(self) -> Path | None:
+        """The folder of the trials that choose settings."""
+        return None if self.folder is None else self.folder / PARTS / "settings"
+
     def progress(self, key: str) -> Path | None:
         """Return the folder of an unfinished attack's progress."""
         place = self.place(key)
@@ -94,7 +101,7 @@ class Parts:
             whole = load_reconstruction(place / RESULT) if RESULT in notes["files"] else None
         except ArtifactError:
             return None
-        return Outcome(whole, float(notes["seconds"]), str(notes["reason"]))
+        return Outcome(whole, float(notes["seconds"]), str(notes["reason"]), notes["settings"])
 
     def keep(self, key: str, outcome: Outcome) -> None:
         """Seal a part."""
@@ -107,7 +114,12 @@ class Parts:
         if outcome.reconstruction is not None:
             save_reconstruction(place / RESULT, outcome.reconstruction)
             files = [RESULT]
-        body = {"part": key, "seconds": outcome.seconds, "reason": outcome.reason}
+        body = {
+            "part": key,
+            "seconds": outcome.seconds,
+            "reason": outcome.reason,
+            "settings": outcome.settings,
+        }
         artifacts.write_manifest(place, body, files)
         shutil.rmtree(progress, ignore_errors=True)
         lock_up(place)

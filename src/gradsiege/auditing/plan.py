@@ -18,11 +18,14 @@ from gradsiege.auditing.portfolio import GENERIC, Attacker, Effort, portfolio, w
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.source import Source, update_bytes
 from gradsiege.auditing.words import attacker_in_words, counted, lasting
+from gradsiege.tuning.trials import tuned_fields
 
 # Bytes that the updates of all clients may take; several copies exist during an attack.
 MOST_UPDATE_BYTES = 2**30
-# Pictures and iterations of the trial that is timed.
-TRIAL_PICTURES, TRIAL_ITERATIONS = 8, 4
+# Pictures of the trial that is timed, and iterations of its two runs, whose difference leaves out what is done once.
+TRIAL_PICTURES, TRIALS = 8, (2, 10)
+# Seconds of the first run after which a second one would tell nothing more.
+SLOW = 4.0
 # Seconds of an attack beside its iterations: its start, and the measurement of its pictures.
 OVERHEAD = 1.0
 # An update without its second derivative, as lookups and simulated clients compute it, in units of an iteration.
@@ -94,12 +97,17 @@ def measured_pace(subject: Source, situation: Situation, device: str = AUTO) -> 
     pictures = min(TRIAL_PICTURES, most_pictures(subject, situation))
     clients = subject.clients(situation, pictures)
     seen = subject.observed(situation, clients)
-    seconds = []
-    for iterations in (1, 1 + TRIAL_ITERATIONS):
-        result = InvertingGradients(iterations=iterations)(seen, device=device)
-        seconds.append(result.seconds)
     done = clients * situation.training.images * situation.cost
-    return max(1e-6, (seconds[1] - seconds[0]) / TRIAL_ITERATIONS / done)
+
+    def seconds(iterations: int) -> float:
+        return InvertingGradients(iterations=iterations)(seen, device=device).seconds
+
+    # The first call loads what every later one finds loaded.
+    seconds(1)
+    short = seconds(TRIALS[0])
+    if short > SLOW:
+        return short / TRIALS[0] / done
+    return max(1e-6, (seconds(TRIALS[1]) - short) / (TRIALS[1] - TRIALS[0]) / done)
 
 
 def most_pictures(subject: Source, situation: Situation) -> int:
@@ -182,6 +190,7 @@ def laid_out(
         for attacker in portfolio(situation, effort):
             reason = why_not(attacker, situation, effort, budget.rank)
             expected = seconds_of(attacker, situation, effort, size)
+            expected += tuning_seconds(attacker, situation, budget, size)
             parts.append(Part(situation, attacker, expected, reason))
     return Plan(budget, size, tuple(sorted(parts, key=lambda part: part.attacker.rank)))
 
@@ -214,6 +223,15 @@ def seconds_of(attacker: Attacker, situation: Situation, effort: Effort, size: S
     else:
         evaluated = size.pictures * attack.iterations * attack.restarts
     return OVERHEAD + (evaluated + simulated) * steps
+
+
+def tuning_seconds(attacker: Attacker, situation: Situation, budget: Budget, size: Size) -> float:
+    """Return the expected time of the choice of an attack's settings."""
+    if attacker.seeks or budget.trials < 2 or not tuned_fields(attacker.attack):
+        return 0.0
+    pictures = budget.trials * budget.tuning_clients * situation.training.images
+    spent = attacker.attack.iterations * attacker.attack.restarts
+    return budget.trials + pictures * spent * situation.cost * size.pace
 
 
 def in_words(plan: Plan) -> str:

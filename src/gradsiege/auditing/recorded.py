@@ -27,6 +27,7 @@ from gradsiege.auditing.plan import Part, Plan, in_words
 from gradsiege.auditing.private import lock_up, private_folder
 from gradsiege.auditing.recorded_result import Match, RecordedResult
 from gradsiege.auditing.run import Runner
+from gradsiege.auditing.settings import Chooser
 from gradsiege.auditing.situations import NONE, Situation, name_of
 from gradsiege.auditing.subject import Normalisation, refuse_others
 from gradsiege.auditing.words import attacker_in_words
@@ -168,7 +169,13 @@ def audit_updates(
     parts = Parts(None if resume is None else Path(resume), identity)
     plan = _without_gallery(planned(source, [place], chosen, parts, device))
     tell(in_words(plan))
-    runner = Runner(source, {"recorded": owned}, lambda count: torch.empty(0), parts, device)
+    runner = Runner(
+        source,
+        {"recorded": owned},
+        lambda count: torch.empty(0),
+        parts,
+        Chooser(chosen, seed, device, parts.settings),
+    )
     plan, outcomes = runner.run(plan)
     kept = source.observed(place, source.clients(place, plan.size.pictures))
     rows = flat(kept)

@@ -89,7 +89,8 @@ class Lookup(Attack):
             )
         return plans
 
-    def _run(self, knowledge: Knowledge, how: Conditions) -> Reconstruction:
+    def run(self, knowledge: Knowledge, how: Conditions) -> Reconstruction:
+        """Look up, see `look_up`."""
         return self.look_up(knowledge, Checkpointer(how.progress), how.simulate, how.seed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from gradsiege.attacks.base import Attack
 from gradsiege.attacks.knowledge import Knowledge
@@ -12,7 +13,7 @@ from gradsiege.attacks.optimizers.gradient import Adam
 from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.attacks.spaces.generator import UntrainedNetwork
 from gradsiege.attacks.spaces.untrained_network import OverParameterisedNetwork, published_width
-from gradsiege.ranges import Rate, Weight, Width
+from gradsiege.ranges import Rate, Tuned, Weight, Width
 
 VERSION = 1
 SIDE_MULTIPLE = 2
@@ -31,9 +32,9 @@ class DeepImagePrior(Attack):
 
     latent: Width = 128
     width: Width | None = None
-    learning_rate: Rate = 1e-3
+    learning_rate: Annotated[Rate, Tuned(3e-4, 0.03)] = 1e-3
     signed: bool = True
-    total_variation: Weight = 0.0
+    total_variation: Annotated[Weight, Tuned(1e-4, 0.1)] = 0.0
 
     def recipe(self, knowledge: Knowledge) -> Recipe:
         """Return: minimise 1 - cos(grad(G_theta(z)), g) + alpha TV over theta from a random one; z is fixed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from gradsiege.attacks.base import Attack
 from gradsiege.attacks.knowledge import Knowledge
@@ -10,7 +11,7 @@ from gradsiege.attacks.objectives.distances import squared_l2
 from gradsiege.attacks.optimizers.gradient import LBFGS
 from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.attacks.spaces.pixels import PixelsAndLabels
-from gradsiege.ranges import Count, Rate
+from gradsiege.ranges import Count, Rate, Tuned
 
 VERSION = 1
 REQUIRES = ("protocol",)
@@ -23,7 +24,7 @@ class Dlg(Attack):
     name = "dlg"
     requires = REQUIRES
 
-    learning_rate: Rate = 1.0
+    learning_rate: Annotated[Rate, Tuned(0.03, 2)] = 1.0
     history: Count = 100
 
     def recipe(self, knowledge: Knowledge) -> Recipe:

@@ -17,7 +17,7 @@ from gradsiege.attacks.optimizers.cmaes import CMAES
 from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.attacks.spaces.generator import LATENT, LatentCodes
 from gradsiege.protocol.local_update import Tensors
-from gradsiege.ranges import PositiveSize, Range, Weight
+from gradsiege.ranges import PositiveSize, Range, Tuned, Weight
 
 VERSION = 1
 REQUIRES = ("protocol", "prior:staged_gan", "prior:biggan", "prior:stylegan2")
@@ -56,7 +56,7 @@ class Ggl(Attack):
     population: Annotated[int, Range(4, 1_000_000)] = 50
     deviation: PositiveSize = 1.0
     tanh: bool = True
-    divergence: Weight = 0.1
+    divergence: Annotated[Weight, Tuned(1e-3, 1)] = 0.1
     transformation: Literal["disclosed", "none", "clipping", "sparsification", "soteria"] = (
         "disclosed"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
@@ -13,7 +14,7 @@ from gradsiege.attacks.objectives.distances import cosine
 from gradsiege.attacks.objectives.regularizers import anomaly_score, total_variation
 from gradsiege.attacks.optimizers.gradient import Adam
 from gradsiege.attacks.recipe import Phase, Recipe
-from gradsiege.ranges import Rate, Weight
+from gradsiege.ranges import Rate, Tuned, Weight
 
 VERSION = 1
 ARMS = ("faithful", "as_released")
@@ -44,9 +45,9 @@ class GiPip(Attack):
     name = "gi_pip"
     requires = REQUIRES
 
-    total_variation: Weight | None = None
-    anomaly_score: Weight | None = None
-    learning_rate: Rate = 0.1
+    total_variation: Annotated[Weight | None, Tuned(1e-4, 0.1)] = None
+    anomaly_score: Annotated[Weight | None, Tuned(1e-3, 1)] = None
+    learning_rate: Annotated[Rate, Tuned(0.05, 0.5)] = 0.1
     arm: Arm = "faithful"
 
     def recipe(self, knowledge: Knowledge) -> Recipe:

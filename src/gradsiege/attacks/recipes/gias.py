@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from gradsiege.attacks.base import Attack
 from gradsiege.attacks.generators import staged_generator
@@ -12,7 +13,7 @@ from gradsiege.attacks.objectives.regularizers import total_variation
 from gradsiege.attacks.optimizers.gradient import Adam
 from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.attacks.spaces.generator import GeneratorWeights, LatentCodes
-from gradsiege.ranges import Rate, Share, Weight
+from gradsiege.ranges import Rate, Share, Tuned, Weight
 
 VERSION = 1
 REQUIRES = ("protocol", "prior:staged_gan", "prior:biggan", "prior:stylegan2")
@@ -43,9 +44,9 @@ class Gias(Attack):
     name = "gias"
     requires = REQUIRES
 
-    latent_learning_rate: Rate = 3e-2
-    weight_learning_rate: Rate = 1e-3
-    total_variation: Weight = 1e-6
+    latent_learning_rate: Annotated[Rate, Tuned(0.01, 0.3)] = 3e-2
+    weight_learning_rate: Annotated[Rate, Tuned(1e-4, 1e-2)] = 1e-3
+    total_variation: Annotated[Weight, Tuned(1e-5, 0.1)] = 1e-6
     latent_share: Share | None = None
 
     def recipe(self, knowledge: Knowledge) -> Recipe:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from gradsiege.attacks.base import Arm, Attack
 from gradsiege.attacks.generators import staged_generator
@@ -20,7 +20,7 @@ from gradsiege.attacks.spaces.generator import LatentCodes
 from gradsiege.attacks.spaces.space import Space
 from gradsiege.errors import StudyError
 from gradsiege.priors.staged_gan.generator import Staged
-from gradsiege.ranges import CountOrZero, PositiveSize, Rate, Weight
+from gradsiege.ranges import CountOrZero, PositiveSize, Rate, Tuned, Weight
 
 VERSION = 1
 ARMS = ("faithful", "as_released")
@@ -67,9 +67,9 @@ class Gifd(Attack):
     select: Literal["least", "last"] = "least"
     iterate: Literal["last", "least"] = "last"
     radii: Literal["stylegan2", "biggan"] = "stylegan2"
-    radius_scale: PositiveSize = 1.0
-    learning_rate: Rate = 0.1
-    total_variation: Weight = 1e-4
+    radius_scale: Annotated[PositiveSize, Tuned(1, 32)] = 1.0
+    learning_rate: Annotated[Rate, Tuned(0.02, 0.5)] = 0.1
+    total_variation: Annotated[Weight, Tuned(1e-5, 0.1)] = 1e-4
     l2: Weight = 1e-6
     transformation: Literal["disclosed", "none", "clipping", "sparsification", "soteria"] = (
         "disclosed"

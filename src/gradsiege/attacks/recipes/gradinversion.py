@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from gradsiege.attacks.optimizers.gradient import Adam
 from gradsiege.attacks.recipe import GroupConsistency, Phase, Recipe
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.threat_model import require
-from gradsiege.ranges import Count, CountOrZero, Rate, Spread, Weight
+from gradsiege.ranges import Count, CountOrZero, Rate, Spread, Tuned, Weight
 
 VERSION = 1
 REQUIRES = ("protocol",)
@@ -37,8 +37,8 @@ class Gradinversion(Attack):
     name = "gradinversion"
     requires = REQUIRES
 
-    matching: Weight = 1e-4
-    total_variation: Weight = 1e-4
+    matching: Annotated[Weight, Tuned(1e-4, 1)] = 1e-4
+    total_variation: Annotated[Weight, Tuned(1e-4, 0.1)] = 1e-4
     l2: Weight = 1e-6
     batch_norm: Literal["off", "running", "private"] = "running"
     batch_norm_weight: Weight = 0.1
@@ -46,7 +46,7 @@ class Gradinversion(Attack):
     group_first: CountOrZero = 500
     group_every: Count = 100
     langevin: Spread = 0.01
-    learning_rate: Rate = 0.1
+    learning_rate: Annotated[Rate, Tuned(0.02, 0.5)] = 0.1
     warm_up: CountOrZero = 50
 
     def recipe(self, knowledge: Knowledge) -> Recipe:

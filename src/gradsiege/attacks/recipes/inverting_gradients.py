@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from gradsiege.attacks.base import Attack
 from gradsiege.attacks.knowledge import Knowledge
@@ -10,7 +11,7 @@ from gradsiege.attacks.objectives.distances import cosine
 from gradsiege.attacks.objectives.regularizers import total_variation
 from gradsiege.attacks.optimizers.gradient import Adam
 from gradsiege.attacks.recipe import Phase, Recipe
-from gradsiege.ranges import Rate, Weight
+from gradsiege.ranges import Rate, Tuned, Weight
 
 VERSION = 1
 REQUIRES = ("protocol",)
@@ -23,8 +24,8 @@ class InvertingGradients(Attack):
     name = "inverting_gradients"
     requires = REQUIRES
 
-    total_variation: Weight = 1e-6
-    learning_rate: Rate = 0.1
+    total_variation: Annotated[Weight, Tuned(1e-4, 0.1)] = 1e-6
+    learning_rate: Annotated[Rate, Tuned(0.05, 0.5)] = 0.1
     signed: bool = True
 
     def recipe(self, knowledge: Knowledge) -> Recipe:

@@ -20,7 +20,7 @@ from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.protocol.simulation import Simulate
-from gradsiege.ranges import Count, PartialShare, Range, Rate, Width
+from gradsiege.ranges import Count, PartialShare, Range, Rate, Tuned, Width
 from gradsiege.seeds import torch_generator
 
 VERSION = 1
@@ -53,7 +53,7 @@ class LearnedInversion(Learned):
     bins: Count = 4096
     width: Width = 256
     dropout: PartialShare = 0.3
-    learning_rate: Rate = 1e-3
+    learning_rate: Annotated[Rate, Tuned(3e-4, 0.01)] = 1e-3
     batch_size: Count = 64
     features: Literal["directions", "directions_and_lengths"] = "directions"
     learner: Literal["perceptron", "kernel"] = "perceptron"

@@ -25,7 +25,7 @@ from gradsiege.attacks.spaces.gaussian_images import WHITE, GaussianImages
 from gradsiege.errors import ThreatModelError
 from gradsiege.priors.class_conditional_gaussian import ClassConditionalGaussian
 from gradsiege.protocol.local_update import Tensors
-from gradsiege.ranges import PositiveSize, Range, Rate
+from gradsiege.ranges import PositiveSize, Range, Rate, Tuned
 
 VERSION = 1
 REQUIRES = ("protocol", "prior:class_conditional_gaussian")
@@ -78,7 +78,7 @@ class MaximumAPosteriori(Attack):
 
     deviation: PositiveSize | None = None
     estimate: Literal["mode", "mean"] = "mode"
-    learning_rate: Rate = 0.05
+    learning_rate: Annotated[Rate, Tuned(0.01, 0.2)] = 0.05
     step_size: Annotated[float, Range(0, 2, open_low=True)] = 0.5
 
     def recipe(self, knowledge: Knowledge) -> Recipe:

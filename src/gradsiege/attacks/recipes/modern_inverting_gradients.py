@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from gradsiege.attacks.base import Attack
 from gradsiege.attacks.knowledge import Knowledge
@@ -11,7 +12,7 @@ from gradsiege.attacks.objectives.regularizers import double_opponent_total_vari
 from gradsiege.attacks.optimizers.gradient import Adam
 from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.attacks.spaces.pixels import Pixels
-from gradsiege.ranges import CountOrZero, Rate, Weight
+from gradsiege.ranges import CountOrZero, Rate, Tuned, Weight
 
 VERSION = 1
 REQUIRES = ("protocol",)
@@ -24,9 +25,9 @@ class ModernInvertingGradients(Attack):
     name = "modern_inverting_gradients"
     requires = REQUIRES
 
-    total_variation: Weight = 0.1
+    total_variation: Annotated[Weight, Tuned(1e-3, 1)] = 0.1
     features: Weight = 0.1
-    learning_rate: Rate = 0.1
+    learning_rate: Annotated[Rate, Tuned(0.02, 0.5)] = 0.1
     warm_up: CountOrZero = 50
 
     def recipe(self, knowledge: Knowledge) -> Recipe:

@@ -17,7 +17,7 @@ from gradsiege.attacks.spaces.denoised import Denoised
 from gradsiege.errors import ThreatModelError
 from gradsiege.priors import load
 from gradsiege.priors.denoiser.network import Preconditioned
-from gradsiege.ranges import AtMost, PositiveSize, Weight
+from gradsiege.ranges import AtMost, PositiveSize, Tuned, Weight
 
 VERSION = 1
 REQUIRES = ("protocol", "prior:denoiser")
@@ -43,7 +43,7 @@ class PosteriorSampling(Attack):
     name = "posterior_sampling"
     requires = REQUIRES
 
-    guidance: Weight = 1.0
+    guidance: Annotated[Weight, Tuned(0.1, 10)] = 1.0
     limit: PositiveSize | None = 0.5
     largest_noise: PositiveSize = 10.0
     least_noise: Annotated[PositiveSize, AtMost("largest_noise")] = 0.01

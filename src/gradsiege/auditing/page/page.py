@@ -27,7 +27,7 @@ from gradsiege.auditing.page.sentences import (
     situation_in_words,
 )
 from gradsiege.auditing.result import Result
-from gradsiege.auditing.settings import NOTE
+from gradsiege.auditing.settings import note
 from gradsiege.auditing.situations import NONE
 from gradsiege.auditing.words import attacker_in_words, counted, lasting, training_in_words
 from gradsiege.extras import need
@@ -106,7 +106,7 @@ def context(audit: Result, pictures: bool) -> dict[str, Any]:
         "limits": limits(audit),
         "facts": facts(audit),
         "remarks": audit.about["remarks"],
-        "settings": NOTE,
+        "settings": note(audit.plan.budget),
         "notes": audit.plan.size.notes,
     }
 

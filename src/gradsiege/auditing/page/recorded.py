@@ -9,7 +9,7 @@ from gradsiege.auditing.page.gallery import MOST, Strip, Tile
 from gradsiege.auditing.page.images import address
 from gradsiege.auditing.page.page import Table, rendered
 from gradsiege.auditing.page.sentences import DASH, knows, number
-from gradsiege.auditing.settings import NOTE
+from gradsiege.auditing.settings import note
 from gradsiege.auditing.words import attacker_in_words, counted, training_in_words
 from gradsiege.protocol.local_update import LocalTraining
 
@@ -50,7 +50,7 @@ def context(audit: RecordedResult, pictures: bool) -> dict[str, Any]:
         ],
         "remarks": about["remarks"],
         "notes": audit.plan.size.notes,
-        "settings": NOTE,
+        "settings": note(audit.plan.budget),
     }
 
 
