@@ -18,7 +18,7 @@ from gradsiege.auditing.budget import Budget, budget_named
 from gradsiege.auditing.costs import cost_of
 from gradsiege.auditing.findings import found
 from gradsiege.auditing.parts import Parts
-from gradsiege.auditing.plan import Plan, Size, in_words, laid_out, measured_pace, sized
+from gradsiege.auditing.plan import Plan, Size, in_words, laid_out, measured_pace, sized, within
 from gradsiege.auditing.run import Runner
 from gradsiege.auditing.scores import gallery_of, scored
 from gradsiege.auditing.settings import Chooser
@@ -87,6 +87,12 @@ def audit(
     refuse_others(refused)
     networks = model if isinstance(model, Mapping) else {"given": model}
     pictures = _pictures(images)
+    if not networks or not pictures.numel():
+        raise UsageError(
+            "there is no network to audit; give `model`"
+            if not networks
+            else "there is no picture to audit; give at least one"
+        )
     first = Subject(
         dict(networks),
         pictures,
@@ -113,7 +119,7 @@ def audit(
             subject.clients(place, plan.size.pictures) * place.training.images for place in listed
         }
     }
-    chooser = Chooser(chosen, seed, device, parts.settings)
+    chooser = Chooser(plan.budget, seed, device, parts.settings)
     plan, outcomes = Runner(subject, owned, galleries.__getitem__, parts, chooser).run(plan)
     scores = scored(subject, plan, outcomes, galleries, owned)
     findings, summary = found(scores.table, listed, seed)
@@ -160,14 +166,12 @@ def planned(
     """Return the plan; its size is measured once, and taken from the folder when the audit goes on."""
     settled = parts.settled()
     if settled is None:
-        pace = measured_pace(source, listed[0], device)
+        pace = measured_pace(source, listed[0], budget, device)
         size = sized(source, listed, budget, pace, auxiliary)
         parts.settle({**asdict(size), "notes": list(size.notes)})
     else:
-        size = Size(
-            settled["pictures"], settled["iterations"], settled["pace"], tuple(settled["notes"])
-        )
-    return laid_out(source, listed, budget, size, auxiliary)
+        size = Size(**{**settled, "notes": tuple(settled["notes"])})
+    return within(laid_out(source, listed, budget, size, auxiliary), 0.0)
 
 
 def _pictures(images: Any) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import prod
 
 from gradsiege.attacks.base import Learned
@@ -23,9 +24,9 @@ from gradsiege.tuning.trials import tuned_fields
 # Bytes that the updates of all clients may take; several copies exist during an attack.
 MOST_UPDATE_BYTES = 2**30
 # Pictures of the trial that is timed, and iterations of its two runs, whose difference leaves out what is done once.
-TRIAL_PICTURES, TRIALS = 8, (2, 10)
-# Seconds of the first run after which a second one would tell nothing more.
-SLOW = 4.0
+TRIAL_PICTURES, TRIALS = 4, (1, 5)
+# Seconds of a trial after which one with more pictures would cost more than it tells.
+SLOW = 12.0
 # Seconds of an attack beside its iterations: its start, and the measurement of its pictures.
 OVERHEAD = 1.0
 # An update without its second derivative, as lookups and simulated clients compute it, in units of an iteration.
@@ -63,12 +64,14 @@ class Size:
     Attributes:
         pictures: private pictures per situation.
         iterations: of an optimising attack.
+        trials: settings that are tried for every attack.
         pace: measured seconds per picture and iteration.
         notes: what was cut down, in sentences.
     """
 
     pictures: int
     iterations: int
+    trials: int
     pace: float
     notes: tuple[str, ...] = ()
 
@@ -92,101 +95,117 @@ class Plan:
         return [part for part in self.parts if not part.reason]
 
 
-def measured_pace(subject: Source, situation: Situation, device: str = AUTO) -> float:
-    """Return the seconds that one iteration of an optimising attack takes per picture, from a short trial."""
-    pictures = min(TRIAL_PICTURES, most_pictures(subject, situation))
-    clients = subject.clients(situation, pictures)
-    seen = subject.observed(situation, clients)
+def measured_pace(
+    source: Source, situation: Situation, budget: Budget, device: str = AUTO
+) -> float:
+    """Return the seconds that one iteration of an optimising attack takes per picture, from a short trial.
+
+    Small networks are faster per picture when there are many, so that a fast trial is repeated with all pictures of the budget.
+    """
+    most = min(budget.pictures, source.count, most_pictures(source, situation))
+    pace, seconds = _timed(source, situation, min(TRIAL_PICTURES, most), device)
+    if seconds < SLOW and most > TRIAL_PICTURES:
+        pace, _ = _timed(source, situation, most, device)
+    return pace
+
+
+def _timed(source: Source, situation: Situation, pictures: int, device: str) -> tuple[float, float]:
+    """Return seconds per picture and iteration, and those of the trial."""
+    clients = source.clients(situation, pictures)
+    seen = source.observed(situation, clients)
     done = clients * situation.training.images * situation.cost
-
-    def seconds(iterations: int) -> float:
-        return InvertingGradients(iterations=iterations)(seen, device=device).seconds
-
-    # The first call loads what every later one finds loaded.
-    seconds(1)
-    short = seconds(TRIALS[0])
-    if short > SLOW:
-        return short / TRIALS[0] / done
-    return max(1e-6, (seconds(TRIALS[1]) - short) / (TRIALS[1] - TRIALS[0]) / done)
+    short, long = (
+        InvertingGradients(iterations=iterations)(seen, device=device).seconds
+        for iterations in TRIALS
+    )
+    # The first call also loads what every later one finds loaded, so that it may take longer.
+    pace = (long - short) / (TRIALS[1] - TRIALS[0]) if long > short else long / TRIALS[1]
+    return max(1e-6, pace / done), short + long
 
 
-def most_pictures(subject: Source, situation: Situation) -> int:
+def most_pictures(source: Source, situation: Situation) -> int:
     """Return the number of pictures whose updates fit into memory; at least one client's."""
-    clients = max(1, MOST_UPDATE_BYTES // update_bytes(subject.networks[situation.stage]))
+    clients = max(1, MOST_UPDATE_BYTES // update_bytes(source.networks[situation.stage]))
     return clients * situation.training.images
 
 
 def sized(
-    subject: Source,
+    source: Source,
     listed: Sequence[Situation],
     budget: Budget,
     pace: float,
     auxiliary: bool = True,
 ) -> Size:
-    """Return pictures and iterations that fit into the budget's time: first fewer iterations, then fewer pictures."""
-    notes = []
-    pictures = min(budget.pictures, subject.count)
-    fits = min(most_pictures(subject, situation) for situation in listed)
-    if fits < pictures:
-        notes.append(
-            f"{counted(fits, 'picture')} instead of {pictures}, since more updates of this network do not fit into memory"
-        )
-        pictures = fits
+    """Return the effort that fits into the budget's time.
 
-    def seconds(pictures: int, iterations: int) -> float:
-        size = Size(pictures, iterations, pace)
-        return laid_out(subject, listed, budget, size, auxiliary).seconds
+    What does not fit is cut down in turn: iterations to a third, pictures to a half, the choice of settings, then pictures and
+    iterations to the least that the budget allows.
+    """
+    wanted = min(budget.pictures, source.count)
+    fits = min(wanted, *(most_pictures(source, situation) for situation in listed))
+    third = min(budget.iterations, max(budget.least_iterations, budget.iterations // 3))
+    few = min(fits, budget.least_pictures)
+    half = max(few, fits // 2)
+    least = min(third, budget.least_iterations)
+    efforts = [
+        (fits, budget.iterations, budget.trials),
+        (fits, third, budget.trials),
+        (half, third, budget.trials),
+        (half, third, 1),
+        (few, third, 1),
+        (few, least, 1),
+    ]
 
-    iterations = budget.iterations
-    few = min(pictures, budget.least_pictures)
-    steps = (
-        (pictures, max(budget.least_iterations, iterations // 3)),
-        (few, max(budget.least_iterations, iterations // 3)),
-        (few, budget.least_iterations),
-    )
-    for fewest, least in steps:
-        if seconds(pictures, iterations) <= budget.seconds:
-            break
-        pictures, iterations = _between(
-            seconds, (pictures, iterations), (fewest, min(iterations, least)), budget.seconds
-        )
-    if iterations < budget.iterations:
-        notes.append(
-            f"{counted(iterations, 'iteration')} instead of {budget.iterations}, to keep within {lasting(budget.seconds)}"
-        )
-    if pictures < min(budget.pictures, subject.count, fits):
-        notes.append(
-            f"{counted(pictures, 'picture')} instead of {budget.pictures}, to keep within {lasting(budget.seconds)}"
-        )
-    return Size(pictures, iterations, pace, tuple(notes))
+    def size(effort: tuple[int, int, int]) -> Size:
+        pictures, iterations, trials = effort
+        notes = []
+        if fits < wanted:
+            notes.append(
+                f"{counted(fits, 'picture')} instead of {wanted}, since more updates of this network do not fit into memory"
+            )
+        kept = f"to keep within {lasting(budget.seconds)}"
+        if pictures < fits:
+            notes.append(f"{counted(pictures, 'picture')} instead of {fits}, {kept}")
+        if iterations < budget.iterations:
+            notes.append(
+                f"{counted(iterations, 'iteration')} instead of {budget.iterations}, {kept}"
+            )
+        if trials < budget.trials:
+            notes.append(f"no choice of settings, {kept}")
+        return Size(pictures, iterations, trials, pace, tuple(notes))
+
+    def seconds(effort: tuple[int, int, int]) -> float:
+        return laid_out(source, listed, budget, size(effort), auxiliary).seconds
+
+    for more, less in pairwise(efforts):
+        for share in (1.0, 0.8, 0.6, 0.4, 0.2):
+            effort = _between(more, less, share)
+            if seconds(effort) <= budget.seconds:
+                return size(effort)
+    return size(efforts[-1])
 
 
 def _between(
-    seconds: Callable[[int, int], float],
-    most: tuple[int, int],
-    least: tuple[int, int],
-    limit: float,
-) -> tuple[int, int]:
-    """Return the largest effort on the way from `most` to `least` that takes at most `limit` seconds, else `least`."""
-    for share in (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0):
-        tried = tuple(
-            low + round(share * (high - low)) for high, low in zip(most, least, strict=True)
-        )
-        if seconds(tried[0], tried[1]) <= limit:
-            return tried[0], tried[1]
-    return least
+    more: tuple[int, int, int], less: tuple[int, int, int], share: float
+) -> tuple[int, int, int]:
+    """Return an effort on the way from one to another, `share` 1 for the first."""
+    pictures, iterations, trials = (
+        low + round(share * (high - low)) for high, low in zip(more, less, strict=True)
+    )
+    return pictures, iterations, trials
 
 
 def laid_out(
-    subject: Source, listed: Sequence[Situation], budget: Budget, size: Size, auxiliary: bool = True
+    source: Source, listed: Sequence[Situation], budget: Budget, size: Size, auxiliary: bool = True
 ) -> Plan:
     """Return the parts of an audit with their expected times, sorted so that the most important come first.
 
     Parts beyond the time limit of the budget are left out, whole ranks of attackers before single ones.
     """
+    budget = replace(budget, trials=size.trials)
     parts = []
     for situation in listed:
-        effort = effort_of(subject, budget, size, auxiliary)
+        effort = effort_of(source, budget, size, auxiliary)
         for attacker in portfolio(situation, effort):
             reason = why_not(attacker, situation, effort, budget.rank)
             expected = seconds_of(attacker, situation, effort, size)
@@ -195,14 +214,16 @@ def laid_out(
     return Plan(budget, size, tuple(sorted(parts, key=lambda part: part.attacker.rank)))
 
 
-def effort_of(subject: Source, budget: Budget, size: Size, auxiliary: bool) -> Effort:
+def effort_of(source: Source, budget: Budget, size: Size, auxiliary: bool) -> Effort:
     """Return what the attacks of a plan may spend."""
-    others = min(budget.distractors, subject.count - size.pictures)
+    others = min(budget.distractors, source.count - size.pictures)
     gallery = size.pictures + max(
         others, 0 if others >= LEAST_OTHERS else min(budget.distractors, EXTRA)
     )
-    values = prod(subject.image_shape)
-    return Effort(size.iterations, budget.restarts, subject.classes, gallery, values, auxiliary)
+    values = prod(source.image_shape)
+    return Effort(
+        size.iterations, budget.restarts, size.pictures, source.classes, gallery, values, auxiliary
+    )
 
 
 def seconds_of(attacker: Attacker, situation: Situation, effort: Effort, size: Size) -> float:

@@ -32,8 +32,6 @@ AWARE = {INFORMED.id, SEEKING_INFORMED.id}
 GENERIC = "generic."
 # Values of a picture up to which its covariance is a matrix that fits: 32 px in colour, 64 px in grey.
 MOST_VALUES = 4096
-# Candidate updates up to which identification tries every label.
-MOST_TRIALS = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +62,18 @@ class Attacker:
 
 @dataclass(frozen=True)
 class Effort:
-    """What an optimising attack may spend: iterations and restarts, and for identification the size of its task."""
+    """What attacks may spend, and on what.
+
+    Attributes:
+        iterations, restarts: of an optimising attack.
+        pictures: private pictures; classes: of the network; gallery: pictures among which they are sought.
+        values: numbers in a picture.
+        auxiliary: whether the attacker has pictures of its own.
+    """
 
     iterations: int
     restarts: int
+    pictures: int
     classes: int
     gallery: int
     values: int
@@ -112,7 +118,8 @@ def _informed(counter: str, effort: Effort) -> Iterator[Attacker]:
 
 
 def _identification(effort: Effort) -> Identification:
-    every = effort.gallery * effort.classes <= MOST_TRIALS
+    # Every label of every candidate is tried where that costs no more than an optimising attack.
+    every = effort.gallery * effort.classes <= effort.iterations * effort.pictures
     return Identification(labels="every" if every else "inferred")
 
 

@@ -174,7 +174,7 @@ def audit_updates(
         {"recorded": owned},
         lambda count: torch.empty(0),
         parts,
-        Chooser(chosen, seed, device, parts.settings),
+        Chooser(plan.budget, seed, device, parts.settings),
     )
     plan, outcomes = runner.run(plan)
     kept = source.observed(place, source.clients(place, plan.size.pictures))

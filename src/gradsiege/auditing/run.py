@@ -58,7 +58,7 @@ class Runner:
         spent = 0.0
         places = track(range(len(plan.parts)), len(plan.parts), "audit")
         for place in places:
-            plan = within(plan, 0.0) if place == 0 else self._left_out(plan, place, spent)
+            plan = self._left_out(plan, place, spent)
             part = plan.parts[place]
             if part.reason:
                 continue

@@ -123,12 +123,7 @@ def checked(subject: Subject) -> Subject:
 
     Raises:
         ModelError: the network does not take such pictures, a label is out of range, or stages differ in architecture.
-        UsageError: there is no picture, or no network.
     """
-    if not subject.networks:
-        raise UsageError("there is no network to audit; give `model`")
-    if not len(subject.images):
-        raise UsageError("there is no picture to audit; give at least one")
     shapes = {stage: subject.adapted(stage) for stage in subject.networks}
     first = next(iter(shapes.values()))
     for stage, architecture in shapes.items():
