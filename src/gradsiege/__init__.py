@@ -23,6 +23,8 @@ _OFFERED = {
     "ThreatModel": "gradsiege.protocol.threat_model",
     "LocalTraining": "gradsiege.protocol.local_update",
     "evaluate": "gradsiege.evaluation",
+    "audit": "gradsiege.auditing.call",
+    "audit_updates": "gradsiege.auditing.recorded",
     "choose_settings": "gradsiege.tuning.settings",
     "GradSiegeError": "gradsiege.errors",
 }

@@ -14,6 +14,7 @@ code  meaning
 6     the threat model does not grant what the attack needs (`ThreatModelError`)
 7     MLflow is not installed, or its server does not answer (`TrackingError`)
 8     DVC or its remote is absent, not configured, or does not answer (`SharingError`)
+9     an audit found more leakage than `--fail-above` allows (`LeakError`)
 75    stopped early, progress is saved; run the same command again (`StoppedEarlyError`)
 130   interrupted by Ctrl-C
 141   the reader of the output left, as `head` does (`gradsiege.output`)
@@ -81,6 +82,12 @@ class SharingError(GradSiegeError):
     """DVC is not installed, or a remote is not configured or does not answer; no result is touched."""
 
     exit_code = 8
+
+
+class LeakError(GradSiegeError):
+    """An audit ended, and its worst case exceeds the limit that the user set."""
+
+    exit_code = 9
 
 
 class StoppedEarlyError(GradSiegeError):

@@ -12,6 +12,9 @@ from gradsiege.analysis.worst_case import IDENTIFYING, SETTING, worst_case
 
 BEST_INFORMED, GENERIC = "best informed counter", "generic"
 _PLACE = ["dataset", "model", *PLACE]
+# What needs no update beyond its label, by name of attack or control: the class mean of the auxiliary images, a sample of the
+# prior, and the auxiliary image that fits the update best. The nearest auxiliary image reads the truth and is not a floor.
+FLOORS = {"label_lookup", "auxiliary_lookup", "control_class_mean", "control_aux_draw"}
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from gradsiege import __version__, output
-from gradsiege.cli import inspection, results, stages
+from gradsiege.cli import auditing, inspection, results, stages
 from gradsiege.errors import ArtifactError, GradSiegeError, StoppedEarlyError, refused_by_machine
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 a defect of the program; 2 wrong use; 3 invalid study file; 4 missing or damaged "
     "artifact; 5 data, weights or a package absent; 6 threat model too narrow; 7 tracking server or MLflow "
-    "absent; 8 DVC or its remote absent; 75 stopped early, run again to go on; 130 interrupted by Ctrl-C; 141 the reader of the output left."
+    "absent; 8 DVC or its remote absent; 9 an audit leaks more than --fail-above; 75 stopped early, run again to go on; 130 interrupted by Ctrl-C; 141 the reader of the output left."
 )
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,7 +24,7 @@ app = typer.Typer(
     epilog="Example: `gradsiege plan --study config/quick.yaml`.  " + EXIT_CODES,
 )
 # One flat list of verbs, in the order of `--help`.
-for group in (stages, inspection, results):
+for group in (stages, auditing, inspection, results):
     app.registered_commands += group.verbs.registered_commands
 # Exit code of a program that Ctrl-C ended, as shells report it.
 INTERRUPTED = 130

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradsiege.analysis.attackers import Kinds
+from gradsiege.analysis.attackers import FLOORS, Kinds
 from gradsiege.analysis.headline import headline
 from gradsiege.analysis.interval import student_interval
 from gradsiege.analysis.worst_case import worst_case
@@ -18,9 +18,6 @@ from gradsiege.study import PLACES
 
 PLACE = ["dataset", "model"]
 SETTING = [*PLACE, "defense"]
-# What needs no update beyond its label, by name of attack or control: the class mean of the auxiliary images, a sample of the
-# prior, and the auxiliary image that fits the update best. The nearest auxiliary image reads the truth and is not a floor.
-FLOORS = {"label_lookup", "auxiliary_lookup", "control_class_mean", "control_aux_draw"}
 UTILITY = [*SETTING, "accuracy", "accuracy_low", "accuracy_high", "change", "change_low"]
 UTILITY += ["change_high", "macro_f1", "macro_f1_low", "macro_f1_high", "micro_f1"]
 UTILITY += ["seconds", "peak_memory", "seeds", "failed_seeds"]

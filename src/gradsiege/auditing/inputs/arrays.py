@@ -1,0 +1,109 @@
+"""Pictures and updates as arrays: ``.npz`` without objects, safetensors, and PyTorch files of tensors alone."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradsiege.auditing.inputs.selection import Pictures, turns
+from gradsiege.auditing.inputs.weights import read_tensors
+from gradsiege.errors import ArtifactError, UsageError
+
+# A compressed file may claim to unpack to any size; more than this is refused before it is unpacked.
+MOST_BYTES = 2**33
+
+
+def named_arrays(path: Path, option: str) -> dict[str, Tensor]:
+    """Return the arrays of a file by name.
+
+    Raises:
+        UsageError: the file is not there.
+        ArtifactError: it is damaged, too large, or holds Python objects.
+    """
+    if path.suffix != ".npz":
+        return read_tensors(path, option)
+    if not path.is_file():
+        raise UsageError(f"{option} {path} is not a file")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > MOST_BYTES:
+            raise ArtifactError(
+                f"{option} {path} would unpack to {unpacked / 2**30:.0f} GiB, and at most {MOST_BYTES / 2**30:.0f} are read"
+            )
+        with np.load(path, allow_pickle=False) as arrays:
+            return {
+                name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in arrays.files
+            }
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ArtifactError(
+            f"{option} {path} is refused: {error}; save plain arrays with numpy.savez"
+        ) from error
+
+
+def read_arrays(path: Path, most: int, option: str) -> Pictures:
+    """Return at most `most` pictures of a file that holds ``images`` and, perhaps, ``labels`` and ``groups``.
+
+    Images are ``[n, c, h, w]``, ``[n, h, w, c]`` or, grey, ``[n, h, w]``; bytes, or numbers in [0, 1].
+
+    Raises:
+        UsageError: arrays of another name, shape or range.
+    """
+    arrays = named_arrays(path, option)
+    if "images" not in arrays:
+        raise UsageError(
+            f"{option} {path} holds {', '.join(sorted(arrays)) or 'nothing'}; name the pictures `images`, and their classes `labels`"
+        )
+    images = _in_order(arrays["images"], f"{option} {path}")
+    labels, groups = (
+        _numbers(arrays, name, len(images), f"{option} {path}") for name in ("labels", "groups")
+    )
+    marks = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels
+    chosen = torch.from_numpy(turns(marks.numpy(), most))
+    images = images[chosen]
+    if not images.dtype.is_floating_point:
+        images = images.float() / 255
+    return Pictures(
+        images.float(),
+        None if labels is None else labels[chosen],
+        None if groups is None else groups[chosen],
+    )
+
+
+def _in_order(images: Tensor, place: str) -> Tensor:
+    if images.dim() == 3:
+        images = images[:, None]
+    if images.dim() != 4 or not images.numel():
+        raise UsageError(
+            f"{place}: images have shape {list(images.shape)}; give [n, channels, height, width], at least one"
+        )
+    if images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
+        images = images.permute(0, 3, 1, 2).contiguous()
+    if images.dtype.is_floating_point:
+        if not bool(images.isfinite().all()):
+            raise UsageError(f"{place}: images hold a number that is not finite")
+        low, high = float(images.min()), float(images.max())
+        if low < 0 or high > 1:
+            raise UsageError(
+                f"{place}: images range from {low:.3g} to {high:.3g}; give pixels in [0, 1], or bytes"
+            )
+    elif images.dtype != torch.uint8:
+        raise UsageError(f"{place}: images hold {images.dtype}; give bytes, or numbers in [0, 1]")
+    return images
+
+
+def _numbers(arrays: dict[str, Tensor], name: str, count: int, place: str) -> Tensor | None:
+    values = arrays.get(name)
+    if values is None:
+        return None
+    flat = values.squeeze()
+    flat = flat[None] if flat.dim() == 0 else flat
+    if flat.dtype.is_floating_point or tuple(flat.shape) != (count,):
+        raise UsageError(
+            f"{place}: {name} have shape {list(values.shape)} and type {values.dtype}; give one whole number per image, [{count}]"
+        )
+    return flat.long()

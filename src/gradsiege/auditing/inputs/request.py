@@ -1,0 +1,185 @@
+"""The command line's words as the arguments of `gradsiege.audit` and `gradsiege.audit_updates`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from gradsiege.auditing.inputs.defenses import defense_named
+from gradsiege.auditing.inputs.networks import channels_of, network_named
+from gradsiege.auditing.inputs.normalisation import Scales, of_library, stated
+from gradsiege.auditing.inputs.pictures import read_pictures, shaped
+from gradsiege.auditing.inputs.selection import Pictures
+from gradsiege.auditing.inputs.weights import put_into, read_tensors
+from gradsiege.auditing.situations import local_training
+from gradsiege.errors import UsageError
+from gradsiege.protocol.local_update import LocalTraining
+
+# Pictures that are read of a source: those that are attacked, and the gallery beside them.
+MOST = 700
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for, as words; see `gradsiege audit --help`."""
+
+    model: str
+    weights: tuple[Path, ...] = ()
+    size: int | None = None
+    classes: int | None = None
+    normalisation: str | None = None
+    batch_sizes: tuple[int, ...] = (1,)
+    local_steps: tuple[int, ...] = (1,)
+    client_pictures: int | None = None
+    learning_rate: float = 0.01
+    batch_norm: str = "eval"
+    defenses: tuple[str, ...] = ()
+    aux: Path | None = None
+    head: str | None = None
+
+    def trainings(self) -> list[LocalTraining]:
+        """Return the local trainings: the first batch size and step number, then each other one alone."""
+        pairs = [(batch, self.local_steps[0]) for batch in self.batch_sizes]
+        pairs += [(self.batch_sizes[0], steps) for steps in self.local_steps[1:]]
+        return [
+            local_training(batch, steps, self.client_pictures, self.learning_rate, self.batch_norm)
+            for batch, steps in pairs
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """Networks by stage, and the normalisation that they expect."""
+
+    networks: dict[str, nn.Module]
+    normalisation: Scales | None
+    remarks: tuple[str, ...]
+
+
+def audited(request: Request, images: Path) -> dict[str, Any]:
+    """Return the arguments of `gradsiege.audit` for pictures in a folder, a table or a file.
+
+    Raises:
+        UsageError, ModelError, ArtifactError, MissingError: each says which option to change.
+    """
+    pictures = read_pictures(images, MOST, request.size, None)
+    loaded, pictures = fitted(request, pictures)
+    remarks = list(pictures.remarks)
+    if pictures.classes:
+        remarks.append(
+            "classes are numbered in alphabetical order: " + ", ".join(pictures.classes[:12])
+        )
+    aux: dict[str, Any] = {}
+    if request.aux is not None:
+        public = read_pictures(
+            request.aux, MOST, pictures.images.shape[-1], pictures.images.shape[1], "--aux"
+        )
+        aux = {"aux": public.images, "aux_labels": public.labels}
+    return {
+        "model": loaded.networks,
+        "images": pictures.images,
+        "labels": pictures.labels,
+        "groups": pictures.groups,
+        "training": request.trainings(),
+        "defenses": [None, *map(defense_named, request.defenses)],
+        "normalisation": loaded.normalisation,
+        "head": request.head,
+        "name": request.model,
+        "remarks": [*remarks, *loaded.remarks],
+        **aux,
+    }
+
+
+def fitted(request: Request, pictures: Pictures) -> tuple[Loaded, Pictures]:
+    """Return the networks and the pictures, with as many channels as the networks take."""
+    labels = pictures.labels
+    wanted = request.classes
+    if wanted is None and not request.weights and labels is not None and ":" not in request.model:
+        wanted = max(2, int(labels.max()) + 1)
+    channels, height, width = pictures.images.shape[1:]
+    loaded = networks(request, wanted, (channels, height, width))
+    takes = channels_of(next(iter(loaded.networks.values())))
+    if takes in (None, channels):
+        return loaded, pictures
+    changed = shaped(pictures, None, takes)
+    return networks(request, wanted, (changed.images.shape[1], height, width)), changed
+
+
+def networks(request: Request, classes: int | None, shape: tuple[int, int, int]) -> Loaded:
+    """Return a network per file of weights, by the file's name; one with random weights if there is none."""
+    library = request.model.partition(":")[0] in ("torchvision", "timm")
+    if library:
+        shape = (3, *shape[1:])
+    held: dict[str, dict[str, Tensor] | None] = {"untrained": None}
+    if request.weights:
+        held = {path.stem: read_tensors(path, "--weights") for path in request.weights}
+        if len(held) < len(request.weights):
+            raise UsageError(
+                "--weights: two files have one name; rename one, since stages are named after them"
+            )
+    made: dict[str, nn.Module] = {}
+    for path, (stage, weights) in zip(request.weights or (Path(),), held.items(), strict=True):
+        network = network_named(request.model, classes, shape, weights)
+        if weights is not None:
+            put_into(network, weights, f"--weights {path}")
+        made[stage] = network.eval()
+    remarks = (
+        []
+        if request.weights
+        else [
+            "no weights were given: the network is untrained, its weights random or as its factory made them"
+        ]
+    )
+    first = next(iter(made.values()))
+    if request.normalisation is not None:
+        scales = stated(request.normalisation)
+    else:
+        scales = of_library(request.model, first, shape[0])
+        if scales is not None:
+            remarks.append(
+                f"pictures are normalised as the library publishes it: mean {list(scales[0])}, deviation {list(scales[1])}"
+            )
+    return Loaded(made, scales, tuple(remarks))
+
+
+def recorded(request: Request, updates: Path, unit: str) -> dict[str, Any]:
+    """Return the arguments of `gradsiege.audit_updates` for a file of recorded updates.
+
+    Raises:
+        UsageError: the size of the pictures is not given, or several stages or trainings are.
+    """
+    from gradsiege.auditing.inputs.recorded import read_updates
+
+    if request.size is None:
+        raise UsageError(
+            "--updates needs --size, the side of the private pictures in pixels, which no update tells"
+        )
+    if len(request.weights) != 1:
+        raise UsageError(
+            "--updates needs exactly one --weights: the network that the clients started from"
+        )
+    trainings = request.trainings()
+    if len(trainings) > 1 or len(request.defenses) > 1:
+        raise UsageError(
+            "--updates were made by one local training and one defense; give each of their options once"
+        )
+    loaded = networks(request, request.classes, (3, request.size, request.size))
+    takes = channels_of(next(iter(loaded.networks.values()))) or 3
+    if takes != 3:
+        loaded = networks(request, request.classes, (takes, request.size, request.size))
+    (network,) = loaded.networks.values()
+    return {
+        "model": network,
+        "updates": read_updates(updates),
+        "image_shape": (takes, request.size, request.size),
+        "training": trainings[0],
+        "defense": defense_named(request.defenses[0]) if request.defenses else None,
+        "unit": unit,
+        "normalisation": loaded.normalisation,
+        "head": request.head,
+        "name": request.model,
+        "remarks": loaded.remarks,
+    }

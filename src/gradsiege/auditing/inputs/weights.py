@@ -1,0 +1,113 @@
+"""Weights of the user's network: safetensors, or PyTorch files that hold tensors and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradsiege.errors import ArtifactError, ModelError, UsageError
+
+SAFE, PICKLED = (".safetensors",), (".pt", ".pth", ".bin", ".ckpt")
+# Keys under which training scripts keep the weights beside an optimizer's state.
+NESTED = ("state_dict", "model_state_dict", "model")
+# Prefixes of wrappers: DataParallel and DistributedDataParallel, Opacus, torch.compile.
+WRAPPERS = ("module.", "_module.", "_orig_mod.")
+
+
+def read_tensors(path: Path, option: str) -> dict[str, Tensor]:
+    """Return the named tensors of a file; nothing is unpickled beyond what PyTorch's `weights_only` allows.
+
+    Raises:
+        UsageError: the file is not there, or of another kind.
+        ArtifactError: it is damaged, or holds more than tensors.
+    """
+    if not path.is_file():
+        raise UsageError(f"{option} {path} is not a file")
+    if path.suffix in SAFE:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return dict(load_file(path))
+        except (SafetensorError, OSError, ValueError) as error:
+            raise ArtifactError(
+                f"{option} {path} is not a sound safetensors file: {error}"
+            ) from error
+    if path.suffix not in PICKLED:
+        raise UsageError(
+            f"{option} {path}: weights are read from {', '.join((*SAFE, *PICKLED))} files"
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ArtifactError(
+            f"{option} {path} is refused: it is damaged, or holds Python objects beside tensors, which could run code when they "
+            "are loaded; save `model.state_dict()` alone"
+        ) from error
+    return _named(content, path, option)
+
+
+def _named(content: Any, path: Path, option: str) -> dict[str, Tensor]:
+    for key in NESTED:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping):
+        raise ArtifactError(
+            f"{option} {path} holds {type(content).__name__}; save `model.state_dict()`, tensors by name"
+        )
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def unwrapped(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights without the prefix of a wrapper that all of them bear.
+
+    >>> list(unwrapped({"module.fc.weight": torch.zeros(1)}))
+    ['fc.weight']
+    """
+    named = dict(weights)
+    for prefix in WRAPPERS:
+        if named and all(name.startswith(prefix) for name in named):
+            named = {name.removeprefix(prefix): value for name, value in named.items()}
+    return named
+
+
+def put_into(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+    """Load weights into a network, in place.
+
+    Raises:
+        ModelError: they are those of another network; the first names that differ are told.
+    """
+    given, state = unwrapped(weights), network.state_dict()
+    missing = [
+        name for name in state if name not in given and not name.endswith("num_batches_tracked")
+    ]
+    further = [name for name in given if name not in state]
+    shaped = [name for name in given if name in state and given[name].shape != state[name].shape]
+    if missing or further or shaped:
+        kind = type(network).__name__
+        parts = []
+        if missing:
+            parts.append(f"{len(missing)} of its tensors are missing, {missing[0]!r} first")
+        if further:
+            parts.append(f"{len(further)} are unknown to it, {further[0]!r} first")
+        if shaped:
+            name = shaped[0]
+            parts.append(
+                f"{name!r} has shape {list(given[name].shape)} and should have {list(state[name].shape)}"
+            )
+        raise ModelError(
+            f"{source} holds weights of another network than {kind}: {'; '.join(parts)}. Name the network that they were "
+            "saved from"
+        )
+    unsound = [
+        name
+        for name, value in given.items()
+        if value.is_floating_point() and not value.isfinite().all()
+    ]
+    if unsound:
+        raise ModelError(f"{source}: the tensor {unsound[0]!r} holds a number that is not finite")
+    network.load_state_dict(given, strict=False)

@@ -1,0 +1,143 @@
+"""Finished attacks of an audit, each in a sealed folder: an audit that was killed goes on after the last one."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gradsiege import artifacts
+from gradsiege.auditing.private import lock_up, private_folder
+from gradsiege.errors import ArtifactError
+from gradsiege.protocol.reconstruction import (
+    Reconstruction,
+    load_reconstruction,
+    save_reconstruction,
+)
+
+PLAN, PARTS, RESULT = "plan.json", "parts", "reconstructions.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What an attack returned.
+
+    Attributes:
+        reconstruction: None for an attack that does not apply.
+        seconds: its wall time.
+        reason: why it does not apply.
+        settings: the trials that chose its settings (`tuning.choice.Choice.record`), empty if it ran as published.
+    """
+
+    reconstruction: Reconstruction | None
+    seconds: float
+    reason: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+class Parts:
+    """The parts of one audit in its folder; without a folder they live in memory.
+
+    Args:
+        folder: of the audit.
+        identity: digest of all that its results depend on.
+    """
+
+    def __init__(self, folder: Path | None, identity: str) -> None:
+        self.folder = None if folder is None else private_folder(folder)
+        self.identity = identity
+        self.held: dict[str, Outcome] = {}
+
+    def settled(self) -> dict[str, Any] | None:
+        """Return what an earlier run of the same audit settled, or None.
+
+        Raises:
+            ArtifactError: the folder holds another audit.
+        """
+        path = self.folder / PLAN if self.folder else None
+        if path is None or not path.is_file():
+            return None
+        saved = artifacts.read_json(path)
+        if saved.get("identity") != self.identity:
+            raise ArtifactError(
+                f"{self.folder} holds another audit: its network, pictures, training, defenses, budget or seed differ. Name another "
+                "folder, or delete it"
+            )
+        return dict(saved["size"])
+
+    def settle(self, size: dict[str, Any]) -> None:
+        """Keep what the plan settles."""
+        if self.folder is not None:
+            artifacts.write_json(self.folder / PLAN, {"identity": self.identity, "size": size})
+            artifacts.write_manifest(self.folder, {}, [PLAN])
+            lock_up(self.folder)
+
+    def place(self, key: str) -> Path | None:
+        """Return the folder of a part."""
+        if self.folder is None:
+            return None
+        return self.folder / PARTS / artifacts.json_digest([self.identity, key])[:16]
+
+    @property
+    def settings(self) -> Path | None:
+        """The folder of the trials that choose settings."""
+        return None if self.folder is None else self.folder / PARTS / "settings"
+
+    def progress(self, key: str) -> Path | None:
+        """Return the folder of an unfinished attack's progress."""
+        place = self.place(key)
+        return None if place is None else place.with_suffix(".progress")
+
+    def load(self, key: str) -> Outcome | None:
+        """Return a finished part; None if it is not there, or damaged, so that it is computed again."""
+        place = self.place(key)
+        if place is None:
+            return self.held.get(key)
+        try:
+            notes = artifacts.read_manifest(place)
+            whole = load_reconstruction(place / RESULT) if RESULT in notes["files"] else None
+        except ArtifactError:
+            return None
+        return Outcome(whole, float(notes["seconds"]), str(notes["reason"]), notes["settings"])
+
+    def keep(self, key: str, outcome: Outcome) -> None:
+        """Seal a part."""
+        place, progress = self.place(key), self.progress(key)
+        if place is None or progress is None or self.folder is None:
+            self.held[key] = outcome
+            return
+        artifacts.make_folder(place)
+        files = []
+        if outcome.reconstruction is not None:
+            save_reconstruction(place / RESULT, outcome.reconstruction)
+            files = [RESULT]
+        body = {
+            "part": key,
+            "seconds": outcome.seconds,
+            "reason": outcome.reason,
+            "settings": outcome.settings,
+        }
+        artifacts.write_manifest(place, body, files)
+        shutil.rmtree(progress, ignore_errors=True)
+        lock_up(place)
+
+
+def failed(clients: int, shape: tuple[int, ...], reason: str) -> Reconstruction:
+    """Return the reconstruction of an attack that ended in an error: every client failed for this reason.
+
+    >>> failed(2, (1, 1, 2, 2), "out of memory").failures
+    {0: 'out of memory', 1: 'out of memory'}
+    """
+    nothing = torch.full((clients,), torch.nan)
+    zeros = torch.zeros(clients, dtype=torch.int64)
+    return Reconstruction(
+        images=torch.full((clients, *shape), torch.nan),
+        labels=torch.zeros(clients, shape[0], dtype=torch.int64),
+        matching_loss=nothing,
+        restart=zeros,
+        iteration=zeros.clone(),
+        failures=dict.fromkeys(range(clients), reason),
+    )

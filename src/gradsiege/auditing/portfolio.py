@@ -1,0 +1,149 @@
+"""The attackers of an audit: blind, informed, and those that need no update beyond its label; the same for every defense.
+
+In the manner of AutoAttack (Croce and Hein, ICML 2020): a fixed ensemble without anything to tune, whose worst case is the number
+to quote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from gradsiege import catalogue
+from gradsiege.attacks.base import Attack
+from gradsiege.attacks.recipes.auxiliary_lookup import AuxiliaryLookup
+from gradsiege.attacks.recipes.deep_image_prior import DeepImagePrior
+from gradsiege.attacks.recipes.gradinversion import Gradinversion
+from gradsiege.attacks.recipes.identification import Identification
+from gradsiege.attacks.recipes.inverting_gradients import InvertingGradients
+from gradsiege.attacks.recipes.label_lookup import LabelLookup
+from gradsiege.attacks.recipes.learned_inversion import LearnedInversion
+from gradsiege.attacks.recipes.maximum_a_posteriori import MaximumAPosteriori
+from gradsiege.attacks.recipes.modern_inverting_gradients import ModernInvertingGradients
+from gradsiege.auditing.situations import NONE, Situation
+from gradsiege.protocol.threat_model import ThreatModel
+
+BLIND = ThreatModel("blind")
+INFORMED = ThreatModel("informed", disclosure=True)
+# The attacker holds a gallery in which the private pictures are hidden.
+SEEKING = ThreatModel("seeking", candidates=True)
+SEEKING_INFORMED = ThreatModel("seeking_informed", disclosure=True, candidates=True)
+AWARE = {INFORMED.id, SEEKING_INFORMED.id}
+GENERIC = "generic."
+# Values of a picture up to which its covariance is a matrix that fits: 32 px in colour, 64 px in grey.
+MOST_VALUES = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Attacker:
+    """One attack under one threat model.
+
+    Attributes:
+        attack: with its budget.
+        threat: what the attacker knows.
+        rank: 0 to 3; a budget runs attackers up to its own rank.
+    """
+
+    attack: Attack
+    threat: ThreatModel
+    rank: int
+
+    @property
+    def id(self) -> str:
+        """Name of the attack, with its counter."""
+        counter = f"+{self.attack.counter}" if self.attack.counter else ""
+        return f"{self.attack.name}{counter}"
+
+    @property
+    def seeks(self) -> bool:
+        """Whether the attacker chooses among candidates with the private picture in them."""
+        return self.threat.candidates
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What attacks may spend, and on what.
+
+    Attributes:
+        iterations, restarts: of an optimising attack.
+        pictures: private pictures; classes: of the network; gallery: pictures among which they are sought.
+        values: numbers in a picture.
+        auxiliary: whether the attacker has pictures of its own.
+    """
+
+    iterations: int
+    restarts: int
+    pictures: int
+    classes: int
+    gallery: int
+    values: int
+    auxiliary: bool = True
+
+    def spent_on(self, attack: Attack) -> Attack:
+        """Return an attack with the iterations and restarts of the effort."""
+        return replace(attack, iterations=self.iterations, restarts=self.restarts)
+
+
+def portfolio(situation: Situation, effort: Effort) -> list[Attacker]:
+    """Return the attackers of a situation, the most important first.
+
+    Those that cannot run there, such as a lookup on clients of several pictures, are left out by `why_not`.
+    """
+    listed = list(_blind(effort))
+    for counter in counters_to(situation):
+        listed += _informed(counter, effort)
+    return sorted(listed, key=lambda attacker: attacker.rank)
+
+
+def _blind(effort: Effort) -> Iterator[Attacker]:
+    yield Attacker(LabelLookup(), BLIND, 0)
+    yield Attacker(effort.spent_on(InvertingGradients()), BLIND, 0)
+    yield Attacker(AuxiliaryLookup(), BLIND, 0)
+    yield Attacker(_identification(effort), SEEKING, 0)
+    # The mode of a posterior has one start, and 300 iterations reach it.
+    yield Attacker(MaximumAPosteriori(iterations=min(600, effort.iterations)), BLIND, 1)
+    yield Attacker(effort.spent_on(ModernInvertingGradients()), BLIND, 2)
+    yield Attacker(effort.spent_on(Gradinversion()), BLIND, 3)
+    yield Attacker(DeepImagePrior(iterations=effort.iterations), BLIND, 3)
+
+
+def _informed(counter: str, effort: Effort) -> Iterator[Attacker]:
+    mode = MaximumAPosteriori(iterations=min(600, effort.iterations), counter=counter)
+    yield Attacker(effort.spent_on(InvertingGradients(counter=counter)), INFORMED, 1)
+    yield Attacker(replace(_identification(effort), counter=counter), SEEKING_INFORMED, 1)
+    yield Attacker(mode, INFORMED, 1 if counter.startswith(GENERIC) else 2)
+    yield Attacker(effort.spent_on(ModernInvertingGradients(counter=counter)), INFORMED, 3)
+    if counter.startswith(GENERIC):
+        yield Attacker(LearnedInversion(), INFORMED, 3)
+
+
+def _identification(effort: Effort) -> Identification:
+    # Every label of every candidate is tried where that costs no more than an optimising attack.
+    every = effort.gallery * effort.classes <= effort.iterations * effort.pictures
+    return Identification(labels="every" if every else "inferred")
+
+
+def counters_to(situation: Situation) -> list[str]:
+    """Return the counters that answer the defense of a situation, the generic ones first; none without a defense."""
+    if situation.name == NONE or situation.defense is None:
+        return []
+    names = [
+        name
+        for name in catalogue.entries("counters")
+        if catalogue.answers(name, situation.defense.name)
+    ]
+    return sorted(names, key=lambda name: not name.startswith(GENERIC))
+
+
+def why_not(attacker: Attacker, situation: Situation, effort: Effort, rank: int) -> str:
+    """Return why an attacker does not run in a situation under a budget of a rank; empty if it does."""
+    attack, pictures = attacker.attack, situation.training.images
+    if attacker.rank > rank:
+        return "left to a larger budget"
+    if isinstance(attack, AuxiliaryLookup | Identification) and pictures > 1:
+        return f"compares one picture with an update, and a client holds {pictures}"
+    if isinstance(attack, MaximumAPosteriori) and effort.values > MOST_VALUES:
+        return f"its prior needs a covariance of {effort.values} values per picture, more than {MOST_VALUES}"
+    if not effort.auxiliary and (attack.prior_kinds or attack.further_kinds):
+        return "the attacker has no pictures of its own"
+    return ""

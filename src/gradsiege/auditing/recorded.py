@@ -1,0 +1,252 @@
+"""`gradsiege.audit_updates`: reconstructions from recorded updates, judged by how well they match, since nobody holds the truth."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from gradsiege import __version__, artifacts
+from gradsiege.attacks import labels as label_rules
+from gradsiege.attacks.device import AUTO, describe, where_to_run
+from gradsiege.auditing.audit import DOCUMENT, PAGE
+from gradsiege.auditing.auxiliary import auxiliary
+from gradsiege.auditing.budget import Budget, budget_named
+from gradsiege.auditing.call import Tell, planned
+from gradsiege.auditing.costs import flat
+from gradsiege.auditing.document import plain
+from gradsiege.auditing.page.recorded import render_recorded
+from gradsiege.auditing.parts import PARTS, Outcome, Parts
+from gradsiege.auditing.plan import Part, Plan, in_words
+from gradsiege.auditing.private import lock_up, private_folder
+from gradsiege.auditing.recorded_result import Match, RecordedResult
+from gradsiege.auditing.run import Runner
+from gradsiege.auditing.settings import Chooser
+from gradsiege.auditing.situations import NONE, Situation, name_of
+from gradsiege.auditing.subject import Normalisation, refuse_others
+from gradsiege.auditing.words import attacker_in_words
+from gradsiege.defenses.base import Defense
+from gradsiege.errors import ModelError, StudyError
+from gradsiege.models.adapted import AdaptedModel, adapt
+from gradsiege.protocol.local_update import LocalTraining, with_gradients
+from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.recorded import training_of
+
+# Uploads whose cosine exceeds this are one and the same: rounding remains.
+EQUAL = 1 - 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedUpdates:
+    """The source of an audit whose updates were recorded; it has no pictures."""
+
+    network: nn.Module
+    seen: Observation
+    architecture: AdaptedModel
+    seed: int
+    networks: Mapping[str, nn.Module] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Name the only stage."""
+        object.__setattr__(self, "networks", {"recorded": self.network})
+
+    @property
+    def classes(self) -> int:
+        """Number of logits."""
+        return self.seen.model.classes
+
+    @property
+    def count(self) -> int:
+        """Number of private pictures that the clients held, in total."""
+        return self.seen.victims * self.seen.images_per_client
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a picture."""
+        return self.seen.image_shape
+
+    def adapted(self, stage: str) -> AdaptedModel:
+        """Return the network that the clients started from."""
+        return self.architecture
+
+    def clients(self, situation: Situation, pictures: int) -> int:
+        """Return the number of clients that hold so many pictures; at least one."""
+        return max(1, min(pictures, self.count) // situation.training.images)
+
+    def observed(self, situation: Situation, clients: int) -> Observation:
+        """Return the updates of the first clients."""
+        cut = {name: value[:clients] for name, value in self.seen.update.items()}
+        return replace(self.seen, update=cut)
+
+    def identity(self) -> str:
+        """Return a digest of network, updates and seed."""
+        tensors = {f"parameters.{name}": value for name, value in self.seen.parameters.items()}
+        tensors |= {f"buffers.{name}": value for name, value in self.seen.buffers.items()}
+        tensors |= {f"update.{name}": value for name, value in self.seen.update.items()}
+        return artifacts.tensors_digest(tensors, {"seed": self.seed, "recorded": True})
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedAudit(RecordedResult):
+    """What was made of recorded updates, as `gradsiege.audit_updates` returns it."""
+
+    def save(self, folder: Path | str, pictures: bool = True) -> Path:
+        """Write ``index.html`` and ``audit.json``, which the owner of the folder alone may read; return the page."""
+        place = private_folder(Path(folder))
+        artifacts.write_text(place / PAGE, render_recorded(self, pictures))
+        artifacts.write_json(place / DOCUMENT, plain(self.document()))
+        if not pictures:
+            shutil.rmtree(place / PARTS, ignore_errors=True)
+        lock_up(place)
+        return place / PAGE
+
+
+@with_gradients()
+def audit_updates(
+    model: nn.Module,
+    updates: Mapping[str, Any] | Sequence[Any],
+    image_shape: tuple[int, int, int],
+    training: LocalTraining | None = None,
+    defense: Defense | None = None,
+    budget: str | Budget = "quick",
+    *,
+    unit: Literal["gradient", "difference"] = "gradient",
+    normalisation: Normalisation | None = None,
+    head: str | None = None,
+    name: str = "",
+    seed: int = 0,
+    device: str = AUTO,
+    resume: Path | str | None = None,
+    tell: Tell = lambda words: None,
+    remarks: Sequence[str] = (),
+) -> RecordedAudit:
+    """Reconstruct the pictures behind recorded updates; how like the private ones they are, this cannot say.
+
+    Args:
+        model: the network that the clients started from.
+        updates, unit: as for `Observation.of`.
+        image_shape: channels, height and width of a private picture.
+        training: of every client; by default one gradient of one picture.
+        defense: of every client, if the server knows it.
+        budget, name, seed, device, resume, tell, remarks, normalisation, head: as for `gradsiege.audit`.
+
+    Raises:
+        ModelError: the updates do not fit the network, or none of them is finite.
+    """
+    where = where_to_run(device)
+    chosen = budget_named(budget)
+    refuse_others([defense])
+    training = training_of(1 if training is None else training.images, training)
+    disclosure = None if defense is None else defense.disclosure()
+    seen = Observation.of(
+        model,
+        updates,
+        image_shape,
+        training.images,
+        training,
+        normalisation,
+        None,
+        disclosure,
+        unit,
+        head,
+    )
+    if seen.failures:
+        raise ModelError(
+            f"the update of client {min(seen.failures)} is not finite; leave it out, or record it again"
+        )
+    source = RecordedUpdates(model, seen, adapt(model, image_shape, normalisation, head), seed)
+    place = Situation("recorded", training, defense, NONE if defense is None else name_of(defense))
+    owned = auxiliary(source.adapted("recorded"), None, None)
+    identity = artifacts.json_digest(
+        [source.identity(), place.key, asdict(training), asdict(chosen), __version__]
+    )
+    parts = Parts(None if resume is None else Path(resume), identity)
+    plan = _without_gallery(planned(source, [place], chosen, parts, device))
+    tell(in_words(plan))
+    runner = Runner(
+        source,
+        {"recorded": owned},
+        lambda count: torch.empty(0),
+        parts,
+        Chooser(plan.budget, seed, device, parts.settings),
+    )
+    plan, outcomes = runner.run(plan)
+    kept = source.observed(place, source.clients(place, plan.size.pictures))
+    rows = flat(kept)
+    labels, reason = _labels(kept)
+    about = {
+        "version": __version__,
+        "network": name or type(model).__name__,
+        "image_shape": list(image_shape),
+        "training": asdict(training),
+        "defense": place.name,
+        "auxiliary": owned.source,
+        "device": describe(where),
+        "seed": seed,
+        "recorded": seen.victims,
+        "remarks": list(remarks),
+    }
+    matches = [_match(part, outcomes[part.key]) for part in plan.parts if _finished(part, outcomes)]
+    refused = [
+        (attacker_in_words(part.attacker.id), part.reason or outcomes[part.key].reason)
+        for part in plan.parts
+        if not _finished(part, outcomes)
+    ]
+    return RecordedAudit(
+        plan, matches, rows.norm(dim=1), labels, reason, _all_equal(rows), refused, about
+    )
+
+
+def _without_gallery(plan: Plan) -> Plan:
+    """Return the plan without attackers that choose among candidates, since nobody knows any."""
+    parts = [
+        replace(part, reason="there is no gallery of candidates") if part.attacker.seeks else part
+        for part in plan.parts
+    ]
+    return replace(plan, parts=tuple(parts))
+
+
+def _finished(part: Part, outcomes: Mapping[str, Outcome]) -> bool:
+    outcome = outcomes.get(part.key)
+    return outcome is not None and outcome.reconstruction is not None
+
+
+def _match(part: Part, outcome: Outcome) -> Match:
+    whole = outcome.reconstruction
+    assert whole is not None  # asked for finished parts alone
+    return Match(
+        part.attacker.id,
+        part.attacker.threat.id,
+        whole.matching_loss,
+        whole.labels,
+        whole.images,
+        whole.failures,
+    )
+
+
+def _labels(seen: Observation) -> tuple[Tensor | None, str]:
+    """Return the labels that the updates give away, or why they do not."""
+    try:
+        return label_rules.inferred(seen), ""
+    except StudyError as error:
+        return None, str(error)
+
+
+def _all_equal(rows: Tensor) -> bool:
+    """Return whether all of several updates are one and the same.
+
+    >>> _all_equal(torch.tensor([[1.0, 2.0], [1.0, 2.0]])), _all_equal(torch.tensor([[1.0, 2.0]]))
+    (True, False)
+    """
+    if len(rows) < 2:
+        return False
+    cosines = torch.cosine_similarity(rows[1:], rows[:1].expand(len(rows) - 1, -1), dim=1)
+    return bool((cosines > EQUAL).all()) and math.isclose(
+        float(rows.norm(dim=1).max()), float(rows.norm(dim=1).min()), rel_tol=1e-5
+    )

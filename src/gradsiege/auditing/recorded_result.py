@@ -1,0 +1,87 @@
+"""What was made of recorded updates, without any truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from gradsiege.auditing.plan import Plan
+from gradsiege.auditing.words import counted
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """What one attack made of the updates.
+
+    Attributes:
+        attacker, knows: its name and threat model.
+        loss: its matching loss, ``[clients]``; smaller fits better. Losses of different attackers cannot be compared.
+        labels: ``[clients, images]``; images: ``[clients, images, c, h, w]``.
+    """
+
+    attacker: str
+    knows: str
+    loss: Tensor
+    labels: Tensor
+    images: Tensor
+    failures: Mapping[int, str]
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedResult:
+    """What was made of recorded updates.
+
+    Attributes:
+        plan: as it was carried out; matches: one per attack.
+        norms: l2 norm of every client's update; labels: inferred, ``[clients, images]``, or None with `reason`.
+        equal: whether several clients uploaded the same, as secure aggregation makes it look.
+        refused: (attacker, reason) of attacks that do not apply.
+    """
+
+    plan: Plan
+    matches: list[Match]
+    norms: Tensor
+    labels: Tensor | None
+    reason: str
+    equal: bool
+    refused: list[tuple[str, str]]
+    about: dict[str, Any]
+
+    def sentence(self) -> str:
+        """Return the result in one sentence."""
+        clients = counted(len(self.norms), "update")
+        if self.equal:
+            return (
+                f"All of {clients} are equal: the server received an aggregate, as secure aggregation sends it, and what was "
+                "reconstructed belongs to no single client."
+            )
+        return (
+            f"{clients} reconstructed by {counted(len(self.matches), 'attack')}; whether the pictures are like the private ones, only who "
+            "holds these can tell."
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return the result as plain data."""
+        return {
+            "format": 1,
+            "recorded": True,
+            "clients": len(self.norms),
+            "equal_updates": self.equal,
+            "norms": self.norms.tolist(),
+            "labels": None if self.labels is None else self.labels.tolist(),
+            "matches": [
+                {
+                    "attacker": match.attacker,
+                    "knows": match.knows,
+                    "matching_loss": match.loss.tolist(),
+                    "labels": match.labels.tolist(),
+                    "failures": {str(client): why for client, why in match.failures.items()},
+                }
+                for match in self.matches
+            ],
+            "not_run": [{"attacker": name, "reason": why} for name, why in self.refused],
+            "about": self.about,
+        }

@@ -1,0 +1,87 @@
+"""The settings of attacks, chosen on simulated clients of the attacker's own pictures: every attack gets as many trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradsiege.attacks.base import Attack
+from gradsiege.auditing.auxiliary import Auxiliary
+from gradsiege.auditing.budget import Budget
+from gradsiege.defenses.base import Defense
+from gradsiege.priors.base import TrainedPrior
+from gradsiege.protocol.observation import Observation
+from gradsiege.protocol.threat_model import ThreatModel
+from gradsiege.tuning.settings import choose_settings
+from gradsiege.tuning.trials import tuned_fields
+
+PUBLISHED = "published settings"
+
+
+@dataclass(frozen=True, eq=False)
+class Chooser:
+    """Chooses the settings of the attacks of one audit.
+
+    Attributes:
+        budget: whose `trials` and `tuning_clients` are the effort; one trial chooses nothing.
+        seed, device: of the attacks.
+        folder: where finished trials are kept, so that no choice is made twice; None keeps nothing.
+    """
+
+    budget: Budget
+    seed: int
+    device: str
+    folder: Path | None = None
+
+    def chosen(
+        self,
+        attack: Attack,
+        seen: Observation,
+        threat: ThreatModel,
+        owned: Auxiliary | None,
+        priors: list[TrainedPrior],
+        defense: Defense | None,
+    ) -> tuple[Attack, dict[str, Any]]:
+        """Return the attack with the settings that it runs with, and a record of the trials; the private pictures play no part.
+
+        Args:
+            attack: with its budget.
+            seen: the observation, of which only the network and the clients' training are looked at.
+            threat: what the attacker knows; one who does not know the defense simulates clients without it.
+            owned: the attacker's own pictures; without any, the published settings stand.
+            priors: that the attack uses; they have not learned from the pictures of the trials.
+            defense: the disclosed defense as an object, where no catalogue knows it.
+        """
+        spare = 0 if owned is None else len(owned.spare) // seen.images_per_client
+        clients = min(self.budget.tuning_clients, spare)
+        if owned is None or clients < 1 or self.budget.trials < 2 or not tuned_fields(attack):
+            return attack, {}
+        choice = choose_settings(
+            attack,
+            seen,
+            owned.spare,
+            owned.spare_labels,
+            threat,
+            priors,
+            trials=self.budget.trials,
+            clients=clients,
+            defense=defense,
+            seed=self.seed,
+            device=self.device,
+            resume=self.folder,
+        )
+        return choice.attack, choice.record()
+
+
+def note(budget: Budget) -> str:
+    """Return what the page says of the settings of attacks."""
+    if budget.trials < 2:
+        return (
+            "The attacks ran with their published settings. They were not tuned to this network: an attacker who tunes step sizes and "
+            "weights on pictures of its own may do better."
+        )
+    return (
+        f"Step sizes and weights of every attack were chosen among {budget.trials} settings on up to {budget.tuning_clients} simulated "
+        "clients of the attacker's own pictures, never on the private ones. More trials may find better ones."
+    )

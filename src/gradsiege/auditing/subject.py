@@ -1,0 +1,165 @@
+"""What an audit is about: the networks of all stages, the private pictures, and the updates that a server would see of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradsiege import artifacts
+from gradsiege.auditing.situations import Situation
+from gradsiege.defenses.base import Defense
+from gradsiege.defenses.precode import Precode
+from gradsiege.errors import ModelError, UsageError
+from gradsiege.federated.observing import observe
+from gradsiege.models.adapted import AdaptedModel, adapt
+from gradsiege.models.bottleneck import insert_bottleneck
+from gradsiege.models.head import find_head, probe_images
+from gradsiege.protocol.observation import Observation
+from gradsiege.seeds import torch_generator
+
+Normalisation = tuple[Sequence[float], Sequence[float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """The networks and pictures of an audit.
+
+    Attributes:
+        networks: by stage of training; all of one architecture.
+        images: private pictures ``[n, c, h, w]`` in [0, 1], the audited ones first.
+        labels: int64 ``[n]``.
+        groups: int64 ``[n]``, what a picture shows, or None.
+        normalisation: mean and standard deviation per channel, if the network expects normalised pictures.
+        head: name of the last linear layer, if it must be named.
+        seed: of all randomness.
+        classes: number of logits.
+    """
+
+    networks: Mapping[str, nn.Module]
+    images: Tensor
+    labels: Tensor
+    groups: Tensor | None = None
+    normalisation: Normalisation | None = None
+    head: str | None = None
+    seed: int = 0
+    classes: int = 0
+
+    @property
+    def count(self) -> int:
+        """Number of private pictures."""
+        return len(self.images)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a picture."""
+        channels, height, width = self.images.shape[1:]
+        return (channels, height, width)
+
+    def adapted(self, stage: str) -> AdaptedModel:
+        """Return the network of a stage as attacks take it."""
+        return adapt(self.networks[stage], self.image_shape, self.normalisation, self.head)
+
+    def clients(self, situation: Situation, pictures: int) -> int:
+        """Return the number of clients among whom `pictures` private pictures are dealt; at least one."""
+        return max(1, min(pictures, len(self.images)) // situation.training.images)
+
+    def observed(self, situation: Situation, clients: int) -> Observation:
+        """Return what the server sees of the first clients in a situation."""
+        count = clients * situation.training.images
+        return observe(
+            self._network(situation),
+            self.images[:count],
+            self.labels[:count],
+            situation.defense,
+            images_per_client=situation.training.images,
+            training=situation.training,
+            normalisation=self.normalisation,
+            seed=self.seed,
+            head=self.head,
+        )
+
+    def truth(self, situation: Situation, clients: int) -> tuple[Tensor, Tensor]:
+        """Return the private pictures ``[clients, images, c, h, w]`` and their labels ``[clients, images]``."""
+        per_client = situation.training.images
+        count = clients * per_client
+        images = self.images[:count].unflatten(0, (clients, per_client))
+        return images, self.labels[:count].reshape(clients, per_client)
+
+    def others(self, count: int) -> Tensor:
+        """Return the private pictures that no client of an audit of `count` pictures holds."""
+        return self.images[count:]
+
+    def identity(self) -> str:
+        """Return a digest of all that results depend on, the situations and the budget aside."""
+        tensors = {"images": self.images, "labels": self.labels}
+        for stage, network in self.networks.items():
+            tensors |= {f"{stage}.{name}": value for name, value in network.state_dict().items()}
+        about = {"normalisation": self.normalisation, "head": self.head, "seed": self.seed}
+        return artifacts.tensors_digest(tensors, about)
+
+    def _network(self, situation: Situation) -> nn.Module:
+        """Return the network of a stage, changed by a defense that changes the architecture."""
+        network = self.networks[situation.stage]
+        if isinstance(situation.defense, Precode):
+            return self._with_bottleneck(network, situation.defense.units)
+        return network
+
+    def _with_bottleneck(self, network: nn.Module, units: int) -> nn.Module:
+        if any(part.__class__.__name__ == "VariationalBottleneck" for part in network.modules()):
+            return network
+        changed: Any = copy.deepcopy(network).cpu().eval()
+        layer = self.head or find_head(changed, probe_images(self.image_shape)).layer
+        insert_bottleneck(changed, layer, units, torch_generator(self.seed, "audit", "bottleneck"))
+        return changed  # type: ignore[no-any-return]
+
+
+def checked(subject: Subject) -> Subject:
+    """Return the subject with its number of classes; refuse networks, pictures and labels that do not fit each other.
+
+    Raises:
+        ModelError: the network does not take such pictures, a label is out of range, or stages differ in architecture.
+    """
+    shapes = {stage: subject.adapted(stage) for stage in subject.networks}
+    first = next(iter(shapes.values()))
+    for stage, architecture in shapes.items():
+        if architecture.describe() != first.describe():
+            raise ModelError(
+                f"the network of {stage!r} has another architecture than the first one"
+            )
+    labels = subject.labels
+    if len(labels) != len(subject.images):
+        raise ModelError(f"there are {len(subject.images)} pictures and {len(labels)} labels")
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < first.classes:
+        raise ModelError(
+            f"labels range from {int(labels.min())} to {int(labels.max())}, and the network has {first.classes} classes, numbered "
+            f"from 0; give labels from 0 to {first.classes - 1}"
+        )
+    return replace(subject, classes=first.classes)
+
+
+def refuse_others(defenses: Sequence[Any]) -> None:
+    """Refuse what is not a defense, a class instead of its instance included."""
+    for defense in defenses:
+        if defense is not None and not isinstance(defense, Defense):
+            raise UsageError(
+                f"defenses holds {defense!r}; give None or a defense, such as gradsiege.defenses.TopK()"
+            )
+
+
+def with_labels(images: Tensor, labels: Any, architecture: AdaptedModel) -> tuple[Tensor, bool]:
+    """Return labels as int64 ``[n]``, and whether they are the network's predictions since none were given."""
+    from gradsiege.auditing.auxiliary import predictions
+
+    if labels is None:
+        return predictions(architecture, images), True
+    numbers = labels if isinstance(labels, Tensor) else torch.as_tensor(labels)
+    if numbers.dim() != 1 or numbers.dtype.is_floating_point:
+        raise ModelError(
+            f"labels have shape {list(numbers.shape)} and type {numbers.dtype}; give one whole number per picture, [n]"
+        )
+    return numbers.long().cpu(), False

@@ -1,0 +1,82 @@
+"""Counts, times and names in words, for the plan and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gradsiege.protocol.local_update import LocalTraining
+
+NAMES = {
+    "inverting_gradients": "Inverting Gradients",
+    "modern_inverting_gradients": "Inverting Gradients, modern",
+    "maximum_a_posteriori": "Maximum a posteriori",
+    "gradinversion": "GradInversion",
+    "deep_image_prior": "Deep image prior",
+    "learned_inversion": "Learned inversion",
+    "label_lookup": "Label lookup",
+    "auxiliary_lookup": "Auxiliary lookup",
+    "identification": "Identification",
+    "control_random": "Random image",
+    "control_class_mean": "Class mean",
+    "control_aux_draw": "Random picture of the class",
+    "control_nearest_aux": "Nearest auxiliary picture",
+    "perfect_inversion": "Perfect inversion",
+}
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "step"), counted(2, "step")
+    ('1 step', '2 steps')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Return items as a sentence lists them.
+
+    >>> listed(["a"]), listed(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def lasting(seconds: float) -> str:
+    """Return a time in the unit that fits.
+
+    >>> lasting(4.2), lasting(140), lasting(9000)
+    ('4 s', '2 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def attacker_in_words(identifier: str) -> str:
+    """Return the name of an attacker: that of the attack, and what it knows about the defense.
+
+    >>> attacker_in_words("inverting_gradients+gaussian.likelihood")
+    'Inverting Gradients, knows the defense (gaussian: likelihood)'
+    """
+    attack, _, counter = identifier.partition("+")
+    name = NAMES.get(attack, attack.replace("_", " ").capitalize())
+    if not counter:
+        return name
+    defense, _, idea = counter.partition(".")
+    return f"{name}, knows the defense ({defense}: {idea.replace('_', ' ')})"
+
+
+def training_in_words(training: LocalTraining) -> str:
+    """Return what a client does.
+
+    >>> training_in_words(LocalTraining("fedavg", 4, 2, 1, 0.1, "eval"))
+    '4 pictures, 2 local steps of 2'
+    """
+    if training.steps == 1:
+        return f"{counted(training.images, 'picture')}, 1 local step"
+    return f"{counted(training.images, 'picture')}, {training.steps} local steps of {training.batch_size}"

@@ -1,0 +1,219 @@
+"""The verb that audits a user's own federation."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gradsiege.cli.options import number
+from gradsiege.ranges import Range
+
+if TYPE_CHECKING:
+    from gradsiege.auditing.audit import Audit
+    from gradsiege.auditing.inputs.request import Request
+
+verbs = typer.Typer()
+COUNT = number(Range(1, 10**6))
+
+
+def counts(values: list[int] | None) -> list[int] | None:
+    """Refuse a number below one."""
+    for value in values or ():
+        COUNT(value)
+    return values
+
+
+@verbs.command(
+    epilog="Example: `gradsiege audit --model torchvision:resnet18 --weights model.safetensors --images pictures/ --out audit/`"
+)
+def audit(
+    model: Annotated[
+        str,
+        typer.Option(
+            help="torchvision:NAME, timm:NAME, a study's model (`gradsiege list models`), or package.module:factory."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the result, for its owner alone.")],
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Private pictures: a folder, a table (.csv), or arrays (.npz, .safetensors, .pt)."
+        ),
+    ] = None,
+    updates: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of pictures, updates that a server recorded (.npz, .safetensors, .pt)."
+        ),
+    ] = None,
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Weights: safetensors, or PyTorch files of tensors alone. Several are stages of training."
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            callback=COUNT, help="Cut pictures to squares and resize them to so many pixels."
+        ),
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(callback=COUNT, help="Classes of a network without weights.")
+    ] = None,
+    normalisation: Annotated[
+        str | None,
+        typer.Option(help="imagenet, none, or means/deviations; else as the library publishes it."),
+    ] = None,
+    batch_size: Annotated[
+        list[int] | None,
+        typer.Option(callback=counts, help="Pictures per local step (1); several are compared."),
+    ] = None,
+    local_steps: Annotated[
+        list[int] | None,
+        typer.Option(callback=counts, help="Local steps (1); several are compared."),
+    ] = None,
+    client_pictures: Annotated[
+        int | None,
+        typer.Option(
+            callback=COUNT,
+            help="Pictures of a client; by default one batch, which every step repeats.",
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float,
+        typer.Option(callback=number(Range(0, 10**6, open_low=True)), help="Of the clients' SGD."),
+    ] = 0.01,
+    batch_norm: Annotated[
+        str, typer.Option(help="eval or train: statistics that clients normalise by.")
+    ] = "eval",
+    defense: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME, NAME:key=value,... or package.module:Class; several are compared, the first is judged."
+        ),
+    ] = None,
+    aux: Annotated[
+        Path | None,
+        typer.Option(
+            help="Public pictures of the attacker; else photographs that ship with a package."
+        ),
+    ] = None,
+    budget: Annotated[
+        str, typer.Option(help="quick (minutes), standard (hours) or thorough (a night).")
+    ] = "quick",
+    unit: Annotated[
+        str,
+        typer.Option(help="Of --updates: gradient, or difference (local minus global weights)."),
+    ] = "gradient",
+    head: Annotated[
+        str | None, typer.Option(help="Name of the last linear layer, if it is not found.")
+    ] = None,
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Whether the page shows pictures.")
+    ] = True,
+    fail_above: Annotated[
+        str | None,
+        typer.Option(help="Leave with code 9 if the worst case exceeds it, such as 20dB."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(callback=number(Range(0, 2**62)), help="Of all randomness.")
+    ] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Say what an honest but curious server could see of your clients' pictures: one page, tables and JSON."""
+    from gradsiege.auditing.budget import budget_named
+    from gradsiege.auditing.inputs.request import Request
+    from gradsiege.auditing.limit import decibels
+    from gradsiege.errors import LeakError, UsageError
+
+    limit = None if fail_above is None else decibels(fail_above)
+    budget_named(budget)
+    if (images is None) == (updates is None):
+        raise UsageError(
+            "give --images, the private pictures, or --updates, what a server recorded: one of both"
+        )
+    if batch_norm not in ("eval", "train"):
+        raise UsageError(f"--batch-norm is {batch_norm!r}; give eval or train")
+    request = Request(
+        model,
+        tuple(weights or ()),
+        size,
+        classes,
+        normalisation,
+        tuple(batch_size or (1,)),
+        tuple(local_steps or (1,)),
+        client_pictures,
+        learning_rate,
+        batch_norm,
+        tuple(defense or ()),
+        aux,
+        head,
+    )
+    signal.signal(signal.SIGTERM, _stop)
+    common: dict[str, Any] = {
+        "budget": budget,
+        "seed": seed,
+        "device": device,
+        "resume": out,
+        "tell": _tell,
+    }
+    if updates is not None:
+        if limit is not None:
+            raise UsageError(
+                "--fail-above compares with the truth, which --updates do not hold; leave it out"
+            )
+        _of_updates(request, updates, unit, out, pictures, common)
+        return
+    assert images is not None  # one of both is given
+    found = _of_pictures(request, images, out, pictures, common)
+    if limit is not None and found.exceeds(limit):
+        raise LeakError(
+            f"the worst case is {found.decibel:.1f} dB ({found.worst.situation.key}), above the limit of {limit:g} dB"
+        )
+
+
+def _of_pictures(
+    request: Request, images: Path, out: Path, pictures: bool, common: dict[str, Any]
+) -> Audit:
+    """Audit pictures, print the result in sentences and the page's path."""
+    from gradsiege.auditing.call import audit as work
+    from gradsiege.auditing.inputs.request import audited
+    from gradsiege.auditing.page.sentences import judgement, lead
+
+    found = work(**audited(request, images), **common)
+    page = found.save(out, pictures)
+    for sentence in [*lead(found), *map(judgement, found.findings)]:
+        typer.echo(sentence)
+    typer.echo(str(page))
+    return found
+
+
+def _of_updates(
+    request: Request, updates: Path, unit: str, out: Path, pictures: bool, common: dict[str, Any]
+) -> None:
+    """Reconstruct from recorded updates, print a sentence and the page's path."""
+    from gradsiege.auditing.inputs.request import recorded
+    from gradsiege.auditing.recorded import audit_updates as work
+
+    found = work(**recorded(request, updates, unit), **common)
+    typer.echo(found.sentence())
+    typer.echo(str(found.save(out, pictures)))
+
+
+def _tell(words: str) -> None:
+    """Print the plan beside the progress, so that standard output holds the result alone."""
+    typer.echo(words, err=True)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Leave on SIGTERM; finished attacks are sealed, and a running one was saved less than a minute ago."""
+    from gradsiege.errors import StoppedEarlyError
+
+    raise StoppedEarlyError(
+        "stopped early; finished attacks are kept. Run the same command again to go on"
+    )

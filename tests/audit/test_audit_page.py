@@ -1,0 +1,148 @@
+"""The page of an audit stands alone, and is sound for a screen reader, on a phone and in print."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from gradsiege.auditing.audit import Audit
+from gradsiege.auditing.page.chart import chart
+from gradsiege.auditing.page.page import render
+
+VOID = {"meta", "link", "img", "br", "line", "circle"}
+# Attributes that lead to something else.
+LEADING = ("src", "href", "action", "data", "poster", "srcset")
+
+
+class Outline(HTMLParser):
+    """Reads tags with their attributes, and complains about those that do not nest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.captions = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def attributes(self, tag: str) -> list[dict[str, str | None]]:
+        """Attributes of all tags of a name."""
+        return [found for name, found in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def text(saved: Path) -> str:
+    """The page as text."""
+    return (saved / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def outline(text: str) -> Outline:
+    """The page's tags."""
+    reader = Outline()
+    reader.feed(text)
+    assert not reader.open
+    return reader
+
+
+def test_nothing_leads_outside(text: str, outline: Outline) -> None:
+    for _, attributes in outline.tags:
+        for name in LEADING:
+            address = attributes.get(name)
+            assert address is None or address.startswith(("data:", "#")), address
+    assert not re.search(r"https?://|@import|url\((?!data:)", text)
+    assert "<script" not in text
+    assert "default-src 'none'" in text
+
+
+def test_headings_go_down_one_level_at_a_time(outline: Outline) -> None:
+    levels = [int(tag[1]) for tag, _ in outline.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_every_link_and_label_of_the_page_has_its_target(outline: Outline) -> None:
+    names = [attributes["id"] for _, attributes in outline.tags if "id" in attributes]
+    assert len(names) == len(set(names))
+    for _, attributes in outline.tags:
+        for key in ("aria-labelledby", "aria-describedby"):
+            assert set((attributes.get(key) or "").split()) <= set(names)
+        link = attributes.get("href") or ""
+        assert not link.startswith("#") or link[1:] in names
+
+
+def test_pictures_have_words_and_tables_captions(outline: Outline) -> None:
+    pictures = outline.attributes("img")
+    assert len(pictures) >= 4
+    assert all(picture.get("alt") for picture in pictures)
+    assert len(outline.attributes("table")) == len(outline.attributes("caption")) >= 4
+    for cell in outline.attributes("th"):
+        assert cell.get("scope") in ("col", "row")
+    assert dict(outline.attributes("html")[0])["lang"] == "en"
+    assert outline.attributes("main")
+    assert outline.attributes("nav")[0].get("aria-label")
+
+
+def test_the_number_of_the_head_is_that_of_the_audit(text: str, whole: Audit) -> None:
+    assert f'<span class="figure">{whole.decibel:.1f}' in text
+    for finding in whole.findings:
+        assert finding.because.capitalize()[1:] in text
+
+
+def test_text_of_the_user_is_escaped(whole: Audit) -> None:
+    whole.about["remarks"].append("<script>alert(1)</script>")
+    try:
+        page = render(whole)
+    finally:
+        whole.about["remarks"].pop()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_no_table_has_more_than_nine_columns(text: str) -> None:
+    for head in re.findall(r"<thead>(.*?)</thead>", text, re.DOTALL):
+        assert head.count("<th") <= 9
+
+
+def test_equal_audits_make_equal_pages(whole: Audit) -> None:
+    assert render(whole) == render(whole)
+
+
+def test_a_drawing_holds_every_situation_within_its_frame(whole: Audit) -> None:
+    drawn = chart(whole.findings, ["a", "b"])
+    known = [one for one in whole.findings if one.psnr.estimate == one.psnr.estimate]
+    if len(known) < 2:
+        assert drawn is None
+        return
+    assert drawn is not None
+    assert [mark.label for mark in drawn.marks] == ["a", "b"]
+    for mark in drawn.marks:
+        assert mark.dot is not None
+        assert 0 <= mark.dot <= drawn.width
+        assert mark.y < drawn.height
+
+
+def test_one_situation_needs_no_drawing(whole: Audit) -> None:
+    assert chart(whole.findings[:1], ["a"]) is None
+
+
+def test_tables_are_tidy(saved: Path, whole: Audit) -> None:
+    import pandas as pd
+
+    tables = {path.stem: pd.read_csv(path) for path in (saved / "tables").glob("*.csv")}
+    assert set(tables) == {"pictures", "attackers", "situations", "defenses"}
+    assert len(tables["pictures"]) == len(whole.scores.table)
+    assert len(tables["situations"]) == 2
+    assert tables["attackers"]["psnr"].max() <= 100

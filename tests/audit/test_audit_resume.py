@@ -1,0 +1,106 @@
+"""A killed audit goes on after its last finished attack, and a folder of another audit is refused."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_audits import BUDGET, arguments, audited
+
+import gradsiege as gs
+from gradsiege.auditing.parts import Outcome, Parts
+from gradsiege.errors import ArtifactError, StoppedEarlyError, UsageError
+
+
+def stopping(after: int) -> type[Parts]:
+    """Parts that leave, as a signal makes the process leave, before a further one is kept."""
+
+    class Stopping(Parts):
+        kept = 0
+
+        def keep(self, key: str, outcome: Outcome) -> None:
+            if type(self).kept == after:
+                raise StoppedEarlyError("stopped")
+            type(self).kept += 1
+            super().keep(key, outcome)
+
+    return Stopping
+
+
+def test_a_stopped_audit_goes_on_and_ends_with_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr("gradsiege.auditing.call.Parts", stopping(2))
+        with pytest.raises(StoppedEarlyError):
+            audited(resume=folder)
+    finished = {
+        path.parent.name: path.stat().st_mtime_ns for path in folder.glob("parts/*/manifest.json")
+    }
+    assert len(finished) == 2
+    found = audited(resume=folder)
+    again = {
+        path.parent.name: path.stat().st_mtime_ns for path in folder.glob("parts/*/manifest.json")
+    }
+    assert finished.items() <= again.items()
+    assert len(again) == len(found.plan.running)
+    fresh = audited()
+    pd.testing.assert_frame_equal(
+        found.scores.table.drop(columns="seconds"), fresh.scores.table.drop(columns="seconds")
+    )
+    assert not list(folder.glob("parts/*.progress"))
+
+
+def test_a_damaged_part_is_computed_again(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    budget = replace(BUDGET, rank=0)
+    found = audited(resume=folder, budget=budget)
+    part = next(folder.glob("parts/*/reconstructions.safetensors"))
+    whole = part.read_bytes()
+    part.write_bytes(whole[:-7])
+    again = audited(resume=folder, budget=budget)
+    assert part.read_bytes() == whole
+    assert again.decibel == found.decibel
+
+
+def test_another_audit_is_refused(tmp_path: Path) -> None:
+    budget = replace(BUDGET, rank=0, pictures=2, iterations=1)
+    audited(resume=tmp_path / "out", budget=budget)
+    with pytest.raises(ArtifactError, match="holds another audit"):
+        audited(resume=tmp_path / "out", budget=budget, seed=1)
+
+
+def test_the_size_of_a_plan_is_kept_over_an_interruption(tmp_path: Path) -> None:
+    budget = replace(BUDGET, rank=0, pictures=2, iterations=1)
+    first = audited(resume=tmp_path / "out", budget=budget)
+    second = audited(resume=tmp_path / "out", budget=budget)
+    assert first.plan.size == second.plan.size
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    before = stat.S_IMODE(tmp_path.stat().st_mode)
+    with pytest.raises(UsageError, match="thesis"):
+        gs.audit(**arguments(resume=tmp_path))
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == before
+
+
+def test_everything_is_its_owners_alone(saved: Path) -> None:
+    for path in (saved, *saved.rglob("*")):
+        wanted = 0o700 if path.is_dir() else 0o600
+        assert stat.S_IMODE(path.stat().st_mode) == wanted, path
+
+
+def test_pictures_are_withheld_with_all_that_shows_them(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    budget = replace(BUDGET, rank=0, pictures=2, iterations=1)
+    found = audited(resume=folder, budget=budget)
+    assert list(folder.glob("parts/*/*.safetensors"))
+    page = found.save(folder, pictures=False)
+    assert not list(folder.rglob("*.safetensors"))
+    assert "<img" not in page.read_text()
+    assert "withheld" in page.read_text()
