@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gradsiege.attacks import labels
 from gradsiege.attacks.counters.plan import AttackPlan
+from gradsiege.attacks.label_counts import counts
 from gradsiege.attacks.objectives.known_gradient import KnownGradient
 from gradsiege.attacks.objectives.sampled_codes import (
     SampledLoss,
@@ -82,7 +82,7 @@ def sampled_codes(plan: AttackPlan) -> AttackPlan:
             f"precode.sampled_codes searches for the draws of one local step, not of {steps}; use precode.drop_module there"
         )
     bias = plan.update[plan.head.bias_for("precode.sampled_codes")]
-    informed = plan.with_labels(labels.counts(bias, plan.images_per_client))
+    informed = plan.with_labels(counts(bias, plan.images_per_client))
     codes = bias.new_zeros(plan.images_per_client, int(plan.disclosure["units"]))
     draws = (1.0, negative_log_prior_of_codes)
     loss = SampledLoss(float(plan.disclosure["beta"]))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gradsiege.attacks.counters.noise import coordinates
 from gradsiege.attacks.objectives.regularizers import Candidate
 from gradsiege.attacks.spaces.space import Space
 from gradsiege.attacks.variables import Variables
