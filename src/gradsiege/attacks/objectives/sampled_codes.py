@@ -86,4 +86,5 @@ def negative_log_prior_of_codes(candidate: Candidate) -> Tensor:
     >>> negative_log_prior_of_codes(Candidate(pixel, pixel, torch.tensor([0]), {"w": torch.zeros(10)}, {"codes": draws}))
     tensor(0.5000)
     """
-    return candidate.variables[CODES].square().sum() / (2 * coordinates(candidate.observed))
+    coordinates = sum(value.numel() for value in candidate.observed.values())
+    return candidate.variables[CODES].square().sum() / (2 * coordinates)
