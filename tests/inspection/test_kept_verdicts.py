@@ -54,8 +54,8 @@ def test_a_kept_verdict_is_read_as_it_was_judged(tmp_path: Path) -> None:
     (outcome,) = judged(claim(**PLANTED), hits=0.0)
     (evidence,) = read(keep(tmp_path / "small", [outcome]))
     assert outcome.verdict != "not run"
-    assert (evidence.study, evidence.said, evidence.why) == ("small", outcome.said, outcome.why)
-    assert evidence.deviations == outcome.deviations
+    assert (evidence.study, evidence.said, evidence.why) == ("small", outcome.shown_verdict, outcome.why)
+    assert evidence.deviations == outcome.departures
     (part,), (measured,) = outcome.parts, evidence.measured
     interval = part.interval
     assert (measured.value, measured.low, measured.high) == pytest.approx(

@@ -236,7 +236,7 @@ def test_a_learned_attacker_is_adaptive_without_a_counter_and_counts_for_the_wor
     assert attackers["none", "worst_case"].startswith("inverting_gradients-iterations")
     assert drawn.shown is not None
     named = drawn.shown.set_index("Defense").loc["TIP"]
-    assert named["Adaptive, by name"].startswith("Learned inversion: ")
+    assert named["Worst case"].startswith("Learned inversion: ")
     assert "Knowing it adds" in named["Verdict"]
     assert "(Learned inversion)" in named["Verdict"]
 

@@ -268,8 +268,8 @@ def widest_study(made_up_study: StudyData) -> StudyData:
     return dataclasses.replace(data, scores=pd.concat([data.scores, bound], ignore_index=True))
 
 
-# What a person compares fits into eight; the headline has a sentence and five attackers in each row.
-MOST = {"table_attacks": 8, "table_headline": 12}
+# What a person compares fits into eight.
+MOST = {"table_attacks": 8}
 
 
 @pytest.mark.parametrize("name", TABLES)

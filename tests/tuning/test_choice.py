@@ -14,7 +14,8 @@ from torch import Tensor
 
 import gradsiege as gs
 from gradsiege.analysis.summary import PSNR_CAP
-from gradsiege.attacks.base import Attack, Conditions
+from gradsiege.attacks.base import Attack
+from gradsiege.attacks.conditions import Completed, Conditions
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.lookup.base import answer
 from gradsiege.attacks.recipes.inverting_gradients import InvertingGradients
@@ -23,7 +24,6 @@ from gradsiege.errors import ModelError, StoppedEarlyError, ThreatModelError, Us
 from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import LocalTraining, Tensors
 from gradsiege.protocol.observation import Observation
-from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.protocol.threat_model import ThreatModel
 from gradsiege.ranges import Tuned, Weight
 from gradsiege.tuning.choice import best_of, mean_psnr
@@ -59,7 +59,7 @@ class Planted(Attack):
     met: ClassVar[list[Observation]] = []
     breaks_at: ClassVar[int] = -1
 
-    def run(self, knowledge: Knowledge, how: Conditions) -> Reconstruction:
+    def run(self, knowledge: Knowledge, how: Conditions) -> Completed:
         """Note what was met."""
         if len(Planted.runs) == Planted.breaks_at:
             raise StoppedEarlyError("killed")
@@ -70,7 +70,7 @@ class Planted(Attack):
         shape = (seen.victims, seen.images_per_client, *seen.image_shape)
         grey = torch.full(shape, min(1.0, 0.5 + distance / 4))
         whole = torch.zeros(seen.victims, seen.images_per_client, dtype=torch.int64)
-        return answer(grey, whole, torch.zeros(seen.victims))
+        return Completed(answer(grey, whole, torch.zeros(seen.victims)), 0)
 
 
 @pytest.fixture(autouse=True)

@@ -6,25 +6,26 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from gradsiege import catalogue
 from gradsiege.attacks import given_priors
+from gradsiege.attacks.conditions import Completed, Conditions
 from gradsiege.attacks.device import AUTO, where_to_run
 from gradsiege.attacks.engine.autotune import FIXED, EnginePolicy
 from gradsiege.attacks.identity import identity
 from gradsiege.attacks.knowledge import Knowledge
-from gradsiege.attacks.matching import Seed, match, with_failures
+from gradsiege.attacks.matching import Matched, Seed, match, with_failures
 from gradsiege.attacks.progress import LoopCheckpointer
 from gradsiege.attacks.recipe import Recipe, UpdateModel
 from gradsiege.attacks.result import Result
 from gradsiege.checkpoints import FolderProgress
 from gradsiege.errors import MissingError, UsageError
 from gradsiege.priors.base import TrainedPrior
-from gradsiege.priors.resumable import UNSAVED, Checkpointer, Interruptible
+from gradsiege.priors.resumable import UNSAVED, Checkpointer
 from gradsiege.protocol.local_update import with_gradients
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.reconstruction import Reconstruction
@@ -34,16 +35,6 @@ from gradsiege.ranges import Checked, Count, is_given, shown
 
 Arm = Literal["faithful", "as_released"]
 LabelRule = Literal["automatic", "row_sum", "row_minimum", "bias_corrected", "projection"]
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """Under which an attack runs; see `Attack.__call__`."""
-
-    seed: Seed
-    engine: str
-    progress: Interruptible | None
-    simulate: Simulate | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +130,8 @@ class Attack(Checked):
         progress = None
         if resume:
             progress = FolderProgress(Path(resume), self._identity(knowledge, seed, engine))
-        conditions = Conditions((seed, "attack"), engine, progress, simulate)
-        reconstruction = self.run(knowledge, conditions)
+        conditions = Conditions((seed, "attack"), EnginePolicy(engine), progress, simulate)
+        reconstruction = self.run(knowledge, conditions).reconstruction
         if progress is not None:
             progress.remove()
         return Result(with_failures(reconstruction, stripped), time.monotonic() - started)
@@ -180,15 +171,20 @@ class Attack(Checked):
         """Whether the attack learns from simulated clients, by its counter or by itself, and wants `simulate`."""
         return "prior:auxiliary_images" in self._counter_requires
 
-    def run(self, knowledge: Knowledge, how: Conditions) -> Reconstruction:
-        """Return the reconstructions from what the attacker knows; calling the attack makes the knowledge, and runs it."""
-        policy = EnginePolicy(how.engine)
+    def run(self, knowledge: Knowledge, how: Conditions) -> Completed:
+        """Run the attack on what it knows, without the checks of a call."""
+        matched = self._match(knowledge, how)
+        notes: dict[str, Any] = {"engines": matched.reconstruction.engines}
+        if self.rounds != "first":
+            notes["rounds"] = f"{self.rounds} of {1 + len(knowledge.observation.later)}"
+        return Completed(matched.reconstruction, matched.evaluations, notes)
+
+    def _match(self, knowledge: Knowledge, how: Conditions) -> Matched:
         if how.progress is None:
-            return match(self, knowledge, how.seed, policy, simulate=how.simulate).reconstruction
+            return match(self, knowledge, how.seed, how.policy, simulate=how.simulate)
         loop = LoopCheckpointer(how.progress)
-        return match(
-            self, knowledge, how.seed, policy, loop.resume, loop.pause, how.simulate
-        ).reconstruction
+        resume, pause = loop.resume, loop.pause
+        return match(self, knowledge, how.seed, how.policy, resume, pause, how.simulate)
 
     def _identity(self, knowledge: Knowledge, seed: int, engine: str) -> str:
         """Return a digest of all that the result depends on, which identifies the saved progress."""
@@ -235,10 +231,20 @@ class Learned(Attack):
         """Return the reconstructions that the trained attack predicts from the observed updates."""
         raise TypeError(f"{type(self).__name__} does not learn: define `learn`")
 
-    def run(self, knowledge: Knowledge, how: Conditions) -> Reconstruction:
-        """Learn and predict, see `learn`."""
+    @property
+    def evaluations(self) -> int:
+        """Number of updates that the attack computes."""
+        return self.iterations
+
+    def run(self, knowledge: Knowledge, how: Conditions) -> Completed:
+        """Learn from simulated clients, on the CPU.
+
+        Raises:
+            MissingError: nothing creates simulated clients.
+        """
         if how.simulate is None:
             raise MissingError(
                 f"{self.name} learns from simulated clients: give `simulate`, see gradsiege.federated.simulation.simulator"
             )
-        return self.learn(knowledge, how.simulate, how.seed, Checkpointer(how.progress))
+        learned = self.learn(knowledge, how.simulate, how.seed, Checkpointer(how.progress))
+        return Completed(learned, self.evaluations, {"device": "cpu"})

@@ -2,7 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
+
+
+class Settings(Protocol):
+    """How images are dealt, as in the section `federation` of a study."""
+
+    @property
+    def partition(self) -> str:
+        """``iid``, ``dirichlet`` or ``sizes``."""
+
+    @property
+    def clients(self) -> int:
+        """Number of clients."""
+
+    @property
+    def client_images(self) -> Sequence[int]:
+        """Images of each client (``sizes``)."""
+
+    @property
+    def alpha(self) -> float:
+        """Concentration of the classes' shares (``dirichlet``)."""
+
+
+def partition(
+    labels: np.ndarray, settings: Settings, generator: np.random.Generator
+) -> list[np.ndarray]:
+    """Return the indices of each client's images, dealt as the settings say.
+
+    >>> from types import SimpleNamespace
+    >>> settings = SimpleNamespace(partition="iid", clients=2, client_images=[], alpha=1.0)
+    >>> [len(share) for share in partition(np.array([0, 1, 0, 1]), settings, np.random.default_rng(0))]
+    [2, 2]
+    """
+    if settings.partition == "iid":
+        return iid(labels, settings.clients, generator)
+    if settings.partition == "sizes":
+        return sizes(labels, settings.client_images, generator)
+    return dirichlet(labels, settings.clients, settings.alpha, generator)
 
 
 def iid(labels: np.ndarray, clients: int, generator: np.random.Generator) -> list[np.ndarray]:
@@ -11,7 +51,7 @@ def iid(labels: np.ndarray, clients: int, generator: np.random.Generator) -> lis
 
 
 def sizes(
-    labels: np.ndarray, wanted: list[int], generator: np.random.Generator
+    labels: np.ndarray, wanted: Sequence[int], generator: np.random.Generator
 ) -> list[np.ndarray]:
     """Return one index array per client with the wanted number of images, with the classes as balanced as possible.
 

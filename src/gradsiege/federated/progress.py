@@ -16,6 +16,15 @@ PLAIN = ("rows", "costs", "round", "failure")
 MEASURES = ("accuracy", "macro_f1", "micro_f1", "loss")
 
 
+@dataclass(frozen=True)
+class Reached:
+    """A global model after `round` rounds; `failure` says why it is not the trained one, if so."""
+
+    state: tuple[Tensors, Tensors]
+    round: int
+    failure: str = ""
+
+
 @dataclass
 class Progress:
     """Everything that a federation carries from round to round.
@@ -47,6 +56,21 @@ class Progress:
         nothing = dict.fromkeys(MEASURES, float("nan"))
         for number in range(self.round + 1, rounds + 1):
             self.rows.append({"round": number, **nothing, "status": "failed"})
+
+    def training_stages(
+        self, untrained: tuple[Tensors, Tensors], early_round: int, rounds: int
+    ) -> dict[str, Reached]:
+        """Return the model of each training stage; where training failed before, the last one that there is.
+
+        Args:
+            untrained: parameters and buffers of the first round.
+            early_round: rounds before the model ``early``.
+            rounds: rounds before the model ``late``.
+        """
+        last = (self.parameters, self.buffers)
+        early = Reached(self.early or last, early_round, "" if self.early else self.failure)
+        late = Reached(last, rounds, self.failure)
+        return {"untrained": Reached(untrained, 0), "early": early, "late": late}
 
     def packed(self) -> tuple[Tensors, dict[str, Any]]:
         """Return the tensors, in memory of their own, and the rest as plain data."""

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.federated.client import run_client
+from gradsiege.federated.cost import Cost
 from gradsiege.federated.progress import Progress
-from gradsiege.federated.server import weighted_mean
+from gradsiege.federated.server import evaluate, weighted_mean
 from gradsiege.images import StoredImages
 from gradsiege.protocol.local_update import LocalTraining, apply_update
 from gradsiege.seeds import numpy_generator, torch_generator
@@ -32,6 +33,10 @@ class Settings(Protocol):
     @property
     def rounds(self) -> int:
         """Number of rounds."""
+
+    @property
+    def early_round(self) -> int:
+        """Rounds after which the model is kept as ``early``."""
 
     @property
     def local_epochs(self) -> int:
@@ -136,3 +141,30 @@ def run_round(
     progress.parameters = apply_update(progress.parameters, mean, learning_rate(settings, number))
     progress.buffers = weighted_mean(buffers, weights)
     progress.round = number + 1
+
+
+def measured_round(
+    progress: Progress,
+    number: int,
+    model: nn.Module,
+    defense: Defense,
+    data: tuple[StoredImages, Tensor],
+    test: tuple[Tensor, Tensor],
+    shares: Sequence[np.ndarray],
+    settings: Settings,
+    seeds: tuple[object, ...],
+) -> None:
+    """Train one round, and record what it cost, its utility, and the model if it is the early one.
+
+    Args:
+        test: images ``[n, c, h, w]`` and labels ``[n]`` that utility is measured on; all others as in `run_round`.
+    """
+    with Cost() as cost:
+        run_round(progress, number, model, defense, data, shares, settings, seeds)
+    spent = {"seconds": cost.seconds, "peak_memory": cost.peak_memory}
+    progress.costs.append({"round": number + 1, **spent})
+    if not progress.failure:
+        measured = evaluate(model, progress.parameters, progress.buffers, *test)
+        progress.record(number + 1, measured)
+    if number + 1 == settings.early_round:
+        progress.early = (progress.parameters, progress.buffers)

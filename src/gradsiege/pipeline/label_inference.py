@@ -1,6 +1,6 @@
 """The version of label inference, as part of the digest of the attack cells whose inferred labels it may change.
 
-The rules (`attacks/labels.py`) are no method of the catalogue, so their version stands here. Version 1 is in no digest. It differed
+The catalogue does not hold the rules (`attacks/labels.py`), so their version stands here. Version 1 is in no digest. It differed
 in two ways: the automatic rule of `ROW_SUMS` took sums of the weight's rows, and batches were counted as if every entry of
 the bias had been received.
 """

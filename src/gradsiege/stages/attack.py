@@ -9,13 +9,11 @@ import pandas as pd
 from gradsiege import artifacts
 from gradsiege.attacks import recipes
 from gradsiege.attacks.base import Attack
+from gradsiege.attacks.conditions import Conditions
 from gradsiege.attacks.device import AUTO, describe, where_to_run
 from gradsiege.attacks.engine.autotune import MEASURED, EnginePolicy
 from gradsiege.attacks.knowledge import Knowledge
-from gradsiege.attacks.lookup.base import Lookup
-from gradsiege.attacks.matching import match, with_failures
-from gradsiege.attacks.progress import LoopCheckpointer
-from gradsiege.attacks.recipes.learned_inversion import LearnedInversion
+from gradsiege.attacks.matching import with_failures
 from gradsiege.attacks.result import trace_rows
 from gradsiege.errors import MissingError
 from gradsiege.pipeline import workload
@@ -24,11 +22,10 @@ from gradsiege.pipeline.chosen_settings import chosen_settings
 from gradsiege.pipeline.engine_memory import EngineMemory
 from gradsiege.pipeline.jobs import Job
 from gradsiege.priors.base import TrainedPrior
-from gradsiege.priors.resumable import Checkpointer
 from gradsiege.priors.trained import load_prior
 from gradsiege.programs import Programs
 from gradsiege.protocol.observation import load_observation
-from gradsiege.protocol.reconstruction import Reconstruction, save_reconstruction
+from gradsiege.protocol.reconstruction import save_reconstruction
 from gradsiege.protocol.simulation import Simulate, Simulator
 from gradsiege.protocol.threat_model import ThreatModel, require, strip
 from gradsiege.study.tuning import is_tuned
@@ -64,17 +61,9 @@ def attack(
     chosen = recipes.attack(entry.name, entry.parameters, entry.arm, **entry.budget)
     if is_tuned(study, cell.attack, cell.threat_model):
         chosen = chosen_settings(job, chosen, knowledge, _given(simulator, job)).attack
-    simulate = _simulated(job, knowledge, simulator) if chosen.simulates else None
-    if isinstance(chosen, LearnedInversion):
-        assert simulate is not None
-        reconstruction = chosen.learn(knowledge, simulate, _seed(job), Checkpointer(job))
-        job.notes |= {"evaluations": chosen.updates + chosen.iterations, "device": "cpu"}
-    elif isinstance(chosen, Lookup):
-        job.notes["evaluations"] = chosen.evaluations(knowledge)
-        reconstruction = chosen.look_up(knowledge, Checkpointer(job), simulate, _seed(job))
-    else:
-        reconstruction = _matched(job, chosen, knowledge, engine, simulate)
-    reconstruction = with_failures(reconstruction, seen)
+    completed = chosen.run(knowledge, _conditions(job, knowledge, chosen, engine, simulator))
+    job.notes |= {"evaluations": completed.evaluations, **completed.notes}
+    reconstruction = with_failures(completed.reconstruction, seen)
     if reconstruction.failures:
         reasons = "; ".join(sorted(set(reconstruction.failures.values())))
         job.fail(f"{len(reconstruction.failures)} of {seen.victims} victims: {reasons}")
@@ -82,16 +71,10 @@ def attack(
     artifacts.write_table(job.path("trace.parquet"), pd.DataFrame(trace_rows(reconstruction)))
 
 
-def _seed(job: Job) -> tuple[object, ...]:
-    """Return the names that seed an attack's randomness, the same for all attacks; those of the clients differ."""
-    return (job.study.seed, job.cell.at("observe").key, "attack")
-
-
-def _matched(
-    job: Job, attack: Attack, knowledge: Knowledge, engine: str, simulate: Simulate | None
-) -> Reconstruction:
-    """Run an attack that matches updates."""
-    loop = LoopCheckpointer(job)
+def _conditions(
+    job: Job, knowledge: Knowledge, attack: Attack, engine: str, simulator: Simulator | None
+) -> Conditions:
+    """Return the conditions of a job: the same seed for all attacks on an observation, and engines that the study remembers."""
     memory = EngineMemory(job.root / "results" / job.study.study / "engines")
     policy = EnginePolicy(
         engine,
@@ -100,11 +83,9 @@ def _matched(
         runs=workload.attacks_alike(job.cell, job.study),
         programs=Programs(job.root / "scratch" / "programs"),
     )
-    matched = match(attack, knowledge, _seed(job), policy, loop.resume, loop.pause, simulate)
-    job.notes |= {"evaluations": matched.evaluations, "engines": matched.reconstruction.engines}
-    if attack.rounds != "first":
-        job.notes["rounds"] = f"{attack.rounds} of {1 + len(knowledge.observation.later)}"
-    return matched.reconstruction
+    seed = (job.study.seed, job.cell.at("observe").key, "attack")
+    simulate = _simulated(job, knowledge, simulator) if attack.simulates else None
+    return Conditions(seed, policy, job, simulate)
 
 
 def _given(simulator: Simulator | None, job: Job) -> Simulator:

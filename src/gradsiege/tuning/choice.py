@@ -11,8 +11,9 @@ from torch import Tensor
 
 from gradsiege import catalogue
 from gradsiege.analysis.summary import PSNR_CAP
-from gradsiege.attacks.base import Attack, Conditions
-from gradsiege.attacks.engine.autotune import FIXED
+from gradsiege.attacks.base import Attack
+from gradsiege.attacks.conditions import Conditions
+from gradsiege.attacks.engine.autotune import FIXED, EnginePolicy
 from gradsiege.attacks.identity import identity
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.matching import with_failures
@@ -146,12 +147,12 @@ def choose(
     about = _about(attack, planned, seed, engine)
     name = identity_of({"images": own.images, "labels": own.labels}, {"all": identity(met, about)})
     kept = KeptScores(folder, name, planned)
-    how = Conditions((*seed, "attack"), engine, None, simulates[0])
+    how = Conditions((*seed, "attack"), EnginePolicy(engine), None, simulates[0])
     scores = kept.recall()
     for number in range(len(scores), len(planned)):
         trial = replace(attack, **planned[number])
         progress = saving(f"{name}-trial{number}")
-        reconstruction = trial.run(met, replace(how, progress=progress))
+        reconstruction = trial.run(met, replace(how, progress=progress)).reconstruction
         scores.append(mean_psnr(with_failures(reconstruction, met.observation), own.images))
         kept.remember(scores)
         if progress is not None:

@@ -64,7 +64,7 @@ def test_data_that_stand_in_are_marked_and_never_read_reproduced_alone() -> None
     assert found.verdict == "reproduced"
     assert found.stand_in
     assert found.shown_verdict == "reproduced (stand-in data)"
-    assert found.deviations == ("data set photos instead of cifar10",)
+    assert found.departures == ("data set photos instead of cifar10",)
 
 
 def test_a_claim_that_does_not_transfer_is_not_tested_elsewhere() -> None:
@@ -118,7 +118,7 @@ def test_settings_that_depart_from_the_source_are_listed() -> None:
     }
     data = tables(rows(), rows(1, 16.0, defense="tip"))
     found = only(evaluate([lowers(4.0, needs=needs, transfers=True)], data))
-    assert set(found.deviations) == {
+    assert set(found.departures) == {
         "model resnet18 instead of vgg11",
         "defense with epsilon 5 instead of 1",
         "attack with iterations 100 instead of 4000",

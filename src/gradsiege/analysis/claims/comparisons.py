@@ -16,7 +16,7 @@ from gradsiege.analysis.claims.selection import (
     NotRunError,
     arm_of,
     choose,
-    deviations,
+    departures_of,
     largest_budgets,
 )
 from gradsiege.analysis.claims.verdicts import Verdict, judge
@@ -68,7 +68,7 @@ class Part:
     lost: int
     verdict: Verdict
     why: str
-    deviations: Mapping[str, str]
+    departures: Mapping[str, str]
 
     @property
     def place(self) -> tuple[str, str]:
@@ -112,7 +112,7 @@ def parts_of(claim: Claim, comparison: Comparison, tables: Tables) -> list[Part]
     parts, reasons = list[Part](), {_unfinished(comparison, tables): None}
     for key, rows in groups.items():
         ids = dict(zip(KEYS[table], key, strict=True))
-        departures = deviations(tables.study, ids, claim.needs)
+        departures = departures_of(tables.study, ids, claim.needs)
         if departures and not claim.transfers:
             text = listed(departures.values())
             reasons[f"it is not tested outside the setting of its source: {text}"] = None

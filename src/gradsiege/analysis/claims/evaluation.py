@@ -25,7 +25,7 @@ class Outcome:
     verdict: Verdict
     why: str
     parts: tuple[Part, ...] = ()
-    deviations: tuple[str, ...] = ()
+    departures: tuple[str, ...] = ()
     stand_in: bool = False
 
     @property
@@ -74,6 +74,6 @@ def _outcome(
     if verdict == "not run":
         count = len(parts) + len(missing)
         why = f"{len(missing)} of {count} comparisons are missing: {listed(missing)}"
-    departures = dict.fromkeys(text for part in parts for text in part.deviations.values())
+    departures = dict.fromkeys(text for part in parts for text in part.departures.values())
     stand_in = is_stand_in(tables.study, place[0], claim.needs)
     return Outcome(claim, *place, verdict, why, tuple(parts), tuple(departures), stand_in)

@@ -1,4 +1,4 @@
-"""The selection of the cells that test a claim, and their deviations from the setting of its source."""
+"""The selection of the cells that test a claim, and their departures from the setting of its source."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _plain(value: Any) -> str:
 def choose(study: Mapping[str, Any], table: str, cells: Selector, needs: Selector) -> Ids:
     """Return the ids, by field, of the cells that a selector means; `needs` keeps the items with the source's setting.
 
-    If no item has the source's setting in a field, all stay and their differences are deviations.
+    If no item has the source's setting in a field, all stay and their differences are departures.
     """
     given = cells.given()
     if "federation" in given and not agrees(study.get("federation", {}), given["federation"]):
@@ -119,8 +119,10 @@ def _priors(study: Mapping[str, Any], attack: str, wanted: Mapping[str, Any]) ->
     return [prior for prior in used if agrees(items(study, "prior")[prior], wanted)]
 
 
-def deviations(study: Mapping[str, Any], ids: Mapping[str, str], needs: Selector) -> dict[str, str]:
-    """Return the deviations of one cell from the setting of the source: a phrase per field."""
+def departures_of(
+    study: Mapping[str, Any], ids: Mapping[str, str], needs: Selector
+) -> dict[str, str]:
+    """Return the departures of one cell from the setting of the source: a phrase per field."""
     departures = {}
     for field, wanted in needs.given().items():
         if field in ids and ids[field] not in items(study, field):

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from gradsiege.attacks import several_rounds
-from gradsiege.attacks.base import Attack, Conditions
+from gradsiege.attacks.base import Attack
+from gradsiege.attacks.conditions import Completed, Conditions
 from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.matching import Seed, plan_of
@@ -91,9 +92,10 @@ class Lookup(Attack):
             )
         return plans
 
-    def run(self, knowledge: Knowledge, how: Conditions) -> Reconstruction:
-        """Look up, see `look_up`."""
-        return self.look_up(knowledge, Checkpointer(how.progress), how.simulate, how.seed)
+    def run(self, knowledge: Knowledge, how: Conditions) -> Completed:
+        """Look the images up."""
+        chosen = self.look_up(knowledge, Checkpointer(how.progress), how.simulate, how.seed)
+        return Completed(chosen, self.evaluations(knowledge))
 
 
 def refuse_batches(attack: str, knowledge: Knowledge) -> None:

@@ -58,6 +58,11 @@ class LearnedInversion(Learned):
     features: Literal["directions", "directions_and_lengths"] = "directions"
     learner: Literal["perceptron", "kernel"] = "perceptron"
 
+    @property
+    def evaluations(self) -> int:
+        """Number of simulated clients and of training steps."""
+        return self.updates + self.iterations
+
     def learn(
         self,
         knowledge: Knowledge,

@@ -38,7 +38,7 @@ class Row:
     stand_in: bool
     third_party: bool
     why: str
-    deviations: tuple[str, ...]
+    departures: tuple[str, ...]
 
     @property
     def chip(self) -> str:
@@ -100,5 +100,5 @@ def _row(outcome: Outcome) -> Row:
         stand_in=outcome.stand_in,
         third_party=claim.origin == "third_party",
         why=reasons(outcome),
-        deviations=outcome.deviations,
+        departures=outcome.departures,
     )

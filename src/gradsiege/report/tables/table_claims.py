@@ -42,7 +42,7 @@ def plotted(outcomes: Sequence[Outcome]) -> pd.DataFrame:
             "why": reasons(outcome),
             "stand_in": outcome.stand_in,
             **{name: getattr(outcome, name) for name in ("dataset", "model", "arm")},
-            "deviations": "; ".join(outcome.deviations),
+            "deviations": "; ".join(outcome.departures),
         }
         for part in outcome.parts:
             interval, metric = part.interval, part.comparison.metric

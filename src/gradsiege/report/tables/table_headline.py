@@ -9,13 +9,7 @@ from gradsiege.analysis.verdict import FLOOR_MARGIN, NEGLIGIBLE, TOLERANCE
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.derived import SETTING, attackers
 from gradsiege.report.labels import label
-from gradsiege.report.protection_words import (
-    attempts_note,
-    counter_of,
-    difference,
-    role_of,
-    sentence,
-)
+from gradsiege.report.protection_words import attempts_note, counter_of, role_of, sentence
 from gradsiege.report.wording import (
     DASH,
     INTERVAL,
@@ -26,10 +20,9 @@ from gradsiege.report.wording import (
     with_interval,
 )
 
-VERSION = 4
+VERSION = 5
 TITLE = "Which protection survives: defenses by worst case at equal accuracy"
-FOLDED = ["Data, model", "Where", "No defense", "Floor"]
-OPTIONAL = ["Generic counter", "Met by some only"]
+FOLDED = ["Setting", "No defense", "Floor"]
 
 
 def draw(data: StudyData) -> Drawn:
@@ -39,46 +32,28 @@ def draw(data: StudyData) -> Drawn:
         return Drawn(TITLE, "No defense was attacked.", pd.DataFrame(columns=[*SETTING, "rank"]))
     groups = [part for _, part in table.groupby(SETTING, sort=False)]
     lines = pd.DataFrame([_line(data, part) for part in groups])
-    empty = [name for name in OPTIONAL if lines[name].eq(DASH).all()]
-    shown, folded = fold_constant(lines.drop(columns=empty), FOLDED)
+    shown, folded = fold_constant(lines, FOLDED)
     apart = tuple(place for place, part in enumerate(groups) if pd.isna(part["rank"].iloc[0]))
     return Drawn(TITLE, _caption(data, table) + folded, table, shown=shown, quiet=apart)
 
 
 def _line(data: StudyData, part: pd.DataFrame) -> dict[str, str]:
-    first, worst, hits = (
-        part.iloc[0],
-        role_of(part, "worst_case"),
-        role_of(part, "worst_identified"),
-    )
+    first, worst = part.iloc[0], role_of(part, "worst_case")
     name = data.name_of("defenses", first["defense"])
-    informed = part[part["role"] == "adaptive"]
-    by_name = [
-        f"{counter_of(data, row['attack'])}: {_reached(row)}" for _, row in informed.iterrows()
-    ]
     assert worst is not None
+    data_and_model = f"{label(first['dataset'])}, {label(first['model'])}"
+    reached = _reached(worst, role_of(part, "worst_identified"))
     return {
         "Rank": number(first["rank"], 0),
         "Defense": label(first["defense"], name) + _epsilon(first),
         "Verdict": sentence(data, part),
-        "Data, model": f"{label(first['dataset'])}, {label(first['model'])}",
-        "Where": f"{first['training_stage']}, {label(first['protocol'])}",
+        "Setting": f"{data_and_model}, {first['training_stage']}, {label(first['protocol'])}",
         "Accuracy": _accuracy(first, name),
         "No defense": _reached(role_of(part, "no_defense")),
         "Floor": _reached(role_of(part, "floor")),
         "Non-adaptive": _reached(role_of(part, "non_adaptive")),
-        "Generic counter": _reached(role_of(part, "generic")),
-        "Adaptive, by name": "; ".join(by_name) or DASH,
-        "Worst case": _reached(worst, hits),
-        "Worst − none; − floor [dB]": _differences(worst, name),
-        "Met by some only": _apart(data, part),
+        "Worst case": f"{counter_of(data, worst['attack'])}: {reached}",
     }
-
-
-def _differences(worst: pd.Series, name: str) -> str:
-    to_none = DASH if name == "none" or pd.isna(worst["to_none"]) else difference(worst, "to_none")
-    to_floor = DASH if pd.isna(worst["to_floor"]) else difference(worst, "to_floor")
-    return f"{to_none}; {to_floor}"
 
 
 def _accuracy(row: pd.Series, name: str) -> str:
@@ -104,18 +79,6 @@ def _epsilon(row: pd.Series) -> str:
     return f"{accounted} ({replaced}, empirically {empirical}{wrong})"
 
 
-def _apart(data: StudyData, part: pd.DataFrame) -> str:
-    """The attackers that not every ranked defense met, with what they reach."""
-    own = part[(part["role"] != "no_defense") & ~part["in_portfolio"].astype(bool)]
-    rows = own.drop_duplicates(["threat_model", "attack"])
-    names = [
-        f"{counter_of(data, row['attack'])}: {number(row['psnr'])} dB"
-        for _, row in rows.iterrows()
-        if row["role"] != "floor"
-    ]
-    return "; ".join(names) or DASH
-
-
 def _reached(row: pd.Series | None, named: pd.Series | None = None) -> str:
     """PSNR with its interval and the identification rate, which may be another attacker's."""
     if row is None:
@@ -138,7 +101,9 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
         f"ranks count only attackers that all of them met. Of {len(settings)} settings, {unknown} are of unknown and {apart} of "
         "unequal accuracy: they follow, unranked. Each is shown at the training stage and protocol of its worst case, beside the "
         "strongest attack on no defense there. Floor: the best attacker that needs no update beyond its label. Differences are "
-        "mean paired differences in PSNR on the same victims. ε: of one update of a client; empirically: what identification among "
+        "mean paired differences in PSNR on the same victims. The data of the table hold all informed attackers by name, the "
+        "generic counter, those whom only some defenses met, and the differences to no defense and to the floor. "
+        "ε: of one update of a client; empirically: what identification among "
         "the victims needs, with its 95 % limits, to be compared with the account for a replaced image. An account below the lower limit is wrong. "
         f"A protection survives if every attacker is shown to stay within {FLOOR_MARGIN:g} dB of the floor and to identify at "
         f"most {percent(TOLERANCE)} more than chance; it does not survive if one is shown to come within {NEGLIGIBLE:g} dB of "
