@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gradsiege import artifacts
-from gradsiege.attacks.engine.autotune import EngineChoice
+from gradsiege.attacks.engine.autotune import EngineChoice, EnginePolicy
 from gradsiege.attacks.engine.engines import ENGINES
+from gradsiege.pipeline import workload
+from gradsiege.pipeline.jobs import Job
+from gradsiege.programs import Programs
 
 
 @dataclass(frozen=True)
@@ -30,3 +33,15 @@ class EngineMemory:
     def remember(self, name: str, choice: EngineChoice) -> None:
         """Keep a choice."""
         artifacts.write_json(self.folder / f"{name}.json", asdict(choice))
+
+
+def policy_of(job: Job, engine: str) -> EnginePolicy:
+    """Return how an attack's engines are chosen: as the study's attacks remember, for the work of all that are alike."""
+    memory = EngineMemory(job.root / "results" / job.study.study / "engines")
+    return EnginePolicy(
+        engine,
+        memory.recall,
+        memory.remember,
+        runs=workload.attacks_alike(job.cell, job.study),
+        programs=Programs(job.root / "scratch" / "programs"),
+    )

@@ -11,19 +11,17 @@ from gradsiege.attacks import recipes
 from gradsiege.attacks.base import Attack
 from gradsiege.attacks.conditions import Conditions
 from gradsiege.attacks.device import AUTO, describe, where_to_run
-from gradsiege.attacks.engine.autotune import MEASURED, EnginePolicy
+from gradsiege.attacks.engine.autotune import MEASURED
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.matching import with_failures
 from gradsiege.attacks.result import trace_rows
 from gradsiege.errors import MissingError
-from gradsiege.pipeline import workload
 from gradsiege.pipeline.cells import priors_of
 from gradsiege.pipeline.chosen_settings import chosen_settings
-from gradsiege.pipeline.engine_memory import EngineMemory
+from gradsiege.pipeline.engine_memory import policy_of
 from gradsiege.pipeline.jobs import Job
 from gradsiege.priors.base import TrainedPrior
 from gradsiege.priors.trained import load_prior
-from gradsiege.programs import Programs
 from gradsiege.protocol.observation import load_observation
 from gradsiege.protocol.reconstruction import save_reconstruction
 from gradsiege.protocol.simulation import Simulate, Simulator
@@ -74,18 +72,10 @@ def attack(
 def _conditions(
     job: Job, knowledge: Knowledge, attack: Attack, engine: str, simulator: Simulator | None
 ) -> Conditions:
-    """Return the conditions of a job: the same seed for all attacks on an observation, and engines that the study remembers."""
-    memory = EngineMemory(job.root / "results" / job.study.study / "engines")
-    policy = EnginePolicy(
-        engine,
-        memory.recall,
-        memory.remember,
-        runs=workload.attacks_alike(job.cell, job.study),
-        programs=Programs(job.root / "scratch" / "programs"),
-    )
+    """Return the conditions of a job; all attacks on an observation have one seed."""
     seed = (job.study.seed, job.cell.at("observe").key, "attack")
     simulate = _simulated(job, knowledge, simulator) if attack.simulates else None
-    return Conditions(seed, policy, job, simulate)
+    return Conditions(seed, policy_of(job, engine), job, simulate)
 
 
 def _given(simulator: Simulator | None, job: Job) -> Simulator:
