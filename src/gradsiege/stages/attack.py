@@ -64,7 +64,7 @@ def attack(
     if isinstance(chosen, LearnedInversion):
         assert simulate is not None
         reconstruction = chosen.learn(knowledge, simulate, _seed(job), Checkpointer(job))
-        job.notes |= {"evaluations": chosen.updates + chosen.iterations, "device": "cpu"}
+        job.notes |= {"evaluations": chosen.updates + chosen.turns, "device": "cpu"}
     elif isinstance(chosen, Lookup):
         job.notes["evaluations"] = chosen.evaluations(knowledge)
         reconstruction = chosen.look_up(knowledge, Checkpointer(job), simulate, _seed(job))
