@@ -12,6 +12,12 @@ from gradsiege.models import ModelSpec, build
 from gradsiege.protocol.local_update import LocalTraining, local_update, split_state
 from gradsiege.protocol.observation import Observation, stacked
 
+SHAPES = {
+    "convnet": {"width": 4},
+    "resnet18": {"width": 4},
+    "lenet": {"channels": 12, "initial_range": 0.5},
+}
+
 
 @dataclass
 class Textbook:
@@ -26,7 +32,7 @@ def scene(
     name: str = "convnet", side: int = 16, kind: torch.dtype = torch.float64
 ) -> tuple[nn.Module, Observation, Tensor]:
     """A small network, its observed gradient of one smooth image with label 0, and the image ``[1, 3, s, s]``."""
-    shape = {"convnet": {"width": 4}, "resnet18": {"width": 4}}[name]
+    shape = SHAPES[name]
     spec = ModelSpec(name, shape, 10, 3, side)
     model = build(spec, torch.Generator().manual_seed(1)).to(kind).eval()
     coarse = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0)).to(kind)

@@ -44,7 +44,8 @@ class Phase:
             code released with TIP does it, the ``defended`` ones that it uploaded.
         patience: an element stops after so many iterations without a better matching loss; None for never.
         iterate: what the phase ends with, its iterate of ``least`` matching loss, the one of the ``least_objective``, with
-            regularizers, or its ``last`` one. Restarts and phases are compared by matching loss in any case.
+            regularizers, or its ``last`` one. Restarts and phases are compared by matching loss in any case; with
+            ``least_objective`` the trace and `patience` follow the objective.
         again: makes the phase's starting points of the recipe's own and of the images that matched best so far,
             ``[n, images, c, h, w]``, instead of going on from the phase before; finds so far are forgotten.
         loss: maps an element's observed update and variables to the objective whose gradient is the candidate's update; None

@@ -15,7 +15,7 @@ from gradsiege.attacks.spaces.generator import UntrainedNetwork
 from gradsiege.attacks.spaces.untrained_network import OverParameterisedNetwork, published_width
 from gradsiege.ranges import Rate, Tuned, Weight, Width
 
-VERSION = 1
+VERSION = 2
 SIDE_MULTIPLE = 2
 REQUIRES = ("protocol",)
 

@@ -28,7 +28,11 @@ class Idlg(Attack):
     history: Count = 100
 
     def recipe(self, knowledge: Knowledge) -> Recipe:
-        """Return: minimise sum |grad(x, y) - g|^2 over x with y from the sign of the head's gradient (equation 6)."""
+        """Return: minimise sum |grad(x, y) - g|^2 over x with y from the sign of the head's gradient (equation 6).
+
+        For one image all rules of `label_rule` that suit the network give this y, and the release's own is ``row_sum``. Pixels start at
+        N(0, 1), without a box. As in `dlg` an element ends with its iterate of least matching loss.
+        """
         space = Pixels(*knowledge.pixel_arguments(), boxed=False)
         optimizer = LBFGS(self.learning_rate, self.history)
         return Recipe((Phase(space, squared_l2, (), optimizer, self.iterations),))

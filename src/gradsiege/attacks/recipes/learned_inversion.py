@@ -1,4 +1,4 @@
-"""Learning To Invert: a network learns from simulated clients what image an update comes from (Wu et al., UAI 2023, arXiv 2210.10880)."""
+"""Learning To Invert: a regression learns from simulated clients what image an update comes from (Wu et al., UAI 2023, arXiv 2210.10880)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gradsiege.protocol.simulation import Simulate
 from gradsiege.ranges import Count, PartialShare, Range, Rate, Tuned, Width
 from gradsiege.seeds import torch_generator
 
-VERSION = 1
+VERSION = 2
 LEAST_IMAGES = 3
 REQUIRES = ("protocol", "disclosure", "auxiliary", "prior:auxiliary_images")
 # It learns from simulated clients and matches no update.
@@ -32,17 +32,16 @@ UNUSED = ("restarts", "update_model", "evaluated_at", "patience", "rounds", "cou
 
 @dataclass(frozen=True)
 class LearnedInversion(Learned):
-    """The simulated clients and the network that learns from them; its training steps are the attack's iterations.
+    """The simulated clients and what learns from them, by default in closed form.
 
     Attributes:
         updates: simulated clients, each with one auxiliary image; a second turn through the images mirrors them.
-        bins: numbers that an update is hashed to, about.
+        bins: numbers that an update is hashed to, about; the logarithm of every tensor's length is added to them.
+        learner: ``kernel`` ridge regression, or a ``perceptron`` with one hidden layer, as in the paper. The attack's iterations are
+            the perceptron's training steps; the regression has none, and none of the settings below.
         width: of the hidden layer.
         dropout: share of its units that drop out in a step.
         learning_rate, batch_size: of Adam.
-        features: the update's ``directions`` alone, every tensor scaled to unit length, or ``directions_and_lengths``.
-        learner: a ``perceptron`` with one hidden layer, or ``kernel`` ridge regression, which takes no training steps and none of
-            the settings of Adam.
     """
 
     name = "learned_inversion"
@@ -55,13 +54,17 @@ class LearnedInversion(Learned):
     dropout: PartialShare = 0.3
     learning_rate: Annotated[Rate, Tuned(3e-4, 0.01)] = 1e-3
     batch_size: Count = 64
-    features: Literal["directions", "directions_and_lengths"] = "directions"
-    learner: Literal["perceptron", "kernel"] = "perceptron"
+    learner: Literal["perceptron", "kernel"] = "kernel"
+
+    @property
+    def turns(self) -> int:
+        """Training steps after the last simulated client."""
+        return 1 if self.learner == "kernel" else self.iterations
 
     @property
     def evaluations(self) -> int:
         """Number of simulated clients and of training steps."""
-        return self.updates + self.iterations
+        return self.updates + self.turns
 
     def learn(
         self,
@@ -70,11 +73,11 @@ class LearnedInversion(Learned):
         seed: tuple[object, ...],
         checkpointer: Checkpointer = UNSAVED,
     ) -> Reconstruction:
-        """Return the images that a network, trained on updates of simulated clients, predicts from the victims' updates.
+        """Return the images that a learner, trained on updates of simulated clients, predicts from the victims' updates.
 
-        The mean squared error on held-out auxiliary images chooses the training step and replaces the
-        matching loss; the victims have no influence. One network serves all victims. The attack works for every disclosed
-        defense, since the network learns from updates under that defense. The network needs no labels; `label_rule` infers the
+        The mean squared error on held-out auxiliary images chooses the regression's width and ridge, or the training step, and
+        replaces the matching loss; the victims have no influence. One learner serves all victims. The attack works for every
+        disclosed defense, since it learns from updates under that defense. It needs no labels; `label_rule` infers the
         returned ones, unless they are granted.
 
         Args:
@@ -100,8 +103,6 @@ class LearnedInversion(Learned):
 
         def features(update: Tensors) -> Tensor:
             directions = hashing(update)
-            if self.features == "directions":
-                return directions
             return torch.cat([directions, log_lengths(update).to(directions)])
 
         observed = torch.stack([features(victim) for victim in victims])
@@ -118,9 +119,8 @@ class LearnedInversion(Learned):
             if self.learner == "kernel"
             else Training(examples, observed, *settings, seed)
         )
-        turns = 1 if self.learner == "kernel" else self.iterations
         steps = checkpointer.steps(
-            self.updates + turns, "attack", training.parts(), training.generator
+            self.updates + self.turns, "attack", training.parts(), training.generator
         )
         for number in steps:
             if number < self.updates:
