@@ -146,7 +146,7 @@ def choose(
     about = _about(attack, planned, seed, engine)
     name = identity_of({"images": own.images, "labels": own.labels}, {"all": identity(met, about)})
     kept = KeptScores(folder, name, planned)
-    how = Conditions((*seed, "attack"), engine, None, simulates[0])
+    how = Conditions((*seed, "attack"), engine, None, simulates[0] if attack.simulates else None)
     scores = kept.recall()
     for number in range(len(scores), len(planned)):
         trial = replace(attack, **planned[number])
