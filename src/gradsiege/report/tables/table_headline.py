@@ -26,7 +26,7 @@ from gradsiege.report.wording import (
     with_interval,
 )
 
-VERSION = 4
+VERSION = 5
 TITLE = "Which protection survives: defenses by worst case at equal accuracy"
 FOLDED = ["Data, model", "Where", "No defense", "Floor"]
 OPTIONAL = ["Generic counter", "Met by some only"]
