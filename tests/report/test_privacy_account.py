@@ -57,7 +57,7 @@ def identified(data: StudyData, noise: float, named: int, **changes: Any) -> Stu
 
 
 def test_an_account_that_identification_refutes_is_a_defect(made_up_study: StudyData) -> None:
-    """Eight of eight victims named prove 2.5; noise 20 has 0.4 where an image is replaced, noise 1 has 10."""
+    """Eight of eight victims named prove 2.5; under substitution noise 20 accounts for less, and noise 1 for more."""
     for noise, sound in ((20.0, 0.0), (1.0, 1.0)):
         data = identified(made_up_study, noise, 8)
         row = privacy_account(data, *PLACE)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 from narrow import MOST_COLUMNS, columns
 
+from gradsiege.analysis.claims.selection import agrees
 from gradsiege.report.data import StudyData
+from gradsiege.report.load import load_study
 from gradsiege.report.tables import table_tuning
 from gradsiege.report.tidy import tidy
+from gradsiege.study import parse
 
 
 def attacked(defense: str, identity: str, scores: list[float], attack: str) -> dict[str, Any]:
@@ -69,3 +73,39 @@ def test_a_study_without_choices_says_so(made_up_study: StudyData) -> None:
     drawn = table_tuning.draw(made_up_study)
     assert drawn.data.empty
     assert "no key `tuning`" in drawn.caption
+
+
+def test_a_chosen_parameter_is_not_taken_for_its_default(tmp_path: Path) -> None:
+    """A claim about the published weights, which are GI-PIP's defaults, does not mean an attack that chooses them."""
+    raw = fresh_study()
+    published = load_study(parse(raw), tmp_path).study
+    raw["tuning"] = {}
+    chosen = load_study(parse(raw), tmp_path).study
+    wanted = {"name": "gi_pip", "parameters": {"total_variation": None, "anomaly_score": None}}
+    assert agrees(published["attacks"][0], wanted)
+    assert not agrees(chosen["attacks"][0], wanted)
+    assert chosen["attacks"][0]["parameters"] == {
+        "total_variation": "chosen",
+        "anomaly_score": "chosen",
+        "learning_rate": 0.2,
+    }
+
+
+def fresh_study() -> dict[str, Any]:
+    counts = {"train": 48, "test": 20, "aux": 40, "public": 10, "tune": 2, "victims": 8}
+    attack = {
+        "name": "gi_pip",
+        "iterations": 5,
+        "prior": "pca",
+        "parameters": {"learning_rate": 0.2},
+    }
+    return {
+        "study": "tiny",
+        "datasets": [{"name": "digits", "size": 16, "counts": counts}],
+        "models": ["lenet"],
+        "defenses": ["none"],
+        "protocols": ["fedsgd"],
+        "threat_models": [{"id": "blind"}],
+        "priors": ["pca"],
+        "attacks": [attack],
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -42,6 +43,17 @@ def test_every_attack_has_as_many_trials_as_every_other() -> None:
         if name not in WITHOUT and not entry.distribution:
             settings = trials_of(catalogue.implementation(entry)(iterations=1), 9)
             assert len({tuple(trial.items()) for trial in settings}) == 9, name
+
+
+def test_a_reader_of_the_list_sees_the_ranges(
+    verb: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert verb("list", "attacks") == 0
+    printed = capsys.readouterr().out
+    assert (
+        "    learning_rate: 0.1  (a number from 1e-12 to 1,000,000; tuning chooses from 0.05 to 0.5)"
+        in printed
+    )
 
 
 def test_the_first_trial_is_the_attack_as_it_is() -> None:

@@ -23,7 +23,7 @@ def list_names(
     from gradsiege import catalogue
     from gradsiege.declarations import REQUIRED
     from gradsiege.errors import nearest
-    from gradsiege.ranges import described
+    from gradsiege.ranges import described, tuned
     from gradsiege.study import FIXED
 
     kinds = [*catalogue.KINDS, *FIXED]
@@ -42,7 +42,9 @@ def list_names(
         typer.echo(f"{entry.name}  v{entry.version}  {entry.summary}{arms}{origin}")
         for key, (allowed, default) in entry.parameters.items():
             shown = "required" if default is REQUIRED else repr(default)
-            typer.echo(f"    {key}: {shown}  ({described(allowed)})")
+            ends = tuned(allowed)
+            chosen = f"; tuning chooses from {ends.low:g} to {ends.high:g}" if ends else ""
+            typer.echo(f"    {key}: {shown}  ({described(allowed)}{chosen})")
     for why in catalogue.refused(kind).values():
         typer.echo(why, err=True)
 

@@ -192,7 +192,7 @@ QUANTITIES = {
     "settled_accuracy": Quantity("mean test accuracy of the last three rounds, mean over seeds", SHARE, ACCURACY, "seeds", MODEL),
     "clipping_change": Quantity("difference in settled accuracy to the same clipping without noise, paired by seed", SHARE, CHANGE, "seeds", MODEL),
     "epsilon": Quantity("epsilon of one update at delta, by the Renyi accountant; inf without noise", SHARE, LEAST, of=MODEL),
-    "epsilon_substitution": Quantity("the same where one image is replaced by another, which is what identification tells apart", SHARE, LEAST, of=MODEL),
+    "epsilon_substitution": Quantity("the same where one image is replaced, which is what identification tells apart", SHARE, LEAST, of=MODEL),
     "epsilon_empirical": Quantity("epsilon that the successes of identification among the victims need, of the attacker with the highest limit; below its lower limit epsilon is not", SHARE, LEAST, of=MODEL),
     "epsilon_sound": Quantity("whether no attacker proves more than the account (0: mechanism or account is wrong)", FLAG, of=MODEL),
     "delta": Quantity("delta of the account", SHARE, "0 to 1", of=MODEL),

@@ -18,6 +18,9 @@ from gradsiege.report.data import Explanation, LazyPictures, StudyData
 from gradsiege.report.scenes import with_scenes
 from gradsiege.study import Study, ledger
 
+# The value of a parameter that an attack chooses on simulated clients.
+CHOSEN = "chosen"
+
 
 def load_study(study: Study, root: Path = Path(), claims: Path = ledger.FILE) -> StudyData:
     """Read every finished cell, and list missing, stale and failed ones with the reason.
@@ -51,7 +54,7 @@ def load_study(study: Study, root: Path = Path(), claims: Path = ledger.FILE) ->
             for cell in finished.get("fetch", [])
         },
         manifests=manifests,
-        study=study.model_dump(mode="json"),
+        study=_stated(study),
         not_run=not_run,
         deviations=[item.model_dump() for item in study.deviations],
         threat_models=[threat.grants for threat in study.threat_models],
@@ -59,6 +62,14 @@ def load_study(study: Study, root: Path = Path(), claims: Path = ledger.FILE) ->
         claims=ledger.load(claims) if claims.is_file() else [],
         planned=frozenset(cell.key for cell in attack_cells(study)),
     )
+
+
+def _stated(study: Study) -> dict[str, Any]:
+    """Return the resolved study file; a parameter that was chosen says so, since its default is not what ran."""
+    stated = study.model_dump(mode="json")
+    for attack in stated["attacks"]:
+        attack["parameters"] |= dict.fromkeys(attack.pop("tuned"), CHOSEN)
+    return stated
 
 
 def _with_seconds(scores: pd.DataFrame, manifests: list[dict[str, Any]]) -> pd.DataFrame:

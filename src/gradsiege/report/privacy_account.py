@@ -105,7 +105,7 @@ def _of_setting(data: StudyData, dataset: str, model: str, defense: str) -> pd.D
     told = {
         str(threat["id"])
         for threat in data.threat_models
-        if threat.get("labels") == "given" or threat.get("batch_statistics")
+        if threat.get("labels", "inferred") != "inferred" or threat.get("batch_statistics")
     }
     table = data.scores
     if table.empty:

@@ -36,18 +36,18 @@ def _of_federation(federation: Federation) -> Iterator[tuple[str, str]]:
 
 
 def _of_study(study: Study) -> Iterator[tuple[str, str]]:
-    for section in LISTS.values():
-        for item in getattr(study, section):
-            if isinstance(item, Placed) and "only" in item.model_fields_set and not item.only:
-                yield f"{section}.{id_of(item)}.only", "it is an empty list"
-    if study.gains and "table_gains" not in study.figures:
-        yield "gains", "table_gains, which shows them, is not among figures"
     if study.tuning and not any(
         is_tuned(study, attack.id, threat.id)
         for attack in study.attacks
         for threat in study.threat_models
     ):
         yield "tuning", "no attack leaves a parameter with a range to be chosen out"
+    for section in LISTS.values():
+        for item in getattr(study, section):
+            if isinstance(item, Placed) and "only" in item.model_fields_set and not item.only:
+                yield f"{section}.{id_of(item)}.only", "it is an empty list"
+    if study.gains and "table_gains" not in study.figures:
+        yield "gains", "table_gains, which shows them, is not among figures"
     if all(threat.labels != "inferred" for threat in study.threat_models):
         for attack in study.attacks:
             if "label_rule" in attack.model_fields_set:

@@ -147,7 +147,8 @@ def choose(
     about = _about(attack, planned, seed, engine)
     name = identity_of({"images": own.images, "labels": own.labels}, {"all": identity(met, about)})
     kept = KeptScores(folder, name, planned)
-    how = Conditions((*seed, "attack"), EnginePolicy(engine), None, simulates[0])
+    simulate = simulates[0] if attack.simulates else None
+    how = Conditions((*seed, "attack"), EnginePolicy(engine), None, simulate)
     scores = kept.recall()
     for number in range(len(scores), len(planned)):
         trial = replace(attack, **planned[number])

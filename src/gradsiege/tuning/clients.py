@@ -13,6 +13,7 @@ from gradsiege.errors import MissingError, ThreatModelError
 from gradsiege.protocol.layer_inputs import batch_statistics
 from gradsiege.protocol.observation import Observation, Round, stacked
 from gradsiege.protocol.simulation import Simulate
+from gradsiege.protocol.threat_model import strip
 from gradsiege.seeds import torch_generator
 
 NO_DEFENSE = {"defense": "none"}
@@ -81,12 +82,14 @@ def simulated_clients(
         uploads[0],
         training,
         disclosure=seen.disclosure,
-        labels=labels.view(-1, per_client) if knowledge.threat.grants("labels") else None,
-        statistics=stacked(statistics) if knowledge.threat.batch_statistics else None,
+        labels=labels.view(-1, per_client),
+        statistics=stacked(statistics),
         later=tuple(
             Round(round_.parameters, round_.buffers, upload)
             for round_, upload in zip(rounds[1:], uploads[1:], strict=True)
         ),
         progress=seen.progress,
     )
-    return replace(knowledge, observation=observation.to(knowledge.device))
+    # A gallery of candidates would hold the victims; attacks that choose from one have no settings to choose.
+    granted = strip(observation, replace(knowledge.threat, candidates=False))
+    return replace(knowledge, observation=granted.to(knowledge.device))
