@@ -428,6 +428,8 @@ def shard_keys_of(stage):
 @functools.cache
 def is_sound(cell):
     """Whether a cell is there, made under the study's settings from what its inputs hold now."""
+    if not os.path.exists(manifest_of(cell)):
+        return False
     there = status(cell, STUDY, Path(), ABSENT).state in DONE
     return there and all(path.is_file() for path in cell.files(STUDY))
 
