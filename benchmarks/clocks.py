@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-# Sides of the large matrix product: squares of whole numbers.
-SIDES = {"cpu": 1024, "cuda": 4096}
+# Images and channels of the large convolution, and the side of its images.
+LARGE = {"cpu": (16, 128), "cuda": (256, 256)}
+SIDE = 32
 TURNS = 5
 Clock = Callable[[], float]
 
@@ -55,16 +56,16 @@ def wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def matrix_product(device: str) -> tuple[Callable[[], Tensor], int]:
-    """Return a large matrix product and its operations: the most that a machine does per second.
+def large_convolution(device: str) -> tuple[Callable[[], Tensor], int]:
+    """Return a large convolution by 3 x 3 and its operations: the most that a machine does per second.
 
-    It is computed as a convolution by 1 x 1, so by the library that computes the convolutions of networks, in their precision: on a GPU
-    PyTorch rounds the factors of convolutions to TF32, and those of matrices not; MKL and oneDNN may use other instructions.
+    It is computed by the library that computes the convolutions of networks, in their precision, which a matrix product need not be: on
+    a GPU PyTorch rounds the factors of convolutions to TF32, and on a CPU MKL and oneDNN may use other instructions.
     """
-    side = SIDES[device]
-    pixels = torch.rand(1, side, math.isqrt(side), math.isqrt(side), device=device)
-    weight = torch.rand(side, side, 1, 1, device=device)
-    return partial(torch.conv2d, pixels, weight), 2 * side**2 * math.isqrt(side) ** 2
+    images, channels = LARGE[device]
+    pixels = torch.rand(images, channels, SIDE, SIDE, device=device)
+    weight = torch.rand(channels, channels, 3, 3, device=device)
+    return partial(torch.conv2d, pixels, weight, padding=1), 2 * 9 * images * (channels * SIDE) ** 2
 
 
 def operations(run: Callable[[], Any]) -> int:

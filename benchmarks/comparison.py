@@ -4,39 +4,34 @@
 
 Both attack crops of photographs by Inverting Gradients with the step, the weight and the length of config/adaptive.yaml. The
 benchmark chooses the engine as a study of a hundred such cells does; it measures choosing, tracing and compiling, too, and
-spreads them over the study. Times are processor times of one thread, as a study's job has one; on a GPU they are wall times.
+spreads them over the study. Both compute with the kernels that a study shares between machines. Times are processor times of one thread, as a study's job has one; on a GPU they are wall times.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks import breaching
+from benchmarks import breaching, turns
 from benchmarks.cases import Case
-from benchmarks.clocks import Clock, processor_seconds, wait
+from benchmarks.clocks import processor_seconds
 from benchmarks.engines import append, heading
-from benchmarks.product import CELLS, Product, attack, product
-from gradsiege.attacks.engine.chunks import part
-from gradsiege.attacks.engine.objective import Problem, Target
-from gradsiege.attacks.variables import Variables
+from benchmarks.product import CELLS, product
+from gradsiege.arithmetic import make_portable
 from gradsiege.datasets.photos import Photos
 from gradsiege.programs import Programs
 
 # Of config/adaptive.yaml.
 ITERATIONS, RATE, VARIATION = 150, 0.2, 0.03
 DECIBELS = 25.0
-# Iterations of a timed turn, turns, and victims whose quality is followed.
-TURN, TURNS, FOLLOWED = 4, 5, 4
+# Victims whose quality is followed.
+FOLLOWED = 4
 
 
 def _case(name: str, victims: int, size: int = 32, **parameters: int) -> Case:
@@ -79,10 +74,10 @@ def compared(case: Case, framework: Any, device: str, folder: Path) -> list[dict
     problem, x, target = case.build(device, truth)
     ours = product(problem, x, target, Programs(folder), clock)
     theirs = breaching.Breaching(framework, problem, target)
-    seconds = _turns(case, problem, x, target, ours, theirs, device, clock)
+    seconds = turns.turns(case, problem, x, target, ours, theirs, device, clock)
     followed = min(FOLLOWED, case.victims)
-    their_path = _their_path(theirs, x["x"][:followed], case.iterations)
-    our_path = _our_path(ours, problem, x, target, case.iterations, followed)
+    their_path = turns.their_path(theirs, x["x"][:followed], case.iterations)
+    our_path = turns.our_path(ours, problem, x, target, case.iterations, followed)
     quality = [
         [decibels(problem.phase.space, step, truth[:followed]) for step in path]
         for path in (their_path, our_path)
@@ -115,63 +110,6 @@ def same(ours: Tensor, theirs: Tensor) -> float:
     0.5
     """
     return float(((ours - theirs).abs() < 1e-4).float().mean())
-
-
-def _turns(
-    case: Case,
-    problem: Problem,
-    x: Variables,
-    target: Target,
-    ours: Product,
-    theirs: breaching.Breaching,
-    device: str,
-    clock: Clock,
-) -> dict[str, float]:
-    """Return the median seconds per victim and iteration of both, which take turns.
-
-    Theirs are the difference between a long and a short attack on one victim, so that its set-up counts for nothing.
-    """
-
-    def timed(run: Callable[[], None]) -> float:
-        wait(device)
-        start = clock()
-        run()
-        wait(device)
-        return clock() - start
-
-    def their_run(victim: int, iterations: int) -> float:
-        return timed(lambda: theirs.reconstruct(victim, x["x"][victim], iterations, None))
-
-    taken: dict[str, list[float]] = {"breaching": [], "gradsiege": []}
-    their_run(0, 1)
-    for turn in range(TURNS):
-        victim = turn % case.victims
-        long, short = their_run(victim, 2 + 4 * TURN), their_run(victim, 2)
-        taken["breaching"].append((long - short) / (4 * TURN))
-        run = partial(attack, problem, ours.evaluate, x, target, TURN)
-        taken["gradsiege"].append(timed(run) / ((TURN + 1) * case.victims))
-    return {name: statistics.median(values) for name, values in taken.items()}
-
-
-def _our_path(
-    ours: Product, problem: Problem, x: Variables, target: Target, iterations: int, followed: int
-) -> list[Tensor]:
-    """Return the candidates of the first victims, iteration by iteration; what they are does not depend on the others."""
-    path: list[Tensor] = []
-    few = part(x, target, 0, followed)
-    attack(problem, ours.evaluate, *few, iterations, path.append)
-    return path
-
-
-def _their_path(theirs: breaching.Breaching, starts: Tensor, iterations: int) -> list[Tensor]:
-    """Return the candidates of all victims, iteration by iteration."""
-    paths: list[list[Tensor]] = []
-    for victim, start in enumerate(starts):
-        path: list[Tensor] = []
-        theirs.reconstruct(victim, start, iterations, path.append)
-        # The score at the end looks at the best candidate once more.
-        paths.append(path[:iterations])
-    return [torch.stack(step) for step in zip(*paths, strict=True)]
 
 
 def _row(
@@ -207,6 +145,7 @@ def main() -> None:
         print(f"breaching is not compared: {breaching.VARIABLE} names no checkout")
         return
     torch.set_num_threads(1)
+    make_portable()
     framework = breaching.load(folder)
     for case in CASES:
         if case.title not in options.networks:

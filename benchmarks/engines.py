@@ -3,15 +3,18 @@
     make benchmark
 
 The textbook loop is what nearly all released code does: one victim after the other, `autograd.grad` with
-``create_graph=True``, then ``backward()``. Every number is a median; compare ratios, not times: machines are noisy.
+``create_graph=True``, then ``backward()``. Every number is a median, of processor times on a CPU; compare ratios, not times: machines
+are noisy.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -23,15 +26,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.cases import Case, case
-from benchmarks.clocks import device_name, matrix_product, medians, operations, peak
+from benchmarks.clocks import (
+    device_name,
+    large_convolution,
+    medians,
+    operations,
+    peak,
+    processor_seconds,
+)
 from benchmarks.textbook import textbook
+from gradsiege.arithmetic import make_portable
 from gradsiege.attacks.engine.engines import ENGINES
 from gradsiege.attacks.engine.objective import Evaluate, Target
 from gradsiege.attacks.variables import Variables
 
 ROWS = Path(__file__).with_name("rows.jsonl")
 TEXTBOOK = "textbook loop"
-CEILING = "matrix product"
+CEILING = "large convolution"
 # What is replayed or compiled shows the counter no operation. It does what it was recorded or translated from.
 COUNTED_AS = {"cuda_graph": "factored", "cuda_graph_vmap": "vmap", "compiled": "vmap"}
 # What an iteration costs at least: one forward pass and its gradient (three), differentiated again (four more).
@@ -62,8 +73,9 @@ def rows_of(
     ways: dict[str, Callable[[], Any]] = {TEXTBOOK: lambda: plain(x, target)}
     ways |= {key: partial(run, x, target) for key, run in engines.items()}
     check(plain(x, target), engines, x, target)
-    product, multiplied = matrix_product(device)
-    times = medians({**ways, CEILING: product}, seconds, device)
+    convolve, multiplied = large_convolution(device)
+    clock = time.perf_counter if device == "cuda" else processor_seconds
+    times = medians({**ways, CEILING: convolve}, seconds, device, clock)
     ceiling = multiplied / times[CEILING]
     images = torch.rand(victims, 3, measured.size, measured.size, device=device)
     forward = operations(partial(problem.model, images))
@@ -120,7 +132,8 @@ def scaling(device: str, seconds: float) -> list[dict[str, Any]]:
     for victims in (4, 8, 16, 32, 64):
         problem, x, target = case("convnet", victims, device)
         evaluate = ENGINES["factored"](problem)
-        taken = medians({"factored": partial(evaluate, x, target)}, seconds, device)
+        clock = time.perf_counter if device == "cuda" else processor_seconds
+        taken = medians({"factored": partial(evaluate, x, target)}, seconds, device, clock)
         per_victim = round(1000 * taken["factored"] / victims, 3)
         rows.append({"victims": victims, "milliseconds per victim": per_victim})
     return rows
@@ -137,12 +150,13 @@ def main() -> None:
     """Measure, append, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=15, help="per network")
     parser.add_argument(
         "--compiled", nargs="*", default=[], help="networks to time compiled too (minutes)"
     )
     options = parser.parse_args()
+    make_portable()
     torch.set_num_threads(options.threads)
     record = heading(options.device, options.threads) | {"engines": []}
     for measured in CASES[options.device]:
@@ -158,12 +172,13 @@ def main() -> None:
 
 
 def heading(device: str, threads: int) -> dict[str, Any]:
-    """Return what every record begins with: when and on what it was measured."""
+    """Return what every record begins with: when and on what it was measured, and the processes that ran or waited in the last minute."""
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": device_name(device),
         "threads": threads,
         "torch": torch.__version__,
+        "load": round(os.getloadavg()[0], 1),
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import resource
 import subprocess
@@ -69,6 +70,7 @@ def main() -> None:
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": platform.machine(),
             "cells": planned,
+            "load": round(os.getloadavg()[0], 1),
             **measure(file),
         }
     print(json.dumps(row))

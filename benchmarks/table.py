@@ -13,6 +13,8 @@ HEAD = (
     "| device | network, victims | engine | ms per iteration | speed-up | forward passes | share of the ceiling |\n"
     "|---|---|---|---|---|---|---|\n"
 )
+# So many processes per thread that ran or waited are other work.
+BUSY = 1.5
 COMPARED = (
     "| device | network, victims | way | ms per victim and iteration | without set-up | speed-up | ms per victim to 25 dB (iterations) | dB at the end |\n"
     "|---|---|---|---|---|---|---|---|\n"
@@ -20,8 +22,8 @@ COMPARED = (
 
 
 def newest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the last record of engines for each (device, threads), in the order of their first appearance."""
-    latest = {(row["device"], row["threads"]): row for row in rows if "engines" in row}
+    """Return the last record of engines for each device, in the order of their first appearance."""
+    latest = {row["device"]: row for row in rows if "engines" in row}
     return list(latest.values())
 
 
@@ -35,9 +37,13 @@ def table(rows: list[dict[str, Any]]) -> str:
         bounds = {row["model"]: row["speed-up at the ceiling"] for row in measured}
         at_most = ", ".join(f"{name} {bound}x" for name, bound in bounds.items())
         notes.append(
-            f"\n{device}: seven forward passes at the rate of a large matrix product, measured in the same run, and no "
+            f"\n{device}: seven forward passes at the rate of a large convolution, measured in the same run, and no "
             f"time for anything else would be {at_most} the textbook loop.\n"
         )
+        if record.get("load", 0) > BUSY * record["threads"]:
+            notes.append(
+                f"\n{device}: beside other work; {record['load']:g} processes ran or waited at the start. Compare the ratios.\n"
+            )
         if "scaling" in record:
             notes.append(_scaling(device, record))
     return "".join(lines + notes) + comparison(rows)
@@ -70,7 +76,8 @@ def comparison(rows: list[dict[str, Any]]) -> str:
     latest: dict[tuple[str, str], dict[str, Any]] = {}
     for record in rows:
         for row in record.get("compared", []):
-            latest[record["device"], f"{row['model']} {row['way'].split(',')[0]}"] = row
+            key = record["device"], f"{row['model']} {row['way'].split(',')[0]}"
+            latest[key] = row | {"load": record.get("load", 0)}
     if not latest:
         return ""
     theirs = {
@@ -83,7 +90,11 @@ def comparison(rows: list[dict[str, Any]]) -> str:
         f"| {theirs[device, row['model']] / row['milliseconds']:.2f}x | {_reached(row)} | {row['decibels at the end']} |\n"
         for (device, _), row in latest.items()
     ]
-    return "\n" + COMPARED + "".join(lines)
+    loads = sorted({row["load"] for row in latest.values() if row["load"] > BUSY})
+    note = ""
+    if loads:
+        note = f"\nBeside other work: {loads[0]:g} to {loads[-1]:g} processes ran or waited. Compare the ratios.\n"
+    return "\n" + COMPARED + "".join(lines) + note
 
 
 def _reached(row: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 # Every job on a cluster reads this file again, so nothing here loads torch or touches the network.
 
 import functools
+import gc
 import hashlib
 import inspect
 import os
@@ -33,6 +34,11 @@ from gradsiege.pipeline.status import DONE, status
 from gradsiege.ranges import Range, fitted
 from gradsiege.report.columns import dictionary
 from gradsiege.study import ledger, load
+
+# A plan of ten thousand cells is millions of objects, all of which stay. The garbage collector would search all of them again each
+# time that they have grown by a quarter, and find nothing.
+gc.freeze()
+gc.set_threshold(200_000, 50, 100)
 
 DEFAULTS = {"study": "config/quick.yaml", "gpu": 0, "shard_minutes": 4}
 for key in set(config) - set(DEFAULTS):
@@ -130,6 +136,7 @@ wildcard_constraints:
     **{field: r"\d+" if field == "seed" else "[^/]+" for field in FIELDS},
     figure="|".join(DRAWN["figures"]),
     table="|".join(DRAWN["tables"]),
+    sheaf="figures|tables",
     shard="[0-9a-f]{16}",
 
 
@@ -351,14 +358,14 @@ def report_digest():
     return hashlib.sha256(" ".join([text, *EVIDENCE_DIGESTS]).encode()).hexdigest()[:16]
 
 
-# Figures, tables and the report that are absent are drawn by one process, which leaves them in scratch; each is then moved to its
-# place by a job of its own. A figure whose file is asked for is drawn alone, from what it needs, as is one that changed.
+# Two processes draw the absent ones: one the figures, the other the tables and the report. They leave them in scratch, and a small job
+# moves each to its place. A figure whose file is asked for is drawn alone, from what it needs, as is one that changed.
 DRAWINGS = f"{STAGED}/drawings/{report_digest()}"
 
 
 @functools.cache
 def drawn_together():
-    """The files that one process draws, by name of the figure or table; empty if single files were asked for."""
+    """The files that two processes draw, by name of the figure or table; empty if single files were asked for."""
     asked = set(workflow.dag_settings.targets or {"all"})
     if not asked & {"all", "figures"}:
         return {}
@@ -373,8 +380,17 @@ def drawn_together():
     return absent if len(absent) > 2 else {}
 
 
+def sheaf_of(name):
+    """The process that draws this figure or table, or the report."""
+    return "figures" if name in DRAWN["figures"] else "tables"
+
+
 def drawn_by(name):
-    return [f"{SHARD}/publish/drawings"] if name in drawn_together() else []
+    return [f"{SHARD}/publish/{sheaf_of(name)}"] if name in drawn_together() else []
+
+
+def drawn_in(sheaf):
+    return [name for name in drawn_together() if sheaf_of(name) == sheaf]
 
 
 def shard_file(stage):
@@ -412,6 +428,8 @@ def shard_keys_of(stage):
 @functools.cache
 def is_sound(cell):
     """Whether a cell is there, made under the study's settings from what its inputs hold now."""
+    if not os.path.exists(manifest_of(cell)):
+        return False
     there = status(cell, STUDY, Path(), ABSENT).state in DONE
     return there and all(path.is_file() for path in cell.files(STUDY))
 

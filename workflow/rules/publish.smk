@@ -5,9 +5,9 @@ rule drawings:
     input:
         EVIDENCE,
     output:
-        temp(touch(f"{SHARD}/publish/drawings")),
+        temp(touch(f"{SHARD}/publish/{{sheaf}}")),
     log:
-        f"{RESULTS}/logs/drawings.log",
+        f"{RESULTS}/logs/drawings/{{sheaf}}.log",
     localrule: True
     conda:
         "../envs/gradsiege.yaml"
@@ -15,7 +15,7 @@ rule drawings:
         mem_mb=2000,
         runtime=20,
     params:
-        names=lambda wildcards: list(drawn_together()),
+        names=lambda wildcards: drawn_in(wildcards.sheaf),
         to=DRAWINGS,
         study=study_file,
     message:

@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import breaching, comparison, engines, gpu, product, table
+from benchmarks import breaching, comparison, engines, gpu, product, table, turns
 from benchmarks.cases import Case
 from benchmarks.clocks import processor_seconds
+from gradsiege.attacks.engine import autotune
 from gradsiege.attacks.engine.autotune import EngineChoice
 from gradsiege.attacks.engine.engines import ENGINES
 from gradsiege.attacks.engine.objective import Target
@@ -98,6 +99,8 @@ def test_a_comparison_stands_in_the_table_with_its_ratio_and_its_newest_row() ->
         "| d | lenet, 2 | breaching | 9.0 | 1.0 | 1.00x | not reached | 20.0 |",
         "| d | lenet, 2 | gradsiege, compiled | 1.5 | 1.0 | 6.00x | 60 (40) | 20.0 |",
     ]
+    busy = table.table([old, new | {"load": 8.0}]).splitlines()[-1]
+    assert busy.startswith("Beside other work: 8 to 8 processes")
 
 
 def test_the_other_framework_is_given_the_same_network_victims_and_normalisation() -> None:
@@ -131,7 +134,7 @@ def test_a_watcher_sees_every_candidate_of_the_other_framework() -> None:
 
 
 def test_both_are_compared_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison, "TURNS", 1)
+    monkeypatch.setattr(turns, "TURNS", 1)
     rows = comparison.compared(TOY, fake()[0], "cpu", tmp_path)
     assert [row["way"].split(",")[0] for row in rows] == ["breaching", "gradsiege"]
     theirs, ours = rows
@@ -244,9 +247,51 @@ def test_a_study_ends_when_the_time_is_up_and_its_finished_attacks_count(tmp_pat
     assert (done["ended"], done["exit"], done["attacks"]) == (True, 0, 0)
 
 
-def test_programs_of_the_benchmark_are_kept_in_the_folder_that_it_names(tmp_path: Path) -> None:
+def test_a_study_of_many_cells_compiles_once_and_keeps_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The benchmark's study counts a hundred cells, and its programs are in the folder that it names."""
     problem, x, target = TOY.build()
+    compiled: list[Path] = []
+
+    class Recorded:
+        """An engine that notes where it would keep its program, and computes by the plain loop."""
+
+        def __init__(self, problem: Any, reference: Any, programs: Programs | None) -> None:
+            assert programs is not None
+            compiled.append(programs.folder)
+            self.reference = reference
+
+        def __call__(self, x: Variables, target: Target) -> Any:
+            return self.reference(x, target)
+
+    planted = {"loop": 9.0, "factored": 8.0, "vmap": 8.0, "compiled": 1.0}
+    calls: list[str] = []
+
+    def clock(evaluate: Any, x: Variables, target: Target) -> float:
+        evaluate(x, target)
+        return planted[calls[-1]]
+
+    def engine(name: str, problem: Any, programs: Programs | None) -> Any:
+        evaluate = (
+            Recorded(problem, ENGINES["loop"](problem), programs)
+            if name == "compiled"
+            else ENGINES[name](problem)
+        )
+
+        def named(x: Variables, target: Target) -> Any:
+            calls.append(name)
+            return evaluate(x, target)
+
+        return named
+
+    monkeypatch.setattr(autotune, "clock", clock)
+    monkeypatch.setattr(autotune, "engine", engine)
+    monkeypatch.setattr(product, "engine", engine)
     chosen = product.product(problem, x, target, Programs(tmp_path), processor_seconds)
-    assert chosen.setup > 0
-    assert chosen.opening > 0
-    assert chosen.choice.engine in ENGINES
+    assert chosen.choice.engine == "compiled"
+    assert compiled == [tmp_path, tmp_path], "one for the choice, one for a later cell"
+    # Work of one cell alone is too short to compile for: 2 elements, 7 evaluations, 8 seconds.
+    calls.clear()
+    alone = autotune.choose(autotune.EnginePolicy(programs=Programs(tmp_path)), problem, x, target)
+    assert "compiled" not in alone.seconds
