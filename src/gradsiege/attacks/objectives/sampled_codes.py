@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gradsiege.attacks.counters.noise import coordinates
 from gradsiege.attacks.objectives.regularizers import Candidate
 from gradsiege.attacks.spaces.space import Space
 from gradsiege.attacks.variables import Variables
@@ -87,4 +86,5 @@ def negative_log_prior_of_codes(candidate: Candidate) -> Tensor:
     >>> negative_log_prior_of_codes(Candidate(pixel, pixel, torch.tensor([0]), {"w": torch.zeros(10)}, {"codes": draws}))
     tensor(0.5000)
     """
-    return candidate.variables[CODES].square().sum() / (2 * coordinates(candidate.observed))
+    coordinates = sum(value.numel() for value in candidate.observed.values())
+    return candidate.variables[CODES].square().sum() / (2 * coordinates)
