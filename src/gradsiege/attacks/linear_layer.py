@@ -152,7 +152,7 @@ def _polished(left: Tensor, column: Tensor) -> Tensor:
 
 
 def _independent(left: Tensor, candidates: Tensor, rank: int) -> list[Tensor]:
-    """Return the first candidates ``[n, rank]``, polished, that are no combination of those before them, at most `rank`."""
+    """Return the first candidates ``[n, rank]``, polished, that are independent of those before them, at most `rank`."""
     kept: list[Tensor] = []
     basis: list[Tensor] = []
     for candidate in candidates:
