@@ -21,6 +21,7 @@ torch.set_num_threads(1)
 CLASSES = 7
 SMALL = {
     "lenet": {},
+    "mlp": {"width": 8},
     "convnet": {"width": 4},
     "resnet18": {"width": 4},
     "vgg11": {"width": 4},

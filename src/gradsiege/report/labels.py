@@ -17,6 +17,7 @@ LABELS = {
     "gi_pip": "GI-PIP",
     "gifd": "GIFD",
     "learned_inversion": "Learned inversion",
+    "spear": "SPEAR",
     "label_lookup": "Label lookup",
     "auxiliary_lookup": "Auxiliary lookup",
     "identification": "Identification",
@@ -50,6 +51,7 @@ LABELS = {
     # models
     "lenet": "LeNet",
     "convnet": "ConvNet",
+    "mlp": "Perceptron",
     "resnet18": "ResNet-18",
     "resnet50": "ResNet-50",
     "vgg11": "VGG-11",

@@ -28,6 +28,7 @@ from gradsiege.protocol.threat_model import ThreatModel
 torch.set_num_threads(1)
 SHAPES = {
     "convnet": {"width": 4},
+    "mlp": {"width": 16},
     "lenet": {"channels": 4, "initial_range": 0.5},
     "resnet18": {"width": 4},
     "vgg11": {"width": 4},

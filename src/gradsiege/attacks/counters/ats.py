@@ -7,15 +7,22 @@ from dataclasses import replace
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gradsiege.attacks.counters.plan import AttackPlan
+from gradsiege.attacks.objectives.drawn_transforms import DRAWS, DrawnLoss, WithDraws
+from gradsiege.attacks.spaces.pixels import Pixels
+from gradsiege.attacks.spaces.space import Space
+from gradsiege.attacks.variables import Variables
 from gradsiege.errors import ThreatModelError
 from gradsiege.protocol.ats_operations import ENHANCEMENTS, MOVES, apply
 from gradsiege.protocol.ats_policies import POOL, parse_policy
+from gradsiege.protocol.local_update import local_update
 
 VERSION = 1
 REQUIRES = ("disclosure",)
+BY_NAME = ("likeliest_draw",)
 STEPS, RATE = 100, 0.05
 # Weight of the total variation that fills the pixels which an augmentation moved out of the image.
 SMOOTHNESS = 1e-3
@@ -89,10 +96,93 @@ def undo_policy(plan: AttackPlan) -> AttackPlan:
     The black border of a translation reveals its direction, and the border's grey level the contrast that followed. Pixels
     that were moved out of the image are lost and filled smoothly.
     """
+    policies = _policies(plan, "ats.undo_policy")
+    return replace(plan, finish=partial(undo_likeliest, policies=policies))
+
+
+def likeliest_draw(plan: AttackPlan) -> AttackPlan:
+    """Find the augmented image with half of the iterations; with the others, the raw image whose augmentation has the update.
+
+    The first half says for each image which policy and signs are likeliest, and where a search among pixels for the raw image begins (`undo`).
+    In the second half the candidate passes through that augmentation (`objectives.drawn_transforms`): the update decides every pixel
+    that the augmentation kept, and regularizers see the raw image.
+
+    Raises:
+        ThreatModelError: no policy is disclosed.
+    """
+    every = hypotheses(_policies(plan, "ats.likeliest_draw"))
+    phase = plan.recipe.phases[-1]
+    some = next(iter(plan.update.values()))
+    none = some.new_zeros(plan.images_per_client, len(every))
+    second = replace(
+        phase,
+        space=WithDraws(phase.space, none),
+        iterations=phase.iterations // 2,
+        again=partial(_raw, every, plan, phase.space),
+        loss=DrawnLoss([partial(augment, hypothesis=hypothesis) for hypothesis in every]),
+    )
+    first = replace(phase, iterations=phase.iterations - second.iterations)
+    recipe = replace(plan.recipe, phases=(*plan.recipe.phases[:-1], first, second), keep="last")
+    return replace(plan, recipe=recipe)
+
+
+def _policies(plan: AttackPlan, counter: str) -> list[str]:
+    """Return the disclosed policies.
+
+    Raises:
+        ThreatModelError: there are none.
+    """
     policies = list(plan.disclosure["policies"])
     if not policies:
         raise ThreatModelError(
-            "ats.undo_policy tries every disclosed policy; three random entries of the pool are too many to try. "
+            f"{counter} tries every disclosed policy; three random entries of the pool are too many to try. "
             "Attack ats with named policies"
         )
-    return replace(plan, finish=partial(undo_likeliest, policies=policies))
+    return policies
+
+
+def _matches(plan: AttackPlan, images: Tensor, projected: Tensor) -> Tensor:
+    """Return how far the update is when one image is what a hypothesis makes of it, ``[hypotheses, n, images]``.
+
+    Args:
+        plan: the attack, with its labels.
+        images: found, ``[n, images, c, h, w]``, the same number of restarts for each victim.
+        projected: the nearest augmented images, ``[hypotheses, n, images, c, h, w]``.
+    """
+    seen, distance = plan.knowledge.observation, plan.recipe.phases[-1].distance
+    assert seen.training is not None
+    assert seen.labels is not None
+    model = seen.model.build().to(images)
+    table = images.new_zeros(projected.shape[:3])
+    for number, element, place in itertools.product(*map(range, table.shape)):
+        victim = element * seen.victims // len(images)
+        batch = images[element].clone()
+        batch[place] = projected[number, element, place]
+        update, _ = local_update(
+            model, seen.parameters, seen.buffers, batch, seen.labels[victim], seen.training
+        )
+        observed = {name: value[victim] for name, value in seen.update.items()}
+        table[number, element, place] = distance(update, observed).detach()
+    return table
+
+
+def _raw(
+    every: list[Hypothesis], plan: AttackPlan, space: Space, starts: Variables, images: Tensor
+) -> Variables:
+    """Return the likeliest draws for the images found, ``[n, images, c, h, w]``, and where the search goes on.
+
+    A transformation that keeps more pixels leaves less of an image's errors, so that the update decides: the right one takes
+    errors out, and a flexible one keeps them. Pixels go on from the raw images, any other space from its own starting points.
+    """
+    flat = images.flatten(0, 1)
+    raw = torch.stack([undo(flat, hypothesis)[0] for hypothesis in every])
+    projected = torch.stack(
+        [augment(part, hypothesis) for part, hypothesis in zip(raw, every, strict=True)]
+    )
+    best = _matches(plan, images, projected.unflatten(1, images.shape[:2])).argmin(0)
+    chosen = raw[best.flatten(), torch.arange(len(flat), device=flat.device)].view(images.shape)
+    draws = F.one_hot(best, len(every)).to(raw)
+    if not isinstance(space, Pixels):
+        return {**starts, DRAWS: draws}
+    pixels = (chosen - space.mean[:, None, None]) / space.deviation[:, None, None]
+    return {"x": pixels, DRAWS: draws}

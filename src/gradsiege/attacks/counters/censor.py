@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -11,7 +13,6 @@ from gradsiege.attacks.counters.anchors import anchor_of, drifts
 from gradsiege.attacks.counters.noise import coordinates
 from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.counters.stacked_directions import STACK, NullSpace, SpreadAlong, whitened
-from gradsiege.attacks.several_rounds import averaged
 from gradsiege.errors import ThreatModelError
 from gradsiege.protocol.local_update import Tensors
 
@@ -162,7 +163,9 @@ def null_space(plan: AttackPlan) -> AttackPlan:
     stacks = {name: torch.stack([seen.update[name] for seen in rounds], 1) for name in plan.update}
     lengths, drift = rounds[place].update, drifts(rounds, place)
     if plan.disclosure.get("arm") != "faithful":
-        informed = plan.with_labels(labels.inferred(averaged(rounds)))
+        # The client's choice gives every upload a part along the gradient, which the mean of all shows best.
+        mean = {name: value.mean(1) for name, value in stacks.items()}
+        informed = plan.with_labels(labels.inferred(replace(rounds[place], update=mean)))
         evidence = stacks
         distance: NullSpace | SpreadAlong = SpreadAlong(
             int(plan.disclosure["trials"]), drift, share
