@@ -29,7 +29,8 @@ import os
 from pathlib import Path
 
 # The remedy for everything that is missing, damaged or made under other settings.
-MEND = "`gradsiege mend` makes it anew."
+MEND_COMMAND = "gradsiege mend"
+MEND = f"`{MEND_COMMAND}` makes it anew."
 
 
 class GradSiegeError(Exception):
@@ -181,6 +182,15 @@ def in_words(error: Exception) -> str:
         if isinstance(error, TypeError | AttributeError | IndexError)
         else str(error)
     )
+
+
+def without_remedy(text: str) -> str:
+    """Return a message without `MEND`, for a sentence that names the remedy itself.
+
+    >>> without_remedy(f"x is damaged. {MEND}; y is damaged. {MEND}")
+    'x is damaged; y is damaged'
+    """
+    return text.replace(f". {MEND}", "").replace(MEND, "").rstrip(" .")
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:

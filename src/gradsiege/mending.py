@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradsiege import artifacts
-from gradsiege.errors import MEND, ArtifactError
+from gradsiege.errors import ArtifactError, without_remedy
 from gradsiege.inspection.verification import MOST, examine, verify
 from gradsiege.pipeline import places
 from gradsiege.pipeline.status import BROKEN, DAMAGED, DONE, MISSING, STALE, Status
@@ -134,9 +134,7 @@ def words(findings: Findings, study: Study, root: Path) -> list[str]:
 def _reason(cell_status: Status) -> str:
     """Return why a folder is set aside, without the advice to run `mend`."""
     return (
-        cell_status.reason.replace(MEND, "").strip()
-        if cell_status.state == DAMAGED
-        else "it has no manifest"
+        without_remedy(cell_status.reason) if cell_status.state == DAMAGED else "it has no manifest"
     )
 
 

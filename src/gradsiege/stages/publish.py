@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from gradsiege import artifacts, catalogue
+from gradsiege.errors import MEND_COMMAND
 from gradsiege.extras import EXTRAS, need
 from gradsiege.pipeline.drawings import DICTIONARY, files_of
 from gradsiege.report.columns import check_columns
@@ -64,7 +66,13 @@ def _report(study: Study, data: StudyData, file: Path, folder: Path) -> Path:
     drawn = {name: draw(name, data) for name in study.figures}
     path = folder / "report.html"
     artifacts.sweep_up(path.parent, REPORT)
-    artifacts.write_text(path, render(data, drawn, _commands(study, file)))
+    commands = _commands(study, file)
+    # The page is read elsewhere, so its remedy names the study and no root of this machine.
+    not_run = [
+        {**item, "why": str(item["why"]).replace(MEND_COMMAND, commands["mend"])}
+        for item in data.not_run
+    ]
+    artifacts.write_text(path, render(replace(data, not_run=not_run), drawn, commands))
     return path
 
 
@@ -83,6 +91,7 @@ def _commands(study: Study, file: Path) -> dict[str, str]:
     commands["all"] = f"snakemake{choice}"
     commands["report"] = f"snakemake results/{study.study}/report.html{choice}"
     commands["verify"] = f"gradsiege verify --study {near}"
+    commands["mend"] = MEND_COMMAND + ("" if _near(file) == DEFAULT else f" --study {near}")
     commands["fetch"] = f"gradsiege fetch --study {near}"
     return commands
 
