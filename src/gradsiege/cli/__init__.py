@@ -71,7 +71,7 @@ def _answer(arguments: list[str] | None) -> Any:
             raise
         output.complain(f"error: {_around(error)!a} is not valid text; rename what bears it")
         raise SystemExit(ArtifactError.exit_code) from None
-    except OSError as error:
+    except (OSError, RuntimeError, MemoryError) as error:
         if not refused_by_machine(error):
             raise
         output.complain(f"error: {refused_by_machine(error)}")

@@ -145,7 +145,7 @@ def describe(error: Exception) -> str:
     """Return the text for the user: one message, or a traceback if the program has a bug."""
     if isinstance(error, GradSiegeError):
         return addressed(f"gradsiege: error: {error}")
-    if isinstance(error, OSError) and refused_by_machine(error):
+    if refused_by_machine(error):
         return f"gradsiege: error: {refused_by_machine(error)}"
     return "".join(traceback.format_exception(error)).rstrip()
 
