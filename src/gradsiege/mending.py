@@ -94,7 +94,7 @@ def look(study: Study, root: Path) -> Findings:
     half = [
         cell_status
         for cell_status in states
-        if cell_status.state not in DONE and _is_half(cell_status, study, root)
+        if cell_status.state not in (*DONE, DAMAGED) and _is_half(cell_status, study, root)
     ]
     return Findings(
         swaps=places.interrupted(study, root),
