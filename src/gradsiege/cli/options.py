@@ -60,6 +60,21 @@ StagedOption = Annotated[
 ]
 
 
+def refuse_inside(to: Path, root: Path, *, but: Path | None = None) -> None:
+    """Refuse a folder for a result of one's own that lies below results/ or scratch/, which hold those of the studies.
+
+    but: the one folder below them that is allowed.
+    """
+    if but is not None and to.resolve() == but.resolve():
+        return
+    for kept, what in (("results", "the studies' cells"), ("scratch", "unfinished work")):
+        place = root / kept
+        if to.resolve().is_relative_to(place.resolve()):
+            raise typer.BadParameter(
+                f"--to {to}: choose a folder outside {place}, which holds {what}"
+            )
+
+
 def say(text: str) -> None:
     """Print a line or a report; its remedies name the study that it is about."""
     typer.echo(output.addressed(text))

@@ -88,6 +88,11 @@ def _check_target(target: Path, folder: Path) -> None:
         raise UsageError(
             f"--to {target}: choose a place outside {results}, which holds the study's results"
         )
+    scratch = results.parent / "scratch"
+    if target.resolve().is_relative_to(scratch.resolve()):
+        raise UsageError(
+            f"--to {target}: choose a place outside {scratch}, which holds unfinished work"
+        )
     if target.is_file() and not _is_crate(target):
         raise UsageError(
             f"--to {target} is there, and is not a crate; choose another name, or delete it"

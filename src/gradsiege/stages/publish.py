@@ -14,9 +14,9 @@ from gradsiege.report.columns import check_columns
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.load import load_study
 from gradsiege.report.save import columns_file, save
+from gradsiege.stages.drawing_names import COLUMNS, REPORT, name_in
 from gradsiege.study import Study
 
-REPORT, COLUMNS = "report", "columns"
 DEFAULT = Path("config", "quick.yaml")  # what `snakemake` alone runs
 
 
@@ -31,21 +31,22 @@ def draw(name: str, data: StudyData) -> Drawn:
 def publish(
     names: list[str], study: Study, root: Path, file: Path, to: Path | None = None
 ) -> list[Path]:
-    """Write the named figures, tables, dictionary or report; a path such as ``.../gallery.pdf`` counts as its name.
+    """Write the named figures, tables, dictionary or report; the path of one of its files in the study's results counts as its name.
 
     Args:
-        names: names of figures and tables, ``columns`` (the dictionary of their columns), or ``report``.
+        names: names of figures and tables, ``columns`` (the dictionary of their columns), or ``report``, or paths of
+            their files.
         study: the study, as it was read from its file.
         root: folder of `results`.
         file: path of the study file, for the commands that the report prints.
         to: folder to write to instead of the study's results.
     """
     need(*EXTRAS["study"])
+    names = [name_in(given, study.study) for given in names]
     data = load_study(study, root) if set(names) != {COLUMNS} else None
     folder = to or root / "results" / study.study
     written: list[Path] = []
-    for given in names:
-        name = Path(given).stem
+    for name in names:
         if name == COLUMNS:
             written.append(_columns(folder))
             continue
