@@ -290,6 +290,8 @@ def json_digest(value: object) -> str:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest of a finished job's folder, without its own checksum, which is compared."""
     path = folder / MANIFEST
+    if os.path.lexists(path) and not path.is_file():
+        raise ArtifactError(f"{path} is not a file. {MEND}")
     if not path.is_file():
         raise ArtifactError(f"{folder} holds no {MANIFEST}: its job has not finished. {MEND}")
     try:

@@ -26,10 +26,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from pathlib import Path
 
 # The remedy for everything that is missing, damaged or made under other settings.
-MEND = "`gradsiege mend` makes it anew."
+MEND_COMMAND = "gradsiege mend"
+MEND = f"`{MEND_COMMAND}` makes it anew."
 
 
 class GradSiegeError(Exception):
@@ -122,14 +124,39 @@ _FOLDERS = (
 )
 
 
-def refused_by_machine(error: OSError) -> str:
-    """Return a sentence for an error caused by the machine, such as a full disk or a missing right; "" for a bug of the program.
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error is an allocator's refusal, on either kind of device.
+
+    >>> out_of_memory(MemoryError()), out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    (True, True)
+    >>> out_of_memory(RuntimeError("shapes differ"))
+    False
+    """
+    # By its name, since the command line shows errors without having loaded torch.
+    on_device = type(error).__name__ == "OutOfMemoryError"
+    return isinstance(error, MemoryError) or on_device or "can't allocate memory" in str(error)
+
+
+def refused_by_machine(error: BaseException) -> str:
+    """Return a sentence for an error caused by the machine, such as a full disk, a missing right or too little memory.
+
+    It is empty for a bug of the program.
 
     >>> refused_by_machine(PermissionError(errno.EACCES, "Permission denied", "results/x"))
     'results/x: Permission denied. See to it, then run the same command again'
     >>> refused_by_machine(FileNotFoundError(errno.ENOENT, "No such file or directory", "results/x"))
     ''
+    >>> refused_by_machine(RuntimeError("can't allocate memory: you tried to allocate 4096 bytes. Error code 12"))
+    'there is not enough memory for 4096 bytes more. Choose smaller widths, batches or histories, or a machine with more memory'
     """
+    if out_of_memory(error):
+        wanted = re.search(r"allocate ([\d.]+ ?\w+)", str(error))
+        return (
+            f"there is not enough memory{f' for {wanted[1]} more' if wanted else ''}. Choose smaller widths, batches or "
+            "histories, or a machine with more memory"
+        )
+    if not isinstance(error, OSError):
+        return ""
     if "No usable temporary directory" in str(error.strerror):
         return (
             "no folder for temporary files can be written to. Free some space in /tmp, or set TMPDIR to a folder that can; "
@@ -181,6 +208,15 @@ def in_words(error: Exception) -> str:
         if isinstance(error, TypeError | AttributeError | IndexError)
         else str(error)
     )
+
+
+def without_remedy(text: str) -> str:
+    """Return a message without `MEND`, for a sentence that names the remedy itself.
+
+    >>> without_remedy(f"x is damaged. {MEND}; y is damaged. {MEND}")
+    'x is damaged; y is damaged'
+    """
+    return text.replace(f". {MEND}", "").replace(MEND, "").rstrip(" .")
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:

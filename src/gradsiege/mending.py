@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradsiege import artifacts
-from gradsiege.errors import MEND, ArtifactError
+from gradsiege.errors import ArtifactError, without_remedy
 from gradsiege.inspection.verification import MOST, examine, verify
 from gradsiege.pipeline import places
 from gradsiege.pipeline.status import BROKEN, DAMAGED, DONE, MISSING, STALE, Status
@@ -94,7 +94,7 @@ def look(study: Study, root: Path) -> Findings:
     half = [
         cell_status
         for cell_status in states
-        if cell_status.state not in DONE and _is_half(cell_status, study, root)
+        if cell_status.state not in (*DONE, DAMAGED) and _is_half(cell_status, study, root)
     ]
     return Findings(
         swaps=places.interrupted(study, root),
@@ -134,9 +134,7 @@ def words(findings: Findings, study: Study, root: Path) -> list[str]:
 def _reason(cell_status: Status) -> str:
     """Return why a folder is set aside, without the advice to run `mend`."""
     return (
-        cell_status.reason.replace(MEND, "").strip()
-        if cell_status.state == DAMAGED
-        else "it has no manifest"
+        without_remedy(cell_status.reason) if cell_status.state == DAMAGED else "it has no manifest"
     )
 
 

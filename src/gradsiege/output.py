@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from gradsiege.errors import ArtifactError, refused_by_machine
+from gradsiege.errors import MEND_COMMAND, ArtifactError, refused_by_machine
 
 # A shell's exit code for a program that SIGPIPE ended, such as `yes | head -1`.
 READER_LEFT = 141
+# Options that name the study and the root of the command that runs; `mend` would else complete the default study.
+_options = ""
 
 
 def take_any_text() -> None:
@@ -18,6 +22,30 @@ def take_any_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def remember_study(file: Path | None, root: Path, default: Path) -> None:
+    """Let every `gradsiege mend` that is printed from now on name the study file and the root, unless both are the defaults.
+
+    file: None forgets the study of an earlier command.
+    """
+    global _options
+    words = [] if file in (None, default) else ["--study", str(file)]
+    words += [] if root == Path() else ["--root", str(root)]
+    _options = "".join(f" {shlex.quote(word)}" for word in words)
+
+
+def addressed(text: str) -> str:
+    """Return a text whose command `gradsiege mend` completes the study that the text is about.
+
+    >>> remember_study(Path("my study.yaml"), Path("/srv"), Path("quick.yaml"))
+    >>> addressed("It is damaged. `gradsiege mend` makes it anew.")
+    "It is damaged. `gradsiege mend --study 'my study.yaml' --root /srv` makes it anew."
+    >>> remember_study(None, Path(), Path("quick.yaml"))
+    >>> addressed("`gradsiege mend` makes it anew.")
+    '`gradsiege mend` makes it anew.'
+    """
+    return text.replace(f"`{MEND_COMMAND}`", f"`{MEND_COMMAND}{_options}`")
 
 
 @contextmanager
@@ -55,7 +83,7 @@ def written_out() -> Iterator[None]:
 def complain(message: str) -> None:
     """Print a message to standard error, if it can be written; the exit code says the same in short."""
     with suppress(OSError):
-        print(f"gradsiege: {message}", file=sys.stderr, flush=True)
+        print(f"gradsiege: {addressed(message)}", file=sys.stderr, flush=True)
 
 
 def _is_of_a_pipe(error: BaseException | None) -> bool:

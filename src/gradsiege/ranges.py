@@ -130,7 +130,8 @@ Weight = Annotated[float, Range(0, 1e6)]
 PositiveSize = Annotated[float, Range(1e-12, 1e9)]
 Count = Annotated[int, Range(1, 10**9)]
 CountOrZero = Annotated[int, Range(0, 10**9)]
-Width = Annotated[int, Range(1, 2**16)]
+# A layer of 4096 by 4096 weights takes 64 MiB, a 3 by 3 convolution nine times as much.
+Width = Annotated[int, Range(1, 4096)]
 Seed = Annotated[int, Range(0, 2**63 - 1)]
 
 ALIASES: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -256,3 +257,84 @@ def test_a_path_that_leads_out_of_the_data_root_names_its_key_and_the_root(
     assert message.startswith(
         f"{key}: {value!r} does not lie below the data root, {root} (${supply.ROOT_VARIABLE})"
     )
+
+
+@pytest.mark.parametrize(
+    ("parts", "tested"),
+    [
+        (("training_set", "test_set"), "test_set"),
+        (("seg_train", "seg_test"), "seg_test"),
+        (("train_images", "val_images"), "val_images"),
+        (("train2017", "val2017"), "val2017"),
+        (("Train data", "Test data"), "Test data"),
+        (("trainImages", "valImages", "testImages"), "testImages"),
+    ],
+)
+def test_parts_are_known_by_a_word_of_their_name(
+    root: Path, parts: tuple[str, ...], tested: str
+) -> None:
+    lay(root, *(f"{part}/{name}" for part in parts for name in ("ant", "bee")))
+    lay(root, f"{parts[0]}/wasp")  # a class that the test part lacks
+    listing = found(root)
+    assert listing.classes == ("ant", "bee", "wasp")
+    assert listing.tested is not None
+    assert {path.split("/")[1] for path, held in zip(listing.paths, listing.tested, strict=True) if held} == {tested}  # fmt: skip
+    assert any(note.endswith(f"{tested} the test part.") for note in listing.notes)
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("fold1", "fold2"),
+        ("fold1", "fold2", "fold3"),
+        ("site A", "site B"),
+        ("train1", "train2"),
+        ("test_set", "val_set"),
+        ("trainingset", "testset"),
+        ("train_set", "extra"),
+        ("train_test", "test_set"),
+    ],
+)
+def test_folders_with_the_same_folders_are_not_taken_for_classes(
+    root: Path, folders: tuple[str, ...]
+) -> None:
+    lay(root, *(f"{folder}/{name}" for folder in folders for name in ("ant", "bee")))
+    refused(
+        r"hold the same folders \(ant, bee\).*Rename them to train, val and test.*image_manifest"
+    )
+
+
+def test_a_flat_folder_beside_parts_hides_them_not(root: Path) -> None:
+    """Such as pictures to predict, beside seg_train and seg_test."""
+    lay(root, *(f"{part}/{name}" for part in ("seg_train", "seg_test") for name in ("ant", "bee")))
+    lay(root, "seg_pred")
+    refused("seg_test and seg_train hold the same folders")
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("cats/a", "cats/b", "dogs/c", "dogs/d"),
+        ("cats/a", "cats/b", "dogs/b", "dogs/c"),
+        ("cats/images", "dogs/images"),
+        ("cats/a", "cats/b", "dogs"),
+        ("test tubes/a", "train stations/b"),
+    ],
+)
+def test_pictures_below_their_class_stay_readable(root: Path, folders: tuple[str, ...]) -> None:
+    lay(root, *folders)
+    listing = found(root)
+    assert set(listing.classes) == {folder.split("/")[0] for folder in folders}
+    assert len(listing.paths) == 2 * len(folders)
+
+
+@pytest.mark.parametrize("bad", [b"caf\xe9", b"ant/caf\xe9.png", b"ant/caf\xe9/0.png"])
+def test_a_name_that_is_not_text_is_refused_by_name(root: Path, bad: bytes) -> None:
+    lay(root, "ant", "bee")
+    path = os.path.join(os.fsencode(root / "mine"), bad)  # noqa: PTH118
+    os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
+    if bad.endswith(b".png"):
+        Path(os.fsdecode(path)).write_bytes((root / "mine/ant/0.png").read_bytes())
+    else:
+        os.mkdir(path)  # noqa: PTH102
+    refused(r"caf\\udce9.* has a name that is not valid text \(UTF-8\); rename it")

@@ -135,12 +135,15 @@ def test_only_a_whole_run_is_packed(
     monkeypatch.chdir(REPOSITORY)
     where = ("--study", root / "tiny.yaml", "--root", root)
     assert verb("crate", *where) == 4
-    assert "report.html does not exist. `gradsiege mend` makes it anew" in capsys.readouterr().err
+    assert (
+        f"report.html does not exist. `gradsiege mend --study {root}/tiny.yaml --root {root}` makes it anew"
+        in capsys.readouterr().err
+    )
     lost = cells(study)["score"][0]
     (lost.folder(study, root) / artifacts.MANIFEST).unlink()
     assert verb("crate", *where) == 4
     assert (
-        f"1 of 20 cells of study tiny are not finished, such as score {lost.key}"
+        f"1 of 20 cells of study tiny are not finished and sound, such as score {lost.key}"
         in capsys.readouterr().err
     )
 
@@ -218,3 +221,25 @@ def test_the_remedy_of_a_damaged_cell_is_said_once(
     message = capsys.readouterr().err
     assert message.count("gradsiege mend") == 1
     assert ".." not in message
+
+
+@pytest.mark.parametrize("stage", ["fetch", "federate", "attack", "score"])
+def test_a_run_with_a_damaged_file_is_not_packed(
+    stage: str,
+    study_copy: Finished,
+    verb: Verb,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A crate vouches for what it records, whether it packs the file or lists its cell alone."""
+    study, root = study_copy
+    monkeypatch.chdir(REPOSITORY)
+    artifacts.write_text(root / "results/tiny/report.html", "drawn")
+    where = ("--study", root / "tiny.yaml", "--root", root)
+    folder = cells(study)[stage][0].folder(study, root)
+    name = next(name for name in artifacts.read_manifest(folder)["files"] if "." in name)
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert verb("crate", *where) == 4
+    assert f"{folder / name} differs from its manifest.json" in capsys.readouterr().err
+    assert not (root / "results/tiny/crate.zip").exists()

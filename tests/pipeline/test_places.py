@@ -231,3 +231,46 @@ def test_other_bytes_of_an_input_are_noticed(study_copy: tuple[Study, Path]) -> 
     # What is not there, as after restoring one bundle, tells nothing.
     (fetched / artifacts.MANIFEST).unlink()
     assert places.is_current(folder, cell, study, root)
+
+
+@pytest.mark.parametrize(
+    "sort",
+    ["manifest", "output", "file", "link", "dangling link", "interrupted", "draft", "drafted"],
+)
+def test_what_is_no_folder_or_no_file_does_not_end_the_cell(
+    sort: str, cell: Cell, tiny: Study, tmp_path: Path
+) -> None:
+    """Somebody put a folder where a file belongs, or a file or a link where a folder does."""
+    place, draft = cell.folder(tiny, tmp_path), places.draft_of(cell, tiny, tmp_path)
+    replaced = places.replaced_of(cell, tiny, tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    write(elsewhere, cell, "theirs")
+    (elsewhere / artifacts.MANIFEST).write_text("theirs")
+    if sort in ("manifest", "output"):
+        compute(cell, tiny, tmp_path, "old")
+        name = artifacts.MANIFEST if sort == "manifest" else "utility.parquet"
+        (place / name).unlink()
+        (place / name / "deep").mkdir(parents=True)
+    elif sort == "interrupted":
+        (replaced / artifacts.MANIFEST / "deep").mkdir(parents=True)
+        seal(draft, cell, tiny, "new")
+        assert places.settle(tiny, tmp_path) == [place]
+        assert held(place) == "new"
+    elif sort == "drafted":
+        for name in (artifacts.MANIFEST, "utility.parquet"):
+            (draft / name / "deep").mkdir(parents=True)
+    else:
+        path = draft if sort == "draft" else place
+        path.parent.mkdir(parents=True)
+        if sort in ("file", "draft"):
+            path.write_text("a file")
+        else:
+            path.symlink_to(elsewhere if sort == "link" else tmp_path / "gone")
+    for text in ("new", "newer"):
+        compute(cell, tiny, tmp_path, text)
+        assert held(place) == text
+        assert not place.is_symlink()
+    assert places.interrupted(tiny, tmp_path) == []
+    assert not list(tmp_path.glob("scratch/*"))
+    assert (elsewhere / "utility.parquet").read_text() == "theirs", "a link's target is nobody's"
+    assert (elsewhere / artifacts.MANIFEST).read_text() == "theirs"

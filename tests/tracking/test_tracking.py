@@ -197,6 +197,25 @@ def test_damaged_and_stale_cells_are_left_out(study_copy: Finished, database: st
     assert str(damaged) in summary
 
 
+@pytest.mark.parametrize("sort", ["empty", "folder", "torn"])
+def test_a_damaged_manifest_is_counted_and_named(
+    study_copy: Finished, database: str, sort: str
+) -> None:
+    study, root = study_copy
+    renamed = study.model_copy(update={"study": f"damaged-{sort}"})
+    (root / "results" / "tiny").rename(root / "results" / renamed.study)
+    manifest = survey(renamed, root)["federate"][0].cell.folder(renamed, root) / "manifest.json"
+    text = manifest.read_text()
+    if sort == "folder":
+        manifest.unlink()
+        manifest.mkdir()
+    else:
+        manifest.write_text("" if sort == "empty" else text[: len(text) // 2])
+    summary = track(renamed, root, database)
+    assert "6 runs added, 0 already there, 1 damaged" in summary
+    assert str(manifest) in summary
+
+
 def test_a_dead_server_fails_fast_and_changes_nothing(
     finished_study: Finished, verb: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -258,6 +277,17 @@ def test_without_mlflow_the_extra_is_named(
         ("file:///somewhere/mlruns", "use sqlite"),
         ("gopher://somewhere", "cannot be used"),
         ("http://127.0.0.1:notaport", "cannot be used"),
+        ("http://[::1", "'http://\\[::1' is not the address"),
+        ("http://me:secret@[::1", "'\\[::1' is not the address"),
+        ("postgresql://[x]/db", "is not the address|cannot be used"),
+        (f"http://{'a' * 70}.org", "cannot be used"),
+        ("", "is empty; use sqlite"),
+        (" ", "is empty; use sqlite"),
+        ("sqlite:////proc/x.db", "cannot be written"),
+        ("sqlite:////dev/null", "cannot be written"),
+        ("sqlite:///", "cannot be written"),
+        (f"sqlite:///{'a' * 300}.db", "cannot be written"),
+        ("sqlite:///pipe", "cannot be written"),
     ],
 )
 def test_a_wrong_uri_is_one_sentence(
@@ -266,9 +296,14 @@ def test_a_wrong_uri_is_one_sentence(
     study, root = finished_study
     monkeypatch.chdir(tmp_path)
     (tmp_path / "README.md").write_text("not a database")
+    os.mkfifo(tmp_path / "pipe")
+    start = time.monotonic()
     with pytest.raises(TrackingError, match=hint) as caught:
         track(study, root, uri)
     assert len(str(caught.value).splitlines()) == 1
+    assert "secret" not in str(caught.value)
+    assert time.monotonic() - start < 10
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "pipe"]
 
 
 def test_a_password_is_never_shown() -> None:

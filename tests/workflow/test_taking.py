@@ -121,3 +121,23 @@ def test_a_place_that_cannot_be_written_fails_the_job(staged: Path) -> None:
     assert take(staged, "mv() { return 1; };") == 1
     assert held(staged / "results" / PLACE) == "old"
     assert held(staged / "staged/computed/d") == "d"
+
+
+@pytest.mark.parametrize("sort", ["manifest", "link", "dangling link", "file"])
+def test_what_is_no_cell_in_the_place_of_one(sort: str, staged: Path) -> None:
+    """A manifest that is a folder; a place that is a link or a file."""
+    place, elsewhere = staged / "results" / PLACE, staged / "elsewhere"
+    write(elsewhere, "theirs")
+    if sort == "manifest":
+        (place / "manifest.json").unlink()
+        (place / "manifest.json/deep").mkdir(parents=True)
+    else:
+        shutil.rmtree(place)
+        if sort == "file":
+            place.write_text("a file")
+        else:
+            place.symlink_to(elsewhere if sort == "link" else staged / "gone")
+    assert take(staged) == 0
+    assert held(place) == "d"
+    assert held(elsewhere) == "theirs"
+    assert not [path for path in (staged / "staged").rglob("*") if not path.is_dir()]

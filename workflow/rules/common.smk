@@ -198,18 +198,21 @@ PROGRAMS = PROGRAMS.replace("{", "{{").replace("}", "}}")
 shell.prefix(
     "set -euo pipefail; trap : TERM; tee() {{ trap '' INT TERM; exec tee \"$@\"; }}; "
     f"command -v gradsiege > /dev/null || PATH={PROGRAMS}:$PATH; "
+    # A folder's manifest goes first; of a link, only the link.
+    'set_down() {{ if ! test -L "$1" && test -d "$1"; then rm -rf "$1/manifest.json"; fi; rm -rf "$1"; }}; '
     'take() {{ local at="$1" log="$2" place old from; '
     f"local staged={shlex.quote(STAGED)} results={shlex.quote(RESULTS)}; "
     'place=$(dirname "$3"); old=$staged/replaced/${{place#"$results"/}}; from=$staged/computed/$at; '
     'if test -e "$from.log"; then cp "$from.log" "$log"; fi; '
     'if test -e "$from/manifest.json"; then '
-    'rm -f "$old/manifest.json"; rm -rf "$old"; mkdir -p "$(dirname "$old")" "$(dirname "$place")" || exit 1; '
-    'if test -e "$place"; then mv -T "$place" "$old" || exit 1; fi; '
+    'set_down "$old"; mkdir -p "$(dirname "$old")" "$(dirname "$place")" || exit 1; '
+    'if test -e "$place" || test -L "$place"; then mv -T "$place" "$old" || exit 1; fi; '
     'if test "$(stat -c %d "$from")" = "$(stat -c %d "$(dirname "$place")")"; then mv -T "$from" "$place" || exit 1; '
     'else rm -rf "$place.part"; cp -rp "$from" "$place.part" && mv -T "$place.part" "$place" || exit 1; '
     'rm -f "$from/manifest.json"; rm -rf "$from"; fi; '
     # Deleted first, so that what is half deleted vouches for nothing.
-    'rm -f "$old/manifest.json"; mv -n -t "$place" "$old/"* 2> /dev/null; rm -rf "$old" "$from.log"; return 0; fi; '
+    'if ! test -L "$old" && test -d "$old"; then rm -rf "$old/manifest.json"; mv -n -t "$place" "$old/"* 2> /dev/null; fi; '
+    'set_down "$old"; rm -f "$from.log"; return 0; fi; '
     'if test -e "$from.failed"; then echo "The cell failed; its log says why."; exit 1; fi; '
     # Finished already, under these settings.
     'grep -qs "^  .digest.: .$at.,$" "$place/manifest.json"; }}; '

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from gradsiege import __version__, output
 from gradsiege.cli import auditing, inspection, results, stages
+from gradsiege.cli.options import QUICK
 from gradsiege.errors import ArtifactError, GradSiegeError, StoppedEarlyError, refused_by_machine
 
 EXIT_CODES = (
@@ -28,6 +31,7 @@ for group in (stages, auditing, inspection, results):
     app.registered_commands += group.verbs.registered_commands
 # Exit code of a program that Ctrl-C ended, as shells report it.
 INTERRUPTED = 130
+NEAR = 200  # characters on either side of one that is not valid text
 
 
 @app.callback(invoke_without_command=True)
@@ -42,6 +46,7 @@ def _version(
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; expected errors become one message and a documented exit code."""
     output.take_any_text()
+    output.remember_study(None, Path(), QUICK)
     with output.written_out():
         return _answer(arguments)
 
@@ -64,10 +69,25 @@ def _answer(arguments: list[str] | None) -> Any:
     except UnicodeEncodeError as error:
         if "surrogates" not in error.reason:
             raise
-        output.complain(f"error: {error.object!a} is not valid text; rename what bears it")
+        output.complain(f"error: {_around(error)!a} is not valid text; rename what bears it")
         raise SystemExit(ArtifactError.exit_code) from None
-    except OSError as error:
+    except (OSError, RuntimeError, MemoryError) as error:
         if not refused_by_machine(error):
             raise
         output.complain(f"error: {refused_by_machine(error)}")
         raise SystemExit(ArtifactError.exit_code) from None
+
+
+def _around(error: UnicodeEncodeError) -> str:
+    r"""Return a short text whole, and of a long one the word or path that holds the character.
+
+    >>> text = "mine/ant\udcff/0.png"
+    >>> _around(UnicodeEncodeError("utf-8", f"{'a report ' * 99}on {text} and more", 902, 903, ""))
+    'mine/ant\udcff/0.png'
+    """
+    text, place = error.object, error.start
+    if len(text) <= NEAR:
+        return text
+    before = re.split(r"[\s\"'<>]", text[max(place - NEAR, 0) : place])[-1]
+    after = re.split(r"[\s\"'<>]", text[place : place + NEAR])[0]
+    return before + after

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gradsiege.cli.options import QUICK, RootOption, StudyOption, load_study, number
+from gradsiege.cli.options import QUICK, RootOption, StudyOption, load_study, number, say
 from gradsiege.ranges import Range
 
 verbs = typer.Typer()
@@ -74,7 +74,7 @@ def claims(
         return
     from gradsiege.inspection import claims as work
 
-    typer.echo(work(load_study(study, root), root, ledger))
+    say(work(load_study(study, root), root, ledger))
 
 
 @verbs.command(epilog="Example: `gradsiege plan --study config/small.yaml`")
@@ -92,7 +92,7 @@ def plan(
     """Print cells, jobs, hours and disk of a study by stage, and how many cells are finished."""
     from gradsiege.inspection import plan as work
 
-    typer.echo(work(load_study(study, root), root, shard_minutes))
+    say(work(load_study(study, root), root, shard_minutes))
 
 
 @verbs.command(epilog="Example: `gradsiege doctor`")
@@ -100,7 +100,7 @@ def doctor(study: StudyOption = QUICK, root: RootOption = Path()) -> None:
     """Say what this machine can run, and what the study still lacks."""
     from gradsiege.inspection import doctor as work
 
-    typer.echo(work(load_study(study, root), root))
+    say(work(load_study(study, root), root))
 
 
 @verbs.command(epilog="Example: `gradsiege verify --study config/quick.yaml`")
@@ -120,6 +120,6 @@ def verify(
     resolved = load_study(study, root, hash_all=True)
     report, sound = work(resolved, root, partial)
     refused = refusals(resolved, root / BUNDLES)
-    typer.echo("\n".join([report, *refused]))
+    say("\n".join([report, *refused]))
     if refused or not sound:
         raise typer.Exit(4)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gradsiege import output
 from gradsiege.ranges import Range
 
 if TYPE_CHECKING:
@@ -59,10 +60,31 @@ StagedOption = Annotated[
 ]
 
 
+def refuse_inside(to: Path, root: Path, *, but: Path | None = None) -> None:
+    """Refuse a folder for a result of one's own that lies below results/ or scratch/, which hold those of the studies.
+
+    but: the one folder below them that is allowed.
+    """
+    if but is not None and to.resolve() == but.resolve():
+        return
+    for kept, what in (("results", "the studies' cells"), ("scratch", "unfinished work")):
+        place = root / kept
+        if to.resolve().is_relative_to(place.resolve()):
+            raise typer.BadParameter(
+                f"--to {to}: choose a folder outside {place}, which holds {what}"
+            )
+
+
+def say(text: str) -> None:
+    """Print a line or a report; its remedies name the study that it is about."""
+    typer.echo(output.addressed(text))
+
+
 def load_study(file: Path, root: Path = Path(), hash_all: bool = False) -> Study:
     """Read a study file, and what its sources list now; no verb changes what it reads."""
     from gradsiege.pipeline.cells import remember
     from gradsiege.pipeline.identity import identified
     from gradsiege.study import load
 
+    output.remember_study(file, root, QUICK)
     return remember(identified(load(file), root, hash_all))

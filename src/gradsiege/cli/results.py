@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gradsiege.cli.options import QUICK, RootOption, StudyOption, load_study, number
+from gradsiege.cli.options import QUICK, RootOption, StudyOption, load_study, number, say
 from gradsiege.ranges import Range
 
 verbs = typer.Typer()
@@ -70,7 +70,7 @@ def mend(
     from gradsiege.mending import mend as work
 
     if (
-        not work(load_study(study, root, hash_all=True), root, study, cores, dry_run, typer.echo)
+        not work(load_study(study, root, hash_all=True), root, study, cores, dry_run, say)
         and not dry_run
     ):
         raise typer.Exit(4)
@@ -86,7 +86,7 @@ def share(
     """Verify bundles of a finished study and send them to a remote of DVC."""
     from gradsiege.sharing import share as work
 
-    typer.echo(work(bundles or [], load_study(study, root), root, study, remote))
+    say(work(bundles or [], load_study(study, root), root, study, remote))
 
 
 @verbs.command(epilog="Example: `gradsiege restore tables checkpoints --study config/quick.yaml`")
@@ -99,7 +99,7 @@ def restore(
     """Fetch shared bundles, refuse what is not as it was recorded, and let Snakemake take the rest as up to date."""
     from gradsiege.sharing import restore as work
 
-    typer.echo(work(bundles or [], load_study(study, root), root, study, remote))
+    say(work(bundles or [], load_study(study, root), root, study, remote))
 
 
 @verbs.command(epilog="Example: `gradsiege track --follow --uri sqlite:///mlflow.db`")
@@ -122,12 +122,12 @@ def track(
 
     resolved = load_study(study, root)
     if not follow:
-        typer.echo(tracking.track(resolved, root, uri))
+        say(tracking.track(resolved, root, uri))
         return
     from gradsiege.tracking.signals import stopped_by_signals
 
     with stopped_by_signals() as stop:
-        typer.echo(tracking.follow(resolved, root, uri, stop))
+        say(tracking.follow(resolved, root, uri, stop))
 
 
 @verbs.command(epilog="Example: `gradsiege crate --study config/quick.yaml`")
@@ -145,4 +145,4 @@ def crate(
     """Pack a finished study as a Workflow Run RO-Crate: workflow, results, rows, software, hashes."""
     from gradsiege.inspection.crate import crate as work
 
-    typer.echo(f"wrote {work(load_study(study, root), study, root, to)}")
+    say(f"wrote {work(load_study(study, root), study, root, to)}")

@@ -19,6 +19,7 @@ from gradsiege.cli.options import (
     StagedOption,
     StudyOption,
     load_study,
+    refuse_inside,
 )
 from gradsiege.errors import MEND, ArtifactError, MissingError
 from gradsiege.extras import EXTRAS, need
@@ -50,9 +51,7 @@ def _run(
     study = load_study(study_file, root)
     cells = [parse_key(stage, key, study) for key in keys]
     if observation is not None or to is not None:
-        _check_other(
-            observation, to, alone=len(cells) == 1 and not staged, results=root / "results"
-        )
+        _check_other(observation, to, alone=len(cells) == 1 and not staged, root=root)
     end = None if budget is None else time.monotonic() + budget
     work = load_work()
     import torch
@@ -77,16 +76,13 @@ def _run(
     runner.in_place(cells, make, work)
 
 
-def _check_other(observation: Path | None, to: Path | None, alone: bool, results: Path) -> None:
+def _check_other(observation: Path | None, to: Path | None, alone: bool, root: Path) -> None:
     """Refuse another observation unless it is for one cell, and its result has a folder of its own."""
     if observation is None or to is None:
         raise typer.BadParameter("--observation FILE and --to FOLDER go together")
     if not alone:
         raise typer.BadParameter("another observation is for one cell alone, run by hand")
-    if to.resolve().is_relative_to(results.resolve()):
-        raise typer.BadParameter(
-            f"--to {to}: choose a folder outside {results}, which holds the study's cells"
-        )
+    refuse_inside(to, root)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise typer.BadParameter(f"--to {to} is there already; choose another folder, or delete it")
 
@@ -183,7 +179,9 @@ def attack(
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option(help="New folder, outside results/, for the result of --observation."),
+        typer.Option(
+            help="New folder, outside results/ and scratch/, for the result of --observation."
+        ),
     ] = None,
     engine: Annotated[
         str,
@@ -230,11 +228,16 @@ def publish(
     study: StudyOption = QUICK,
     root: RootOption = Path(),
     to: Annotated[
-        Path | None, typer.Option(help="Folder to write to, instead of the study's results.")
+        Path | None,
+        typer.Option(help="Folder outside results/ to write to, instead of the study's results."),
     ] = None,
 ) -> None:
     """Draw figures and tables, or the report, from stored scores."""
     from gradsiege.stages.publish import publish as work
 
-    for path in work(names, load_study(study, root), root, study, to):
+    resolved = load_study(study, root)
+    drawn = root / "scratch" / "staged" / resolved.study / "drawings"  # Snakemake's own
+    if to is not None and not to.resolve().is_relative_to(drawn.resolve()):
+        refuse_inside(to, root, but=root / "results" / resolved.study)
+    for path in work(names, resolved, root, study, to):
         typer.echo(str(path))

@@ -8,7 +8,7 @@ from typing import Literal
 
 from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.formats.folders import Scan, refuse_empty_class, refuse_look_alikes
-from gradsiege.datasets.formats.parts import part_of, tested_parts
+from gradsiege.datasets.formats.parts import part_in, part_of, tested_parts
 from gradsiege.datasets.formats.pictures import Reading, Row, list_files
 from gradsiege.datasets.preparation.listing import Listing
 from gradsiege.datasets.sources.supply import File, Origin, below_root, inside
@@ -96,7 +96,7 @@ def _parts(scan: Scan, place: Path, path: str, names: list[str]) -> tuple[dict[s
                 f"{path}: {' and '.join(names)} hold pictures, but no class folders; lay the pictures of every class "
                 "into a folder of its own"
             )
-        return {WHOLE: False}, ""
+        return _parts_by_content(scan, place, path, names)
     others = [name for name in names if name not in divided]
     for name in others:
         if Scan(scan.below).pictures(place / name):
@@ -111,6 +111,45 @@ def _parts(scan: Scan, place: Path, path: str, names: list[str]) -> tuple[dict[s
     if empty:
         raise ValueError(f"{path}/{empty} is a part without class folders; fill it, or remove it")
     return tested_parts(divided, path)
+
+
+def _parts_by_content(
+    scan: Scan, place: Path, path: str, names: list[str]
+) -> tuple[dict[str, bool], str]:
+    """Return what `_parts` does for folders that are not called train, val or test: parts that hold the same classes.
+
+    Raises:
+        ValueError: folders hold the same subfolders, and their names do not say which part each is.
+    """
+    nested = [name for name in names if not scan.holds_pictures(place / name)]
+    if len(nested) < 2:
+        return {WHOLE: False}, ""
+    held = {
+        name: {
+            inner
+            for inner in Scan(scan.below).folders(place / name)
+            if scan.reaches_pictures(place / name / inner)
+        }
+        for name in nested
+    }
+    held = {name: inner for name, inner in held.items() if inner}
+    parts = {part_in(name): name for name in held}
+    training = held.get(parts.get("train", ""), set())
+    if (
+        len(held) == len(names) == len(parts) > 1
+        and "" not in parts
+        and all(training & inner for inner in held.values())
+    ):
+        return tested_parts(held, path)
+    first, *others = held.values() or [set()]
+    if others and len(first) > 1 and all(inner == first for inner in others):
+        one = next(iter(held))
+        raise ValueError(
+            f"{path}: {' and '.join(held)} hold the same folders ({', '.join(sorted(first))}), like parts or folds of one "
+            "data set and unlike classes. Rename them to train, val and test, or name the one to use "
+            f"(path: {path}/{one}); if they are classes, list the pictures in a table and use image_manifest"
+        )
+    return {WHOLE: False}, ""
 
 
 def _of_class(where: Path, folder: Path, scan: Scan) -> list[str]:

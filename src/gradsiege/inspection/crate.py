@@ -16,10 +16,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gradsiege import artifacts
-from gradsiege.errors import MEND, ArtifactError, UsageError
+from gradsiege.errors import MEND, ArtifactError, UsageError, without_remedy
 from gradsiege.extras import need
+from gradsiege.inspection.verification import examine
 from gradsiege.pipeline.cells import Cell
-from gradsiege.pipeline.status import BROKEN, DAMAGED, DONE, MISSING, STALE, survey
+from gradsiege.pipeline.status import BROKEN, DAMAGED, DONE, MISSING, STALE
 from gradsiege.study import Study
 
 SPECIFICATION = "1.1"  # the one that profile 0.5 builds on
@@ -57,8 +58,8 @@ def crate(
 ) -> Path:
     """Write the crate of a finished study and return its path (``results/<study>/crate.zip`` unless given).
 
-    file: the study file; here: the repository. Raises ArtifactError if a cell or the report is missing or not of
-    this study, MissingError if rocrate is not installed, and UsageError if `to` would replace anything but a crate.
+    file: the study file; here: the repository. Raises ArtifactError if a cell or the report is missing, damaged or not
+    of this study, MissingError if rocrate is not installed, and UsageError if `to` would replace anything but a crate.
     """
     folder = root / "results" / study.study
     target = folder / NAME if to is None else to
@@ -87,6 +88,11 @@ def _check_target(target: Path, folder: Path) -> None:
         raise UsageError(
             f"--to {target}: choose a place outside {results}, which holds the study's results"
         )
+    scratch = results.parent / "scratch"
+    if target.resolve().is_relative_to(scratch.resolve()):
+        raise UsageError(
+            f"--to {target}: choose a place outside {scratch}, which holds unfinished work"
+        )
     if target.is_file() and not _is_crate(target):
         raise UsageError(
             f"--to {target} is there, and is not a crate; choose another name, or delete it"
@@ -102,8 +108,8 @@ def _is_crate(path: Path) -> bool:
 
 
 def _finished(study: Study, root: Path) -> dict[Cell, dict[str, Any]]:
-    """Return the manifests of all cells that could be run; refuse an unfinished study."""
-    states = [cell_status for of_stage in survey(study, root).values() for cell_status in of_stage]
+    """Return the manifests of all cells that could be run; refuse a study that is unfinished or damaged in any file."""
+    states = examine(study, root)
     lacking = [
         cell_status
         for cell_status in states
@@ -112,8 +118,8 @@ def _finished(study: Study, root: Path) -> dict[Cell, dict[str, Any]]:
     if lacking:
         first = lacking[0]
         raise ArtifactError(
-            f"{len(lacking)} of {len(states)} cells of study {study.study} are not finished, such as {first.cell.stage} "
-            f"{first.cell.key}: {first.reason.replace(MEND, '').rstrip(' .')}. A crate records a whole run. {MEND}"
+            f"{len(lacking)} of {len(states)} cells of study {study.study} are not finished and sound, such as "
+            f"{first.cell.stage} {first.cell.key}: {without_remedy(first.reason)}. A crate records a whole run. {MEND}"
         )
     return {
         cell_status.cell: cell_status.manifest

@@ -23,7 +23,7 @@ class ViTSmall(Model):
     name = "vit_small"
 
     patch: Annotated[int, Range(1, 512)] = 4
-    width: Annotated[int, Range(1, 65536), MultipleOf("heads")] = 192
+    width: Annotated[int, Range(1, 4096), MultipleOf("heads")] = 192
     depth: Annotated[int, Range(1, 1000)] = 6
     heads: Width = 3
 

@@ -197,9 +197,7 @@ class Job:
         """Handle signals while the block runs; if it succeeds, seal the cell and put it in its place."""
         if self.folder != self.draft:
             places.complete(self.draft, self.folder, self._replaced)
-        artifacts.make_folder(self.draft)
-        # The manifest of an earlier draft must not vouch for the files of this one.
-        (self.draft / artifacts.MANIFEST).unlink(missing_ok=True)
+        places.open_draft(self.draft, STAGES[self.cell.stage].outputs)
         for folder in (self.draft, self.scratch):
             artifacts.sweep_up(folder)
         previous = signal.signal(signal.SIGTERM, self._on_signal)

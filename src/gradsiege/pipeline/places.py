@@ -13,7 +13,7 @@ import errno
 import functools
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,7 @@ def swap(draft: Path, place: Path, replaced: Path) -> None:
     """
     wanted = artifacts.read_manifest(draft)["digest"]
     try:
-        if place.exists():
+        if os.path.lexists(place):
             _discard(replaced)
             move(place, replaced)
         move(draft, place)
@@ -181,9 +181,12 @@ def move(source: Path, target: Path) -> None:
 
 def _clear(replaced: Path, place: Path) -> None:
     """Delete the replaced files, and keep other files, which do not belong to the cell."""
-    if not replaced.is_dir():
+    if replaced.is_symlink() or not replaced.is_dir():
+        # What a link leads to, and a file in the place of a folder, belong to the person who put them there.
+        _discard(replaced)
+        _prune(replaced.parent)
         return
-    (replaced / artifacts.MANIFEST).unlink(missing_ok=True)
+    _remove_manifest(replaced)
     # Unless another process has cleared it.
     with contextlib.suppress(FileNotFoundError):
         for path in replaced.iterdir():
@@ -194,9 +197,35 @@ def _clear(replaced: Path, place: Path) -> None:
 
 
 def _discard(folder: Path) -> None:
-    """Delete a cell's folder, its manifest first: a folder that is half deleted vouches for nothing."""
-    (folder / artifacts.MANIFEST).unlink(missing_ok=True)
+    """Delete a cell's folder, its manifest first: a folder that is half deleted vouches for nothing. Of a link, delete the link."""
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink(missing_ok=True)
+        return
+    _remove_manifest(folder)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_draft(draft: Path, outputs: Iterable[str]) -> None:
+    """Make the folder of a draft ready to be written to.
+
+    The manifest of an earlier draft must not vouch for the files of this one, and no folder may stand where a file belongs.
+    """
+    if draft.is_symlink() or draft.is_file():
+        _discard(draft)
+    artifacts.make_folder(draft)
+    _remove_manifest(draft)
+    for name in outputs:
+        if (draft / name).is_dir():
+            _discard(draft / name)
+
+
+def _remove_manifest(folder: Path) -> None:
+    """Delete the manifest of a folder, even one that is a folder itself."""
+    manifest = folder / artifacts.MANIFEST
+    if manifest.is_dir() and not manifest.is_symlink():
+        shutil.rmtree(manifest)
+        return
+    manifest.unlink(missing_ok=True)
 
 
 def _prune(folder: Path) -> None:

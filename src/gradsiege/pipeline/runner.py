@@ -19,6 +19,7 @@ from typing import TextIO
 
 from gradsiege import artifacts
 from gradsiege.errors import GradSiegeError, StoppedEarlyError, refused_by_machine
+from gradsiege.output import addressed
 from gradsiege.pipeline.cells import Cell
 from gradsiege.pipeline.jobs import CHECKPOINT, Job
 from gradsiege.pipeline.places import draft_of, is_current, staged_folder
@@ -137,14 +138,14 @@ def deaths_of(note: Path) -> int:
 def _compute(job: Job, work: Work) -> None:
     with job.running():
         work(job)
-    print(f"{job.cell.stage} {job.cell.key}: {'; '.join(job.failures) or 'done'}")
+    print(addressed(f"{job.cell.stage} {job.cell.key}: {'; '.join(job.failures) or 'done'}"))
 
 
 def describe(error: Exception) -> str:
     """Return the text for the user: one message, or a traceback if the program has a bug."""
     if isinstance(error, GradSiegeError):
-        return f"gradsiege: error: {error}"
-    if isinstance(error, OSError) and refused_by_machine(error):
+        return addressed(f"gradsiege: error: {error}")
+    if refused_by_machine(error):
         return f"gradsiege: error: {refused_by_machine(error)}"
     return "".join(traceback.format_exception(error)).rstrip()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ def status(cell: Cell, study: Study, root: Path, absent: Mapping[str, str] | Non
     `absent` is the result of `absent_data.absent` for the study; pass it when asking about many cells.
     """
     folder = cell.folder(study, root)
-    if not (folder / artifacts.MANIFEST).is_file():
+    if not os.path.lexists(folder / artifacts.MANIFEST):
         lacking = absent_data.absent(study, root) if absent is None else absent
         reason = absent_data.waits_for(cell, study, lacking)
         return Status(cell, ABSENT, reason) if reason else _not_there(cell, study, root)

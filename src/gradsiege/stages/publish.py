@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from gradsiege import artifacts, catalogue
+from gradsiege.errors import MEND_COMMAND
 from gradsiege.extras import EXTRAS, need
 from gradsiege.pipeline.drawings import DICTIONARY, files_of
 from gradsiege.report.columns import check_columns
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.load import load_study
 from gradsiege.report.save import columns_file, save
+from gradsiege.stages.drawing_names import COLUMNS, REPORT, name_in
 from gradsiege.study import Study
 
-REPORT, COLUMNS = "report", "columns"
 DEFAULT = Path("config", "quick.yaml")  # what `snakemake` alone runs
 
 
@@ -29,21 +31,22 @@ def draw(name: str, data: StudyData) -> Drawn:
 def publish(
     names: list[str], study: Study, root: Path, file: Path, to: Path | None = None
 ) -> list[Path]:
-    """Write the named figures, tables, dictionary or report; a path such as ``.../gallery.pdf`` counts as its name.
+    """Write the named figures, tables, dictionary or report; the path of one of its files in the study's results counts as its name.
 
     Args:
-        names: names of figures and tables, ``columns`` (the dictionary of their columns), or ``report``.
+        names: names of figures and tables, ``columns`` (the dictionary of their columns), or ``report``, or paths of
+            their files.
         study: the study, as it was read from its file.
         root: folder of `results`.
         file: path of the study file, for the commands that the report prints.
         to: folder to write to instead of the study's results.
     """
     need(*EXTRAS["study"])
+    names = [name_in(given, study.study) for given in names]
     data = load_study(study, root) if set(names) != {COLUMNS} else None
     folder = to or root / "results" / study.study
     written: list[Path] = []
-    for given in names:
-        name = Path(given).stem
+    for name in names:
         if name == COLUMNS:
             written.append(_columns(folder))
             continue
@@ -64,7 +67,13 @@ def _report(study: Study, data: StudyData, file: Path, folder: Path) -> Path:
     drawn = {name: draw(name, data) for name in study.figures}
     path = folder / "report.html"
     artifacts.sweep_up(path.parent, REPORT)
-    artifacts.write_text(path, render(data, drawn, _commands(study, file)))
+    commands = _commands(study, file)
+    # The page is read elsewhere, so its remedy names the study and no root of this machine.
+    not_run = [
+        {**item, "why": str(item["why"]).replace(MEND_COMMAND, commands["mend"])}
+        for item in data.not_run
+    ]
+    artifacts.write_text(path, render(replace(data, not_run=not_run), drawn, commands))
     return path
 
 
@@ -83,6 +92,7 @@ def _commands(study: Study, file: Path) -> dict[str, str]:
     commands["all"] = f"snakemake{choice}"
     commands["report"] = f"snakemake results/{study.study}/report.html{choice}"
     commands["verify"] = f"gradsiege verify --study {near}"
+    commands["mend"] = MEND_COMMAND + ("" if _near(file) == DEFAULT else f" --study {near}")
     commands["fetch"] = f"gradsiege fetch --study {near}"
     return commands
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,9 +48,24 @@ def database_file(uri: str) -> Path:
 
 def probe(uri: str) -> None:
     """Refuse at once an address that MLflow would try for minutes: a closed port, a wrong password, a missing folder."""
-    parts, scheme = urlsplit(uri), scheme_of(uri)
+    if not uri.strip():
+        raise TrackingError(
+            "the address of the tracking server is empty; use sqlite:///mlflow.db or the address of a server"
+        )
+    try:
+        parts, scheme = urlsplit(uri), scheme_of(uri)
+    except ValueError as error:
+        raise TrackingError(
+            f"{uri.rpartition('@')[2]!r} is not the address of a tracking server: {error}"
+        ) from error
     if scheme == FILE:
-        _probe_file(uri, database_file(uri))
+        try:
+            _probe_file(uri, database_file(uri))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise TrackingError(
+                f"{uri}: {database_file(uri)} cannot be written: {reason}"
+            ) from error
         return
     if scheme in ("", "file"):
         raise TrackingError(
@@ -60,9 +76,9 @@ def probe(uri: str) -> None:
     with translated(uri):
         try:
             address = (parts.hostname or "localhost", parts.port or PORTS[scheme])
-        except ValueError as error:
+            socket.create_connection(address, timeout=SECONDS_TO_ANSWER).close()
+        except ValueError as error:  # a port that is no number, a name that no host can have
             raise OSError(str(error)) from error
-        socket.create_connection(address, timeout=SECONDS_TO_ANSWER).close()
         if scheme not in WEB:
             _probe_database(uri)
 
@@ -71,9 +87,12 @@ def _probe_file(uri: str, path: Path) -> None:
     """Refuse a path that SQLite cannot write to, or a file that is not a database."""
     if not path.parent.is_dir():
         raise TrackingError(f"{uri}: the folder {path.parent} does not exist.")
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+    exists = path.exists()
+    if (exists and not path.is_file()) or not os.access(path if exists else path.parent, os.W_OK):
         raise TrackingError(f"{uri}: {path} cannot be written.")
-    if path.exists() and path.stat().st_size:
+    # SQLite writes its journal beside the database; a right to write is no proof, as in /proc.
+    tempfile.TemporaryFile(dir=path.parent).close()
+    if exists and path.stat().st_size:
         with path.open("rb") as stream:
             if stream.read(16) != b"SQLite format 3\0":
                 raise TrackingError(f"{uri}: {path} is not an SQLite database.")

@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Event
 
 from gradsiege.errors import ArtifactError, StoppedEarlyError, TrackingError
+from gradsiege.output import addressed
 from gradsiege.pipeline import absent_data
 from gradsiege.pipeline.cells import Cell, cells
 from gradsiege.pipeline.status import Status
@@ -157,7 +158,7 @@ class Follower:
             if self.tries[cell_status.cell] >= TRIES:
                 self.watch.refuse(cell_status.cell)
                 self.tries[cell_status.cell] = 0
-                print(f"track: {error}", file=sys.stderr, flush=True)
+                print(addressed(f"track: {error}"), file=sys.stderr, flush=True)
             return False
         server.write(cell_status, replay)
         return True

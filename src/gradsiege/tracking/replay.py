@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gradsiege.errors import ArtifactError
-from gradsiege.pipeline.status import DONE, Status, survey
+from gradsiege.pipeline.status import DAMAGED, DONE, Status, survey
 from gradsiege.progress import track as progress
 from gradsiege.study import Study
 from gradsiege.tracking.addresses import probe, shown, translated
@@ -58,6 +58,8 @@ def _cells(server: Server, study: Study, root: Path) -> tuple[int, str, list[str
     stale = sum(
         cell_status.state not in DONE and bool(cell_status.manifest) for cell_status in states
     )
+    # Their manifests are; the files of the others are compared as they are read.
+    unreadable = [cell_status.reason for cell_status in states if cell_status.state == DAMAGED]
     wanted = [cell_status for cell_status in done if cell_status.manifest["digest"] not in known]
     if done:
         server.open(min(float(cell_status.manifest["started"]) for cell_status in done))
@@ -80,6 +82,7 @@ def _cells(server: Server, study: Study, root: Path) -> tuple[int, str, list[str
             pool.shutdown(cancel_futures=True)
             raise
     added, skipped = len(wanted) - len(problems), len(done) - len(wanted)
+    problems = unreadable + problems
     text = f"{added} runs added, {skipped} already there, {len(problems)} damaged"
     return added, text + (f", {stale} stale cells left out" if stale else ""), problems
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from gradsiege import artifacts
+from gradsiege.output import addressed
 from gradsiege.pipeline.cells import Cell
-from gradsiege.pipeline.status import DONE, Status, status
+from gradsiege.pipeline.status import DAMAGED, DONE, Status, status
 from gradsiege.study import Study
 
 Stamp = tuple[int, int, int]
@@ -81,8 +83,10 @@ class Watch:
         cell_status = status(cell, self.study, self.root, {})
         if cell_status.state in DONE:
             yield cell_status
-        else:
-            self.refused[cell] = stamp
+            return
+        self.refused[cell] = stamp
+        if cell_status.state == DAMAGED:
+            print(addressed(f"track: {cell_status.reason}"), file=sys.stderr, flush=True)
 
     def _stamp(self, cell: Cell) -> Stamp:
         """Return the values that distinguish a manifest from its successor."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gradsiege.attacks.engine.objective import Evaluate, Evaluation, Target
 from gradsiege.attacks.variables import Variables
-from gradsiege.errors import GradSiegeError
+from gradsiege.errors import GradSiegeError, out_of_memory
 
 # What an evaluation needs beyond the tensors that autograd keeps: temporaries, gradients, the allocator's own losses.
 HEADROOM = 3.0
@@ -70,11 +70,6 @@ class Chunked:
             for name in evaluations[0][0]
         }
         return gradients, torch.cat([matching for _, matching in evaluations])
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether an error is an allocator's refusal, on either kind of device."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def elements_that_fit(one_by_one: Evaluate, x: Variables, target: Target) -> int:

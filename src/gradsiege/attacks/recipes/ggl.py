@@ -53,7 +53,7 @@ class Ggl(Attack):
     name = "ggl"
     requires = REQUIRES
 
-    population: Annotated[int, Range(4, 1_000_000)] = 50
+    population: Annotated[int, Range(4, 10_000)] = 50
     deviation: PositiveSize = 1.0
     tanh: bool = True
     divergence: Annotated[Weight, Tuned(1e-3, 1)] = 0.1

@@ -11,7 +11,7 @@ from gradsiege.attacks.objectives.distances import squared_l2
 from gradsiege.attacks.optimizers.gradient import LBFGS
 from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.attacks.spaces.pixels import Pixels
-from gradsiege.ranges import Count, Rate, Tuned
+from gradsiege.ranges import Range, Rate, Tuned
 
 VERSION = 1
 REQUIRES = ("protocol",)
@@ -25,7 +25,7 @@ class Idlg(Attack):
     requires = REQUIRES
 
     learning_rate: Annotated[Rate, Tuned(0.03, 2)] = 1.0
-    history: Count = 100
+    history: Annotated[int, Range(1, 1000)] = 100
 
     def recipe(self, knowledge: Knowledge) -> Recipe:
         """Return: minimise sum |grad(x, y) - g|^2 over x with y from the sign of the head's gradient (equation 6).

@@ -48,8 +48,8 @@ class LearnedInversion(Learned):
     requires = REQUIRES
     further_priors = ("shadow_generator",)
 
-    updates: Annotated[int, Range(3, 1_000_000_000)] = 1500
-    bins: Count = 4096
+    updates: Annotated[int, Range(3, 1_000_000)] = 1500
+    bins: Annotated[int, Range(1, 1_048_576)] = 4096
     width: Width = 256
     dropout: PartialShare = 0.3
     learning_rate: Annotated[Rate, Tuned(3e-4, 0.01)] = 1e-3

@@ -69,6 +69,10 @@ class Scan:
             for entry in Scan(self.below)._entries(folder)
         )
 
+    def reaches_pictures(self, folder: Path) -> bool:
+        """Whether pictures lie in the folder or below it."""
+        return self.holds_pictures(folder) or bool(Scan(self.below).pictures(folder))
+
     def _pictures(self, folder: Path, above: tuple[str, ...]) -> list[str]:
         pictures: list[str] = []
         # Once per folder, not once per file: a source may hold a million.
@@ -90,7 +94,7 @@ class Scan:
         return pictures
 
     def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
-        """Entries of a folder except for hidden ones; links are checked."""
+        """Entries of a folder except for hidden ones; names and links are checked."""
         visible = []
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
@@ -99,10 +103,21 @@ class Scan:
                         "hidden and system files and folders are left out", self._name(entry.path)
                     )
                     continue
+                self._refuse_undecodable(entry)
                 if entry.is_symlink():
                     self._look_at_link(entry)
                 visible.append(entry)
         return visible
+
+    def _refuse_undecodable(self, entry: os.DirEntry[str]) -> None:
+        """Refuse a name that no table, data card or report could hold."""
+        try:
+            entry.name.encode()
+        except UnicodeEncodeError:
+            kind = "folder" if entry.is_dir() else "file"
+            raise ValueError(
+                f"the {kind} {self._name(entry.path)!a} has a name that is not valid text (UTF-8); rename it"
+            ) from None
 
     def _look_at_link(self, entry: os.DirEntry[str]) -> None:
         name, real = self._name(entry.path), os.path.realpath(entry.path)

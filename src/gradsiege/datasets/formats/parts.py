@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 NAMES = {
@@ -20,13 +21,26 @@ def part_of(name: str) -> str:
     return NAMES.get(name.casefold(), "")
 
 
+def part_in(name: str) -> str:
+    """Return the part that a name contains as a word of its own, or an empty string if it contains none, or several.
+
+    >>> [part_in(name) for name in ("training_set", "seg_train", "val2017", "Test data", "testImages")]
+    ['train', 'train', 'validation', 'test', 'test']
+    >>> part_in("trainers"), part_in("train_test")
+    ('', '')
+    """
+    words = re.findall("[A-Z]?[a-z]+|[A-Z]+", name)
+    parts = {part_of(word) for word in words} - {""}
+    return parts.pop() if len(parts) == 1 else ""
+
+
 def tested_parts(names: Iterable[str], place: str) -> tuple[dict[str, bool], str]:
     """Return whether each part belongs to the test part, and a sentence that says so.
 
     A validation part serves as the test part where there is no other, and belongs to the training part where there is.
 
     Args:
-        names: parts as the source calls them.
+        names: parts as the source calls them; `part_of` or `part_in` knows each.
         place: named in errors.
 
     Raises:
@@ -39,7 +53,7 @@ def tested_parts(names: Iterable[str], place: str) -> tuple[dict[str, bool], str
     """
     called: dict[str, str] = {}
     for name in names:
-        other = called.setdefault(part_of(name), name)
+        other = called.setdefault(part_of(name) or part_in(name), name)
         if other != name:
             raise ValueError(f"{place} has {other} and {name}, two names of one part; join them")
     if "train" not in called:

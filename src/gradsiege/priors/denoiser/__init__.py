@@ -41,7 +41,7 @@ class Denoiser(Prior):
 
     name = "denoiser"
 
-    width: Annotated[int, Range(8, 65536)] = 32
+    width: Annotated[int, Range(8, 4096)] = 32
     steps: Count = 10000
     batch_size: Count = 64
     learning_rate: Rate = 2e-3
