@@ -27,6 +27,7 @@ from gradsiege.auditing.source import Source
 from gradsiege.auditing.subject import Normalisation, Subject, checked, refuse_others, with_labels
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import UsageError
+from gradsiege.images import to_bytes
 from gradsiege.protocol.local_update import LocalTraining, with_gradients
 from gradsiege.protocol.recorded import training_of
 
@@ -133,6 +134,10 @@ def audit(
         told.append(
             "no labels were given, so that the network's predictions serve as the clients' labels"
         )
+    if not all(subject.tells_labels(stage) for stage in networks):
+        told.append(
+            "the network does not end in a linear layer, off which labels are read, so that attackers were given them"
+        )
     about = {
         "version": __version__,
         "network": name or type(next(iter(networks.values()))).__name__,
@@ -206,8 +211,29 @@ def _owned(subject: Subject, stage: str, aux: Any, aux_labels: Any) -> Auxiliary
         raise UsageError(
             f"aux has pictures of shape {list(given.shape[1:])}, and the private ones have {list(subject.image_shape)}; resize them"
         )
+    if given is not None:
+        refuse_shared(given, subject.images)
     marks = None if aux_labels is None else torch.as_tensor(aux_labels).long()
     return auxiliary(subject.adapted(stage), given, marks)
+
+
+def refuse_shared(aux: Tensor, private: Tensor) -> None:
+    """Refuse public pictures that are private ones, byte by byte: the attacker would hold what it looks for.
+
+    >>> refuse_shared(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2))
+
+    Raises:
+        UsageError: names the first one.
+    """
+    held = {image.numpy().tobytes() for image in to_bytes(aux)}
+    shared = [
+        place for place, image in enumerate(to_bytes(private)) if image.numpy().tobytes() in held
+    ]
+    if shared:
+        raise UsageError(
+            f"aux holds {len(shared)} of the {len(private)} private pictures, number {shared[0]} first; leave them out of one of both, "
+            "since the attacker must not own what it looks for"
+        )
 
 
 def _identity(

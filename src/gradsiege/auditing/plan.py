@@ -205,7 +205,7 @@ def laid_out(
     budget = replace(budget, trials=size.trials)
     parts = []
     for situation in listed:
-        effort = effort_of(source, budget, size, auxiliary)
+        effort = effort_of(source, situation, budget, size, auxiliary)
         for attacker in portfolio(situation, effort):
             reason = why_not(attacker, situation, effort, budget.rank)
             expected = seconds_of(attacker, situation, effort, size)
@@ -214,7 +214,9 @@ def laid_out(
     return Plan(budget, size, tuple(sorted(parts, key=lambda part: part.attacker.rank)))
 
 
-def effort_of(source: Source, budget: Budget, size: Size, auxiliary: bool) -> Effort:
+def effort_of(
+    source: Source, situation: Situation, budget: Budget, size: Size, auxiliary: bool
+) -> Effort:
     """Return what the attacks of a plan may spend."""
     others = min(budget.distractors, source.count - size.pictures)
     gallery = size.pictures + max(
@@ -222,7 +224,14 @@ def effort_of(source: Source, budget: Budget, size: Size, auxiliary: bool) -> Ef
     )
     values = prod(source.image_shape)
     return Effort(
-        size.iterations, budget.restarts, size.pictures, source.classes, gallery, values, auxiliary
+        size.iterations,
+        budget.restarts,
+        size.pictures,
+        source.classes,
+        gallery,
+        values,
+        auxiliary,
+        "inferred" if source.tells_labels(situation.stage) else "given",
     )
 
 

@@ -75,6 +75,10 @@ class RecordedUpdates:
         """Return the network that the clients started from."""
         return self.architecture
 
+    def tells_labels(self, stage: str) -> bool:
+        """Return True: a record holds no labels that could be given."""
+        return True
+
     def clients(self, situation: Situation, pictures: int) -> int:
         """Return the number of clients that hold so many pictures; at least one."""
         return max(1, min(pictures, self.count) // situation.training.images)
