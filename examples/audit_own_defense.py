@@ -18,8 +18,8 @@ class OnlySigns(Defense):
 
 torch.manual_seed(0)
 network = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 49, 5))
-images, labels = torch.rand(8, 3, 16, 16), torch.arange(8) % 5
-seconds = Budget("seconds", 60.0, pictures=4, iterations=10, trials=1)
-result = gs.audit(network, images, labels, defenses=[None, OnlySigns()], budget=seconds)
+images, public, labels = *torch.rand(2, 8, 3, 16, 16), torch.arange(8) % 5
+budget = Budget("seconds", 60.0, pictures=4, iterations=10, trials=1)
+result = gs.audit(network, images, labels, None, [None, OnlySigns()], budget, aux=public)
 for found in result.findings:
     print(f"{found.situation.name}: {found.psnr.estimate:.1f} dB, {found.verdict}")

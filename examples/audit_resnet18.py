@@ -14,12 +14,11 @@ for number in range(10):
     folder = Path(f"pictures/class{number % 2}")
     folder.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(number).integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    Image.fromarray(pixels).resize((40, 40), Image.Resampling.BICUBIC).save(
-        folder / f"{number}.png"
-    )
+    Image.fromarray(pixels).resize((40, 40), 3).save(folder / f"{number}.png")
 
 own = read_pictures(Path("pictures"), most=100, size=32, channels=3)
 network = torchvision.models.resnet18(weights=None, num_classes=2).eval()
 seconds = Budget("seconds", 20.0, pictures=2, iterations=3, rank=0, trials=1)
-result = gs.audit(network, own.images, own.labels, budget=seconds, resume="audit")
+public = own.images.flip(3)  # what the attacker owns; photographs, if it is not given
+result = gs.audit(network, own.images, own.labels, budget=seconds, aux=public, resume="audit")
 print(f"{result.decibel:.1f} dB, {result.worst.verdict}: {result.save('audit')}")

@@ -15,6 +15,7 @@ from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.source import Source, update_bytes
 from gradsiege.auditing.times import Size
 from gradsiege.auditing.words import counted, lasting
+from gradsiege.protocol.threat_model import ThreatModel
 
 # Bytes that the updates of all clients may take; several copies exist during an attack.
 MOST_UPDATE_BYTES = 2**30
@@ -43,8 +44,9 @@ def _timed(source: Source, situation: Situation, pictures: int, device: str) -> 
     clients = source.clients(situation, pictures)
     seen = source.observed(situation, clients)
     done = clients * situation.training.images * situation.cost
+    threat = ThreatModel(labels="inferred" if source.tells_labels(situation.stage) else "given")
     short, long = (
-        InvertingGradients(iterations=iterations)(seen, device=device).seconds
+        InvertingGradients(iterations=iterations)(seen, threat, device=device).seconds
         for iterations in TRIALS
     )
     # The first call also loads what every later one finds loaded, so that it may take longer.
