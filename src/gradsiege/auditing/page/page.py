@@ -84,6 +84,7 @@ def context(audit: Result, pictures: bool) -> dict[str, Any]:
         "chart": chart(findings, labels),
         "situations": situations_table(findings, labels),
         "defenses": defenses_table(audit),
+        "unmeasured": [(cost.defense, cost.reason) for cost in audit.costs if cost.reason],
         "attackers": [
             attackers_table(audit, one, label) for one, label in zip(findings, labels, strict=True)
         ],

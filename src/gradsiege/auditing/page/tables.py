@@ -77,7 +77,7 @@ def defenses_table(audit: Result) -> Table | None:
     if not audit.costs:
         return None
     findings = {one.situation.name: one for one in audit.findings if one.situation.name != NONE}
-    rows, chips = [], []
+    rows = []
     for cost in audit.costs:
         one = findings[cost.defense]
         rows.append(
@@ -86,14 +86,12 @@ def defenses_table(audit: Result) -> Table | None:
                 interval(one.psnr.estimate, one.psnr.low, one.psnr.high),
                 interval(one.lost.estimate, one.lost.low, one.lost.high),
                 percent(one.identified.estimate),
-                cost.reason or f"{number(cost.norm, 2)} ×",
+                DASH if cost.reason else f"{number(cost.norm, 2)} ×",
                 number(cost.cosine, 2),
                 number(cost.mean_cosine, 2),
                 percent(cost.progress) if not cost.progress < 0 else "loss rises",
-                one.verdict,
             ]
         )
-        chips.append(CHIPS.get(one.verdict, "undecided"))
     caption = (
         "What each defense brings and costs, on the same pictures with the same budget. Lost: what its strongest attacker loses against "
         "the strongest one without a defense, in dB. Norm and cosine compare an upload with the undefended one; the cosine of the "
@@ -109,9 +107,8 @@ def defenses_table(audit: Result) -> Table | None:
         "Cosine",
         "Of the mean",
         "Progress",
-        "Verdict",
     )
-    return Table(caption, headings, rows, frozenset(range(1, 8)), chips)
+    return Table(caption, headings, rows, frozenset(range(1, 8)))
 
 
 def attackers_table(audit: Result, finding: Finding, label: str) -> Table:
