@@ -125,7 +125,7 @@ def test_every_example_runs_in_it(bare: Path, tmp_path: Path) -> None:
     code = (
         f"for text in {texts!r}: exec(text, {{'__name__': '__main__'}})\nprint('all', {len(texts)})"
     )
-    assert run(bare, code, tmp_path).endswith("all 5\n")
+    assert run(bare, code, tmp_path).endswith("all 7\n")
 
 
 COMMANDS: list[tuple[list[str], int, str]] = [

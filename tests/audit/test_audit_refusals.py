@@ -54,6 +54,7 @@ def wrong(**changed: Any) -> Callable[[], dict[str, Any]]:
         (wrong(defenses=[gs.defenses.Gaussian]), "give None or a defense"),
         (wrong(defenses=[gs.defenses.Gaussian(), gs.defenses.Gaussian()]), "asked for twice"),
         (wrong(aux=torch.rand(4, 3, 8, 8)), "resize them"),
+        (wrong(aux=pictures(12)[0], aux_labels=None), "aux holds 12 of the 12 private pictures, number 0 first"),
         (wrong(training=LocalTraining("fedsgd", 99, 99, 1, 1.0, "eval")), "a client holds 99 pictures, and there are 12"),
     ],
 )  # fmt: skip

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gradsiege import __version__
 from gradsiege.attacks.device import AUTO, describe, where_to_run
 from gradsiege.auditing.audit import Audit
-from gradsiege.auditing.auxiliary import Auxiliary, auxiliary
 from gradsiege.auditing.budget import Budget, budget_named
 from gradsiege.auditing.costs import cost_of
 from gradsiege.auditing.findings import found
+from gradsiege.auditing.given import as_pictures, as_trainings, fitting, identity_of, owned_by
 from gradsiege.auditing.parts import Parts
-from gradsiege.auditing.plan import Plan, Size, in_words, laid_out, measured_pace, sized, within
+from gradsiege.auditing.plan import in_words
 from gradsiege.auditing.run import Runner
 from gradsiege.auditing.scores import gallery_of, scored
 from gradsiege.auditing.settings import Chooser
-from gradsiege.auditing.situations import Situation, situations
-from gradsiege.auditing.source import Source
+from gradsiege.auditing.situations import situations
+from gradsiege.auditing.sizing import planned
 from gradsiege.auditing.subject import Normalisation, Subject, checked, refuse_others, with_labels
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import UsageError
 from gradsiege.protocol.local_update import LocalTraining, with_gradients
-from gradsiege.protocol.recorded import training_of
 
 Tell = Callable[[str], None]
 
@@ -86,7 +85,7 @@ def audit(
     chosen, refused = budget_named(budget), list(defenses)
     refuse_others(refused)
     networks = model if isinstance(model, Mapping) else {"given": model}
-    pictures = _pictures(images)
+    pictures = as_pictures(images)
     if not networks or not pictures.numel():
         raise UsageError(
             "there is no network to audit; give `model`"
@@ -105,11 +104,11 @@ def audit(
     classes, predicted = with_labels(pictures, labels, first.adapted(next(iter(networks))))
     marks = None if groups is None else torch.as_tensor(groups).long()
     subject = checked(replace(first, labels=classes, groups=marks))
-    trainings = _trainings(training)
-    listed = _fitting(situations(list(networks), trainings, refused), subject)
-    owned = {stage: _owned(subject, stage, aux, aux_labels) for stage in networks}
+    trainings = as_trainings(training)
+    listed = fitting(situations(list(networks), trainings, refused), subject)
+    owned = {stage: owned_by(subject, stage, aux, aux_labels) for stage in networks}
     parts = Parts(
-        None if resume is None else Path(resume), _identity(subject, listed, chosen, owned)
+        None if resume is None else Path(resume), identity_of(subject, listed, chosen, owned)
     )
     plan = planned(subject, listed, chosen, parts, device)
     tell(in_words(plan))
@@ -133,6 +132,10 @@ def audit(
         told.append(
             "no labels were given, so that the network's predictions serve as the clients' labels"
         )
+    if not all(subject.tells_labels(stage) for stage in networks):
+        told.append(
+            "the network does not end in a linear layer, off which labels are read, so that attackers were given them"
+        )
     about = {
         "version": __version__,
         "network": name or type(next(iter(networks.values()))).__name__,
@@ -153,82 +156,3 @@ def audit(
     }
     seconds = sum(outcome.seconds for outcome in outcomes.values())
     return Audit(plan, findings, summary, scores, costs, truths, about, seconds)
-
-
-def planned(
-    source: Source,
-    listed: Sequence[Situation],
-    budget: Budget,
-    parts: Parts,
-    device: str,
-    auxiliary: bool = True,
-) -> Plan:
-    """Return the plan; its size is measured once, and taken from the folder when the audit goes on."""
-    settled = parts.settled()
-    if settled is None:
-        pace = measured_pace(source, listed[0], budget, device)
-        size = sized(source, listed, budget, pace, auxiliary)
-        parts.settle({**asdict(size), "notes": list(size.notes)})
-    else:
-        size = Size(**{**settled, "notes": tuple(settled["notes"])})
-    return within(laid_out(source, listed, budget, size, auxiliary), 0.0)
-
-
-def _pictures(images: Any) -> Tensor:
-    """Return pictures as float32 on the CPU; `observe` refuses a wrong shape or range."""
-    given = images if isinstance(images, Tensor) else torch.as_tensor(images)
-    return given.detach().cpu().float() if given.is_floating_point() else given.detach().cpu()
-
-
-def _trainings(training: Any) -> list[LocalTraining]:
-    """Return the local trainings, by default one gradient of one picture."""
-    listed = list(training) if isinstance(training, list | tuple) else [training]
-    if not listed:
-        raise UsageError("training is empty; give a gradsiege.LocalTraining, or None")
-    return [training_of(1 if one is None else one.images, one) for one in listed]
-
-
-def _fitting(listed: list[Situation], subject: Subject) -> list[Situation]:
-    """Refuse clients that hold more pictures than there are."""
-    for situation in listed:
-        if situation.training.images > subject.count:
-            raise UsageError(
-                f"a client holds {situation.training.images} pictures, and there are {subject.count}; give more pictures, or a "
-                "smaller batch"
-            )
-    return listed
-
-
-def _owned(subject: Subject, stage: str, aux: Any, aux_labels: Any) -> Auxiliary:
-    """Return the attacker's pictures, labelled at one stage of training."""
-    given = None if aux is None else _pictures(aux)
-    if given is not None and tuple(given.shape[1:]) != subject.image_shape:
-        raise UsageError(
-            f"aux has pictures of shape {list(given.shape[1:])}, and the private ones have {list(subject.image_shape)}; resize them"
-        )
-    marks = None if aux_labels is None else torch.as_tensor(aux_labels).long()
-    return auxiliary(subject.adapted(stage), given, marks)
-
-
-def _identity(
-    subject: Subject, listed: Sequence[Situation], budget: Budget, owned: Mapping[str, Auxiliary]
-) -> str:
-    """Return a digest of all that the results depend on."""
-    from gradsiege import artifacts
-
-    places = [[place.key, asdict(place.training), repr(place.defense)] for place in listed]
-    held = {
-        f"{stage}.{name}": value
-        for stage, one in owned.items()
-        for name, value in vars(one).items()
-        if isinstance(value, Tensor)
-    }
-    return artifacts.json_digest(
-        [
-            subject.identity(),
-            places,
-            asdict(budget),
-            artifacts.tensors_digest(held, {}),
-            __version__,
-        ]
-    )

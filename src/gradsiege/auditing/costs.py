@@ -10,7 +10,6 @@ from torch import Tensor
 
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.subject import Subject
-from gradsiege.errors import GradSiegeError
 from gradsiege.protocol.local_update import Tensors, apply_update, loss
 from gradsiege.protocol.observation import Observation
 
@@ -42,8 +41,9 @@ def cost_of(subject: Subject, bare: Situation, defended: Situation, pictures: in
     clients = subject.clients(bare, pictures)
     try:
         before, after = (subject.observed(place, clients) for place in (bare, defended))
-    except (GradSiegeError, ValueError, RuntimeError) as error:
-        return Cost(defended.name, reason=f"the defense failed: {error}")
+    except Exception as error:
+        # The code of a defense may be the user's own, and fail in any way; the page says how.
+        return Cost(defended.name, reason=f"the defense failed: {type(error).__name__}: {error}")
     if set(before.update) != set(after.update):
         return Cost(
             defended.name,

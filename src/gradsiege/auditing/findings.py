@@ -12,7 +12,7 @@ from gradsiege.analysis.attackers import FLOORS, Kinds, Roles, roles
 from gradsiege.analysis.headline import shown
 from gradsiege.analysis.interval import Interval, unknown
 from gradsiege.analysis.pairs import Pairs
-from gradsiege.analysis.summary import summarise
+from gradsiege.analysis.summary import PSNR_CAP, summarise
 from gradsiege.analysis.verdict import verdict
 from gradsiege.auditing.portfolio import AWARE, GENERIC
 from gradsiege.auditing.situations import NONE, Situation
@@ -182,7 +182,7 @@ def _highest(rows: pd.DataFrame) -> tuple[float, int]:
     if attacks.empty:
         return math.nan, -1
     best = attacks.iloc[int(attacks["psnr"].to_numpy(dtype="float64").argmax())]
-    return float(best["psnr"]), int(best["picture"])
+    return min(PSNR_CAP, float(best["psnr"])), int(best["picture"])
 
 
 def _labels(attacks: pd.DataFrame) -> float:

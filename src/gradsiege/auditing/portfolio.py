@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from gradsiege import catalogue
 from gradsiege.attacks.base import Attack
@@ -69,6 +70,7 @@ class Effort:
         pictures: private pictures; classes: of the network; gallery: pictures among which they are sought.
         values: numbers in a picture.
         auxiliary: whether the attacker has pictures of its own.
+        labels: whether attackers infer them; those of a network without a linear head cannot, and are given them.
     """
 
     iterations: int
@@ -78,6 +80,7 @@ class Effort:
     gallery: int
     values: int
     auxiliary: bool = True
+    labels: Literal["given", "inferred"] = "inferred"
 
     def spent_on(self, attack: Attack) -> Attack:
         """Return an attack with the iterations and restarts of the effort."""
@@ -92,6 +95,7 @@ def portfolio(situation: Situation, effort: Effort) -> list[Attacker]:
     listed = list(_blind(effort))
     for counter in counters_to(situation):
         listed += _informed(counter, effort)
+    listed = [replace(one, threat=replace(one.threat, labels=effort.labels)) for one in listed]
     return sorted(listed, key=lambda attacker: attacker.rank)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from gradsiege.attacks.device import AUTO, describe, where_to_run
 from gradsiege.auditing.audit import DOCUMENT, PAGE
 from gradsiege.auditing.auxiliary import auxiliary
 from gradsiege.auditing.budget import Budget, budget_named
-from gradsiege.auditing.call import Tell, planned
+from gradsiege.auditing.call import Tell
 from gradsiege.auditing.costs import flat
 from gradsiege.auditing.document import plain
 from gradsiege.auditing.page.recorded import render_recorded
@@ -26,70 +26,22 @@ from gradsiege.auditing.parts import PARTS, Outcome, Parts
 from gradsiege.auditing.plan import Part, Plan, in_words
 from gradsiege.auditing.private import lock_up, private_folder
 from gradsiege.auditing.recorded_result import Match, RecordedResult
+from gradsiege.auditing.recorded_source import RecordedUpdates
 from gradsiege.auditing.run import Runner
 from gradsiege.auditing.settings import Chooser
 from gradsiege.auditing.situations import NONE, Situation, name_of
+from gradsiege.auditing.sizing import planned
 from gradsiege.auditing.subject import Normalisation, refuse_others
 from gradsiege.auditing.words import attacker_in_words
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import ModelError, StudyError
-from gradsiege.models.adapted import AdaptedModel, adapt
+from gradsiege.models.adapted import adapt
 from gradsiege.protocol.local_update import LocalTraining, with_gradients
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.recorded import training_of
 
 # Uploads whose cosine exceeds this are one and the same: rounding remains.
 EQUAL = 1 - 1e-6
-
-
-@dataclass(frozen=True, eq=False)
-class RecordedUpdates:
-    """The source of an audit whose updates were recorded; it has no pictures."""
-
-    network: nn.Module
-    seen: Observation
-    architecture: AdaptedModel
-    seed: int
-    networks: Mapping[str, nn.Module] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Name the only stage."""
-        object.__setattr__(self, "networks", {"recorded": self.network})
-
-    @property
-    def classes(self) -> int:
-        """Number of logits."""
-        return self.seen.model.classes
-
-    @property
-    def count(self) -> int:
-        """Number of private pictures that the clients held, in total."""
-        return self.seen.victims * self.seen.images_per_client
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of a picture."""
-        return self.seen.image_shape
-
-    def adapted(self, stage: str) -> AdaptedModel:
-        """Return the network that the clients started from."""
-        return self.architecture
-
-    def clients(self, situation: Situation, pictures: int) -> int:
-        """Return the number of clients that hold so many pictures; at least one."""
-        return max(1, min(pictures, self.count) // situation.training.images)
-
-    def observed(self, situation: Situation, clients: int) -> Observation:
-        """Return the updates of the first clients."""
-        cut = {name: value[:clients] for name, value in self.seen.update.items()}
-        return replace(self.seen, update=cut)
-
-    def identity(self) -> str:
-        """Return a digest of network, updates and seed."""
-        tensors = {f"parameters.{name}": value for name, value in self.seen.parameters.items()}
-        tensors |= {f"buffers.{name}": value for name, value in self.seen.buffers.items()}
-        tensors |= {f"update.{name}": value for name, value in self.seen.update.items()}
-        return artifacts.tensors_digest(tensors, {"seed": self.seed, "recorded": True})
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from gradsiege.auditing.auxiliary import Auxiliary
 from gradsiege.auditing.parts import Outcome
-from gradsiege.auditing.plan import EXTRA, LEAST_OTHERS, Plan
+from gradsiege.auditing.plan import Plan
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.subject import Subject
+from gradsiege.auditing.times import EXTRA, LEAST_OTHERS
 from gradsiege.metrics.controls import CONTROLS
 from gradsiege.metrics.measurement import Measured, Scene, measure
 from gradsiege.metrics.scoring import Scored, reconstructed

@@ -8,7 +8,9 @@ from typing import Protocol
 from torch import nn
 
 from gradsiege.auditing.situations import Situation
+from gradsiege.errors import StudyError
 from gradsiege.models.adapted import AdaptedModel
+from gradsiege.models.head import head_of
 from gradsiege.protocol.observation import Observation
 
 
@@ -38,6 +40,9 @@ class Source(Protocol):
     def adapted(self, stage: str) -> AdaptedModel:
         """Return the network of a stage as attacks take it."""
 
+    def tells_labels(self, stage: str) -> bool:
+        """Return whether the network of a stage ends in a linear layer, off which labels are read."""
+
     def clients(self, situation: Situation, pictures: int) -> int:
         """Return the number of clients that hold `pictures` pictures together."""
 
@@ -46,6 +51,16 @@ class Source(Protocol):
 
     def identity(self) -> str:
         """Return a digest of all that results depend on, the situations and the budget aside."""
+
+
+def has_linear_head(architecture: AdaptedModel) -> bool:
+    """Return whether the logits of a network come out of a linear layer."""
+    network = architecture.build()
+    try:
+        head_of(architecture, {**dict(network.named_parameters()), **dict(network.named_buffers())})
+    except StudyError:
+        return False
+    return True
 
 
 def update_bytes(network: nn.Module) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gradsiege import artifacts
 from gradsiege.auditing.situations import Situation
+from gradsiege.auditing.source import has_linear_head
 from gradsiege.defenses.base import Defense
 from gradsiege.defenses.precode import Precode
 from gradsiege.errors import ModelError, UsageError
@@ -38,6 +39,7 @@ class Subject:
         head: name of the last linear layer, if it must be named.
         seed: of all randomness.
         classes: number of logits.
+        heads: whether the network of a stage has a linear head, as far as that was asked.
     """
 
     networks: Mapping[str, nn.Module]
@@ -48,6 +50,7 @@ class Subject:
     head: str | None = None
     seed: int = 0
     classes: int = 0
+    heads: dict[str, bool] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -63,6 +66,12 @@ class Subject:
     def adapted(self, stage: str) -> AdaptedModel:
         """Return the network of a stage as attacks take it."""
         return adapt(self.networks[stage], self.image_shape, self.normalisation, self.head)
+
+    def tells_labels(self, stage: str) -> bool:
+        """Return whether the network of a stage ends in a linear layer, off which labels are read."""
+        if stage not in self.heads:
+            self.heads[stage] = has_linear_head(self.adapted(stage))
+        return self.heads[stage]
 
     def clients(self, situation: Situation, pictures: int) -> int:
         """Return the number of clients among whom `pictures` private pictures are dealt; at least one."""

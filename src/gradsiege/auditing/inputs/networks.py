@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -22,7 +23,7 @@ from gradsiege.errors import (
 )
 from gradsiege.models import ModelSpec, build
 from gradsiege.models.head import find_head
-from gradsiege.seeds import seed_for, torch_generator
+from gradsiege.seeds import torch_generator
 
 OPTION = "--model"
 LIBRARIES = ("torchvision", "timm")
@@ -102,7 +103,7 @@ def _of_library(
     def made(count: int) -> nn.Module:
         # The library draws from the global generator, whose state is put back.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for(0, "audit", "network"))
+            torch.set_rng_state(torch_generator(0, "audit", "network").get_state())
             return _drawn(library, name, count, image_shape)
 
     try:
@@ -115,9 +116,7 @@ def _of_library(
 
 def _known(library: str) -> list[str]:
     if library == "timm":
-        import timm
-
-        return list(timm.list_models())
+        return list(import_module("timm").list_models())
     import torchvision
 
     return list(torchvision.models.list_models(module=torchvision.models))
@@ -128,9 +127,9 @@ def _drawn(library: str, name: str, count: int, image_shape: tuple[int, int, int
     channels, height, width = image_shape
     network: nn.Module
     if library == "timm":
-        import timm
-
-        network = timm.create_model(name, pretrained=False, num_classes=count, in_chans=channels)
+        network = import_module("timm").create_model(
+            name, pretrained=False, num_classes=count, in_chans=channels
+        )
         return network
     import torchvision
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from gradsiege.auditing.page.gallery import MOST, Strip, Tile
 from gradsiege.auditing.page.images import address
-from gradsiege.auditing.page.page import Table, rendered
+from gradsiege.auditing.page.page import rendered
 from gradsiege.auditing.page.sentences import DASH, knows, number
+from gradsiege.auditing.page.tables import Table
 from gradsiege.auditing.settings import note
 from gradsiege.auditing.words import attacker_in_words, counted, training_in_words
 from gradsiege.protocol.local_update import LocalTraining

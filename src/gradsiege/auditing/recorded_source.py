@@ -1,0 +1,67 @@
+"""Recorded updates as the source of an audit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from torch import nn
+
+from gradsiege import artifacts
+from gradsiege.auditing.situations import Situation
+from gradsiege.models.adapted import AdaptedModel
+from gradsiege.protocol.observation import Observation
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedUpdates:
+    """The source of an audit whose updates were recorded; it has no pictures."""
+
+    network: nn.Module
+    seen: Observation
+    architecture: AdaptedModel
+    seed: int
+    networks: Mapping[str, nn.Module] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Name the only stage."""
+        object.__setattr__(self, "networks", {"recorded": self.network})
+
+    @property
+    def classes(self) -> int:
+        """Number of logits."""
+        return self.seen.model.classes
+
+    @property
+    def count(self) -> int:
+        """Number of private pictures that the clients held, in total."""
+        return self.seen.victims * self.seen.images_per_client
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of a picture."""
+        return self.seen.image_shape
+
+    def adapted(self, stage: str) -> AdaptedModel:
+        """Return the network that the clients started from."""
+        return self.architecture
+
+    def tells_labels(self, stage: str) -> bool:
+        """Return True: a record holds no labels that could be given."""
+        return True
+
+    def clients(self, situation: Situation, pictures: int) -> int:
+        """Return the number of clients that hold so many pictures; at least one."""
+        return max(1, min(pictures, self.count) // situation.training.images)
+
+    def observed(self, situation: Situation, clients: int) -> Observation:
+        """Return the updates of the first clients."""
+        cut = {name: value[:clients] for name, value in self.seen.update.items()}
+        return replace(self.seen, update=cut)
+
+    def identity(self) -> str:
+        """Return a digest of network, updates and seed."""
+        tensors = {f"parameters.{name}": value for name, value in self.seen.parameters.items()}
+        tensors |= {f"buffers.{name}": value for name, value in self.seen.buffers.items()}
+        tensors |= {f"update.{name}": value for name, value in self.seen.update.items()}
+        return artifacts.tensors_digest(tensors, {"seed": self.seed, "recorded": True})

@@ -1,0 +1,145 @@
+"""The size of an audit: a short trial measures this machine, and what does not fit into the budget is cut down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import pairwise
+
+from gradsiege.attacks.device import AUTO
+from gradsiege.attacks.recipes.inverting_gradients import InvertingGradients
+from gradsiege.auditing.budget import Budget
+from gradsiege.auditing.parts import Parts
+from gradsiege.auditing.plan import Plan, laid_out, within
+from gradsiege.auditing.situations import Situation
+from gradsiege.auditing.source import Source, update_bytes
+from gradsiege.auditing.times import Size
+from gradsiege.auditing.words import counted, lasting
+from gradsiege.protocol.threat_model import ThreatModel
+
+# Bytes that the updates of all clients may take; several copies exist during an attack.
+MOST_UPDATE_BYTES = 2**30
+# Pictures of the trial that is timed, and iterations of its two runs, whose difference leaves out what is done once.
+TRIAL_PICTURES, TRIALS = 4, (1, 5)
+# Seconds of a trial after which one with more pictures would cost more than it tells.
+SLOW = 12.0
+
+
+def measured_pace(
+    source: Source, situation: Situation, budget: Budget, device: str = AUTO
+) -> float:
+    """Return the seconds that one iteration of an optimising attack takes per picture, from a short trial.
+
+    Small networks are faster per picture when there are many, so that a fast trial is repeated with all pictures of the budget.
+    """
+    most = min(budget.pictures, source.count, most_pictures(source, situation))
+    pace, seconds = _timed(source, situation, min(TRIAL_PICTURES, most), device)
+    if seconds < SLOW and most > TRIAL_PICTURES:
+        pace, _ = _timed(source, situation, most, device)
+    return pace
+
+
+def _timed(source: Source, situation: Situation, pictures: int, device: str) -> tuple[float, float]:
+    """Return seconds per picture and iteration, and those of the trial."""
+    clients = source.clients(situation, pictures)
+    seen = source.observed(situation, clients)
+    done = clients * situation.training.images * situation.cost
+    threat = ThreatModel(labels="inferred" if source.tells_labels(situation.stage) else "given")
+    short, long = (
+        InvertingGradients(iterations=iterations)(seen, threat, device=device).seconds
+        for iterations in TRIALS
+    )
+    # The first call also loads what every later one finds loaded, so that it may take longer.
+    pace = (long - short) / (TRIALS[1] - TRIALS[0]) if long > short else long / TRIALS[1]
+    return max(1e-6, pace / done), short + long
+
+
+def most_pictures(source: Source, situation: Situation) -> int:
+    """Return the number of pictures whose updates fit into memory; at least one client's."""
+    clients = max(1, MOST_UPDATE_BYTES // update_bytes(source.networks[situation.stage]))
+    return clients * situation.training.images
+
+
+def sized(
+    source: Source,
+    listed: Sequence[Situation],
+    budget: Budget,
+    pace: float,
+    auxiliary: bool = True,
+) -> Size:
+    """Return the effort that fits into the budget's time.
+
+    If it does not fit, the audit is cut down in turn: iterations to a third, pictures to a half, the choice of settings, then pictures and
+    iterations to the least that the budget allows.
+    """
+    wanted = min(budget.pictures, source.count)
+    fits = min(wanted, *(most_pictures(source, situation) for situation in listed))
+    third = min(budget.iterations, max(budget.least_iterations, budget.iterations // 3))
+    few = min(fits, budget.least_pictures)
+    half = max(few, fits // 2)
+    least = min(third, budget.least_iterations)
+    efforts = [
+        (fits, budget.iterations, budget.trials),
+        (fits, third, budget.trials),
+        (half, third, budget.trials),
+        (half, third, 1),
+        (few, third, 1),
+        (few, least, 1),
+    ]
+
+    def size(effort: tuple[int, int, int]) -> Size:
+        pictures, iterations, trials = effort
+        notes = []
+        if fits < wanted:
+            notes.append(
+                f"{counted(fits, 'picture')} instead of {wanted}, since more updates of this network do not fit into memory"
+            )
+        kept = f"to keep within {lasting(budget.seconds)}"
+        if pictures < fits:
+            notes.append(f"{counted(pictures, 'picture')} instead of {fits}, {kept}")
+        if iterations < budget.iterations:
+            notes.append(
+                f"{counted(iterations, 'iteration')} instead of {budget.iterations}, {kept}"
+            )
+        if trials < budget.trials:
+            notes.append(f"no choice of settings, {kept}")
+        return Size(pictures, iterations, trials, pace, tuple(notes))
+
+    def seconds(effort: tuple[int, int, int]) -> float:
+        return laid_out(source, listed, budget, size(effort), auxiliary).seconds
+
+    for more, less in pairwise(efforts):
+        for share in (1.0, 0.8, 0.6, 0.4, 0.2):
+            effort = _between(more, less, share)
+            if seconds(effort) <= budget.seconds:
+                return size(effort)
+    return size(efforts[-1])
+
+
+def _between(
+    more: tuple[int, int, int], less: tuple[int, int, int], share: float
+) -> tuple[int, int, int]:
+    """Return an effort on the way from one to another, `share` 1 for the first."""
+    pictures, iterations, trials = (
+        low + round(share * (high - low)) for high, low in zip(more, less, strict=True)
+    )
+    return pictures, iterations, trials
+
+
+def planned(
+    source: Source,
+    listed: Sequence[Situation],
+    budget: Budget,
+    parts: Parts,
+    device: str,
+    auxiliary: bool = True,
+) -> Plan:
+    """Return the plan; its size is measured once, and taken from the folder when the audit goes on."""
+    settled = parts.settled()
+    if settled is None:
+        pace = measured_pace(source, listed[0], budget, device)
+        size = sized(source, listed, budget, pace, auxiliary)
+        parts.settle({**asdict(size), "notes": list(size.notes)})
+    else:
+        size = Size(**{**settled, "notes": tuple(settled["notes"])})
+    return within(laid_out(source, listed, budget, size, auxiliary), 0.0)

@@ -1,0 +1,94 @@
+"""The effort of the attacks of an audit, and the time that each is expected to take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from gradsiege.attacks.base import Learned
+from gradsiege.attacks.lookup.base import Lookup
+from gradsiege.attacks.recipes.identification import Identification
+from gradsiege.attacks.recipes.label_lookup import LabelLookup
+from gradsiege.attacks.recipes.learned_inversion import LearnedInversion
+from gradsiege.auditing.budget import Budget
+from gradsiege.auditing.portfolio import GENERIC, Attacker, Effort
+from gradsiege.auditing.situations import Situation
+from gradsiege.auditing.source import Source
+from gradsiege.tuning.trials import tuned_fields
+
+# Seconds of an attack beside its iterations: its start, and the measurement of its pictures.
+OVERHEAD = 1.0
+# An update without its second derivative, as lookups and simulated clients compute it, in units of an iteration.
+SINGLE = 0.4
+CLIENTS = 30
+# A gallery with fewer pictures of the user beside the private ones is filled up from the attacker's own.
+LEAST_OTHERS, EXTRA = 16, 96
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a plan settles once and keeps over an interruption.
+
+    Attributes:
+        pictures: private pictures per situation.
+        iterations: of an optimising attack.
+        trials: settings that are tried for every attack.
+        pace: measured seconds per picture and iteration.
+        notes: what was cut down, in sentences.
+    """
+
+    pictures: int
+    iterations: int
+    trials: int
+    pace: float
+    notes: tuple[str, ...] = ()
+
+
+def effort_of(
+    source: Source, situation: Situation, budget: Budget, size: Size, auxiliary: bool
+) -> Effort:
+    """Return what the attacks of a plan may spend."""
+    others = min(budget.distractors, source.count - size.pictures)
+    gallery = size.pictures + max(
+        others, 0 if others >= LEAST_OTHERS else min(budget.distractors, EXTRA)
+    )
+    values = prod(source.image_shape)
+    return Effort(
+        size.iterations,
+        budget.restarts,
+        size.pictures,
+        source.classes,
+        gallery,
+        values,
+        auxiliary,
+        "inferred" if source.tells_labels(situation.stage) else "given",
+    )
+
+
+def seconds_of(attacker: Attacker, situation: Situation, effort: Effort, size: Size) -> float:
+    """Return the expected time of an attack on all clients of a situation."""
+    attack, steps = attacker.attack, situation.cost * size.pace
+    counter = attack.counter or ""
+    simulated = CLIENTS * situation.training.images * SINGLE if counter.startswith(GENERIC) else 0.0
+    if isinstance(attack, Learned):
+        made = attack.updates if isinstance(attack, LearnedInversion) else CLIENTS
+        return OVERHEAD + (made * SINGLE + attack.iterations) * situation.training.images * steps
+    if isinstance(attack, Identification):
+        labels = effort.classes if attack.labels == "every" else min(effort.classes, size.pictures)
+        evaluated = effort.gallery * labels * SINGLE
+    elif isinstance(attack, LabelLookup):
+        evaluated = 0.0
+    elif isinstance(attack, Lookup):
+        evaluated = 300 * SINGLE
+    else:
+        evaluated = size.pictures * attack.iterations * attack.restarts
+    return OVERHEAD + (evaluated + simulated) * steps
+
+
+def tuning_seconds(attacker: Attacker, situation: Situation, budget: Budget, size: Size) -> float:
+    """Return the expected time of the choice of an attack's settings."""
+    if attacker.seeks or budget.trials < 2 or not tuned_fields(attacker.attack):
+        return 0.0
+    pictures = budget.trials * budget.tuning_clients * situation.training.images
+    spent = attacker.attack.iterations * attacker.attack.restarts
+    return budget.trials + pictures * spent * situation.cost * size.pace

@@ -1,0 +1,150 @@
+"""Networks, weights and pictures as users have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small_classifiers import small
+
+from gradsiege.auditing.inputs.arrays import named_arrays, read_arrays
+from gradsiege.auditing.inputs.defenses import defense_named
+from gradsiege.auditing.inputs.networks import channels_of, network_named
+from gradsiege.auditing.inputs.normalisation import IMAGENET, of_library
+from gradsiege.auditing.inputs.pictures import read_pictures, shaped
+from gradsiege.auditing.inputs.request import Request
+from gradsiege.auditing.inputs.selection import turns
+from gradsiege.auditing.inputs.weights import put_into, read_tensors
+from gradsiege.errors import ArtifactError, UsageError
+
+
+def picture(path: Path, colour: tuple[int, ...] | int, size: tuple[int, int] = (8, 6)) -> None:
+    """Write a picture of one colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L" if isinstance(colour, int) else "RGB", size, colour).save(path)
+
+
+def test_subfolders_are_classes_and_pictures_come_in_turn(tmp_path: Path) -> None:
+    for number in range(3):
+        picture(tmp_path / "set" / "cat" / f"{number}.png", (250, 0, number))
+    picture(tmp_path / "set" / "dog" / "0.png", (0, 250, 0))
+    (tmp_path / "set" / ".hidden").mkdir()
+    read = read_pictures(tmp_path / "set", 2, None, None)
+    assert read.classes == ("cat", "dog")
+    assert read.labels is not None
+    assert sorted(read.labels.tolist()) == [0, 1]
+    assert read.images.shape == (2, 3, 6, 8)
+    red = read.images[read.labels == 0][0]
+    assert red[0].min() == pytest.approx(250 / 255)
+
+
+def test_a_flat_folder_has_no_labels_and_is_cut_to_squares(tmp_path: Path) -> None:
+    picture(tmp_path / "set" / "a.png", 10)
+    picture(tmp_path / "set" / "b.jpg", 200, (12, 12))
+    with pytest.raises(UsageError, match="give --size"):
+        read_pictures(tmp_path / "set", 9, None, None)
+    read = read_pictures(tmp_path / "set", 9, 6, None)
+    assert read.labels is None
+    assert read.images.shape == (2, 1, 6, 6)
+    colour = shaped(read, None, 3)
+    assert colour.images.shape == (2, 3, 6, 6)
+    assert any("grey" in remark for remark in colour.remarks)
+
+
+def test_a_table_names_pictures_labels_and_groups(tmp_path: Path) -> None:
+    for name in "abc":
+        picture(tmp_path / f"{name}.png", (1, 2, 3))
+    (tmp_path / "list.csv").write_text("path,label,group\na.png,7,x\nb.png,3,y\nc.png,3,y\n")
+    read = read_pictures(tmp_path / "list.csv", 9, None, None)
+    assert read.labels is not None
+    assert sorted(read.labels.tolist()) == [3, 3, 7]
+    assert read.classes == ()
+    assert read.groups is not None
+    assert len(set(read.groups.tolist())) == 2
+
+
+def test_colour_becomes_luminance_for_a_grey_network() -> None:
+    from gradsiege.auditing.inputs.selection import Pictures
+
+    red = torch.zeros(1, 3, 2, 2)
+    red[:, 0] = 1
+    assert shaped(Pictures(red, None), None, 1).images.flatten().tolist() == pytest.approx(
+        [0.299] * 4
+    )
+
+
+@pytest.mark.parametrize("layout", ["first", "last", "grey"])
+def test_arrays_may_have_their_channels_first_or_last(tmp_path: Path, layout: str) -> None:
+    shape = {"first": (4, 3, 8, 8), "last": (4, 8, 8, 3), "grey": (4, 8, 8)}[layout]
+    np.savez(tmp_path / "x.npz", images=np.full(shape, 51, np.uint8), labels=np.arange(4)[:, None])
+    read = read_arrays(tmp_path / "x.npz", 9, "--images")
+    assert read.images.shape == (4, 1 if layout == "grey" else 3, 8, 8)
+    assert read.images.unique().tolist() == pytest.approx([0.2])
+    assert read.labels is not None
+    assert sorted(read.labels.tolist()) == [0, 1, 2, 3]
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez_compressed(tmp_path / "x.npz", images=np.zeros((10, 100, 100), np.uint8))
+    monkeypatch.setattr("gradsiege.auditing.inputs.arrays.MOST_BYTES", 1000)
+    with pytest.raises(ArtifactError, match="would unpack"):
+        named_arrays(tmp_path / "x.npz", "--images")
+
+
+def test_the_choice_is_the_same_on_every_call_and_even() -> None:
+    labels = np.repeat([0, 1, 2], [50, 5, 45])
+    first, second = turns(labels, 12), turns(labels, 12)
+    assert first.tolist() == second.tolist()
+    assert np.bincount(labels[first]).tolist() == [4, 4, 4]
+
+
+@pytest.mark.parametrize("wrapper", ["", "module.", "_module.", "_orig_mod."])
+def test_weights_are_loaded_from_what_training_scripts_save(tmp_path: Path, wrapper: str) -> None:
+    wanted = {name: torch.randn_like(value) for name, value in small().state_dict().items()}
+    named = {f"{wrapper}{name}": value for name, value in wanted.items()}
+    torch.save({"state_dict": named, "epoch": 3}, tmp_path / "w.pt")
+    network = small()
+    put_into(network, read_tensors(tmp_path / "w.pt", "--weights"), "w.pt")
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, wanted[name])
+
+
+def test_the_number_of_classes_is_read_from_the_weights() -> None:
+    weights = network_named("torchvision:resnet18", 7, (3, 32, 32)).state_dict()
+    network = network_named("torchvision:resnet18", None, (3, 32, 32), weights)
+    assert network.fc.out_features == 7
+    put_into(network, weights, "w")
+    again = network_named("torchvision:resnet18", 7, (3, 32, 32)).state_dict()
+    assert torch.equal(again["fc.weight"], weights["fc.weight"])
+
+
+def test_drawing_a_network_leaves_the_global_random_state() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    network_named("torchvision:squeezenet1_1", 4, (3, 32, 32))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_grey_network_is_recognised() -> None:
+    assert channels_of(network_named("lenet", 10, (1, 28, 28))) == 1
+
+
+def test_the_library_says_how_it_normalises() -> None:
+    assert of_library("torchvision:resnet18", small(), 3) == IMAGENET
+    assert of_library("lenet", small(), 3) is None
+
+
+def test_an_arm_and_parameters_are_read() -> None:
+    tip = defense_named("tip:arm=as_released")
+    assert tip.disclosure()["arm"] == "as_released"
+
+
+def test_trainings_vary_one_thing_at_a_time() -> None:
+    request = Request("x", batch_sizes=(1, 4), local_steps=(1, 3), learning_rate=0.1)
+    shapes = [(one.batch_size, one.steps) for one in request.trainings()]
+    assert shapes == [(1, 1), (4, 1), (1, 3)]
