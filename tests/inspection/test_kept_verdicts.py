@@ -54,7 +54,11 @@ def test_a_kept_verdict_is_read_as_it_was_judged(tmp_path: Path) -> None:
     (outcome,) = judged(claim(**PLANTED), hits=0.0)
     (evidence,) = read(keep(tmp_path / "small", [outcome]))
     assert outcome.verdict != "not run"
-    assert (evidence.study, evidence.said, evidence.why) == ("small", outcome.shown_verdict, outcome.why)
+    assert (evidence.study, evidence.said, evidence.why) == (
+        "small",
+        outcome.shown_verdict,
+        outcome.why,
+    )
     assert evidence.deviations == outcome.departures
     (part,), (measured,) = outcome.parts, evidence.measured
     interval = part.interval
