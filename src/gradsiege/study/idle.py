@@ -48,6 +48,12 @@ def _of_study(study: Study) -> Iterator[tuple[str, str]]:
         for threat in study.threat_models
     ):
         yield "tuning", "no attack leaves a parameter with a range to be chosen out"
+    for attack in study.attacks:
+        if attack.patience is not None and attack.patience >= attack.iterations:
+            yield (
+                f"attacks.{attack.id}.patience",
+                f"it is {attack.patience}, and iterations is only {attack.iterations}",
+            )
     if all(threat.labels != "inferred" for threat in study.threat_models):
         for attack in study.attacks:
             if "label_rule" in attack.model_fields_set:
