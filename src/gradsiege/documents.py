@@ -37,6 +37,11 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    def shown(self, key: str) -> str:
+        """Return the value of a key for a message, which says so where the file left it to its default."""
+        default = "" if key in self.model_fields_set else " (the default)"
+        return f"{getattr(self, key)}{default}"
+
 
 def refusal(problem: ErrorDetails) -> str:
     """Return what follows the place of a problem: what must stand there, and what does."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from gradsiege import artifacts
 from gradsiege.errors import ArtifactError, without_remedy
 from gradsiege.inspection.verification import MOST, examine, verify
-from gradsiege.pipeline import places
+from gradsiege.pipeline import identity, places
 from gradsiege.pipeline.status import BROKEN, DAMAGED, DONE, MISSING, STALE, Status
 from gradsiege.sharing.programs import run, show
 from gradsiege.study import Study
@@ -57,7 +57,7 @@ def mend(
         say: receives every line for the user.
 
     Raises:
-        ArtifactError: Snakemake works in this folder, or was killed in it, or cannot take the sound cells.
+        ArtifactError: a source cannot be read, Snakemake works in this folder, or was killed in it, or cannot take the sound cells.
         SharingError: Snakemake is not installed.
     """
     if not (root / SNAKEFILE).is_file():
@@ -68,6 +68,11 @@ def mend(
     if not dry_run and locks.is_dir() and any(locks.iterdir()):
         raise ArtifactError(
             f"{locks} is not empty: another Snakemake works here, or was killed. Wait for it, or `snakemake --unlock`"
+        )
+    unreadable = identity.unreadable(study.datasets)
+    if unreadable:
+        raise ArtifactError(
+            f"{unreadable}. Nothing that reads it can be computed: put that right, then run the same command again"
         )
     findings = look(study, root)
     for line in words(findings, study, root):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,6 +120,32 @@ def test_repetitions_are_replaced_and_victims_stay(
         r"\d+ were dropped as exact repetitions of others at 32 px, such as mine/(ant|bee)/\d+\.png",
     ):
         prepare("image_folder", 32, {"victims": 8, "train": 30}, 0, parameters)
+
+
+def test_a_picture_under_two_labels_is_counted_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the data card and on the screen; one of the two labels must be wrong."""
+    parameters = publish("image_folder", tmp_path, monkeypatch)
+    sure = prepare("image_folder", 32, {"victims": 8, "train": 20}, 0, parameters)
+    assert "another label" not in sure.card["limits"]
+    for number in range(36):
+        copy = tmp_path / f"mine/bee/{number}.png"
+        copy.write_bytes((tmp_path / f"mine/ant/{number}.png").read_bytes())
+    capsys.readouterr()
+    prepared = prepare("image_folder", 32, {"victims": 8, "train": 24}, 0, parameters)
+    counted = re.search(
+        r"images that equal one of another label are dropped: (\d+), such as "
+        r"mine/(ant|bee)/(\d+)\.png \((\w+)\) and mine/(ant|bee)/(\d+)\.png \((\w+)\)",
+        prepared.card["limits"],
+    )
+    assert counted
+    assert f"image_folder: {counted[0]}" in capsys.readouterr().err
+    count, *pair = counted.groups()
+    assert int(count) > 0
+    assert (pair[0], pair[3]) == (pair[2], pair[5])
+    assert pair[0] != pair[3]
+    assert pair[1] == pair[4]
 
 
 def test_pictures_that_are_all_equal_are_named_as_such(

@@ -220,6 +220,45 @@ def test_a_source_that_cannot_be_read_is_a_sentence_and_hides_nothing(
     assert "list.csv, line 2: the label is empty" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("stage", ["federate", "observe", "prior"])
+def test_a_verb_names_the_picture_that_is_gone_and_recommends_what_helps(
+    stage: str, mine: Path, verb: Verb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--study", mine / "study.yaml", "--root", mine)
+    study = now(mine)
+    for needed in ("fetch", "federate"):
+        for cell in cells(study)[needed][:1]:
+            assert verb(needed, cell.key, *options) == 0
+    (mine / "data/mine/7.png").rename(mine / "away.png")
+    capsys.readouterr()
+    assert verb(stage, cells(study)[stage][0].key, *options) == 4
+    said = capsys.readouterr().err
+    assert "the source of own cannot be read: " in said
+    assert "mine/7.png" in said
+    assert "gradsiege mend" not in said
+    assert verb("verify", *options) == 4
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("Not sound. First put this right: the source of own cannot be read: ")
+    (mine / "Snakefile").write_text("")
+    assert verb("mend", *options) == 4
+    said = capsys.readouterr().err
+    assert "mine/7.png" in said
+    assert "gradsiege mend" not in said
+    (mine / "away.png").rename(mine / "data/mine/7.png")
+    assert verb("federate", cells(study)["federate"][0].key, *options) == 0
+
+
+def test_another_source_is_named_by_the_verb_that_reads_it(
+    mine: Path, verb: Verb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--study", mine / "study.yaml", "--root", mine)
+    assert verb("fetch", "own", *options) == 0
+    relabel(mine)
+    assert verb("federate", cells(now(mine))["federate"][0].key, *options) == 4
+    said = capsys.readouterr().err
+    assert "fetch/own is not of the study any more: the source of own lists other labels. `" in said
+
+
 def test_contents_are_hashed_again_only_if_a_file_changed_and_always_by_verify(
     mine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

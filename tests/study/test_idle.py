@@ -47,6 +47,11 @@ IDLE: dict[str, tuple[Callable[[Raw], None], str, Callable[[Raw], None]]] = {
         "attacks.inverting_gradients.only would change nothing: it is an empty list",
         lambda raw: raw["attacks"][0].update(only=[{"seed": 0}]),
     ),
+    "patience": (
+        lambda raw: raw["attacks"][0].update(patience=5),
+        "attacks.inverting_gradients.patience would change nothing: it is 5, and iterations is only 5",
+        lambda raw: raw["attacks"][0].update(patience=4),
+    ),
     "gains": (
         lambda raw: raw.update(gains=[GAIN]),
         "gains would change nothing: table_gains",

@@ -229,7 +229,8 @@ WRONG = {
     ),
     "fedsgd in steps": (
         change("protocols.0", {"name": "fedsgd", "images": 2}),
-        "protocols.fedsgd: fedsgd is one step on all images",
+        "protocols.fedsgd: fedsgd is one step on all images: set batch_size = images and epochs = 1; "
+        "images is 2, batch_size 1 (the default), epochs 1 (the default)",
     ),
     "no defense": (change("defenses", []), "defenses must have at least 1 item"),
     "no protocol": (change("protocols", []), "protocols must have at least 1 item"),

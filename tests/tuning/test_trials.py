@@ -17,7 +17,7 @@ from gradsiege.ranges import Tuned, Weight, tuned
 from gradsiege.tuning.trials import radical_inverse, trials_of, tuned_fields
 
 # An attack that optimises nothing has no step and no weight.
-WITHOUT = {"auxiliary_lookup", "identification", "label_lookup"}
+WITHOUT = {"auxiliary_lookup", "identification", "label_lookup", "spear"}
 
 
 @pytest.mark.parametrize("name", sorted(catalogue.entries("attacks")))

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gradsiege import catalogue
+from gradsiege.datasets.formats.remarks import Remarks
 from gradsiege.datasets.preparation.listing import RULE, Listing, splits_of
 from gradsiege.datasets.preparation.remarks import remarks_on
 from gradsiege.datasets.preparation.splits import ROLES, Prepared, check_request, make_card
@@ -75,8 +76,14 @@ class Dataset(Checked):
         place, files = supply.place_of(self.name, asdict(self))
         listing = self.listing(place)
         self._refuse_one_class(listing)
-        splits = splits_of(self.name, listing, size, counts, seed, from_test, folder)
-        notes = [*listing.notes, *listing.seen(), *remarks_on(listing, splits)]
+        conflicts = Remarks()
+        splits = splits_of(self.name, listing, size, counts, seed, from_test, folder, conflicts.add)
+        notes = [
+            *listing.notes,
+            *listing.seen(),
+            *remarks_on(listing, splits),
+            *conflicts.sentences(),
+        ]
         for note in notes:
             print(f"{self.name}: {note}", file=sys.stderr)
         tested = f" Of the official test part: {', '.join(from_test)}."

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gradsiege import arithmetic, artifacts
 from gradsiege.errors import MEND, ArtifactError
+from gradsiege.pipeline import identity
 from gradsiege.pipeline.cells import Cell
 from gradsiege.pipeline.stage import STAGES
 from gradsiege.pipeline.status import (
@@ -77,7 +78,9 @@ def verify(
         what = "What is there was" if partial else every
         lines.append(f"{what} made under the study's settings, and intact.")
     else:
-        lines.append(f"Not sound. {MEND}")
+        unreadable = identity.unreadable(study.datasets)
+        first = f"First put this right: {unreadable}. Then " if unreadable else ""
+        lines.append(f"Not sound. {first}{MEND}")
     return "\n".join(lines), sound
 
 

@@ -151,6 +151,19 @@ def difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     return " and ".join(changed)
 
 
+def unreadable(datasets: Iterable[Dataset]) -> str:
+    """Return a sentence on the data sets whose sources lie here and cannot be read, or an empty string.
+
+    Nothing that reads such a source can be computed: it comes before every other remedy.
+    """
+    reasons = [
+        f"the source of {item.id} cannot be read: {item.source[UNREADABLE]}"
+        for item in datasets
+        if UNREADABLE in item.source
+    ]
+    return "; ".join(reason.rstrip(". ") for reason in reasons)
+
+
 def why_stale(manifest: Mapping[str, Any], item: Dataset) -> str:
     """Return in words how the source of a data set differs from the one that a finished cell read, or an empty string."""
     try:

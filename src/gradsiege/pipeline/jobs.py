@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradsiege import __version__, arithmetic, artifacts
 from gradsiege.errors import MEND, ArtifactError, StoppedEarlyError
-from gradsiege.pipeline import places
+from gradsiege.pipeline import identity, places
 from gradsiege.pipeline.cells import Cell, digest, distributions, resolved
 from gradsiege.pipeline.stage import STAGES
 
@@ -113,13 +113,26 @@ class Job:
         """
         folder = cell.folder(self.study, self.root)
         if (folder / artifacts.MANIFEST).is_file():
-            recorded = artifacts.read_manifest(folder).get("digest")
-            if recorded != digest(cell, self.study):
-                raise ArtifactError(
-                    f"{folder} was made under other settings than the study's. {MEND}"
-                )
+            manifest = artifacts.read_manifest(folder)
+            if manifest.get("digest") != digest(cell, self.study):
+                self._refuse_stale(cell, manifest)
             self.reads[f"{cell.stage}/{cell.key}/{name}"] = places.checksum_of(folder / name)
         return folder / name
+
+    def _refuse_stale(self, cell: Cell, manifest: Mapping[str, Any]) -> None:
+        """Refuse an input made under other settings or from another source, and name the cause."""
+        source = self.study.one("datasets", cell.dataset)
+        unreadable = identity.unreadable([source])
+        if unreadable:
+            raise ArtifactError(f"{unreadable}. Put that right, then run the same command again")
+        folder = cell.folder(self.study, self.root)
+        changed = identity.why_stale(manifest, source)
+        why = (
+            f"is not of the study any more: {changed}"
+            if changed
+            else "was made under other settings than the study's"
+        )
+        raise ArtifactError(f"{folder} {why}. {MEND}")
 
     @property
     def seconds(self) -> float:

@@ -182,7 +182,7 @@ def move(source: Path, target: Path) -> None:
 def _clear(replaced: Path, place: Path) -> None:
     """Delete the replaced files, and keep other files, which do not belong to the cell."""
     if replaced.is_symlink() or not replaced.is_dir():
-        # What a link leads to, and a file in the place of a folder, belong to the person who put them there.
+        # Only the link is removed: the folder that it leads to belongs to somebody else.
         _discard(replaced)
         _prune(replaced.parent)
         return

@@ -48,6 +48,12 @@ def _of_study(study: Study) -> Iterator[tuple[str, str]]:
                 yield f"{section}.{id_of(item)}.only", "it is an empty list"
     if study.gains and "table_gains" not in study.figures:
         yield "gains", "table_gains, which shows them, is not among figures"
+    for attack in study.attacks:
+        if attack.patience is not None and attack.patience >= attack.iterations:
+            yield (
+                f"attacks.{attack.id}.patience",
+                f"it is {attack.patience}, and iterations is only {attack.iterations}",
+            )
     if all(threat.labels != "inferred" for threat in study.threat_models):
         for attack in study.attacks:
             if "label_rule" in attack.model_fields_set:

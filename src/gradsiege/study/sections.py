@@ -204,7 +204,9 @@ class Federation(Section):
     """Federated training: FedAvg over simulated clients (McMahan et al., 2017)."""
 
     clients: Count = 10
-    clients_per_round: Count = 10
+    clients_per_round: Count = Field(
+        10, description="clients that train in a round; unless given, 10, or all if there are fewer"
+    )
     rounds: Count = 20
     local_epochs: Count = 1
     batch_size: Count = 32
@@ -221,7 +223,9 @@ class Federation(Section):
     client_batches: list[Count] = Field(
         [], description="images per local step of every client, instead of batch_size"
     )
-    early_round: Count = 2
+    early_round: Count = Field(
+        2, description="the round of the stage `early`; unless given, 2, or the last but one"
+    )
 
     def round_of(self, stage: str) -> int:
         """Return how many rounds were over at a training stage.
@@ -231,15 +235,33 @@ class Federation(Section):
         """
         return {"untrained": 0, "early": self.early_round, "late": self.rounds}[stage]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _follow(cls, data: Any) -> Any:
+        """Let the defaults of two keys follow small numbers of clients and of rounds."""
+        if not isinstance(data, dict):
+            return data
+        for key, most, by in (("clients_per_round", "clients", 0), ("early_round", "rounds", 1)):
+            number = data.get(most)
+            if key not in data and isinstance(number, int) and by < number < cls._default(key) + by:
+                data = {**data, key: number - by}
+        return data
+
+    @classmethod
+    def _default(cls, key: str) -> int:
+        default: int = cls.model_fields[key].default
+        return default
+
     @model_validator(mode="after")
     def _consistent(self) -> Federation:
         if self.clients_per_round > self.clients:
             raise ValueError(
-                f"clients_per_round is larger than clients: {self.clients_per_round} of {self.clients}; lower it"
+                f"clients_per_round is larger than clients: {self.clients_per_round} of {self.shown('clients')}; lower it"
             )
         if self.early_round >= self.rounds:
             raise ValueError(
-                f"early_round must be smaller than rounds (late is the last round): {self.early_round} is not below {self.rounds}"
+                "early_round must be smaller than rounds (late is the last round): "
+                f"{self.shown('early_round')} is not below {self.shown('rounds')}"
             )
         if self.milestones != sorted(set(self.milestones)):
             raise ValueError(f"milestones must rise, not {self.milestones}")
@@ -295,11 +317,12 @@ class Protocol(Placed):
     def _consistent(self) -> Protocol:
         if self.name == "fedsgd" and (self.epochs != 1 or self.batch_size != self.images):
             raise ValueError(
-                "fedsgd is one step on all images: set batch_size = images and epochs = 1"
+                "fedsgd is one step on all images: set batch_size = images and epochs = 1; images is "
+                f"{self.shown('images')}, batch_size {self.shown('batch_size')}, epochs {self.shown('epochs')}"
             )
         if self.batch_size > self.images:
             raise ValueError(
-                f"batch_size must be at most images ({self.images}), not {self.batch_size}"
+                f"batch_size must be at most images ({self.shown('images')}), not {self.shown('batch_size')}"
             )
         return self
 

@@ -77,7 +77,7 @@ def probe(uri: str) -> None:
         try:
             address = (parts.hostname or "localhost", parts.port or PORTS[scheme])
             socket.create_connection(address, timeout=SECONDS_TO_ANSWER).close()
-        except ValueError as error:  # a port that is no number, a name that no host can have
+        except ValueError as error:  # a port without digits, a name that no host can have
             raise OSError(str(error)) from error
         if scheme not in WEB:
             _probe_database(uri)
@@ -90,7 +90,7 @@ def _probe_file(uri: str, path: Path) -> None:
     exists = path.exists()
     if (exists and not path.is_file()) or not os.access(path if exists else path.parent, os.W_OK):
         raise TrackingError(f"{uri}: {path} cannot be written.")
-    # SQLite writes its journal beside the database; a right to write is no proof, as in /proc.
+    # SQLite writes its journal beside the database; a right to write proves nothing, as in /proc.
     tempfile.TemporaryFile(dir=path.parent).close()
     if exists and path.stat().st_size:
         with path.open("rb") as stream:

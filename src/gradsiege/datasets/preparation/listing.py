@@ -142,10 +142,12 @@ def splits_of(
     seed: int,
     from_test: Collection[str] = (),
     folder: Path | None = None,
+    remark: Callable[[str, str], None] | None = None,
 ) -> dict[str, Split]:
     """Deal, decode and resize; `groups` of a split is the group of the source.
 
-    The images are mapped from files without names in `folder`, so that a split may be larger than memory.
+    The images are mapped from files without names in `folder`, so that a split may be larger than memory. `remark` is
+    called with what is to be counted about images that are dropped, and an example.
 
     Raises:
         ValueError: when a role asks for more images than exist, or an image cannot be read; it is named.
@@ -167,9 +169,11 @@ def splits_of(
             held[int(wanted[place])] = decoded[place]
             prints[int(wanted[place])] = hashlib.sha256(decoded[place].tobytes()).digest()
         repeated = _repetitions(dealt, prints)
+        if remark is not None:
+            _remark_conflicts(repeated, listing, remark)
         if not repeated:
             break
-        dropped |= repeated
+        dropped |= repeated.keys()
     groups = np.arange(len(listing.labels)) if listing.groups is None else listing.groups
     return {
         role: Split(_stacked(index, held, size, folder), listing.labels[index], groups[index])
@@ -191,14 +195,29 @@ def _why_so_few(listing: Listing, dropped: set[int], size: int) -> str:
     return f". {'; '.join([repeated, *listing.seen()])}"
 
 
-def _repetitions(dealt: Mapping[str, Integers], prints: Mapping[int, bytes]) -> set[int]:
-    """Images that equal one dealt before them; victims come first, so a larger training set never replaces one."""
-    seen: set[bytes] = set()
-    repeated = set()
+def _repetitions(dealt: Mapping[str, Integers], prints: Mapping[int, bytes]) -> dict[int, int]:
+    """Images that equal one dealt before them, and that one; victims come first, so a larger training set never replaces one."""
+    seen: dict[bytes, int] = {}
+    repeated = {}
     for role in (role for role in DEALING_ORDER if role in dealt):
         for index in dealt[role].tolist():
-            (repeated.add(index) if prints[index] in seen else seen.add(prints[index]))
+            first = seen.setdefault(prints[index], index)
+            if first != index:
+                repeated[index] = first
     return repeated
+
+
+def _remark_conflicts(
+    repeated: Mapping[int, int], listing: Listing, remark: Callable[[str, str], None]
+) -> None:
+    """Report the repetitions that have another label than the image they equal: one of the two labels is wrong."""
+    for index, first in repeated.items():
+        if listing.labels[index] != listing.labels[first]:
+            both = " and ".join(
+                f"{listing.paths[image] if listing.paths else f'image {image}'} ({listing.classes[listing.labels[image]]})"
+                for image in (first, index)
+            )
+            remark("images that equal one of another label are dropped", both)
 
 
 def _stacked(index: Integers, held: Mapping[int, Bytes], size: int, folder: Path | None) -> Bytes:
