@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from small_audits import Nothing, audited
 
 from gradsiege.auditing.audit import Audit
+
+
+@pytest.fixture(autouse=True)
+def modules_of_the_user(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test has a module `mine` of its own: what one imported, the next does not find."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    sys.modules.pop("mine", None)
 
 
 @pytest.fixture(scope="session")
