@@ -32,5 +32,5 @@ def test_a_manifest_that_is_a_folder_is_damage_and_not_a_cell_that_was_not_run(
     manifest = next((root / "results/tiny/score").rglob("manifest.json"))
     manifest.unlink()
     manifest.mkdir()
-    with pytest.raises(ArtifactError, match="manifest.json is not a file"):
+    with pytest.raises(ArtifactError, match=r"manifest\.json is not a file"):
         load_study(study, root)
