@@ -179,3 +179,19 @@ def test_every_remedy_in_a_message_is_mend() -> None:
     old = ("run the study", "Run the study", "rerun its stage", "Rerun its stage", "Run its stage",
            "run its stage", "Run the stage", "run the stage", "Delete its folder")  # fmt: skip
     assert not [(path.name, words) for path in text for words in old if words in text[path]]
+
+
+def test_a_manifest_that_is_a_folder_is_set_aside(
+    study_and_root: Finished, snakemake: Snakemake
+) -> None:
+    """Once: it is damage, and not a folder without a manifest as well."""
+    study, root = study_and_root
+    folder = cell_of("attack", study).folder(study, root)
+    (folder / artifacts.MANIFEST).unlink()
+    (folder / artifacts.MANIFEST / "deep").mkdir(parents=True)
+    said: list[str] = []
+    assert not mending.mend(study, root, root / "tiny.yaml", say=said.append)
+    (line,) = [line for line in said if line.startswith("to set aside: ")]
+    assert line.endswith("manifest.json is not a file")
+    assert not folder.exists()
+    assert (root / f"scratch/aside/tiny/attack/{ATTACK}.1/manifest.json/deep").is_dir()

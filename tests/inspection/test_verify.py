@@ -245,3 +245,17 @@ def test_only_attacks_whose_prior_lacks_data_are_absent_elsewhere(
     ]
     waiting = {cell for cell in digits if absent_data.waits_for(cell, study, absent)}
     assert waiting == {cell for cell in digits if cell.attack == "gi_pip"}
+
+
+@pytest.mark.parametrize("name", [artifacts.MANIFEST, "utility.parquet"])
+def test_a_folder_instead_of_a_file_is_damage_and_nothing_else(
+    study_copy: Finished, name: str
+) -> None:
+    study, root = study_copy
+    folder = next((root / "results/tiny/federate").rglob(artifacts.MANIFEST)).parent
+    (folder / name).unlink()
+    (folder / name / "deep").mkdir(parents=True)
+    report, sound = verify(study, root)
+    assert not sound
+    assert "19 finished, 0 failed, 0 stale, 1 damaged, 0 missing; 0 foreign" in report
+    assert str(folder / name) in report

@@ -8,7 +8,7 @@ import pytest
 
 from gradsiege.errors import ArtifactError
 from gradsiege.pipeline.cells import cells
-from gradsiege.report.load import _memory
+from gradsiege.report.load import _memory, load_study
 from gradsiege.study import Study
 
 
@@ -23,3 +23,14 @@ def test_memory_is_the_largest_measured_and_damage_is_named(tiny: Study, tmp_pat
         path.write_text(damaged)
         with pytest.raises(ArtifactError, match=rf"{path}.* is damaged .* Delete it"):
             _memory(cell, tiny, tmp_path)
+
+
+def test_a_manifest_that_is_a_folder_is_damage_and_not_a_cell_that_was_not_run(
+    study_copy: tuple[Study, Path],
+) -> None:
+    study, root = study_copy
+    manifest = next((root / "results/tiny/score").rglob("manifest.json"))
+    manifest.unlink()
+    manifest.mkdir()
+    with pytest.raises(ArtifactError, match=r"manifest\.json is not a file"):
+        load_study(study, root)

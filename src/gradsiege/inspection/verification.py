@@ -137,6 +137,8 @@ def foreign_paths(
                 paths += [
                     path / name for name in files if name not in known and not name.startswith(".")
                 ]
+                # A folder instead of one of its files is damage of the cell.
+                below[:] = [name for name in below if name not in known]
             elif path not in ancestors:
                 paths.append(path)
                 below.clear()

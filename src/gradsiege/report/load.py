@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def _with_costs(trained: list[Cell], study: Study, root: Path) -> pd.DataFrame:
 
 def _missing(cell: Cell, study: Study, root: Path, absent: dict[str, str]) -> str:
     folder = cell.folder(study, root)
-    if not (folder / artifacts.MANIFEST).is_file():
+    if not os.path.lexists(folder / artifacts.MANIFEST):
         return absent_data.waits_for(cell, study, absent) or "not run yet"
     if artifacts.read_manifest(folder)["digest"] != digest(cell, study):
         return f"made under other settings. {MEND}"
