@@ -11,6 +11,7 @@ import typer
 from command_line import ATTACK, COMMANDS, Finished, Verb
 
 from gradsiege import cli
+from gradsiege.cli import auditing
 from gradsiege.errors import (
     ArtifactError,
 )
@@ -62,7 +63,10 @@ def test_every_number_among_the_options_is_bounded() -> None:
             for value in (math.nan, math.inf, -1.0):
                 with pytest.raises(typer.BadParameter):
                     option.callback(value)
-    assert bounded == {"time_budget", "shard_minutes", "cores"}
+    audited = {"size", "classes", "client_pictures", "learning_rate", "seed"}
+    assert bounded == {"time_budget", "shard_minutes", "cores", *audited}
+    with pytest.raises(typer.BadParameter):
+        auditing.counts([1, 0])
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -136,11 +140,11 @@ def test_a_device_or_engine_that_is_not_there_is_one_sentence_and_touches_nothin
 
 
 def test_no_other_verb_takes_a_device_or_an_engine() -> None:
-    """One that begins to must check it as `attack` does."""
+    """One that begins to must check it as `attack` does; `audit` is tested in tests/audit/test_audit_refusals.py."""
     takes = {
         name
         for name, command in COMMANDS.items()
         for parameter in command.params
         if parameter.name in ("device", "engine")
     }
-    assert takes == {"attack"}
+    assert takes == {"attack", "audit"}

@@ -86,7 +86,9 @@ def test_local_training_takes_no_word_or_number_without_a_meaning(
 def test_a_word_without_a_meaning_is_refused() -> None:
     update: list[Tensor] = [value.detach() for value in small().parameters()]
     wrong: Any = "guessed"
-    with pytest.raises(ValueError, match="labels must be one of given, inferred, not 'guessed'"):
+    with pytest.raises(
+        ValueError, match="labels must be one of given, inferred, wrong, not 'guessed'"
+    ):
         gs.ThreatModel(labels=wrong)
     with pytest.raises(ModelError, match="choose one of gradient, difference"):
         gs.Observation.of(small(), update, (3, 16, 16), unit="delta")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -16,7 +14,7 @@ from gradsiege.attacks.counters.stacked_directions import STACK, NullSpace, Spre
 from gradsiege.errors import ThreatModelError
 from gradsiege.protocol.local_update import Tensors
 
-VERSION = 1
+VERSION = 2
 REQUIRES = ("disclosure",)
 BY_NAME = ("likelihood", "null_space")
 TINY = 1e-12
@@ -105,10 +103,7 @@ def norms_and_orthogonality(plan: AttackPlan) -> AttackPlan:
     the label of a single image does leak. As released the directions are not orthogonal: only the lengths hold, and
     a plain attack on the received direction is stronger.
     """
-    informed = plan.with_distance(norms_and_orthogonality_distance)
-    if plan.images_per_client == 1 and plan.disclosure.get("arm") == "faithful":
-        return informed.with_labels(label_by_orthogonality(plan))
-    return informed
+    return _with_label(plan.with_distance(norms_and_orthogonality_distance))
 
 
 def likelihood(plan: AttackPlan) -> AttackPlan:
@@ -117,12 +112,26 @@ def likelihood(plan: AttackPlan) -> AttackPlan:
     Faithful: right angles and lengths; the label of a single image follows from the angles. As released: the upload of a
     long tensor lies along the true one more than chance allows; the label follows from the row sums.
     """
-    if plan.disclosure.get("arm") != "faithful":
-        return plan.with_distance(released_likelihood)
-    informed = plan.with_distance(faithful_likelihood)
-    if plan.images_per_client == 1:
-        return informed.with_labels(label_by_orthogonality(plan))
-    return informed
+    faithful = plan.disclosure.get("arm") == "faithful"
+    return _with_label(plan.with_distance(faithful_likelihood if faithful else released_likelihood))
+
+
+def _with_label(plan: AttackPlan) -> AttackPlan:
+    """Set the label of a single image by what the arm leaks of it; the labels of a batch stay as they are."""
+    if plan.images_per_client > 1:
+        return plan
+    if plan.disclosure.get("arm") == "faithful":
+        return plan.with_labels(label_by_orthogonality(plan))
+    return plan.with_labels(label_by_row_sums(plan.update, plan))
+
+
+def label_by_row_sums(update: Tensors, plan: AttackPlan) -> Tensor:
+    """Return the label of a single image, ``[victims, 1]``, as released: by the head's weight alone.
+
+    Each tensor has a direction of its own, so that the weight's rows and the bias no longer belong together. The weight is
+    the longer tensor, and lies along the true one more than the bias does.
+    """
+    return labels.row_sum(update, 1, plan.head)
 
 
 def label_of_null_vector(uploads: Tensor) -> Tensor:
@@ -165,7 +174,9 @@ def null_space(plan: AttackPlan) -> AttackPlan:
     if plan.disclosure.get("arm") != "faithful":
         # The client's choice gives every upload a part along the gradient, which the mean of all shows best.
         mean = {name: value.mean(1) for name, value in stacks.items()}
-        informed = plan.with_labels(labels.inferred(replace(rounds[place], update=mean)))
+        informed = plan
+        if plan.images_per_client == 1:
+            informed = plan.with_labels(label_by_row_sums(mean, plan))
         evidence = stacks
         distance: NullSpace | SpreadAlong = SpreadAlong(
             int(plan.disclosure["trials"]), drift, share
