@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 FORMAT = "2"
 MANIFEST = "manifest.json"
 PART = ".part"
+# safetensors writes to a file of its own beside the one that it is given, and renames it.
+SAFETENSORS_PART = ".tmp" + "[0-9A-Za-z]" * 6
 REMOVED = "was removed meanwhile. Does another process work on the same? Run the command again"
 # Two keys: if only one is damaged, the manifest still differs from those of earlier versions, which had neither.
 CHECKSUM, COVERED = "checksum", "checksum_covers"
@@ -94,7 +96,8 @@ def make_folder(folder: Path) -> None:
 
 def sweep_up(folder: Path, stem: str = "*") -> None:
     """Remove the temporary files that a killed job left in its folder, or those of files of one name and any ending."""
-    for leftover in folder.glob(f".{stem}.*{PART}"):
+    patterns = [f".{stem}.*{PART}", *[SAFETENSORS_PART] * (stem == "*")]
+    for leftover in (path for pattern in patterns for path in folder.glob(pattern)):
         leftover.unlink(missing_ok=True)
 
 

@@ -10,18 +10,21 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from sealed_files import WRITERS
 
 from gradsiege.artifacts import (
     atomic,
     sweep_up,
     write_json,
+    write_tensors,
     write_text,
 )
 from gradsiege.errors import ArtifactError
@@ -129,6 +132,28 @@ def test_a_killed_writer_leaves_nothing_that_can_be_seen(tmp_path: Path) -> None
         (tmp_path / name).touch()
     sweep_up(tmp_path, "a")
     assert {path.name for path in tmp_path.iterdir()} == {".gitignore", ".ab.csv.x.part"}
+
+
+def test_the_file_that_safetensors_writes_beside_ours_is_known(tmp_path: Path) -> None:
+    """A kill in between would leave it; its name is safetensors' own."""
+    seen: set[str] = set()
+
+    def look() -> None:
+        while not done.is_set():
+            seen.update(path.name for path in tmp_path.iterdir())
+
+    done = threading.Event()
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    for _ in range(20):
+        write_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(200_000)}, "test")
+    done.set()
+    watcher.join()
+    strange = {name for name in seen if not name.startswith((".x.safetensors.", "x.safetensors"))}
+    for name in strange:
+        (tmp_path / name).touch()
+    sweep_up(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.safetensors"]
 
 
 @pytest.mark.parametrize("sort", WRITERS)

@@ -145,6 +145,7 @@ def test_leftovers_of_a_killed_job_are_swept_up(job: Job) -> None:
     for folder in (job.draft, job.scratch):
         folder.mkdir(parents=True)
         (folder / ".x.json.abc.part").write_text("half")
+        (folder / ".tmptAuz1a").write_text("half of what safetensors writes")
     with job.running():
         assert not list(job.draft.iterdir())
         assert not list(job.scratch.iterdir())
