@@ -107,3 +107,32 @@ def test_recorded_updates_are_observed_by_keywords_that_help_shows() -> None:
     wanted = inspect.signature(recorded).parameters
     assert list(shown) == list(wanted)
     assert [shown[name].default for name in shown] == [wanted[name].default for name in wanted]
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_client_holds_the_images_of_its_training(recorded: bool) -> None:
+    network, images, labels = small(), torch.rand(4, 3, 16, 16), [3, 1, 2, 0]
+    training = gs.LocalTraining("fedavg", 2, 1, 2, 0.1, "eval")
+    update = [value.detach() for value in network.parameters()]
+
+    def seen(**more: Any) -> gs.Observation:
+        if recorded:
+            return gs.Observation.of(network, update, (3, 16, 16), unit="difference", **more)
+        return gs.observe(network, images, labels, **more)
+
+    for more in ({}, {"images_per_client": 2}):
+        observation = seen(training=training, **more)
+        assert observation.training == training
+        assert observation.images_per_client == 2
+        assert observation.victims == (1 if recorded else 2)
+    with pytest.raises(ModelError, match=r"images_per_client is 1, and `training` is of images=2"):
+        seen(training=training, images_per_client=1)
+
+
+def test_an_evaluation_deals_the_images_as_its_training_says() -> None:
+    training = gs.LocalTraining("fedavg", 2, 1, 1, 0.1, "eval")
+    rows = gs.evaluate(
+        small(), torch.rand(4, 3, 16, 16), [3, 1, 2, 0], attacks=[ATTACK], training=training
+    )
+    assert list(zip(rows.client, rows.image, strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert set(rows.reason) == {""}

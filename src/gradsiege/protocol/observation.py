@@ -77,7 +77,7 @@ class Observation:
         model: nn.Module,
         update: Any,
         image_shape: tuple[int, int, int],
-        images_per_client: int = 1,
+        images_per_client: int | None = None,
         training: LocalTraining | None = None,
         normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
         labels: Any = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -25,7 +24,7 @@ def recorded(
     model: nn.Module,
     update: Update,
     image_shape: tuple[int, int, int],
-    images_per_client: int = 1,
+    images_per_client: int | None = None,
     training: LocalTraining | None = None,
     normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
     labels: Any = None,
@@ -40,7 +39,7 @@ def recorded(
         update: for each trained parameter its update, by name or in the order of ``model.named_parameters()``: tensors or arrays
             of the parameter's shape, or ``[clients, *shape]`` for several clients.
         image_shape: channels, height and width of a private image.
-        images_per_client: private images of each client.
+        images_per_client: private images of each client; by default those of `training`, and one without it.
         training: training of each client; by default a single gradient of all its images in evaluation mode.
         normalisation: mean and standard deviation per channel, if `model` expects normalised images.
         labels: ``[clients, images]`` or, for one client, ``[images]``; used only where a threat model grants them.
@@ -76,19 +75,32 @@ def recorded(
         "update": shaped,
         "training": training,
         "disclosure": disclosure,
-        "labels": _labels(labels, clients, images_per_client, adapted),
+        "labels": _labels(labels, clients, training.images, adapted),
     }
 
 
-def training_of(images: int, training: LocalTraining | None) -> LocalTraining:
-    """Return the local training, by default one gradient of all images; refuse other arguments."""
+def training_of(images: int | None, training: LocalTraining | None) -> LocalTraining:
+    """Return the local training, by default one gradient of all images; refuse other arguments.
+
+    >>> training_of(None, LocalTraining("fedavg", 4, 2, 1, 0.1, "eval")).images, training_of(2, None).images
+    (4, 2)
+
+    Raises:
+        ModelError: an argument is of another kind, or `images` is not the number of images of `training`.
+    """
     if training is not None and not isinstance(training, LocalTraining):
         raise ModelError(f"training is {training!r}; give a `gradsiege.LocalTraining`, or None")
-    if not isinstance(images, int) or images < 1:
+    if images is not None and (not isinstance(images, int) or images < 1):
         raise ModelError(f"images_per_client is {images}; give a whole number, at least 1")
     if training is None:
+        images = images or 1
         return LocalTraining("fedsgd", images, images, 1, 1.0, "eval")
-    return replace(training, images=images)
+    if images is not None and images != training.images:
+        raise ModelError(
+            f"images_per_client is {images}, and `training` is of images={training.images}; give both the same number, or "
+            "leave images_per_client out"
+        )
+    return training
 
 
 def _tensor(value: Any, name: str) -> Tensor:
