@@ -21,7 +21,7 @@ def checked(disclosure: Any) -> dict[str, Any] | None:
     {'defense': 'gaussian', 'sigma': 0.5}
 
     Raises:
-        ModelError: it is no mapping or names no defense, or a parameter of the defense is missing or out of its range.
+        ModelError: it is not a mapping, names no defense, or lacks a parameter of the defense or has one out of its range.
     """
     if disclosure is None:
         return None
