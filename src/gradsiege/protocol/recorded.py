@@ -149,7 +149,7 @@ def _refuse_unknown(names: list[Any], known: list[str], untrained: list[str]) ->
         more = f" and {len(left) - 1} more tensors" if len(left) > 1 else ""
         raise ModelError(
             f"the update holds {left[0]!r}{more}, which clients do not train: leave out buffers and frozen parameters, and keep "
-            "what model.named_parameters() names and requires_grad"
+            "those of model.named_parameters() that require a gradient"
         )
     for name in names:
         if name not in known:
