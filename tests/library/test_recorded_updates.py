@@ -175,7 +175,7 @@ def test_buffers_and_frozen_weights_of_a_state_are_refused_as_such() -> None:
     network = Wrapped()
     network.stem.weight.requires_grad_(False)
     difference = {name: 0.1 * value for name, value in network.state_dict().items()}
-    with pytest.raises(ModelError, match=r"holds 'stem\.weight' and 3 more .*leave out buffers"):
+    with pytest.raises(ModelError, match=r"holds 'stem\.weight' and 3 more, .*leave out buffers"):
         gs.Observation.of(network, difference, (3, 16, 16))
     trained = [name for name, value in network.named_parameters() if value.requires_grad]
     kept = {name: difference[name] for name in trained}

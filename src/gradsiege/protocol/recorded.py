@@ -146,7 +146,7 @@ def _refuse_unknown(names: list[Any], known: list[str], untrained: list[str]) ->
     """Refuse names that are not of trained parameters; buffers and frozen parameters, which a state_dict holds, as such."""
     left = [name for name in names if name in untrained]
     if left:
-        more = f" and {len(left) - 1} more tensors" if len(left) > 1 else ""
+        more = f" and {len(left) - 1} more" if len(left) > 1 else ""
         raise ModelError(
             f"the update holds {left[0]!r}{more}, which clients do not train: leave out buffers and frozen parameters, and keep "
             "those of model.named_parameters() that require a gradient"
