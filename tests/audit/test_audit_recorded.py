@@ -11,6 +11,7 @@ from small_audits import BUDGET, pictures
 from small_classifiers import small
 
 import gradsiege as gs
+from gradsiege.auditing.audit import Audit
 from gradsiege.auditing.recorded import RecordedAudit
 from gradsiege.protocol.local_update import LocalTraining
 
@@ -84,3 +85,14 @@ def test_the_page_shows_reconstructions_alone(found: RecordedAudit, tmp_path: Pa
     assert "Reconstruction for client 0" in page
     assert "Private picture" not in page
     assert "https://" not in page
+
+
+def test_audits_say_what_they_are_without_their_pictures(
+    found: RecordedAudit, whole: Audit
+) -> None:
+    for audit, told in ((found, found.sentence()), (whole, f"decibel={whole.decibel:.4g}")):
+        text = repr(audit)
+        assert text.startswith(f"{type(audit).__name__}(")
+        assert told in text
+        assert "tensor(" not in text
+    assert "tensor(" not in repr(replace(found.matches[0], loss=found.matches[0].loss.tolist()))

@@ -83,6 +83,13 @@ def test_local_training_takes_no_word_or_number_without_a_meaning(
         gs.LocalTraining(*arguments)
 
 
+@pytest.mark.parametrize(("batch", "epochs"), [(1, 1), (4, 3), (5, 1)])
+def test_fedsgd_of_several_steps_is_refused(batch: int, epochs: int) -> None:
+    with pytest.raises(ValueError, match=r"fedsgd is one step on all images.*or fedavg"):
+        gs.LocalTraining("fedsgd", 4, batch, epochs, 0.1, "eval")
+    assert gs.LocalTraining("fedsgd", 4, 4, 1, 0.1, "eval").steps == 1
+
+
 def test_a_word_without_a_meaning_is_refused() -> None:
     update: list[Tensor] = [value.detach() for value in small().parameters()]
     wrong: Any = "guessed"
@@ -100,6 +107,17 @@ def test_attacks_say_what_they_lack() -> None:
     seen = gs.observe(small(), torch.rand(1, 3, 16, 16), torch.tensor([0]))
     with pytest.raises(ThreatModelError, match="needs a prior of the kind autoencoder"):
         gs.attacks.GiPip()(seen)
+    with pytest.raises(
+        ThreatModelError, match=r"in Python by gradsiege\.ThreatModel\(candidates=True\)"
+    ):
+        gs.attacks.Identification()(seen)
+    prior = gs.priors.AuxiliaryImages().fit(torch.rand(4, 3, 16, 16), torch.arange(4))
+    with pytest.raises(gs.GradSiegeError, match=r"call it through `gradsiege\.evaluate`"):
+        gs.attacks.LearnedInversion()(seen, gs.ThreatModel(disclosure=True), prior)
+    headless = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.Flatten(), nn.Linear(4 * 49, 5, bias=False))
+    without = gs.observe(headless, torch.rand(1, 3, 16, 16), [0])
+    with pytest.raises(gs.GradSiegeError, match="the bias of the last layer, and '2' has no bias"):
+        replace(ATTACK, label_rule="bias_corrected")(without)
     with pytest.raises(ThreatModelError, match="needs protocol"):
         ATTACK(seen, gs.ThreatModel(protocol=False))
     with pytest.raises(UsageError, match="device 'gpu' is not there"):
@@ -121,6 +139,9 @@ def test_an_attack_says_which_argument_is_of_another_kind(tmp_path: Path) -> Non
         ATTACK(seen, word)
     with pytest.raises(UsageError, match="which is a file; give a folder"):
         ATTACK(seen, resume=tmp_path / "file")
+    number: Any = 3
+    with pytest.raises(UsageError, match="resume is 3; give the path of a folder"):
+        ATTACK(seen, resume=number)
     with pytest.raises(gs.GradSiegeError, match=r"unknown name 'tip\.foo' in counters"):
         replace(ATTACK, counter="tip.foo")(seen)
     update: Any = [value.detach() for value in small().parameters()]

@@ -45,6 +45,21 @@ def test_a_run_that_was_left_goes_on_with_the_same_images(
     assert {"iteration", "victim", "restart", "matching_loss"} == set(whole.trace().columns)
 
 
+def test_what_calls_return_says_what_it_is_without_its_numbers() -> None:
+    images, labels = torch.rand(2, 3, 16, 16), torch.tensor([0, 1])
+    seen = gs.observe(small(), images, labels, gs.defenses.Gaussian(sigma=0.5))
+    prior = gs.priors.AuxiliaryImages().fit(images, labels)
+    for value, parts in (
+        (seen, ("updates=2", "tensors=4", "(3, 16, 16)", "'sigma': 0.5", "with labels")),
+        (ATTACK(seen), ("clients=2", "images_per_client=1", "failures={}")),
+        (prior, ("name='auxiliary_images'", "numbers=")),
+    ):
+        text = repr(value)
+        assert "tensor(" not in text
+        assert len(text) < 400
+        assert all(part in text for part in parts), text
+
+
 OFFERED = {
     "metrics": {"table"},
     "priors": {"PCA", "TrainedPrior"},

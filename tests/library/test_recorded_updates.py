@@ -13,7 +13,9 @@ from small_classifiers import ATTACK, small
 from torch import Tensor, nn
 
 import gradsiege as gs
+from gradsiege import catalogue, defenses
 from gradsiege.errors import ModelError, ThreatModelError
+from gradsiege.protocol.disclosure import checked
 from gradsiege.protocol.local_update import split_state
 
 
@@ -107,3 +109,108 @@ def test_recorded_updates_are_observed_by_keywords_that_help_shows() -> None:
     wanted = inspect.signature(recorded).parameters
     assert list(shown) == list(wanted)
     assert [shown[name].default for name in shown] == [wanted[name].default for name in wanted]
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_client_holds_the_images_of_its_training(recorded: bool) -> None:
+    network, images, labels = small(), torch.rand(4, 3, 16, 16), [3, 1, 2, 0]
+    training = gs.LocalTraining("fedavg", 2, 1, 2, 0.1, "eval")
+    update = [value.detach() for value in network.parameters()]
+
+    def seen(**more: Any) -> gs.Observation:
+        if recorded:
+            return gs.Observation.of(network, update, (3, 16, 16), unit="difference", **more)
+        return gs.observe(network, images, labels, **more)
+
+    for more in ({}, {"images_per_client": 2}):
+        observation = seen(training=training, **more)
+        assert observation.training == training
+        assert observation.images_per_client == 2
+        assert observation.victims == (1 if recorded else 2)
+    with pytest.raises(ModelError, match=r"images_per_client is 1, and `training` is of images=2"):
+        seen(training=training, images_per_client=1)
+
+
+def test_an_evaluation_deals_the_images_as_its_training_says() -> None:
+    training = gs.LocalTraining("fedavg", 2, 1, 1, 0.1, "eval")
+    rows = gs.evaluate(
+        small(), torch.rand(4, 3, 16, 16), [3, 1, 2, 0], attacks=[ATTACK], training=training
+    )
+    assert list(zip(rows.client, rows.image, strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert set(rows.reason) == {""}
+
+
+class Wrapped(nn.Module):
+    """A classifier with a layer that is called ``body`` itself, beside one of the same name without it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Conv2d(3, 4, 3, 2)
+        self.body = nn.ModuleDict({"stem": nn.Conv2d(4, 4, 1)})
+        self.norm = nn.BatchNorm2d(4)
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.norm(self.body["stem"](self.stem(x)).sigmoid())
+        logits: Tensor = self.fc(features.mean((2, 3)))
+        return logits
+
+
+@pytest.mark.parametrize("network", [small(), Wrapped()])
+def test_names_of_the_network_and_of_an_observation_are_taken(network: nn.Module) -> None:
+    seen = gs.observe(network, torch.rand(2, 3, 16, 16), [0, 1])
+    named = {name: seen.update[f"body.{name}"] for name, _ in network.named_parameters()}
+    for given in (seen.update, named):
+        again = gs.Observation.of(network, given, (3, 16, 16))
+        assert again.update.keys() == seen.update.keys()
+        for name, value in seen.update.items():
+            assert torch.equal(again.update[name], value), name
+    mixed = {**named, "body.fc.weigth": torch.zeros(5, 4)}
+    with pytest.raises(ModelError, match=r"'body\.fc\.weigth', which is not a trained parameter"):
+        gs.Observation.of(network, mixed, (3, 16, 16))
+
+
+def test_buffers_and_frozen_weights_of_a_state_are_refused_as_such() -> None:
+    network = Wrapped()
+    network.stem.weight.requires_grad_(False)
+    difference = {name: 0.1 * value for name, value in network.state_dict().items()}
+    with pytest.raises(ModelError, match=r"holds 'stem\.weight' and 3 more, .*leave out buffers"):
+        gs.Observation.of(network, difference, (3, 16, 16))
+    trained = [name for name, value in network.named_parameters() if value.requires_grad]
+    kept = {name: difference[name] for name in trained}
+    assert len(gs.Observation.of(network, kept, (3, 16, 16)).update) == len(trained)
+
+
+def test_a_tensor_that_is_left_out_is_not_matched() -> None:
+    seen = gs.observe(small(), torch.rand(1, 3, 16, 16), [2])
+    part = {name: value for name, value in seen.update.items() if name != "body.0.bias"}
+    altered = gs.Observation.of(small(), part, (3, 16, 16))
+    assert altered.update.keys() == part.keys()
+    assert ATTACK(altered).labels.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("disclosure", "message"),
+    [
+        ("gaussian", r"disclosure is 'gaussian'; give .*disclosure\(\)"),
+        ({"sigma": 0.1}, "names no defense: 'defense' is None"),
+        ({"defense": "gaussian"}, "disclosure of gaussian lacks sigma"),
+        ({"defense": "gaussian", "sigma": -1}, "'sigma' of gaussian must be a number from 0 to"),
+    ],
+)
+def test_a_disclosure_is_checked_where_it_is_given(disclosure: Any, message: str) -> None:
+    update: list[Tensor] = [value.detach() for value in small().parameters()]
+    with pytest.raises(ModelError, match=message):
+        gs.Observation.of(small(), update, (3, 16, 16), disclosure=disclosure)
+
+
+@pytest.mark.parametrize("name", sorted(set(catalogue.entries("defenses")) - {"shadow"}))
+def test_what_a_defense_says_of_itself_is_taken_as_it_is(name: str) -> None:
+    for arm in catalogue.entries("defenses")[name].arms or ("faithful",):
+        stated = defenses.build(name, {}, arm).disclosure()
+        assert checked(stated) == stated
+
+
+def test_a_defense_of_your_own_says_what_it_likes() -> None:
+    assert checked({"defense": "mine", "colour": "red"}) == {"defense": "mine", "colour": "red"}

@@ -199,7 +199,7 @@ class Attack(Checked):
         )
 
 
-def _refuse_others(seen: object, knows: object, resume: Path | str | None) -> None:
+def _refuse_others(seen: object, knows: object, resume: object) -> None:
     """Refuse arguments of an attack that are of another kind."""
     if not isinstance(seen, Observation):
         raise UsageError(
@@ -208,6 +208,8 @@ def _refuse_others(seen: object, knows: object, resume: Path | str | None) -> No
         )
     if knows is not None and not isinstance(knows, ThreatModel):
         raise UsageError(f"knows is {shown(knows)}; give a `gradsiege.ThreatModel`, or None")
+    if resume is not None and not isinstance(resume, Path | str):
+        raise UsageError(f"resume is {shown(resume)}; give the path of a folder, or None")
     if resume and Path(resume).exists() and not Path(resume).is_dir():
         raise UsageError(f"resume is {str(resume)!r}, which is a file; give a folder")
 
@@ -244,7 +246,8 @@ class Learned(Attack):
         """
         if how.simulate is None:
             raise MissingError(
-                f"{self.name} learns from simulated clients: give `simulate`, see gradsiege.federated.simulation.simulator"
+                f"{self.name} learns from simulated clients: call it through `gradsiege.evaluate`, which simulates them, or give "
+                "`simulate` (gradsiege.federated.simulation.simulator makes one)"
             )
         learned = self.learn(knowledge, how.simulate, how.seed, Checkpointer(how.progress))
         return Completed(learned, self.evaluations, {"device": "cpu"})

@@ -25,6 +25,14 @@ class Result:
     reconstruction: Reconstruction
     seconds: float
 
+    def __repr__(self) -> str:
+        """Say what was reconstructed, without the pixels."""
+        images = self.reconstruction.images
+        return (
+            f"Result(clients={len(images)}, images_per_client={images.shape[1]}, image_shape={tuple(images.shape[2:])}, "
+            f"failures={self.failures}, seconds={self.seconds:.3g})"
+        )
+
     @property
     def images(self) -> Tensor:
         """Reconstructed images ``[n, c, h, w]`` in [0, 1], client after client; NaN where the attack failed."""
@@ -46,7 +54,10 @@ class Result:
         return self.reconstruction.failures
 
     def trace(self) -> pd.DataFrame:
-        """Return the matching loss along the way: one row per iteration looked at, client and restart."""
+        """Return the matching loss along the way: one row per iteration looked at, client and restart.
+
+        The columns are ``iteration``, ``victim`` (the client, counted from 0), ``restart`` and ``matching_loss``.
+        """
         import pandas as pd
 
         return pd.DataFrame(trace_rows(self.reconstruction))

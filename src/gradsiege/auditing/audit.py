@@ -17,7 +17,7 @@ from gradsiege.auditing.tables import write_tables
 PAGE, DOCUMENT, TABLES = "index.html", "audit.json", "tables"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Audit(Result):
     """What an audit found, as `gradsiege.audit` returns it."""
 

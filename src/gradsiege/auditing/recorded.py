@@ -44,7 +44,7 @@ from gradsiege.protocol.recorded import training_of
 EQUAL = 1 - 1e-6
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RecordedAudit(RecordedResult):
     """What was made of recorded updates, as `gradsiege.audit_updates` returns it."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -25,8 +25,8 @@ class Match:
     attacker: str
     knows: str
     loss: Tensor
-    labels: Tensor
-    images: Tensor
+    labels: Tensor = field(repr=False)
+    images: Tensor = field(repr=False)
     failures: Mapping[int, str]
 
 
@@ -49,6 +49,10 @@ class RecordedResult:
     equal: bool
     refused: list[tuple[str, str]]
     about: dict[str, Any]
+
+    def __repr__(self) -> str:
+        """Say the result in one sentence, without the reconstructions."""
+        return f"{type(self).__name__}({self.sentence()!r})"
 
     def sentence(self) -> str:
         """Return the result in one sentence."""

@@ -42,6 +42,13 @@ class Result:
     about: dict[str, Any]
     seconds: float
 
+    def __repr__(self) -> str:
+        """Say what was audited and the one number to quote, without pictures and tables."""
+        return (
+            f"{type(self).__name__}(situations={len(self.findings)}, rows={len(self.summary)}, decibel={self.decibel:.4g}, "
+            f"seconds={self.seconds:.3g})"
+        )
+
     @property
     def judged(self) -> list[Finding]:
         """The findings that a limit is compared with: those of the first defense, or, without one, all of no defense."""

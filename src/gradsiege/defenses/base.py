@@ -58,6 +58,9 @@ class Defense(Checked):
     files and in Python alike. A defense that was published with code has a field `arm`: ``faithful`` to its paper, or
     ``as_released`` with all known defects. Each defect is a boolean parameter, named in `switches`, so that
     its effect can be measured alone; None means that it follows the arm.
+
+    Hooks name tensors as observations do. A `torch.nn.Module` of your own is held as the part ``body`` of the network that clients
+    train, so its ``fc.weight`` is ``update["body.fc.weight"]``.
     """
 
     name: ClassVar[str] = "none"

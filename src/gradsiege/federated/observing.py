@@ -27,7 +27,7 @@ def observe(
     images: Any,
     labels: Any,
     defense: Defense | None = None,
-    images_per_client: int = 1,
+    images_per_client: int | None = None,
     training: LocalTraining | None = None,
     normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
     seed: int = 0,
@@ -41,7 +41,7 @@ def observe(
         images: ``[n, c, h, w]`` in [0, 1], tensor or array. They are dealt to clients in this order.
         labels: ``[n]``, classes from 0.
         defense: the defense of every client, or None.
-        images_per_client: private images of a client; it must divide n.
+        images_per_client: private images of a client; by default those of `training`, and one without it. It must divide n.
         training: local training of a client; by default a single gradient of all its images in evaluation mode.
         normalisation: mean and standard deviation per channel, if `model` expects normalised images.
         seed: seed of all randomness of the clients.
@@ -61,10 +61,11 @@ def observe(
             f"defense is {shown(defense)}; give one defense, such as `gradsiege.defenses.Gaussian(sigma=0.1)`, or None"
         )
     training = training_of(images_per_client, training)
-    if len(pictures) % images_per_client:
+    per_client = training.images
+    if len(pictures) % per_client:
         raise ModelError(
-            f"{len(pictures)} images cannot be dealt to clients of {images_per_client}: images_per_client must divide "
-            "their number"
+            f"{len(pictures)} images cannot be dealt to clients of {per_client}: images_per_client, or the images of "
+            "`training`, must divide their number"
         )
     channels, height, width = pictures.shape[1:]
     adapted = adapt(model, (channels, height, width), normalisation, head)
@@ -73,7 +74,7 @@ def observe(
     parameters, buffers = split_state(adapted.network)
     pictures = pictures.to(next(iter(parameters.values())))
     updates, statistics = [], []
-    batches = zip(pictures.split(images_per_client), classes.split(images_per_client), strict=True)
+    batches = zip(pictures.split(per_client), classes.split(per_client), strict=True)
     for place, (batch, batch_labels) in enumerate(batches):
         network = adapted.build()
         network.generator = torch_generator(seed, "client", place, "layers")
@@ -95,7 +96,7 @@ def observe(
         stacked(updates),
         training,
         disclosure=defense.disclosure(),
-        labels=classes.reshape(-1, images_per_client),
+        labels=classes.reshape(-1, per_client),
         statistics=stacked(statistics),
     )
 

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from gradsiege.errors import StudyError
 from gradsiege.models import Architecture
+from gradsiege.models.names import given_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,7 @@ class Head:
         """
         if self.bias is None:
             raise StudyError(
-                f"{purpose} reads the bias of the last layer, and {self.layer or self.weight!r} has no bias; "
+                f"{purpose} reads the bias of the last layer, and {given_name(self.layer or self.weight)!r} has no bias; "
                 "choose another method, or a model whose last layer has a bias"
             )
         return self.bias
@@ -122,10 +123,10 @@ def find_head(model: nn.Module, images: Tensor, state: Mapping[str, Tensor] | No
                 typical=inputs.mean(0),
             )
     raise StudyError(
-        f"the network's logits do not come out of a linear layer (the last parameter in use is {seen.last!r}): "
+        f"the network's logits do not come out of a linear layer (the last parameter in use is {given_name(seen.last)!r}): "
         "label rules, and methods that look at the last layer, need a network that ends in torch.nn.Linear. "
-        "Grant the labels (threat model, 'labels: given') to attacks that read them off that layer alone, or name a linear layer "
-        "of the network as `head` in Python"
+        "Grant the labels (in Python gradsiege.ThreatModel(labels='given'), in a study's threat model 'labels: given') to attacks "
+        "that read them off that layer alone, or name a linear layer of the network as `head` in Python"
     )
 
 

@@ -31,6 +31,15 @@ class TrainedPrior:
     weights: dict[str, Tensor]
     card: dict[str, Any]
 
+    def __repr__(self) -> str:
+        """Say what the prior is, without its weights.
+
+        >>> TrainedPrior("pca", {"mean": torch.zeros(3)}, {"images": 4})
+        TrainedPrior(name='pca', tensors=1, numbers=3, card=['images'])
+        """
+        numbers = sum(value.numel() for value in self.weights.values())
+        return f"TrainedPrior(name={self.name!r}, tensors={len(self.weights)}, numbers={numbers}, card={list(self.card)})"
+
 
 @dataclass(frozen=True)
 class Prior(Checked):

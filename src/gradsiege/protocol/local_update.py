@@ -43,6 +43,19 @@ class LocalTraining(Checked):
     learning_rate: Annotated[float, Range(0, open_low=True)]
     mode: Literal["train", "eval"]
 
+    def __post_init__(self) -> None:
+        """Check every field, and that ``fedsgd`` is one step.
+
+        Raises:
+            ValueError: a value out of its range, or ``fedsgd`` with several steps.
+        """
+        super().__post_init__()
+        if self.name == "fedsgd" and (self.epochs != 1 or self.batch_size != self.images):
+            raise ValueError(
+                "protocol.local_update.LocalTraining: fedsgd is one step on all images: give batch_size = images and epochs = 1, "
+                f"or fedavg; images is {self.images}, batch_size {self.batch_size}, epochs {self.epochs}"
+            )
+
     @property
     def steps(self) -> int:
         """Number of local steps."""

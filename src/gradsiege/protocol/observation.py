@@ -77,7 +77,7 @@ class Observation:
         model: nn.Module,
         update: Any,
         image_shape: tuple[int, int, int],
-        images_per_client: int = 1,
+        images_per_client: int | None = None,
         training: LocalTraining | None = None,
         normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
         labels: Any = None,
@@ -145,6 +145,26 @@ class Observation:
             later=later,
             progress=progress,
         )
+
+    def __repr__(self) -> str:
+        """Say what the observation holds, without the numbers in it."""
+        granted = {
+            "labels": self.labels is not None,
+            "statistics": bool(self.statistics),
+            f"{len(self.later)} later rounds": bool(self.later),
+            "candidates": self.candidates is not None,
+        }
+        parts = [
+            f"updates={self.victims if self.update else 0}",
+            f"tensors={len(self.update)}",
+            f"images_per_client={self.images_per_client}",
+            f"image_shape={tuple(self.image_shape)}",
+            f"training={self.training}",
+            f"disclosure={self.disclosure}",
+            f"failures={self.failures}",
+            f"with {', '.join(name for name, held in granted.items() if held) or 'nothing else'}",
+        ]
+        return f"Observation({', '.join(parts)})"
 
     def with_candidates(self, images: Tensor) -> Observation:
         """Return the observation beside a gallery ``[n, c, h, w]`` in [0, 1]; the order of `images` is lost.

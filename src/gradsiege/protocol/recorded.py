@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -12,12 +11,13 @@ from torch import Tensor, nn
 
 from gradsiege.errors import ModelError, nearest
 from gradsiege.models.adapted import AdaptedModel, adapt
+from gradsiege.models.names import BODY, given_name
+from gradsiege.protocol.disclosure import checked
 from gradsiege.protocol.local_update import LocalTraining, Tensors, split_state, with_gradients
 from gradsiege.ranges import shown
 
 Unit = Literal["gradient", "difference"]
 Update = Mapping[str, Any] | Sequence[Any]
-BODY = "body."
 
 
 @with_gradients()
@@ -25,7 +25,7 @@ def recorded(
     model: nn.Module,
     update: Update,
     image_shape: tuple[int, int, int],
-    images_per_client: int = 1,
+    images_per_client: int | None = None,
     training: LocalTraining | None = None,
     normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
     labels: Any = None,
@@ -38,18 +38,19 @@ def recorded(
     Args:
         model: the global network theta_t that the clients started from; it is copied to the CPU.
         update: for each trained parameter its update, by name or in the order of ``model.named_parameters()``: tensors or arrays
-            of the parameter's shape, or ``[clients, *shape]`` for several clients.
+            of the parameter's shape, or ``[clients, *shape]`` for several clients. Names are those of `model`, or those of an
+            observation's update, which begin with ``body.``. A parameter that is left out was not seen, and is not matched.
         image_shape: channels, height and width of a private image.
-        images_per_client: private images of each client.
+        images_per_client: private images of each client; by default those of `training`, and one without it.
         training: training of each client; by default a single gradient of all its images in evaluation mode.
         normalisation: mean and standard deviation per channel, if `model` expects normalised images.
         labels: ``[clients, images]`` or, for one client, ``[images]``; used only where a threat model grants them.
-        disclosure: name (``defense``) and public parameters of the defense, for attackers who know it.
+        disclosure: name (``defense``) and public parameters of the defense, for attackers who know it: its `disclosure()`.
         unit: ``gradient``, or ``difference`` for theta_local - theta_t, which is divided by minus the learning rate of `training`.
         head: name of the last linear layer, where the logits are not its outputs as they are; by default it is found.
 
     Raises:
-        ModelError: the network does not take such images, or the update does not fit the network.
+        ModelError: the network does not take such images, or the update, the labels or the disclosure do not fit.
     """
     if unit not in get_args(Unit):
         raise ModelError(f"unit is {unit!r}; choose one of {', '.join(get_args(Unit))}")
@@ -60,7 +61,8 @@ def recorded(
     adapted = adapt(model, image_shape, normalisation, head)
     parameters, buffers = split_state(adapted.network)
     training = training_of(images_per_client, training)
-    named = _by_name(update, parameters)
+    disclosure = checked(disclosure)
+    named = _by_name(update, parameters, buffers)
     clients = _clients(named, parameters)
     if unit == "difference":
         named = {name: value / -training.learning_rate for name, value in named.items()}
@@ -76,19 +78,32 @@ def recorded(
         "update": shaped,
         "training": training,
         "disclosure": disclosure,
-        "labels": _labels(labels, clients, images_per_client, adapted),
+        "labels": _labels(labels, clients, training.images, adapted),
     }
 
 
-def training_of(images: int, training: LocalTraining | None) -> LocalTraining:
-    """Return the local training, by default one gradient of all images; refuse other arguments."""
+def training_of(images: int | None, training: LocalTraining | None) -> LocalTraining:
+    """Return the local training, by default one gradient of all images; refuse other arguments.
+
+    >>> training_of(None, LocalTraining("fedavg", 4, 2, 1, 0.1, "eval")).images, training_of(2, None).images
+    (4, 2)
+
+    Raises:
+        ModelError: an argument is of another kind, or `images` is not the number of images of `training`.
+    """
     if training is not None and not isinstance(training, LocalTraining):
         raise ModelError(f"training is {training!r}; give a `gradsiege.LocalTraining`, or None")
-    if not isinstance(images, int) or images < 1:
+    if images is not None and (not isinstance(images, int) or images < 1):
         raise ModelError(f"images_per_client is {images}; give a whole number, at least 1")
     if training is None:
+        images = images or 1
         return LocalTraining("fedsgd", images, images, 1, 1.0, "eval")
-    return replace(training, images=images)
+    if images is not None and images != training.images:
+        raise ModelError(
+            f"images_per_client is {images}, and `training` is of images={training.images}; give both the same number, or "
+            "leave images_per_client out"
+        )
+    return training
 
 
 def _tensor(value: Any, name: str) -> Tensor:
@@ -104,9 +119,9 @@ def _tensor(value: Any, name: str) -> Tensor:
     return tensor.detach().cpu().clone()
 
 
-def _by_name(update: Update, parameters: Tensors) -> Tensors:
+def _by_name(update: Update, parameters: Tensors, buffers: Tensors) -> Tensors:
     """Return the update by the names of the adapted network's parameters."""
-    known = [name.removeprefix(BODY) for name in parameters]
+    known = [given_name(name) for name in parameters]
     if not isinstance(update, Mapping | Sequence) or isinstance(update, str):
         raise ModelError(
             f"the update is {type(update).__name__}: give a mapping from names of parameters to tensors, or a list of tensors"
@@ -118,14 +133,29 @@ def _by_name(update: Update, parameters: Tensors) -> Tensors:
                 "for each, in the order of model.named_parameters(), or a mapping from names"
             )
         update = dict(zip(known, update, strict=True))
-    for name in update:
+    # A network may have a layer called ``body`` itself, so all names together say whose names they are.
+    if any(name not in known for name in update) and all(name in parameters for name in update):
+        update = {given_name(name): value for name, value in update.items()}
+    _refuse_unknown(list(update), known, [given_name(name) for name in buffers])
+    if not update:
+        raise ModelError("the update is empty: give the update of at least one trained parameter")
+    return {BODY + name: _tensor(value, name) for name, value in update.items()}
+
+
+def _refuse_unknown(names: list[Any], known: list[str], untrained: list[str]) -> None:
+    """Refuse names that are not of trained parameters; buffers and frozen parameters, which a state_dict holds, as such."""
+    left = [name for name in names if name in untrained]
+    if left:
+        more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+        raise ModelError(
+            f"the update holds {left[0]!r}{more}, which clients do not train: leave out buffers and frozen parameters, and keep "
+            "those of model.named_parameters() that require a gradient"
+        )
+    for name in names:
         if name not in known:
             raise ModelError(
                 f"the update holds {name!r}, which is not a trained parameter of the network; {nearest(str(name), known)}"
             )
-    if not update:
-        raise ModelError("the update is empty: give the update of at least one trained parameter")
-    return {BODY + name: _tensor(value, name) for name, value in update.items()}
 
 
 def _clients(named: Tensors, parameters: Tensors) -> int:
@@ -139,13 +169,13 @@ def _clients(named: Tensors, parameters: Tensors) -> int:
             counts[name] = len(value)
         else:
             raise ModelError(
-                f"the update of {name.removeprefix(BODY)!r} has shape {list(value.shape)}, and the parameter has {list(shape)}: "
+                f"the update of {given_name(name)!r} has shape {list(value.shape)}, and the parameter has {list(shape)}: "
                 "give that shape, or one more dimension in front for several clients"
             )
     if len(set(counts.values())) > 1 or 0 in counts.values():
         raise ModelError(
             "the tensors of the update are of different numbers of clients: "
-            + ", ".join(f"{name.removeprefix(BODY)} {count}" for name, count in counts.items())
+            + ", ".join(f"{given_name(name)} {count}" for name, count in counts.items())
         )
     return next(iter(counts.values()))
 

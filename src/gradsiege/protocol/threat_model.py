@@ -108,8 +108,20 @@ def require(threat: ThreatModel, requirements: tuple[str, ...], attack: str) -> 
     if missing:
         raise ThreatModelError(
             f"{attack} needs {', '.join(missing)}, which the threat model {threat.id!r} does not grant. "
-            "Grant it in the study file, or name other threat models in the 'only' of the attack."
+            f"Grant it: in Python by gradsiege.ThreatModel({_arguments(missing)}), or in the study file, where the 'only' of the "
+            "attack may also name other threat models."
         )
+
+
+def _arguments(requirements: list[str]) -> str:
+    """Return the arguments of `ThreatModel` that grant some requirements.
+
+    >>> _arguments(["labels", "candidates", "rounds", "prior:pca"])
+    "labels='given', candidates=True, rounds=2, auxiliary=True"
+    """
+    values: dict[str, object] = {"labels": "given", "rounds": 2}
+    names = ["auxiliary" if name.startswith("prior:") else name for name in requirements]
+    return ", ".join(f"{name}={values.get(name, True)!r}" for name in dict.fromkeys(names))
 
 
 def strip(observation: Observation, threat: ThreatModel) -> Observation:
