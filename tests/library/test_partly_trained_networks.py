@@ -1,4 +1,7 @@
-"""Networks that are frozen in part, of float64, tied, or without convolutions: what defenses and counters do with them."""
+"""Networks that are frozen in part, of float64, tied, or without convolutions: what defenses and counters do with them.
+
+Defenses that bring a network of their own are in `test_defenses_with_networks`.
+"""
 
 from __future__ import annotations
 
@@ -151,3 +154,25 @@ def test_a_counter_without_channels_to_compare_says_so() -> None:
     attack = gs.attacks.InvertingGradients(iterations=1, counter="agp.drop_flagged_channels")
     with pytest.raises(GradSiegeError, match="compares the channels of convolutions"):
         attack(observed, knows=gs.ThreatModel(disclosure=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_another_default_type_is_refused_in_a_sentence(dtype: torch.dtype) -> None:
+    model = convolutional(dtype=dtype)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(ModelError, match=r"call torch.set_default_dtype\(torch.float32\)"):
+            gs.observe(model, IMAGES, [3])
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_clients_are_simulated_in_the_type_of_the_network(dtype: torch.dtype) -> None:
+    public = torch.rand(12, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    prior = gs.priors.AuxiliaryImages().fit(public, torch.arange(12) % 5)
+    knows = gs.ThreatModel(labels="given", disclosure=True)
+    attack = gs.attacks.LearnedInversion(updates=40)
+    model = convolutional(dtype=dtype)
+    rows = gs.evaluate(model, IMAGES, [3], attacks=[attack], priors=prior, knows=knows)
+    assert rows.reason.tolist() == [""]
