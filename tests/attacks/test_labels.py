@@ -220,6 +220,20 @@ def test_a_rule_that_needs_a_bias_says_so_where_there_is_none() -> None:
         labels.infer(update, 1, "bias_corrected", UNBIASED)
 
 
+@pytest.mark.parametrize("images", [1, 3])
+def test_a_bias_without_an_update_tells_as_little_as_none(images: int) -> None:
+    update = update_of([7, 2, 5][:images])
+    weight = {"body.head.weight": update["body.head.weight"]}
+    head = Head("body.head.weight", "body.head.bias")
+    guessed = labels.infer(weight, images, head=head)
+    assert torch.equal(guessed, labels.infer(weight, images, head=Head("body.head.weight")))
+    assert guessed.tolist() == [sorted([7, 2, 5][:images])]
+    with pytest.raises(
+        StudyError, match=r"reads the update of 'body\.head\.bias', which is not in"
+    ):
+        labels.infer(weight, images, "bias_corrected", head)
+
+
 def test_labels_of_an_update_without_its_head_are_refused_in_a_sentence() -> None:
     update, _ = planted(3, 2)
     with pytest.raises(StudyError, match="update of 'w', which is not matched here"):

@@ -154,6 +154,6 @@ def test_a_norm_replaces_epsilon() -> None:
 
 
 def test_a_norm_without_a_weight_to_noise_is_refused() -> None:
-    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 10))
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 14 * 14, 10))
     with pytest.raises(StudyError, match=r"agp: noise_norm 3\.0 cannot be met"):
-        run_client(client(model), defenses.build("agp", {"noise_norm": 3.0}))
+        run_client(client(model), defenses.build("agp", {"noise_norm": 3.0, "kept": 1.0}))

@@ -9,6 +9,7 @@ them are. docs/LABELS.md says which rule finds how many labels.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +44,11 @@ def head_of_update(update: Tensors) -> Head:
     weight = matrices[-1]
     bias = weight.removesuffix("weight") + "bias"
     return Head(weight, bias if bias in update else None)
+
+
+def _received(update: Tensors, head: Head) -> Head:
+    """Return the head without its bias if the update lacks it: a frozen bias tells as little as none."""
+    return head if head.bias in update else replace(head, bias=None)
 
 
 def _weight(update: Tensors, head: Head) -> Tensor:
@@ -102,8 +108,8 @@ def bias_corrected(update: Tensors, images: int, head: Head | None = None) -> Te
     >>> bias_corrected(gradient, 4)
     tensor([[1, 1, 1, 2]])
     """
-    name = (head or head_of_update(update)).bias_for("label_rule 'bias_corrected'")
-    return counts(update[name], images)
+    head = head or head_of_update(update)
+    return counts(head.bias_in(update, "label_rule 'bias_corrected'"), images)
 
 
 def projection(update: Tensors, images: int, head: Head | None = None) -> Tensor:
@@ -113,14 +119,15 @@ def projection(update: Tensors, images: int, head: Head | None = None) -> Tensor
     the typical features, it is (p - onehot(y)) (h m + 1), with noise averaged out over all features; the least entry is the
     label, since non-negative features have h m >= 0. Signed ones need not: there p - onehot(y) is the first left singular
     vector of [W b] up to its length and sign (`_oriented`). For more images b is counted as in `bias_corrected`; entries of it that
-    were not received are completed from the rows of W (`label_counts`), which stand for all of it where the layer has no bias.
+    were not received are completed from the rows of W (`label_counts`), which stand for all of it where the layer has no bias
+    or the update lacks it, as that of a frozen bias does.
 
     >>> bias = torch.tensor([[0.2, -0.5, 0.3]])
     >>> weight = bias[..., None] * torch.tensor([-1.0, 0.5])
     >>> projection({"fc.weight": weight, "fc.bias": bias}, 1, Head("fc.weight", "fc.bias", signed=True))
     tensor([[1]])
     """
-    head = head or head_of_update(update)
+    head = _received(update, head or head_of_update(update))
     weight = _weight(update, head)
     if images > 1:
         rows = _by_rows(weight, head)

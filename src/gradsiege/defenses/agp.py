@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gradsiege.defenses.base import Arm, Client, Defense
-from gradsiege.defenses.grad_cam import channel_coefficients, convolutions
+from gradsiege.defenses.grad_cam import channel_coefficients, convolutions, trained_convolutions
 from gradsiege.defenses.tip.noise import clip_gradient, factor_for_norm, noise_scale
 from gradsiege.defenses.tip.ranking import one_image_per_class, top_channels, trained_model
 from gradsiege.protocol.local_update import LocalTraining, Step, Tensors
@@ -131,7 +131,13 @@ class Agp(Defense):
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
         """Add the noise to the weights; in the unit of the update that is minus noise / learning rate."""
-        noised = self.noised_channels(trained_model(client, update), client)
+        model = trained_model(client, update)
+        trained = trained_convolutions(model, update, self.name)
+        noised = {
+            name: chosen
+            for name, chosen in self.noised_channels(model, client).items()
+            if name.removesuffix(".weight") in trained
+        }
         sigma = deviation(self, client.training)
         if self.noise_norm is not None:
             weights = sum(update[name][chosen].numel() for name, chosen in noised.items())
@@ -139,9 +145,11 @@ class Agp(Defense):
         defended = dict(update)
         for name, chosen in noised.items():
             shape = [len(chosen), *update[name].shape[1:]]
-            noise = torch.randn(shape, generator=client.generator)
+            noise = torch.randn(shape, generator=client.generator, dtype=torch.float32)
             scale = sigma / client.training.learning_rate
-            defended[name] = defended[name].index_add(0, chosen, noise, alpha=-scale)
+            defended[name] = defended[name].index_add(
+                0, chosen, noise.to(update[name]), alpha=-scale
+            )
         return defended
 
     def noised_channels(self, model: nn.Module, client: Client) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from functools import partial
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from gradsiege.errors import ModelError
 from gradsiege.protocol.local_update import Tensors
 
 EPSILON = 1e-6
@@ -18,6 +20,36 @@ EPSILON = 1e-6
 def convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
     """Return every convolution of the model by name, in order."""
     return {name: part for name, part in model.named_modules() if isinstance(part, nn.Conv2d)}
+
+
+def trained_convolutions(
+    model: nn.Module, update: Mapping[str, Tensor], defense: str
+) -> dict[str, nn.Conv2d]:
+    """Return the convolutions whose weight a client trains, by name, in order: those that have an update.
+
+    A weight that several convolutions share belongs to the first of them.
+
+    >>> layer = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1))
+    >>> list(trained_convolutions(layer, {"1.weight": torch.zeros(4, 4, 1, 1)}, "agp"))
+    ['1']
+
+    Raises:
+        ModelError: there is none, so that `defense` would leave the update as it is.
+    """
+    layers = convolutions(model)
+    trained = {name: layer for name, layer in layers.items() if f"{name}.weight" in update}
+    if trained:
+        return trained
+    if not layers:
+        raise ModelError(
+            f"{defense} noises the weights of torch.nn.Conv2d layers, and {getattr(model, 'kind', type(model).__name__)} has none; choose a network with "
+            "convolutions, or a defense that noises every weight, such as gaussian"
+        )
+    frozen = next(f"{name}.weight" for name in layers)
+    raise ModelError(
+        f"{defense} noises the weights of torch.nn.Conv2d layers, and clients train none of them (the first is {frozen!r}); set "
+        "requires_grad of one, or choose a defense that noises every weight, such as gaussian"
+    )
 
 
 def channel_coefficients(

@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.func import grad
 
 from gradsiege.defenses.base import Client, Defense
+from gradsiege.errors import ModelError
 from gradsiege.models import ModelSpec
-from gradsiege.models.bottleneck import divergence, sampled
+from gradsiege.models.bottleneck import VariationalBottleneck, divergence, sampled
+from gradsiege.models.head import find_head
 from gradsiege.protocol.local_update import Step, Tensors, loss
 from gradsiege.ranges import Weight, Width
 
@@ -25,6 +27,10 @@ class Precode(Defense):
     the draw. The server's copy of the model uses the mean of the code, unless it draws with
     `gradsiege.models.bottleneck.sampled`. The gradients from the bottleneck on have the names
     ``...head.bottleneck...`` and ``...head.head...``.
+
+    In Python the network has to hold the bottleneck before it is observed:
+    ``gradsiege.models.bottleneck.insert_bottleneck(model, "fc", 256, torch.Generator().manual_seed(0))``; an audit and a
+    study file put it in.
 
     The hook recomputes the gradient of the step and ignores the deterministic one. Our choice: test
     accuracy and loss are measured at the mean of the code, where the release samples in evaluation too.
@@ -43,6 +49,7 @@ class Precode(Defense):
 
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
         """Return the gradient of the loss with one draw of the code per image."""
+        self._check(step)
         shape = (len(step.images), self.units)
         noise = torch.randn(shape, generator=client.generator)
 
@@ -53,3 +60,23 @@ class Precode(Defense):
 
         gradients: Tensors = grad(objective)(step.parameters)
         return gradients
+
+    def _check(self, step: Step) -> None:
+        """Refuse a network whose bottleneck is absent, or has another number of units."""
+        encoders = [
+            part.encoder for part in step.model.modules() if isinstance(part, VariationalBottleneck)
+        ]
+        if not encoders:
+            layer = find_head(
+                step.model, step.images[:1], {**step.buffers, **step.parameters}
+            ).layer
+            raise ModelError(
+                "precode draws the code of a variational bottleneck before the last layer, and the network has none: call "
+                f"gradsiege.models.bottleneck.insert_bottleneck(model, {layer.removeprefix('body.')!r}, {self.units}, "
+                "torch.Generator().manual_seed(0)) before it is observed"
+            )
+        units = encoders[0].out_features // 2
+        if units != self.units:
+            raise ModelError(
+                f"precode has units={self.units}, and the bottleneck of the network has {units}: give Precode(units={units})"
+            )

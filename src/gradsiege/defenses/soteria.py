@@ -133,9 +133,10 @@ class Soteria(Defense):
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
         """Return the gradient with the risky columns of the head's weight zeroed."""
         head = find_head(step.model, step.images[:1], {**step.buffers, **step.parameters})
+        weight = head.weight_in(gradient, "soteria")
         risk = self._risk(step, head_layer(head), client.generator)
         pruned = smallest(-risk, below_percentile(len(risk), self.prune))
-        return {**gradient, head.weight: gradient[head.weight].masked_fill(pruned, 0)}
+        return {**gradient, head.weight: weight.masked_fill(pruned, 0)}
 
     def _risk(self, step: Step, layer: str, generator: torch.Generator) -> Tensor:
         p, images = self, step.images

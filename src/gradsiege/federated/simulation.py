@@ -76,14 +76,14 @@ def simulator(
     # Clients draw random numbers on the CPU, whatever the device of the attack.
     seen = observation.to(torch.device("cpu"))
     defended = disclosed_defense(disclosure, shadow) if defense is None else defense
-    model = seen.model.build()
+    model, like = seen.model.build(), next(iter(seen.parameters.values()))
 
     def simulate(images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensors:
         client = Client(
             model=model,
             parameters=seen.parameters,
             buffers=seen.buffers,
-            images=images,
+            images=images.to(like),
             labels=labels,
             training=training,
             generator=generator,

@@ -182,8 +182,14 @@ def adapt(
         head: name of the last linear layer, needed only if the logits are not exactly its outputs.
 
     Raises:
-        ModelError: the network does not take such images, does not return logits, or is neither of float32 nor of float64.
+        ModelError: the network does not take such images, does not return logits, or is neither of float32 nor of float64; or
+            PyTorch's default type is not float32.
     """
+    if torch.get_default_dtype() != torch.float32:
+        raise ModelError(
+            f"PyTorch's default type is {torch.get_default_dtype()}, and clients and attacks make their own tensors in float32: "
+            "call torch.set_default_dtype(torch.float32); a float64 network can stay as it is"
+        )
     if not isinstance(network, nn.Module):
         kind = "a class: give a network, such as its instance" if isinstance(network, type) else ""
         raise ModelError(

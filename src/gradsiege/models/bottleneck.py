@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gradsiege.errors import StudyError
-from gradsiege.models.layers import Classifier, allocate, initialize
+from gradsiege.models.layers import allocate, initialize
 
 Code = tuple[Tensor, Tensor]
 
@@ -46,12 +46,15 @@ class VariationalBottleneck(nn.Module):
         return decoded
 
 
-def insert_bottleneck(
-    model: Classifier, layer: str, units: int, generator: torch.Generator
-) -> None:
+def insert_bottleneck(model: nn.Module, layer: str, units: int, generator: torch.Generator) -> None:
     """Put a bottleneck before the head and draw its weights; all other weights stay unchanged.
 
-    The module called `layer`, the head, becomes ``<layer>.head`` beside ``<layer>.bottleneck``.
+    The module called `layer`, the head, becomes ``<layer>.head`` beside ``<layer>.bottleneck``, on its device and in its type.
+
+    >>> model = nn.Sequential(OrderedDict(fc=nn.Linear(8, 3)))
+    >>> insert_bottleneck(model, "fc", 4, torch.Generator().manual_seed(0))
+    >>> model.fc.bottleneck.decoder.weight.shape
+    torch.Size([8, 4])
     """
     head = model.get_submodule(layer)
     if not isinstance(head, nn.Linear):
@@ -63,6 +66,7 @@ def insert_bottleneck(
         bottleneck = VariationalBottleneck(head.in_features, units)
     allocate(bottleneck)
     initialize(bottleneck, generator)
+    bottleneck.to(head.weight)
     model.set_submodule(layer, nn.Sequential(OrderedDict(bottleneck=bottleneck, head=head)))
 
 

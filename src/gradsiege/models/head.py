@@ -59,6 +59,38 @@ class Head:
             )
         return self.bias
 
+    def weight_in(self, update: Mapping[str, Tensor], purpose: str) -> Tensor:
+        """Return the update of the weight, ``[..., classes, features]``.
+
+        Raises:
+            StudyError: the update lacks it, and `purpose` needs it.
+        """
+        if self.weight not in update:
+            raise _not_received(self.weight, purpose)
+        return update[self.weight]
+
+    def bias_in(self, update: Mapping[str, Tensor], purpose: str) -> Tensor:
+        """Return the update of the bias, ``[..., classes]``.
+
+        >>> Head("fc.weight", "fc.bias").bias_in({"fc.bias": torch.tensor([0.5])}, "a counter")
+        tensor([0.5000])
+
+        Raises:
+            StudyError: the layer has no bias or the update lacks it, and `purpose` needs it.
+        """
+        name = self.bias_for(purpose)
+        if name not in update:
+            raise _not_received(name, purpose)
+        return update[name]
+
+
+def _not_received(name: str, purpose: str) -> StudyError:
+    """Return the error for a parameter of the head that is not in the update, since it is frozen, dropped or was not recorded."""
+    return StudyError(
+        f"{purpose} reads the update of {name!r}, which is not in the update here: train that parameter (requires_grad) and "
+        "record its update, or choose another method"
+    )
+
 
 class _LinearProducts(TorchFunctionMode):
     """Collects the inputs, weights, biases and outputs of linear layers, and which parameter was used last."""

@@ -146,6 +146,12 @@ class ShadowGeneratorNetwork(nn.Module):
         )
         self.image = nn.Conv2d(widths[-1], channels, 3, padding=1)
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        size = self.side * 2 ** len(self.blocks)
+        return self.image.out_channels, size, size
+
     def forward(self, latents: Tensor) -> Tensor:
         """Map latents ``[n, latent]`` to images ``[n, channels, size, size]`` in [0, 1]."""
         x = self.start(latents).reshape(len(latents), -1, self.side, self.side)

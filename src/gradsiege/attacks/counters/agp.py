@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.counters.views import on_support
+from gradsiege.errors import ThreatModelError
 from gradsiege.protocol.local_update import Tensors
 
 VERSION = 1
@@ -32,6 +33,11 @@ def drop_flagged_channels(plan: AttackPlan) -> AttackPlan:
     convolutions shows it; half of it separates clean from noised channels as long as the noise exceeds the gradient.
     """
     names = convolutions(plan.update)
+    if not names:
+        raise ThreatModelError(
+            "agp.drop_flagged_channels compares the channels of convolutions, and this update has none; attack without a counter, "
+            "or a model with convolutions"
+        )
     sizes = {name: root_mean_squares(plan.update[name]) for name in names}
     limit = torch.cat(list(sizes.values()), -1).median(-1, keepdim=True).values / 2
     update = dict(plan.update)

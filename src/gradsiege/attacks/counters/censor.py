@@ -88,7 +88,7 @@ def label_by_orthogonality(plan: AttackPlan) -> Tensor:
     of a grey image, which is close as long as the model is unsure.
     """
     seen = plan.knowledge.observation
-    upload = seen.update[plan.head.bias_for("censor.norms_and_orthogonality")]
+    upload = plan.head.bias_in(seen.update, "censor's rule for labels")
     grey = torch.full((1, *seen.image_shape), 0.5, device=upload.device, dtype=upload.dtype)
     state = {**seen.parameters, **seen.buffers}
     logits: Tensor = functional_call(plan.knowledge.model(), state, (grey,))
@@ -118,7 +118,7 @@ def likelihood(plan: AttackPlan) -> AttackPlan:
 
 def _with_label(plan: AttackPlan) -> AttackPlan:
     """Set the label of a single image by what the arm leaks of it; the labels of a batch stay as they are."""
-    if plan.images_per_client > 1:
+    if plan.images_per_client > 1 or plan.knows_labels:
         return plan
     if plan.disclosure.get("arm") == "faithful":
         return plan.with_labels(label_by_orthogonality(plan))
@@ -183,11 +183,11 @@ def null_space(plan: AttackPlan) -> AttackPlan:
         )
     else:
         informed = plan
-        bias = stacks[plan.head.bias_for("censor.null_space")]
-        if plan.images_per_client == 1 and bias.shape[1] + 2 >= bias.shape[2]:
-            informed = plan.with_labels(label_of_null_vector(bias)[:, None])
-        elif plan.images_per_client == 1:
-            informed = plan.with_labels(label_by_orthogonality(plan))
+        if plan.images_per_client == 1 and not plan.knows_labels:
+            bias = plan.head.bias_in(stacks, "censor.null_space")
+            enough = bias.shape[1] + 2 >= bias.shape[2]
+            label = label_of_null_vector(bias)[:, None] if enough else label_by_orthogonality(plan)
+            informed = plan.with_labels(label)
         evidence = {name: _rows(value, drift[name]) for name, value in stacks.items()}
         distance = NullSpace(share)
     beside = {name + STACK: value for name, value in evidence.items()}

@@ -63,7 +63,7 @@ def estimated_deviation(plan: AttackPlan) -> Tensor:
     than classes the largest directions of the noise itself are left out, too, and the estimate is too low.
     """
     training = plan.knowledge.observation.training
-    weight = plan.update[plan.head.weight]
+    weight = plan.head.weight_in(plan.update, "the estimate of the noise's deviation")
     classes, features = weight.shape[-2:]
     rank = min(
         plan.images_per_client * (training.epochs if training else 1), min(classes, features) - 1

@@ -100,6 +100,12 @@ class AttackPlan:
         """Private images per victim."""
         return self.knowledge.observation.images_per_client
 
+    @property
+    def knows_labels(self) -> bool:
+        """Whether the labels are granted, so that none has to be inferred."""
+        granted = self.knowledge.observation.labels is not None
+        return self.knowledge.threat.has_labels and granted
+
     def _seeing(self, **changes: Any) -> AttackPlan:
         observation = replace(self.knowledge.observation, **changes)
         return replace(self, knowledge=replace(self.knowledge, observation=observation))
@@ -120,9 +126,9 @@ class AttackPlan:
 
     def with_labels(self, better: Tensor | None = None) -> AttackPlan:
         """Set labels ``[victims, images]``: the granted ones, else `better` ones, else inferred ones."""
-        seen = self.knowledge.observation
-        if self.knowledge.threat.has_labels and seen.labels is not None:
+        if self.knows_labels:
             return self
+        seen = self.knowledge.observation
         return self._seeing(labels=labels.inferred(seen) if better is None else better)
 
     def map_phases(self, change: Callable[[Phase], Phase]) -> AttackPlan:

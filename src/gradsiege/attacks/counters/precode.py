@@ -30,7 +30,7 @@ def drop_module(plan: AttackPlan) -> AttackPlan:
     later = [name for name in plan.update if ".bottleneck." in name or name in head.parameters]
     informed = plan.without(later)
     if plan.images_per_client == 1:
-        bias = plan.update[head.bias_for("precode.drop_module")]
+        bias = head.bias_in(plan.update, "precode.drop_module")
         return informed.with_labels(bias.argmin(-1, keepdim=True))
     return informed
 
@@ -59,7 +59,7 @@ def exact(plan: AttackPlan) -> AttackPlan:
             f"precode.exact needs the update of the bottleneck's encoder (...{ENCODER}), and the observed network has none"
         )
     (bias,) = biases
-    classes = plan.update[plan.head.bias_for("precode.exact")].argmin(-1, keepdim=True)
+    classes = plan.head.bias_in(plan.update, "precode.exact").argmin(-1, keepdim=True)
     later = [name for name in plan.update if ".bottleneck.decoder." in name]
     loss = KnownGradient(bias.removesuffix(".bias"), bias)
     informed = plan.without([*later, *plan.head.parameters]).with_labels(classes)
@@ -81,7 +81,7 @@ def sampled_codes(plan: AttackPlan) -> AttackPlan:
         raise ThreatModelError(
             f"precode.sampled_codes searches for the draws of one local step, not of {steps}; use precode.drop_module there"
         )
-    bias = plan.update[plan.head.bias_for("precode.sampled_codes")]
+    bias = plan.head.bias_in(plan.update, "precode.sampled_codes")
     informed = plan.with_labels(counts(bias, plan.images_per_client))
     codes = bias.new_zeros(plan.images_per_client, int(plan.disclosure["units"]))
     draws = (1.0, negative_log_prior_of_codes)

@@ -23,8 +23,12 @@ FEATURES = 0.1
 
 
 def spatial_kernels(update: Tensors) -> list[str]:
-    """Return the names of all convolutions wider than 1x1, the only tensors that TIP noises; ``[..., out, in, k, k]``."""
-    return [name for name, value in update.items() if value.dim() >= 4 and value.shape[-1] > 1]
+    """Return the names of all convolutions wider than 1x1, the only tensors that TIP noises; ``[victims, out, in, k, k]``.
+
+    >>> spatial_kernels({"conv": torch.zeros(1, 8, 3, 5, 5), "tokens": torch.zeros(1, 1, 16, 64)})
+    ['conv']
+    """
+    return [name for name, value in update.items() if value.dim() == 5 and value.shape[-1] > 1]
 
 
 def kernel_means(value: Tensor) -> Tensor:
@@ -80,8 +84,9 @@ def drop_flagged_channels(plan: AttackPlan) -> AttackPlan:
     return plan.matching(update).with_view(partial(on_support, names=frozenset(names)))
 
 
-def _means_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tensors]:
-    names = spatial_kernels(observed)
+def _means_view(
+    candidate: Tensors, observed: Tensors, names: frozenset[str]
+) -> tuple[Tensors, Tensors]:
 
     def means(update: Tensors) -> Tensors:
         return {k: kernel_means(update[k]) if k in names else update[k] for k in observed}
@@ -95,7 +100,7 @@ def keep_kernel_means(plan: AttackPlan) -> AttackPlan:
     It needs no flags, but ignores eight ninths of the 3x3 convolutions, including clean channels.
     """
     _require_clean_means(plan)
-    return plan.with_view(_means_view)
+    return plan.with_view(partial(_means_view, names=frozenset(spatial_kernels(plan.update))))
 
 
 def _require_clean_means(plan: AttackPlan) -> None:
@@ -170,7 +175,8 @@ def head_features(plan: AttackPlan) -> AttackPlan:
             "tip.head_features reads the features of one image from one gradient, not of "
             f"{plan.images_per_client} images in {steps} local steps; use tip.drop_flagged_channels there"
         )
-    plan.head.bias_for("tip.head_features")
+    plan.head.weight_in(plan.update, "tip.head_features")
+    plan.head.bias_in(plan.update, "tip.head_features")
     model = knowledge.model().to(knowledge.device)
     term = (
         FEATURES,

@@ -75,6 +75,9 @@ def mask_head(candidate: Tensors, observed: Tensors, weight: str) -> Tensors:
     >>> mask_head({"fc.weight": torch.ones(2, 2)}, seen, "fc.weight")["fc.weight"].tolist()
     [[0.0, 1.0], [0.0, 1.0]]
     """
+    if weight not in observed:
+        # A frozen head, or one that is not matched: there is no feature to hide.
+        return candidate
     return {**candidate, weight: candidate[weight] * (observed[weight][0] != 0)}
 
 

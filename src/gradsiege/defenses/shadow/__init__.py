@@ -18,9 +18,10 @@ from gradsiege.defenses.shadow import map as shadow_map
 from gradsiege.defenses.shadow.control import Maps, equal_distortion, shape_of
 from gradsiege.defenses.shadow.head import head_difference, moved
 from gradsiege.defenses.shadow.loss import Target, latest_statistics, normalise, update_generator
-from gradsiege.errors import ArtifactError
+from gradsiege.errors import ArtifactError, ModelError
 from gradsiege.models.head import find_head
 from gradsiege.models.layers import initialize
+from gradsiege.priors.base import TrainedPrior
 from gradsiege.priors.shadow_generator import (
     ShadowGenerator,
     ShadowGeneratorNetwork,
@@ -99,6 +100,9 @@ class Shadow(Defense):
         signed: let the pattern turn negative where the saliency outweighs it.
         unclamped: leave perturbed pixels outside [0, 1].
         unsynchronised_heads: the clients start with another last layer than the server (`shadow_head`).
+        pretrained: the generator, trained on public images of the size of the clients': what
+            ``gradsiege.priors.ShadowGenerator().fit(images, labels)`` returns, its weights by name, or the file that the stage
+            `shadow` wrote.
     """
 
     name = "shadow"
@@ -137,16 +141,24 @@ class Shadow(Defense):
     unclamped: bool | None = None
     unsynchronised_heads: bool | None = None
     arm: Arm = "faithful"
-    pretrained: Tensors | Path | None = given()
+    pretrained: Tensors | TrainedPrior | Path | None = given()
 
     @cached_property
     def weights(self) -> Tensors:
         """Weights of the pretrained generator; as released they are loaded but only their shapes are used."""
         if self.pretrained is None:
             raise ArtifactError(
-                "shadow needs a pretrained generator: give `pretrained`, its weights or the file that the stage `shadow` wrote"
+                "shadow needs a pretrained generator: give `pretrained`, what gradsiege.priors.ShadowGenerator().fit(images, labels) "
+                "returns on public images, its weights, or the file that the stage `shadow` wrote"
             )
         given = self.pretrained
+        if isinstance(given, TrainedPrior):
+            if given.name != ShadowGenerator.name:
+                raise ModelError(
+                    f"shadow's generator is a gradsiege.priors.ShadowGenerator, and `pretrained` is the prior {given.name!r}: give "
+                    "what ShadowGenerator().fit(images, labels) returns"
+                )
+            return given.weights
         return load_shadow(given)[0] if isinstance(given, Path) else given
 
     @cached_property
@@ -158,6 +170,7 @@ class Shadow(Defense):
         self, images: Tensor, labels: Tensor, step: Step, client: Client
     ) -> tuple[Tensor, Tensor]:
         """Return (x + noise, labels): the batch of the true step."""
+        self._check(images)
         p, progress = self, client.round / client.rounds
         sensitivity = self._sensitivity(images, labels, step, client)
         saliency = self._saliency(images, labels, sensitivity, client)
@@ -165,6 +178,20 @@ class Shadow(Defense):
         maps = Maps(sensitivity, saliency, weight, bool(p.signed))
         perturbed = images + self._noise(images, maps, client)
         return (perturbed if p.unclamped else perturbed.clamp(0, 1)), labels
+
+    def _check(self, images: Tensor) -> None:
+        """Refuse images of another type or shape than the generator's, before its latents are searched."""
+        kind = next(value.dtype for value in self.weights.values() if value.is_floating_point())
+        if images.dtype != kind:
+            raise ModelError(
+                f"shadow's generator holds {kind}, and the network {images.dtype}: observe `model.float()` under this defense"
+            )
+        made, shape = self.generator.image_shape, tuple(images.shape[1:])
+        if made != shape:
+            raise ModelError(
+                f"shadow's generator makes images of {made}, and the clients hold images of {shape}: give `pretrained` that was "
+                "trained on images of their shape"
+            )
 
     def _noise(self, images: Tensor, maps: Maps, client: Client) -> Tensor:
         """Return the noise ``[n, c, h, w]`` in pixels: the paper's, or a control of equal strength."""

@@ -21,12 +21,14 @@ def head_difference(parameters: Tensors, head: Head) -> Tensors:
     """Return the clients' initial last layer minus the given one of the server, by name of the parameter.
 
     The layer is drawn as in PyTorch, uniformly in +-1 / sqrt(features), and is the same for all clients; it is not known
-    whether the released clients differ from each other.
+    whether the released clients differ from each other. A frozen parameter has no difference: both sides keep it.
     """
+    if head.weight not in parameters:
+        return {}
     generator = torch_generator("last layer of Shadow's clients")
     bound = 1 / math.sqrt(parameters[head.weight].shape[1])
     differences = {}
-    for name in head.parameters:
+    for name in (name for name in head.parameters if name in parameters):
         value = parameters[name]
         drawn = torch.empty(value.shape).uniform_(-bound, bound, generator=generator)
         differences[name] = drawn.to(value) - value

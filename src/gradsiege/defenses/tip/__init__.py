@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 
 from gradsiege.defenses.base import Arm, Client, Defense
-from gradsiege.defenses.grad_cam import channel_coefficients, convolutions
-from gradsiege.defenses.tip.energy import factors
+from gradsiege.defenses.grad_cam import channel_coefficients, trained_convolutions
+from gradsiege.defenses.tip.energy import factors, square_kernels
 from gradsiege.defenses.tip.noise import clip_gradient, masked_noise, noise_scale, spectrum_mask
 from gradsiege.defenses.tip.ranking import (
     buffers_after_passes,
@@ -106,7 +106,7 @@ class Tip(Defense):
         """Add the noise to the weights; in the unit of the update that is minus noise / learning rate."""
         p, rate = self, client.training.learning_rate
         model, samples = trained_model(client, update), self._samples(client)
-        shapes = {name: layer.weight.shape for name, layer in convolutions(model).items()}
+        shapes = square_kernels(trained_convolutions(model, update, p.name))
         scale = noise_scale(client.training, p.clip, p.epsilon, p.delta)
         scale /= len(shapes) * len(samples) * rate
         factor = factors(shapes, p, scale * rate, len(samples))
@@ -114,13 +114,15 @@ class Tip(Defense):
         for index in samples:
             image, label = client.images[index], int(client.labels[index])
             alphas = channel_coefficients(model, image, label, bool(p.train_mode_ranking))
-            for layer, alpha in alphas.items():
+            for layer in shapes:
                 name = f"{layer}.weight"
-                chosen = select_channels(alpha, p.ratio, p.selection, client.generator)
+                chosen = select_channels(alphas[layer], p.ratio, p.selection, client.generator)
                 mask = spectrum_mask(shapes[layer][-1], p.rho, p.spectrum)
                 shape = torch.Size([len(chosen), *shapes[layer][1:]])
                 noise = masked_noise(shape, mask, client.generator) * factor[layer]
-                defended[name] = defended[name].index_add(0, chosen, noise, alpha=-scale)
+                defended[name] = defended[name].index_add(
+                    0, chosen, noise.to(update[name]), alpha=-scale
+                )
         for name in update:
             # The sum of gradients starts anew in each round.
             client.state.pop(SUM + name, None)

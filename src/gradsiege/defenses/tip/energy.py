@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
+from torch import nn
 
 from gradsiege.defenses.tip.noise import factor_for_norm, spectrum_mask
 from gradsiege.defenses.tip.ranking import selected_count
+from gradsiege.errors import ModelError
 
 Shapes = dict[str, torch.Size]
 
@@ -39,6 +42,25 @@ class NoiseSettings(Protocol):
     @property
     def noise_norm(self) -> float | None:
         """Norm of the whole noise, if it is set."""
+
+
+def square_kernels(layers: Mapping[str, nn.Conv2d]) -> Shapes:
+    """Return the shape ``[out, in, k, k]`` of every convolution's weight, by the name of the layer.
+
+    >>> square_kernels({"conv": nn.Conv2d(3, 8, 5)})
+    {'conv': torch.Size([8, 3, 5, 5])}
+
+    Raises:
+        ModelError: a kernel is not square, for which TIP defines no mask.
+    """
+    shapes = {name: layer.weight.shape for name, layer in layers.items()}
+    for name, shape in shapes.items():
+        if shape[-2] != shape[-1]:
+            raise ModelError(
+                f"tip's frequency mask is defined on square kernels, and those of '{name}.weight' are {shape[-2]} x "
+                f"{shape[-1]}; freeze that weight, or choose another defense, such as agp or tip_dp"
+            )
+    return shapes
 
 
 def unit_energy(

@@ -81,6 +81,6 @@ def spectrum_mask(kernel: int, rho: float, spectrum: str) -> Tensor:
 
 def masked_noise(shape: torch.Size, mask: Tensor, generator: torch.Generator) -> Tensor:
     """Return white noise of a weight's shape ``[..., k, k]``, reduced to the frequencies of a mask ``[k, k]``."""
-    noise = torch.randn(shape, generator=generator)
+    noise = torch.randn(shape, generator=generator, dtype=torch.float32)
     filtered: Tensor = torch.fft.ifft2(torch.fft.fft2(noise) * mask).real
     return filtered

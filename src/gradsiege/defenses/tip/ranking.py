@@ -15,7 +15,11 @@ from gradsiege.protocol.local_update import Tensors
 def trained_model(client: Client, update: Tensors) -> nn.Module:
     """Return a copy of the client's model that holds the weights and buffers after local training."""
     model = copy.deepcopy(client.model)
-    model.load_state_dict({**client.local_parameters(update), **client.buffers})
+    # By parameter instead of by `load_state_dict`, which asks for every name of a tied weight.
+    places = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    with torch.no_grad():
+        for name, value in {**client.local_parameters(update), **client.buffers}.items():
+            places[name].copy_(value)
     return model
 
 

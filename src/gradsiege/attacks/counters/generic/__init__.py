@@ -26,7 +26,7 @@ def learned_reliability(plan: AttackPlan) -> AttackPlan:
 
     def pairs() -> Iterator[tuple[Tensors, Tensors]]:
         for clean, upload, classes in simulated(plan, "generic.learned_reliability"):
-            heads.append({name: upload[name] for name in plan.head.parameters})
+            heads.append({name: upload[name] for name in plan.head.parameters if name in upload})
             labels.append(classes)
             yield clean, upload
 
