@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -20,12 +21,16 @@ from gradsiege.errors import UsageError
 from gradsiege.federated.observing import observe
 from gradsiege.federated.simulation import simulator
 from gradsiege.metrics.assignment import assign
-from gradsiege.metrics.image_table import table
+from gradsiege.metrics.image_table import refuse_unmeasurable, table
+from gradsiege.metrics.registry import METRICS
 from gradsiege.priors.base import TrainedPrior
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.simulation import Simulate
 from gradsiege.protocol.threat_model import ThreatModel, strip
-from gradsiege.ranges import is_given
+from gradsiege.ranges import is_given, shown
+
+# Counters that put the uploads of several rounds together; of one round they can only fail.
+OF_SEVERAL_ROUNDS = ("censor.null_space", "shadow.two_round_extrapolation")
 
 
 def evaluate(
@@ -53,7 +58,8 @@ def evaluate(
         knows: the attackers' knowledge; by default labels are inferred.
         adaptive: also run every attack with each counter to the present defense, by an attacker who knows the defense. A defense
             that no counter answers, such as a class of your own, meets the `generic` ones if the prior
-            `AuxiliaryImages().fit(images, labels)` is given: they run the defense on these images.
+            `AuxiliaryImages().fit(images, labels)` is given: they run the defense on these images. Counters that need several
+            rounds of a client are left out, since one is observed.
         seed: seed of all randomness of clients and attacks.
         priors: trained priors (`Prior.fit`); every attack gets those that it uses. An attack that learns
             from simulated clients simulates them by the observed protocol and the disclosed defense.
@@ -64,16 +70,17 @@ def evaluate(
         One row per image, attack and counter. ``defense`` and ``attack`` with ``defense_parameters`` and ``attack_parameters``
         (those that differ from the defaults, such as ``sigma=0.1``, else empty), ``counter`` (empty for an attack that does not
         know the defense), ``client``, ``image``, ``reason`` (type and sentence of the error if there is no
-        result, else empty), then a column per image metric.
+        result, else empty), then a column per image metric, NaN where there is no result.
 
     Raises:
         UsageError: there is no attack, or no defense, or something else among them; a prior is not trained, or no attack uses
             it; the device is not there.
-        ModelError: images, labels and network do not fit each other.
+        ModelError: images, labels and network do not fit each other, or no metric is defined for the images.
     """
-    for name, given in (("attacks", attacks), ("defenses", defenses)):
-        if not given:
-            raise UsageError(f"{name} is empty, so nothing would be evaluated; give at least one")
+    if "defense" in observed:
+        raise UsageError(
+            f"evaluate has no argument 'defense'; give a list, defenses=[{shown(observed['defense'])}]"
+        )
     _refuse_others(defenses, attacks)
     trained = given_priors.trained_ones(priors)
     strange = any(_is_strange(defense.name) for defense in defenses if defense is not None)
@@ -82,6 +89,7 @@ def evaluate(
     # Images or labels that do not fit the network fail here, before any defense, and end the evaluation.
     undefended = observe(model, images, labels, seed=seed, **observed)
     truths = torch.as_tensor(images).detach().cpu()
+    refuse_unmeasurable(undefended.image_shape)
     how = _Conditions(truths, undefended, knows or ThreatModel(), trained, seed, device)
     rows = []
     for defense in defenses:
@@ -93,11 +101,24 @@ def evaluate(
         for attack in attacks:
             for variant in [attack, *(_informed(attack, seen, trained) if adaptive else ())]:
                 rows.append(how.measured(defense, variant, seen))
-    return pd.concat(rows, ignore_index=True)
+    return _with_metrics(pd.concat(rows, ignore_index=True), *undefended.image_shape[1:])
 
 
-def _refuse_others(defenses: Sequence[Any], attacks: Sequence[Any]) -> None:
-    """Refuse what is neither a defense nor an attack, a class instead of its instance included."""
+def _with_metrics(rows: pd.DataFrame, height: int, width: int) -> pd.DataFrame:
+    """Return the rows with a column of NaN per metric where all of them failed, and no row brought the columns."""
+    if any(name in rows for name in METRICS):
+        return rows
+    defined = [name for name, metric in METRICS.items() if not metric.absence(height, width)]
+    return rows.assign(**dict.fromkeys(defined, math.nan))
+
+
+def _refuse_others(defenses: Any, attacks: Any) -> None:
+    """Refuse what is not a list of defenses and one of attacks, a class instead of its instance included."""
+    for name, given in (("attacks", attacks), ("defenses", defenses)):
+        if not isinstance(given, Iterable):
+            raise UsageError(f"{name} is {shown(given)}; give a list, such as [{shown(given)}]")
+        if not given:
+            raise UsageError(f"{name} is empty, so nothing would be evaluated; give at least one")
     for defense in defenses:
         if defense is not None and not isinstance(defense, Defense):
             raise UsageError(
@@ -134,6 +155,8 @@ def _informed(attack: Attack, seen: Observation, priors: Sequence[TrainedPrior])
     lacking = all(prior.name != "auxiliary_images" for prior in priors)
     if lacking or defense is None or not _is_strange(defense) or isinstance(attack, Learned):
         names = [name for name in names if name.partition(".")[0] == defense]
+    if not seen.later:
+        names = [name for name in names if name not in OF_SEVERAL_ROUNDS]
     return [replace(attack, counter=name) for name in names]
 
 

@@ -10,6 +10,7 @@ import torch
 from small_classifiers import ATTACK, small
 
 import gradsiege as gs
+from gradsiege import catalogue
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import ModelError, UsageError
 from gradsiege.protocol.local_update import Tensors
@@ -86,6 +87,9 @@ def test_one_failure_leaves_the_other_rows_of_an_evaluation() -> None:
     [
         ({"defenses": [Nothing]}, "defenses holds <class"),
         ({"attacks": ["dlg"]}, "attacks holds 'dlg'"),
+        ({"attacks": ATTACK}, "attacks is .*; give a list, such as"),
+        ({"defenses": Nothing()}, r"defenses is Nothing\(\); give a list, such as \[Nothing\(\)\]"),
+        ({"defense": Nothing()}, r"no argument 'defense'; give a list, defenses=\[Nothing\(\)\]"),
         ({"device": "gpu"}, "device 'gpu' is not there"),
     ],
 )
@@ -100,3 +104,34 @@ def test_an_evaluation_of_nothing_is_refused(empty: str) -> None:
     given: dict[str, Any] = {"attacks": [ATTACK], "defenses": [None], empty: []}
     with pytest.raises(UsageError, match=f"{empty} is empty"):
         gs.evaluate(small(), torch.rand(1, 3, 16, 16), torch.tensor([0]), **given)
+
+
+def test_columns_of_metrics_are_there_where_every_row_failed() -> None:
+    image, label = torch.rand(1, 3, 16, 16), torch.tensor([0])
+    failed = gs.evaluate(small(), image, label, [None], [Fails()])
+    whole = gs.evaluate(small(), image, label, [None], [ATTACK])
+    assert failed.columns.tolist() == whole.columns.tolist()
+    assert failed.psnr.isna().all()
+    assert failed.reason.tolist() == ["KeyError: 'planted'"]
+
+
+def test_counters_that_need_several_rounds_are_left_out_of_one_round() -> None:
+    image, label = torch.rand(1, 3, 16, 16), torch.tensor([0])
+    rows = gs.evaluate(small(), image, label, [gs.defenses.Censor()], [ATTACK])
+    assert set(rows.counter) == {
+        "",
+        *(
+            name
+            for name in catalogue.entries("counters")
+            if name.startswith("censor.") and name != "censor.null_space"
+        ),
+    }
+    assert "ThreatModelError" not in " ".join(rows.reason)
+
+
+def test_images_that_no_metric_measures_are_refused_before_any_attack() -> None:
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4 * 256, 3))
+    with pytest.raises(
+        ModelError, match="4 channels, and the image metrics are defined for 1 or 3"
+    ):
+        gs.evaluate(network, torch.rand(1, 4, 16, 16), [0], [None], [Fails()])

@@ -96,3 +96,38 @@ def test_attacks_with_priors_are_evaluated_and_simulate_their_own_clients() -> N
     assert rows.psnr.notna().all()
     with pytest.raises(UsageError, match="no attack uses the prior pca"):
         gs.evaluate(small(), image, label, defenses, [ATTACK], priors=priors[0])
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [
+        gs.priors.ShadowGenerator(),
+        gs.priors.StagedGAN(),
+        gs.priors.Denoiser(),
+        gs.priors.BigGAN(),
+        gs.priors.StyleGAN2(),
+    ],
+    ids=lambda prior: prior.name,
+)
+def test_priors_of_square_images_refuse_others_before_the_training(prior: Any) -> None:
+    images, labels = torch.rand(20, 3, 16, 24), torch.arange(20) % 3
+    with pytest.raises(ModelError, match=f"{prior.name}: images have 16 x 24 pixels.*square"):
+        prior.fit(images, labels)
+
+
+def test_both_sides_of_an_image_must_fit_a_prior() -> None:
+    images, labels = torch.rand(20, 3, 12, 16), torch.arange(20) % 3
+    with pytest.raises(ModelError, match="multiple of 8, not 12 px"):
+        gs.priors.Autoencoder().fit(images, labels)
+
+
+@pytest.mark.parametrize("side", [(16, 24), (17, 17), (4, 4)])
+def test_the_deep_image_prior_refuses_images_that_its_network_cannot_make(
+    side: tuple[int, int],
+) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * side[0] * side[1], 5))
+    seen = gs.observe(network, torch.rand(1, 3, *side), [0])
+    message = f"deep_image_prior: images have {side[0]} x {side[1]} pixels.*InvertingGradients"
+    with pytest.raises(ModelError, match=message):
+        gs.attacks.DeepImagePrior(iterations=1)(seen)
+    assert gs.attacks.InvertingGradients(iterations=1)(seen).images.shape == (1, 3, *side)

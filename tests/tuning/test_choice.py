@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pytest
 import torch
@@ -249,3 +249,18 @@ def test_what_cannot_be_chosen_says_why() -> None:
         gs.choose_settings(Planted(), seen, OWN, OWN_LABELS + 10)
     with pytest.raises(UsageError, match="takes an attack and an observation, not Strange"):
         gs.choose_settings(Strange(), seen, OWN, OWN_LABELS)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"clients": 0}, "clients is 0; give the number"),
+        ({"fields": ["weigth"]}, "did you mean 'weight'"),
+    ],
+)
+def test_arguments_that_choose_nothing_are_refused_before_a_client_runs(
+    given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        gs.choose_settings(Planted(), victims(), OWN, OWN_LABELS, **given)
+    assert not Planted.runs

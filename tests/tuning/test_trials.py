@@ -13,6 +13,7 @@ from gradsiege.attacks.base import Attack
 from gradsiege.attacks.recipes.gi_pip import GiPip
 from gradsiege.attacks.recipes.inverting_gradients import InvertingGradients
 from gradsiege.attacks.recipes.label_lookup import LabelLookup
+from gradsiege.errors import UsageError
 from gradsiege.ranges import Tuned, Weight, tuned
 from gradsiege.tuning.trials import radical_inverse, trials_of, tuned_fields
 
@@ -115,3 +116,25 @@ def test_the_radical_inverse_mirrors_digits() -> None:
 def test_no_trial_or_too_many_are_refused(count: int) -> None:
     with pytest.raises(ValueError, match=f"from 1 to 64, not {count}"):
         trials_of(InvertingGradients(), count)
+
+
+@pytest.mark.parametrize(
+    ("among", "message"),
+    [
+        (
+            ["learning_rat"],
+            "'learning_rat' of inverting_gradients is unknown.*did you mean 'learning_rate'",
+        ),
+        (
+            ["iterations"],
+            "'iterations' of inverting_gradients declares no range.*known: learning_rate, total_variation",
+        ),
+        (
+            "learning_rate",
+            r"fields is 'learning_rate'; give a list of names, such as \['learning_rate'\]",
+        ),
+    ],
+)
+def test_names_that_choose_nothing_are_refused(among: list[str] | str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        trials_of(InvertingGradients(), 3, among)

@@ -152,7 +152,7 @@ def plan_of(
 
 def with_failures(reconstruction: Reconstruction, seen: Observation) -> Reconstruction:
     """Return the reconstruction with the reason for every victim that has no usable result."""
-    failures = dict(seen.failures)
+    failures = reconstruction.failures | seen.failures
     for victim in (
         torch.isfinite(reconstruction.matching_loss).logical_not().nonzero().flatten().tolist()
     ):

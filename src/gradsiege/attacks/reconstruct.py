@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from gradsiege.attacks import labels as label_rules
+from gradsiege.attacks.engine import stuck
 from gradsiege.attacks.engine.autotune import EngineChoice, EnginePolicy, choose
 from gradsiege.attacks.engine.chunks import Chunked
 from gradsiege.attacks.engine.engines import engine, loop
@@ -88,14 +90,18 @@ def reconstruct(
         )
         state = run.go(state)
         choices += run.choices
+        unmoved = run.stuck(state)
         if phase.iterate == "last":
             end_at_last_iterate(state)
         elif problem.ranks_by_objective:
             run.measure_matching(state)
+        stuck.without_result(state, unmoved)
         state.phase_results = record(state, phase, target.labels)
     phase_results = {name: value.cpu() for name, value in state.phase_results.items()}
+    selected = select(phase_results, recipe, observation.victims, restarts)
     return replace(
-        select(phase_results, recipe, observation.victims, restarts),
+        selected,
+        failures=stuck.reasons(selected),
         trace=[(i, loss.cpu().view(observation.victims, restarts)) for i, loss in state.trace],
         engines=[asdict(choice) for choice in choices],
     )
@@ -198,15 +204,23 @@ class Run:
 
     def measure_matching(self, state: State) -> None:
         """Give every element the matching loss of its best iterate, where iterates were compared by the whole objective."""
-        rounds = [
-            loop(replace(problem, phase=replace(problem.phase, iterate="least")))(
-                state.best, target
-            )
-            for problem, target in ((self.problem, self.target), *self.later)
-        ]
-        matching = mean_of(rounds)[1]
+        matching = self._measured(state.best, "least")
         # An element whose objective was never finite has no iterate to measure.
         state.best_loss = torch.where(state.best_iteration < 0, torch.inf, matching)
+
+    def stuck(self, state: State) -> Tensor:
+        """Return which elements a gradient that is not finite left at their start, bool ``[n]``; an evolution has no gradient."""
+        if isinstance(self.problem.phase.optimizer, CMAES):
+            return torch.zeros_like(state.best_iteration, dtype=torch.bool)
+        return stuck.stuck(state, lambda x: self._measured(x, "least_objective"))
+
+    def _measured(self, x: Variables, iterate: Literal["least", "least_objective"]) -> Tensor:
+        """Return the number by which iterates are compared, matching loss or objective, at `x` over all rounds, ``[n]``."""
+        rounds = [
+            loop(replace(problem, phase=replace(problem.phase, iterate=iterate)))(x, target)
+            for problem, target in ((self.problem, self.target), *self.later)
+        ]
+        return mean_of(rounds)[1]
 
     def _optimizer(self) -> Optimizer:
         """Return the phase's optimizer; one that samples is told its seed and the unit of the objective."""

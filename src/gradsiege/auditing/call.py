@@ -16,7 +16,14 @@ from gradsiege.auditing.audit import Audit
 from gradsiege.auditing.budget import Budget, budget_named
 from gradsiege.auditing.costs import cost_of
 from gradsiege.auditing.findings import found
-from gradsiege.auditing.given import as_pictures, as_trainings, fitting, identity_of, owned_by
+from gradsiege.auditing.given import (
+    as_pictures,
+    as_trainings,
+    fitting,
+    identity_of,
+    owned_by,
+    whole,
+)
 from gradsiege.auditing.parts import Parts
 from gradsiege.auditing.plan import in_words
 from gradsiege.auditing.run import Runner
@@ -27,6 +34,7 @@ from gradsiege.auditing.sizing import planned
 from gradsiege.auditing.subject import Normalisation, Subject, checked, refuse_others, with_labels
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import UsageError
+from gradsiege.metrics.image_table import refuse_unmeasurable
 from gradsiege.protocol.local_update import LocalTraining, with_gradients
 
 Tell = Callable[[str], None]
@@ -82,8 +90,7 @@ def audit(
         ArtifactError: the folder holds another audit.
     """
     where = where_to_run(device)
-    chosen, refused = budget_named(budget), list(defenses)
-    refuse_others(refused)
+    chosen, refused = budget_named(budget), refuse_others(defenses)
     networks = model if isinstance(model, Mapping) else {"given": model}
     pictures = as_pictures(images)
     if not networks or not pictures.numel():
@@ -102,7 +109,8 @@ def audit(
         seed,
     )
     classes, predicted = with_labels(pictures, labels, first.adapted(next(iter(networks))))
-    marks = None if groups is None else torch.as_tensor(groups).long()
+    marks = None if groups is None else whole("groups", groups, len(pictures))
+    refuse_unmeasurable(first.image_shape)
     subject = checked(replace(first, labels=classes, groups=marks))
     trainings = as_trainings(training)
     listed = fitting(situations(list(networks), trainings, refused), subject)

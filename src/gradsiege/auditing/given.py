@@ -18,6 +18,7 @@ from gradsiege.errors import UsageError
 from gradsiege.images import to_bytes
 from gradsiege.protocol.local_update import LocalTraining
 from gradsiege.protocol.recorded import training_of
+from gradsiege.ranges import shown
 
 
 def as_pictures(images: Any) -> Tensor:
@@ -31,7 +32,32 @@ def as_trainings(training: Any) -> list[LocalTraining]:
     listed = list(training) if isinstance(training, list | tuple) else [training]
     if not listed:
         raise UsageError("training is empty; give a gradsiege.LocalTraining, or None")
+    for one in listed:
+        if one is not None and not isinstance(one, LocalTraining):
+            raise UsageError(
+                f"training is {shown(one)}; give a gradsiege.LocalTraining, a list of them, or None"
+            )
     return [training_of(1 if one is None else one.images, one) for one in listed]
+
+
+def whole(name: str, given: Any, count: int) -> Tensor:
+    """Return an argument that has a whole number for every picture, int64 ``[n]`` on the CPU.
+
+    >>> whole("groups", [4, 4, 7], 3)
+    tensor([4, 4, 7])
+
+    Raises:
+        UsageError: it has another length or type.
+    """
+    try:
+        numbers = torch.as_tensor(given).detach().cpu()
+    except (TypeError, ValueError):
+        raise UsageError(f"{name} is {shown(given)}; give one whole number per picture") from None
+    if numbers.dtype.is_floating_point or list(numbers.shape) != [count]:
+        raise UsageError(
+            f"{name} has shape {list(numbers.shape)} and type {numbers.dtype}; give one whole number per picture, [{count}]"
+        )
+    return numbers.long()
 
 
 def fitting(listed: list[Situation], subject: Subject) -> list[Situation]:
@@ -47,14 +73,26 @@ def fitting(listed: list[Situation], subject: Subject) -> list[Situation]:
 
 def owned_by(subject: Subject, stage: str, aux: Any, aux_labels: Any) -> Auxiliary:
     """Return the attacker's pictures, labelled at one stage of training."""
-    given = None if aux is None else as_pictures(aux)
-    if given is not None and tuple(given.shape[1:]) != subject.image_shape:
+    if aux is None:
+        if aux_labels is not None:
+            raise UsageError("aux_labels are given without aux; give the pictures too, or neither")
+        return auxiliary(subject.adapted(stage), None, None)
+    given = as_pictures(aux)
+    if tuple(given.shape[1:]) != subject.image_shape:
         raise UsageError(
             f"aux has pictures of shape {list(given.shape[1:])}, and the private ones have {list(subject.image_shape)}; resize them"
         )
-    if given is not None:
-        refuse_shared(given, subject.images)
-    marks = None if aux_labels is None else torch.as_tensor(aux_labels).long()
+    if not len(given) or not bool(((given >= 0) & (given <= 1)).all()):
+        raise UsageError(
+            "aux holds no picture, or a number that is not in [0, 1]; give at least one picture, with pixels in [0, 1]"
+        )
+    refuse_shared(given, subject.images)
+    marks = None if aux_labels is None else whole("aux_labels", aux_labels, len(given))
+    if marks is not None and not 0 <= int(marks.min()) <= int(marks.max()) < subject.classes:
+        raise UsageError(
+            f"aux_labels range from {int(marks.min())} to {int(marks.max())}; give classes of the network, from 0 to "
+            f"{subject.classes - 1}"
+        )
     return auxiliary(subject.adapted(stage), given, marks)
 
 

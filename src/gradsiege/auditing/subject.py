@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from gradsiege.models.adapted import AdaptedModel, adapt
 from gradsiege.models.bottleneck import insert_bottleneck
 from gradsiege.models.head import find_head, probe_images
 from gradsiege.protocol.observation import Observation
+from gradsiege.ranges import shown
 from gradsiege.seeds import torch_generator
 
 Normalisation = tuple[Sequence[float], Sequence[float]]
@@ -151,13 +152,17 @@ def checked(subject: Subject) -> Subject:
     return replace(subject, classes=first.classes)
 
 
-def refuse_others(defenses: Sequence[Any]) -> None:
-    """Refuse what is not a defense, a class instead of its instance included."""
+def refuse_others(given: Any) -> list[Defense | None]:
+    """Return the defenses as a list; refuse what is none, a class instead of its instance included."""
+    if not isinstance(given, Iterable):
+        raise UsageError(f"defenses is {shown(given)}; give a list, such as [{shown(given)}]")
+    defenses = list(given)
     for defense in defenses:
         if defense is not None and not isinstance(defense, Defense):
             raise UsageError(
                 f"defenses holds {defense!r}; give None or a defense, such as gradsiege.defenses.TopK()"
             )
+    return defenses
 
 
 def with_labels(images: Tensor, labels: Any, architecture: AdaptedModel) -> tuple[Tensor, bool]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.errors import ModelError
 from gradsiege.federated.client import run_client
+from gradsiege.federated.single_values import refuse_single_values
 from gradsiege.models.adapted import adapt
 from gradsiege.protocol.layer_inputs import batch_statistics
 from gradsiege.protocol.local_update import LocalTraining, split_state, with_gradients
@@ -51,7 +52,7 @@ def observe(
         An observation of n / images_per_client clients. The labels in it are for threat models that grant them.
 
     Raises:
-        ModelError: images, labels and network do not fit each other.
+        ModelError: images, labels and network do not fit each other, or a batch norm is left one value per channel to train on.
     """
     pictures, classes = _pictures(images), _whole_numbers(labels)
     if len(classes) != len(pictures):
@@ -88,7 +89,9 @@ def observe(
             generator=torch_generator(seed, "client", place),
         )
         updates.append(run_client(client, defense)[0])
-        statistics.append(batch_statistics(adapted.build(), {**parameters, **buffers}, batch))
+        state = {**parameters, **buffers}
+        refuse_single_values(adapted.build(), state, client.trained, training.mode == "train")
+        statistics.append(batch_statistics(adapted.build(), state, batch))
     return Observation.of_updates(
         adapted,
         parameters,

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from gradsiege.errors import ModelError
 from gradsiege.metrics.absent import Absent
 from gradsiege.metrics.registry import METRICS
 
@@ -43,6 +44,21 @@ def table(reconstructions: Any, truths: Any) -> pd.DataFrame:
     rows = pd.DataFrame(columns)
     rows.attrs["absent"] = absent
     return rows
+
+
+def refuse_unmeasurable(image_shape: tuple[int, int, int]) -> None:
+    """Refuse images ``(channels, height, width)`` for which no metric is defined, before anything is computed.
+
+    >>> refuse_unmeasurable((3, 16, 16))
+
+    Raises:
+        ModelError: they are neither grey nor of three colours.
+    """
+    if image_shape[0] not in (1, 3):
+        raise ModelError(
+            f"images have {image_shape[0]} channels, and the image metrics are defined for 1 or 3: call an attack on "
+            "`gradsiege.observe(...)`, and measure its `images` by a metric of your own"
+        )
 
 
 def _tensor(images: Any) -> Tensor:

@@ -50,6 +50,8 @@ class Prior(Checked):
     """
 
     name: ClassVar[str]
+    # Whether it makes square images alone, and so learns from no others.
+    square: ClassVar[bool] = False
 
     def train(
         self,
@@ -83,7 +85,7 @@ class Prior(Checked):
             ModelError: images and labels do not fit each other or the prior.
             GradSiegeError: the training diverged.
         """
-        pictures, classes = accepted(self.name, asdict(self), images, labels)
+        pictures, classes = accepted(self.name, asdict(self), images, labels, self.square)
         weights, card = self.train(pictures, classes, torch_generator(seed, self.name, "prior"))
         refuse_divergence(weights, self.name)
         return TrainedPrior(self.name, weights, card)

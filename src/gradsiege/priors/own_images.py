@@ -14,13 +14,14 @@ from gradsiege.errors import ModelError
 
 
 def accepted(
-    prior: str, parameters: Mapping[str, Any], images: Any, labels: Any
+    prior: str, parameters: Mapping[str, Any], images: Any, labels: Any, square: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Return images float32 ``[n, c, h, w]`` and labels int64 ``[n]``, both on the CPU.
 
     Args:
         prior, parameters: name and fields of the prior.
         images, labels: as for `Prior.fit`.
+        square: whether height and width must be equal.
 
     Raises:
         ModelError: they do not fit each other, or the prior needs more of them or another size.
@@ -37,6 +38,12 @@ def accepted(
             f"image, [{len(pictures)}]"
         )
     _refuse_few_or_unfit(prior, parameters, pictures)
+    height, width = pictures.shape[-2:]
+    if square and height != width:
+        raise ModelError(
+            f"{prior}: images have {height} x {width} pixels (height x width), and it learns from square ones alone; crop or pad them "
+            "to a square, or take another prior, such as PCA or Autoencoder"
+        )
     if not bool(((pictures >= 0) & (pictures <= 1)).all()):
         raise ModelError(f"{prior}: images hold values outside [0, 1]; give pixels in [0, 1]")
     return pictures.float(), classes.long()
@@ -59,6 +66,7 @@ def _refuse_few_or_unfit(prior: str, parameters: Mapping[str, Any], pictures: Te
         raise ModelError(
             f"{prior}: {owned} images are too few, at least {least} are needed; give more"
         )
-    refused = entry.refused_side(pictures.shape[-1], dict(parameters)) if entry else ""
-    if refused:
-        raise ModelError(f"{refused}; resize the images")
+    for side in pictures.shape[-2:]:
+        refused = entry.refused_side(side, dict(parameters)) if entry else ""
+        if refused:
+            raise ModelError(f"{refused}; resize the images")

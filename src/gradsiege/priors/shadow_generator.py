@@ -27,6 +27,7 @@ class ShadowGenerator(Prior):
     """Latent dimension, width of the finest layer, training budget, and the search that grades the result."""
 
     name = "shadow_generator"
+    square = True
 
     latent: Width = 64
     width: Width = 16

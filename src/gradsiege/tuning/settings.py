@@ -23,9 +23,11 @@ from gradsiege.protocol.local_update import with_gradients
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.recorded import check_classes
 from gradsiege.protocol.threat_model import ThreatModel, require, strip
+from gradsiege.ranges import shown
 from gradsiege.seeds import torch_generator
 from gradsiege.tuning.choice import Budget, Choice, OwnImages, choose
 from gradsiege.tuning.clients import as_known
+from gradsiege.tuning.trials import tuned_fields
 
 # What a threat model must grant for clients to be simulated.
 NEEDS = ("protocol", "auxiliary")
@@ -77,13 +79,19 @@ def choose_settings(
 
     Raises:
         ThreatModelError: the threat model does not grant what the attack, or a simulation of clients, needs.
-        UsageError: there are too few images, or an argument is of another kind.
+        UsageError: there are too few images or no client, `fields` names something else than a field that declares a range, or an
+            argument is of another kind.
         ModelError: images and labels do not fit each other.
     """
     if not isinstance(attack, Attack) or not isinstance(seen, Observation):
         raise UsageError(
             f"choose_settings takes an attack and an observation, not {type(attack).__name__} and {type(seen).__name__}"
         )
+    if isinstance(clients, bool) or not isinstance(clients, int) or clients < 1:
+        raise UsageError(
+            f"clients is {shown(clients)}; give the number of simulated clients, at least 1"
+        )
+    tuned_fields(attack, fields)  # refuses unknown names before any client is simulated
     threat = knows or ThreatModel()
     require(threat, tuple(dict.fromkeys((*attack.required, *NEEDS))), attack.name)
     trained = given_priors.trained_ones(priors)

@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any, get_type_hints
 
 from gradsiege.attacks.base import Attack
+from gradsiege.errors import UsageError, nearest
 from gradsiege.ranges import Tuned, tuned
 
 Settings = dict[str, Any]
@@ -23,14 +24,34 @@ def tuned_fields(attack: Attack, among: Sequence[str] | None = None) -> dict[str
     >>> from gradsiege.attacks.recipes.inverting_gradients import InvertingGradients
     >>> list(tuned_fields(InvertingGradients())), list(tuned_fields(InvertingGradients(total_variation=0.0)))
     (['total_variation', 'learning_rate'], ['learning_rate'])
+
+    Raises:
+        UsageError: `among` is a single text, or names a field that is not there or declares no range.
     """
     kinds = get_type_hints(type(attack), include_extras=True)
+    _refuse_unknown(attack, among, [name for name, kind in kinds.items() if tuned(kind)])
     ends = {
         field.name: tuned(kinds[field.name])
         for field in fields(attack)
         if (getattr(attack, field.name) == field.default if among is None else field.name in among)
     }
     return {name: rule for name, rule in ends.items() if rule is not None}
+
+
+def _refuse_unknown(attack: Attack, among: Sequence[str] | None, known: list[str]) -> None:
+    """Refuse names that choose nothing: the attack would come back as it was given."""
+    if isinstance(among, str):
+        raise UsageError(f"fields is {among!r}; give a list of names, such as [{among!r}]")
+    for name in among or ():
+        if name not in known:
+            kind = (
+                "declares no range"
+                if name in {field.name for field in fields(attack)}
+                else "is unknown"
+            )
+            raise UsageError(
+                f"fields: the field {name!r} of {attack.name} {kind}, so that nothing is chosen; {nearest(str(name), known)}"
+            )
 
 
 def trials_of(attack: Attack, count: int, among: Sequence[str] | None = None) -> list[Settings]:
@@ -47,6 +68,7 @@ def trials_of(attack: Attack, count: int, among: Sequence[str] | None = None) ->
 
     Raises:
         ValueError: fewer than one trial, or more than 64.
+        UsageError: as for `tuned_fields`.
     """
     if not 1 <= count <= MOST:
         raise ValueError(f"trials must be from 1 to {MOST}, not {count}")

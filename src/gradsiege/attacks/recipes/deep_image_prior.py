@@ -13,6 +13,8 @@ from gradsiege.attacks.optimizers.gradient import Adam
 from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.attacks.spaces.generator import UntrainedNetwork
 from gradsiege.attacks.spaces.untrained_network import OverParameterisedNetwork, published_width
+from gradsiege.errors import ModelError
+from gradsiege.priors.shadow_generator import SMALLEST_MAP
 from gradsiege.ranges import Rate, Tuned, Weight, Width
 
 VERSION = 2
@@ -41,9 +43,17 @@ class DeepImagePrior(Attack):
 
         The release replaces every ReLU of the attacked model by a sigmoid and shows the iterate of the best SSIM. Here the
         model is the client's own, whatever its activations, and the iterate is chosen by matching loss.
+
+        Raises:
+            ModelError: the private images are not square, or their side is odd or at most 4.
         """
         shape, mean, deviation = knowledge.pixel_arguments()
-        images, channels, size, _ = shape
+        images, channels, size, across = shape
+        if size != across or size % SIDE_MULTIPLE or size <= SMALLEST_MAP:
+            raise ModelError(
+                f"{self.name}: images have {size} x {across} pixels (height x width), and its network doubles a small map up to a "
+                f"square of an even side above {SMALLEST_MAP}; take an attack that optimises pixels, such as InvertingGradients"
+            )
         latent = self.latent
         width = self.width or published_width(latent, images, channels, size)
         network = OverParameterisedNetwork(latent, width, channels, size).requires_grad_(False)

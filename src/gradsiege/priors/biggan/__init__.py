@@ -38,6 +38,7 @@ class BigGAN(Prior):
     """
 
     name = "biggan"
+    square = True
 
     weights: str = ""
     sha256: str = ""

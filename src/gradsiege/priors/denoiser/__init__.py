@@ -40,6 +40,7 @@ class Denoiser(Prior):
     """
 
     name = "denoiser"
+    square = True
 
     width: Annotated[int, Range(8, 4096)] = 32
     steps: Count = 10000

@@ -40,6 +40,7 @@ class StagedGAN(Prior):
     """
 
     name = "staged_gan"
+    square = True
 
     latent: Width = 64
     width: Width = 32

@@ -35,6 +35,7 @@ class StyleGAN2(Prior):
     """
 
     name = "stylegan2"
+    square = True
 
     weights: str = ""
     sha256: str = ""
