@@ -7,7 +7,6 @@ import torchvision
 from PIL import Image
 
 import gradsiege as gs
-from gradsiege.auditing.budget import Budget
 from gradsiege.auditing.inputs.pictures import read_pictures
 
 for number in range(10):
@@ -18,7 +17,7 @@ for number in range(10):
 
 own = read_pictures(Path("pictures"), most=100, size=32, channels=3)
 network = torchvision.models.resnet18(weights=None, num_classes=2).eval()
-seconds = Budget("seconds", 20.0, pictures=2, iterations=3, rank=0, trials=1)
+seconds = gs.Budget("seconds", 20.0, pictures=2, iterations=3, rank=0, trials=1)
 public = own.images.flip(3)  # what the attacker owns; photographs, if it is not given
 result = gs.audit(network, own.images, own.labels, budget=seconds, aux=public, resume="audit")
 print(f"{result.decibel:.1f} dB, {result.worst.verdict}: {result.save('audit')}")

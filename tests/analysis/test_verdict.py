@@ -29,12 +29,13 @@ def changed(**facts: bool) -> Shown:
         (changed(above_floor=True), "survives", "no attacker recovers more"),
         # A loss that is shown, and is shown to be negligible.
         (changed(no_loss=True, loss=True, above_floor=True), "does not survive", "as good as"),
-        # A leak to a blind attacker needs no informed one.
+        # Who knows the defense may lose nothing: the blind who lose show nothing.
         (
             changed(informed=False, above_floor=True, at_floor=False, loss=True),
-            "survives in part",
-            "recovers",
+            "untested",
+            "none that knows the defense tried",
         ),
+        (changed(informed=False, no_loss=True), "does not survive", "as good as"),
         (changed(attacked=False), "undecided", "no attack is shown to work here"),
         (Shown(attacked=True, informed=True), "undecided", "above the floor"),
     ],
@@ -43,6 +44,13 @@ def test_each_verdict_and_its_reason(shown: Shown, wanted: str, because: str) ->
     judged, why = verdict(shown)
     assert judged == wanted
     assert because in why
+
+
+def test_nothing_survives_even_in_part_without_an_informed_attacker() -> None:
+    names = list(Shown().__dict__)
+    for flags in product([False, True], repeat=len(names)):
+        facts = dict(zip(names, flags, strict=True)) | {"informed": False}
+        assert not verdict(Shown(**facts))[0].startswith("survives"), facts
 
 
 def test_nothing_survives_by_what_was_not_shown() -> None:

@@ -71,6 +71,8 @@ def verdict(shown: Shown) -> tuple[Verdict, str]:
             )
             if seen
         )
+        if shown.loss and not shown.informed:
+            return "untested", f"an attacker {leak}, and none that knows the defense tried"
         if shown.loss:
             return "survives in part", f"an attacker {leak}, and all lose against no defense"
         return "undecided", f"an attacker {leak}; how much all lose against no defense is not shown"
