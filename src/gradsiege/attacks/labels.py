@@ -18,6 +18,7 @@ from torch import Tensor
 from gradsiege.attacks.label_counts import counts, counts_of_partial
 from gradsiege.errors import StudyError
 from gradsiege.models.head import Head, head_of
+from gradsiege.models.names import given_name
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.observation import Observation
 
@@ -55,7 +56,7 @@ def _weight(update: Tensors, head: Head) -> Tensor:
     """Return the update of W, ``[victims, classes, features]``."""
     if head.weight not in update:
         raise StudyError(
-            f"labels are read off the update of {head.weight!r}, which is not matched here; grant the labels "
+            f"labels are read off the update of {given_name(head.weight)!r}, which is not matched here; grant the labels "
             "(threat model, 'labels: given')"
         )
     return update[head.weight]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from gradsiege.errors import ModelError
+from gradsiege.models.names import given_name
 from gradsiege.protocol.local_update import Tensors
 
 EPSILON = 1e-6
@@ -47,7 +48,7 @@ def trained_convolutions(
         )
     frozen = next(f"{name}.weight" for name in layers)
     raise ModelError(
-        f"{defense} noises the weights of torch.nn.Conv2d layers, and clients train none of them (the first is {frozen!r}); set "
+        f"{defense} noises the weights of torch.nn.Conv2d layers, and clients train none of them (the first is {given_name(frozen)!r}); set "
         "requires_grad of one, or choose a defense that noises every weight, such as gaussian"
     )
 

@@ -13,6 +13,7 @@ from gradsiege.errors import ModelError
 from gradsiege.models import ModelSpec
 from gradsiege.models.bottleneck import VariationalBottleneck, divergence, sampled
 from gradsiege.models.head import find_head
+from gradsiege.models.names import given_name
 from gradsiege.protocol.local_update import Step, Tensors, loss
 from gradsiege.ranges import Weight, Width
 
@@ -72,7 +73,7 @@ class Precode(Defense):
             ).layer
             raise ModelError(
                 "precode draws the code of a variational bottleneck before the last layer, and the network has none: call "
-                f"gradsiege.models.bottleneck.insert_bottleneck(model, {layer.removeprefix('body.')!r}, {self.units}, "
+                f"gradsiege.models.bottleneck.insert_bottleneck(model, {given_name(layer)!r}, {self.units}, "
                 "torch.Generator().manual_seed(0)) before it is observed"
             )
         units = encoders[0].out_features // 2

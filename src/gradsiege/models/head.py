@@ -87,7 +87,7 @@ class Head:
 def _not_received(name: str, purpose: str) -> StudyError:
     """Return the error for a parameter of the head that is not in the update, since it is frozen, dropped or was not recorded."""
     return StudyError(
-        f"{purpose} reads the update of {name!r}, which is not in the update here: train that parameter (requires_grad) and "
+        f"{purpose} reads the update of {given_name(name)!r}, which is not in the update here: train that parameter (requires_grad) and "
         "record its update, or choose another method"
     )
 

@@ -88,7 +88,7 @@ def label_by_orthogonality(plan: AttackPlan) -> Tensor:
     of a grey image, which is close as long as the model is unsure.
     """
     seen = plan.knowledge.observation
-    upload = plan.head.bias_in(seen.update, "censor's rule for labels")
+    upload = plan.head.bias_in(seen.update, "censor.norms_and_orthogonality")
     grey = torch.full((1, *seen.image_shape), 0.5, device=upload.device, dtype=upload.dtype)
     state = {**seen.parameters, **seen.buffers}
     logits: Tensor = functional_call(plan.knowledge.model(), state, (grey,))

@@ -12,6 +12,7 @@ from torch import nn
 from gradsiege.defenses.tip.noise import factor_for_norm, spectrum_mask
 from gradsiege.defenses.tip.ranking import selected_count
 from gradsiege.errors import ModelError
+from gradsiege.models.names import given_name
 
 Shapes = dict[str, torch.Size]
 
@@ -57,7 +58,7 @@ def square_kernels(layers: Mapping[str, nn.Conv2d]) -> Shapes:
     for name, shape in shapes.items():
         if shape[-2] != shape[-1]:
             raise ModelError(
-                f"tip's frequency mask is defined on square kernels, and those of '{name}.weight' are {shape[-2]} x "
+                f"tip's frequency mask is defined on square kernels, and those of '{given_name(name)}.weight' are {shape[-2]} x "
                 f"{shape[-1]}; freeze that weight, or choose another defense, such as agp or tip_dp"
             )
     return shapes
