@@ -43,7 +43,7 @@ from gradsiege.attacks.variables import Variables
 ROWS = Path(__file__).with_name("rows.jsonl")
 TEXTBOOK = "textbook loop"
 CEILING = "large convolution"
-# What is replayed or compiled shows the counter no operation. It does what it was recorded or translated from.
+# The counter sees no operation of a replayed or compiled engine, which does what its original does.
 COUNTED_AS = {"cuda_graph": "factored", "cuda_graph_vmap": "vmap", "compiled": "vmap"}
 # What an iteration costs at least: one forward pass and its gradient (three), differentiated again (four more).
 PASSES = 7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from operator import getitem
 from pathlib import Path
 from types import GenericAlias
 from typing import Annotated, Any, Literal
@@ -129,9 +130,7 @@ def _annotation(node: ast.expr) -> Any:
             return GenericAlias(tuple, (_annotation(node.slice.elts[0]), ...))
         if node.value.id == "Annotated" and isinstance(node.slice, ast.Tuple):
             plain, *rules = node.slice.elts
-            return Annotated.__class_getitem__(  # type: ignore[attr-defined]
-                (_annotation(plain), *(_rule(rule) for rule in rules))
-            )
+            return getitem(Annotated, (_annotation(plain), *(_rule(rule) for rule in rules)))
     raise TypeError(f"unsupported parameter annotation: {ast.unparse(node)}")
 
 

@@ -158,4 +158,4 @@ def test_one_record_more_and_one_less_is_a_substitution() -> None:
 )
 def test_impossible_numbers_are_refused(call: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        call()  # type: ignore[operator]
+        call()

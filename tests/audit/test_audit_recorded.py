@@ -22,7 +22,7 @@ def recorded(count: int = 3, **changed: object) -> RecordedAudit:
     seen = gs.observe(small(), images, labels)
     updates = {name.removeprefix("body."): value for name, value in seen.update.items()}
     given = {"budget": BUDGET, "training": None} | changed
-    found: RecordedAudit = gs.audit_updates(small(), updates, (3, 16, 16), **given)  # type: ignore[arg-type]
+    found: RecordedAudit = gs.audit_updates(small(), updates, (3, 16, 16), **given)
     return found
 
 

@@ -1,4 +1,4 @@
-"""What a defense costs: how far it turns updates away, and how much of one round's progress is left."""
+"""Costs of a defense: the angle by which it turns updates, and the share of a round's progress that it leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is audited: a stage of training, what a client does locally, and its defense; one thing is varied at a time."""
+"""Situations of an audit: a stage of training, the clients' local training and their defense; one of them varies at a time."""
 
 from __future__ import annotations
 

@@ -122,10 +122,10 @@ class Subject:
     def _with_bottleneck(self, network: nn.Module, units: int) -> nn.Module:
         if any(part.__class__.__name__ == "VariationalBottleneck" for part in network.modules()):
             return network
-        changed: Any = copy.deepcopy(network).cpu().eval()
+        changed: nn.Module = copy.deepcopy(network).cpu().eval()
         layer = self.head or find_head(changed, probe_images(self.image_shape)).layer
         insert_bottleneck(changed, layer, units, torch_generator(self.seed, "audit", "bottleneck"))
-        return changed  # type: ignore[no-any-return]
+        return changed
 
 
 def checked(subject: Subject) -> Subject:

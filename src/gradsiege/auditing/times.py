@@ -27,7 +27,7 @@ LEAST_OTHERS, EXTRA = 16, 96
 
 @dataclass(frozen=True)
 class Size:
-    """What a plan settles once and keeps over an interruption.
+    """The settled part of a plan, which an interruption does not change.
 
     Attributes:
         pictures: private pictures per situation.

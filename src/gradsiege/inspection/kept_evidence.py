@@ -103,14 +103,14 @@ def read(table: Path) -> list[Evidence]:
     record = json.loads((table.parent / "run.json").read_text())
     judged = date.fromisoformat(record["last cell ended"][:10])
     verdicts = [
-        _evidence(place, group, table.parent.name, judged)
-        for place, group in rows.groupby([*PLACE], sort=False)
+        _evidence(group, table.parent.name, judged)
+        for _, group in rows.groupby([*PLACE], sort=False)
     ]
     return [evidence for evidence in verdicts if evidence.verdict != "not run"]
 
 
-def _evidence(place: object, rows: pd.DataFrame, study: str, judged: date) -> Evidence:
-    claim, dataset, model, arm = map(str, place)  # type: ignore[call-overload]
+def _evidence(rows: pd.DataFrame, study: str, judged: date) -> Evidence:
+    claim, dataset, model, arm = (str(rows[name].iloc[0]) for name in PLACE)
     head = rows[rows["metric"].eq("")].set_index("quantity")
     texts = head["text"].dropna()
     return Evidence(

@@ -13,6 +13,7 @@ On a client, a mod that comes last, so that it sees what leaves:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,11 +60,11 @@ def record(strategy: Strategy, folder: Path | str, most: int = 20) -> Strategy:
     if isinstance(getattr(strategy, "_gradsiege_recorder", None), _Recorder):
         raise UsageError(f"{type(strategy).__name__} is recorded already; call record once")
     recorder: Any = api(strategy, Path(folder), most)
-    strategy._gradsiege_recorder = recorder  # type: ignore[attr-defined]
+    vars(strategy)["_gradsiege_recorder"] = recorder
     return strategy
 
 
-class _Recorder:
+class _Recorder(ABC):
     """Replaces the two methods of a strategy's instance that see models leave and come back."""
 
     SENDS: str
@@ -87,13 +88,13 @@ class _Recorder:
         setattr(strategy, self.SENDS, sending)
         setattr(strategy, self.RECEIVES, receiving)
 
+    @abstractmethod
     def models(self, leaving: list[Any]) -> Iterable[tuple[str, Arrays]]:
         """Yield client and the model that it is sent."""
-        raise NotImplementedError
 
+    @abstractmethod
     def uploads(self, arrived: list[Any]) -> Iterable[tuple[str, Arrays, dict[str, Any]]]:
         """Yield client, arrays and what came with them."""
-        raise NotImplementedError
 
     def write(self, number: int, arrived: list[Any]) -> None:
         """Write the uploads of one round, as many as are left."""

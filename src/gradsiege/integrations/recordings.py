@@ -1,4 +1,4 @@
-"""What a server received from each client, on disk: one file per upload, one per model that was sent.
+"""A server's uploads on disk: one file for each upload of a client, one for each model that the server sent.
 
     round-0001/sent-4f1c….safetensors      the global model theta_t as it was sent
     round-0001/client-….safetensors        the model that a client sent back, and what came with it

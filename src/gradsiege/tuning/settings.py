@@ -29,7 +29,7 @@ from gradsiege.tuning.choice import Budget, Choice, OwnImages, choose
 from gradsiege.tuning.clients import as_known
 from gradsiege.tuning.trials import tuned_fields
 
-# What a threat model must grant for clients to be simulated.
+# Grants without which an attacker cannot simulate clients.
 NEEDS = ("protocol", "auxiliary")
 
 

@@ -113,8 +113,8 @@ def test_white_noise_on_a_tensor_weighs_it_by_the_floor_over_the_noise() -> None
     assert float(law["whole"].tau[0, 1]) == pytest.approx(floor / (sigma**2 + floor), rel=0.08)
     assert law["whole"].tau.unique().numel() == 1
     assert torch.equal(
-        match.laws["conv.weight"]["received"].tau[:, 1:],  # type: ignore[index]
-        torch.ones(8, match.laws["conv.weight"]["received"].tau.shape[1] - 1).double(),  # type: ignore[index]
+        match.laws["conv.weight"]["received"].tau[:, 1:],
+        torch.ones(8, match.laws["conv.weight"]["received"].tau.shape[1] - 1).double(),
     )
 
 

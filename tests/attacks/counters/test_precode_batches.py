@@ -67,7 +67,7 @@ def test_the_loss_with_the_clients_draw_has_the_clients_gradient() -> None:
         generator = torch.Generator().manual_seed(7)
 
     step = Step(network, parameters, buffers, images, labels)
-    expected = defense.transform_gradient({}, step, Drawing())  # type: ignore[arg-type]
+    expected = defense.transform_gradient({}, step, Drawing())
     loss = SampledLoss(0.1)({}, {CODES: drawn(3).double()})
     found, _ = gradient(network, parameters, buffers, images, labels, loss)
     assert found.keys() == expected.keys()

@@ -69,7 +69,7 @@ def test_grouped_convolutions_count_as_many_operations_as_single_ones() -> None:
     """What vmap makes of a network costs what the plain loop costs, and the factored engine less than both."""
     problem, x, target = case("convnet", images=1, kind=torch.float32)
     counts = {
-        name: operations(lambda name=name: ENGINES[name](problem)(x, target))  # type: ignore[misc]
+        name: operations(lambda name=name: ENGINES[name](problem)(x, target))
         for name in ("loop", "vmap", "factored")
     }
     assert counts["vmap"] == pytest.approx(counts["loop"], rel=0.15)

@@ -18,7 +18,7 @@ MOVE = "move."
 
 @dataclass(frozen=True)
 class StyledFeatures(GeneratorSpace):
-    """What a stage of GIFD searches in StyleGAN2: codes, the first 5 + 2k noise maps, and, but for stage 0, the feature h_k.
+    """Search space of a stage of GIFD in StyleGAN2: codes, the first 5 + 2k noise maps, and, but for stage 0, the feature h_k.
 
     So does the release. Codes and noise maps that lie before h_k have no influence any more: h_k stays what they made it.
 

@@ -24,7 +24,7 @@ MOST = 700
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for, as words; see `gradsiege audit --help`."""
+    """The words of a user's request; see `gradsiege audit --help`."""
 
     model: str
     weights: tuple[Path, ...] = ()
