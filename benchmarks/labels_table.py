@@ -12,6 +12,8 @@ RULES = (
     *("automatic", "row_sum", "row_minimum", "bias_corrected", "projection"),
     *("automatic, no bias", "orthogonality"),
 )
+# An attacker who is told of CENSOR reads labels by it (every counter of CENSOR does); one who is not told must not.
+INFORMED = "orthogonality"
 WANTED = 0.95
 MARK = " (!)"
 
@@ -24,12 +26,13 @@ def newest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def falls_short(accuracy: dict[str, float]) -> bool:
-    """Whether some rule finds the wanted share of labels and the automatic one does not.
+    """Whether some rule finds the wanted share of labels and the default of an attacker with the same knowledge does not.
 
     >>> falls_short({"automatic": 0.9, "row_sum": 1.0}), falls_short({"automatic": 0.9, "row_sum": 0.9})
     (True, False)
     """
-    return max(accuracy.values()) >= WANTED > accuracy.get("automatic", WANTED)
+    blind = [value for rule, value in accuracy.items() if rule != INFORMED]
+    return max(blind) >= WANTED > accuracy.get("automatic", WANTED)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
