@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Annotated, Any, get_args, get_origin
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -247,6 +248,15 @@ def test_values_stay_as_they_were_given() -> None:
     assert isinstance(entry.validate({"sigma": 1}, "here")["sigma"], float)
     assert fitted(None, Count | None) is None
     assert fitted([1, 2], tuple[Count, ...]) == (1, 2)
+
+
+def test_a_field_may_hold_what_a_study_file_cannot() -> None:
+    array = np.zeros(2)
+    assert fitted(array, Any) is array
+    assert fitted(array, np.ndarray) is array
+    assert fitted([1], list[int]) == [1]
+    with pytest.raises(ValueError, match="must be a ndarray, not 3"):
+        fitted(3, np.ndarray)
 
 
 @given(st.floats(0, 1) | st.integers(0, 1))

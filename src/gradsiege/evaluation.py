@@ -255,7 +255,6 @@ def _parameters(method: Defense | Attack | None) -> str:
 
 def _in_order(result: Result, truths: Tensor, per_client: int) -> Tensor:
     """Return the reconstructions, each beside its truth: within a client by the least total squared error."""
-    pairs = zip(result.images.split(per_client), truths.split(per_client), strict=True)
-    return torch.cat([images[assign(images, of_client)] for images, of_client in pairs]).to(
-        truths.dtype
-    )
+    images = result.images.to(truths.dtype)
+    pairs = zip(images.split(per_client), truths.split(per_client), strict=True)
+    return torch.cat([of_client[assign(of_client, true)] for of_client, true in pairs])

@@ -259,7 +259,9 @@ def _convert(value: Any, kind: Any, written: bool) -> Any:
         return tuple(_convert(one, arguments[0], written) for one in value)
     if kind is float:
         return _as_float(value, written)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    if kind is Any:
+        return value
+    if not isinstance(value, origin or kind) or (kind is int and isinstance(value, bool)):
         raise TypeError
     return value
 
@@ -307,7 +309,8 @@ def described(kind: Any) -> str:
     if origin is tuple:
         return f"a list, each {described(arguments[0])}"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    return names[kind]
+    names |= {Any: "anything"}
+    return names.get(kind) or f"a {getattr(kind, '__name__', kind)}"
 
 
 def tuned(kind: Any) -> Tuned | None:

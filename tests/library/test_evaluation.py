@@ -135,3 +135,10 @@ def test_images_that_no_metric_measures_are_refused_before_any_attack() -> None:
         ModelError, match="4 channels, and the image metrics are defined for 1 or 3"
     ):
         gs.evaluate(network, torch.rand(1, 4, 16, 16), [0], [None], [Fails()])
+
+
+def test_images_in_double_precision_are_measured() -> None:
+    images = torch.rand(2, 3, 16, 16, dtype=torch.float64)
+    rows = gs.evaluate(small(), images, [0, 1], attacks=[ATTACK])
+    assert (rows["reason"] == "").all()
+    assert rows["psnr"].notna().all()
