@@ -27,6 +27,9 @@ WORDS = {
     "bool_type": "must be true or false",
     "list_type": "must be a list",
     "dict_type": "must be a mapping of keys",
+    "model_type": "must be a mapping of keys",
+    "model_attributes_type": "must be a mapping of keys",
+    "too_short": "must have at least one item",
 }
 SHOULD = re.compile("^(Input|String|List|Dictionary) should")
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=LONGEST)]
@@ -46,6 +49,8 @@ class Section(BaseModel):
 def refusal(problem: ErrorDetails) -> str:
     """Return what follows the place of a problem: what must stand there, and what does."""
     said, given = problem["msg"].removeprefix("Value error, "), problem["input"]
+    if problem["type"] == "missing":
+        return " is missing; write it"
     if problem["type"] == "value_error":
         return f" {said}" if said.startswith("must be ") else f": {said}"
     said = WORDS.get(problem["type"], SHOULD.sub("must", said))

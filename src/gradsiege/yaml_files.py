@@ -13,6 +13,8 @@ import yaml
 from yaml.constructor import ConstructorError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+# Digits of a number; Python itself refuses some thousands.
+LONGEST = 100
 MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -75,6 +77,12 @@ class _Loader(yaml.SafeLoader):
             line = node.start_mark.line + 1
             raise ConstructorError(
                 None, None, f"line {line}: {text} is not a decimal number; write it without 0 or :"
+            )
+        if len(digits) > LONGEST:
+            raise ConstructorError(
+                None,
+                None,
+                f"line {node.start_mark.line + 1}: a number of {len(digits)} digits; write a shorter one",
             )
         return super().construct_yaml_int(node)
 

@@ -248,6 +248,37 @@ def test_a_verb_names_the_picture_that_is_gone_and_recommends_what_helps(
     assert verb("federate", cells(study)["federate"][0].key, *options) == 0
 
 
+def test_a_folder_in_the_place_of_a_table_is_no_disk_that_is_away(
+    mine: Path, verb: Verb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--study", mine / "study.yaml", "--root", mine)
+    assert verb("fetch", "own", *options) == 0
+    (mine / "data/mine/list.csv").rename(mine / "away.csv")
+    (mine / "data/mine/list.csv").mkdir()
+    capsys.readouterr()
+    said = "mine/list.csv is a folder, and a file belongs there; name another one, or move it away"
+    assert verb("verify", *options) == 4
+    assert f"the source of own cannot be read: {said}. Then " in capsys.readouterr().out
+    assert verb("fetch", "own", *options) == 4
+    assert said in capsys.readouterr().err
+    assert verb("plan", *options) == 0
+    assert f"First put this right: the source of own cannot be read: {said}." in (
+        capsys.readouterr().out
+    )
+    assert verb("crate", *options) == 4
+    assert f"First put this right: the source of own cannot be read: {said}. Then `" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cats").write_text("")
+    assert supply.misplaced(tmp_path, (supply.File("cats/"), supply.File("none.csv"))) == (
+        "cats/ is a file, and a folder belongs there; name another one, or move it away"
+    )
+    assert not supply.misplaced(tmp_path, (supply.File("cats"),))
+
+
 def test_another_source_is_named_by_the_verb_that_reads_it(
     mine: Path, verb: Verb, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -105,6 +105,10 @@ REFUSED: dict[str, tuple[Raw, str]] = {
         {"datasets_only": {"stage": "prior"}},
         "datasets.digits: it is there for priors alone, and none is trained on it",
     ),
+    "a number instead of keys": (
+        {"federation": 5, "tuning": 5},
+        "federation must be a mapping of keys, not 5; tuning must be a mapping of keys, not 5",
+    ),
     "counter beside counters": (
         {"counter": "gaussian.likelihood", "counters": ["none"]},
         "attacks.inverting_gradients-gaussian.likelihood: 'counter' stands beside 'counters'; put all of them into 'counters'",
@@ -174,7 +178,13 @@ def test_a_mistyped_bare_name_is_said_and_not_what_follows_from_it(
 ) -> None:
     told = message({**tiny_raw, section: ["gifdd"]})
     assert f"unknown name 'gifdd' in {section}" in told
-    assert "Field required" not in told
+    assert "is missing" not in told
+
+
+def test_a_key_that_is_missing_is_named(tiny_raw: Raw) -> None:
+    assert message({"study": "a", "models": tiny_raw["models"]}).startswith(
+        "study: datasets is missing; write it"
+    )
 
 
 def test_an_error_of_an_attack_with_counters_is_said_once(tiny_raw: Raw) -> None:

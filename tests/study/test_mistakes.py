@@ -180,7 +180,7 @@ WRONG = {
     ),
     "sweep over nothing": (
         change("defenses.1.sweep", {"sigma": []}),
-        "defenses.gaussian.sweep.sigma must have at least 1 item",
+        "defenses.gaussian.sweep.sigma must have at least one item",
     ),
     "path in an id": (
         change("study", "../x"),
@@ -232,8 +232,9 @@ WRONG = {
         "protocols.fedsgd: fedsgd is one step on all images: set batch_size = images and epochs = 1; "
         "images is 2, batch_size 1 (the default), epochs 1 (the default)",
     ),
-    "no defense": (change("defenses", []), "defenses must have at least 1 item"),
-    "no protocol": (change("protocols", []), "protocols must have at least 1 item"),
+    "no defense": (change("defenses", []), "defenses must have at least one item"),
+    "no seed": (change("seeds", []), "seeds must have at least one item, not []"),
+    "no protocol": (change("protocols", []), "protocols must have at least one item"),
     # An id that stands twice would make two cells of one folder.
     "defense twice": (change("defenses", ["none", "none"]), "defenses: 'none' stands twice"),
     "protocol twice": (

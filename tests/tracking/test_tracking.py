@@ -197,14 +197,17 @@ def test_damaged_and_stale_cells_are_left_out(study_copy: Finished, database: st
     assert str(damaged) in summary
 
 
-@pytest.mark.parametrize("sort", ["empty", "folder", "torn"])
+@pytest.mark.parametrize(
+    ("stage", "sort"),
+    [("federate", "empty"), ("federate", "folder"), ("federate", "torn"), ("attack", "torn")],
+)
 def test_a_damaged_manifest_is_counted_and_named(
-    study_copy: Finished, database: str, sort: str
+    study_copy: Finished, database: str, stage: str, sort: str
 ) -> None:
     study, root = study_copy
-    renamed = study.model_copy(update={"study": f"damaged-{sort}"})
+    renamed = study.model_copy(update={"study": f"damaged-{stage}-{sort}"})
     (root / "results" / "tiny").rename(root / "results" / renamed.study)
-    manifest = survey(renamed, root)["federate"][0].cell.folder(renamed, root) / "manifest.json"
+    manifest = survey(renamed, root)[stage][0].cell.folder(renamed, root) / "manifest.json"
     text = manifest.read_text()
     if sort == "folder":
         manifest.unlink()
@@ -212,7 +215,9 @@ def test_a_damaged_manifest_is_counted_and_named(
     else:
         manifest.write_text("" if sort == "empty" else text[: len(text) // 2])
     summary = track(renamed, root, database)
-    assert "6 runs added, 0 already there, 1 damaged" in summary
+    # An attack has no run of its own.
+    runs = 7 if stage == "attack" else 6
+    assert f"{runs} runs added, 0 already there, 1 damaged" in summary
     assert str(manifest) in summary
 
 

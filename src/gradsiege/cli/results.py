@@ -137,7 +137,7 @@ def crate(
     to: Annotated[
         Path | None,
         typer.Option(
-            help="The ZIP file, outside results/ unless it is results/<study>/crate.zip, the default. "
+            help="The ZIP file, outside results/ unless it is results/STUDY/crate.zip, the default. "
             "A crate that is there is replaced, nothing else is."
         ),
     ] = None,

@@ -19,6 +19,7 @@ from gradsiege import artifacts
 from gradsiege.errors import MEND, ArtifactError, UsageError, without_remedy
 from gradsiege.extras import need
 from gradsiege.inspection.verification import examine
+from gradsiege.pipeline import identity
 from gradsiege.pipeline.cells import Cell
 from gradsiege.pipeline.status import BROKEN, DAMAGED, DONE, MISSING, STALE
 from gradsiege.study import Study
@@ -119,7 +120,8 @@ def _finished(study: Study, root: Path) -> dict[Cell, dict[str, Any]]:
         first = lacking[0]
         raise ArtifactError(
             f"{len(lacking)} of {len(states)} cells of study {study.study} are not finished and sound, such as "
-            f"{first.cell.stage} {first.cell.key}: {without_remedy(first.reason)}. A crate records a whole run. {MEND}"
+            f"{first.cell.stage} {first.cell.key}: {without_remedy(first.reason)}. A crate records a whole run. "
+            f"{identity.before_remedy(study.datasets)}{MEND}"
         )
     return {
         cell_status.cell: cell_status.manifest

@@ -10,7 +10,7 @@ from typing import Any
 
 from gradsiege import artifacts
 from gradsiege.errors import ArtifactError
-from gradsiege.pipeline import workload
+from gradsiege.pipeline import identity, workload
 from gradsiege.pipeline.cells import Cell, attack_cells, settings
 from gradsiege.pipeline.shards import shards
 from gradsiege.pipeline.status import BROKEN, DONE, STATES, Status, aligned, count, survey
@@ -72,6 +72,8 @@ def plan(study: Study, root: Path, shard_minutes: float = 60) -> str:
         _disk(study, root, surveyed),
     ]
     lines.append(_ceiling(study, surveyed))
+    unreadable = identity.unreadable(study.datasets)
+    lines += [f"First put this right: {unreadable}."] if unreadable else []
     return "\n".join([*lines, *_broken(surveyed), *_refused(study)])
 
 

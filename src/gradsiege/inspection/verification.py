@@ -78,9 +78,7 @@ def verify(
         what = "What is there was" if partial else every
         lines.append(f"{what} made under the study's settings, and intact.")
     else:
-        unreadable = identity.unreadable(study.datasets)
-        first = f"First put this right: {unreadable}. Then " if unreadable else ""
-        lines.append(f"Not sound. {first}{MEND}")
+        lines.append(f"Not sound. {identity.before_remedy(study.datasets)}{MEND}")
     return "\n".join(lines), sound
 
 

@@ -86,7 +86,10 @@ def source_of(item: Dataset, root: Path = Path(), hash_all: bool = False) -> dic
     """
     if supply.missing(item.name, item.parameters):
         return {}
-    folder, _ = supply.place_of(item.name, item.parameters)
+    folder, files = supply.place_of(item.name, item.parameters)
+    wrong = supply.misplaced(folder, files)
+    if wrong:
+        return {UNREADABLE: wrong}
     try:
         listing = build(item.name, item.parameters).listing(folder)
         hashes = {
@@ -162,6 +165,12 @@ def unreadable(datasets: Iterable[Dataset]) -> str:
         if UNREADABLE in item.source
     ]
     return "; ".join(reason.rstrip(". ") for reason in reasons)
+
+
+def before_remedy(datasets: Iterable[Dataset]) -> str:
+    """Return what to put right before `gradsiege mend` can help, as the beginning of its sentence, or an empty string."""
+    reasons = unreadable(datasets)
+    return f"First put this right: {reasons}. Then " if reasons else ""
 
 
 def why_stale(manifest: Mapping[str, Any], item: Dataset) -> str:

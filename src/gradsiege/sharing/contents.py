@@ -44,11 +44,14 @@ class Content:
     def is_sound(self, cache: Path) -> bool:
         """Return whether the object's content has the hash in its name."""
         path = cache / self.object
-        if not path.is_file():
-            return False
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
-        return digest.hexdigest() == self.name.removesuffix(FOLDER)
+        return path.is_file() and md5_of(path) == self.name.removesuffix(FOLDER)
+
+
+def md5_of(path: Path) -> str:
+    """Return the hash that DVC names a file's object after."""
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False))
+    return digest.hexdigest()
 
 
 def recorded(root: Path, bundle: Bundle) -> list[Content]:

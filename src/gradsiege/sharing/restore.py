@@ -10,6 +10,7 @@ from gradsiege.errors import ArtifactError
 from gradsiege.inspection.verification import verify
 from gradsiege.pipeline.identity import identified
 from gradsiege.sharing import contents, remotes
+from gradsiege.sharing.losses import refuse_losses
 from gradsiege.sharing.bundles import BUNDLES, chosen, is_empty
 from gradsiege.sharing.programs import run
 from gradsiege.study import Study
@@ -32,8 +33,8 @@ def restore(names: Sequence[str], study: Study, root: Path, file: Path, remote: 
         remote: name of the remote for outputs without their own; if empty, DVC's default one.
 
     Raises:
-        ArtifactError: an object differs from `dvc.lock`, a cell does not agree with its manifest or the study, or local files
-            would be lost.
+        ArtifactError: an object differs from `dvc.lock`, a cell does not agree with its manifest or the study, or finished
+            cells or other local files would be lost.
         SharingError: a bundle was never shared, DVC is missing, or a remote is not configured or does not answer.
         StudyError: the study is not shared by `dvc.yaml`.
     """
@@ -50,6 +51,8 @@ def restore(names: Sequence[str], study: Study, root: Path, file: Path, remote: 
         here = [content for content in recorded if str(content.path) in paths]
         wrong = contents.check(here, known.cache)[1]
         contents.refuse(wrong, known.cache, f"from {place}", AGAIN)
+    # DVC itself spares only what it never saved; what `share` saved after this dvc.lock it would remove without a word.
+    refuse_losses(recorded, known.cache, identified(study, root), root)
     answer = run(root, "dvc", "checkout", *(bundle.address for bundle in bundles))
     if not answer.succeeded:
         saved = (

@@ -58,8 +58,13 @@ def _cells(server: Server, study: Study, root: Path) -> tuple[int, str, list[str
     stale = sum(
         cell_status.state not in DONE and bool(cell_status.manifest) for cell_status in states
     )
-    # Their manifests are; the files of the others are compared as they are read.
-    unreadable = [cell_status.reason for cell_status in states if cell_status.state == DAMAGED]
+    # Damaged manifests of every stage, since no run stands for a study's attacks; files are compared as they are read.
+    unreadable = [
+        cell_status.reason
+        for of_stage in surveyed.values()
+        for cell_status in of_stage
+        if cell_status.state == DAMAGED
+    ]
     wanted = [cell_status for cell_status in done if cell_status.manifest["digest"] not in known]
     if done:
         server.open(min(float(cell_status.manifest["started"]) for cell_status in done))

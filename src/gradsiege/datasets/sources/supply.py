@@ -146,6 +146,9 @@ def _lacking(
     for file in files:
         name = (shown or PurePosixPath()).joinpath(file.path).as_posix()
         path = folder / inside(file.path)
+        if path.exists() and path.is_dir() != file.path.endswith("/"):
+            # It is there, and something else: `misplaced` refuses it.
+            continue
         if file.path.endswith("/"):
             if not path.is_dir():
                 lacking.append(f"{name}/ (a folder)")
@@ -157,6 +160,16 @@ def _lacking(
         elif file.size is not None and path.stat().st_size != file.size:
             lacking.append(f"{name} ({path.stat().st_size} of {file.size} bytes are there)")
     return lacking
+
+
+def misplaced(folder: Path, files: tuple[File, ...]) -> str:
+    """Return a sentence about the first folder that lies where a file belongs, or the reverse; empty if there is none."""
+    for file in files:
+        path = folder / inside(file.path)
+        if path.exists() and path.is_dir() != file.path.endswith("/"):
+            is_there, belongs = ("folder", "file") if path.is_dir() else ("file", "folder")
+            return f"{file.path} is a {is_there}, and a {belongs} belongs there; name another one, or move it away"
+    return ""
 
 
 def absence(name: str, parameters: Mapping[str, Any]) -> str:
@@ -173,7 +186,7 @@ def check(name: str, parameters: Mapping[str, Any]) -> None:
 
     Raises:
         MissingError: names the missing files and the steps to obtain them.
-        ArtifactError: names the file whose checksum is wrong.
+        ArtifactError: names the file whose checksum is wrong, or the folder that lies in a file's place.
     """
     origin, lacking = origin_of(name), missing(name, parameters)
     if lacking:
@@ -182,6 +195,9 @@ def check(name: str, parameters: Mapping[str, Any]) -> None:
             f"{name}: {', '.join(lacking)} missing under {data_root()} ({ROOT_VARIABLE}). {steps}"
         )
     folder, files = place_of(name, parameters)
+    wrong = misplaced(folder, files)
+    if wrong:
+        raise ArtifactError(f"{name}: {wrong}")
     for file in files:
         if file.digest:
             verify(folder / file.path, file.digest)
