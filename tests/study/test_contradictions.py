@@ -43,7 +43,7 @@ REFUSED: dict[str, tuple[Raw, str]] = {
         {"only": {"defense": None}},
         "attacks.inverting_gradients.only.defense must be a list",
     ),
-    "empty list": ({"only": {"defense": []}}, "only.defense must have at least 1 item"),
+    "empty list": ({"only": {"defense": []}}, "only.defense must have at least one item"),
     "a word": ({"only": "none"}, "attacks.inverting_gradients.only must be a mapping"),
     "its own list": (
         {"only": {"attack": "inverting_gradients"}},

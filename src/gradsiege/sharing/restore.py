@@ -10,8 +10,8 @@ from gradsiege.errors import ArtifactError
 from gradsiege.inspection.verification import verify
 from gradsiege.pipeline.identity import identified
 from gradsiege.sharing import contents, remotes
-from gradsiege.sharing.losses import refuse_losses
 from gradsiege.sharing.bundles import BUNDLES, chosen, is_empty
+from gradsiege.sharing.losses import refuse_losses
 from gradsiege.sharing.programs import run
 from gradsiege.study import Study
 
