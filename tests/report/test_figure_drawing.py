@@ -14,6 +14,7 @@ from narrow import MOST_COLUMNS, columns
 
 from gradsiege import catalogue
 from gradsiege.report import style
+from gradsiege.report.chosen_victims import at_quantiles
 from gradsiege.report.data import Drawn, LazyPictures, StudyData
 from gradsiege.report.figures import gallery
 from gradsiege.report.tables import table_attacks, table_defenses
@@ -21,6 +22,7 @@ from gradsiege.study.ledger import FILE, load
 
 FIGURES = (
     "headline",
+    "reconstructions",
     "gallery",
     "privacy_utility",
     "privacy_utility_curves",
@@ -193,7 +195,7 @@ def test_gallery_victims_follow_the_rule(made_up_study: StudyData, drawn: dict[s
 
 def test_quantiles_of_few_images_repeat_none() -> None:
     rows = pd.DataFrame({"psnr": [20.0, 25.0], "victim": [4, 2], "image": [0, 0]})
-    assert gallery.at_quantiles(rows) == [(0.1, 4, 0), (0.9, 2, 0)]
+    assert at_quantiles(rows, gallery.QUANTILES) == [(0.1, 4, 0), (0.9, 2, 0)]
 
 
 def _two_threat_models(data: StudyData) -> StudyData:

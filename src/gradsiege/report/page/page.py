@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 READING_ORDER = (
     "headline",
     "table_headline",
+    "reconstructions",
     "gallery",
     "table_attacks",
     "training_stage",
