@@ -102,15 +102,17 @@ def name_points(
     for name in names:
         point = _at(panel, (name.x, name.y))
         half = (width(name.words, size) * POINTS_PER_INCH / 2 + PADDING, LINE * size / 2)
-        free = (
-            (box, tied)
-            for box, tied in _candidates(point, half)
-            if _is_free(panel, point, box, taken, markers, ties)
-        )
-        box, tied = next(free, (None, False))
-        if box is None:
+        free = [
+            place
+            for place in _candidates(point, half)
+            if _is_free(panel, place[0], [*taken, *markers])
+        ]
+        if not free:
             left_out.append(name.words)
             continue
+        # In a crowd a tie may have to cross another name; names never lie on each other.
+        clear = (place for place in free if _is_clear(point, place[0], taken, ties))
+        box, tied = next(clear, free[0])
         taken.append(box)
         if tied:
             ties.append((point, _edge(box, point)))
@@ -127,15 +129,8 @@ def _candidates(point: Point, half: Point) -> Iterator[tuple[Box, bool]]:
             yield Box(x, y, *half), distance > TIED
 
 
-def _is_free(
-    panel: Axes,
-    point: Point,
-    box: Box,
-    names: list[Box],
-    markers: list[Box],
-    ties: list[tuple[Point, Point]],
-) -> bool:
-    """Whether a name may stand in a box: inside the axes, on nothing, its tie through no name and no tie through it."""
+def _is_free(panel: Axes, box: Box, obstacles: Sequence[Box]) -> bool:
+    """Whether a name may stand in a box: inside the axes, and on nothing."""
     frame = panel.get_window_extent()
     scale = POINTS_PER_INCH / _dpi(panel)
     inside = (
@@ -144,11 +139,15 @@ def _is_free(
         and frame.y0 * scale <= box.y - box.high
         and box.y + box.high <= frame.y1 * scale
     )
-    if not inside or any(box.meets(other) for other in (*names, *markers)):
-        return False
-    if any(box.crosses(*tie) for tie in ties):
-        return False
-    return not any(name.crosses(point, _edge(box, point)) for name in names)
+    return inside and not any(box.meets(other) for other in obstacles)
+
+
+def _is_clear(
+    point: Point, box: Box, names: Sequence[Box], ties: Sequence[tuple[Point, Point]]
+) -> bool:
+    """Whether no tie runs through a box, and its own tie through no name."""
+    through = any(name.crosses(point, _edge(box, point)) for name in names)
+    return not through and not any(box.crosses(*tie) for tie in ties)
 
 
 def _edge(box: Box, point: Point) -> Point:
