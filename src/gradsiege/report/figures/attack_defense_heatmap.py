@@ -338,10 +338,10 @@ def _defense_ticks(panel: Axes, names: list[str], layout: _Layout) -> None:
 
 def _caption(data: StudyData, table: pd.DataFrame) -> str:
     return (
-        "Mean PSNR over victims; darker means more leaked. Rows above the gap are attacks, below "
-        'it controls that see no gradient: an attack near them recovered nothing. In a row "best informed" each cell shows the '
-        "strongest counter written for its defense, by name. –: no counter of the row answers the defense; "
-        "hatched: left out of the study file, or 'not run'; * some images failed and are left out of that mean."
+        "Mean PSNR over victims; darker means more leaked. Rows below the gap are controls that see no gradient: an attack near "
+        'them recovered nothing. In the row "best informed" each cell names the strongest counter written for its defense, and '
+        "the attack if most counters of the row belong to another. –: no counter of the row answers the defense. "
+        "Hatched: left out of the study file, or 'not run'. * Some images failed and are left out of that mean."
         f"{counts_note(table)} Intervals are in the data file."
         f"{synthetic_note(data, table['dataset'])}"
     )

@@ -276,10 +276,10 @@ def _rows(panel: Axes, lines: list[Line], *, named: bool) -> None:
 
 def _caption() -> str:
     return (
-        "A line per defense setting, ranked, the most private first; the number is the rank among settings of equal accuracy. "
-        "Blind: the strongest attacker that does not know the defense; generic: the one counter that fits any defense; best "
-        "informed: the strongest with a counter of its own or learned. Grey band: the strongest attack on no defense; violet "
-        "band: the floor, which needs no update beyond its label. Right: the highest identification rate of any attacker, and "
+        "Each line is a defense setting, the most private first; ranks count settings of equal accuracy. Circles: the strongest "
+        "attacker that does not know the defense; squares: the strongest that does, with a counter of its own or learned; "
+        "diamonds: the one counter that fits any defense. Grey band: the strongest attack on no defense; violet band: the floor, "
+        "which needs no update beyond its label. Right: the highest identification rate of any attacker, and "
         f"the verdict. {INTERVAL}"
     )
 
