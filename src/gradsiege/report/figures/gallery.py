@@ -8,7 +8,7 @@ import pandas as pd
 
 from gradsiege.metrics.picture_names import source_of
 from gradsiege.report import style
-from gradsiege.report.chosen_cells import one_a_defense
+from gradsiege.report.chosen_cells import one_per_defense
 from gradsiege.report.chosen_victims import at_quantiles, reference_rows
 from gradsiege.report.contact_sheet import Block, Tile, draw_sheet
 from gradsiege.report.data import CELL_KEY, Drawn, StudyData
@@ -26,7 +26,7 @@ COLUMNS += ["threat_model", "status", "reason", "psnr"]
 
 def draw(data: StudyData) -> Drawn:
     """Draw one row per chosen victim: original, controls, attacks, with the PSNR under each."""
-    keys = one_a_defense(data, data.pictures)
+    keys = one_per_defense(data, data.pictures)
     blocks = [block for key in keys[:MOST_BLOCKS] if (block := _block(data, key)) is not None]
     if not blocks:
         figure = style.nothing_to_draw("no pictures of a finished attack.")

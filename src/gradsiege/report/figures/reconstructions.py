@@ -14,7 +14,7 @@ from gradsiege.analysis.attackers import Kinds
 from gradsiege.datasets.sources import supply
 from gradsiege.metrics.picture_names import picture_name
 from gradsiege.report import style
-from gradsiege.report.chosen_cells import one_a_defense
+from gradsiege.report.chosen_cells import one_per_defense
 from gradsiege.report.chosen_victims import at_quantiles, reference_rows
 from gradsiege.report.data import CELL_KEY, Drawn, StudyData
 from gradsiege.report.derived import kinds
@@ -59,7 +59,7 @@ class Column:
 def draw(data: StudyData) -> Drawn:
     """Draw the original, and for each defense two pictures; restricted images are never drawn."""
     shown, withheld = _may_be_shown(data)
-    keys = [key for key in one_a_defense(data, data.pictures) if key.split("/")[0] in shown]
+    keys = [key for key in one_per_defense(data, data.pictures) if key.split("/")[0] in shown]
     chosen = _victim(data, keys)
     if chosen is None:
         reason = "no attack without a defense finished with pictures."

@@ -103,7 +103,7 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
         f"without noise, over at least {LEAST_SEEDS} seeds. Ranks count only attackers that all ranked defenses met. Each setting "
         "is shown at the training stage and protocol of its worst case, beside the "
         "strongest attack on no defense there. The data of the table hold all informed attackers by name, the "
-        "generic counter, those whom only some defenses met, and the differences to no defense and to the floor. "
+        "generic counter, attackers that only some defenses met, and the differences to no defense and to the floor. "
         "ε: of one update of a client; empirically: what identification among "
         "the victims needs, with its 95 % limits, to be compared with the account for a replaced image. An account below the lower limit is wrong. "
         f"A protection survives if every attacker is shown to stay within {FLOOR_MARGIN:g} dB of the floor and to identify at "
