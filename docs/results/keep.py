@@ -1,4 +1,4 @@
-"""Keep a finished study's tables in git, beside a record of the run that made them: ``make keep STUDY=config/gifd.yaml``."""
+"""Keep a finished study's tables and charts in git, beside a record of the run that made them: ``make keep STUDY=config/gifd.yaml``."""
 
 from __future__ import annotations
 
@@ -16,20 +16,29 @@ from PIL import Image
 from gradsiege.inspection.kept_evidence import NAME as CLAIMS
 from gradsiege.inspection.verdict_page import page
 from gradsiege.pipeline.status import DONE, Status, survey
+from gradsiege.report.data import StudyData
 from gradsiege.report.load import load_study
-from gradsiege.report.save import columns_file, csv
+from gradsiege.report.save import columns_file, csv, save
 from gradsiege.report.tables import table_claims
 from gradsiege.report.tidy import tidy
+from gradsiege.sharing.restrictions import restricted_data
+from gradsiege.stages.publish import draw
 from gradsiege.study import load
 from gradsiege.study.ledger import FILE as LEDGER
 
 KEPT = Path(__file__).parent
 ROOT = Path("results")
 MOST_BYTES = {".csv": 1_000_000, ".png": 400_000}
-COLOURS = 128  # what a chart too large is reduced to
-# Pictures of the victims: too much for git, and back with the study.
+COLOURS = (128, 64, 32, 16)  # what a chart too large is reduced to, until it fits
+# Every picture of the victims: too much for git, and back with the study.
 # The dictionary is the same for all studies, and stands once beside them.
 LEFT_OUT = {"gallery", "columns"}
+STRIP = "reconstructions"
+STRIP_BYTES = 150_000  # the strip is part of pages that people read first
+# Charts that show images of victims: kept only where the terms of all data sets of the study allow it.
+PICTURED = {STRIP, "tip_activation_maps"}
+# Drawn for every kept study, also where its file does not list them.
+FACE = ("headline", STRIP)
 
 
 def record(surveyed: dict[str, list[Status]]) -> dict[str, Any]:
@@ -67,6 +76,45 @@ def record(surveyed: dict[str, list[Status]]) -> dict[str, Any]:
     }
 
 
+def drawings(results: Path, *, withheld: bool) -> list[Path]:
+    """Return the tables and charts of a study's results that are kept, without charts that show nothing.
+
+    withheld: whether the terms of a data set forbid to show its images.
+    """
+    left_out = LEFT_OUT | (PICTURED if withheld else set())
+    tables = [*results.glob("tables/*.csv"), *results.glob("figures/*.csv")]
+    charts = [
+        path
+        for path in results.glob("figures/*.png")
+        if path.stem not in FACE or _measurements(path.with_suffix(".csv"))
+    ]
+    return sorted(path for path in tables + charts if path.stem not in left_out)
+
+
+def _measurements(file: Path) -> bool:
+    """Whether a data file holds more than its headings."""
+    return file.is_file() and len(file.read_text(encoding="utf-8").splitlines()) > 1
+
+
+def shrink(source: Path, target: Path) -> None:
+    """Copy a chart; reduce its colours if it is larger than its kind may be."""
+    most = STRIP_BYTES if source.stem == STRIP else MOST_BYTES[".png"]
+    shutil.copyfile(source, target)
+    for colours in COLOURS:
+        if target.stat().st_size <= most:
+            return
+        Image.open(source).convert("RGB").quantize(colours).save(target, optimize=True)
+    if target.stat().st_size > most:
+        raise SystemExit(f"{source} has more than {most} bytes even in {COLOURS[-1]} colours")
+
+
+def _draw_face(data: StudyData, results: Path) -> None:
+    """Draw the charts that people look at first, unless Snakemake has drawn them."""
+    for name in FACE:
+        if not (results / "figures" / f"{name}.png").is_file():
+            save(draw(name, data), results, name)
+
+
 def keep(file: Path) -> Path:
     """Copy the tables of the study in `file`, its charts and the numbers behind them; write ``run.json``."""
     study = load(file)
@@ -75,21 +123,18 @@ def keep(file: Path) -> Path:
     for old in [*folder.glob("*.csv"), *folder.glob("*.png")]:
         old.unlink()
     results = ROOT / study.study
-    tables = [*results.glob("tables/*.csv"), *results.glob("figures/*.csv")]
-    if not tables:
+    if not [*results.glob("tables/*.csv"), *results.glob("figures/*.csv")]:
         choice = shlex.quote(f"study={file}")
         raise SystemExit(f"{results} holds no table: run snakemake --config {choice} first")
-    for source in [*tables, *results.glob("figures/*.png")]:
-        if source.stem in LEFT_OUT:
-            continue
-        if source.stat().st_size <= MOST_BYTES[source.suffix]:
+    data = load_study(study, Path())
+    _draw_face(data, results)
+    for source in drawings(results, withheld=bool(restricted_data(study))):
+        if source.suffix == ".png":
+            shrink(source, folder / source.name)
+        elif source.stat().st_size <= MOST_BYTES[source.suffix]:
             shutil.copyfile(source, folder / source.name)
-        elif source.suffix == ".png":
-            Image.open(source).convert("RGB").quantize(COLOURS).save(
-                folder / source.name, optimize=True
-            )
     if not (folder / CLAIMS).is_file():
-        (folder / CLAIMS).write_text(csv(tidy(table_claims.draw(load_study(study, Path())).data)))
+        (folder / CLAIMS).write_text(csv(tidy(table_claims.draw(data).data)))
     (KEPT / "columns.csv").write_text(columns_file())
     text = json.dumps(record(survey(study, Path())), indent=1)
     (folder / "run.json").write_text(text + "\n")

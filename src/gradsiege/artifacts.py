@@ -131,6 +131,8 @@ def write_tensors(
 ) -> None:
     """Write tensors as safetensors; `metadata` is any JSON value and comes back from `read_header`.
 
+    tensors: by name, of any shape and type.
+
     The file records the order of the tensors, which the format itself does not: code that draws noise for one tensor after
     the other needs the same order before and after a file.
     """
@@ -170,7 +172,9 @@ def _sort_metadata(path: Path) -> None:
 def tensors_digest(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> str:
     """Return the SHA-256 of named tensors and their metadata.
 
-    It protects files without a manifest, since the format itself does not detect a wrong bit.
+    tensors: by name; names, types, shapes and bytes all count.
+
+    The digest protects files without a manifest, since the format itself does not detect a wrong bit.
     """
     import torch
 
@@ -239,7 +243,10 @@ def read_header(path: Path, kind: str, sealed: bool = True) -> dict[str, Any]:
 def read_tensors(
     path: Path, kind: str, sealed: bool = True
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Return (tensors in the order they were given, metadata) of a file of the given kind, its checksum confirmed."""
+    """Return (tensors in the order they were given, metadata) of a file of the given kind, its checksum confirmed.
+
+    Every tensor has the shape and type with which it was written.
+    """
     tensors, metadata = map_tensors(path, kind, sealed)
     # Tensors from a file may have unusual memory alignment. A convolution may then round differently, and a resumed run
     # would differ from an uninterrupted one; so copy each to memory of its own.
@@ -249,7 +256,10 @@ def read_tensors(
 def map_tensors(
     path: Path, kind: str, sealed: bool = True
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Return what `read_tensors` does, its tensors still mapped from the file: copy them before computing with them."""
+    """Return what `read_tensors` does, its tensors still mapped from the file: copy them before computing with them.
+
+    Every tensor has the shape and type with which it was written.
+    """
     from safetensors.torch import load_file
 
     header = _read_raw_header(path, kind, sealed)

@@ -41,13 +41,18 @@ class FolderProgress:
         raise StoppedEarlyError(f"stopped early, progress is in {self.folder}")
 
     def save_progress(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Save tensors and plain data; the previous file stays valid until the new one is complete."""
+        """Save tensors and plain data; the previous file stays valid until the new one is complete.
+
+        tensors: by name, of any shape and type.
+        """
         header = {**state, "identity": self.identity}
         header["checksum"] = artifacts.tensors_digest(tensors, header)
         artifacts.write_tensors(self.path, tensors, CHECKPOINT, header)
 
     def load_progress(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return the saved tensors and data, or None if there is no undamaged file.
+
+        Tensors have the shapes and types with which they were saved.
 
         Raises:
             ArtifactError: the progress is another attack's.
@@ -76,5 +81,8 @@ class FolderProgress:
 
 
 def identity_of(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
-    """Return a digest of tensors and plain data, which identifies the progress of one computation."""
+    """Return a digest of tensors and plain data, which identifies the progress of one computation.
+
+    tensors: by name; names, types, shapes and bytes all count.
+    """
     return artifacts.tensors_digest(tensors, about)

@@ -30,7 +30,10 @@ class Programs:
     folder: Path
 
     def find(self, graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
-        """Return the program of a graph, compiled now if it is not there; of several processes, one compiles it."""
+        """Return the program of a graph, compiled now if it is not there; of several processes, one compiles it.
+
+        inputs: tensors whose shapes and types the program is made for.
+        """
         path = self.folder / f"{name(graph, inputs)}.pt2"
         with _locked(path.with_suffix(".lock")):
             if not path.exists():
@@ -42,7 +45,10 @@ class Programs:
 
 
 def name(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> str:
-    """Return a hash of what a program computes and of the machine that runs it."""
+    """Return a hash of what a program computes and of the machine that runs it.
+
+    inputs: of these, shapes and types count, not the values.
+    """
     shapes = [(tuple(value.shape), str(value.dtype)) for value in inputs]
     text = f"{graph.code}\n{shapes}\n{_machine(inputs[0].device)}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -52,6 +58,8 @@ def compile_graph(
     graph: torch.fx.GraphModule, inputs: list[Tensor], path: Path, cache: Path
 ) -> None:
     """Compile a graph that returns a list of tensors into a file, which appears whole or not at all.
+
+    inputs: tensors whose shapes and types the program is made for.
 
     Raises:
         RuntimeError: the compiler refuses the graph, or there is no compiler of C++.

@@ -14,13 +14,17 @@ from narrow import MOST_COLUMNS, columns
 
 from gradsiege import catalogue
 from gradsiege.report import style
+from gradsiege.report.chosen_victims import at_quantiles
 from gradsiege.report.data import Drawn, LazyPictures, StudyData
 from gradsiege.report.figures import gallery
+from gradsiege.report.page.captions import sentences
+from gradsiege.report.page.page import exhibits
 from gradsiege.report.tables import table_attacks, table_defenses
 from gradsiege.study.ledger import FILE, load
 
 FIGURES = (
     "headline",
+    "reconstructions",
     "gallery",
     "privacy_utility",
     "privacy_utility_curves",
@@ -109,6 +113,20 @@ def test_figures_say_what_they_show(drawn: dict[str, Drawn], name: str) -> None:
     assert figure.get_size_inches()[0] <= 10.5  # still readable on a page
 
 
+@pytest.mark.parametrize("name", EVERY)
+def test_a_caption_has_three_sentences_and_folds_the_rest(
+    drawn: dict[str, Drawn], made_up_study: StudyData, name: str
+) -> None:
+    text = drawn[name].caption
+    (exhibit,) = exhibits({name: drawn[name]}, {}, made_up_study)
+    shown, folded = sentences(exhibit.caption.shown), sentences(exhibit.caption.folded)
+    assert 1 <= len(shown) <= 3
+    assert sorted(shown + folded) == sorted(sentences(text)), "no sentence is lost"
+    note = "Phantom is a synthetic stand-in, not real images."
+    assert (note in shown) == (note in text), "what is not real is never behind a fold"
+    assert all(len(sentence) < 330 for sentence in shown), "a sentence, not a page"
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_have_a_row_for_every_row(drawn: dict[str, Drawn], name: str) -> None:
     table = drawn[name]
@@ -193,7 +211,7 @@ def test_gallery_victims_follow_the_rule(made_up_study: StudyData, drawn: dict[s
 
 def test_quantiles_of_few_images_repeat_none() -> None:
     rows = pd.DataFrame({"psnr": [20.0, 25.0], "victim": [4, 2], "image": [0, 0]})
-    assert gallery.at_quantiles(rows) == [(0.1, 4, 0), (0.9, 2, 0)]
+    assert at_quantiles(rows, gallery.QUANTILES) == [(0.1, 4, 0), (0.9, 2, 0)]
 
 
 def _two_threat_models(data: StudyData) -> StudyData:

@@ -77,10 +77,26 @@ def test_the_chart_shows_every_dot_and_both_bands(long: pd.DataFrame) -> None:
     assert shares == [25.0] * 4
 
 
+def test_a_block_has_room_for_its_words_and_none_lie_on_dots(long: pd.DataFrame) -> None:
+    ((_, lines),) = headline.panels(long).items()
+    places = headline.heights(lines)
+    assert places == [0.0, 1.0, 2.75, 4.5], "ranked lines, then a head above each other block"
+    figure = headline.sheet(headline.panels(long))
+    figure.draw_without_rendering()
+    left = figure.axes[0]
+    frame = left.get_window_extent()
+    words = [text for text in left.texts if text.get_text()]
+    assert {"Rank", "1", "2", "accuracy unknown"} <= {text.get_text() for text in words}
+    assert all(text.get_window_extent().x1 <= frame.x0 for text in words)
+
+
 def test_the_table_of_a_kept_run_is_drawn() -> None:
     parts = headline.panels(pd.read_csv(KEPT, dtype={"text": str}).fillna({"text": ""}))
     lines = parts["Photos, ConvNet"]
-    assert len(lines) == 22
+    assert len(lines) == 23
+    bare = [line for line in lines if line.verdict == "baseline"]
+    assert [line.defense for line in bare] == ["No defense"], "it takes a rank, and so a line"
+    lines = [line for line in lines if line not in bare]
     ranks = [line.rank for line in lines if line.rank == line.rank]
     assert ranks == sorted(ranks)
     assert all(set(line.dots) == {"non_adaptive", "best_informed"} for line in lines)

@@ -50,6 +50,9 @@ document.title = JSON.stringify({
   sentence: link.dataset.filter,
   nameless: nameless.map((element) => element.outerHTML.slice(0, 80)),
   focused,
+  sideways: [...document.querySelectorAll("table.stacked")].map(
+    (table) => table.parentElement.scrollWidth - table.parentElement.clientWidth),
+  ghosts: [...document.querySelectorAll("tr[hidden]")].filter((row) => row.offsetHeight).length,
   claims: claims.map((element) => element.scrollWidth - element.clientWidth),
   sought: [...claims[1].querySelectorAll("tbody tr")].filter((row) => !row.hidden).length,
   zoomed: document.getElementById("zoom").open,
@@ -100,6 +103,9 @@ def test_the_page_fits_and_works(
     assert measured["wide"] == []
     assert measured["visible"] == 2  # one late GI-PIP row a data set
     assert measured["claims"] == [0, 0], "claims are read without scrolling sideways"
+    assert measured["ghosts"] == 0, "rows that a filter hides take no room"
+    if measured["inner"] < 736:
+        assert set(measured["sideways"]) == {0}, "a phone shows every row as a card"
     assert measured["sought"] == 2  # CENSOR's row on CIFAR-10 under Soteria: pixels, structure
     assert measured["led"] == [measured["sentence"]], "a sentence leads to the rows of its attack"
     assert measured["nameless"] == [], "everything that takes the keyboard has a name"

@@ -72,7 +72,10 @@ def flat(seen: Observation) -> Tensor:
 
 
 def mean_update(seen: Observation) -> Tensors:
-    """Return the mean of the clients' updates."""
+    """Return the mean of the clients' updates.
+
+    By name, each tensor of the shape of its parameter; those of the observation are ``[clients, ...]``.
+    """
     return {name: value.mean(0) for name, value in seen.update.items()}
 
 

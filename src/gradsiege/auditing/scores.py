@@ -62,6 +62,8 @@ def scored(
 ) -> Scores:
     """Measure every outcome against the private pictures. Nothing here is handed to an attack.
 
+    Every gallery is ``[m, c, h, w]`` in [0, 1].
+
     Args:
         galleries: by number of private pictures; owned: the attacker's pictures by stage, from which controls are drawn.
     """

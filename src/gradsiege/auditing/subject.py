@@ -101,7 +101,10 @@ class Subject:
         return images, self.labels[:count].reshape(clients, per_client)
 
     def others(self, count: int) -> Tensor:
-        """Return the private pictures that no client of an audit of `count` pictures holds."""
+        """Return the private pictures that no client of an audit of `count` pictures holds.
+
+        ``[m, c, h, w]`` in [0, 1].
+        """
         return self.images[count:]
 
     def identity(self) -> str:

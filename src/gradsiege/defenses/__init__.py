@@ -26,6 +26,8 @@ def build(
 ) -> Defense:
     """Return the defense of a study file's entry, parameters already resolved.
 
+    Weights are tensors by name, each of the shape of the generator's own.
+
     `shadow` is the pretrained generator, its file or its weights, handed only to defenses with ``REQUIRES = ("shadow",)``.
     """
     entry = catalogue.entries("defenses")[name]

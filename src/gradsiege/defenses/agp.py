@@ -50,7 +50,10 @@ def last_of_blocks(model: nn.Module) -> list[str]:
 
 
 def last_of_stages(model: nn.Module, image: Tensor) -> list[str]:
-    """Return the last convolution of every stage: a run of convolutions whose outputs have one height and width."""
+    """Return the last convolution of every stage: a run of convolutions whose outputs have one height and width.
+
+    image: ``[c, h, w]``, whose forward pass shows the sizes.
+    """
     sizes: dict[str, torch.Size] = {}
     handles = [
         layer.register_forward_hook(
@@ -126,11 +129,17 @@ class Agp(Defense):
     arm: Arm = "faithful"
 
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
-        """Clip the gradient of a local step: g min(1, C / (|g| + 1e-6))."""
+        """Clip the gradient of a local step: g min(1, C / (|g| + 1e-6)).
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         return clip_gradient(gradient, self.clip)
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
-        """Add the noise to the weights; in the unit of the update that is minus noise / learning rate."""
+        """Add the noise to the weights; in the unit of the update that is minus noise / learning rate.
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         model = trained_model(client, update)
         trained = trained_convolutions(model, update, self.name)
         noised = {
@@ -153,7 +162,10 @@ class Agp(Defense):
         return defended
 
     def noised_channels(self, model: nn.Module, client: Client) -> dict[str, Tensor]:
-        """Return for the weight of every convolution the indices of the channels that are noised."""
+        """Return for the weight of every convolution the indices of the channels that are noised.
+
+        ``[noised channels]`` by the name of each weight.
+        """
         protected: list[str] = []
         if not self.every_channel:
             protected = last_of_blocks(model) or last_of_stages(model, client.images[0])

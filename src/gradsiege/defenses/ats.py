@@ -48,7 +48,10 @@ class Ats(Defense):
     def transform_batch(
         self, images: Tensor, labels: Tensor, step: Step, client: Client
     ) -> tuple[Tensor, Tensor]:
-        """Return (augmented images, labels)."""
+        """Return (augmented images, labels).
+
+        images: ``[b, c, h, w]`` in [0, 1]; labels: ``[b]``; both come back in their shapes.
+        """
         return torch.stack([self._augment(image, client.generator) for image in images]), labels
 
     def _augment(self, image: Tensor, generator: torch.Generator) -> Tensor:

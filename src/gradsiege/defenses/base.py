@@ -47,7 +47,10 @@ class Client:
     trained: list[Tensor] = field(default_factory=list)
 
     def local_parameters(self, update: Tensors) -> Tensors:
-        """Return the parameters after local training, theta_t - learning_rate * update."""
+        """Return the parameters after local training, theta_t - learning_rate * update.
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         return apply_update(self.parameters, update, self.training.learning_rate)
 
 
@@ -85,19 +88,31 @@ class Defense(Checked):
     def transform_batch(
         self, images: Tensor, labels: Tensor, step: Step, client: Client
     ) -> tuple[Tensor, Tensor]:
-        """Change the batch of a local step (Shadow, ATS)."""
+        """Change the batch of a local step (Shadow, ATS).
+
+        images: ``[b, c, h, w]`` in [0, 1]; labels: ``[b]``.
+        """
         return images, labels
 
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
-        """Change the gradient of a local step (DP-SGD, Soteria, PRECODE)."""
+        """Change the gradient of a local step (DP-SGD, Soteria, PRECODE).
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         return gradient
 
     def transform_buffers(self, buffers: Tensors, update: Tensors, client: Client) -> Tensors:
-        """Change the batch-norm buffers before they are uploaded; `update` is still the trained one (TIP as released)."""
+        """Change the batch-norm buffers before they are uploaded; `update` is still the trained one (TIP as released).
+
+        Takes and returns buffers by name, each in its shape.
+        """
         return buffers
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
-        """Change the update before it is uploaded (noise, clipping, sparsification, TIP)."""
+        """Change the update before it is uploaded (noise, clipping, sparsification, TIP).
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         return update
 
     def disclosure(self) -> dict[str, Any]:

@@ -94,7 +94,10 @@ class Censor(Defense):
             object.__setattr__(self, "rounds", RELEASED_ROUNDS)
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
-        """Return the best of the random candidates."""
+        """Return the best of the random candidates.
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         if self.rounds is not None and client.round >= self.rounds:
             return update
         draw = orthogonal if self.arm == "faithful" else released

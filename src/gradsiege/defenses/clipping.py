@@ -27,6 +27,9 @@ class Clipping(Defense):
     bound: PositiveSize = 4.0
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
-        """Return the update, no longer than C."""
+        """Return the update, no longer than C.
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         factor = (self.bound / norm(update)).clamp(max=1)
         return {name: value * factor for name, value in update.items()}

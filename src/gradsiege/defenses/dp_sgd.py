@@ -108,7 +108,10 @@ class DpSgd(Defense):
     delta: Probability = 1e-5
 
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
-        """Return the private gradient of the step."""
+        """Return the private gradient of the step.
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         refuse_batch_statistics(step.model)
         bound, count = self.bound, len(step.images)
         deviation = self.noise_multiplier * bound

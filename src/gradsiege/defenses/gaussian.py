@@ -28,7 +28,10 @@ class Gaussian(Defense):
     sigma: Spread = 0.01
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
-        """Return update + sigma * N(0, I)."""
+        """Return update + sigma * N(0, I).
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         return {
             name: value + self.sigma * torch.randn(value.shape, generator=client.generator)
             for name, value in update.items()

@@ -15,7 +15,10 @@ VERSION = 1
 
 
 def laplace(shape: torch.Size, generator: torch.Generator) -> Tensor:
-    """Return standard Laplace noise: the difference of two exponential draws, which is never infinite."""
+    """Return standard Laplace noise: the difference of two exponential draws, which is never infinite.
+
+    Returns a tensor of the given shape, of mean 0 and variance 2.
+    """
     first, second = (torch.empty(shape).exponential_(generator=generator) for _ in range(2))
     return first - second
 
@@ -35,7 +38,10 @@ class Laplace(Defense):
     scale: Spread = 0.01
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
-        """Return update + b * Laplace(0, 1)."""
+        """Return update + b * Laplace(0, 1).
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         return {
             name: value + self.scale * laplace(value.shape, client.generator)
             for name, value in update.items()

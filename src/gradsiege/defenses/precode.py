@@ -49,7 +49,10 @@ class Precode(Defense):
         return replace(spec, bottleneck=self.units)
 
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
-        """Return the gradient of the loss with one draw of the code per image."""
+        """Return the gradient of the loss with one draw of the code per image.
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         self._check(step)
         shape = (len(step.images), self.units)
         noise = torch.randn(shape, generator=client.generator)

@@ -41,7 +41,10 @@ class Quantization(Defense):
     levels: Count = 16
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
-        """Return the quantized update."""
+        """Return the quantized update.
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         return {
             name: quantize(value, self.levels, client.generator) for name, value in update.items()
         }

@@ -27,7 +27,10 @@ class Sign(Defense):
     scale: Literal["mean_magnitude", "one"] = "mean_magnitude"
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
-        """Return the scaled signs."""
+        """Return the scaled signs.
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         if self.scale == "one":
             return {name: value.sign() for name, value in update.items()}
         return {name: value.sign() * value.abs().mean() for name, value in update.items()}

@@ -131,7 +131,10 @@ class Soteria(Defense):
     probes: CountOrZero = 0
 
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
-        """Return the gradient with the risky columns of the head's weight zeroed."""
+        """Return the gradient with the risky columns of the head's weight zeroed.
+
+        Takes and returns tensors by name, each of the shape of its parameter; the head's weight is ``[classes, features]``.
+        """
         head = find_head(step.model, step.images[:1], {**step.buffers, **step.parameters})
         weight = head.weight_in(gradient, "soteria")
         risk = self._risk(step, head_layer(head), client.generator)

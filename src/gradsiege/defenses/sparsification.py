@@ -27,7 +27,10 @@ class Sparsification(Defense):
     percent: Percent = 90.0
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
-        """Return the update with zeros in place of the smallest coordinates."""
+        """Return the update with zeros in place of the smallest coordinates.
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         sparse = {}
         for name, value in update.items():
             count = below_percentile(value.numel(), self.percent)

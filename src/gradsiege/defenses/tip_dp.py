@@ -36,11 +36,17 @@ class TipDp(Defense):
     noise_norm: Spread | None = None
 
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
-        """Clip the gradient of a local step: g min(1, C / (|g| + 1e-6))."""
+        """Clip the gradient of a local step: g min(1, C / (|g| + 1e-6)).
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         return clip_gradient(gradient, self.clip)
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
-        """Add the noise to the weights; in the unit of the update that is minus noise / learning rate."""
+        """Add the noise to the weights; in the unit of the update that is minus noise / learning rate.
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         p = self
         sigma = noise_scale(client.training, p.clip, p.epsilon, p.delta)
         if p.noise_norm is not None:

@@ -38,7 +38,10 @@ class TopK(Defense):
     fraction: PositiveShare = 0.1
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
-        """Return the update with everything but its k largest coordinates zeroed."""
+        """Return the update with everything but its k largest coordinates zeroed.
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         magnitudes = torch.cat([value.abs().flatten() for value in update.values()])
         count = len(magnitudes) - coordinates_sent(len(magnitudes), self.fraction)
         sizes = [value.numel() for value in update.values()]

@@ -14,7 +14,10 @@ from gradsiege.protocol.local_update import Step, Tensors, local_update
 
 
 def train_locally(client: Client, defense: Defense) -> tuple[Tensors, Tensors]:
-    """Return update and batch-norm buffers after local training, with the hooks of batch and gradient in every step."""
+    """Return update and batch-norm buffers after local training, with the hooks of batch and gradient in every step.
+
+    Both by name, each tensor of the shape of its parameter or buffer.
+    """
     client = _downloaded(client)
 
     def on_batch(images: Tensor, labels: Tensor, step: Step) -> tuple[Tensor, Tensor]:
@@ -41,7 +44,10 @@ def train_locally(client: Client, defense: Defense) -> tuple[Tensors, Tensors]:
 def upload(
     update: Tensors, buffers: Tensors, client: Client, defense: Defense
 ) -> tuple[Tensors, Tensors]:
-    """Return the update and the batch-norm buffers that are uploaded, after the hooks of buffers and update."""
+    """Return the update and the batch-norm buffers that are uploaded, after the hooks of buffers and update.
+
+    Both by name, each tensor of the shape of its parameter or buffer.
+    """
     after = _downloaded(replace(client, buffers=buffers))
     name = type(defense).__name__
     uploaded = defense.transform_buffers(dict(after.buffers), update, after)

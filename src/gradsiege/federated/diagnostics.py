@@ -94,6 +94,8 @@ def products(before: Tensors, after: Tensors) -> Tensors:
 def explain(client: Client, before: Uploaded, after: Uploaded) -> Tensors:
     """Return all diagnostics of this module for the first image of a client, by name.
 
+    Maps are ``[h, w]``, what belongs to a layer is ``[channels]`` or ``[kernel, kernel]``.
+
     Args:
         client: the client with its state before local training.
         before: update and buffers after local training.

@@ -62,6 +62,8 @@ class Progress:
     ) -> dict[str, Reached]:
         """Return the model of each training stage; where training failed before, the last one that there is.
 
+        Parameters and buffers are tensors by name, each in its shape.
+
         Args:
             untrained: parameters and buffers of the first round.
             early_round: rounds before the model ``early``.
@@ -73,7 +75,10 @@ class Progress:
         return {"untrained": Reached(untrained, 0), "early": early, "late": late}
 
     def packed(self) -> tuple[Tensors, dict[str, Any]]:
-        """Return the tensors, in memory of their own, and the rest as plain data."""
+        """Return the tensors, in memory of their own, and the rest as plain data.
+
+        Tensors by name, each in its shape.
+        """
         tensors = {f"parameters.{name}": value for name, value in self.parameters.items()}
         tensors |= {f"buffers.{name}": value for name, value in self.buffers.items()}
         prefixes = ("early.parameters.", "early.buffers.")
@@ -86,7 +91,10 @@ class Progress:
 
     @classmethod
     def unpacked(cls, tensors: Tensors, header: dict[str, Any]) -> Progress:
-        """Return what was packed; further keys of the header are left alone."""
+        """Return what was packed; further keys of the header are left alone.
+
+        tensors: by name, each in its shape, as `packed` returned them.
+        """
         early = (group(tensors, "early.parameters."), group(tensors, "early.buffers."))
         states: dict[int, dict[str, Tensor]] = {}
         for name, value in group(tensors, "state.").items():

@@ -36,7 +36,10 @@ def weighted_mean(items: list[Tensors], weights: list[int]) -> Tensors:
 def evaluate(
     model: nn.Module, parameters: Tensors, buffers: Tensors, images: Tensor, labels: Tensor
 ) -> dict[str, float]:
-    """Return accuracy, macro- and micro-averaged F1 and mean cross-entropy of the global model on the test images."""
+    """Return accuracy, macro- and micro-averaged F1 and mean cross-entropy of the global model on the test images.
+
+    images: ``[n, c, h, w]`` in [0, 1]; labels: ``[n]``. All results but the loss lie in [0, 1].
+    """
     model.eval()
     state = {**parameters, **buffers}
     logits = torch.cat([functional_call(model, state, (part,)) for part in images.split(AT_ONCE)])

@@ -59,6 +59,8 @@ def simulator(
 ) -> Simulate:
     """Return ``simulate(images, labels, generator) -> update``, the upload of one client with these images at theta_t.
 
+    images: ``[b, c, h, w]`` in [0, 1]; labels: ``[b]``; the update has the shapes of the parameters.
+
     Args:
         observation: what the attacker was granted.
         at_round, rounds: position in the federation.

@@ -65,7 +65,10 @@ class Pictures:
 
     @classmethod
     def of(cls, images: Tensor) -> Pictures:
-        """Return the images with their digest."""
+        """Return the images with their digest.
+
+        images: ``[n, c, h, w]``.
+        """
         content = images.detach().cpu().contiguous().numpy().tobytes()
         kind = f"{images.dtype} {tuple(images.shape)} {images.device}"
         return cls(hashlib.sha256(kind.encode() + content).hexdigest(), images)
@@ -122,7 +125,10 @@ class DeepFeatures:
         )
 
     def remembered(self, images: Tensor) -> Tensor:
-        """Return `embedding` of images that are likely to come again."""
+        """Return `embedding` of images that are likely to come again.
+
+        images: ``[n, 1 or 3, h, w]`` in [0, 1]; the result is ``[n, features]``.
+        """
         return _remembered(self, Pictures.of(images))
 
     def _embedded(self, images: Tensor) -> Tensor:

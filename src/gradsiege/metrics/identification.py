@@ -124,7 +124,10 @@ def _unit_rows(features: Features, images: Tensor) -> Tensor:
 
 
 def check_gallery(reconstructions: Tensor, truth_index: Tensor, gallery: Tensor) -> None:
-    """Refuse galleries and indices that do not belong to these reconstructions."""
+    """Refuse galleries and indices that do not belong to these reconstructions.
+
+    reconstructions: ``[n, c, h, w]``; truth_index: ``[n]``; gallery: ``[m, c, h, w]``.
+    """
     if reconstructions.shape[1:] != gallery.shape[1:]:
         raise ValueError(
             f"reconstructions are {list(reconstructions.shape[1:])} and gallery images "

@@ -114,6 +114,8 @@ def reconstructed(
 ) -> Scored:
     """Measure what an attack returned; images of failed victims count as NaN.
 
+    The reconstruction holds images ``[victims, images, c, h, w]`` in [0, 1].
+
     Args:
         reconstruction: the attack's result.
         scene: what it is measured against.

@@ -63,7 +63,10 @@ class ConvNetNetwork(nn.Module):
         self.head = nn.Linear(4 * width * positions, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits."""
+        """Return logits.
+
+        Takes images ``[n, c, h, w]``, returns ``[n, classes]``.
+        """
         features = self.features(x)
         logits: Tensor = self.head(features.mean((2, 3)) if self.pooled else features.flatten(1))
         return logits

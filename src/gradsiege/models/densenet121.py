@@ -77,6 +77,9 @@ class DenseNet121Network(nn.Module):
         self.head = nn.Linear(width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits."""
+        """Return logits.
+
+        Takes images ``[n, c, h, w]``, returns ``[n, classes]``.
+        """
         logits: Tensor = self.head(F.relu(self.norm(self.features(x))).mean((2, 3)))
         return logits

@@ -203,6 +203,8 @@ def probe_images(image_shape: tuple[int, int, int]) -> Tensor:
 def head_of(architecture: Architecture, state: Mapping[str, Tensor]) -> Head:
     """Return the head of an architecture with given weights, found by a forward pass of artificial images.
 
+    The tensors of the state have the shapes of the architecture's own.
+
     Args:
         architecture: the network without its weights.
         state: parameters and buffers of the global model.

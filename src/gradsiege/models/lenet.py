@@ -51,6 +51,9 @@ class LeNetNetwork(nn.Module):
             parameter.uniform_(-self.range, self.range, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits."""
+        """Return logits.
+
+        Takes images ``[n, c, h, w]``, returns ``[n, classes]``.
+        """
         logits: Tensor = self.head(self.features(x).flatten(1))
         return logits

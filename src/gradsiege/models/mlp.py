@@ -41,6 +41,9 @@ class MLPNetwork(nn.Module):
         self.head = nn.Linear(model.width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits."""
+        """Return logits.
+
+        Takes images ``[n, c, h, w]``, returns ``[n, classes]``.
+        """
         logits: Tensor = self.head(self.hidden(x.flatten(1)))
         return logits

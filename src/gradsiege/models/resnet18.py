@@ -68,7 +68,10 @@ class ResNet18Network(nn.Module):
         self.head = nn.Linear(inputs, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits."""
+        """Return logits.
+
+        Takes images ``[n, c, h, w]``, returns ``[n, classes]``.
+        """
         features = self.blocks(self.stem(x)).mean((2, 3))
         logits: Tensor = self.head(features)
         return logits

@@ -63,7 +63,10 @@ class VGG16Network(nn.Module):
         self.head = nn.Linear(inputs, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits; images larger than 32 px are averaged to one position."""
+        """Return logits; images larger than 32 px are averaged to one position.
+
+        Takes images ``[n, c, h, w]``, returns ``[n, classes]``.
+        """
         logits: Tensor = self.head(self.features(x).mean((2, 3)))
         return logits
 

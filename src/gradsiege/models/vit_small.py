@@ -83,7 +83,10 @@ class VisionTransformer(nn.Module):
                 module.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits."""
+        """Return logits.
+
+        Takes images ``[n, c, h, w]``, returns ``[n, classes]``.
+        """
         tokens = self.patches(x).flatten(2).transpose(1, 2) + self.positions
         logits: Tensor = self.head(self.norm(self.blocks(tokens)).mean(1))
         return logits

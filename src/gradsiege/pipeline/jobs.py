@@ -156,7 +156,10 @@ class Job:
         )
 
     def save_progress(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Save a checkpoint; the previous one stays valid until this one is complete."""
+        """Save a checkpoint; the previous one stays valid until this one is complete.
+
+        tensors: by name, of any shape and type.
+        """
         path = self.scratch / f"{CHECKPOINT}.safetensors"
         record = {"seconds": self.seconds, "started": self.started, "reads": self.reads}
         header = {**state, **record, "digest": self.record["digest"]}
@@ -164,7 +167,10 @@ class Job:
         artifacts.write_tensors(path, tensors, CHECKPOINT, header)
 
     def load_progress(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return (tensors, state) of this cell's checkpoint, or None when there is none to go on from."""
+        """Return (tensors, state) of this cell's checkpoint, or None when there is none to go on from.
+
+        Tensors have the shapes and types with which they were saved.
+        """
         from safetensors import SafetensorError
 
         path = self.scratch / f"{CHECKPOINT}.safetensors"

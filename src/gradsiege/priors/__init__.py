@@ -23,7 +23,10 @@ def build(name: str, parameters: dict[str, Any]) -> Prior:
 
 
 def load(name: str, weights: dict[str, Tensor]) -> Any:
-    """Return the object that the weights of the prior called `name` describe, such as a frozen network."""
+    """Return the object that the weights of the prior called `name` describe, such as a frozen network.
+
+    weights: by name, each in the shape with which the prior stored it.
+    """
     return _kind(name).load(weights)
 
 

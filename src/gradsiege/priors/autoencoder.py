@@ -39,7 +39,10 @@ class Autoencoder(Prior):
         generator: torch.Generator,
         checkpointer: Checkpointer = UNSAVED,
     ) -> Trained:
-        """Return (weights, card). A tenth of the images is held out; its mean error is GI-PIP's m0."""
+        """Return (weights, card). A tenth of the images is held out; its mean error is GI-PIP's m0.
+
+        images: ``[n, c, h, w]`` in [0, 1]; labels: ``[n]``.
+        """
         held_out, training = split(images, self.fraction, generator)
         network = fit(training, self, generator, checkpointer=checkpointer)
         about = {"prior": "autoencoder", **card(network, held_out, training)}
@@ -47,7 +50,10 @@ class Autoencoder(Prior):
 
     @staticmethod
     def load(weights: dict[str, Tensor]) -> AutoencoderNetwork:
-        """Return the trained network, frozen."""
+        """Return the trained network, frozen.
+
+        weights: by name, each in the shape in which `train` returned it.
+        """
         network = AutoencoderNetwork(weights["encoder.0.weight"].shape[1])
         network.load_state_dict(weights)
         return network.eval().requires_grad_(False)
@@ -88,14 +94,20 @@ def reconstruction_error(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def split(images: Tensor, fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return (held-out, training) images of the fraction that the attacker owns; a tenth is held out."""
+    """Return (held-out, training) images of the fraction that the attacker owns; a tenth is held out.
+
+    images: ``[n, c, h, w]``; the two parts together are ``[fraction n, c, h, w]``.
+    """
     kept = max(2, round(fraction * len(images)))
     held_out, training = hold_out(torch.randperm(len(images), generator=generator)[:kept])
     return images[held_out], images[training]
 
 
 def card(network: nn.Module, held_out: Tensor, training: Tensor) -> dict[str, Any]:
-    """Return the numbers about the prior that GI-PIP needs, above all the mean error on held-out images, its m0."""
+    """Return the numbers about the prior that GI-PIP needs, above all the mean error on held-out images, its m0.
+
+    held_out, training: ``[n, c, h, w]`` in [0, 1].
+    """
     with torch.no_grad():
         errors = reconstruction_error(network, held_out)
     return {

@@ -37,7 +37,10 @@ class DenoisingAutoencoder(Prior):
         generator: torch.Generator,
         checkpointer: Checkpointer = UNSAVED,
     ) -> Trained:
-        """Return (weights, card): noise goes in during training alone, so that scores compare with the autoencoder's."""
+        """Return (weights, card): noise goes in during training alone, so that scores compare with the autoencoder's.
+
+        images: ``[n, c, h, w]`` in [0, 1]; labels: ``[n]``.
+        """
         held_out, training = autoencoder.split(images, self.fraction, generator)
 
         def corrupt(batch: Tensor) -> Tensor:
@@ -57,5 +60,8 @@ class DenoisingAutoencoder(Prior):
 
     @staticmethod
     def load(weights: dict[str, Tensor]) -> AutoencoderNetwork:
-        """Return the trained network, frozen."""
+        """Return the trained network, frozen.
+
+        weights: by name, each in the shape in which `train` returned it.
+        """
         return Autoencoder.load(weights)

@@ -36,7 +36,10 @@ class PCA(Prior):
         generator: torch.Generator,
         checkpointer: Checkpointer = UNSAVED,
     ) -> Trained:
-        """Return (weights, card): the components of the images and their mirror images, since the autoencoder sees both."""
+        """Return (weights, card): the components of the images and their mirror images, since the autoencoder sees both.
+
+        images: ``[n, c, h, w]`` in [0, 1]; labels: ``[n]``.
+        """
         held_out, training = autoencoder.split(images, self.fraction, generator)
         both = torch.cat([training, training.flip(3)])
         most = min(len(both), both[0].numel()) - 1
@@ -62,7 +65,10 @@ class PCA(Prior):
 
     @staticmethod
     def load(weights: dict[str, Tensor]) -> PrincipalComponents:
-        """Return the projection."""
+        """Return the projection.
+
+        weights: by name, each in the shape in which `train` returned it.
+        """
         return PrincipalComponents(weights["mean"], weights["components"]).eval()
 
 

@@ -67,7 +67,10 @@ def packed(
 
 
 def unpacked(weights: dict[str, Tensor], shaped: Shape[Generator]) -> Generator:
-    """Return the generator whose weights `packed` returned, frozen."""
+    """Return the generator whose weights `packed` returned, frozen.
+
+    weights: by name, each in the shape in which `packed` returned it.
+    """
     tensors = {name: value for name, value in weights.items() if name != "size"}
     network = shaped(tensors, int(weights["size"]))
     network.load_state_dict(tensors, assign=True)

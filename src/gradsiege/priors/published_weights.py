@@ -36,6 +36,8 @@ def read(
 ) -> tuple[dict[str, Tensor], str]:
     """Return (tensors by name, SHA-256 of the file). Nothing in the file is ever executed.
 
+    Every tensor has the shape that the file states.
+
     Args:
         path: ends with ``.safetensors``, or is a PyTorch file of tensors.
         wanted: the digest that the file must have; empty for any.

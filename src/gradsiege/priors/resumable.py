@@ -34,10 +34,16 @@ class Interruptible(Protocol):
         """Stop; called after progress was saved."""
 
     def save_progress(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Save tensors and plain data, replacing the previous ones."""
+        """Save tensors and plain data, replacing the previous ones.
+
+        tensors: by name, of any shape and type.
+        """
 
     def load_progress(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return the last saved progress, or None."""
+        """Return the last saved progress, or None.
+
+        Tensors have the shapes and types with which they were saved.
+        """
 
 
 Parts = Mapping[str, Stateful | Tensor]

@@ -30,27 +30,42 @@ def grey(image: Tensor) -> Tensor:
 
 
 def blend(degenerate: Tensor, image: Tensor, factor: float) -> Tensor:
-    """Return degenerate + factor (image - degenerate), clipped to [0, 1]; all enhancements are of this form."""
+    """Return degenerate + factor (image - degenerate), clipped to [0, 1]; all enhancements are of this form.
+
+    degenerate, image: of one shape, or ``[1, h, w]`` and ``[c, h, w]``.
+    """
     return (degenerate + factor * (image - degenerate)).clamp(0, 1)
 
 
 def brightness(image: Tensor, factor: float) -> Tensor:
-    """Scale towards black."""
+    """Scale towards black.
+
+    image: ``[c, h, w]`` in [0, 1], as is the result.
+    """
     return blend(torch.zeros_like(image), image, factor)
 
 
 def colour(image: Tensor, factor: float) -> Tensor:
-    """Scale towards the grey image; an image of one channel stays as it is."""
+    """Scale towards the grey image; an image of one channel stays as it is.
+
+    image: ``[c, h, w]`` in [0, 1], as is the result.
+    """
     return blend(grey(image), image, factor)
 
 
 def contrast(image: Tensor, factor: float) -> Tensor:
-    """Scale towards the mean grey level."""
+    """Scale towards the mean grey level.
+
+    image: ``[c, h, w]`` in [0, 1], as is the result.
+    """
     return blend(grey(image).mean(), image, factor)
 
 
 def sharpness(image: Tensor, factor: float) -> Tensor:
-    """Scale towards the image smoothed inside its border."""
+    """Scale towards the image smoothed inside its border.
+
+    image: ``[c, h, w]`` in [0, 1], as is the result.
+    """
     kernel = image.new_tensor(SMOOTH)
     smooth = image.clone()
     smooth[:, 1:-1, 1:-1] = F.conv2d(image[:, None], kernel[None, None] / kernel.sum())[:, 0]
@@ -58,24 +73,36 @@ def sharpness(image: Tensor, factor: float) -> Tensor:
 
 
 def invert(image: Tensor) -> Tensor:
-    """Return the negative."""
+    """Return the negative.
+
+    image: ``[c, h, w]`` in [0, 1], as is the result.
+    """
     return 1 - image
 
 
 def autocontrast(image: Tensor) -> Tensor:
-    """Stretch every channel to 0..1; a constant one stays as it is."""
+    """Stretch every channel to 0..1; a constant one stays as it is.
+
+    image: ``[c, h, w]`` in [0, 1], as is the result.
+    """
     low, high = image.amin((1, 2), keepdim=True), image.amax((1, 2), keepdim=True)
     spread = high - low
     return torch.where(spread > 0, (image - low) / spread.clamp_min(1e-12), image)
 
 
 def levels(image: Tensor) -> Tensor:
-    """Return the nearest of 256 levels as integers 0..255."""
+    """Return the nearest of 256 levels as integers 0..255.
+
+    image: ``[c, h, w]`` in [0, 1].
+    """
     return (image * TOP).round().long()
 
 
 def equalize(image: Tensor) -> Tensor:
-    """Equalise every channel's histogram by Pillow's integer rule."""
+    """Equalise every channel's histogram by Pillow's integer rule.
+
+    image: ``[c, h, w]`` in [0, 1], as is the result.
+    """
     channels = []
     for channel in levels(image):
         histogram = torch.bincount(channel.flatten(), minlength=TOP + 1)
@@ -91,18 +118,26 @@ def equalize(image: Tensor) -> Tensor:
 
 
 def posterize(image: Tensor, bits: int) -> Tensor:
-    """Keep the highest `bits` of eight bits."""
+    """Keep the highest `bits` of eight bits.
+
+    image: ``[c, h, w]`` in [0, 1], as is the result.
+    """
     posterized: Tensor = levels(image) & (0x100 - 2 ** (8 - bits))
     return posterized.to(image.dtype) / TOP
 
 
 def solarize(image: Tensor, threshold: float) -> Tensor:
-    """Invert levels from `threshold` (0 to 256) on."""
+    """Invert levels from `threshold` (0 to 256) on.
+
+    image: ``[c, h, w]`` in [0, 1], as is the result.
+    """
     return torch.where(levels(image) < threshold, image, 1 - image)
 
 
 def warp(image: Tensor, matrix: tuple[float, ...], mode: str, fill: float) -> Tensor:
     """Return out(x, y) = image(a x + b y + c, d x + e y + f), and `fill` where the source lies outside the image.
+
+    image: ``[c, h, w]`` in [0, 1], as is the result.
 
     Coordinates are those of pixel centres; the first pixel's centre is (0.5, 0.5).
     """
@@ -117,27 +152,42 @@ def warp(image: Tensor, matrix: tuple[float, ...], mode: str, fill: float) -> Te
 
 
 def shear_x(image: Tensor, amount: float) -> Tensor:
-    """Move row y by `amount` * y pixels; new pixels are black."""
+    """Move row y by `amount` * y pixels; new pixels are black.
+
+    image: ``[c, h, w]`` in [0, 1], as is the result.
+    """
     return warp(image, (1, amount, 0, 0, 1, 0), "bicubic", 0.0)
 
 
 def shear_y(image: Tensor, amount: float) -> Tensor:
-    """Move column x by `amount` * x pixels; new pixels are black."""
+    """Move column x by `amount` * x pixels; new pixels are black.
+
+    image: ``[c, h, w]`` in [0, 1], as is the result.
+    """
     return warp(image, (1, 0, 0, amount, 1, 0), "bicubic", 0.0)
 
 
 def translate_x(image: Tensor, share: float) -> Tensor:
-    """Move to the left by a share of the width, to the nearest pixel; new pixels are black."""
+    """Move to the left by a share of the width, to the nearest pixel; new pixels are black.
+
+    image: ``[c, h, w]`` in [0, 1], as is the result.
+    """
     return warp(image, (1, 0, share * image.shape[2], 0, 1, 0), "nearest", 0.0)
 
 
 def translate_y(image: Tensor, share: float) -> Tensor:
-    """Move up by a share of the height, to the nearest pixel; new pixels are black."""
+    """Move up by a share of the height, to the nearest pixel; new pixels are black.
+
+    image: ``[c, h, w]`` in [0, 1], as is the result.
+    """
     return warp(image, (1, 0, 0, 0, 1, share * image.shape[1]), "nearest", 0.0)
 
 
 def rotate(image: Tensor, degrees: float) -> Tensor:
-    """Turn counter-clockwise about the centre, to the nearest pixel; new pixels are grey."""
+    """Turn counter-clockwise about the centre, to the nearest pixel; new pixels are grey.
+
+    image: ``[c, h, w]`` in [0, 1], as is the result.
+    """
     _, height, width = image.shape
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     c = (width - cosine * width + sine * height) / 2
@@ -169,6 +219,8 @@ DEGREES = 30.0
 
 def apply(operation: str, step: int, image: Tensor, sign: int) -> Tensor:
     """Apply an entry of the pool: operation, magnitude step 0 to 9, and the sign +1 or -1 of those that have one.
+
+    image: ``[c, h, w]`` in [0, 1], as is the result.
 
     Ranges from step 0 to 9: shear 0 to 0.3, translation 0 to 150/331 of the side, rotation 0 to 30 degrees (one way only),
     enhancement factor 1 to 1 +- 0.5, posterize 8 to 4 bits, solarize from level 256 down to 0.

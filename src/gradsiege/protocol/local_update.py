@@ -102,7 +102,10 @@ def with_gradients() -> Iterator[None]:
 
 
 def split_state(model: nn.Module) -> tuple[Tensors, Tensors]:
-    """Return detached copies of a model's (parameters, buffers); frozen parameters are not trained and count as buffers."""
+    """Return detached copies of a model's (parameters, buffers); frozen parameters are not trained and count as buffers.
+
+    Both by name, each tensor in its shape.
+    """
     state = {name: value.detach().clone() for name, value in model.named_parameters()}
     trained = {name for name, value in model.named_parameters() if value.requires_grad}
     buffers = {name: value.detach().clone() for name, value in model.named_buffers()}
@@ -148,6 +151,8 @@ def gradient(
 ) -> tuple[Tensors, Tensors]:
     """Return (gradient of the objective with respect to every parameter, new buffers), by autograd.
 
+    images: ``[b, c, h, w]`` in [0, 1]; labels: ``[b]`` or ``[b, classes]``; a gradient has the shape of its parameter.
+
     The gradient is itself differentiable if an argument requires a gradient.
     """
     again = any(value.requires_grad for value in (images, labels, *parameters.values()))
@@ -174,6 +179,8 @@ def functional_gradient(
     objective: Objective = loss,
 ) -> tuple[Tensors, Tensors]:
     """Return the same as `gradient` by `torch.func.grad`, which works under `vmap`.
+
+    images: ``[b, c, h, w]`` in [0, 1]; labels: ``[b]`` or ``[b, classes]``; a gradient has the shape of its parameter.
 
     Clients do not use it, since its first call imports PyTorch's compiler, which costs seconds.
     """
@@ -268,7 +275,13 @@ def local_update(
 
 
 def apply_update(parameters: Tensors, update: Mapping[str, Tensor], rate: float) -> Tensors:
-    """Return ``parameters - rate * update``: the state a client ends with, or the server's step."""
+    """Return ``parameters - rate * update``: the state a client ends with, or the server's step.
+
+    Takes and returns tensors by name, each of the shape of its parameter.
+
+    >>> apply_update({"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([0.5, -1.0])}, 2.0)["w"].tolist()
+    [0.0, 4.0]
+    """
     return {name: value - rate * update[name] for name, value in parameters.items()}
 
 

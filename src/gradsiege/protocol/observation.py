@@ -118,6 +118,8 @@ class Observation:
     ) -> Observation:
         """Return the observation of clients that uploaded; one whose update is not finite is a failure.
 
+        The update's tensors are ``[victims, ...]``, the labels ``[victims, images]``.
+
         Args:
             model, parameters, buffers, update: as the attributes; `stacked` joins the updates of single clients.
             training: what every client did, which says how many images it holds.
@@ -264,7 +266,13 @@ def save_observation(path: Path, observation: Observation) -> None:
 
 
 def group(tensors: Tensors, prefix: str) -> Tensors:
-    """Return the tensors whose names start with `prefix`, without it."""
+    """Return the tensors whose names start with `prefix`, without it.
+
+    Every tensor keeps its shape.
+
+    >>> group({"update.w": torch.ones(2), "buffers.b": torch.ones(1)}, "update.")
+    {'w': tensor([1., 1.])}
+    """
     return {
         name.removeprefix(prefix): value
         for name, value in tensors.items()
@@ -315,7 +323,10 @@ def save_truth(path: Path, images: Tensor, labels: Tensor, trained_images: Tenso
 
 
 def load_truth(path: Path) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (images, labels, trained images) as in `save_truth`. Only the scoring stage calls this."""
+    """Return (images, labels, trained images) as in `save_truth`. Only the scoring stage calls this.
+
+    Images are ``[victims, images, c, h, w]``, labels ``[victims, images]``.
+    """
     tensors, _ = artifacts.read_tensors(path, TRUTH)
     return tensors["images"], tensors["labels"], tensors["trained_images"]
 

@@ -195,7 +195,10 @@ def _labels(labels: Any, clients: int, images: int, model: AdaptedModel) -> Tens
 
 
 def whole_numbers(labels: Any) -> Tensor:
-    """Return labels as a tensor on the CPU; refuse what holds no numbers."""
+    """Return labels as a tensor on the CPU; refuse what holds no numbers.
+
+    labels: of any shape, which the result has.
+    """
     try:
         given = labels if isinstance(labels, Tensor) else torch.as_tensor(np.asarray(labels))
     except (TypeError, ValueError):
@@ -206,7 +209,10 @@ def whole_numbers(labels: Any) -> Tensor:
 
 
 def check_classes(labels: Tensor, classes: int) -> None:
-    """Refuse a label that is not a class of the network."""
+    """Refuse a label that is not a class of the network.
+
+    labels: integers, of any shape.
+    """
     wrong = labels[(labels < 0) | (labels >= classes)]
     if len(wrong):
         raise ModelError(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from gradsiege.report.data import CELL_KEY, StudyData, in_stage_order
 
 
-def one_a_defense(data: StudyData, keys: Iterable[str], latest: bool = False) -> list[str]:
+def one_per_defense(data: StudyData, keys: Iterable[str], latest: bool = False) -> list[str]:
     """Return the key of one cell per data set, model and defense, in the order of the study file.
 
     The chosen cell has the earliest training stage (with `latest` the latest one), the first protocol and the lowest seed.

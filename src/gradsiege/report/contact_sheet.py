@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gradsiege.report import style
+from gradsiege.report.measured_text import width, wrapped
 from gradsiege.report.wording import number
 
 if TYPE_CHECKING:
@@ -20,12 +21,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEFT, GAP, UNDER, BETWEEN = 1.5, 0.06, 0.18, 0.16  # inches
-LETTER, LINE = 0.056, 0.115  # inches that a letter of a heading takes, and a line of one
-MOST_COLUMNS = (
-    14  # pictures side by side; further ones are placed below, beside a copy of the original
-)
-LONGEST = 32  # letters in a line of a slanted heading
-SLANT = 40  # degrees
+HEADING, LINE = 6.5, 0.108  # points of a heading, and inches that a line of one takes
+LEAST, LARGEST = 0.62, 0.8  # inches: the side of a picture
+# Pictures side by side; further ones are placed below, beside a copy of the original.
+MOST_COLUMNS = math.floor((style.WIDTH - LEFT) / (LEAST + GAP))
 GROUPS = {
     "truth": "",
     "bound": "Bound",
@@ -88,16 +87,16 @@ def draw_sheet(blocks: list[Block]) -> Figure:
     """Draw the blocks below each other; repeat the headings if a block has other columns than the one above."""
     bands = [band for block in blocks for band in _bands(block)]
     most = max(len(band.heads) for band in bands)
-    size = float(np.clip((style.WIDTH - LEFT) / most - GAP, 0.5, 0.8))
+    size = float(np.clip((style.WIDTH - LEFT) / most - GAP, LEAST, LARGEST))
     above: Mapping[str, Tile] = {}
     headers = []
     for band in bands:
         headers.append(_header(band.heads, size) if [*above] != [*band.heads] else 0.0)
         above = band.heads
     rows = sum(len(band.chosen) for band in bands)
-    width = LEFT + most * (size + GAP)
+    wide = LEFT + most * (size + GAP)
     height = sum(headers) + rows * (size + UNDER) + (len(bands) - 1) * BETWEEN
-    figure = style.new_figure(width, height)
+    figure = style.new_figure(wide, height)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     sheet = _Sheet(axes, size)
@@ -108,7 +107,7 @@ def draw_sheet(blocks: list[Block]) -> Figure:
             _headings(sheet, band.heads, top, top - header)
         _draw_block(sheet, band, top)
         top += len(band.chosen) * (size + UNDER)
-    axes.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
+    axes.set(xlim=(0, wide), ylim=(height, 0), aspect="auto")
     return figure
 
 
@@ -128,42 +127,27 @@ def _bands(block: Block) -> list[Block]:
     ]
 
 
-def _slanted(heads: Mapping[str, Tile], size: float) -> bool:
-    """Return whether a heading is too long to be horizontal: it has a long word or more than three lines."""
-    fits = math.floor((size + GAP) / LETTER)
-    return any(
-        max(map(len, head.heading.split())) > fits or len(textwrap.wrap(head.heading, fits)) > 3
-        for head in heads.values()
-    )
+def _lines(head: Tile, size: float) -> list[str]:
+    """Return a heading in lines as wide as a picture."""
+    return wrapped(head.heading, size, HEADING, _weight(head))
 
 
-def _lines(head: Tile, size: float, *, slanted: bool) -> list[str]:
-    return textwrap.wrap(head.heading, LONGEST if slanted else math.floor((size + GAP) / LETTER))
+def _weight(head: Tile) -> str:
+    return "bold" if head.kind == "truth" else "normal"
 
 
 def _header(heads: Mapping[str, Tile], size: float) -> float:
     """Inches above a block for its headings and the names of their groups."""
-    slanted = _slanted(heads, size)
-    high = 0.0
-    for head in heads.values():
-        lines = _lines(head, size, slanted=slanted)
-        tilt = math.radians(SLANT)
-        level, longest = LINE * len(lines), LETTER * max(map(len, lines))
-        height = longest * math.sin(tilt) + level * math.cos(tilt) if slanted else level
-        high = max(high, height)
-    return 0.3 + high
+    return 0.3 + LINE * max(len(_lines(head, size)) for head in heads.values())
 
 
 def _headings(sheet: _Sheet, heads: Mapping[str, Tile], under: float, top: float) -> None:
     """Method names above their columns, and a rule over each group of columns."""
-    slanted = _slanted(heads, sheet.size)
-    options: Any = {"va": "bottom", "fontsize": 7, "linespacing": 1.05}
-    options |= {"rotation": SLANT, "rotation_mode": "anchor"} if slanted else {"ha": "center"}
+    options: Any = {"va": "bottom", "ha": "center", "fontsize": HEADING, "linespacing": 1.05}
     for place, head in enumerate(heads.values()):
-        middle = sheet.left(place) + sheet.size / (3 if slanted else 2)
-        weight = "bold" if head.kind == "truth" else "normal"
-        words = "\n".join(_lines(head, sheet.size, slanted=slanted))
-        sheet.axes.text(middle, under - 0.05, words, weight=weight, **options)
+        words = "\n".join(_lines(head, sheet.size))
+        middle = sheet.left(place) + sheet.size / 2
+        sheet.axes.text(middle, under - 0.05, words, weight=_weight(head), **options)
     note = "Under each picture:\nPSNR [dB]"
     sheet.axes.text(0, under - 0.05, note, va="bottom", fontsize=6.5, color=style.MUTED)
     kinds = [head.kind for head in heads.values()]
@@ -173,7 +157,10 @@ def _headings(sheet: _Sheet, heads: Mapping[str, Tile], under: float, top: float
             end = sheet.left(len(kinds) - 1 - kinds[::-1].index(kind)) + sheet.size
             rule = [top + 0.16, top + 0.16]
             sheet.axes.plot([start, end], rule, color=style.HATCH, linewidth=0.8)
-            sheet.axes.text(start, top + 0.13, title, va="bottom", fontsize=7, color=style.MUTED)
+            words = title if width(title, HEADING) <= end - start else title.partition(":")[0]
+            sheet.axes.text(
+                start, top + 0.13, words, va="bottom", fontsize=HEADING, color=style.MUTED
+            )
 
 
 def _draw_block(sheet: _Sheet, block: Block, top: float) -> None:

@@ -1,23 +1,28 @@
-"""Rows of counters that answer one defense each, folded into one row "best informed" per attack."""
+"""Sparse rows of counters, folded into one row "best informed" whose cells name the counter."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from gradsiege import catalogue
 from gradsiege.report.data import StudyData
 from gradsiege.report.labels import label
 from gradsiege.report.protection_words import counter_of
 
+SPARSE = 0.5  # a counter that answers a smaller share of the columns has no row of its own
+
 
 @dataclass(frozen=True)
 class Method:
-    """A row of a heat map: an attack or control under a threat model (empty for controls), or several counters of one attack.
+    """A row of a heat map: an attack or control under a threat model (empty for controls), or several counters.
 
-    members: ids of the attacks in it; folded: whether they are counters, of which a cell shows the best by name.
+    name: the attack; of a folded row the one that most of its members are. members: ids of the attacks in it.
+    folded: whether they are counters, of which a cell shows the best by name.
     """
 
     name: str
@@ -27,46 +32,60 @@ class Method:
 
     def title(self, data: StudyData) -> str:
         """Return the name for a reader, without the threat model."""
-        words = label(self.name, data.name_of("attacks", self.name))
-        return f"{words} · best informed" if self.folded else words
+        if self.folded:
+            return "Best informed"
+        return label(self.name, data.name_of("attacks", self.name))
 
 
-def methods(data: StudyData, pairs: Sequence[tuple[str, str]]) -> list[Method]:
-    """Fold (attack, threat model) pairs, in their order: a counter joins the first row of its attack.
+def methods(
+    data: StudyData, pairs: Sequence[tuple[str, str]], defenses: Sequence[str]
+) -> list[Method]:
+    """Fold (attack, threat model) pairs, in their order: sparse counters join the first row of their threat model.
 
-    A counter for any defense keeps a row of its own.
+    A counter is sparse if it answers fewer than half of the defenses, which are the columns; one for any defense never
+    is.
     """
-    answers = {
-        str(item["id"]): str(item["counter"])
-        for item in data.study.get("attacks", ())
-        if item.get("counter") and not str(item["counter"]).startswith("generic.")
-    }
+    counters = _sparse(data, defenses)
     rows: dict[tuple[str, str, bool], list[str]] = {}
     for attack, threat in pairs:
-        base = _without(attack, answers, data)
-        rows.setdefault((base, threat, attack in answers), []).append(attack)
+        key = ("", threat, True) if attack in counters else (attack, threat, False)
+        rows.setdefault(key, []).append(attack)
     return [
-        Method(name, threat, tuple(members), folded)
+        Method(name or _usual(data, members), threat, tuple(members), folded)
         for (name, threat, folded), members in rows.items()
     ]
 
 
-def _without(attack: str, answers: Mapping[str, str], data: StudyData) -> str:
-    """Return an attack's id without its counter: 'gifd-iterations25' for 'gifd-tip.whitened-iterations25'."""
-    if attack not in answers:
-        return attack
-    part = f"-{answers[attack]}"
-    return attack.replace(part, "") if part in attack else data.name_of("attacks", attack)
+def _sparse(data: StudyData, defenses: Sequence[str]) -> set[str]:
+    """Return the ids of attacks with a sparse counter."""
+    columns = [data.name_of("defenses", defense) for defense in defenses]
+    return {
+        str(item["id"])
+        for item in data.study.get("attacks", ())
+        if item.get("counter")
+        and sum(catalogue.answers(str(item["counter"]), name) for name in columns)
+        < SPARSE * len(columns)
+    }
+
+
+def _usual(data: StudyData, members: Sequence[str]) -> str:
+    """Return the method that most members are, of equally many the first."""
+    return Counter(data.name_of("attacks", attack) for attack in members).most_common(1)[0][0]
 
 
 def best(data: StudyData, method: Method, lines: pd.DataFrame) -> tuple[pd.Series, str]:
     """Return the line of a cell with the highest PSNR, and the name of its counter (empty in a plain row).
 
-    lines: the rows of the summary in the cell, at least one.
+    lines: the rows of the summary in the cell, at least one. The attack is named, too, if it is not the usual one.
     """
     values = lines["psnr"].astype("float64").fillna(-np.inf)
     chosen = lines.iloc[int(values.argmax())]
-    return chosen, counter_of(data, str(chosen["attack"])) if method.folded else ""
+    return chosen, _words(data, method, str(chosen["attack"])) if method.folded else ""
+
+
+def _words(data: StudyData, method: Method, attack: str) -> str:
+    name, idea = data.name_of("attacks", attack), counter_of(data, attack)
+    return idea if name == method.name else f"{idea}, {label(name)}"
 
 
 def why_missing(data: StudyData, place: Sequence[str], method: Method) -> str:

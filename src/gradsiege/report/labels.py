@@ -45,6 +45,7 @@ LABELS = {
     "tip": "TIP",
     "tip_dp": "TIP's DP",
     "shadow": "Shadow",
+    "generic": "generic",
     # priors
     "staged_gan": "Staged GAN",
     "pca": "PCA",
@@ -74,12 +75,21 @@ LABELS = {
 }
 
 
+# Networks whose variants in study files have the network's name as a prefix, such as convnet_group.
+NETWORKS = ("lenet", "convnet", "mlp", "resnet18", "vgg11", "vgg16")
+
+
 def label(identifier: str, name: str | None = None) -> str:
     """Readable label of an id; `name` is the method behind it when the id carries a suffix.
 
     >>> label("gi_pip"), label("gaussian-sigma0.01"), label("gi_pip-as_released")
     ('GI-PIP', 'Gaussian noise (sigma 0.01)', 'GI-PIP (as released)')
+    >>> label("convnet_group")
+    'ConvNet (group)'
     """
+    network = identifier.partition("_")[0]
+    if name is None and network in NETWORKS and identifier not in LABELS:
+        name = network
     method = name or identifier.partition("-")[0]
     base = LABELS.get(method, method.replace("_", " ").capitalize())
     rest = identifier.removeprefix(method).strip("-_")

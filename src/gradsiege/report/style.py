@@ -7,10 +7,10 @@ deficiency. A second cue (marker, line style, text) always goes with the colour.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -194,20 +194,33 @@ def outlined(width: float = 2.0) -> list[Any]:
     return [withStroke(linewidth=width, foreground=PAPER)]
 
 
-def spread(values: list[float], gap: float) -> list[float]:
-    """Push values apart until neighbours differ by `gap`, keeping order and overall place.
+def spread(
+    values: list[float], gap: float, low: float = -math.inf, high: float = math.inf
+) -> list[float]:
+    """Push values apart until neighbours differ by `gap`, in order, as little as possible (least squares), within limits.
+
+    Without gaps this is isotonic regression, by pooling adjacent violators (Barlow et al., 1972). Raises ValueError if
+    the limits leave too little room.
 
     >>> spread([10.0, 10.5, 14.0], 1.0)
     [9.75, 10.75, 14.0]
+    >>> spread([0.0, 0.1, 0.2], 1.0, low=0.0)
+    [0.0, 1.0, 2.0]
     """
+    room = (len(values) - 1) * gap
+    if room > high - low + 1e-9:
+        raise ValueError(f"{len(values)} values {gap} apart do not fit between {low} and {high}")
     order = sorted(range(len(values)), key=lambda index: values[index])
+    pools: list[list[float]] = []  # (mean, count) of values that move together, gaps taken out
+    for place, index in enumerate(order):
+        pools.append([values[index] - place * gap, 1.0])
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (mean, count), (other, more) = pools[-2], pools.pop()
+            pools[-1] = [(mean * count + other * more) / (count + more), count + more]
+    means = [mean for mean, count in pools for _ in range(int(count))]
     moved = list(values)
-    for _ in range(50):
-        for low, high in pairwise(order):
-            short = gap - (moved[high] - moved[low])
-            if short > 1e-9:
-                moved[low] -= short / 2
-                moved[high] += short / 2
+    for place, index in enumerate(order):
+        moved[index] = min(max(means[place], low), high - room) + place * gap
     return moved
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gradsiege.report.chosen_cells import one_a_defense
+from gradsiege.report.chosen_cells import one_per_defense
 from gradsiege.report.data import CELL_KEY, Explanation, StudyData
 from gradsiege.report.labels import label
 
@@ -40,7 +40,7 @@ class Explained:
 
 def explained_cells(data: StudyData) -> list[Explained]:
     """One cell per data set, model and defense, in the order of the study file, chosen by `RULE`."""
-    keys = one_a_defense(data, data.explanations, latest=True)
+    keys = one_per_defense(data, data.explanations, latest=True)
     return [_explained(data, key) for key in keys]
 
 

@@ -24,7 +24,10 @@ def log_normal_cdf(x: Tensor) -> Tensor:
 
 
 def coordinates(update: Tensors) -> int:
-    """Return the number of coordinates of an update."""
+    """Return the number of coordinates of an update.
+
+    update: tensors by name, of any shape.
+    """
     return sum(value.numel() for value in update.values())
 
 

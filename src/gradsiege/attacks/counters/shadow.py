@@ -56,12 +56,18 @@ class WithNoise:
         return {**self.inner.follow(before), NOISE: before[NOISE]}
 
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (clean images as the network would see them, noisy images in [0, 1])."""
+        """Return (clean images as the network would see them, noisy images in [0, 1]).
+
+        Both ``[images, c, h, w]``.
+        """
         normalised, images = self.inner.decode(x, labels)
         return normalised, images + self.scale * x[NOISE] * self.deviation[:, None, None]
 
     def labels(self, x: Variables, labels: Tensor) -> Tensor:
-        """Return the labels of the inner space."""
+        """Return the labels of the inner space.
+
+        ``[images]``, or ``[images, classes]`` for soft labels.
+        """
         return self.inner.labels(x, labels)
 
     def project(self, x: Variables) -> Variables:
@@ -70,7 +76,10 @@ class WithNoise:
 
 
 def noise_size(candidate: Candidate) -> Tensor:
-    """Return the mean magnitude of the noise map."""
+    """Return the mean magnitude of the noise map.
+
+    A scalar; the noise map is ``[images, c, h, w]``.
+    """
     return candidate.variables[NOISE].abs().mean()
 
 

@@ -24,6 +24,8 @@ DOUBT = 0.1
 def soft_sign_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tensors]:
     """Show the candidate's soft signs v / sqrt(v^2 + m^2), m its tensor's mean magnitude, beside the received signs.
 
+    Both by name, each tensor of the shape of its parameter, the soft signs in (-1, 1).
+
     An exact zero, such as the gradient of a dead unit, is received as zero and then wanted.
     """
     soft = {}

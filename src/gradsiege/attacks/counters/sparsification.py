@@ -15,6 +15,8 @@ BY_NAME = ("likelihood",)
 def support_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tensors]:
     """Show the candidate on the received support, and elsewhere only what exceeds the tensor's smallest received magnitude.
 
+    Both by name, each tensor of the shape of its parameter.
+
     Pruned coordinates lie below that magnitude, so that an excess contradicts the update and anything less does not.
     """
     seen = {
@@ -30,7 +32,10 @@ def on_support(plan: AttackPlan) -> AttackPlan:
 
 
 def limits(observed: Tensors) -> Tensors:
-    """Return the bound of what was not sent, per tensor: its own smallest received magnitude."""
+    """Return the bound of what was not sent, per tensor: its own smallest received magnitude.
+
+    A scalar by the name of each tensor.
+    """
     return {name: smallest_received(value) for name, value in observed.items()}
 
 

@@ -54,13 +54,19 @@ def whitened(uploads: Tensor, drift: Tensor) -> Tensor:
 
 
 def length_nats(candidate: Tensor, received: Tensor) -> Tensor:
-    """Return log^2(|c| / |o|) / (2 DOUBT^2): the length of a tensor is received exactly."""
+    """Return log^2(|c| / |o|) / (2 DOUBT^2): the length of a tensor is received exactly.
+
+    candidate, received: of any one shape; the result is a scalar, in nats.
+    """
     ratio = (candidate.square().sum() + TINY) / (received.square().sum() + TINY)
     return (ratio.log() / 2 / DOUBT).square() / 2
 
 
 def unit(value: Tensor) -> Tensor:
-    """Return a tensor in one row, at unit length."""
+    """Return a tensor in one row, at unit length.
+
+    value: of any shape with d coordinates; the result is ``[1, d]``.
+    """
     flat = value.flatten()
     return flat / (flat.square().sum() + TINY**2).sqrt()
 

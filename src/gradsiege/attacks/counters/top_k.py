@@ -15,13 +15,18 @@ BY_NAME = ("likelihood",)
 
 
 def limits(observed: Tensors) -> Tensors:
-    """Return the bound of what was not sent, one for all tensors: the smallest received magnitude of all."""
+    """Return the bound of what was not sent, one for all tensors: the smallest received magnitude of all.
+
+    The same scalar by the name of every tensor.
+    """
     limit = torch.stack([smallest_received(value) for value in observed.values()]).amin()
     return dict.fromkeys(observed, limit)
 
 
 def support_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tensors]:
     """Show the candidate on the received support, and elsewhere only what exceeds the smallest received magnitude of all.
+
+    Both by name, each tensor of the shape of its parameter.
 
     A tensor without any upload gets the bound of the other tensors.
     """

@@ -68,7 +68,10 @@ def begin(x: Variables, optimizer: Optimizer) -> State:
 
 
 def keep_best(state: State, matching: Tensor) -> None:
-    """Keep each element's iterate with the least matching loss; quality is unknown to an attacker."""
+    """Keep each element's iterate with the least matching loss; quality is unknown to an attacker.
+
+    matching: ``[n]``, the losses of the present iterates.
+    """
     better = matching < state.best_loss
     state.best = where(better, state.x, state.best)
     state.best_loss = torch.where(better, matching, state.best_loss)

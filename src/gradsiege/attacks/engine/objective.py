@@ -40,7 +40,10 @@ class Target:
     statistics: Tensors
 
     def tensors(self) -> tuple[Tensor, Tensors, Tensor, Tensors]:
-        """Return the fields in the order in which a cost takes them."""
+        """Return the fields in the order in which a cost takes them.
+
+        Labels ``[n, images]``, observed tensors ``[n, ...]``, consensus ``[n, images, c, h, w]``, statistics ``[n, ...]``.
+        """
         return self.labels, self.observed, self.consensus, self.statistics
 
 
@@ -77,19 +80,28 @@ class Problem:
         return self.phase.iterate == "least_objective"
 
     def loss(self, observed: Tensors, x: Variables) -> Objective:
-        """Return the objective whose gradient is the candidate's update, given the element's observed one and its variables."""
+        """Return the objective whose gradient is the candidate's update, given the element's observed one and its variables.
+
+        observed, x: of one element, without its dimension: ``[...]``, not ``[n, ...]``.
+        """
         return loss if self.phase.loss is None else self.phase.loss(observed, x)
 
     def candidate(
         self, x: Variables, labels: Tensor, observed: Tensors, statistics: Tensors
     ) -> Candidate:
-        """Decode one element."""
+        """Decode one element.
+
+        All of one element: labels ``[images]``; the candidate's images are ``[images, c, h, w]``.
+        """
         normalised, images = self.phase.space.decode(x, labels)
         matched = self.phase.space.labels(x, labels)
         return Candidate(normalised, images, matched, observed, x, statistics)
 
     def penalty(self, candidate: Candidate, consensus: Tensor) -> Tensor:
-        """Return the weighted regularizers and the pull towards the restarts' consensus."""
+        """Return the weighted regularizers and the pull towards the restarts' consensus.
+
+        consensus: ``[images, c, h, w]``; the result is a scalar.
+        """
         total = candidate.normalised.new_zeros(())
         for weight, regularizer in self.phase.regularizers:
             total = total + weight * regularizer(candidate)

@@ -73,12 +73,18 @@ class SharedConvolution(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Geometry], output: Tensor) -> None:
-        """Keep the weight, not the input."""
+        """Keep the weight, not the input.
+
+        inputs: ``[n, inputs, h, w]``, the weight ``[outputs, inputs, *kernel]``, and the geometry.
+        """
         ctx.shape, ctx.weight, ctx.geometry = inputs[0].shape, inputs[1], inputs[2]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """Apply the adjoint."""
+        """Apply the adjoint.
+
+        Takes ``[n, outputs, h', w']``, returns ``[n, inputs, h, w]``.
+        """
         apply: Callable[..., Tensor] = SharedAdjoint.apply
         return apply(gradients[0], ctx.weight, ctx.geometry, ctx.shape), None, None
 
@@ -86,7 +92,10 @@ class SharedConvolution(torch.autograd.Function):
     def vmap(
         info: Any, in_dims: tuple[int, None, None], x: Tensor, weight: Tensor, geometry: Geometry
     ) -> tuple[Tensor, int]:
-        """Fold the elements into the batch: the weight is theirs together."""
+        """Fold the elements into the batch: the weight is theirs together.
+
+        x: ``[elements, n, inputs, h, w]``, the dimension of the elements where `in_dims` says.
+        """
         elements = x.movedim(in_dims[0], 0)
         folded = convolve(elements.flatten(0, 1), weight, geometry)
         return folded.unflatten(0, elements.shape[:2]), 0
@@ -108,12 +117,18 @@ class SharedAdjoint(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Keep the weight."""
+        """Keep the weight.
+
+        inputs: ``[n, outputs, h', w']``, the weight ``[outputs, inputs, *kernel]``, geometry and shape.
+        """
         ctx.weight, ctx.geometry = inputs[1], inputs[2]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        """Convolve."""
+        """Convolve.
+
+        Takes ``[n, inputs, h, w]``, returns ``[n, outputs, h', w']``.
+        """
         return convolve(gradients[0], ctx.weight, ctx.geometry), None, None, None
 
 

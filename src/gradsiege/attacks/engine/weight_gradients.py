@@ -34,14 +34,20 @@ class WeightGradients(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Geometry], output: Tensor) -> None:
-        """Keep both factors."""
+        """Keep both factors.
+
+        inputs: taps ``[n, b, outputs, h', w']``, inputs ``[n, b, inputs, h, w]``, and the geometry.
+        """
         ctx.save_for_backward(inputs[0], inputs[1])
         ctx.geometry = inputs[2]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        """Convolve the inputs, and by the adjoint the taps, with what the weight gradients weigh."""
+        """Convolve the inputs, and by the adjoint the taps, with what the weight gradients weigh.
+
+        Takes ``[n, outputs, inputs, *kernel]``, returns gradients shaped like taps and inputs.
+        """
         taps, inputs = ctx.saved_tensors
         geometry, n = ctx.geometry, len(taps)
         weight = gradients[0].flatten(0, 1)
@@ -57,7 +63,10 @@ def grouped(x: Tensor) -> Tensor:
 
 
 def separate(x: Tensor, n: int) -> Tensor:
-    """Undo `grouped`."""
+    """Undo `grouped`.
+
+    Takes ``[b, n * channels, ...]``, returns ``[n, b, channels, ...]``.
+    """
     elements: Tensor = x.unflatten(1, (n, -1))
     return elements.transpose(0, 1)
 

@@ -37,6 +37,8 @@ class Examples:
 def plan(images: Tensor, labels: Tensor, updates: int, features: int) -> Examples:
     """Return the order of the simulated clients' images: held-out images once, then the others in turn, mirrored every other time.
 
+    images: ``[m, c, h, w]`` in [0, 1]; labels: ``[m]``; the examples are of the shapes of `Examples`.
+
     Raises:
         StudyError: too few images or updates to train and to hold some out.
     """
@@ -177,7 +179,9 @@ def relevance(features: Tensor, images: Tensor) -> Tensor:
 def prepared(examples: Examples, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return features of examples and of victims as the network gets them, and which examples can be trained on.
 
-    They are in units of the training examples' mean and deviation, weighted by their `relevance`. A simulated
+    observed: ``[victims, features]``. Returns ``[n, features]``, ``[victims, features]`` and indices ``[usable]``.
+
+    Features are in units of the training examples' mean and deviation, weighted by their `relevance`. A simulated
     update that is not finite is left out. A feature that never varies, such as one that a defense always removes, is zero.
 
     Raises:

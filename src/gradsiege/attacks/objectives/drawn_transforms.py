@@ -45,11 +45,17 @@ class WithDraws:
         return {**self.inner.follow(before), DRAWS: before[DRAWS]}
 
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the raw images, which the objective transforms."""
+        """Return the raw images, which the objective transforms.
+
+        Both ``[images, c, h, w]``: as the network sees them, and in [0, 1].
+        """
         return self.inner.decode(x, labels)
 
     def labels(self, x: Variables, labels: Tensor) -> Tensor:
-        """Labels are not optimised."""
+        """Labels are not optimised.
+
+        The given ones, ``[images]``.
+        """
         return labels
 
     def project(self, x: Variables) -> Variables:

@@ -77,7 +77,10 @@ def double_opponent_total_variation(candidate: Candidate) -> Tensor:
 
 
 def l2(candidate: Candidate) -> Tensor:
-    """Return the l2 norm of all normalised images together, as GIFD's release penalises it."""
+    """Return the l2 norm of all normalised images together, as GIFD's release penalises it.
+
+    A scalar; the images are ``[b, c, h, w]``.
+    """
     return (candidate.normalised.square().sum() + 1e-20).sqrt()
 
 

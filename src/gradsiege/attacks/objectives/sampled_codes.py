@@ -43,11 +43,17 @@ class WithCodes:
         return {**self.inner.follow(before), CODES: before[CODES]}
 
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the images of the inner space."""
+        """Return the images of the inner space.
+
+        Both ``[images, c, h, w]``: as the network sees them, and in [0, 1].
+        """
         return self.inner.decode(x, labels)
 
     def labels(self, x: Variables, labels: Tensor) -> Tensor:
-        """Return the labels of the inner space."""
+        """Return the labels of the inner space.
+
+        ``[images]``, or ``[images, classes]`` for soft labels.
+        """
         return self.inner.labels(x, labels)
 
     def project(self, x: Variables) -> Variables:

@@ -35,7 +35,10 @@ def mean_squared_l2(candidate: Tensors, observed: Tensors) -> Tensor:
 
 
 def latent_divergence(candidate: Candidate) -> Tensor:
-    """Return KL(N(m, s^2) | N(0, 1)) with m, s the mean and deviation of a latent's own coordinates, summed over images."""
+    """Return KL(N(m, s^2) | N(0, 1)) with m, s the mean and deviation of a latent's own coordinates, summed over images.
+
+    A scalar; the latents are ``[images, d]``.
+    """
     z = candidate.variables[LATENT]
     mean = z.mean(-1)
     variance = (z - mean[..., None]).square().mean(-1)

@@ -53,7 +53,10 @@ def noise_of(knowledge: Knowledge) -> float:
 
 
 def root_mean_square(update: Tensors) -> float:
-    """Return the root mean square of all coordinates."""
+    """Return the root mean square of all coordinates.
+
+    update: tensors by name, of any shape.
+    """
     squares = sum(float(value.square().sum()) for value in update.values())
     return float((squares / coordinates(update)) ** 0.5)
 

@@ -41,11 +41,17 @@ class Translated:
         return self.inner.follow(before)
 
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the images for the translated labels."""
+        """Return the images for the translated labels.
+
+        Both ``[images, c, h, w]``: as the network sees them, and in [0, 1].
+        """
         return self.inner.decode(x, self.table.to(labels.device)[labels])
 
     def labels(self, x: Variables, labels: Tensor) -> Tensor:
-        """Match with the labels as they are."""
+        """Match with the labels as they are.
+
+        The given ones, ``[images]``.
+        """
         return labels
 
     def project(self, x: Variables) -> Variables:
@@ -85,12 +91,18 @@ class Conditioned:
         return {**self.inner.follow(before), CLASS: before[CLASS]}
 
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the images for the element's own classes."""
+        """Return the images for the element's own classes.
+
+        Both ``[images, c, h, w]``: as the network sees them, and in [0, 1].
+        """
         probabilities = x[CLASS] if self.optimised else x[CLASS].detach()
         return self.inner.decode(x, probabilities)
 
     def labels(self, x: Variables, labels: Tensor) -> Tensor:
-        """Match with the labels as they are."""
+        """Match with the labels as they are.
+
+        The given ones, ``[images]``.
+        """
         return labels
 
     def project(self, x: Variables) -> Variables:

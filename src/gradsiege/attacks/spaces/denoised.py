@@ -43,6 +43,9 @@ class Denoised(GeneratorSpace):
         return {name: before[name] for name in (NOISY, SIGMA, ESTIMATE)}
 
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the estimates of the clean images, conditioned on the labels."""
+        """Return the estimates of the clean images, conditioned on the labels.
+
+        Both ``[images, c, h, w]``: as the network sees them, and in [0, 1].
+        """
         sigma = x[SIGMA].detach().expand(self.count)
         return self.both(to_unit(self.network(x[NOISY], sigma, labels)))

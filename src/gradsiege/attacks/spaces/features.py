@@ -68,7 +68,10 @@ class Features(GeneratorSpace):
         return {**earlier, f"{CHANGE}{self.depth}": z.new_zeros(*z.shape[:2], *shape)}
 
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the later stages make of h_depth + change."""
+        """Return what the later stages make of h_depth + change.
+
+        Both ``[images, c, h, w]``: as the network sees them, and in [0, 1].
+        """
         network, z = self.network, x[LATENT].detach()
         condition = network.condition(z, labels)
         h = network.start(z, condition)

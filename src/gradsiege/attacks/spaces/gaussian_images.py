@@ -41,13 +41,19 @@ class GaussianImages:
         return {WHITE: before[WHITE]}
 
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mu_y + L z, as the network sees it and in pixels."""
+        """Return mu_y + L z, as the network sees it and in pixels.
+
+        Both ``[images, c, h, w]``; z is ``[images, d]``.
+        """
         away = (x[WHITE] @ self.factor.T).unflatten(-1, self.means.shape[1:])
         images = self.means[labels] + away
         return (images - self.mean[:, None, None]) / self.deviation[:, None, None], images
 
     def labels(self, x: Variables, labels: Tensor) -> Tensor:
-        """Labels are not optimised."""
+        """Labels are not optimised.
+
+        The given ones, ``[images]``.
+        """
         return labels
 
     def project(self, x: Variables) -> Variables:

@@ -38,11 +38,17 @@ class GeneratorSpace:
     deviation: Tensor
 
     def both(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (normalised images, images) of images in [0, 1]."""
+        """Return (normalised images, images) of images in [0, 1].
+
+        All ``[images, c, h, w]``.
+        """
         return (images - self.mean[:, None, None]) / self.deviation[:, None, None], images
 
     def labels(self, x: Variables, labels: Tensor) -> Tensor:
-        """Labels are not optimised."""
+        """Labels are not optimised.
+
+        The given ones, ``[images]``.
+        """
         return labels
 
     def project(self, x: Variables) -> Variables:
@@ -75,7 +81,10 @@ class LatentCodes(GeneratorSpace):
         return {LATENT: before[LATENT]}
 
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return G(z, y)."""
+        """Return G(z, y).
+
+        Both ``[images, c, h, w]``: as the network sees them, and in [0, 1]; z is ``[images, latent]``.
+        """
         z = x[LATENT].tanh() if self.bound == "tanh" else x[LATENT]
         return self.both(self.network(z, labels))
 
@@ -113,7 +122,10 @@ class GeneratorWeights(GeneratorSpace):
         }
 
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return G_{theta_i}(z_i, y_i) for each image i."""
+        """Return G_{theta_i}(z_i, y_i) for each image i.
+
+        Both ``[images, c, h, w]``: as the network sees them, and in [0, 1].
+        """
 
         def generate(weights: Variables, z: Tensor, label: Tensor) -> Tensor:
             image: Tensor = functional_call(self.network, weights, (z[None], label[None]))
@@ -147,7 +159,10 @@ class UntrainedNetwork(GeneratorSpace):
         return before
 
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return G_theta(z), all images from the element's one network."""
+        """Return G_theta(z), all images from the element's one network.
+
+        Both ``[images, c, h, w]``: as the network sees them, and in [0, 1].
+        """
         images: Tensor = functional_call(self.network, _weights(x), (x[LATENT].detach(),))
         return self.both(images)
 

@@ -54,11 +54,17 @@ class Pixels:
         return {"x": before["x"]}
 
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (pixels as they are optimised, the same in [0, 1]); labels change nothing."""
+        """Return (pixels as they are optimised, the same in [0, 1]); labels change nothing.
+
+        Both ``[images, c, h, w]``.
+        """
         return self.normalised(x), self.images(x)
 
     def normalised(self, x: Variables) -> Tensor:
-        """Pixels are what is optimised."""
+        """Pixels are what is optimised.
+
+        ``[images, c, h, w]``, as the network sees them.
+        """
         return x["x"]
 
     def images(self, x: Variables) -> Tensor:
@@ -66,7 +72,10 @@ class Pixels:
         return self.normalised(x) * self.deviation[:, None, None] + self.mean[:, None, None]
 
     def labels(self, x: Variables, labels: Tensor) -> Tensor:
-        """Labels are not optimised."""
+        """Labels are not optimised.
+
+        The given ones, ``[images]``.
+        """
         return labels
 
     def project(self, x: Variables) -> Variables:

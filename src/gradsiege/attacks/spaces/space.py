@@ -29,7 +29,10 @@ class Space(Protocol):
         """
 
     def labels(self, x: Variables, labels: Tensor) -> Tensor:
-        """Return the labels to match with: the given ones, unless the space optimises its own."""
+        """Return the labels to match with: the given ones, unless the space optimises its own.
+
+        ``[images]``, or ``[images, classes]`` for soft labels.
+        """
 
     def project(self, x: Variables) -> Variables:
         """Return the nearest admissible points of ``[n, ...]`` elements."""

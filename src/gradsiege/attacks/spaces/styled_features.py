@@ -64,7 +64,10 @@ class StyledFeatures(GeneratorSpace):
         return unmoved
 
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the later layers make of h_depth + change, with the codes and noise maps as they are now."""
+        """Return what the later layers make of h_depth + change, with the codes and noise maps as they are now.
+
+        Both ``[images, c, h, w]``: as the network sees them, and in [0, 1].
+        """
         network = self.network
         z = x[LATENT].detach() + self._moved(x, f"{MOVE}0", 0)
         h = network.start(z, z)

@@ -20,6 +20,8 @@ MOST_BYTES = 2**33
 def named_arrays(path: Path, option: str) -> dict[str, Tensor]:
     """Return the arrays of a file by name.
 
+    Every tensor has the shape that the file states.
+
     Raises:
         UsageError: the file is not there.
         ArtifactError: it is damaged, too large, or holds Python objects.

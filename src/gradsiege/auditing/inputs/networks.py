@@ -41,7 +41,7 @@ def network_named(
         spec: as on the command line; a study's model takes parameters, ``convnet:width=32``.
         classes: number of classes; None takes that of `weights`, or else the network's own.
         image_shape: channels, height and width of an image.
-        weights: of the network, from which the number of classes is read. They are not loaded.
+        weights: of the network by name, whose shapes say the number of classes. They are not loaded.
 
     Raises:
         UsageError, StudyError: the name is unknown, or the factory fails.

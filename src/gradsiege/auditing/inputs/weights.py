@@ -21,6 +21,8 @@ WRAPPERS = ("module.", "_module.", "_orig_mod.")
 def read_tensors(path: Path, option: str) -> dict[str, Tensor]:
     """Return the named tensors of a file; nothing is unpickled beyond what PyTorch's `weights_only` allows.
 
+    Every tensor has the shape that the file states.
+
     Raises:
         UsageError: the file is not there, or of another kind.
         ArtifactError: it is damaged, or holds more than tensors.
@@ -77,6 +79,8 @@ def unwrapped(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def put_into(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
     """Load weights into a network, in place.
+
+    weights: by name, each of the shape that the network has.
 
     Raises:
         ModelError: they are those of another network; the first names that differ are told.

@@ -59,7 +59,10 @@ def released_rate(batch: int) -> float:
 
 
 def image_keys(images: Tensor) -> list[str]:
-    """Return a key per image from its content, so that the image is recognised in any batch and order."""
+    """Return a key per image from its content, so that the image is recognised in any batch and order.
+
+    images: ``[b, c, h, w]``; a key has 16 hexadecimal digits.
+    """
     arrays = images.detach().cpu().contiguous().numpy()
     return [hashlib.sha256(array.tobytes()).hexdigest()[:16] for array in arrays]
 
@@ -169,7 +172,10 @@ class Shadow(Defense):
     def transform_batch(
         self, images: Tensor, labels: Tensor, step: Step, client: Client
     ) -> tuple[Tensor, Tensor]:
-        """Return (x + noise, labels): the batch of the true step."""
+        """Return (x + noise, labels): the batch of the true step.
+
+        images: ``[b, c, h, w]`` in [0, 1]; labels: ``[b]``; the noisy images may lie a little outside [0, 1].
+        """
         self._check(images)
         p, progress = self, client.round / client.rounds
         sensitivity = self._sensitivity(images, labels, step, client)
@@ -210,7 +216,10 @@ class Shadow(Defense):
         return equal_distortion(images, added, shape, clamped=not p.unclamped)
 
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
-        """Return the gradient at the client's own last layer, if it differs from the server's."""
+        """Return the gradient at the client's own last layer, if it differs from the server's.
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         difference = self._difference(client)
         if not difference:
             return gradient
@@ -218,7 +227,10 @@ class Shadow(Defense):
         return gradient_of(step.model, parameters, step.buffers, step.images, step.labels)[0]
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
-        """Return the server's weights minus the client's, over the learning rate."""
+        """Return the server's weights minus the client's, over the learning rate.
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         rate = client.training.learning_rate
         difference = self._difference(client)
         return moved(update, {name: -value / rate for name, value in difference.items()})

@@ -20,6 +20,8 @@ from gradsiege.seeds import torch_generator
 def head_difference(parameters: Tensors, head: Head) -> Tensors:
     """Return the clients' initial last layer minus the given one of the server, by name of the parameter.
 
+    Takes and returns tensors by name, each of the shape of its parameter.
+
     The layer is drawn as in PyTorch, uniformly in +-1 / sqrt(features), and is the same for all clients; it is not known
     whether the released clients differ from each other. A frozen parameter has no difference: both sides keep it.
     """

@@ -46,7 +46,9 @@ def norm_layers(model: nn.Module) -> dict[str, nn.BatchNorm2d]:
 def latest_statistics(model: nn.Module, before: Tensors, after: Tensors) -> Statistics:
     """Return s = (s_after - (1 - m) s_before) / m, the statistics of the last batch, with momentum m = 0.1.
 
-    It is exact for one step in train mode. In eval mode the buffers do not change and s is the running value,
+    before, after: buffers by name; means and variances are ``[channels]``.
+
+    The result is exact for one step in train mode. In eval mode the buffers do not change and s is the running value,
     and an attacker would know no more.
     """
     statistics: Statistics = {}

@@ -86,7 +86,10 @@ class Tip(Defense):
     arm: Arm = "faithful"
 
     def transform_gradient(self, gradient: Tensors, step: Step, client: Client) -> Tensors:
-        """Clip the gradient of a local step; as released, the sum of it and the step before."""
+        """Clip the gradient of a local step; as released, the sum of it and the step before.
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         if not self.gradients_accumulated:
             return clip_gradient(gradient, self.clip)
         before = group(client.state, SUM)
@@ -96,14 +99,20 @@ class Tip(Defense):
         return clipped
 
     def transform_buffers(self, buffers: Tensors, update: Tensors, client: Client) -> Tensors:
-        """Return the buffers unchanged; as released, update the running statistics with the ranking images."""
+        """Return the buffers unchanged; as released, update the running statistics with the ranking images.
+
+        Takes and returns buffers by name, each in its shape.
+        """
         if not self.ranking_writes_buffers:
             return buffers
         images = client.images[self._samples(client)]
         return buffers_after_passes(trained_model(client, update), images)
 
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
-        """Add the noise to the weights; in the unit of the update that is minus noise / learning rate."""
+        """Add the noise to the weights; in the unit of the update that is minus noise / learning rate.
+
+        Takes and returns tensors by name, each of the shape of its parameter.
+        """
         p, rate = self, client.training.learning_rate
         model, samples = trained_model(client, update), self._samples(client)
         shapes = square_kernels(trained_convolutions(model, update, p.name))

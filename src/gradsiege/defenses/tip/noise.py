@@ -12,7 +12,10 @@ from gradsiege.protocol.local_update import LocalTraining, Tensors, norm
 
 
 def clip_gradient(gradient: Tensors, bound: float) -> Tensors:
-    """Return g min(1, C / (|g| + 1e-6)): the mean gradient of a batch is clipped, not that of each image."""
+    """Return g min(1, C / (|g| + 1e-6)): the mean gradient of a batch is clipped, not that of each image.
+
+    Takes and returns tensors by name, each of the shape of its parameter.
+    """
     factor = (bound / (norm(gradient) + 1e-6)).clamp(max=1)
     return {name: value * factor for name, value in gradient.items()}
 

@@ -13,7 +13,10 @@ from gradsiege.protocol.local_update import Tensors
 
 
 def trained_model(client: Client, update: Tensors) -> nn.Module:
-    """Return a copy of the client's model that holds the weights and buffers after local training."""
+    """Return a copy of the client's model that holds the weights and buffers after local training.
+
+    update: tensors by name, each of the shape of its parameter.
+    """
     model = copy.deepcopy(client.model)
     # By parameter instead of by `load_state_dict`, which asks for every name of a tied weight.
     places = {**dict(model.named_parameters()), **dict(model.named_buffers())}
@@ -74,5 +77,8 @@ def select_channels(
 
 
 def one_image_per_class(labels: Tensor) -> list[int]:
-    """Return the index of the first image of every class present, in class order."""
+    """Return the index of the first image of every class present, in class order.
+
+    labels: ``[b]``.
+    """
     return [int((labels == value).nonzero()[0]) for value in sorted(set(labels.tolist()))]

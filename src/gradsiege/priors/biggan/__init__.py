@@ -52,6 +52,8 @@ class BigGAN(Prior):
     ) -> Trained:
         """Return (weights, card): nothing is trained, the published weights are read and renamed.
 
+        images: ``[n, c, h, w]`` in [0, 1]; labels: ``[n]``.
+
         Only the side of the auxiliary images is used: generated images are averaged down to it.
         """
         side = side_in_colour(images, "BigGAN")
@@ -61,7 +63,10 @@ class BigGAN(Prior):
 
     @staticmethod
     def load(weights: dict[str, Tensor]) -> BigGANNetwork:
-        """Return the generator, frozen."""
+        """Return the generator, frozen.
+
+        weights: by name, each in the shape in which `train` returned it.
+        """
         return unpacked(weights, _shaped)
 
 

@@ -50,6 +50,8 @@ def renamed(name: str, blocks: int) -> str:
 def converted(published: dict[str, Tensor], blocks: int) -> dict[str, Tensor]:
     """Return the weights under our names.
 
+    published: by name, each in the shape of the released file.
+
     A weight under spectral norm is divided by its norm u W v. The file stores statistics for 51
     truncations; only those of truncation 1, the last ones, are kept, since the attacks sample N(0, I). Only the first
     three outputs of the image convolution are used.

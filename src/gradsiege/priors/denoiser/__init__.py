@@ -95,7 +95,10 @@ Noisy = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def noisy(images: Tensor, labels: Tensor, generator: torch.Generator) -> Noisy:
-    """Return (images, noisy images, sigma, labels), each image `DRAWS` times."""
+    """Return (images, noisy images, sigma, labels), each image `DRAWS` times.
+
+    images: ``[n, c, h, w]`` in [-1, 1]; labels: ``[n]``; sigma: ``[DRAWS n]``.
+    """
     images, labels = images.repeat(DRAWS, 1, 1, 1), labels.repeat(DRAWS)
     sigma = training_noise(len(images), generator)
     noise = torch.randn(images.shape, generator=generator)

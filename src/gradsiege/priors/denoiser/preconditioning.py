@@ -82,5 +82,11 @@ def to_signed(images: Tensor) -> Tensor:
 
 
 def to_unit(signed: Tensor) -> Tensor:
-    """Undo `to_signed`."""
+    """Undo `to_signed`.
+
+    signed: of any shape.
+
+    >>> to_unit(torch.tensor([-1.0, 0.0, 1.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
     return (signed + 1) / 2

@@ -24,7 +24,10 @@ def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Ten
 
 
 def recolour(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift brightness by up to 0.5, scale saturation by 0 to 2 and contrast by 0.5 to 1.5."""
+    """Shift brightness by up to 0.5, scale saturation by 0 to 2 and contrast by 0.5 to 1.5.
+
+    images: ``[n, c, h, w]``, which is the shape of the result.
+    """
     n = len(images)
     images = images + _uniform(n, -0.5, 0.5, generator)
     grey = images.mean(1, keepdim=True)
@@ -34,7 +37,10 @@ def recolour(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def translate(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Move every image by up to an eighth of its side in both directions; what comes in is 0."""
+    """Move every image by up to an eighth of its side in both directions; what comes in is 0.
+
+    images: ``[n, c, h, w]``, which is the shape of the result.
+    """
     n, _, height, width = images.shape
     reach = max(1, round(SHIFT * height))
     padded = F.pad(images, (reach, reach, reach, reach))
@@ -46,7 +52,10 @@ def translate(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def cut_out(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Set a square of half the side to 0, centred anywhere in the image."""
+    """Set a square of half the side to 0, centred anywhere in the image.
+
+    images: ``[n, c, h, w]``, which is the shape of the result.
+    """
     n, _, height, width = images.shape
     half = CUT / 2
     down = torch.randint(0, height, (n, 1), generator=generator)

@@ -29,7 +29,10 @@ class SpectralConv2d(nn.Conv2d):
         self.u.normal_(generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve with W / sigma(W)."""
+        """Convolve with W / sigma(W).
+
+        Takes ``[n, inputs, h, w]``, returns ``[n, outputs, h', w']``.
+        """
         matrix = self.weight.flatten(1)
         with torch.no_grad():
             v = F.normalize(matrix.T @ self.u, dim=0)
@@ -75,7 +78,13 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def generator_loss(fake: Tensor) -> Tensor:
-    """Return -mean D(G(z))."""
+    """Return -mean D(G(z)).
+
+    fake: ``[n]``, the scores D(G(z)); the result is a scalar.
+
+    >>> generator_loss(torch.tensor([1.0, 3.0])).item()
+    -2.0
+    """
     return -fake.mean()
 
 

@@ -64,7 +64,10 @@ class ToImage(nn.Module):
         self.image = nn.Conv2d(inputs, channels, 3, padding=1)
 
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
-        """Map features to images in [0, 1]."""
+        """Map features to images in [0, 1].
+
+        Takes ``[n, inputs, h, w]`` and embeddings ``[n, e]``, returns ``[n, c, h, w]``.
+        """
         return torch.sigmoid(self.image(F.leaky_relu(self.norm(h, embedding), 0.2)))
 
 
@@ -96,7 +99,10 @@ class Staged(nn.Module, ABC):
         """Return class embeddings ``[n, e]`` of indices ``[n]`` or of class probabilities ``[n, classes]``."""
 
     def condition(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Return the condition of every stage: the class embeddings, and the latent if it conditions too."""
+        """Return the condition of every stage: the class embeddings, and the latent if it conditions too.
+
+        z: ``[n, latent]``; labels: ``[n]`` or ``[n, classes]``; the result is ``[n, e]``.
+        """
         return self.embed(labels)
 
     @abstractmethod
@@ -104,22 +110,34 @@ class Staged(nn.Module, ABC):
         """Return h_1 ``[n, c, s, s]`` of latents ``[n, latent]``."""
 
     def prepared(self, z: Tensor) -> Tensor:
-        """Return the latents where a search begins, from draws of N(0, I)."""
+        """Return the latents where a search begins, from draws of N(0, I).
+
+        Takes and returns ``[n, latent]``.
+        """
         return z
 
     def stage(self, k: int, h: Tensor, condition: Tensor) -> Tensor:
-        """Return the output of stage `k`, counted from 0, for its feature; the last stage returns images in [0, 1]."""
+        """Return the output of stage `k`, counted from 0, for its feature; the last stage returns images in [0, 1].
+
+        h: ``[n, c_k, s_k, s_k]``; condition: ``[n, e]``.
+        """
         following: Tensor = self.stages[k](h, condition)
         return following
 
     def finish(self, k: int, h: Tensor, condition: Tensor) -> Tensor:
-        """Return the images after the stages from `k` on, for the feature that stage `k` takes."""
+        """Return the images after the stages from `k` on, for the feature that stage `k` takes.
+
+        h: ``[n, c_k, s_k, s_k]``; condition: ``[n, e]``; the images are ``[n, c, size, size]``.
+        """
         for number in range(k, len(self.stages)):
             h = self.stage(number, h, condition)
         return h
 
     def features(self, z: Tensor, condition: Tensor) -> list[Tensor]:
-        """Return all features, the last of which are the images."""
+        """Return all features, the last of which are the images.
+
+        z: ``[n, latent]``; condition: ``[n, e]``; a feature is ``[n, c_k, s_k, s_k]``.
+        """
         outputs = [self.start(z, condition)]
         for number in range(len(self.stages)):
             outputs.append(self.stage(number, outputs[-1], condition))

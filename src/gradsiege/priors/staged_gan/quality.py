@@ -85,7 +85,10 @@ def _covered(rows: Tensor, manifold: Tensor, neighbours: int) -> float:
 
 
 def compare(real: Tensor, generated: Tensor) -> dict[str, float]:
-    """Return all measures of two sets of images in [0, 1], features in units of the real ones' deviation."""
+    """Return all measures of two sets of images in [0, 1], features in units of the real ones' deviation.
+
+    Both sets are ``[n, c, h, w]``.
+    """
     reference = random_features(real)
     scale = reference.std(0).clamp(min=1e-6)
     real_rows, rows = reference / scale, random_features(generated) / scale

@@ -49,6 +49,8 @@ class StyleGAN2(Prior):
     ) -> Trained:
         """Return (weights, card): nothing is trained, the published weights are read and renamed.
 
+        images: ``[n, c, h, w]`` in [0, 1]; labels: ``[n]``.
+
         Only the side of the auxiliary images is used. `generator` draws the latents for fitting the distribution of the codes.
         """
         side = side_in_colour(images, "StyleGAN2")
@@ -58,7 +60,10 @@ class StyleGAN2(Prior):
 
     @staticmethod
     def load(weights: dict[str, Tensor]) -> StyleGAN2Network:
-        """Return the generator, frozen."""
+        """Return the generator, frozen.
+
+        weights: by name, each in the shape in which `train` returned it.
+        """
         return unpacked(weights, _shaped)
 
 
@@ -139,11 +144,17 @@ class StyleGAN2Network(Staged):
         return self.constant.new_zeros(len(labels), 0)
 
     def condition(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Return the latents, which hold the code of every layer."""
+        """Return the latents, which hold the code of every layer.
+
+        z: ``[n, latent]``; labels: ``[n]``, which it does not read.
+        """
         return z
 
     def prepared(self, z: Tensor) -> Tensor:
-        """Return latents of draws from N(0, I): codes are the leaky ReLU of a normal variable fitted to real ones."""
+        """Return latents of draws from N(0, I): codes are the leaky ReLU of a normal variable fitted to real ones.
+
+        Takes and returns ``[n, latent]``.
+        """
         codes = z[:, : self.codes * self.style].unflatten(1, (self.codes, self.style))
         device = z.device
         mean, deviation = self.code_mean.to(device), self.code_deviation.to(device)
@@ -157,7 +168,10 @@ class StyleGAN2Network(Staged):
         return torch.cat([h, self.first_image(h, codes[:, 1])], 1)
 
     def stage(self, k: int, h: Tensor, condition: Tensor) -> Tensor:
-        """Return h_{k+2} with the image so far, of h_{k+1}; for the last stage the averaged images."""
+        """Return h_{k+2} with the image so far, of h_{k+1}; for the last stage the averaged images.
+
+        h: ``[n, c_k + 3, s_k, s_k]``; condition: ``[n, latent]``.
+        """
         block: Any = self.stages[k]
         x, image = block(h, *self.parts(condition))
         if k + 1 < len(self.stages):
@@ -180,11 +194,17 @@ class StyleGAN2Network(Staged):
         return torch.cat([z, *maps], 1)
 
     def moved(self, h: Tensor, change: Tensor) -> Tensor:
-        """Add a change of a feature to it; the image so far stays."""
+        """Add a change of a feature to it; the image so far stays.
+
+        h: ``[n, c_k + 3, s_k, s_k]``; change: ``[n, c_k, s_k, s_k]``.
+        """
         return torch.cat([h[:, : -self.carried] + change, h[:, -self.carried :]], 1)
 
     def dropped(self, h: Tensor) -> Tensor:
-        """Forget the image so far, as GIFD's release does where it resumes in the middle."""
+        """Forget the image so far, as GIFD's release does where it resumes in the middle.
+
+        Takes and returns ``[n, c_k + 3, s_k, s_k]``.
+        """
         return torch.cat([h[:, : -self.carried], torch.zeros_like(h[:, -self.carried :])], 1)
 
     def parts(self, z: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -38,7 +38,10 @@ def upsample_filter(x: Tensor, pad: tuple[int, int], up: int = 1) -> Tensor:
 
 
 def activate(x: Tensor, bias: Tensor) -> Tensor:
-    """Return sqrt(2) times the leaky ReLU of x + bias, the bias along the second dimension."""
+    """Return sqrt(2) times the leaky ReLU of x + bias, the bias along the second dimension.
+
+    x: ``[n, c, ...]``; bias: ``[c]``.
+    """
     shaped = bias.view(1, -1, *[1] * (x.dim() - 2))
     return math.sqrt(2) * F.leaky_relu(x + shaped, 0.2)
 
@@ -103,6 +106,9 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(3))
 
     def forward(self, h: Tensor, code: Tensor, image: Tensor | None = None) -> Tensor:
-        """Return the image of the feature's side; `image` has half of it."""
+        """Return the image of the feature's side; `image` has half of it.
+
+        h: ``[n, c, s, s]``; code: ``[n, style]``; image: ``[n, 3, s / 2, s / 2]``; the result is ``[n, 3, s, s]``.
+        """
         colours: Tensor = self.convolution(h, code) + self.bias[:, None, None]
         return colours if image is None else colours + upsample_filter(image, (2, 1), up=2)

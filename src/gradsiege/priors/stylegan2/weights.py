@@ -47,6 +47,8 @@ def renamed(name: str) -> str:
 def converted(published: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
     """Return the weights of the synthesis network under our names, and `code_mean` and `code_deviation`.
 
+    published: by name; the moments of the codes are ``[style]``.
+
     A published weight is multiplied by one over the root of its fan-in at run time; here that is done once.
     """
     tensors: dict[str, Tensor] = {}

@@ -8,45 +8,25 @@ import pandas as pd
 
 from gradsiege.metrics.picture_names import source_of
 from gradsiege.report import style
-from gradsiege.report.chosen_cells import one_a_defense
+from gradsiege.report.chosen_cells import one_per_defense
+from gradsiege.report.chosen_victims import at_quantiles, reference_rows
 from gradsiege.report.contact_sheet import Block, Tile, draw_sheet
 from gradsiege.report.data import CELL_KEY, Drawn, StudyData
 from gradsiege.report.labels import label
+from gradsiege.report.protection_words import counter_of
 from gradsiege.report.wording import joined, number, synthetic_note
 
-VERSION = 4
+VERSION = 5
 TITLE = "What the attacker sees"
-REFERENCE = "inverting_gradients"
 QUANTILES = (0.1, 0.5, 0.9)
 MOST_BLOCKS = 6
 COLUMNS = [*CELL_KEY, "quantile", "victim", "image", "reference", "attack", "kind"]
 COLUMNS += ["threat_model", "status", "reason", "psnr"]
 
 
-def at_quantiles(
-    rows: pd.DataFrame, quantiles: tuple[float, ...] = QUANTILES
-) -> list[tuple[float, int, int]]:
-    """(quantile, victim, image) at the nearest ranks of PSNR in the rows of one attack.
-
-    Ties go to the lower (victim, image). With fewer images than quantiles each stands once.
-
-    >>> rows = pd.DataFrame({"psnr": [20.0, 30.0, 25.0], "victim": [0, 1, 2], "image": 0})
-    >>> at_quantiles(rows)
-    [(0.1, 0, 0), (0.5, 2, 0), (0.9, 1, 0)]
-    """
-    ranked = rows.sort_values(["psnr", "victim", "image"], kind="stable")
-    chosen: dict[int, float] = {}
-    for quantile in quantiles:
-        chosen.setdefault(round(quantile * (len(ranked) - 1)), quantile)
-    return [
-        (quantile, int(ranked["victim"].iloc[place]), int(ranked["image"].iloc[place]))
-        for place, quantile in chosen.items()
-    ]
-
-
 def draw(data: StudyData) -> Drawn:
     """Draw one row per chosen victim: original, controls, attacks, with the PSNR under each."""
-    keys = one_a_defense(data, data.pictures)
+    keys = one_per_defense(data, data.pictures)
     blocks = [block for key in keys[:MOST_BLOCKS] if (block := _block(data, key)) is not None]
     if not blocks:
         figure = style.nothing_to_draw("no pictures of a finished attack.")
@@ -67,17 +47,14 @@ def _block(data: StudyData, key: str) -> Block | None:
         value: object = int(cell[field][4:]) if field == "seed" else cell[field]
         of_cell = of_cell[of_cell[field] == value]
     done = of_cell[(of_cell["kind"] == "attack") & (of_cell["status"] == "complete")]
-    attacks = data.in_order("attacks", done["attack"])
-    if not attacks:
+    if done.empty:
         return None
-    named = [a for a in attacks if data.name_of("attacks", a) == REFERENCE]
-    reference = (named or attacks)[0]
-    rows = done[done["attack"] == reference]
-    rows = rows[rows["threat_model"] == rows["threat_model"].iloc[0]]
+    rows = reference_rows(data, of_cell)
+    reference = str(rows["attack"].iloc[0])
     texts = [label(cell["defense"], data.name_of("defenses", cell["defense"]))]
     texts += [f"{label(cell['dataset'])}, {label(cell['model'])}"]
     texts += [f"{cell['training_stage']}, {label(cell['protocol'])}"]
-    chosen = at_quantiles(rows)
+    chosen = at_quantiles(rows, QUANTILES)
     tiles = list(_tiles(data, of_cell, key, chosen))
     return Block(cell, tuple(texts), reference, chosen, tiles)
 
@@ -97,12 +74,19 @@ def _tiles(
             attack, threat = source_of(entry)
             row = rows[rows["attack"] == attack]
             row = row[row["threat_model"] == threat] if threat else row
-            text = label(attack, data.name_of("attacks", attack))
+            text = _heading(data, attack)
             told = threat and attacks.count(attack) > 1
             text += f" ({threat.replace('_', ' ')})" if told else ""
             score = row.iloc[0] if len(row) else None
             kind = "attack" if score is None else str(score["kind"])
             yield Tile(index, entry, text, kind, pictures[entry][place], score)
+
+
+def _heading(data: StudyData, attack: str) -> str:
+    """The attack, with the idea of its counter: the defense that it answers names the block."""
+    name, idea = label(data.name_of("attacks", attack)), counter_of(data, attack)
+    plain = label(attack, data.name_of("attacks", attack))
+    return plain if idea == plain else f"{name}, {idea}"
 
 
 def _entries(data: StudyData, names: list[str]) -> list[str]:

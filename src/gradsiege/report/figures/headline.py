@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-VERSION = 1
+VERSION = 2
 TITLE = "What defenses leave to their attackers"
 ROW_HEIGHT, HEAD, FOOT = 0.27, 0.55, 0.75  # inches
 # By role: words, colour, marker, vertical offset in rows.
@@ -32,6 +32,10 @@ DOTS = {
 }
 HITS = ("#009e73", "^")
 BLOCKS = {1.0: "", 0.5: "accuracy unknown", 0.0: "accuracy not equal"}
+BLOCK_HEAD = 0.75  # rows that the words of a block take
+INKS = {"survives": "#00684b", "does not survive": "#a8420a", "undecided": style.MUTED}
+RANK_PAD = 17  # points between the names and the axis, for the ranks
+BASELINE = "baseline"
 Span = tuple[float, float, float]
 
 
@@ -72,7 +76,7 @@ def panels(long: pd.DataFrame, name: Callable[[str], str] = label) -> dict[str, 
     for ids, rows in long.groupby(["dataset", "model", "defense"], sort=False):
         dataset, model, defense = map(str, ids)
         line = _line(rows, name(defense))
-        if line.verdict != "baseline" and line.dots:
+        if line.dots and (line.verdict != BASELINE or not np.isnan(line.rank)):
             parts.setdefault(f"{label(dataset)}, {label(model)}", []).append(line)
     return {head: sorted(lines, key=_order) for head, lines in parts.items()}
 
@@ -86,16 +90,19 @@ def _line(rows: pd.DataFrame, defense: str) -> Line:
     dots = {role: _best(rows, role, "psnr") for role in DOTS}
     # Tables of older runs name every informed attacker and none of them the best.
     dots["best_informed"] = dots["best_informed"] or _best(rows, "adaptive", "psnr")
+    verdicts = rows.loc[rows["quantity"] == "verdict", "text"]
+    verdict = str(verdicts.iloc[0]) if len(verdicts) else ""
+    if verdict == BASELINE:
+        dots = {"non_adaptive": dots["non_adaptive"]}  # there is nothing to know
     bands = {role: _best(rows, role, "psnr") for role in ("no_defense", "floor")}
     chance = _best(rows, "worst_identified", "identified_chance")
     comparable = rows.loc[rows["quantity"] == "comparable", "value"]
     ranks = rows.loc[rows["quantity"] == "rank", "value"]
-    verdicts = rows.loc[rows["quantity"] == "verdict", "text"]
     return Line(
         defense,
         block=float(comparable.iloc[0]) if len(comparable) else 0.5,
         rank=float(ranks.iloc[0]) if len(ranks) else float("nan"),
-        verdict=str(verdicts.iloc[0]) if len(verdicts) else "",
+        verdict=verdict,
         dots={role: span for role, span in dots.items() if span},
         hits=_best(rows, "worst_identified", "identified"),
         chance=chance[0] if chance else float("nan"),
@@ -114,7 +121,9 @@ def _best(rows: pd.DataFrame, role: str, quantity: str) -> Span | None:
 
 def sheet(parts: dict[str, list[Line]]) -> Figure:
     """Draw every panel, as high as it has lines, and one legend."""
-    sizes = [len(lines) + 0.4 for lines in parts.values()]
+    from matplotlib.ticker import MaxNLocator
+
+    sizes = [heights(lines)[-1] + 1.4 for lines in parts.values()]
     height = HEAD * len(parts) + ROW_HEIGHT * sum(sizes) + FOOT
     with style.study_style():
         figure = style.new_figure(style.WIDTH + 1.0, height, layout="constrained")
@@ -128,9 +137,9 @@ def sheet(parts: dict[str, list[Line]]) -> Figure:
         for (left, right), (head, lines) in zip(axes, parts.items(), strict=True):
             _fidelity(left, head, lines)
             _identification(right, lines)
-        axes[0, 1].set_title("  Best attacker, verdict")
         for left, right in axes[-1:]:
             left.set_xlabel("Mean PSNR [dB] (to the right: more leaked)")
+            left.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
             right.set_xlabel("Identified [%]")
         style.legend_below(figure, [*axes[:, 0], *axes[:, 1]], columns=4)
     return figure
@@ -140,7 +149,7 @@ def _fidelity(panel: Axes, head: str, lines: list[Line]) -> None:
     """The dots of every setting between the bands of no defense and of the floor."""
     panel.set_title(head)
     _bands(panel, lines)
-    for place, line in enumerate(lines):
+    for place, line in zip(heights(lines), lines, strict=True):
         values = [span[0] for span in line.dots.values()]
         panel.plot(
             [min(values), max(values)],
@@ -149,15 +158,41 @@ def _fidelity(panel: Axes, head: str, lines: list[Line]) -> None:
             linewidth=3,
             zorder=2,
             solid_capstyle="round",
+            label="From blind to informed",
         )
         for role, span in line.dots.items():
             words, colour, marker, offset = DOTS[role]
             _dot(panel, span, place + offset, words, colour, marker)
-    names = [
-        f"{line.defense}  {number(line.rank, 0) if not np.isnan(line.rank) else ' '}"
-        for line in lines
-    ]
-    _rows(panel, lines, names)
+    _rows(panel, lines, named=True)
+    for place, line in zip(heights(lines), lines, strict=True):
+        if not np.isnan(line.rank):
+            _margin(panel, -0.012, place, number(line.rank, 0), style.MUTED, ha="right")
+    _heading(panel, -0.012, "Rank", ha="right")
+
+
+def heights(lines: list[Line]) -> list[float]:
+    """Return the place of every line, from the top down; the words of a block take room above its first line."""
+    places: list[float] = []
+    for index, line in enumerate(lines):
+        step = 1.0 if places else 0.0
+        first = index == 0 or lines[index - 1].block != line.block
+        step += BLOCK_HEAD if first and BLOCKS.get(line.block) else 0.0
+        places.append((places[-1] if places else 0.0) + step)
+    return places
+
+
+def _margin(
+    panel: Axes, across: float, height: float, words: str, ink: str, **options: Any
+) -> None:
+    """Write words beside the axes, at the height of a line."""
+    place: Any = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 7}
+    panel.annotate(words, (across, height), color=ink, **place, **options)
+
+
+def _heading(panel: Axes, across: float, words: str, **options: Any) -> None:
+    """Write the heading of a column beside the axes."""
+    place: Any = {"xycoords": "axes fraction", "va": "bottom", "fontsize": 6.5}
+    panel.annotate(words, (across, 1.01), color=style.MUTED, **place, **options)
 
 
 def _dot(panel: Axes, span: Span, height: float, words: str, colour: str, marker: str) -> None:
@@ -194,13 +229,13 @@ def _bands(panel: Axes, lines: list[Line]) -> None:
 def _identification(panel: Axes, lines: list[Line]) -> None:
     """The highest identification rate of every setting, beside chance, and the verdict at the margin."""
     colour, marker = HITS
-    for place, line in enumerate(lines):
+    for place, line in zip(heights(lines), lines, strict=True):
         if line.hits is not None:
             spans = (100 * line.hits[0], 100 * line.hits[1], 100 * line.hits[2])
             _dot(panel, spans, place, "Identified, best attacker", colour, marker)
-        panel.annotate(
-            line.verdict, (1.03, place), xycoords=("axes fraction", "data"), va="center", fontsize=7
-        )
+        words = "–" if line.verdict == BASELINE else line.verdict
+        _margin(panel, 1.04, place, words, INKS.get(line.verdict, style.INK))
+    _heading(panel, 1.04, "Verdict")
     chances = [line.chance for line in lines if not np.isnan(line.chance)]
     if chances:
         panel.axvline(
@@ -213,44 +248,38 @@ def _identification(panel: Axes, lines: list[Line]) -> None:
         )
     panel.set_xlim(-4, 104)
     panel.set_xticks([0, 50, 100])
-    _rows(panel, lines, [])
+    _rows(panel, lines, named=False)
 
 
-def _rows(panel: Axes, lines: list[Line], names: list[str]) -> None:
-    """Lines from the top down, a rule and words between blocks of equal, unknown and unequal accuracy."""
-    panel.set_yticks(range(len(lines)) if names else [], names or None)
-    panel.set_ylim(len(lines) - 0.4, -0.6)
-    panel.tick_params(axis="y", length=0)
+def _rows(panel: Axes, lines: list[Line], *, named: bool) -> None:
+    """Lines from the top down; a rule and words above blocks of unknown and of unequal accuracy."""
+    places = heights(lines)
+    panel.set_yticks(places if named else [], [line.defense for line in lines] if named else None)
+    panel.set_ylim(places[-1] + 0.6, -0.6)
+    panel.tick_params(axis="y", length=0, pad=RANK_PAD)
     panel.grid(axis="y", visible=False)
     panel.grid(axis="x", visible=True)
-    for place, line in enumerate(lines):
-        if place % 2:
+    for index, (place, line) in enumerate(zip(places, lines, strict=True)):
+        if index % 2:
             panel.axhspan(
                 place - 0.5, place + 0.5, color=style.INK, alpha=0.025, linewidth=0, zorder=0.5
             )
-        first = place == 0 or lines[place - 1].block != line.block
-        if place and first:
-            panel.axhline(place - 0.5, color=style.MUTED, linewidth=0.8)
-        if first and names and BLOCKS.get(line.block):
-            text = panel.annotate(
-                BLOCKS[line.block],
-                (0.995, place - 0.42),
-                xycoords=("axes fraction", "data"),
-                ha="right",
-                va="top",
-                fontsize=6.5,
-                color=style.MUTED,
-                style="italic",
-            )
-            text.set_path_effects(style.outlined())
+        words = BLOCKS.get(line.block, "")
+        if not words or (index and lines[index - 1].block == line.block):
+            continue
+        if index:
+            panel.axhline(place - 0.5 - BLOCK_HEAD, color=style.MUTED, linewidth=0.8)
+        if named:
+            options: Any = {"ha": "right", "style": "italic"}
+            _margin(panel, -0.012, place - 0.5 - BLOCK_HEAD / 2, words, style.MUTED, **options)
 
 
 def _caption() -> str:
     return (
-        "A line per defense setting, ranked, the most private first; the number is the rank among settings of equal accuracy. "
-        "Blind: the strongest attacker that does not know the defense; generic: the one counter that fits any defense; best "
-        "informed: the strongest with a counter of its own or learned. Grey band: the strongest attack on no defense; violet "
-        "band: the floor, which needs no update beyond its label. Right: the highest identification rate of any attacker, and "
+        "Each line is a defense setting, the most private first; ranks count settings of equal accuracy. Circles: the strongest "
+        "attacker that does not know the defense; squares: the strongest that does, with a counter of its own or learned; "
+        "diamonds: the one counter that fits any defense. Grey band: the strongest attack on no defense; violet band: the floor, "
+        "which needs no update beyond its label. Right: the highest identification rate of any attacker, and "
         f"the verdict. {INTERVAL}"
     )
 

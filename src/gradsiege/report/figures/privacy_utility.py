@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,9 @@ from gradsiege.report.wording import INTERVAL, counts_note, joined, number, synt
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 2
+VERSION = 3
+NAME_SIZE = 6.5  # points
+HEIGHT, MARGINS, NAME_HEIGHT = 3.1, 0.75, 0.115  # inches: a row of panels, of it no axes, a name
 TITLE = "Privacy against utility: the strongest attack on each defense"
 # The attacker that is strongest by each metric.
 ROLES = {"psnr": "worst_case", "identified": "worst_identified"}
@@ -47,13 +49,16 @@ def draw(data: StudyData) -> Drawn:
         return Drawn(TITLE, reason.capitalize(), by_role(table), style.nothing_to_draw(reason))
     groups = list(known.groupby(["dataset", "model"], sort=False))
     with style.study_style():
-        figure, axes = style.panels(len(groups), 2, style.WIDTH, 3.1)
+        most = max(len(_named(part, data)) for _, part in groups)
+        height = max(HEIGHT, MARGINS + NAME_HEIGHT * most)
+        figure, axes = style.panels(len(groups), 2, style.WIDTH, height)
         for row, (key, part) in zip(axes, groups, strict=True):
             for panel, metric in zip(row, ROLES, strict=True):
                 _points(panel, part[part["metric"] == metric], data)
                 _reference(panel, data, (str(key[0]), str(key[1])), metric)
                 panel.set_title(f"{label(str(key[0]))}, {label(str(key[1]))}")
                 panel.set_xlabel("Test accuracy after training [%]")
+            _names(row[0], part, data, height - MARGINS)
             row[0].set_ylabel("Worst-case PSNR [dB] (lower: more private)")
             row[1].set_ylabel("Worst-case identification [%]")
             row[1].set_ylim(-4, 104)
@@ -97,20 +102,49 @@ def _points(panel: Axes, part: pd.DataFrame, data: StudyData) -> None:
             label=label(name),
             zorder=3,
         )
-        if len(settings) > 1 and scale == 1.0:  # the panels share their horizontal places
-            for setting, across, up in zip(settings, x, y, strict=True):
-                text = strength(setting.removeprefix(name).strip("-_")) or "default"
-                panel.annotate(
-                    text,
-                    (across, up),
-                    xytext=(5, -9),
-                    textcoords="offset points",
-                    fontsize=6.5,
-                    color=style.MUTED,
-                    path_effects=style.outlined(),
-                    zorder=4,
-                )
     panel.margins(0.12, 0.14)
+
+
+def _names(panel: Axes, part: pd.DataFrame, data: StudyData, height: float) -> None:
+    """Write what the settings of a defense are at the right of the panel, each tied to its point.
+
+    height: of the panel [inches].
+    """
+    named = _named(part, data)
+    low, high = panel.get_ylim()
+    places = [(value - low) / (high - low) for value in named["worst"]]
+    gap = NAME_HEIGHT / height
+    for place, (_, row) in zip(style.spread(places, gap, 0.0, 1.0), named.iterrows(), strict=True):
+        tie: Any = {
+            "arrowstyle": "-",
+            "linewidth": 0.5,
+            "shrinkA": 0,
+            "shrinkB": 2,
+            "relpos": (0, 0.5),
+        }
+        panel.annotate(
+            row["words"],
+            (100 * row["accuracy"], row["worst"]),
+            xytext=(1.03, place),
+            textcoords="axes fraction",
+            ha="left",
+            va="center",
+            fontsize=NAME_SIZE,
+            color=style.MUTED,
+            arrowprops={**tie, "color": style.colour(row["method"])},
+        )
+
+
+def _named(part: pd.DataFrame, data: StudyData) -> pd.DataFrame:
+    """Return the PSNR of the settings of defenses that have several, with the words that tell them apart."""
+    points = part[part["metric"] == "psnr"]
+    methods = [data.name_of("defenses", str(setting)) for setting in points["defense"]]
+    words = [
+        strength(setting.removeprefix(name).strip("-_")) or f"{label(name)}, default"
+        for setting, name in zip(points["defense"], methods, strict=True)
+    ]
+    several = [methods.count(name) > 1 for name in methods]
+    return points.assign(method=methods, words=words).loc[np.array(several, dtype=bool)]
 
 
 def _reach(points: pd.DataFrame, column: str, scale: float) -> list[pd.Series]:
@@ -131,11 +165,11 @@ def _reference(panel: Axes, data: StudyData, key: tuple[str, str], metric: str) 
     text = "best control" if metric == "psnr" else "chance"
     panel.axhline(level, color=style.MUTED, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
     panel.text(
-        0.995,
+        0.01,
         level,
         f"{text}: {number(level)} {'dB' if metric == 'psnr' else '%'}",
         transform=panel.get_yaxis_transform(),
-        ha="right",
+        ha="left",
         va="bottom",
         fontsize=6.5,
         color=style.MUTED,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from gradsiege.report import style
+from gradsiege.report import placing, style
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.derived import PLACE, bounds
 from gradsiege.report.figures.privacy_utility import by_role
@@ -18,10 +18,11 @@ from gradsiege.report.wording import INTERVAL, counts_note, joined, number, synt
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 3
+VERSION = 4
 TITLE = "Privacy against utility along the strength of each defense"
 COLUMNS, HEIGHT = 4, 1.75  # panels side by side; inches
 FAINT = "#d5dae0"
+NAME_SIZE = 6.0  # points
 
 
 def plotted(data: StudyData) -> pd.DataFrame:
@@ -71,6 +72,10 @@ def draw(data: StudyData) -> Drawn:
             panel.set_axis_off()
         figure.supxlabel("Test accuracy after training [%]", fontsize=8)
         figure.supylabel("Worst-case PSNR [dB] (lower: more private)", fontsize=8)
+        placing.settle(figure)
+        for panel, (key, sweep) in zip(flat, panels, strict=False):
+            place = table[(table[PLACE] == list(key[:2])).all(axis=1)]
+            _names(panel, place, sweep, str(key[2]))
     return Drawn(TITLE, _caption(data, table), measured, figure, alt=_alt(table))
 
 
@@ -127,20 +132,22 @@ def _curve(panel: Axes, rows: pd.DataFrame, method: str) -> None:
     # A defense that hardly touches the images has a bound far above all points: it stands at the frame.
     bound = rows["bound_psnr"].clip(upper=panel.get_ylim()[1])
     panel.plot(x, bound, markerfacecolor="none", markersize=5, zorder=3, clip_on=False, **options)
-    for index, (_, row) in enumerate(rows.iterrows()):
-        # Points that are on no curve tend to lie together: their names go up and down in turn.
-        above = not row["value"] and index % 2
-        panel.annotate(
-            row["value"] or row["strength"].removeprefix("control "),
-            (100 * row["accuracy"], row["worst"]),
-            xytext=(-4, 4) if above else (4, -8),
-            ha="right" if above else "left",
-            textcoords="offset points",
-            fontsize=6,
-            color=style.INK,
-            path_effects=style.outlined(),
-            zorder=5,
-        )
+
+
+def _names(panel: Axes, place: pd.DataFrame, rows: pd.DataFrame, method: str) -> None:
+    """Write what the settings of a defense are beside their points, where it says anything."""
+    across, up = (100 * rows["accuracy"]).tolist(), rows["worst"].tolist()
+    words = [row["value"] or row["strength"].removeprefix("control ") for _, row in rows.iterrows()]
+    names = [
+        placing.Name(x, y, text, style.colour(method))
+        for x, y, text in zip(across, up, words, strict=True)
+        if text
+    ]
+    bare = place[place["method"] == "none"]
+    bounds = rows["bound_psnr"].clip(upper=panel.get_ylim()[1]).tolist()
+    points = [*zip(across, up, strict=True), *zip(across, bounds, strict=True)]
+    points += list(zip(100 * bare["accuracy"], bare["worst"], strict=True))
+    placing.name_points(panel, names, [p for p in points if p[1] == p[1]], NAME_SIZE)
 
 
 def _limits(panel: Axes, place: pd.DataFrame) -> None:

@@ -68,7 +68,7 @@ def plotted(cells: list[Explained]) -> pd.DataFrame:
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw a row a defense: every channel by layer and coefficient, then the two spectra of one layer."""
+    """Draw a row per defense: every channel by layer and coefficient, then the two spectra of one layer."""
     explained = [
         explained_cell for explained_cell in explained_cells(data) if changed(explained_cell)
     ]

@@ -52,7 +52,7 @@ def plotted(cells: list[Explained]) -> pd.DataFrame:
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw an open marker before and a filled one after, a line a defense, a panel a curve."""
+    """Draw an open marker before and a filled one after: a line per defense, a panel per curve."""
     table = plotted(explained_cells(data))
     if table.empty:
         return Drawn(TITLE, f"Not drawn: {NOTHING}", table, style.nothing_to_draw(NOTHING))

@@ -15,6 +15,7 @@ from gradsiege.pipeline.drawings import DICTIONARY, data_file
 from gradsiege.report import provenance
 from gradsiege.report.columns import HEADINGS, dictionary
 from gradsiege.report.data import Drawn, StudyData
+from gradsiege.report.page.captions import Caption, caption
 from gradsiege.report.page.claims_section import section
 from gradsiege.report.page.data_card import data_card
 from gradsiege.report.page.findings import Finding, findings
@@ -22,7 +23,7 @@ from gradsiege.report.page.inline import image_address, width_in_pixels
 from gradsiege.report.page.overview import by_reason, coverage, facts, unlisted
 from gradsiege.report.tables import table_compute
 from gradsiege.report.tidy import tidy
-from gradsiege.report.wording import threat_in_words
+from gradsiege.report.wording import synthetic_note, threat_in_words
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 READING_ORDER = (
     "headline",
     "table_headline",
+    "reconstructions",
     "gallery",
     "table_attacks",
     "training_stage",
@@ -79,7 +81,7 @@ class Exhibit:
     name: str
     number: str
     title: str
-    caption: str
+    caption: Caption
     alt: str
     command: str
     image: str
@@ -230,7 +232,7 @@ def _exhibit(
         name=name,
         number=number,
         title=drawn.title,
-        caption=drawn.caption,
+        caption=caption(drawn.caption, _always(drawn, data)),
         alt=drawn.alt or f"{drawn.title}. {drawn.caption}",
         command=commands.get(name, ""),
         image="" if drawn.figure is None else image_address(drawn.figure),
@@ -240,6 +242,12 @@ def _exhibit(
         left_out=max(0, len(plotted) - MOST_DATA_ROWS),
         csv=f"{_folder(data)}/{data_file(name)}",
     )
+
+
+def _always(drawn: Drawn, data: StudyData) -> str:
+    """Return the sentence of a caption that is never folded: that images are synthetic."""
+    named = drawn.data["dataset"].dropna() if "dataset" in drawn.data else ()
+    return synthetic_note(data, map(str, named))
 
 
 def _folder(data: StudyData) -> str:

@@ -96,13 +96,14 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
         int(settings["comparable"].eq(0).sum()),
     )
     return (
-        f"Ranked, the most private first, are defenses whose accuracy (mean of the last three rounds) is shown to be within "
-        f"{100 * MARGIN:g} points of no defense, and of the same clipping without noise, over at least {LEAST_SEEDS} seeds; "
-        f"ranks count only attackers that all of them met. Of {len(settings)} settings, {unknown} are of unknown and {apart} of "
-        "unequal accuracy: they follow, unranked. Each is shown at the training stage and protocol of its worst case, beside the "
-        "strongest attack on no defense there. Floor: the best attacker that needs no update beyond its label. Differences are "
-        "mean paired differences in PSNR on the same victims. The data of the table hold all informed attackers by name, the "
-        "generic counter, those whom only some defenses met, and the differences to no defense and to the floor. "
+        "Defenses of equal accuracy are ranked by their strongest attacker, the most private first. Floor: the best attacker that "
+        "needs no update beyond its label; differences are mean paired differences in PSNR on the same victims. Of "
+        f"{len(settings)} settings, {unknown} are of unknown and {apart} of unequal accuracy: they follow, unranked. Equal: the "
+        f"mean of the last three rounds is shown to be within {100 * MARGIN:g} points of no defense, and of the same clipping "
+        f"without noise, over at least {LEAST_SEEDS} seeds. Ranks count only attackers that all ranked defenses met. Each setting "
+        "is shown at the training stage and protocol of its worst case, beside the "
+        "strongest attack on no defense there. The data of the table hold all informed attackers by name, the "
+        "generic counter, attackers that only some defenses met, and the differences to no defense and to the floor. "
         "ε: of one update of a client; empirically: what identification among "
         "the victims needs, with its 95 % limits, to be compared with the account for a replaced image. An account below the lower limit is wrong. "
         f"A protection survives if every attacker is shown to stay within {FLOOR_MARGIN:g} dB of the floor and to identify at "

@@ -54,7 +54,10 @@ def simulated(plan: AttackPlan, name: str) -> Iterator[tuple[Tensors, Tensors, T
 
 
 def undefended(seen: Observation, images: Tensor, labels: Tensor) -> Tensors:
-    """Return the update of one client with these images and no defense, at the observed model."""
+    """Return the update of one client with these images and no defense, at the observed model.
+
+    images: ``[b, c, h, w]`` in [0, 1]; labels: ``[b]``. The update has the shapes of the parameters.
+    """
     assert seen.training is not None  # granted, since the counter's REQUIRES names the protocol
     network = seen.model.build().to(next(iter(seen.parameters.values())).dtype)
     update, _ = local_update(network, seen.parameters, seen.buffers, images, labels, seen.training)

@@ -35,7 +35,10 @@ class Noise:
 
 
 def white_noise(evidence: Evidence, scales: Tensor) -> Noise | None:
-    """Return the noise of a tensor, or None if it is not white, not there, or drowns the tensor beyond what the sums show."""
+    """Return the noise of a tensor, or None if it is not white, not there, or drowns the tensor beyond what the sums show.
+
+    scales: ``[clients]``, what each upload is multiplied by.
+    """
     if bool((evidence.parts["zero"][..., GG] > 0).any()):
         return None
     sums = evidence.totals
@@ -57,7 +60,10 @@ def white_noise(evidence: Evidence, scales: Tensor) -> Noise | None:
 def of_noise(
     evidence: Evidence, scales: Tensor, noise: Noise, floor: float
 ) -> tuple[dict[str, Part], Energy]:
-    """Return the weights of a tensor under white noise: tau = F a^2 / (V + a^2 F), eta = tau / a, whatever the coefficient."""
+    """Return the weights of a tensor under white noise: tau = F a^2 / (V + a^2 F), eta = tau / a, whatever the coefficient.
+
+    scales: ``[clients]``; the parts hold tables ``[channels, 2]``.
+    """
     sums = evidence.totals
     channels = sums.shape[1]
     precision = noise.gain**2 / noise.variance

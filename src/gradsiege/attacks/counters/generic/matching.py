@@ -80,7 +80,10 @@ class ReliableCosine:
 
 
 def learn(evidence: dict[str, Evidence], like: Tensor) -> ReliableCosine:
-    """Return the match that simulated clients suggest, its tables on the device and in the type of a tensor."""
+    """Return the match that simulated clients suggest, its tables on the device and in the type of a tensor.
+
+    evidence: of every tensor by name, sums ``[clients, channels, 4]``; like: any tensor.
+    """
     scales, floor = client_scales(evidence), floor_of(evidence)
     bounds = limits(evidence)
     laws: dict[str, Law] = {}

@@ -122,7 +122,10 @@ def soft_sign(value: Tensor) -> Tensor:
 
 
 def evidence_of(clean: Tensor, upload: Tensor) -> Evidence:
-    """Return what one client says of one tensor."""
+    """Return what one client says of one tensor.
+
+    clean, upload: of one shape; the evidence holds sums ``[channels, 4]``.
+    """
     g, d = clean.double(), upload.double()
     soft, size = soft_sign(g).reshape(1, -1), d.reshape(1, -1)
     return Evidence(
@@ -135,7 +138,10 @@ def evidence_of(clean: Tensor, upload: Tensor) -> Evidence:
 
 
 def collected(pairs: Iterable[tuple[Tensors, Tensors]]) -> dict[str, Evidence]:
-    """Return what all clients say of every tensor, from pairs (update without the defense, upload)."""
+    """Return what all clients say of every tensor, from pairs (update without the defense, upload).
+
+    The sums of a tensor become ``[clients, channels, 4]``.
+    """
     clients = [
         {name: evidence_of(value, upload[name]) for name, value in clean.items()}
         for clean, upload in pairs

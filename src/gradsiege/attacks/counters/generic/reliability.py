@@ -43,7 +43,10 @@ class Part:
     eta: Tensor
 
     def to(self, like: Tensor) -> Part:
-        """Return the part on the device and in the type of a tensor."""
+        """Return the part on the device and in the type of a tensor.
+
+        like: a tensor of any shape.
+        """
         return replace(self, **{name: value.to(like) for name, value in vars(self).items()})
 
 
@@ -57,7 +60,10 @@ class Cells:
 
 
 def log_ratio(square: Tensor, count: Tensor, prior: Tensor) -> Tensor:
-    """Return log(square / (count prior)), of zero -inf (step 3); a channel that was always zero counts as a tiny prior."""
+    """Return log(square / (count prior)), of zero -inf (step 3); a channel that was always zero counts as a tiny prior.
+
+    square, count: ``[..., channels]``; prior: ``[channels]``.
+    """
     tiny = torch.finfo(torch.float32).tiny
     return (square / (count * prior).clamp_min(tiny)).log()
 
@@ -147,7 +153,10 @@ def learn_part(sums: Tensor, prior: Tensor, floor: float) -> tuple[Part, Energy]
 
 
 def energy(sums: Tensor, part: Part, rough: Tensor, where: Tensor, residual: Tensor) -> Energy:
-    """Return the sums over a part's coefficients; `where` is each channel's cell, `rough` tau with the higher floor."""
+    """Return the sums over a part's coefficients; `where` is each channel's cell, `rough` tau with the higher floor.
+
+    sums: ``[clients, channels, 4]``; where: ``[clients, channels]``; rough: ``[channels, cells]``; residual: ``[cells]``.
+    """
     channels = torch.arange(len(part.prior)).expand_as(where)
     tau, eta = part.tau[channels, where], part.eta[channels, where]
     gg, dd = sums[..., GG], sums[..., DD]
@@ -164,7 +173,10 @@ def energy(sums: Tensor, part: Part, rough: Tensor, where: Tensor, residual: Ten
 def learn_tensor(
     evidence: Evidence, scales: Tensor, floor: float, bounded: bool
 ) -> tuple[dict[str, Part], Energy]:
-    """Return the two parts of the basis that predicts a tensor better (step 5); of a bounded tensor those of the coordinates."""
+    """Return the two parts of the basis that predicts a tensor better (step 5); of a bounded tensor those of the coordinates.
+
+    scales: ``[clients]``, what each upload is multiplied by.
+    """
     ones = torch.ones_like(scales)
     units = torch.stack([ones, ones, scales, scales.square()], -1)[:, None]
     sums = {part: value * units for part, value in evidence.parts.items()}

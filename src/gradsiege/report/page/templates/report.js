@@ -36,6 +36,10 @@ document.querySelectorAll("a[data-filter]").forEach((link) => {
 document.querySelectorAll('a[href="#settings"]').forEach((link) => {
   link.addEventListener("click", () => { document.getElementById("settings").open = true; });
 });
+// A printed page has no folds.
+addEventListener("beforeprint", () => {
+  document.querySelectorAll("details.more").forEach((fold) => { fold.open = true; });
+});
 const zoom = document.getElementById("zoom");
 if (zoom.showModal) {
   document.querySelectorAll(".frame img").forEach((image) => {
