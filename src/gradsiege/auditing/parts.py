@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gradsiege import artifacts
+from gradsiege.auditing.plan import Part
 from gradsiege.auditing.private import lock_up, private_folder
 from gradsiege.errors import ArtifactError
 from gradsiege.protocol.reconstruction import (
@@ -30,12 +31,21 @@ class Outcome:
         seconds: its wall time.
         reason: why it does not apply.
         settings: the trials that chose its settings (`tuning.choice.Choice.record`), empty if it ran as published.
+        effort: its iterations, and whether its settings were to be chosen: less than planned where time ran short.
     """
 
     reconstruction: Reconstruction | None
     seconds: float
     reason: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    effort: tuple[int, bool] = (0, True)
+
+    def ran(self, part: Part) -> Part:
+        """Return the part of a plan as it was carried out."""
+        iterations, chosen = self.effort
+        whole = part if chosen else part.as_published()
+        whole = whole.with_iterations(iterations) if part.shortens else whole
+        return replace(whole, reason="")
 
 
 class Parts:
@@ -101,7 +111,14 @@ class Parts:
             whole = load_reconstruction(place / RESULT) if RESULT in notes["files"] else None
         except ArtifactError:
             return None
-        return Outcome(whole, float(notes["seconds"]), str(notes["reason"]), notes["settings"])
+        iterations, chosen = notes["effort"]
+        return Outcome(
+            whole,
+            float(notes["seconds"]),
+            str(notes["reason"]),
+            notes["settings"],
+            (iterations, chosen),
+        )
 
     def keep(self, key: str, outcome: Outcome) -> None:
         """Seal a part."""
@@ -119,6 +136,7 @@ class Parts:
             "seconds": outcome.seconds,
             "reason": outcome.reason,
             "settings": outcome.settings,
+            "effort": list(outcome.effort),
         }
         artifacts.write_manifest(place, body, files)
         shutil.rmtree(progress, ignore_errors=True)

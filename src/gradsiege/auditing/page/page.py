@@ -95,7 +95,7 @@ def context(audit: Result, pictures: bool) -> dict[str, Any]:
         "facts": facts(audit),
         "remarks": audit.about["remarks"],
         "settings": note(audit.plan.budget),
-        "notes": audit.plan.size.notes,
+        "notes": audit.plan.notes,
     }
 
 
