@@ -24,6 +24,7 @@ from gradsiege.auditing.given import (
     owned_by,
     whole,
 )
+from gradsiege.auditing.machine import to_itself
 from gradsiege.auditing.parts import Parts
 from gradsiege.auditing.plan import in_words
 from gradsiege.auditing.run import Runner
@@ -41,6 +42,7 @@ Tell = Callable[[str], None]
 
 
 @with_gradients()
+@to_itself()
 def audit(
     model: nn.Module | Mapping[str, nn.Module],
     images: Any,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gradsiege import artifacts
+from gradsiege.auditing.plan import Part
 from gradsiege.auditing.private import lock_up, private_folder
 from gradsiege.errors import ArtifactError
 from gradsiege.protocol.reconstruction import (
@@ -18,6 +19,8 @@ from gradsiege.protocol.reconstruction import (
     save_reconstruction,
 )
 
+# Rises when what a part or the plan holds changes, so that a folder of an older version is told apart.
+FORMAT = 2
 PLAN, PARTS, RESULT = "plan.json", "parts", "reconstructions.safetensors"
 
 
@@ -30,12 +33,21 @@ class Outcome:
         seconds: its wall time.
         reason: why it does not apply.
         settings: the trials that chose its settings (`tuning.choice.Choice.record`), empty if it ran as published.
+        effort: its iterations, and whether its settings were to be chosen: less than planned where time ran short.
     """
 
     reconstruction: Reconstruction | None
     seconds: float
     reason: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    effort: tuple[int, bool] = (0, True)
+
+    def ran(self, part: Part) -> Part:
+        """Return the part of a plan as it was carried out."""
+        iterations, chosen = self.effort
+        whole = part if chosen else part.as_published()
+        whole = whole.with_iterations(iterations) if part.shortens else whole
+        return replace(whole, reason="")
 
 
 class Parts:
@@ -48,7 +60,7 @@ class Parts:
 
     def __init__(self, folder: Path | None, identity: str) -> None:
         self.folder = None if folder is None else private_folder(folder)
-        self.identity = identity
+        self.identity = artifacts.json_digest([FORMAT, identity])
         self.held: dict[str, Outcome] = {}
 
     def settled(self) -> dict[str, Any] | None:
@@ -63,8 +75,8 @@ class Parts:
         saved = artifacts.read_json(path)
         if saved.get("identity") != self.identity:
             raise ArtifactError(
-                f"{self.folder} holds another audit: its network, pictures, training, defenses, budget or seed differ. Name another "
-                "folder, or delete it"
+                f"{self.folder} holds another audit: its network, pictures, training, defenses, budget or seed differ, or the version that made "
+                "it. Name another folder, or delete it"
             )
         return dict(saved["size"])
 
@@ -101,7 +113,14 @@ class Parts:
             whole = load_reconstruction(place / RESULT) if RESULT in notes["files"] else None
         except ArtifactError:
             return None
-        return Outcome(whole, float(notes["seconds"]), str(notes["reason"]), notes["settings"])
+        iterations, chosen = notes["effort"]
+        return Outcome(
+            whole,
+            float(notes["seconds"]),
+            str(notes["reason"]),
+            notes["settings"],
+            (iterations, chosen),
+        )
 
     def keep(self, key: str, outcome: Outcome) -> None:
         """Seal a part."""
@@ -119,6 +138,7 @@ class Parts:
             "seconds": outcome.seconds,
             "reason": outcome.reason,
             "settings": outcome.settings,
+            "effort": list(outcome.effort),
         }
         artifacts.write_manifest(place, body, files)
         shutil.rmtree(progress, ignore_errors=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from gradsiege.attacks.base import Learned
+from gradsiege.attacks.lookup.base import Lookup
 from gradsiege.auditing.budget import Budget
-from gradsiege.auditing.portfolio import Attacker, portfolio, why_not
+from gradsiege.auditing.portfolio import FIRST, MODE, MOST_OF_MODE, Attacker, portfolio, why_not
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.source import Source
 from gradsiege.auditing.times import Size, effort_of, seconds_of, tuning_seconds
@@ -14,6 +16,7 @@ from gradsiege.auditing.words import attacker_in_words, counted, lasting
 
 # Expected times are estimates; up to this multiple of the budget's time a part still begins.
 HARD = 1.25
+NO_TIME = "the time of the budget does not hold it"
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,18 +24,46 @@ class Part:
     """One attack in one situation.
 
     Attributes:
-        seconds: expected time; reason: why it is left out, empty if it runs.
+        seconds: expected time; tuning: the part of it that the choice of settings takes.
+        reason: why it is left out, empty if it runs.
+        chosen: whether its settings are chosen, as far as the budget does that.
     """
 
     situation: Situation
     attacker: Attacker
     seconds: float
+    tuning: float = 0.0
     reason: str = ""
+    chosen: bool = True
 
     @property
     def key(self) -> str:
         """Text that tells the part from the others of an audit."""
         return f"{self.situation.key}/{self.attacker.threat.id}/{self.attacker.id}"
+
+    @property
+    def shortens(self) -> bool:
+        """Whether fewer iterations make it faster."""
+        return not isinstance(self.attacker.attack, Lookup | Learned)
+
+    def shortened(self, iterations: int) -> bool:
+        """Return whether it runs with less than planned, of `iterations` for every attack."""
+        planned = min(MOST_OF_MODE, iterations) if self.attacker.attack.name == MODE else iterations
+        return self.shortens and (self.attacker.attack.iterations < planned or not self.chosen)
+
+    def with_iterations(self, most: int) -> Part:
+        """Return the part with at most so many iterations of its attack."""
+        whole = self.attacker.attack.iterations
+        iterations = min(most, whole)
+        attack = replace(self.attacker.attack, iterations=iterations)
+        seconds = self.tuning + (self.seconds - self.tuning) * iterations / whole
+        return replace(self, attacker=replace(self.attacker, attack=attack), seconds=seconds)
+
+    def as_published(self) -> Part:
+        """Return the part without a choice of settings, if there was to be one."""
+        if not self.tuning:
+            return self
+        return replace(self, seconds=self.seconds - self.tuning, tuning=0.0, chosen=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,24 +84,44 @@ class Plan:
         """The parts that are not left out."""
         return [part for part in self.parts if not part.reason]
 
+    def undecided(self, situation: Situation) -> list[str]:
+        """Return the attackers of a situation that could raise its worst case and were left out for want of time."""
+        return [
+            part.attacker.id
+            for part in self.parts
+            if part.reason == NO_TIME
+            and part.attacker.decides
+            and part.situation.key == situation.key
+        ]
+
+    @property
+    def notes(self) -> list[str]:
+        """What was cut down, before anything ran or when time ran short, in sentences."""
+        told = list(self.size.notes)
+        short = [part for part in self.running if part.shortened(self.size.iterations)]
+        if short:
+            least = min(part.attacker.attack.iterations for part in short)
+            told.append(
+                f"{counted(len(short), 'attack')} with fewer iterations than the others, at least {least}, or without a choice of "
+                "settings, since the machine was slower than in the trial"
+            )
+        return told
+
 
 def laid_out(
     source: Source, listed: Sequence[Situation], budget: Budget, size: Size, auxiliary: bool = True
 ) -> Plan:
-    """Return the parts of an audit with their expected times, sorted so that the most important come first.
-
-    Parts beyond the time limit of the budget are left out, whole ranks of attackers before single ones.
-    """
-    budget = replace(budget, trials=size.trials)
+    """Return the parts of an audit with their expected times, sorted so that those that decide the worst case come first."""
+    budget = replace(budget, trials=size.trials, restarts=size.restarts)
     parts = []
     for situation in listed:
         effort = effort_of(source, situation, budget, size, auxiliary)
         for attacker in portfolio(situation, effort):
             reason = why_not(attacker, situation, effort, budget.rank)
             expected = seconds_of(attacker, situation, effort, size)
-            expected += tuning_seconds(attacker, situation, budget, size)
-            parts.append(Part(situation, attacker, expected, reason))
-    return Plan(budget, size, tuple(sorted(parts, key=lambda part: part.attacker.rank)))
+            tuning = tuning_seconds(attacker, situation, budget, size)
+            parts.append(Part(situation, attacker, expected + tuning, tuning, reason))
+    return Plan(budget, size, tuple(sorted(parts, key=lambda part: part.attacker.turn)))
 
 
 def in_words(plan: Plan) -> str:
@@ -80,7 +131,7 @@ def in_words(plan: Plan) -> str:
         f"{plan.budget.name}: {counted(len(plan.running), 'attack')} in {counted(len(situations), 'situation')} on "
         f"{counted(plan.size.pictures, 'picture')}, {counted(plan.size.iterations, 'iteration')}; about {lasting(plan.seconds)} "
         "on this machine",
-        *(f"  {note}" for note in plan.size.notes),
+        *(f"  {note}" for note in plan.notes),
     ]
     left = dict.fromkeys(
         f"{attacker_in_words(part.attacker.id)}: {part.reason}"
@@ -91,21 +142,45 @@ def in_words(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def within(plan: Plan, spent: float) -> Plan:
-    """Return the plan without the parts that the remaining time of the budget does not hold, given what was spent."""
-    return replace(plan, parts=tuple(_kept(plan, spent)))
+def within(plan: Plan, spent: float, slowness: float = 1.0) -> Plan:
+    """Return the plan as it fits into the remaining time of the budget.
 
+    What decides the worst case comes first: it gives up the choice of settings, then iterations, and is left out only if
+    the least number of iterations does not fit either. All other parts are left out if the time does not hold them.
 
-def _kept(plan: Plan, spent: float) -> list[Part]:
+    Args:
+        plan: its parts in the order in which they run.
+        spent: seconds that finished parts took.
+        slowness: times that they took over times that were expected, at least 1.
+    """
+    parts = _shortened(plan, (plan.budget.seconds - spent) / slowness)
     kept, total = [], spent
-    for part in plan.parts:
-        if (
-            not part.reason
-            and total + part.seconds > HARD * plan.budget.seconds
-            and part.attacker.rank > 0
-        ):
-            part = replace(part, reason="the time of the budget does not hold it")
-        elif not part.reason:
-            total += part.seconds
+    for part in parts:
+        if not part.reason:
+            seconds = slowness * part.seconds
+            if total + seconds > HARD * plan.budget.seconds and part.attacker.turn > FIRST:
+                part = replace(part, reason=NO_TIME)
+            else:
+                total += seconds
         kept.append(part)
-    return kept
+    return replace(plan, parts=tuple(kept))
+
+
+def _shortened(plan: Plan, left: float) -> list[Part]:
+    """Return the parts, those that decide with fewer iterations if they do not fit into `left` seconds otherwise."""
+    parts = list(plan.parts)
+    deciding = [part for part in parts if part.attacker.decides and not part.reason]
+    if sum(part.seconds for part in deciding) <= left:
+        return parts
+    parts = [part.as_published() if part.attacker.decides else part for part in parts]
+    deciding = [part for part in parts if part.attacker.decides and not part.reason]
+    fixed = sum(part.seconds for part in deciding if not part.shortens)
+    free = sum(part.seconds for part in deciding if part.shortens)
+    share = min(1.0, max(0.0, (left - fixed) / free)) if free else 1.0
+    least = plan.budget.least_iterations
+    return [
+        part.with_iterations(max(least, int(share * part.attacker.attack.iterations)))
+        if part.attacker.decides and part.shortens
+        else part
+        for part in parts
+    ]

@@ -31,6 +31,15 @@ SEEKING = ThreatModel("seeking", candidates=True)
 SEEKING_INFORMED = ThreatModel("seeking_informed", disclosure=True, candidates=True)
 AWARE = {INFORMED.id, SEEKING_INFORMED.id}
 GENERIC = "generic."
+MODE = MaximumAPosteriori.name
+# The mode of a posterior has one start, and 300 iterations reach it.
+MOST_OF_MODE = 600
+# A counter whose distance is the negative logarithm of a probability, so that a prior in nats can be weighed against it.
+LIKELIHOOD = "likelihood"
+# Turns: what guesses, what matches knowing the defense (or knowing that there is none), the same with a prior and among candidates, the
+# same without knowing the defense, and what only larger budgets run.
+FIRST, MATCHES, GENERAL, PRIOR, SEEKS, BLINDLY, LAST = range(7)
+DECIDES = SEEKS
 # Values of a picture up to which its covariance is a matrix that fits: 32 px in colour, 64 px in grey.
 MOST_VALUES = 4096
 
@@ -43,11 +52,19 @@ class Attacker:
         attack: with its budget.
         threat: what the attacker knows.
         rank: 0 to 3; a budget runs attackers up to its own rank.
+        turn: when it runs, `FIRST` to `LAST`. Up to `DECIDES` an attacker can decide the worst case or the verdict: when time runs
+            short it gets fewer iterations, and it is left out after all others.
     """
 
     attack: Attack
     threat: ThreatModel
     rank: int
+    turn: int
+
+    @property
+    def decides(self) -> bool:
+        """Whether a number without this attacker understates the worst case."""
+        return self.turn <= DECIDES
 
     @property
     def id(self) -> str:
@@ -68,7 +85,7 @@ class Effort:
     Attributes:
         iterations, restarts: of an optimising attack.
         pictures: private pictures; classes: of the network; gallery: pictures among which they are sought.
-        values: numbers in a picture.
+        values: numbers in a picture; coordinates: numbers in an update.
         auxiliary: whether the attacker has pictures of its own.
         labels: whether attackers infer them; those of a network without a linear head cannot, and are given them.
     """
@@ -79,6 +96,7 @@ class Effort:
     classes: int
     gallery: int
     values: int
+    coordinates: int = 0
     auxiliary: bool = True
     labels: Literal["given", "inferred"] = "inferred"
 
@@ -92,33 +110,40 @@ def portfolio(situation: Situation, effort: Effort) -> list[Attacker]:
 
     Those that cannot run there, such as a lookup on clients of several pictures, are left out by `why_not`.
     """
-    listed = list(_blind(effort))
+    listed = list(_blind(effort, situation.name == NONE))
     for counter in counters_to(situation):
         listed += _informed(counter, effort)
     listed = [replace(one, threat=replace(one.threat, labels=effort.labels)) for one in listed]
-    return sorted(listed, key=lambda attacker: attacker.rank)
+    return sorted(listed, key=lambda attacker: attacker.turn)
 
 
-def _blind(effort: Effort) -> Iterator[Attacker]:
-    yield Attacker(LabelLookup(), BLIND, 0)
-    yield Attacker(effort.spent_on(InvertingGradients()), BLIND, 0)
-    yield Attacker(AuxiliaryLookup(), BLIND, 0)
-    yield Attacker(_identification(effort), SEEKING, 0)
-    # The mode of a posterior has one start, and 300 iterations reach it.
-    yield Attacker(MaximumAPosteriori(iterations=min(600, effort.iterations)), BLIND, 1)
-    yield Attacker(effort.spent_on(ModernInvertingGradients()), BLIND, 2)
-    yield Attacker(effort.spent_on(Gradinversion()), BLIND, 3)
-    yield Attacker(DeepImagePrior(iterations=effort.iterations), BLIND, 3)
+def _blind(effort: Effort, undefended: bool) -> Iterator[Attacker]:
+    """Yield attackers who do not know the defense; where there is none, nobody knows more, and they decide."""
+    turns = (MATCHES, PRIOR, SEEKS) if undefended else (BLINDLY, BLINDLY, BLINDLY)
+    mode = MaximumAPosteriori(iterations=min(MOST_OF_MODE, effort.iterations))
+    yield Attacker(LabelLookup(), BLIND, 0, FIRST)
+    yield Attacker(AuxiliaryLookup(), BLIND, 0, FIRST)
+    yield Attacker(effort.spent_on(InvertingGradients()), BLIND, 0, turns[0])
+    yield Attacker(mode, BLIND, 1, turns[1])
+    yield Attacker(_identification(effort), SEEKING, 0, turns[2])
+    yield Attacker(effort.spent_on(ModernInvertingGradients()), BLIND, 2, LAST)
+    yield Attacker(effort.spent_on(Gradinversion()), BLIND, 3, LAST)
+    yield Attacker(DeepImagePrior(iterations=effort.iterations), BLIND, 3, LAST)
 
 
 def _informed(counter: str, effort: Effort) -> Iterator[Attacker]:
-    mode = MaximumAPosteriori(iterations=min(600, effort.iterations), counter=counter)
-    yield Attacker(effort.spent_on(InvertingGradients(counter=counter)), INFORMED, 1)
-    yield Attacker(replace(_identification(effort), counter=counter), SEEKING_INFORMED, 1)
-    yield Attacker(mode, INFORMED, 1 if counter.startswith(GENERIC) else 2)
-    yield Attacker(effort.spent_on(ModernInvertingGradients(counter=counter)), INFORMED, 3)
-    if counter.startswith(GENERIC):
-        yield Attacker(LearnedInversion(), INFORMED, 3)
+    generic = counter.startswith(GENERIC)
+    likely = generic or counter.endswith(LIKELIHOOD)
+    mode = MaximumAPosteriori(iterations=min(MOST_OF_MODE, effort.iterations), counter=counter)
+    matching = effort.spent_on(InvertingGradients(counter=counter))
+    seeking = replace(_identification(effort), counter=counter)
+    modern = effort.spent_on(ModernInvertingGradients(counter=counter))
+    yield Attacker(matching, INFORMED, 1, GENERAL if generic else MATCHES)
+    yield Attacker(mode, INFORMED, 1 if likely else 2, PRIOR if likely else LAST)
+    yield Attacker(seeking, SEEKING_INFORMED, 1, SEEKS)
+    yield Attacker(modern, INFORMED, 3, LAST)
+    if generic:
+        yield Attacker(LearnedInversion(), INFORMED, 3, LAST)
 
 
 def _identification(effort: Effort) -> Identification:

@@ -21,6 +21,7 @@ from gradsiege.auditing.budget import Budget, budget_named
 from gradsiege.auditing.call import Tell
 from gradsiege.auditing.costs import flat
 from gradsiege.auditing.document import plain
+from gradsiege.auditing.machine import to_itself
 from gradsiege.auditing.page.recorded import render_recorded
 from gradsiege.auditing.parts import PARTS, Outcome, Parts
 from gradsiege.auditing.plan import Part, Plan, in_words
@@ -60,6 +61,7 @@ class RecordedAudit(RecordedResult):
 
 
 @with_gradients()
+@to_itself()
 def audit_updates(
     model: nn.Module,
     updates: Mapping[str, Any] | Sequence[Any],

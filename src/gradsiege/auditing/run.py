@@ -55,53 +55,51 @@ class Runner:
     def run(self, plan: Plan) -> tuple[Plan, dict[str, Outcome]]:
         """Return the plan as it was carried out, and an outcome by key of a part."""
         outcomes: dict[str, Outcome] = {}
-        spent = 0.0
+        spent = expected = 0.0
         places = track(range(len(plan.parts)), len(plan.parts), "audit")
         for place in places:
-            plan = self._left_out(plan, place, spent)
-            part = plan.parts[place]
-            if part.reason:
-                continue
-            outcome = self.parts.load(part.key)
+            outcome = self.parts.load(plan.parts[place].key)
             if outcome is None:
-                outcome = self._attacked(part, plan.size.pictures)
-                self.parts.keep(part.key, outcome)
+                slowness = max(1.0, spent / expected) if expected else 1.0
+                plan = _fitted(plan, place, spent, slowness)
+                if plan.parts[place].reason:
+                    continue
+                outcome = self._attacked(plan.parts[place], plan.size.pictures)
+                self.parts.keep(plan.parts[place].key, outcome)
+            part = outcome.ran(plan.parts[place])
+            plan = replace(plan, parts=(*plan.parts[:place], part, *plan.parts[place + 1 :]))
             outcomes[part.key] = outcome
-            spent += outcome.seconds
+            spent, expected = spent + outcome.seconds, expected + part.seconds
         return plan, outcomes
-
-    def _left_out(self, plan: Plan, place: int, spent: float) -> Plan:
-        """Return the plan without the parts from a place on that no longer fit into the time of the budget."""
-        rest = within(Plan(plan.budget, plan.size, plan.parts[place:]), spent)
-        return Plan(plan.budget, plan.size, (*plan.parts[:place], *rest.parts))
 
     def _attacked(self, part: Part, pictures: int) -> Outcome:
         """Run one attack; an error of the attack or of a defense's own code is an outcome of its clients, with its sentence."""
         situation, started = part.situation, time.monotonic()
         clients = self.source.clients(situation, pictures)
         shape = (situation.training.images, *self.source.image_shape)
+        effort = (part.attacker.attack.iterations, part.chosen)
         try:
-            found, record = self._called(part.attacker, situation, clients, part.key)
+            found, record = self._called(part, clients)
         except (StoppedEarlyError, ArtifactError, OSError):
             # A stop, or a disk that is full, says nothing about the attack.
             raise
         except (ThreatModelError, StudyError, MissingError) as error:
-            return Outcome(None, time.monotonic() - started, str(error))
+            return Outcome(None, time.monotonic() - started, str(error), effort=effort)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            return Outcome(failed(clients, shape, reason), time.monotonic() - started)
-        return Outcome(found, time.monotonic() - started, settings=record)
+            lost = failed(clients, shape, reason)
+            return Outcome(lost, time.monotonic() - started, effort=effort)
+        return Outcome(found, time.monotonic() - started, settings=record, effort=effort)
 
-    def _called(
-        self, attacker: Attacker, situation: Situation, clients: int, key: str
-    ) -> tuple[Reconstruction, dict[str, Any]]:
+    def _called(self, part: Part, clients: int) -> tuple[Reconstruction, dict[str, Any]]:
         """Return what an attack made of the observation, and how its settings were chosen."""
+        situation, attacker = part.situation, part.attacker
         seen = self._observed(situation, clients)
         attack, owned = attacker.attack, self.auxiliary[situation.stage]
         priors = self._trained(situation.stage, (*attack.prior_kinds, *attack.further_kinds))
         strange = _strange(situation.defense)
         record: dict[str, Any] = {}
-        if not attacker.seeks:
+        if part.chosen and not attacker.seeks:
             defense = strange if attacker.threat.disclosure else None
             attack, record = self.chooser.chosen(
                 attack, seen, attacker.threat, owned, priors, defense
@@ -116,7 +114,7 @@ class Runner:
             priors,
             seed=self.source.seed,
             device=self.chooser.device,
-            resume=self.parts.progress(key),
+            resume=self.parts.progress(part.key),
             simulate=simulate,
             candidates=gallery,
         )
@@ -133,6 +131,12 @@ class Runner:
             owned = self.auxiliary[stage]
             self._priors[stage, kinds] = priors_of(kinds, owned, self.source.classes)
         return self._priors[stage, kinds]
+
+
+def _fitted(plan: Plan, place: int, spent: float, slowness: float) -> Plan:
+    """Return the plan with the parts from a place on as they still fit into the time of the budget."""
+    rest = within(replace(plan, parts=plan.parts[place:]), spent, slowness)
+    return replace(plan, parts=(*plan.parts[:place], *rest.parts))
 
 
 def _strange(defense: Defense | None) -> Defense | None:

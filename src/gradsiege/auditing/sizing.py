@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
 
+import torch
+
 from gradsiege.attacks.device import AUTO
 from gradsiege.attacks.recipes.inverting_gradients import InvertingGradients
 from gradsiege.auditing.budget import Budget
@@ -23,6 +25,12 @@ MOST_UPDATE_BYTES = 2**30
 TRIAL_PICTURES, TRIALS = 4, (1, 5)
 # Seconds of a trial after which one with more pictures would cost more than it tells.
 SLOW = 12.0
+# All threads are used if they are faster than one by this factor, since cores that are free now may be busy later.
+WORTHWHILE = 1.2
+
+
+# Pictures, iterations, trials of settings, starts.
+Cut = tuple[int, int, int, int]
 
 
 def measured_pace(
@@ -30,10 +38,22 @@ def measured_pace(
 ) -> float:
     """Return the seconds that one iteration of an optimising attack takes per picture, from a short trial.
 
-    Small networks are faster per picture when there are many, so that a fast trial is repeated with all pictures of the budget.
+    The trial also leaves PyTorch with the number of threads that was faster: all, or one. Several threads that share busy cores
+    wait for each other and can be many times slower than one. Small networks are faster per picture when there are many, so that
+    a fast trial is repeated with all pictures of the budget.
     """
     most = min(budget.pictures, source.count, most_pictures(source, situation))
-    pace, seconds = _timed(source, situation, min(TRIAL_PICTURES, most), device)
+    few = min(TRIAL_PICTURES, most)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pace, seconds = _timed(source, situation, few, device)
+    if threads > 1:
+        torch.set_num_threads(threads)
+        together, lasted = _timed(source, situation, few, device)
+        if WORTHWHILE * together < pace:
+            pace, seconds = together, lasted
+        else:
+            torch.set_num_threads(1)
     if seconds < SLOW and most > TRIAL_PICTURES:
         pace, _ = _timed(source, situation, most, device)
     return pace
@@ -69,8 +89,8 @@ def sized(
 ) -> Size:
     """Return the effort that fits into the budget's time.
 
-    If it does not fit, the audit is cut down in turn: iterations to a third, pictures to a half, the choice of settings, then pictures and
-    iterations to the least that the budget allows.
+    If it does not fit, the audit is cut down in turn: starts to one, iterations to a third, pictures to a half, the choice of settings,
+    then pictures and iterations to the least that the budget allows.
     """
     wanted = min(budget.pictures, source.count)
     fits = min(wanted, *(most_pictures(source, situation) for situation in listed))
@@ -79,16 +99,17 @@ def sized(
     half = max(few, fits // 2)
     least = min(third, budget.least_iterations)
     efforts = [
-        (fits, budget.iterations, budget.trials),
-        (fits, third, budget.trials),
-        (half, third, budget.trials),
-        (half, third, 1),
-        (few, third, 1),
-        (few, least, 1),
+        (fits, budget.iterations, budget.trials, budget.restarts),
+        (fits, budget.iterations, budget.trials, 1),
+        (fits, third, budget.trials, 1),
+        (half, third, budget.trials, 1),
+        (half, third, 1, 1),
+        (few, third, 1, 1),
+        (few, least, 1, 1),
     ]
 
-    def size(effort: tuple[int, int, int]) -> Size:
-        pictures, iterations, trials = effort
+    def size(effort: Cut) -> Size:
+        pictures, iterations, trials, restarts = effort
         notes = []
         if fits < wanted:
             notes.append(
@@ -103,9 +124,13 @@ def sized(
             )
         if trials < budget.trials:
             notes.append(f"no choice of settings, {kept}")
-        return Size(pictures, iterations, trials, pace, tuple(notes))
+        if restarts < budget.restarts:
+            notes.append(f"{counted(restarts, 'start')} instead of {budget.restarts}, {kept}")
+        return Size(
+            pictures, iterations, trials, restarts, pace, torch.get_num_threads(), tuple(notes)
+        )
 
-    def seconds(effort: tuple[int, int, int]) -> float:
+    def seconds(effort: Cut) -> float:
         return laid_out(source, listed, budget, size(effort), auxiliary).seconds
 
     for more, less in pairwise(efforts):
@@ -116,14 +141,12 @@ def sized(
     return size(efforts[-1])
 
 
-def _between(
-    more: tuple[int, int, int], less: tuple[int, int, int], share: float
-) -> tuple[int, int, int]:
+def _between(more: Cut, less: Cut, share: float) -> Cut:
     """Return an effort on the way from one to another, `share` 1 for the first."""
-    pictures, iterations, trials = (
+    pictures, iterations, trials, restarts = (
         low + round(share * (high - low)) for high, low in zip(more, less, strict=True)
     )
-    return pictures, iterations, trials
+    return pictures, iterations, trials, restarts
 
 
 def planned(
@@ -142,4 +165,5 @@ def planned(
         parts.settle({**asdict(size), "notes": list(size.notes)})
     else:
         size = Size(**{**settled, "notes": tuple(settled["notes"])})
+        torch.set_num_threads(size.threads)
     return within(laid_out(source, listed, budget, size, auxiliary), 0.0)

@@ -13,13 +13,15 @@ from gradsiege.attacks.recipes.learned_inversion import LearnedInversion
 from gradsiege.auditing.budget import Budget
 from gradsiege.auditing.portfolio import GENERIC, Attacker, Effort
 from gradsiege.auditing.situations import Situation
-from gradsiege.auditing.source import Source
+from gradsiege.auditing.source import Source, update_bytes
 from gradsiege.tuning.trials import tuned_fields
 
 # Seconds of an attack beside its iterations: its start, and the measurement of its pictures.
 OVERHEAD = 1.0
 # An update without its second derivative, as lookups and simulated clients compute it, in units of an iteration.
 SINGLE = 0.4
+# Seconds per coordinate in which a candidate's update and a received one are compared by a counter's distance, on one core.
+COMPARED = 1e-8
 CLIENTS = 30
 # A gallery with fewer pictures of the user beside the private ones is filled up from the attacker's own.
 LEAST_OTHERS, EXTRA = 16, 96
@@ -33,14 +35,18 @@ class Size:
         pictures: private pictures per situation.
         iterations: of an optimising attack.
         trials: settings that are tried for every attack.
+        restarts: of an optimising attack.
         pace: measured seconds per picture and iteration.
+        threads: of the processor that this pace belongs to.
         notes: what was cut down, in sentences.
     """
 
     pictures: int
     iterations: int
     trials: int
+    restarts: int
     pace: float
+    threads: int = 1
     notes: tuple[str, ...] = ()
 
 
@@ -55,11 +61,12 @@ def effort_of(
     values = prod(source.image_shape)
     return Effort(
         size.iterations,
-        budget.restarts,
+        size.restarts,
         size.pictures,
         source.classes,
         gallery,
         values,
+        update_bytes(source.networks[situation.stage]) // 4,
         auxiliary,
         "inferred" if source.tells_labels(situation.stage) else "given",
     )
@@ -70,19 +77,25 @@ def seconds_of(attacker: Attacker, situation: Situation, effort: Effort, size: S
     attack, steps = attacker.attack, situation.cost * size.pace
     counter = attack.counter or ""
     simulated = CLIENTS * situation.training.images * SINGLE if counter.startswith(GENERIC) else 0.0
+    overhead = OVERHEAD
     if isinstance(attack, Learned):
         made = attack.updates if isinstance(attack, LearnedInversion) else CLIENTS
         return OVERHEAD + (made * SINGLE + attack.iterations) * situation.training.images * steps
     if isinstance(attack, Identification):
-        labels = effort.classes if attack.labels == "every" else min(effort.classes, size.pictures)
+        every = attack.labels == "every"
+        labels = effort.classes if every else min(effort.classes, size.pictures)
         evaluated = effort.gallery * labels * SINGLE
+        if counter:
+            # The cosine of all pairs is a single product of matrices; other distances go through every pair of one label.
+            pairs = effort.gallery * size.pictures * (effort.classes if every else 1)
+            overhead += COMPARED * pairs * effort.coordinates
     elif isinstance(attack, LabelLookup):
         evaluated = 0.0
     elif isinstance(attack, Lookup):
         evaluated = 300 * SINGLE
     else:
         evaluated = size.pictures * attack.iterations * attack.restarts
-    return OVERHEAD + (evaluated + simulated) * steps
+    return overhead + (evaluated + simulated) * steps
 
 
 def tuning_seconds(attacker: Attacker, situation: Situation, budget: Budget, size: Size) -> float:

@@ -70,6 +70,21 @@ class Recording:
         ]
         return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
 
+    def difference(self, model: nn.Module) -> tuple[nn.Module, dict[str, Tensor]]:
+        """Return a copy of the network with the sent weights, and theta_local - theta_t by name of a trained parameter.
+
+        Raises:
+            ModelError: the recording does not fit the network.
+        """
+        network, names = _loaded(model, self.sent)
+        trained = {name for name, _ in network.named_parameters()}
+        update = {
+            name: self.received[key] - self.sent[key]
+            for key, name in names.items()
+            if name in trained
+        }
+        return network, update
+
     def observation(
         self,
         model: nn.Module,
@@ -95,16 +110,34 @@ class Recording:
                 f"round {self.round}, client {self.client}: the client trained on {self.images} images, and the training that is "
                 f"given has {training.images}; give `training` with images={self.images}"
             )
-        network, names = _loaded(model, self.sent)
-        trained = {name for name, _ in network.named_parameters()}
-        update = {
-            name: self.received[key] - self.sent[key]
-            for key, name in names.items()
-            if name in trained
-        }
+        network, update = self.difference(model)
         return Observation.of(
             network, update, image_shape, training.images, training, unit="difference", **arguments
         )
+
+
+def networks_by_round(uploads: Sequence[Recording], model: nn.Module) -> dict[str, nn.Module]:
+    """Return the network that the server sent in each round: the stages of an audit, which then shows leakage by round.
+
+    Args:
+        uploads: as `recordings` returns them.
+        model: the federation's network, as it is built before training.
+
+    Returns:
+        Networks by name of the round (``"round 1"``), in their order. Of a round in which clients were sent different networks, such as
+        personalised ones, it is that of the first client.
+
+    Raises:
+        ModelError: a recording does not fit the network.
+    """
+    first = {upload.round: upload for upload in sorted(uploads, key=_place, reverse=True)}
+    return {
+        f"round {number}": _loaded(model, first[number].sent)[0].eval() for number in sorted(first)
+    }
+
+
+def _place(upload: Recording) -> tuple[int, str]:
+    return upload.round, upload.client
 
 
 def _loaded(model: nn.Module, sent: Mapping[str, Tensor]) -> tuple[nn.Module, dict[str, str]]:

@@ -127,6 +127,19 @@ def test_products_of_all_with_all_are_the_distance_of_each_pair() -> None:
             assert float(table[row, column]) == pytest.approx(float(cosine(*pair)), abs=1e-14)
 
 
+@pytest.mark.parametrize("name", REFERENCES)
+def test_pairs_that_nobody_looks_at_change_no_other_one(name: str) -> None:
+    distance, _ = REFERENCES[name]
+    seen = observed(pictures(3, 0), LABELS, defense=gs.defenses.Gaussian(sigma=0.1))
+    candidates = Candidates.with_each(OTHERS, torch.arange(3))
+    wanted = torch.rand(3, 21, generator=torch.Generator().manual_seed(1)) < 0.3
+    wanted[1] = False  # a victim whose label no candidate is tried with
+    plans = [plan_for(seen, distance)]
+    part = distances(plans, candidates, wanted=wanted)
+    torch.testing.assert_close(part[wanted], distances(plans, candidates)[wanted])
+    assert part.shape == (3, 21)
+
+
 def test_a_small_difference_of_likelihoods_survives_a_million_coordinates() -> None:
     """Two candidates whose means differ by one part in ten million: in float32 they are a tie or worse."""
     noise = torch.randn(1, 1_000_000, generator=torch.Generator().manual_seed(0))

@@ -129,13 +129,22 @@ class Round:
         )
         return {name: update[name].detach().double() for name in self.observed if name in update}
 
-    def distances(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the distance of every update from every received one, float64 ``[victims, n]``; infinite where it is not finite."""
+    def distances(self, images: Tensor, labels: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """Return the distance of every update from every received one, float64 ``[victims, n]``; infinite where it is not finite.
+
+        Args:
+            images: ``[n, c, h, w]``; labels: ``[n]``.
+            wanted: bool ``[victims, n]``, the pairs that are looked at; others may stay infinite, which saves their comparison.
+        """
         if self.objective_of is None:
-            table = compared(self.distance, self.updates(images, labels), self.observed)
+            table = compared(self.distance, self.updates(images, labels), self.observed, wanted)
         else:
+            rows = range(self.victims)
             table = torch.cat(
-                [self._distances_of(victim, images, labels) for victim in range(self.victims)]
+                [
+                    self._distances_of(row, images, labels, None if wanted is None else wanted[row])
+                    for row in rows
+                ]
             )
         return table.nan_to_num(torch.inf, torch.inf)
 
@@ -144,9 +153,16 @@ class Round:
         """Number of received updates."""
         return len(next(iter(self.observed.values())))
 
-    def _distances_of(self, victim: int, images: Tensor, labels: Tensor) -> Tensor:
+    def _distances_of(
+        self, victim: int, images: Tensor, labels: Tensor, wanted: Tensor | None
+    ) -> Tensor:
         """Return one row of `distances`, where what the attacker differentiates depends on the received update."""
         assert self.objective_of is not None
+        if wanted is not None and not bool(wanted.all()):
+            row = labels.new_full((1, len(labels)), torch.inf, dtype=torch.float64)
+            if bool(wanted.any()):
+                row[:, wanted] = self._distances_of(victim, images[wanted], labels[wanted], None)
+            return row
         some = next(iter(self.parameters.values()))
         received = {name: value[victim : victim + 1] for name, value in self.observed.items()}
         objective = self.objective_of(
@@ -155,8 +171,12 @@ class Round:
         return compared(self.distance, self.updates(images, labels, objective), received)
 
 
-def compared(distance: Distance, candidates: Tensors, observed: Tensors) -> Tensor:
+def compared(
+    distance: Distance, candidates: Tensors, observed: Tensors, wanted: Tensor | None = None
+) -> Tensor:
     """Return the distance of each of n updates ``[n, *shape]`` from each of m received ones ``[m, *shape]``: ``[m, n]``.
+
+    Pairs outside of ``wanted [m, n]`` may stay infinite.
 
     >>> from gradsiege.attacks.objectives.distances import squared_l2
     >>> candidates = {"w": torch.tensor([[0.0, 0.0], [3.0, 4.0]])}
@@ -172,10 +192,16 @@ def compared(distance: Distance, candidates: Tensors, observed: Tensors) -> Tens
             torch.stack([theirs.square().sum(1) for _, theirs in pairs], -1)[:, None],
         )
     of_all = vmap(distance, in_dims=(0, None))
-    rows = range(len(next(iter(observed.values()))))
-    return torch.stack(
-        [of_all(candidates, {name: value[row] for name, value in observed.items()}) for row in rows]
-    )
+    some = next(iter(observed.values()))
+    table = some.new_full((len(some), len(next(iter(candidates.values())))), torch.inf)
+    for row in range(len(some)):
+        received = {name: value[row] for name, value in observed.items()}
+        if wanted is None or bool(wanted[row].all()):
+            table[row] = of_all(candidates, received)
+        elif bool(wanted[row].any()):
+            chosen = {name: value[wanted[row]] for name, value in candidates.items()}
+            table[row, wanted[row]] = of_all(chosen, received)
+    return table
 
 
 def _rows(value: Tensor) -> Tensor:
@@ -194,7 +220,10 @@ def tries_at_once(parameters: Tensors) -> int:
 
 
 def distances(
-    plans: Sequence[AttackPlan], candidates: Candidates, checkpointer: Checkpointer = UNSAVED
+    plans: Sequence[AttackPlan],
+    candidates: Candidates,
+    checkpointer: Checkpointer = UNSAVED,
+    wanted: Tensor | None = None,
 ) -> Tensor:
     """Return the distance of every try's update from every received one, float64 ``[victims, tries]`` on the CPU.
 
@@ -202,6 +231,7 @@ def distances(
         plans: of each round of the same images, whose mean is returned.
         candidates: the tries.
         checkpointer: checkpoints, between steps of some tries each.
+        wanted: bool ``[victims, tries]``, the pairs that are looked at; the distance of others may be infinite.
     """
     rounds = [Round.of(plan) for plan in plans]
     tries, size = len(candidates.places), tries_at_once(rounds[0].parameters)
@@ -212,6 +242,8 @@ def distances(
     for number in checkpointer.steps(steps, "attack", {"distances": table}, torch.Generator()):
         part = slice(number * size, (number + 1) * size)
         images = candidates.images[candidates.places[part]]
-        of_rounds = [round_.distances(images, candidates.labels[part]) for round_ in rounds]
+        pairs = None if wanted is None else wanted[:, part].to(images.device)
+        labels = candidates.labels[part]
+        of_rounds = [round_.distances(images, labels, pairs) for round_ in rounds]
         table[:, part] = torch.stack(of_rounds).mean(0).cpu()
     return table

@@ -62,9 +62,12 @@ class Identification(Lookup):
         if labels is not None:
             tried = labels.unique().cpu()
         candidates = Candidates.with_each(images, tried.to(images.device))
-        losses = distances(plans, candidates, checkpointer).unflatten(1, (len(images), len(tried)))
-        if labels is not None:
-            losses = losses.masked_fill(tried != labels.cpu()[:, :, None], torch.inf)
+        # A victim's candidates count with its own label alone, so that no other pair needs to be compared.
+        wanted = None if labels is None else (tried == labels.cpu()).repeat(1, len(images))
+        losses = distances(plans, candidates, checkpointer, wanted)
+        if wanted is not None:
+            losses = losses.masked_fill(~wanted, torch.inf)
+        losses = losses.unflatten(1, (len(images), len(tried)))
         of_candidates, with_label = losses.min(2)
         best = of_candidates.argmin(1, keepdim=True)
         least = of_candidates.gather(1, best)[:, 0]

@@ -50,7 +50,7 @@ def context(audit: RecordedResult, pictures: bool) -> dict[str, Any]:
             ("Software", f"gradsiege {about['version']}, seed {about['seed']}, {about['device']}"),
         ],
         "remarks": about["remarks"],
-        "notes": audit.plan.size.notes,
+        "notes": audit.plan.notes,
         "settings": note(audit.plan.budget),
     }
 

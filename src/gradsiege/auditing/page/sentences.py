@@ -67,6 +67,7 @@ def lead(audit: Result) -> list[str]:
         f"The strongest attacker {tested} ({attacker_in_words(worst.attacker[0])}) recovers "
         f"{counted(worst.pictures, 'picture')} of {counted(worst.clients, 'client')} at "
         f"{interval(worst.psnr.estimate, worst.psnr.low, worst.psnr.high)} dB on average. {_floor(worst)}",
+        _left_out(audit),
         _identified(worst),
     ]
     if math.isfinite(worst.labels):
@@ -76,6 +77,17 @@ def lead(audit: Result) -> list[str]:
             f"The picture that is recovered best (number {worst.highest[1]}) reaches {number(worst.highest[0])} dB."
         )
     return [sentence for sentence in sentences if sentence]
+
+
+def _left_out(audit: Result) -> str:
+    """Return which attackers the number does not count, although they could raise it."""
+    names = audit.plan.undecided(audit.worst.situation)
+    if not names:
+        return ""
+    return (
+        f"The number may be too low: {counted(len(names), 'attack')} that could raise it did not fit into the time of the budget "
+        f"({'; '.join(map(attacker_in_words, names))})."
+    )
 
 
 def _floor(finding: Finding) -> str:
