@@ -23,7 +23,7 @@ help:
 	@echo "make test-services  replay a thousand cells into MLflow on PostgreSQL (Debian: postgresql)"
 	@echo "make test-integrations  record and attack what Flower's server receives, in one process"
 	@echo "make lint        formatters, types, walls, grammar of the prose"
-	@echo "make benchmark   time the attack engines, write the README's table"
+	@echo "make benchmark   time the attack engines, write the table of docs/SPEED.md"
 	@echo "make benchmark-gpu  all measurements that need a GPU, in less than 25 minutes"
 	@echo "make keep        copy the tables of STUDY into docs/results, with a record of the run"
 	@echo "make lpips       install the weights of LPIPS (make setup does it, too, where there is a network)"
