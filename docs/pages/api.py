@@ -17,6 +17,8 @@ SOURCE = Path(__file__).parents[2] / "src"
 FACES = {"auditing", "errors", "evaluation", "images", "integrations", "ranges", "seeds"}
 CODE = re.compile(r"(?<![`\w])`([A-Za-z_][\w.]*)(\(\))?`(?!`)")
 DOCTEST = re.compile(r"(?m)^>>> (?:.+\n?)+")
+# A table as reStructuredText draws it: shown as it is drawn.
+DRAWN = re.compile(r"(?m)^=+ +=+$\n(?:.+\n)+?=+ +=+$")
 # What is offered by `import gradsiege as gs`, in the words of its docstring, comes first.
 HEAD = """# Library
 
@@ -142,7 +144,7 @@ def text(thing: Any) -> str:
     parts = []
     for section in thing.docstring.parsed:
         if section.kind.value == "text":
-            parts.append(DOCTEST.sub(example, section.value))
+            parts.append(DRAWN.sub(r"```text\n\g<0>\n```", DOCTEST.sub(example, section.value)))
         elif section.kind.value == "examples":
             parts += [example_text(kind.value, value) for kind, value in section.value]
         elif section.kind.value == "admonition":

@@ -110,7 +110,7 @@ def picture_of_the_way() -> str:
 
 def beside(x: float, y: float, bottom: float) -> list[tuple[float, float]]:
     """Return the points of a line that leaves a box on its left and goes down beside what stands below the box."""
-    return [(x, y), (x - 16, y), (x - 16, bottom)]
+    return [(x, y), (x - 26, y), (x - 26, bottom)]
 
 
 def drawing(height: float, title: str, parts: Iterable[str]) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from docs.pages import api, command_line, kept_tables, study_keys
+from docs.pages import api, command_line, kept_tables, study_keys, tutorials
 
 ROOT = Path(__file__).parents[2]
 MADE = ROOT / "docs/reference"
 PAGES = [
     "docs/*.md",
-    "docs/tutorials/*.md",
     "docs/results/*.md",
     "docs/results/*/*.md",
     "docs/reference/*.md",
@@ -44,6 +43,7 @@ def pages() -> dict[str, str]:
     """Return every page that is made, by its path below ``docs/reference``."""
     made = {"command_line.md": command_line.page(), "study_keys.md": study_keys.page()}
     made |= {f"results/{study}.md": kept_tables.page(study) for study in studies()}
+    made |= {f"tutorials/{name}.md": text for name, text in tutorials.pages().items()}
     return made | {f"api/{name}.md": text for name, text in api.pages().items()}
 
 
