@@ -13,7 +13,7 @@ export PYTHONHASHSEED := 0
 export OMP_NUM_THREADS := 1
 
 .PHONY: help setup lpips reproduce test test-package test-pipeline test-random test-faults test-faults-stages test-faults-runs \
-	test-cluster slurm-packages test-services integrations test-integrations lint benchmark benchmark-gpu keep format lock clean
+	test-cluster slurm-packages test-services integrations test-integrations docs-environment docs dist lint benchmark benchmark-gpu keep format lock clean
 help:
 	@echo "make reproduce   set up, run the default study, name its report"
 	@echo "make test        set up, run every test that needs no GPU and no cluster"
@@ -22,8 +22,10 @@ help:
 	@echo "make test-cluster  as root: install Slurm, run a study on one node of it"
 	@echo "make test-services  replay a thousand cells into MLflow on PostgreSQL (Debian: postgresql)"
 	@echo "make test-integrations  record, attack and audit what Flower's server receives, in one process"
+	@echo "make docs        build the documentation into site/, to be read without a network"
+	@echo "make dist        build a wheel and an sdist into dist/, and look into both"
 	@echo "make lint        formatters, types, walls, grammar of the prose"
-	@echo "make benchmark   time the attack engines, write the README's table"
+	@echo "make benchmark   time the attack engines, write the table of docs/SPEED.md"
 	@echo "make benchmark-gpu  all measurements that need a GPU, in less than 25 minutes"
 	@echo "make keep        copy the tables of STUDY into docs/results, with a record of the run"
 	@echo "make lpips       install the weights of LPIPS (make setup does it, too, where there is a network)"
@@ -104,6 +106,24 @@ integrations: setup
 test-integrations: integrations
 	FLWR_TELEMETRY_ENABLED=0 $(INTEGRATIONS)/bin/python -m pytest tests/integrations
 
+# The generator of the site, above the project's environment like the integrations: the main lock holds nothing of it.
+DOCS := $(VENV)-docs
+docs-environment: setup
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(call quoted,$(DOCS))
+	VIRTUAL_ENV=$(call quoted,$(CURDIR)/$(DOCS)) $(BIN)/uv pip install --quiet --require-hashes -r requirements-docs.txt
+	@$(DOCS)/bin/python -c 'import pathlib, sys, sysconfig; (pathlib.Path(sysconfig.get_path("purelib")) / "_project.pth") \
+		.write_text(f"import site; site.addsitedir({sys.argv[1]!r})\n")' "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
+# A warning, such as a link that leads nowhere, is an error.
+docs: docs-environment
+	$(DOCS)/bin/python -m sphinx -c docs -b html -q -W --keep-going . site
+	@echo "Documentation: site/index.html"
+
+dist: docs-environment
+	rm -rf dist
+	$(DOCS)/bin/python -m build --no-isolation .
+	$(DOCS)/bin/python -m docs.pages.distribution dist
+
 lint: setup
 	$(BIN)/ruff check src tests benchmarks docs examples
 	$(BIN)/ruff format --check --quiet src tests benchmarks docs examples
@@ -126,6 +146,7 @@ benchmark-gpu: setup
 # Keep a finished study's tables in git: make keep STUDY=config/gifd.yaml
 keep: setup
 	$(BIN)/python docs/results/keep.py $(FILE)
+	$(BIN)/python -m docs.pages.roadmap
 
 format: setup
 	$(BIN)/ruff check --fix --quiet src tests benchmarks docs examples

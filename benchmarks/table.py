@@ -1,4 +1,4 @@
-"""Write the newest row of `rows.jsonl` for each device as the README's table, between its two markers."""
+"""Write the newest row of `rows.jsonl` for each device as the table of docs/SPEED.md, between its two markers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 ROWS = Path(__file__).with_name("rows.jsonl")
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs/SPEED.md"
 BEGIN, END = "<!-- benchmark begins -->\n", "<!-- benchmark ends -->\n"
 HEAD = (
     "| device | network, victims | engine | ms per iteration | speed-up | forward passes | share of the ceiling |\n"
@@ -104,12 +104,12 @@ def _reached(row: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Rewrite the README's table."""
+    """Rewrite the page's table."""
     rows = [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
-    text = README.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    README.write_text(before + BEGIN + table(rows) + END + after, encoding="utf-8")
+    PAGE.write_text(before + BEGIN + table(rows) + END + after, encoding="utf-8")
 
 
 if __name__ == "__main__":

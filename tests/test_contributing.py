@@ -42,18 +42,19 @@ def test_the_defense_that_is_shown_passes_the_tests_of_every_defense(tmp_path: P
     shutil.copytree(ROOT / "src/gradsiege", tmp_path / "gradsiege", ignore=ignored)
     (tmp_path / path).write_text(code, encoding="utf-8")
     shutil.copytree(ROOT / "tests/defenses", tmp_path / "tests/defenses", ignore=ignored)
-    shutil.copy(ROOT / "tests/test_readme.py", tmp_path / "tests")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = readme.replace("| defenses | `none`, ", "| defenses | `none`, `half`, ")
-    (tmp_path / "README.md").write_text(named, encoding="utf-8")
-    chosen = ("tests/test_readme.py", "tests/defenses/test_every_defense.py")
+    shutil.copy(ROOT / "tests/test_methods_page.py", tmp_path / "tests")
+    shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("results"))
+    methods = (ROOT / "docs/METHODS.md").read_text(encoding="utf-8")
+    named = methods.replace("| defenses | `none`, ", "| defenses | `none`, `half`, ")
+    (tmp_path / "docs/METHODS.md").write_text(named, encoding="utf-8")
+    chosen = ("tests/test_methods_page.py", "tests/defenses/test_every_defense.py")
     options = (
         "-q",
         "-rp",
         "-p",
         "no:cacheprovider",
         "-k",
-        "half or readme",
+        "half or methods_page",
         "--import-mode=importlib",
     )
     done = subprocess.run(

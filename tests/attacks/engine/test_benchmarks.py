@@ -1,4 +1,4 @@
-"""The benchmarks: what stands in the README comes from the rows, and what is compared is the same attack."""
+"""The benchmarks: what stands in docs/SPEED.md comes from the rows, and what is compared is the same attack."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def fake() -> tuple[Any, list[FakeAttacker]]:
     return SimpleNamespace(attacks=attacks, get_attack_config=settings), attackers
 
 
-def test_the_tables_of_the_readme_are_written_from_the_rows() -> None:
+def test_the_tables_of_the_page_on_speed_are_written_from_the_rows() -> None:
     rows = [json.loads(line) for line in table.ROWS.read_text(encoding="utf-8").splitlines()]
-    text = table.README.read_text(encoding="utf-8")
+    text = table.PAGE.read_text(encoding="utf-8")
     between = text.split(table.BEGIN)[1].split(table.END)[0]
     assert between == table.table(rows)
 
