@@ -277,3 +277,14 @@ def test_every_method_is_seen_on_a_dark_page_and_on_the_ground_of_published_poin
             lights = _luminance(DARK.get(colour, colour)), _luminance(ground)
             assert (max(lights) + 0.05) / (min(lights) + 0.05) >= 3, name
     assert _luminance(DARK[style.TINT]) < 0.05
+
+
+def test_verdicts_and_bands_are_seen_on_both_pages() -> None:
+    """WCAG 2.2, 1.4.3: 4.5 to 1 for words; a band must not outshine what lies on it."""
+    for ink in (style.SURVIVES, style.BROKEN, style.MUTED):
+        for words, ground in ((ink, style.PAPER), (DARK[ink], DARK[style.PAPER])):
+            lights = _luminance(words), _luminance(ground)
+            assert (max(lights) + 0.05) / (min(lights) + 0.05) >= 4.5, ink
+    for band in (style.BAND, style.FLOOR_BAND):
+        assert _luminance(band) > 0.8
+        assert _luminance(DARK[band]) < 0.05

@@ -20,8 +20,9 @@ def reference_rows(data: StudyData, of_cell: pd.DataFrame) -> pd.DataFrame:
     if not attacks:
         return done
     named = [attack for attack in attacks if data.name_of("attacks", attack) == REFERENCE]
-    rows = done[done["attack"] == (named or attacks)[0]]
-    return rows[rows["threat_model"] == rows["threat_model"].iloc[0]]
+    rows: pd.DataFrame = done[done["attack"] == (named or attacks)[0]]
+    ranked: pd.DataFrame = rows[rows["threat_model"] == rows["threat_model"].iloc[0]]
+    return ranked
 
 
 def at_quantiles(rows: pd.DataFrame, quantiles: tuple[float, ...]) -> list[tuple[float, int, int]]:

@@ -23,6 +23,10 @@ MUTED = "#5d6773"
 GRID = "#e4e8ed"
 HATCH = "#c4cbd3"
 TINT = "#f5f1e6"  # behind published numbers, and nothing else
+FAINT = "#d5dae0"  # points that are there for comparison
+# The interval of the strongest attack on no defense; the floor, its line and its interval; verdicts.
+BAND, FLOOR, FLOOR_BAND = "#e8ebef", "#7a4ea3", "#efe6f7"
+SURVIVES, BROKEN = "#00684b", "#a8420a"
 WIDTH = 7.2  # inches: a two-column page
 CONTROL_GREYS = ("#6e7781", "#8c959f", "#a0a8b1", "#848d97")
 

@@ -209,13 +209,13 @@ def _sheet(data: StudyData, table: pd.DataFrame, rows: list[list[_Part]]) -> Fig
             _defense_ticks(panel, _defense_names(part, data, layout) if shown else [], layout)
         top -= height + foot + GAP
     length = min(BAR_HEIGHT, total - HEAD - GAP)
-    place = (
+    corner = (
         (page - BAR + 0.15) / page,
         (total - HEAD - length) / total,
         0.13 / page,
         length / total,
     )
-    bar = figure.colorbar(image, cax=figure.add_axes(place))
+    bar = figure.colorbar(image, cax=figure.add_axes(corner))
     bar.set_label("Mean PSNR [dB] (darker: more leaked)")
     bar.outline.set_visible(False)
     return figure

@@ -33,7 +33,7 @@ DOTS = {
 HITS = ("#009e73", "^")
 BLOCKS = {1.0: "", 0.5: "accuracy unknown", 0.0: "accuracy not equal"}
 BLOCK_HEAD = 0.75  # rows that the words of a block take
-INKS = {"survives": "#00684b", "does not survive": "#a8420a", "undecided": style.MUTED}
+INKS = {"survives": style.SURVIVES, "does not survive": style.BROKEN, "undecided": style.MUTED}
 RANK_PAD = 17  # points between the names and the axis, for the ranks
 BASELINE = "baseline"
 Span = tuple[float, float, float]
@@ -214,8 +214,8 @@ def _dot(panel: Axes, span: Span, height: float, words: str, colour: str, marker
 def _bands(panel: Axes, lines: list[Line]) -> None:
     """The interval of the strongest attack on no defense, and of the floor, where most settings are judged."""
     looks = {
-        "no_defense": ("No defense", style.INK, "#e8ebef", "-"),
-        "floor": ("Label lookup (floor)", "#7a4ea3", "#efe6f7", (0, (4, 2))),
+        "no_defense": ("No defense", style.INK, style.BAND, "-"),
+        "floor": ("Label lookup (floor)", style.FLOOR, style.FLOOR_BAND, (0, (4, 2))),
     }
     for role, (words, ink, tint, dashes) in looks.items():
         spans = [line.bands[role] for line in lines if role in line.bands]

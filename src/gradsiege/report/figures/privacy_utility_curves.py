@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 VERSION = 4
 TITLE = "Privacy against utility along the strength of each defense"
 COLUMNS, HEIGHT = 4, 1.75  # panels side by side; inches
-FAINT = "#d5dae0"
 NAME_SIZE = 6.0  # points
 
 
@@ -93,7 +92,9 @@ def _title(panel: Axes, rows: pd.DataFrame, *, several: bool) -> None:
 def _behind(panel: Axes, place: pd.DataFrame, method: str) -> None:
     """The other defenses on the same data and model, and the undefended model."""
     others = place[~place["method"].isin([method, "none"])]
-    panel.plot(100 * others["accuracy"], others["worst"], "o", color=FAINT, markersize=3, zorder=1)
+    panel.plot(
+        100 * others["accuracy"], others["worst"], "o", color=style.FAINT, markersize=3, zorder=1
+    )
     bare = place[place["method"] == "none"]
     panel.plot(
         100 * bare["accuracy"],

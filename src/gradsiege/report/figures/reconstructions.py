@@ -16,7 +16,7 @@ from gradsiege.metrics.picture_names import picture_name
 from gradsiege.report import style
 from gradsiege.report.chosen_cells import one_per_defense
 from gradsiege.report.chosen_victims import at_quantiles, reference_rows
-from gradsiege.report.data import CELL_KEY, Drawn, StudyData
+from gradsiege.report.data import CELL_KEY, Drawn, Pictures, StudyData
 from gradsiege.report.derived import kinds
 from gradsiege.report.labels import label
 from gradsiege.report.measured_text import wrapped
@@ -126,7 +126,7 @@ def _columns(data: StudyData, keys: list[str], bare: str, victim: int, image: in
         name = data.name_of("defenses", column.cell["defense"])
         if column.pictures and (name != "none" or key == bare):
             settings.setdefault(name, []).append(column)
-    undefended = settings.pop("none")
+    undefended = settings.pop("none", [])
     best = [min(columns, key=lambda column: column.worst) for columns in settings.values()]
     return undefended + sorted(best, key=lambda column: -column.worst)
 
@@ -135,21 +135,25 @@ def _column(data: StudyData, key: str, who: Kinds, victim: int, image: int) -> C
     cell = dict(zip(CELL_KEY, key.split("/"), strict=True))
     rows = _rows(data, key)
     attacks = rows[(rows["kind"] == "attack") & ~rows["attack"].isin(who.floors)]
-    means = attacks.groupby(["attack", "threat_model"], sort=False)["psnr"].mean().dropna()
+    grouped = attacks.groupby(["attack", "threat_model"], sort=False)["psnr"].mean().dropna()
+    means = grouped.reset_index().itertuples(index=False, name=None)
+    by_attacker = {
+        (str(attack), str(threat)): float(mean)
+        for attack, threat, mean in means
+        if _name_in(data.pictures[key], str(attack), str(threat))
+    }
     pictures, worst = [], -np.inf
     for role in ROLES:
         informed = role == "best_informed"
         if informed and data.name_of("defenses", cell["defense"]) == "none":
             continue  # there is nothing to know
         ranked = {
-            (str(attack), str(threat)): float(mean)
-            for (attack, threat), mean in means.items()
-            if (threat in who.aware) == informed
+            ids: mean for ids, mean in by_attacker.items() if (ids[1] in who.aware) == informed
         }
         if ranked:
-            attack, threat = max(ranked, key=lambda ids: ranked[ids])
-            pictures.append(_picture(data, key, role, (attack, threat), (victim, image)))
-            worst = max(worst, ranked[attack, threat])
+            ids = max(ranked, key=lambda ids: ranked[ids])
+            pictures.append(_picture(data, key, role, ids, (victim, image)))
+            worst = max(worst, ranked[ids])
     return Column(cell, tuple(pictures), worst)
 
 
@@ -161,10 +165,13 @@ def _picture(
     order = sorted(set(rows[["victim", "image"]].itertuples(index=False, name=None)))
     same = (rows["attack"] == attack) & (rows["threat_model"] == threat)
     row = rows[same & (rows["victim"] == place[0]) & (rows["image"] == place[1])].iloc[0]
-    # Scores of older versions name pictures by the attack alone.
-    name = picture_name(attack, threat)
-    named = name if name in pictures else attack
-    return Picture(role, row, pictures[named][order.index(place)])
+    return Picture(role, row, pictures[_name_in(pictures, attack, threat)][order.index(place)])
+
+
+def _name_in(pictures: Pictures, attack: str, threat_model: str) -> str:
+    """Return the name of an attack's pictures, empty if there are none; older scores name them by the attack alone."""
+    names = (picture_name(attack, threat_model), attack)
+    return next((name for name in names if name in pictures), "")
 
 
 def _sheet(data: StudyData, truth: NDArray[np.uint8], columns: list[Column]) -> Figure:
@@ -256,8 +263,9 @@ def _caption(data: StudyData, reference: str, bare: str, images: int) -> str:
     where = f"{label(cell['dataset'])}, {label(cell['model'])}, {cell['training_stage']} model"
     return (
         f"One victim, chosen by rule: of {images} images the one at the median of the PSNR that "
-        f"{label(reference, data.name_of('attacks', reference))} reaches without a defense ({where}). Above what the best "
-        "attacker recovers who does not know the defense, below the best who does; the numbers are PSNR in dB."
+        f"{label(reference, data.name_of('attacks', reference))} reaches without a defense ({where}). Above: the reconstruction of "
+        "the best attacker that does not know the defense; below: of the best that does. The numbers are PSNR in dB, and best "
+        "is by the mean over all victims."
         f"{synthetic_note(data, [cell['dataset']])}"
     )
 

@@ -30,12 +30,13 @@ def sentences(text: str) -> list[str]:
 def caption(text: str, note: str = "") -> Caption:
     """Return the caption in two parts.
 
-    note: its last sentence if it is one that is always shown, such as that data are synthetic.
+    note: a sentence that is always shown if the caption has it, such as that data are synthetic.
 
-    >>> caption("One. Two. Three. Four. Not real.", " Not real.")
+    >>> caption("One. Two. Three. Not real. Four.", "Not real.")
     Caption(shown='One. Two. Not real.', folded='Three. Four.')
     """
-    kept = sentences(note) if note and text.endswith(note) else []
-    others = sentences(text.removesuffix(note) if kept else text)
+    every = sentences(text)
+    kept = [sentence for sentence in every if sentence == note.strip()]
+    others = [sentence for sentence in every if sentence != note.strip()]
     cut = MOST_SENTENCES - len(kept)
     return Caption(" ".join([*others[:cut], *kept]), " ".join(others[cut:]))
