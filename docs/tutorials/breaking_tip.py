@@ -20,7 +20,7 @@ from torch.nn.functional import interpolate
 
 import gradsiege as gs
 
-iterations = 300
+iterations = 150  # with the step and smoothness of config/adaptive.yaml
 image = interpolate(
     torch.from_numpy(data.astronaut()[:200, 120:320]).permute(2, 0, 1)[None] / 255, 32, mode="area"
 )
@@ -35,7 +35,7 @@ network = gs.models.ConvNet(width=16).build(classes=10, channels=3, size=32)
 # %%
 tip = gs.defenses.Tip(ratio=0.1)
 attack = gs.attacks.InvertingGradients(
-    iterations=iterations, learning_rate=0.1, total_variation=1e-2
+    iterations=iterations, learning_rate=0.2, total_variation=0.03
 )
 
 

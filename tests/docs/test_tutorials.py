@@ -22,7 +22,7 @@ def printed(name: str, iterations: int, tmp_path: Path) -> str:
     file = tmp_path / name
     file.write_text(text)
     done = subprocess.run(
-        [sys.executable, str(file)], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        [sys.executable, str(file)], cwd=tmp_path, capture_output=True, text=True, timeout=1200
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -43,12 +43,12 @@ def test_your_gradient_my_image(tmp_path: Path) -> None:
 
 
 def test_a_counter_undoes_most_of_tip_and_little_of_noise_everywhere(tmp_path: Path) -> None:
-    shown = printed("breaking_tip.py", 40, tmp_path)
+    shown = printed("breaking_tip.py", 80, tmp_path)
     decibel = {
         name: float(value) for name, value in re.findall(r"^(.+?): +(-?[\d.]+) dB$", shown, re.M)
     }
     lost = decibel["no defense, blind"] - decibel["TIP, blind"]
-    assert lost > 5
+    assert lost > 3
     for counter in ("drop_flagged_channels", "keep_kernel_means", "whitened"):
         assert decibel[f"TIP, tip.{counter}"] - decibel["TIP, blind"] > lost / 2
     assert decibel["noise of equal length, informed"] < decibel["TIP, tip.drop_flagged_channels"]
