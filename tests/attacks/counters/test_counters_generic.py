@@ -28,11 +28,14 @@ from gradsiege.attacks.counters.generic.matching import ReliableCosine, learn
 from gradsiege.attacks.counters.generic.moments import COUNT, DD, collected
 from gradsiege.attacks.counters.generic.reliability import edges_of, learn_part, log_ratio
 from gradsiege.attacks.counters.generic.scales import KAPPA, client_scales
+from gradsiege.attacks.counters.noise import coordinates
 from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.objectives.distances import cosine
+from gradsiege.attacks.recipes.maximum_a_posteriori import MaximumAPosteriori
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.errors import MissingError, StudyError, ThreatModelError
 from gradsiege.pipeline.cells import cells
+from gradsiege.priors.class_conditional_gaussian import ClassConditionalGaussian
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.threat_model import ThreatModel
 from gradsiege.seeds import seed_for
@@ -250,6 +253,24 @@ def test_every_disclosed_defense_is_answered_none_included(defended: Scenes) -> 
     seen = {name: value[0] for name, value in scene.seen.update.items()}
     other = {name: value[1] for name, value in scene.seen.update.items()}
     assert float(distance(other, seen)) == pytest.approx(float(cosine(other, seen)), abs=1e-9)
+
+
+def test_a_recipe_whose_prior_is_a_density_is_matched_in_nats(defended: Scenes) -> None:
+    plan = with_clients(plan_of(defended("gaussian", {"sigma": 0.1})))
+    prior = ClassConditionalGaussian().fit(
+        torch.rand(20, 3, 16, 16, generator=torch.Generator().manual_seed(1)), torch.arange(20) % 10
+    )
+    knowledge = replace(plan.knowledge, priors=(*plan.knowledge.priors, prior))
+    density = replace(plan, recipe=MaximumAPosteriori().recipe(knowledge))
+    free, nats = (
+        counters.apply(NAME, given).recipe.phases[0].distance for given in (plan, density)
+    )
+    assert isinstance(free, ReliableCosine)
+    assert isinstance(nats, ReliableCosine)
+    number = coordinates({name: value[0] for name, value in plan.update.items()})
+    assert nats.nat == pytest.approx(1 / number)
+    assert free.nat == pytest.approx(KAPPA / number)
+    assert repr(free.laws) == repr(nats.laws)
 
 
 def test_it_refuses_an_attacker_without_clients_or_images(defended: Scenes) -> None:

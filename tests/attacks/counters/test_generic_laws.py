@@ -272,3 +272,21 @@ def test_pure_chance_tells_neither_length_nor_angle() -> None:
         }
 
     assert all(shape_of(tensor) is None for tensor in collected(pairs(noise)).values())
+
+
+@pytest.mark.parametrize("defend", [affine, rounded, laplace, turned])
+@pytest.mark.parametrize("unit", ["free", "nats"])
+def test_every_law_can_be_mapped_over_victims_and_has_a_gradient(defend: Defend, unit: str) -> None:
+    match = learnt(defend, unit)
+    ones = drawn(3, seed=1)
+    uploads = [defend(one, torch.Generator().manual_seed(5)) for one in ones]
+    others = drawn(3, seed=2)
+    stacked = [
+        {name: torch.stack([update[name] for update in updates]) for name in SHAPES}
+        for updates in (others, uploads)
+    ]
+    values = torch.vmap(match)(*stacked)
+    expected = torch.stack([match(a, b) for a, b in zip(others, uploads, strict=True)])
+    torch.testing.assert_close(values, expected)
+    gradients = torch.func.grad(match)(others[0], uploads[0])
+    assert all(value.isfinite().all() and value.any() for value in gradients.values())
