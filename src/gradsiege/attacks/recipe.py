@@ -51,6 +51,8 @@ class Phase:
         loss: maps an element's observed update and variables to the objective whose gradient is the candidate's update; None
             for the clients' own loss. An attacker takes another one where it knows the gradient at an inner layer, or searches for
             what a client drew.
+        unit: what a counter's distance has to be measured in: ``nats`` per coordinate where the phase's prior is a density, or
+            any ``free`` unit, in which the plain cosine is usual.
     """
 
     space: Space
@@ -66,6 +68,7 @@ class Phase:
     iterate: Literal["least", "least_objective", "last"] = "least"
     again: Again | None = None
     loss: Callable[[Tensors, Variables], Objective] | None = None
+    unit: Literal["free", "nats"] = "free"
 
     @property
     def evaluations(self) -> int:

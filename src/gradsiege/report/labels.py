@@ -16,6 +16,7 @@ LABELS = {
     "deep_image_prior": "Deep Image Prior",
     "gi_pip": "GI-PIP",
     "gifd": "GIFD",
+    "rog": "ROG",
     "learned_inversion": "Learned inversion",
     "spear": "SPEAR",
     "label_lookup": "Label lookup",

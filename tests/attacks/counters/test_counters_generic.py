@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,19 +17,25 @@ from torch import Tensor, nn
 
 import gradsiege as gs
 from benchmarks import generic as benchmark
+from benchmarks import generic_table as benchmark_table
+from benchmarks.generic_table import BEGIN, END
 from gradsiege import artifacts
 from gradsiege.attacks import counters, recipes
 from gradsiege.attacks.counters.generic import clients
+from gradsiege.attacks.counters.generic.additive import Noise
 from gradsiege.attacks.counters.generic.laws import Saturation
 from gradsiege.attacks.counters.generic.matching import ReliableCosine, learn
 from gradsiege.attacks.counters.generic.moments import COUNT, DD, collected
 from gradsiege.attacks.counters.generic.reliability import edges_of, learn_part, log_ratio
 from gradsiege.attacks.counters.generic.scales import KAPPA, client_scales
+from gradsiege.attacks.counters.noise import coordinates
 from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.objectives.distances import cosine
+from gradsiege.attacks.recipes.maximum_a_posteriori import MaximumAPosteriori
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.errors import MissingError, StudyError, ThreatModelError
 from gradsiege.pipeline.cells import cells
+from gradsiege.priors.class_conditional_gaussian import ClassConditionalGaussian
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.threat_model import ThreatModel
 from gradsiege.seeds import seed_for
@@ -107,14 +114,17 @@ def test_white_noise_on_a_tensor_weighs_it_by_the_floor_over_the_noise() -> None
 
     match = learnt(noised)
     law = match.laws["head.weight"]
-    assert isinstance(law, dict)
+    assert isinstance(law, Noise)
     floor = KAPPA * mean_square()
+    tau = law.weight(torch.ones(1).double(), law.floor)
     # 6,000 draws tell the variance to two parts in a hundred, one standard error.
-    assert float(law["whole"].tau[0, 1]) == pytest.approx(floor / (sigma**2 + floor), rel=0.08)
-    assert law["whole"].tau.unique().numel() == 1
+    assert float(tau[0]) == pytest.approx(floor / (sigma**2 + floor), rel=0.08)
+    assert tau.unique().numel() == 1
+    clean = match.laws["conv.weight"]
+    assert isinstance(clean, dict)
     assert torch.equal(
-        match.laws["conv.weight"]["received"].tau[:, 1:],
-        torch.ones(8, match.laws["conv.weight"]["received"].tau.shape[1] - 1).double(),
+        clean["received"].tau[:, 1:],
+        torch.ones(8, clean["received"].tau.shape[1] - 1).double(),
     )
 
 
@@ -245,6 +255,24 @@ def test_every_disclosed_defense_is_answered_none_included(defended: Scenes) -> 
     assert float(distance(other, seen)) == pytest.approx(float(cosine(other, seen)), abs=1e-9)
 
 
+def test_a_recipe_whose_prior_is_a_density_is_matched_in_nats(defended: Scenes) -> None:
+    plan = with_clients(plan_of(defended("gaussian", {"sigma": 0.1})))
+    prior = ClassConditionalGaussian().fit(
+        torch.rand(20, 3, 16, 16, generator=torch.Generator().manual_seed(1)), torch.arange(20) % 10
+    )
+    knowledge = replace(plan.knowledge, priors=(*plan.knowledge.priors, prior))
+    density = replace(plan, recipe=MaximumAPosteriori().recipe(knowledge))
+    free, nats = (
+        counters.apply(NAME, given).recipe.phases[0].distance for given in (plan, density)
+    )
+    assert isinstance(free, ReliableCosine)
+    assert isinstance(nats, ReliableCosine)
+    number = coordinates({name: value[0] for name, value in plan.update.items()})
+    assert nats.nat == pytest.approx(1 / number)
+    assert free.nat == pytest.approx(KAPPA / number)
+    assert repr(free.laws) == repr(nats.laws)
+
+
 def test_it_refuses_an_attacker_without_clients_or_images(defended: Scenes) -> None:
     plan = with_clients(plan_of(defended("gaussian")))
     with pytest.raises(MissingError, match="give `simulate`"):
@@ -350,15 +378,38 @@ def test_without_images_the_rows_say_what_the_attacker_lacks() -> None:
     assert (table[table.counter == ""].reason == "").all()
 
 
-def test_the_benchmark_attacks_by_every_attacker(capsys: pytest.CaptureFixture[str]) -> None:
-    toy = ["--images", "1", "--iterations", "2", "--side", "16", "--width", "4", "--aux", "20"]
-    benchmark.main(["top_k", *toy])
-    head, _, row = capsys.readouterr().out.splitlines()
-    cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert head.count("|") == row.count("|")
-    assert cells[0] == "top_k"
-    assert cells[3] == "on_support"
-    assert all(math.isfinite(float(cells[place])) for place in (1, 2, 4))
+def test_the_benchmark_attacks_by_every_attacker(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    toy = ["--images", "1", "--iterations", "1", "--side", "16", "--aux", "20", "--model", "lenet"]
+    benchmark.main(["top_k", *toy, "--rows", str(rows)])
+    with rows.open(newline="") as file:
+        kept = list(csv.DictReader(file))
+    names = ("", NAME, "top_k.on_support", "top_k.likelihood")
+    pixels = [("pixels", name) for name in names]
+    assert [(row["attack"], row["counter"]) for row in kept] == [
+        *pixels,
+        *(("gaussian", name) for name in ("", NAME, "top_k.likelihood")),
+    ]
+    assert all(math.isfinite(float(row["psnr"])) for row in kept)
+
+
+def test_the_table_shows_the_best_hand_written_counter_and_the_difference() -> None:
+    base = {"model": "lenet", "defense": "top_k", "attack": "pixels"}
+    values = {"": 5.0, "top_k.on_support": 7.0, "top_k.likelihood": 6.0, NAME: 6.5}
+    rows = [base | {"counter": name, "psnr": str(value)} for name, value in values.items()]
+    older = base | {"counter": NAME, "psnr": "1.0"}
+    text = benchmark_table.page("a\n" + BEGIN + "old\n" + END + "b\n", [older, *rows])
+    assert "| lenet | top k | pixels | 5.0 | 7.0 | on support | 6.5 | -0.5 |" in text
+    assert "old" not in text
+    assert text.startswith("a\n")
+    assert text.endswith(END + "b\n")
+
+
+def test_the_page_shows_the_rows_that_are_kept() -> None:
+    with benchmark.ROWS.open(newline="") as file:
+        kept = list(csv.DictReader(file))
+    text = benchmark_table.PAGE.read_text()
+    assert benchmark_table.page(text, kept) == text
 
 
 # ---- in a study ----

@@ -99,6 +99,7 @@ class MaximumAPosteriori(Attack):
             optimizer=optimizer,
             iterations=self.iterations,
             iterate="last",
+            unit="nats",
         )
         return Recipe((phase,))
 

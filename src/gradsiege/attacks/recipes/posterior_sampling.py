@@ -91,6 +91,7 @@ class PosteriorSampling(Attack):
             ),
             iterations=self.iterations,
             iterate="last",
+            unit="nats",
         )
         return Recipe((phase,), restart="least" if self.estimate == "sample" else "mean")
 

@@ -40,3 +40,17 @@ def information(total: Energy) -> float:
     if not total.ours > 0:
         return 1.0
     return min(1.0, float(total.known / total.clean * (total.theirs / total.ours).sqrt()))
+
+
+def nats(total: Energy, floor: float) -> float:
+    """Return the factor of the whole match in nats, summed over the simulated clients.
+
+    The tau of `information`, in units of 1 / F, are precisions: -log p is sum of (tau / F) |c - g|^2 / 2 to first order, which is
+    1 - cos times |ours| |theirs| / F.
+
+    >>> import torch
+    >>> ones = torch.ones(())
+    >>> nats(Energy(ones, ones, 4 * ones, 9 * ones, ones), 0.5)
+    12.0
+    """
+    return float((total.ours * total.theirs).sqrt()) / floor

@@ -1,88 +1,24 @@
 """Simpler laws of a defense that replace the table of cells where simulated clients follow them.
 
-*White noise* has one variance per tensor, whatever the coefficient. A *saturated* upload follows the sign of a coefficient better
-than its size. A *limit* bounds all coefficients that were not sent.
+A *saturated* upload follows the sign of a coefficient better than its size. A *limit* bounds all coefficients that were not sent.
+See `additive` for noise, and `lengths` for tensors of which the length and the angle say more than any coefficient.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gradsiege.attacks.counters.generic.information import Energy
-from gradsiege.attacks.counters.generic.moments import COUNT, DD, GD, GG, Evidence
-from gradsiege.attacks.counters.generic.reliability import Part
+from gradsiege.attacks.counters.generic.moments import GD, GG, Evidence, soft_sign
 from gradsiege.attacks.counters.generic.scales import KAPPA
 
-# The channels' residual variances scatter about (kurtosis - 1) / n of their square under white noise: 2 for Gaussian noise, 5 for
-# Laplace noise. A noise on some channels alone scatters by hundreds.
-WHITE = 8.0
 # Soft signs have to leave less than this share of what the coefficients themselves leave unexplained.
 SATURATED = 0.9
 # A limit holds if no simulated coefficient that was not sent exceeds the least sent one by more than rounding.
 ROUNDING = 1.001
-
-
-@dataclass(frozen=True)
-class Noise:
-    """The upload is ``gain * g`` and white noise of this variance."""
-
-    gain: float
-    variance: float
-
-
-def white_noise(evidence: Evidence, scales: Tensor) -> Noise | None:
-    """Return the noise of a tensor, or None if it is not white, not there, or drowns the tensor beyond what the sums show.
-
-    scales: ``[clients]``, what each upload is multiplied by.
-    """
-    if bool((evidence.parts["zero"][..., GG] > 0).any()):
-        return None
-    sums = evidence.totals
-    gg = sums[..., GG]
-    gd, dd = sums[..., GD] * scales[:, None], sums[..., DD] * scales[:, None].square()
-    gain = float(gd.sum() / gg.sum()) if gg.sum() > 0 else 0.0
-    left = (dd - 2 * gain * gd + gain**2 * gg).clamp_min(0)
-    count = sums[..., COUNT]
-    variance = float(left.sum() / count.sum())
-    error = math.sqrt(variance / float(gg.sum())) if gg.sum() > 0 else math.inf
-    if variance <= 1e-9 * float(dd.sum() / count.sum()) or gain < 3 * error:
-        return None
-    scatter = (count * (left / count / variance - 1).square()).mean()
-    if scatter >= WHITE:
-        return None
-    return Noise(gain if abs(gain - 1) > 3 * error else 1.0, variance)
-
-
-def of_noise(
-    evidence: Evidence, scales: Tensor, noise: Noise, floor: float
-) -> tuple[dict[str, Part], Energy]:
-    """Return the weights of a tensor under white noise: tau = F a^2 / (V + a^2 F), eta = tau / a, whatever the coefficient.
-
-    scales: ``[clients]``; the parts hold tables ``[channels, 2]``.
-    """
-    sums = evidence.totals
-    channels = sums.shape[1]
-    precision = noise.gain**2 / noise.variance
-
-    def tau_at(level: float) -> float:
-        return level * precision / (1 + level * precision)
-
-    tau = torch.full((channels, 2), tau_at(floor), dtype=sums.dtype)
-    gg, count = sums[..., GG].sum(), sums[..., COUNT].sum()
-    dd = (sums[..., DD] * scales[:, None].square()).sum()
-    total = Energy(
-        gg,
-        tau_at(floor / KAPPA) * gg,
-        tau_at(floor) * gg,
-        tau_at(floor) / noise.gain**2 * dd,
-        count * noise.variance,
-    )
-    part = Part(torch.ones(channels, dtype=sums.dtype), sums.new_zeros(0), tau, tau / noise.gain)
-    return {"whole": part}, total
 
 
 @dataclass(frozen=True)
@@ -91,6 +27,14 @@ class Saturation:
 
     ours: float
     theirs: float
+
+    def to(self, like: Tensor) -> Saturation:
+        """Return the law as it is: it has no tensors."""
+        return self
+
+    def weighted(self, candidate: Tensor, received: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the soft signs of a candidate and the upload, at their weights."""
+        return self.ours * soft_sign(candidate), self.theirs * received
 
 
 def saturation(evidence: Evidence, floor: float) -> tuple[Saturation, Energy] | None:

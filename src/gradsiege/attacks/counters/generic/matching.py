@@ -7,23 +7,19 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gradsiege.attacks.counters.generic.information import Energy, information
-from gradsiege.attacks.counters.generic.laws import (
-    Saturation,
-    limits,
-    of_noise,
-    saturation,
-    white_noise,
-)
+from gradsiege.attacks.counters.generic.additive import HeavyNoise, Noise, additive, heavy
+from gradsiege.attacks.counters.generic.information import Energy, information, nats
+from gradsiege.attacks.counters.generic.laws import Saturation, limits, saturation
+from gradsiege.attacks.counters.generic.lengths import Shape, shape_of
 from gradsiege.attacks.counters.generic.moments import (
+    COUNT,
     Evidence,
     by_channel,
     kernel_means,
     kernel_rest,
-    soft_sign,
 )
 from gradsiege.attacks.counters.generic.reliability import Part, learn_tensor, log_ratio, place
-from gradsiege.attacks.counters.generic.scales import client_scales, floor_of
+from gradsiege.attacks.counters.generic.scales import KAPPA, client_scales, floor_of
 from gradsiege.attacks.counters.views import excess, smallest_received
 from gradsiege.attacks.objectives.distances import cosine
 from gradsiege.protocol.local_update import Tensors
@@ -31,7 +27,9 @@ from gradsiege.protocol.local_update import Tensors
 # A coefficient of less weight is not matched.
 LEAST_WEIGHT = 1e-9
 
-Law = dict[str, Part] | Saturation
+# What the coefficients of a tensor are weighed by in the cosine, or what stands instead of it.
+Weights = dict[str, Part] | Noise | Saturation
+Law = Weights | HeavyNoise
 
 
 @dataclass(frozen=True)
@@ -41,33 +39,45 @@ class ReliableCosine:
     Attributes:
         laws: what was learned of every tensor.
         bounds: what bounds the coefficients of a tensor that were not sent (`laws.limits`).
-        factor: weight of the whole match beside regularizers (`reliability.information`).
+        shapes: what is known of the lengths and angles of tensors of which no coefficient says anything (`lengths`).
+        factor: weight of the whole cosine (`information`).
+        nat: weight of a nat outside the cosine: of lengths and angles, and noise with heavy tails (`additive`).
     """
 
     # `vmap` writes out the function that it maps, which takes longer than the function if that means a thousand tensors.
     laws: dict[str, Law] = field(repr=False)
     bounds: dict[str, str]
+    shapes: dict[str, Shape] = field(repr=False)
     factor: float
+    nat: float
 
     def __call__(self, candidate: Tensors, observed: Tensors) -> Tensor:
-        """Return the distance of one element; the plain cosine if no coefficient says anything."""
+        """Return the distance of one element; the plain cosine if nothing says anything."""
         ours: Tensors = {}
         theirs: Tensors = {}
+        apart: list[Tensor] = []
         for name, received in observed.items():
             law = self.laws[name]
-            if isinstance(law, Saturation):
-                ours[name], theirs[name] = (
-                    law.ours * soft_sign(candidate[name]),
-                    law.theirs * received,
-                )
+            if name in self.shapes:
+                apart.append(self.shapes[name].nats(candidate[name], received))
+            if isinstance(law, HeavyNoise):
+                apart.append(law.nats(candidate[name], received))
+                continue
+            if not isinstance(law, dict):
+                ours[name], theirs[name] = law.weighted(candidate[name], received)
                 continue
             over = self._beyond(candidate[name], name, observed)
             for part, learnt in law.items():
                 key = f"{name} {part}"
                 bounded = over if part == "zero" else None
                 ours[key], theirs[key] = weighted(candidate[name], received, part, learnt, bounded)
-        says = torch.stack([value.square().sum() for value in theirs.values()]).sum() > 0
-        return torch.where(says, self.factor * cosine(ours, theirs), cosine(candidate, observed))
+        squares = [value.square().sum() for value in theirs.values()]
+        says = torch.stack(squares).sum() > 0 if squares else torch.tensor(False)
+        if not apart:
+            plain = cosine(candidate, observed)
+            return torch.where(says, self.factor * cosine(ours, theirs), plain)
+        coefficients = torch.where(says, self.factor * cosine(ours, theirs), 0) if squares else 0
+        return coefficients + self.nat * torch.stack(apart).sum()
 
     def _beyond(self, value: Tensor, name: str, observed: Tensors) -> Tensor | None:
         """Return, where nothing was sent, how far a candidate's tensor exceeds its bound; None if it has none."""
@@ -79,32 +89,57 @@ class ReliableCosine:
         return excess(value, observed[name], limit)
 
 
-def learn(evidence: dict[str, Evidence], like: Tensor) -> ReliableCosine:
+def learn(evidence: dict[str, Evidence], like: Tensor, unit: str = "free") -> ReliableCosine:
     """Return the match that simulated clients suggest, its tables on the device and in the type of a tensor.
 
-    evidence: of every tensor by name, sums ``[clients, channels, 4]``; like: any tensor.
+    Args:
+        evidence: of every tensor by name, sums ``[clients, channels, 4]``.
+        like: gives device and type.
+        unit: ``nats`` per coordinate, or ``free``, beside which no prior is a density (`recipe.Phase`).
     """
     scales, floor = client_scales(evidence), floor_of(evidence)
     bounds = limits(evidence)
+    known = unit == "nats" and bool((scales == 1).all())
     laws: dict[str, Law] = {}
+    shapes: dict[str, Shape] = {}
     spent: list[Energy] = []
     for name, tensor in evidence.items():
-        bent = saturation(tensor, floor)
-        noise = white_noise(tensor, scales)
-        if bent is not None:
-            laws[name], energy = bent
-        else:
-            parts, energy = (
-                learn_tensor(tensor, scales, floor, name in bounds)
-                if noise is None
-                else of_noise(tensor, scales, noise, floor)
-            )
-            laws[name] = {part: value.to(like) for part, value in parts.items()}
+        law, energy = law_of(tensor, scales, floor, name in bounds)
+        # A likelihood of heavy tails stands outside the cosine: it needs the unit of a density, and the true scale of uploads.
+        tails = heavy(tensor) if known and isinstance(law, Noise) else None
+        if tails is not None:
+            laws[name] = tails
+            continue
+        laws[name] = _like(law, like)
+        shape = shape_of(tensor) if not energy.ours > 0 else None
+        if shape is not None:
+            shapes[name] = shape
         spent.append(energy)
-    total = spent[0]
-    for energy in spent[1:]:
-        total = total + energy
-    return ReliableCosine(laws, bounds, information(total))
+    coordinates = sum(float(tensor.totals[0, :, COUNT].sum()) for tensor in evidence.values())
+    total = sum(spent[1:], spent[0]) if spent else None
+    if unit == "nats":
+        factor = nats(total, floor) / (len(scales) * coordinates) if total else 0.0
+        return ReliableCosine(laws, bounds, shapes, factor, 1 / coordinates)
+    return ReliableCosine(
+        laws, bounds, shapes, information(total) if total else 0.0, KAPPA / coordinates
+    )
+
+
+def law_of(
+    evidence: Evidence, scales: Tensor, floor: float, bounded: bool
+) -> tuple[Weights, Energy]:
+    """Return the simplest law that a tensor follows: soft signs, additive noise, or a table of cells."""
+    return (
+        saturation(evidence, floor)
+        or additive(evidence, scales, floor)
+        or learn_tensor(evidence, scales, floor, bounded)
+    )
+
+
+def _like(law: Weights, like: Tensor) -> Weights:
+    if isinstance(law, dict):
+        return {part: value.to(like) for part, value in law.items()}
+    return law.to(like)
 
 
 def weighted(
@@ -132,8 +167,6 @@ def coefficients(candidate: Tensor, received: Tensor, part: str) -> tuple[Tensor
         ours, theirs = kernel_means(candidate), kernel_means(received)
     elif part == "rest":
         ours, theirs = kernel_rest(candidate), kernel_rest(received)
-    elif part == "whole":
-        ours, theirs = candidate, received
     else:
         there = by_channel((received != 0) == (part == "received")).to(received)
         return by_channel(candidate), by_channel(received) * there, there

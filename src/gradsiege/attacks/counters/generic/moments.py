@@ -93,6 +93,8 @@ class Evidence:
         parts: sums over the coordinates of each channel.
         soft: the same sums ``[clients, 4]`` of the whole tensor, with soft signs (`soft_sign`) instead of g.
         magnitude: mean of |g|, ``[clients]``.
+        halves: sums ``[clients, 2, 4]`` over the coefficients below the tensor's root mean square, and over the others.
+        rough: mean of |d - g|, ``[clients]``.
         unsent: largest |g| that was received as an exact zero, ``[clients]``.
         least: smallest magnitude that was received and is not zero, ``[clients]``; infinite if there is none.
     """
@@ -100,6 +102,8 @@ class Evidence:
     parts: Sums
     soft: Tensor
     magnitude: Tensor
+    halves: Tensor
+    rough: Tensor
     unsent: Tensor
     least: Tensor
 
@@ -132,9 +136,17 @@ def evidence_of(clean: Tensor, upload: Tensor) -> Evidence:
         parts=channel_sums(clean, upload),
         soft=_sums(soft, size, torch.ones_like(size))[0],
         magnitude=g.abs().mean(),
+        halves=_halves(g.flatten(), d.flatten()),
+        rough=(d - g).abs().mean(),
         unsent=torch.where(d == 0, g.abs(), 0).amax(),
         least=torch.where(d == 0, torch.inf, d.abs()).amin(),
     )
+
+
+def _halves(g: Tensor, d: Tensor) -> Tensor:
+    small = (g.square() < g.square().mean()).to(g)
+    share = torch.stack([small, 1 - small])
+    return _sums(share * g, share * d, share)
 
 
 def collected(pairs: Iterable[tuple[Tensors, Tensors]]) -> dict[str, Evidence]:
@@ -153,7 +165,7 @@ def _stacked(clients: list[Evidence]) -> Evidence:
     parts = {
         part: torch.stack([client.parts[part] for client in clients]) for part in clients[0].parts
     }
-    rest = ("soft", "magnitude", "unsent", "least")
+    rest = ("soft", "magnitude", "halves", "rough", "unsent", "least")
     return Evidence(
         parts, **{name: torch.stack([getattr(client, name) for client in clients]) for name in rest}
     )
