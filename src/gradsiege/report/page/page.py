@@ -246,8 +246,8 @@ def _exhibit(
 
 def _always(drawn: Drawn, data: StudyData) -> str:
     """Return the sentence of a caption that is never folded: that images are synthetic."""
-    named = drawn.data["dataset"].dropna() if "dataset" in drawn.data else ()
-    return synthetic_note(data, map(str, named))
+    table = drawn.data if "dataset" in drawn.data else data.scores
+    return synthetic_note(data, map(str, table["dataset"].dropna()))
 
 
 def _folder(data: StudyData) -> str:
