@@ -21,7 +21,7 @@ help:
 	@echo "make test-faults kill, starve and mislead every stage, and look what becomes of it"
 	@echo "make test-cluster  as root: install Slurm, run a study on one node of it"
 	@echo "make test-services  replay a thousand cells into MLflow on PostgreSQL (Debian: postgresql)"
-	@echo "make test-integrations  record and attack what Flower's server receives, in one process"
+	@echo "make test-integrations  record, attack and audit what Flower's server receives, in one process"
 	@echo "make lint        formatters, types, walls, grammar of the prose"
 	@echo "make benchmark   time the attack engines, write the README's table"
 	@echo "make benchmark-gpu  all measurements that need a GPU, in less than 25 minutes"

@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from page_outline import Outline, outlined
 
 from gradsiege.auditing.audit import Audit
 from gradsiege.auditing.page.chart import chart
 from gradsiege.auditing.page.page import render
 
-VOID = {"meta", "link", "img", "br", "line", "circle"}
 # Attributes that lead to something else.
 LEADING = ("src", "href", "action", "data", "poster", "srcset")
-
-
-class Outline(HTMLParser):
-    """Reads tags with their attributes, and complains about those that do not nest."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.captions = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def attributes(self, tag: str) -> list[dict[str, str | None]]:
-        """Attributes of all tags of a name."""
-        return [found for name, found in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +26,7 @@ def text(saved: Path) -> str:
 @pytest.fixture(scope="module")
 def outline(text: str) -> Outline:
     """The page's tags."""
-    reader = Outline()
-    reader.feed(text)
-    assert not reader.open
-    return reader
+    return outlined(text)
 
 
 def test_nothing_leads_outside(text: str, outline: Outline) -> None:
@@ -81,6 +54,36 @@ def test_every_link_and_label_of_the_page_has_its_target(outline: Outline) -> No
             assert set((attributes.get(key) or "").split()) <= set(names)
         link = attributes.get("href") or ""
         assert not link.startswith("#") or link[1:] in names
+
+
+def test_landmarks_are_those_that_a_screen_reader_offers(outline: Outline) -> None:
+    for landmark in ("header", "nav", "main", "footer"):
+        assert len(outline.attributes(landmark)) == 1, landmark
+    # Sections and scrolling tables are regions with a name; what scrolls can be reached by the keyboard.
+    headings = {tag.get("id") for name, tag in outline.tags if name in ("h2", "h3", "caption")}
+    for section in outline.attributes("section"):
+        assert section.get("aria-labelledby") in headings
+    for part in outline.attributes("div"):
+        if "scroll" in (part.get("class") or "").split():
+            assert (part.get("role"), part.get("tabindex")) == ("region", "0")
+            assert part.get("aria-labelledby") in headings
+    skip = outline.attributes("a")[0]
+    assert (skip.get("class"), skip.get("href")) == ("skip", "#main")
+    assert outline.attributes("main")[0].get("id") == "main"
+
+
+def test_a_table_says_what_its_rows_and_columns_are(outline: Outline) -> None:
+    scopes = [cell.get("scope") for cell in outline.attributes("th")]
+    bodies = len(outline.attributes("tbody"))
+    assert bodies == len(outline.attributes("thead")) == len(outline.attributes("table"))
+    rows = len(outline.attributes("tr")) - bodies
+    assert scopes.count("row") == rows, "every row is named by its first cell"
+
+
+def test_drawings_have_a_name_and_their_numbers_as_text(outline: Outline) -> None:
+    for drawing in outline.attributes("svg"):
+        assert drawing.get("role") == "img"
+        assert len((drawing.get("aria-labelledby") or "").split()) == 2
 
 
 def test_pictures_have_words_and_tables_captions(outline: Outline) -> None:

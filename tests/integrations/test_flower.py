@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,16 @@ from flwr.common import FitIns, FitRes, Status, ndarrays_to_parameters
 from flwr.server.client_manager import SimpleClientManager
 from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy import FedAvg as LegacyFedAvg
-from flwr.serverapp.grid import Grid
 from flwr.serverapp.strategy import (
     DifferentialPrivacyClientSideFixedClipping,
     DifferentialPrivacyServerSideFixedClipping,
     FedAdam,
     FedAvg,
 )
-from flwr.supercore.task_identity import TaskIdentity
+from local_grid import LocalGrid
 
 from gradsiege.integrations.flower import SERVER_SIDE, TOO_LONG, own_update, record
-from gradsiege.integrations.recordings import EQUAL, recordings
+from gradsiege.integrations.recordings import EQUAL, networks_by_round, recordings
 
 RATE, CLIENTS = 0.05, 3
 SHAPE = (1, 8, 8)
@@ -64,42 +62,6 @@ def trained(state: dict[str, torch.Tensor], client: int) -> dict[str, torch.Tens
     return model.state_dict()
 
 
-class LocalGrid(Grid):  # type: ignore[misc]
-    """Runs a ClientApp for every message, in this process."""
-
-    def __init__(self, app: ClientApp) -> None:
-        self.app, self._run = app, None
-        self.contexts = {
-            2**63 + n: Context(n, 2**63 + n, {"client": n}, RecordDict(), {})
-            for n in range(CLIENTS)
-        }
-        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
-
-    def set_run(self, run: Any) -> None: ...
-
-    @property
-    def run(self) -> Any:
-        return None
-
-    def create_message(self, *args: Any, **kwargs: Any) -> Message:
-        raise NotImplementedError
-
-    def get_node_ids(self) -> Iterable[int]:
-        return [*self.contexts]
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        raise NotImplementedError
-
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        raise NotImplementedError
-
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
-        replies = [self.app(m, self.contexts[m.metadata.dst_node_id]) for m in messages]
-        return replies[::-1]  # in any order
-
-
 def app_of(mods: list[Any] | None = None, same: bool = False) -> ClientApp:
     app = ClientApp(mods=mods)
 
@@ -117,7 +79,9 @@ def app_of(mods: list[Any] | None = None, same: bool = False) -> ClientApp:
 def run(strategy: Any, app: ClientApp, rounds: int = 2) -> Any:
     random.seed(0)  # the order in which Flower samples clients is that in which it adds them up
     return strategy.start(
-        grid=LocalGrid(app), initial_arrays=ArrayRecord(network().state_dict()), num_rounds=rounds
+        grid=LocalGrid(app, CLIENTS),
+        initial_arrays=ArrayRecord(network().state_dict()),
+        num_rounds=rounds,
     )
 
 
@@ -164,6 +128,22 @@ def test_an_upload_is_the_clients_gradient_and_can_be_attacked(tmp_path: Path) -
         )
     result = gs.attacks.InvertingGradients(iterations=2)(seen)
     assert result.images.shape[-3:] == SHAPE
+
+
+def test_the_networks_of_all_rounds_are_those_that_were_sent(tmp_path: Path) -> None:
+    result = run(record(fedavg(), tmp_path), app_of(), rounds=3)
+    uploads = recordings(tmp_path)
+    networks = networks_by_round(uploads[::-1], network())
+    assert list(networks) == ["round 1", "round 2", "round 3"]
+    for name, value in network().state_dict().items():
+        assert torch.equal(networks["round 1"].state_dict()[name], value)
+    for number, model in enumerate(networks.values(), 1):
+        (sent, *others) = (upload.sent for upload in uploads if upload.round == number)
+        for name, value in model.state_dict().items():
+            assert torch.equal(sent[name], value)
+            assert all(torch.equal(other[name], value) for other in others)
+    last = dict(result.arrays.items())["0.weight"].numpy()
+    assert not np.array_equal(networks["round 3"].state_dict()["0.weight"].numpy(), last)
 
 
 def test_recording_ends_after_so_many_uploads_and_files_are_private(tmp_path: Path) -> None:

@@ -107,6 +107,30 @@ class Recording:
         )
 
 
+def networks_by_round(uploads: Sequence[Recording], model: nn.Module) -> dict[str, nn.Module]:
+    """Return the network that the server sent in each round: the stages of an audit, which then shows leakage by round.
+
+    Args:
+        uploads: as `recordings` returns them.
+        model: the federation's network, as it is built before training.
+
+    Returns:
+        Networks by name of the round (``"round 1"``), in their order. Of a round in which clients were sent different networks, such as
+        personalised ones, it is that of the first client.
+
+    Raises:
+        ModelError: a recording does not fit the network.
+    """
+    first = {upload.round: upload for upload in sorted(uploads, key=_place, reverse=True)}
+    return {
+        f"round {number}": _loaded(model, first[number].sent)[0].eval() for number in sorted(first)
+    }
+
+
+def _place(upload: Recording) -> tuple[int, str]:
+    return upload.round, upload.client
+
+
 def _loaded(model: nn.Module, sent: Mapping[str, Tensor]) -> tuple[nn.Module, dict[str, str]]:
     """Return a copy of the network with the sent weights, and its name for each sent tensor."""
     network = copy.deepcopy(model)

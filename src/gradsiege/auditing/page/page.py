@@ -19,6 +19,7 @@ from gradsiege.auditing.page.sentences import (
     number,
     situation_in_words,
 )
+from gradsiege.auditing.page.series import series
 from gradsiege.auditing.page.tables import (
     attackers_table,
     defenses_table,
@@ -83,6 +84,7 @@ def context(audit: Result, pictures: bool) -> dict[str, Any]:
         ],
         "chart": chart(findings, labels),
         "situations": situations_table(findings, labels),
+        "series": series(findings),
         "defenses": defenses_table(audit),
         "unmeasured": [(cost.defense, cost.reason) for cost in audit.costs if cost.reason],
         "attackers": [

@@ -1,0 +1,80 @@
+"""Leakage by stage, batch size and local steps: a drawing and a table for each axis that varies, and for no other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from page_outline import Outline, outlined
+from small_audits import BUDGET, audited
+from small_classifiers import small
+from torch import nn
+
+from gradsiege.auditing.audit import Audit
+from gradsiege.auditing.page.page import render
+from gradsiege.auditing.page.series import series
+from gradsiege.auditing.situations import local_training
+from gradsiege.defenses import Gaussian
+
+
+@pytest.fixture(scope="module")
+def varied() -> Audit:
+    """Two rounds, three batch sizes, two numbers of steps, and a defense."""
+    torch.manual_seed(1)
+    later = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, 5))
+    trainings = [
+        local_training(1, 1, None, 0.1, "eval"),
+        local_training(4, 1, None, 0.1, "eval"),
+        local_training(2, 1, None, 0.1, "eval"),
+        local_training(1, 2, None, 0.1, "eval"),
+    ]
+    return audited(
+        model={"round 9": small(), "round 10": later},
+        training=trainings,
+        defenses=[Gaussian(sigma=0.1)],
+        budget=replace(BUDGET, rank=0, iterations=1),
+    )
+
+
+@pytest.fixture(scope="module")
+def outline(varied: Audit) -> Outline:
+    return outlined(render(varied))
+
+
+def test_every_axis_is_drawn_in_its_order(varied: Audit) -> None:
+    drawn = {one.name: [point.label for point in one.points] for one in series(varied.findings)}
+    # Stages stay in the order in which they are given, numbers are sorted; the first situation stands on every axis.
+    assert drawn == {
+        "stages": ["round 9", "round 10"],
+        "batches": ["1", "2", "4"],
+        "steps": ["1", "2"],
+    }
+
+
+def test_points_are_the_findings_and_higher_is_more_leakage(varied: Audit) -> None:
+    numbers = {one.situation.key: one.psnr.estimate for one in varied.findings}
+    for drawn in series(varied.findings):
+        told = [float(row[1].split(" ")[0]) for row in drawn.table.rows]
+        assert set(told) <= {round(value, 1) for value in numbers.values()}
+        ordered = sorted(zip(told, drawn.points, strict=True), key=lambda pair: pair[0])
+        heights = [point.y for _, point in ordered]
+        assert None not in heights
+        assert heights == sorted(heights, reverse=True), "y grows downwards"
+        for point in drawn.points:
+            assert 0 < point.x < drawn.width
+            assert 0 < (point.y or 0) < drawn.height
+
+
+def test_an_audit_of_one_situation_draws_no_axis(whole: Audit) -> None:
+    assert series(whole.findings) == []
+    assert "How leakage changes" not in render(whole)
+
+
+def test_the_page_names_every_drawing_and_table(varied: Audit, outline: Outline) -> None:
+    page = render(varied)
+    for title in ("By stage of training", "By batch size", "By local steps"):
+        assert f"<h3>{title}</h3>" in page
+    drawings = [tag for tag in outline.attributes("svg") if tag.get("role") == "img"]
+    assert len(drawings) == 4
+    assert "Stage round 10: " in page

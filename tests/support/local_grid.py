@@ -1,0 +1,47 @@
+"""Flower's grid in one process, without Ray: every message runs its ClientApp at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp.grid import Grid
+from flwr.supercore.task_identity import TaskIdentity
+
+
+class LocalGrid(Grid):  # type: ignore[misc]
+    """Runs a ClientApp for every message, in this process."""
+
+    def __init__(self, app: ClientApp, clients: int) -> None:
+        self.app, self._run = app, None
+        self.contexts = {
+            2**63 + n: Context(n, 2**63 + n, {"client": n, "partition-id": n}, RecordDict(), {})
+            for n in range(clients)
+        }
+        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
+
+    def set_run(self, run: Any) -> None: ...
+
+    @property
+    def run(self) -> Any:
+        return None
+
+    def create_message(self, *args: Any, **kwargs: Any) -> Message:
+        raise NotImplementedError
+
+    def get_node_ids(self) -> Iterable[int]:
+        return [*self.contexts]
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        raise NotImplementedError
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        raise NotImplementedError
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        replies = [self.app(m, self.contexts[m.metadata.dst_node_id]) for m in messages]
+        return replies[::-1]  # in any order
