@@ -7,9 +7,10 @@
     gs.metrics.table(found.images, images)  # one row per image
 
 `evaluate` runs many attacks on many defenses and returns a table, `audit` writes a page about a federation of your own (`Budget`
-says what it may cost), `audit_updates` does so for recorded updates, and `choose_settings` finds an attack's settings. `Observation`
-holds what a server sees, `ThreatModel` what an attacker knows beyond it, `LocalTraining` how clients train. `attacks`, `datasets`,
-`defenses`, `metrics`, `models` and `priors` hold the methods: `dir(gs.attacks)` names them. Errors are of `GradSiegeError`.
+says what it may cost), `audit_updates` does so for recorded updates, `audit_rounds` for those of several rounds, and
+`choose_settings` finds an attack's settings. `Observation` holds what a server sees, `ThreatModel` what an attacker knows beyond it,
+`LocalTraining` how clients train. `attacks`, `datasets`, `defenses`, `metrics`, `models` and `priors` hold the methods:
+`dir(gs.attacks)` names them. Errors are of `GradSiegeError`.
 
 Importing this package loads no heavy library; each name is imported when it is used.
 """
@@ -30,6 +31,7 @@ _OFFERED = {
     "evaluate": "gradsiege.evaluation",
     "audit": "gradsiege.auditing.call",
     "audit_updates": "gradsiege.auditing.recorded",
+    "audit_rounds": "gradsiege.auditing.rounds",
     "Budget": "gradsiege.auditing.budget",
     "choose_settings": "gradsiege.tuning.settings",
     "GradSiegeError": "gradsiege.errors",

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_audits import Nothing, audited
+import torch
+from small_audits import BUDGET, Nothing, audited
+from small_classifiers import small
+from torch import nn
 
 from gradsiege.auditing.audit import Audit
+from gradsiege.auditing.situations import local_training
+from gradsiege.defenses import Gaussian
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +38,22 @@ def saved(whole: Audit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("audit") / "out"
     whole.save(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def varied() -> Audit:
+    """Two rounds, three batch sizes, two numbers of steps, and a defense."""
+    torch.manual_seed(1)
+    later = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, 5))
+    trainings = [
+        local_training(1, 1, None, 0.1, "eval"),
+        local_training(4, 1, None, 0.1, "eval"),
+        local_training(2, 1, None, 0.1, "eval"),
+        local_training(1, 2, None, 0.1, "eval"),
+    ]
+    return audited(
+        model={"round 9": small(), "round 10": later},
+        training=trainings,
+        defenses=[Gaussian(sigma=0.1)],
+        budget=replace(BUDGET, rank=0, iterations=1),
+    )

@@ -135,7 +135,7 @@ def test_a_machine_that_is_slower_than_in_its_trial_finishes_what_decides(
     informed = ran["inverting_gradients+generic.learned_reliability"]
     assert 1 <= informed.iterations < 40
     assert found.plan.notes
-    # What ran is what the table says.
+    # The table holds the iterations that were run.
     rows = found.scores.table.groupby("attack")["iterations"].max()
     assert rows["inverting_gradients+generic.learned_reliability"] == informed.iterations
 

@@ -2,39 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
-import torch
 from page_outline import Outline, outlined
-from small_audits import BUDGET, audited
-from small_classifiers import small
-from torch import nn
 
 from gradsiege.auditing.audit import Audit
 from gradsiege.auditing.page.page import render
 from gradsiege.auditing.page.series import series
-from gradsiege.auditing.situations import local_training
-from gradsiege.defenses import Gaussian
-
-
-@pytest.fixture(scope="module")
-def varied() -> Audit:
-    """Two rounds, three batch sizes, two numbers of steps, and a defense."""
-    torch.manual_seed(1)
-    later = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, 5))
-    trainings = [
-        local_training(1, 1, None, 0.1, "eval"),
-        local_training(4, 1, None, 0.1, "eval"),
-        local_training(2, 1, None, 0.1, "eval"),
-        local_training(1, 2, None, 0.1, "eval"),
-    ]
-    return audited(
-        model={"round 9": small(), "round 10": later},
-        training=trainings,
-        defenses=[Gaussian(sigma=0.1)],
-        budget=replace(BUDGET, rank=0, iterations=1),
-    )
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ from gradsiege.protocol.reconstruction import (
     save_reconstruction,
 )
 
+# Rises when what a part or the plan holds changes, so that a folder of an older version is told apart.
+FORMAT = 2
 PLAN, PARTS, RESULT = "plan.json", "parts", "reconstructions.safetensors"
 
 
@@ -58,7 +60,7 @@ class Parts:
 
     def __init__(self, folder: Path | None, identity: str) -> None:
         self.folder = None if folder is None else private_folder(folder)
-        self.identity = identity
+        self.identity = artifacts.json_digest([FORMAT, identity])
         self.held: dict[str, Outcome] = {}
 
     def settled(self) -> dict[str, Any] | None:
@@ -73,8 +75,8 @@ class Parts:
         saved = artifacts.read_json(path)
         if saved.get("identity") != self.identity:
             raise ArtifactError(
-                f"{self.folder} holds another audit: its network, pictures, training, defenses, budget or seed differ. Name another "
-                "folder, or delete it"
+                f"{self.folder} holds another audit: its network, pictures, training, defenses, budget or seed differ, or the version that made "
+                "it. Name another folder, or delete it"
             )
         return dict(saved["size"])
 

@@ -63,7 +63,7 @@ class Attacker:
 
     @property
     def decides(self) -> bool:
-        """Whether the number to quote is no worst case without this attacker."""
+        """Whether a number without this attacker understates the worst case."""
         return self.turn <= DECIDES
 
     @property

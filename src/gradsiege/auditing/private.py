@@ -9,6 +9,7 @@ from gradsiege.errors import UsageError
 
 FOLDER, FILE = 0o700, 0o600
 # Names that an audit writes; a folder with others is somebody else's.
+ROUND = "round-"
 WRITTEN = ("parts", "plan.json", "manifest.json", "audit.json", "index.html", "tables")
 
 
@@ -23,7 +24,7 @@ def private_folder(folder: Path) -> Path:
     strange = sorted(
         entry.name
         for entry in (folder.iterdir() if folder.is_dir() else ())
-        if entry.name not in WRITTEN and not entry.name.startswith(".")
+        if entry.name not in WRITTEN and not entry.name.startswith((".", ROUND))
     )
     if strange:
         raise UsageError(

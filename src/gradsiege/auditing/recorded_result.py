@@ -89,3 +89,36 @@ class RecordedResult:
             "not_run": [{"attacker": name, "reason": why} for name, why in self.refused],
             "about": self.about,
         }
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedRounds:
+    """What was made of the uploads of several rounds, by number of the round."""
+
+    rounds: Mapping[int, RecordedResult]
+
+    def __repr__(self) -> str:
+        """Say the result in one sentence, without the reconstructions."""
+        return f"{type(self).__name__}({self.sentence()!r})"
+
+    def sentence(self) -> str:
+        """Return the result in one sentence.
+
+        >>> RecordedRounds({}).sentence()
+        '0 updates of 0 rounds were attacked; only the owners of the private pictures can tell how like them the reconstructions are.'
+        """
+        clients = sum(len(audit.norms) for audit in self.rounds.values())
+        return (
+            f"{counted(clients, 'update')} of {counted(len(self.rounds), 'round')} were attacked; only the owners of the private pictures "
+            "can tell how like them the reconstructions are."
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return the result as plain data, one entry per round."""
+        return {
+            "format": 1,
+            "recorded": True,
+            "rounds": [
+                {"round": number, **audit.document()} for number, audit in self.rounds.items()
+            ],
+        }

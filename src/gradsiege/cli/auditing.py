@@ -15,6 +15,8 @@ from gradsiege.ranges import Range
 if TYPE_CHECKING:
     from gradsiege.auditing.audit import Audit
     from gradsiege.auditing.inputs.request import Request
+    from gradsiege.auditing.recorded import RecordedAudit
+    from gradsiege.auditing.rounds import RoundsAudit
 
 verbs = typer.Typer()
 COUNT = number(Range(1, 10**6))
@@ -47,7 +49,7 @@ def audit(
     updates: Annotated[
         Path | None,
         typer.Option(
-            help="Instead of pictures, updates that a server recorded (.npz, .safetensors, .pt)."
+            help="Instead of pictures, updates that a server recorded (.npz, .safetensors, .pt), or a folder of recordings."
         ),
     ] = None,
     weights: Annotated[
@@ -197,10 +199,17 @@ def _of_updates(
     request: Request, updates: Path, unit: str, out: Path, pictures: bool, common: dict[str, Any]
 ) -> None:
     """Reconstruct from recorded updates, print a sentence and the page's path."""
-    from gradsiege.auditing.inputs.request import recorded
-    from gradsiege.auditing.recorded import audit_updates as work
+    found: RoundsAudit | RecordedAudit
+    if updates.is_dir():
+        from gradsiege.auditing.inputs.rounds import rounds
+        from gradsiege.auditing.rounds import audit_rounds
 
-    found = work(**recorded(request, updates, unit), **common)
+        found = audit_rounds(**rounds(request, updates), **common)
+    else:
+        from gradsiege.auditing.inputs.request import recorded
+        from gradsiege.auditing.recorded import audit_updates
+
+        found = audit_updates(**recorded(request, updates, unit), **common)
     typer.echo(found.sentence())
     typer.echo(str(found.save(out, pictures)))
 

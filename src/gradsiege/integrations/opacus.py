@@ -13,12 +13,11 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from gradsiege.auditing.situations import local_training
 from gradsiege.defenses.dp_sgd import DpSgd, epsilon
 from gradsiege.errors import UsageError
 from gradsiege.extras import need
@@ -68,7 +67,6 @@ def private_training(
     delta: float = 1e-5,
     *,
     local_steps: int = 1,
-    client_pictures: int | None = None,
 ) -> PrivateTraining:
     """Return the private training that Opacus' `make_private` set up.
 
@@ -76,8 +74,7 @@ def private_training(
         model, optimizer, loader: as `make_private` returned them.
         engine: the `PrivacyEngine`.
         delta: of the account, which Opacus does not keep.
-        local_steps: that a client takes before it uploads.
-        client_pictures: of a client; by default one batch, which every step repeats.
+        local_steps: that a client takes before it uploads, each on the same batch.
 
     Raises:
         UsageError: they were not made by an engine, clip otherwise than by one norm over all parameters, or have several learning rates.
@@ -92,9 +89,8 @@ def private_training(
     bound, noise = _clipping_bound(optimizer), float(optimizer.noise_multiplier)
     batch = round(optimizer.expected_batch_size)
     rate = float(getattr(loader, "sample_rate", None) or 1 / len(loader))
-    training = local_training(
-        batch, local_steps, client_pictures, _learning_rate(optimizer), "train"
-    )
+    name: Literal["fedsgd", "fedavg"] = "fedsgd" if local_steps == 1 else "fedavg"
+    training = LocalTraining(name, batch, batch, local_steps, _learning_rate(optimizer), "train")
     spent = _spent(engine, delta)
     of_round = epsilon(noise, rate, training.steps, delta) if noise else math.inf
     told = (
@@ -115,7 +111,7 @@ def private_training(
 def _clipping_bound(optimizer: Any) -> float:
     """Return the bound C of the norm over all parameters of a picture's gradient."""
     bound = optimizer.max_grad_norm
-    if isinstance(bound, list | tuple) or "AdaClip" in type(optimizer).__name__:
+    if hasattr(optimizer, "max_grad_norms") or "AdaClip" in type(optimizer).__name__:
         raise UsageError(
             f"{type(optimizer).__name__} does not clip by one fixed norm over all parameters; audits simulate clipping='flat' alone"
         )

@@ -70,6 +70,21 @@ class Recording:
         ]
         return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
 
+    def difference(self, model: nn.Module) -> tuple[nn.Module, dict[str, Tensor]]:
+        """Return a copy of the network with the sent weights, and theta_local - theta_t by name of a trained parameter.
+
+        Raises:
+            ModelError: the recording does not fit the network.
+        """
+        network, names = _loaded(model, self.sent)
+        trained = {name for name, _ in network.named_parameters()}
+        update = {
+            name: self.received[key] - self.sent[key]
+            for key, name in names.items()
+            if name in trained
+        }
+        return network, update
+
     def observation(
         self,
         model: nn.Module,
@@ -95,13 +110,7 @@ class Recording:
                 f"round {self.round}, client {self.client}: the client trained on {self.images} images, and the training that is "
                 f"given has {training.images}; give `training` with images={self.images}"
             )
-        network, names = _loaded(model, self.sent)
-        trained = {name for name, _ in network.named_parameters()}
-        update = {
-            name: self.received[key] - self.sent[key]
-            for key, name in names.items()
-            if name in trained
-        }
+        network, update = self.difference(model)
         return Observation.of(
             network, update, image_shape, training.images, training, unit="difference", **arguments
         )

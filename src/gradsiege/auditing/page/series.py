@@ -14,6 +14,10 @@ from gradsiege.auditing.situations import NONE, Situation
 WIDTH, HEIGHT = 640.0, 260.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 28.0, 14.0, 34.0
 GRID = 5.0
+READING = (
+    "Worst case in dB, upwards. Dot and bar: the strongest attacker with its 95 % interval. Dash: the best guess that needs no update "
+    "beyond its label."
+)
 
 
 @dataclass(frozen=True)
@@ -31,21 +35,34 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """Leakage along one axis: what varies, its drawing with grid lines as (place, number), and its table."""
+    """Numbers along one axis: what varies, the drawing with grid lines as (place, number), how to read it, and the table."""
 
     name: str
     title: str
     axis: str
     points: tuple[Point, ...]
     grid: tuple[tuple[float, str], ...]
+    reading: str
     table: Table
     width: float = WIDTH
     height: float = HEIGHT
 
     @property
     def line(self) -> str:
-        """The points of the worst case as SVG takes them."""
+        """The points of the curve as SVG takes them."""
         return " ".join(f"{point.x:g},{point.y:g}" for point in self.points if point.y is not None)
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number at a place of an axis, its limits and what a guess reaches; NaN where there is none."""
+
+    label: str
+    estimate: float
+    low: float
+    high: float
+    floor: float
+    words: str
 
 
 def series(findings: Sequence[Finding]) -> list[Series]:
@@ -89,40 +106,55 @@ def _differs_at_most(axis: str, base: Situation, place: Situation) -> bool:
 def _series(
     name: str, title: str, axis: str, along: Sequence[Finding], labels: Sequence[str]
 ) -> Series:
-    numbers = [
-        value
-        for one in along
-        for value in (one.psnr.estimate, one.psnr.low, one.psnr.high, one.floor)
-        if math.isfinite(value)
+    values = [
+        Value(
+            label,
+            one.psnr.estimate,
+            one.psnr.low,
+            one.psnr.high,
+            one.floor,
+            f"{number(one.psnr.estimate)} dB",
+        )
+        for label, one in zip(labels, along, strict=True)
     ]
-    first = math.floor(min(numbers, default=0.0) / GRID) * GRID
-    last = max(math.ceil(max(numbers, default=0.0) / GRID) * GRID, first + GRID)
+    points, grid = placed(values, GRID)
+    return Series(name, title, axis, points, grid, READING, _table(title, axis, along, labels))
+
+
+def placed(
+    values: Sequence[Value], step: float
+) -> tuple[tuple[Point, ...], tuple[tuple[float, str], ...]]:
+    """Return the points of a drawing, and its grid lines, one per `step`."""
+    numbers = [
+        part
+        for value in values
+        for part in (value.estimate, value.low, value.high, value.floor)
+        if math.isfinite(part)
+    ]
+    first = math.floor(min(numbers, default=0.0) / step) * step
+    last = max(math.ceil(max(numbers, default=0.0) / step) * step, first + step)
+    room = HEIGHT - TOP - BOTTOM
 
     def height(value: float) -> float | None:
         if not math.isfinite(value):
             return None
-        return round(
-            HEIGHT - BOTTOM - (value - first) / (last - first) * (HEIGHT - TOP - BOTTOM), 1
-        )
+        return round(HEIGHT - BOTTOM - (value - first) / (last - first) * room, 1)
 
-    step = (WIDTH - LEFT - RIGHT - 60) / max(1, len(along) - 1)
+    apart = (WIDTH - LEFT - RIGHT - 60) / max(1, len(values) - 1)
     points = tuple(
         Point(
-            label,
-            round(LEFT + 30 + place * step, 1),
-            height(one.psnr.estimate),
-            height(one.psnr.low),
-            height(one.psnr.high),
-            height(one.floor),
-            f"{number(one.psnr.estimate)} dB",
+            value.label,
+            round(LEFT + 30 + place * apart, 1),
+            *(height(part) for part in (value.estimate, value.low, value.high, value.floor)),
+            value.words,
         )
-        for place, (one, label) in enumerate(zip(along, labels, strict=True))
+        for place, value in enumerate(values)
     )
     grid = tuple(
-        (height(first + GRID * place) or 0.0, f"{first + GRID * place:g}")
-        for place in range(round((last - first) / GRID) + 1)
+        (height(first + step * place) or 0.0, f"{first + step * place:g}")
+        for place in range(round((last - first) / step) + 1)
     )
-    return Series(name, title, axis, points, grid, _table(title, axis, along, labels))
+    return points, grid
 
 
 def _table(title: str, axis: str, along: Sequence[Finding], labels: Sequence[str]) -> Table:
