@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from page_outline import Outline, outlined
 
 from gradsiege.auditing.audit import Audit
 from gradsiege.auditing.page.page import render
-from gradsiege.auditing.page.series import series
+from gradsiege.auditing.page.series import Series, Value, placed, series
+from gradsiege.auditing.page.tables import Table
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,16 @@ def test_points_are_the_findings_and_higher_is_more_leakage(varied: Audit) -> No
         for point in drawn.points:
             assert 0 < point.x < drawn.width
             assert 0 < (point.y or 0) < drawn.height
+
+
+def test_labels_of_many_rounds_do_not_run_into_each_other() -> None:
+    for count, label in ((3, "round 1"), (20, "round 10"), (8, "a-checkpoint-with-a-long-name")):
+        values = [Value(label, 10.0 + place, 9.0, 40.0, 8.0, "") for place in range(count)]
+        points, grid = placed(values, 5.0)
+        drawn = Series("x", "X", "Round", points, grid, "", Table("", (), []))
+        places = [point.x for point in points[:: drawn.every]]
+        assert all(after - before >= 6 * len(label) for before, after in pairwise(places))
+        assert (drawn.every == 1) == (count == 3)
 
 
 def test_an_audit_of_one_situation_draws_no_axis(whole: Audit) -> None:

@@ -97,8 +97,9 @@ def private_training(
         f"Opacus: noise multiplier {noise:g}, clipping bound {bound:g}, sampling rate {rate:.3g}, batches of {batch}; epsilon is "
         f"{spent:.3g} so far and {of_round:.3g} for one round, at delta {delta:g}"
     )
+    wrapped: Any = copy.deepcopy(model)
     return PrivateTraining(
-        copy.deepcopy(model).to_standard_module().eval(),
+        wrapped.to_standard_module().eval(),
         training,
         DpSgd(bound=bound, noise_multiplier=noise, delta=delta),
         rate,

@@ -14,6 +14,8 @@ from gradsiege.auditing.situations import NONE, Situation
 WIDTH, HEIGHT = 640.0, 260.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 28.0, 14.0, 34.0
 GRID = 5.0
+# Width of a letter of a label, in pixels.
+LETTER = 7.5
 READING = (
     "Worst case in dB, upwards. Dot and bar: the strongest attacker with its 95 % interval. Dash: the best guess that needs no update "
     "beyond its label."
@@ -50,7 +52,14 @@ class Series:
     @property
     def line(self) -> str:
         """The points of the curve as SVG takes them."""
+        # A gap where there is no number would need a path of its own; the table says it.
         return " ".join(f"{point.x:g},{point.y:g}" for point in self.points if point.y is not None)
+
+    @property
+    def every(self) -> int:
+        """How many points share a label, so that labels do not run into each other."""
+        longest = max(len(point.label) for point in self.points)
+        return math.ceil(len(self.points) * (LETTER * longest + 12) / (WIDTH - LEFT))
 
 
 @dataclass(frozen=True)
@@ -145,7 +154,10 @@ def placed(
         Point(
             value.label,
             round(LEFT + 30 + place * apart, 1),
-            *(height(part) for part in (value.estimate, value.low, value.high, value.floor)),
+            height(value.estimate),
+            height(value.low),
+            height(value.high),
+            height(value.floor),
             value.words,
         )
         for place, value in enumerate(values)
