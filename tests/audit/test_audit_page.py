@@ -137,6 +137,15 @@ def test_a_drawing_holds_every_situation_within_its_frame(whole: Audit) -> None:
         assert mark.y < drawn.height
 
 
+def test_a_long_name_ends_within_the_drawing(whole: Audit) -> None:
+    names = ["a short one", "a defense with " + "many parameters, " * 9]
+    drawn = chart(whole.findings, names)
+    if drawn is not None:
+        assert drawn.marks[0].label == names[0]
+        assert len(drawn.marks[1].label) == 56
+        assert drawn.marks[1].label.endswith("…")
+
+
 def test_one_situation_needs_no_drawing(whole: Audit) -> None:
     assert chart(whole.findings[:1], ["a"]) is None
 

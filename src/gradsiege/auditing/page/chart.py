@@ -10,6 +10,8 @@ from gradsiege.auditing.findings import Finding
 
 LEFT, RIGHT, ROW, WIDTH = 12.0, 12.0, 64.0, 640.0
 GRID = 5.0
+# Letters of a label that fit on a phone; the table below has all of them.
+MOST = 56
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def chart(findings: Sequence[Finding], labels: Sequence[str]) -> Chart | None:
 
     marks = tuple(
         Mark(
-            label,
+            label if len(label) <= MOST else f"{label[: MOST - 1]}…",
             34 + ROW * row,
             place(one.psnr.estimate),
             place(one.psnr.low),

@@ -14,8 +14,8 @@ from gradsiege.auditing.situations import NONE, Situation
 WIDTH, HEIGHT = 640.0, 260.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 28.0, 14.0, 34.0
 GRID = 5.0
-# Width of a letter of a label, in pixels.
-LETTER = 7.5
+# Width of a letter of a label on a phone, in pixels of the drawing.
+LETTER = 11.0
 READING = (
     "Worst case in dB, upwards. Dot and bar: the strongest attacker with its 95 % interval. Dash: the best guess that needs no update "
     "beyond its label."
