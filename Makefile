@@ -22,11 +22,8 @@ help:
 	@echo "make test-cluster  as root: install Slurm, run a study on one node of it"
 	@echo "make test-services  replay a thousand cells into MLflow on PostgreSQL (Debian: postgresql)"
 	@echo "make test-integrations  record, attack and audit what Flower's server receives, in one process"
-<<<<<<< HEAD
 	@echo "make docs        build the documentation into site/, to be read without a network"
 	@echo "make dist        build a wheel and an sdist into dist/, and look into both"
-=======
->>>>>>> aud
 	@echo "make lint        formatters, types, walls, grammar of the prose"
 	@echo "make benchmark   time the attack engines, write the table of docs/SPEED.md"
 	@echo "make benchmark-gpu  all measurements that need a GPU, in less than 25 minutes"
