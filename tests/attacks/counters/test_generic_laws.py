@@ -242,7 +242,7 @@ def test_a_turned_tensor_tells_its_length_and_a_right_angle() -> None:
         return nats / number
 
     assert float(match(other, seen)) == pytest.approx(by_hand(other), rel=1e-6)
-    # Beside a prior that is no density, a nat counts as much as a nat of the cosine without a defense.
+    # In a free unit a nat counts as much as a nat of the cosine without a defense.
     free = learnt(turned)
     assert float(free(other, seen)) == pytest.approx(KAPPA * by_hand(other), rel=1e-6)
 

@@ -1,6 +1,6 @@
 """Tensors of which no coefficient says anything: what their lengths, and their angles to the uploads, say.
 
-A defense may turn a tensor into another direction and keep its length, or turn it by an angle that is no accident. Two numbers
+A defense may turn a tensor into another direction and keep its length, or turn it by an angle that differs from chance. Two numbers
 per tensor are little, so that they help beside a strong prior alone.
 """
 
