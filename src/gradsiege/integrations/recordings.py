@@ -71,7 +71,7 @@ class Recording:
         return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
 
     def difference(self, model: nn.Module) -> tuple[nn.Module, dict[str, Tensor]]:
-        """Return a copy of the network with the sent weights, and theta_local - theta_t by name of a trained parameter.
+        """Return a copy of the network with the sent weights, and theta_local - theta_t by name of a trained parameter, in its shape.
 
         Raises:
             ModelError: the recording does not fit the network.

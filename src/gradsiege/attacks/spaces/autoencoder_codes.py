@@ -42,7 +42,7 @@ class AutoencoderCodes(GeneratorSpace):
         return {CODE: before[CODE]}
 
     def decode(self, x: Variables, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the decoded images; labels change nothing."""
+        """Return the decoded images ``[images, c, h, w]``; labels change nothing."""
         return self.both(self.network.decoder(x[CODE]))
 
     def project(self, x: Variables) -> Variables:

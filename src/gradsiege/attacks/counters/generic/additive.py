@@ -43,7 +43,7 @@ class Noise:
     floor: float
 
     def to(self, like: Tensor) -> Noise:
-        """Return the law on the device and in the type of a tensor."""
+        """Return the law on the device and in the type of a tensor of any shape."""
         return replace(self, variance=self.variance.to(like))
 
     def weight(self, unit: Tensor, floor: float) -> Tensor:
@@ -68,7 +68,7 @@ class HeavyNoise:
     scale: float
 
     def nats(self, candidate: Tensor, received: Tensor) -> Tensor:
-        """Return -log p of an upload, without its constant: the sum of |c - d| / b."""
+        """Return -log p of an upload, without its constant: the sum of |c - d| / b, a scalar of two tensors of one shape."""
         return (candidate - received).abs().sum() / self.scale
 
 
@@ -89,7 +89,10 @@ def heavy(evidence: Evidence) -> HeavyNoise | None:
 
 
 def additive(evidence: Evidence, scales: Tensor, floor: float) -> tuple[Noise, Energy] | None:
-    """Return the noise of a tensor and its energies; None if there is none, if it is of another kind, or if it drowns the tensor."""
+    """Return the noise of a tensor and its energies; None if there is none, if it is of another kind, or if it drowns the tensor.
+
+    scales: ``[clients]``, what each upload is multiplied by.
+    """
     sums = _scaled(evidence.totals, scales[:, None])
     gg, gd, dd, count = (sums[..., column].sum() for column in (GG, GD, DD, COUNT))
     if not gg > 0 or not gd > 0:

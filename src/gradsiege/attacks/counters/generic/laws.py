@@ -29,11 +29,11 @@ class Saturation:
     theirs: float
 
     def to(self, like: Tensor) -> Saturation:
-        """Return the law as it is: it has no tensors."""
+        """Return the law as it is, whatever the tensor's shape: it has no tensors."""
         return self
 
     def weighted(self, candidate: Tensor, received: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the soft signs of a candidate and the upload, at their weights."""
+        """Return the soft signs of a candidate and the upload, at their weights, both in the shape of the tensor."""
         return self.ours * soft_sign(candidate), self.theirs * received
 
 

@@ -39,7 +39,7 @@ class Shape:
     angle: float
 
     def nats(self, candidate: Tensor, received: Tensor) -> Tensor:
-        """Return -log p of length and angle, without its constant; a tensor that arrives as zero says nothing."""
+        """Return -log p of length and angle, without its constant, a scalar of two tensors of one shape; a tensor of zeros says nothing."""
         ours, theirs = candidate.square().sum() + TINY**2, received.square().sum() + TINY**2
         away = ours.log() / 2 - self.slope * theirs.log() / 2 - self.shift
         square = (candidate * received).sum().square() / (ours * theirs)

@@ -128,7 +128,10 @@ def learn(evidence: dict[str, Evidence], like: Tensor, unit: str = "free") -> Re
 def law_of(
     evidence: Evidence, scales: Tensor, floor: float, bounded: bool
 ) -> tuple[Weights, Energy]:
-    """Return the simplest law that a tensor follows: soft signs, additive noise, or a table of cells."""
+    """Return the simplest law that a tensor follows: soft signs, additive noise, or a table of cells.
+
+    scales: ``[clients]``, what each upload is multiplied by.
+    """
     return (
         saturation(evidence, floor)
         or additive(evidence, scales, floor)
