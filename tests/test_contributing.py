@@ -42,12 +42,14 @@ def test_the_defense_that_is_shown_passes_the_tests_of_every_defense(tmp_path: P
     shutil.copytree(ROOT / "src/gradsiege", tmp_path / "gradsiege", ignore=ignored)
     (tmp_path / path).write_text(code, encoding="utf-8")
     shutil.copytree(ROOT / "tests/defenses", tmp_path / "tests/defenses", ignore=ignored)
+    place, test = re.findall(r"`(tests/defenses/\S+)`:\n\n```python\n(.*?)```", GUIDE, re.DOTALL)[0]
+    (tmp_path / place).write_text(test, encoding="utf-8")
     shutil.copy(ROOT / "tests/test_methods_page.py", tmp_path / "tests")
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("results"))
     methods = (ROOT / "docs/METHODS.md").read_text(encoding="utf-8")
     named = methods.replace("| defenses | `none`, ", "| defenses | `none`, `half`, ")
     (tmp_path / "docs/METHODS.md").write_text(named, encoding="utf-8")
-    chosen = ("tests/test_methods_page.py", "tests/defenses/test_every_defense.py")
+    chosen = ("tests/test_methods_page.py", "tests/defenses/test_every_defense.py", place)
     options = (
         "-q",
         "-rp",
@@ -66,4 +68,5 @@ def test_the_defense_that_is_shown_passes_the_tests_of_every_defense(tmp_path: P
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("[half-faithful]") == 4
+    assert "test_half_of_an_update_is_uploaded" in done.stdout
     assert "test_every_method_is_named_once[defenses]" in done.stdout
