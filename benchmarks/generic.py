@@ -112,7 +112,7 @@ def observed(scene: Scene, defense: str) -> Observation:
 
 def psnr(scene: Scene, seen: Observation, counter: str | None, iterations: int) -> float:
     """Return the mean PSNR of an attack in dB."""
-    threat = ThreatModel("benchmark", labels="given", disclosure=counter is not None)
+    threat = ThreatModel(id="benchmark", labels="given", disclosure=counter is not None)
     weights, card = AuxiliaryImages().train(*scene.aux, torch.Generator().manual_seed(0))
     knowledge = Knowledge(seen, threat, (TrainedPrior("auxiliary_images", weights, card),))
     attack = InvertingGradients(

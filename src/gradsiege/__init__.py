@@ -9,7 +9,8 @@
 `evaluate` runs many attacks on many defenses and returns a table, `audit` writes a page about a federation of your own (`Budget`
 says what it may cost), `audit_updates` does so for recorded updates, and `choose_settings` finds an attack's settings. `Observation`
 holds what a server sees, `ThreatModel` what an attacker knows beyond it, `LocalTraining` how clients train. `attacks`, `datasets`,
-`defenses`, `metrics`, `models` and `priors` hold the methods: `dir(gs.attacks)` names them. Errors are of `GradSiegeError`.
+`defenses`, `metrics`, `models` and `priors` hold the methods: `dir(gs.attacks)` names them. Errors are of `GradSiegeError`, but a
+parameter out of its range, in a method, `ThreatModel`, `LocalTraining` or `Budget`, is a `ValueError`.
 
 Importing this package loads no heavy library; each name is imported when it is used.
 """

@@ -143,7 +143,8 @@ def test_several_stages_batches_and_steps_are_compared_one_at_a_time() -> None:
 
 
 def test_pictures_without_labels_take_the_networks_predictions() -> None:
-    found = audited(labels=None)
+    found = audited(labels=None, remarks="Faces of volunteers.")
+    assert found.about["remarks"][0] == "Faces of volunteers.", "a single text is one remark"
     assert any("predictions" in remark for remark in found.about["remarks"])
 
 
