@@ -72,7 +72,7 @@ class Case:
         ]
         update = stacked(updates)
         seen = Observation.of_updates(spec, parameters, buffers, update, training, labels=labels)
-        space = Knowledge(seen, ThreatModel("benchmark")).pixels()
+        space = Knowledge(seen, ThreatModel(id="benchmark")).pixels()
         terms = ((self.variation, total_variation),)
         phase = Phase(space, cosine, terms, Adam(self.rate, sign="hard"), self.iterations)
         x = {"x": torch.stack([space.start(generator)["x"] for _ in range(self.victims)])}

@@ -136,7 +136,7 @@ def observed(scene: Scene, setting: str) -> Observation:
 
 def psnr(scene: Scene, seen: Observation, attack: Attack) -> float:
     """Return the mean PSNR of an attack in dB."""
-    threat = ThreatModel("benchmark", labels="given", disclosure=attack.counter is not None)
+    threat = ThreatModel(id="benchmark", labels="given", disclosure=attack.counter is not None)
     knowledge = Knowledge(seen, threat, scene.priors)
     simulate = simulator(seen, 0, 1) if attack.simulates else None
     matched = match(

@@ -161,7 +161,7 @@ def answers(seen: Observation) -> dict[str, Tensor]:
         seen.update, seen.images_per_client, "automatic", unbiased
     )
     if seen.images_per_client == 1:
-        threat = ThreatModel("benchmark", disclosure=True)
+        threat = ThreatModel(id="benchmark", disclosure=True)
         plan = AttackPlan(Knowledge(seen, threat), Recipe(()))
         found["orthogonality"] = label_by_orthogonality(plan)
     return found

@@ -140,7 +140,7 @@ def test_the_score_of_a_restart_is_the_loss_of_its_local_steps(update_model: str
     """The loss that chooses among restarts, computed afresh from the returned images with the attacker's local work."""
     training = LocalTraining("fedavg", 4, 1, 1, 0.1, "eval")
     seen = observe(training)
-    knowledge = Knowledge(seen, ThreatModel("t", labels="given"))
+    knowledge = Knowledge(seen, ThreatModel(id="t", labels="given"))
     recipe = recipes.build("inverting_gradients", {}, "faithful", 6, knowledge)
     recipe = recipe.with_phases(update_model=update_model)
     found = reconstructing.reconstruct(knowledge, recipe, 3, ("s",), policy=EnginePolicy("loop"))
@@ -174,7 +174,7 @@ def test_no_recipe_changes_the_network_of_the_victim(
 
     monkeypatch.setattr(ModelSpec, "build", remember)
     seen = observe(LocalTraining("fedsgd", 1, 1, 1, 0.1, "eval"))
-    knowledge = Knowledge(seen, ThreatModel("t"))
+    knowledge = Knowledge(seen, ThreatModel(id="t"))
     recipe = recipes.build(name, {}, "faithful", 2, knowledge)
     reconstructing.reconstruct(knowledge, recipe, 1, ("s",), policy=EnginePolicy("loop"))
     assert {str(one) for one in built} == {str(build(seen.model))}
@@ -238,7 +238,7 @@ def test_the_loop_reads_no_number_from_the_device_between_its_trace_points(
     engine: str, patience: int | None
 ) -> None:
     seen = observe(LocalTraining("fedsgd", 1, 1, 1, 0.1, "eval"))
-    knowledge = Knowledge(seen, ThreatModel("t"))
+    knowledge = Knowledge(seen, ThreatModel(id="t"))
     (stage,) = recipes.build("inverting_gradients", {}, "faithful", 400, knowledge).phases
     assert seen.training is not None
     assert seen.labels is not None

@@ -236,9 +236,11 @@ def test_no_labels_are_left_after_stripping(finished_study: Finished) -> None:
     path = cells(study)["observe"][0].folder(study, root) / "observation.safetensors"
     seen = load_observation(path)
     assert seen.labels is not None, "labels are there to be granted"
-    inferring = strip(seen, ThreatModel("x", labels="inferred", protocol=False, disclosure=False))
+    inferring = strip(
+        seen, ThreatModel(id="x", labels="inferred", protocol=False, disclosure=False)
+    )
     assert (inferring.labels, inferring.training, inferring.disclosure) == (None, None, None)
-    granted = strip(seen, ThreatModel("x", labels="given", protocol=True, disclosure=True))
+    granted = strip(seen, ThreatModel(id="x", labels="given", protocol=True, disclosure=True))
     assert granted.labels is seen.labels
     assert granted.training is not None
     assert granted.disclosure is not None
@@ -259,7 +261,7 @@ def test_a_stripped_observation_reveals_its_labels_only_through_the_update(
     seen = load_observation(path)
     assert seen.labels is not None
     lied = replace(seen, labels=(seen.labels + 1) % 10)
-    threat = ThreatModel("x", labels="inferred")
+    threat = ThreatModel(id="x", labels="inferred")
     first, second = strip(seen, threat), strip(lied, threat)
     assert rules.infer(first.update, first.images_per_client).equal(
         rules.infer(second.update, second.images_per_client)

@@ -10,7 +10,8 @@
 says what it may cost), `audit_updates` does so for recorded updates, `audit_rounds` for those of several rounds, and
 `choose_settings` finds an attack's settings. `Observation` holds what a server sees, `ThreatModel` what an attacker knows beyond it,
 `LocalTraining` how clients train. `attacks`, `datasets`, `defenses`, `metrics`, `models` and `priors` hold the methods:
-`dir(gs.attacks)` names them. Errors are of `GradSiegeError`.
+`dir(gs.attacks)` names them. Errors are of `GradSiegeError`, but a parameter out of its range, in a method,
+`ThreatModel`, `LocalTraining` or `Budget`, is a `ValueError`.
 
 Importing this package loads no heavy library; each name is imported when it is used.
 """

@@ -18,12 +18,13 @@ from gradsiege.attacks.device import AUTO, where_to_run
 from gradsiege.attacks.result import Result
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import UsageError
-from gradsiege.federated.observing import observe
+from gradsiege.federated.observing import as_images, observe
 from gradsiege.federated.simulation import simulator
 from gradsiege.metrics.assignment import assign
 from gradsiege.metrics.image_table import refuse_unmeasurable, table
 from gradsiege.metrics.registry import METRICS
 from gradsiege.priors.base import TrainedPrior
+from gradsiege.protocol.arguments import refuse_kinds
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.simulation import Simulate
 from gradsiege.protocol.threat_model import ThreatModel, strip
@@ -37,8 +38,8 @@ def evaluate(
     model: nn.Module,
     images: Any,
     labels: Any,
-    defenses: Sequence[Defense | None] = (None,),
-    attacks: Sequence[Attack] = (),
+    defenses: Iterable[Defense | None] = (None,),
+    attacks: Iterable[Attack] = (),
     knows: ThreatModel | None = None,
     adaptive: bool = True,
     seed: int = 0,
@@ -77,18 +78,21 @@ def evaluate(
             it; the device is not there.
         ModelError: images, labels and network do not fit each other, or no metric is defined for the images.
     """
-    if "defense" in observed:
-        raise UsageError(
-            f"evaluate has no argument 'defense'; give a list, defenses=[{shown(observed['defense'])}]"
-        )
+    for name in ("attack", "defense"):
+        if name in observed:
+            value = observed[name]
+            wanted = shown(value) if isinstance(value, list | tuple) else f"[{shown(value)}]"
+            raise UsageError(f"evaluate has no argument {name!r}; did you mean {name}s={wanted}?")
+    defenses, attacks = _listed("defenses", defenses), _listed("attacks", attacks)
     _refuse_others(defenses, attacks)
+    refuse_kinds(knows, seed=seed)
     trained = given_priors.trained_ones(priors)
     strange = any(_is_strange(defense.name) for defense in defenses if defense is not None)
     _refuse_unused(trained, attacks, generic=adaptive and strange)
     where_to_run(device)
     # Images or labels that do not fit the network fail here, before any defense, and end the evaluation.
     undefended = observe(model, images, labels, seed=seed, **observed)
-    truths = torch.as_tensor(images).detach().cpu()
+    truths = as_images(images)
     refuse_unmeasurable(undefended.image_shape)
     how = _Conditions(truths, undefended, knows or ThreatModel(), trained, seed, device)
     rows = []
@@ -112,13 +116,18 @@ def _with_metrics(rows: pd.DataFrame, height: int, width: int) -> pd.DataFrame:
     return rows.assign(**dict.fromkeys(defined, math.nan))
 
 
-def _refuse_others(defenses: Any, attacks: Any) -> None:
-    """Refuse what is not a list of defenses and one of attacks, a class instead of its instance included."""
-    for name, given in (("attacks", attacks), ("defenses", defenses)):
-        if not isinstance(given, Iterable):
-            raise UsageError(f"{name} is {shown(given)}; give a list, such as [{shown(given)}]")
-        if not given:
-            raise UsageError(f"{name} is empty, so nothing would be evaluated; give at least one")
+def _listed(name: str, given: Any) -> list[Any]:
+    """Return what an iterable, a generator included, gives once; refuse what gives nothing."""
+    if not isinstance(given, Iterable):
+        raise UsageError(f"{name} is {shown(given)}; give a list, such as [{shown(given)}]")
+    listed = list(given)
+    if not listed:
+        raise UsageError(f"{name} is empty, so nothing would be evaluated; give at least one")
+    return listed
+
+
+def _refuse_others(defenses: Sequence[Any], attacks: Sequence[Any]) -> None:
+    """Refuse what is no defense among defenses and no attack among attacks, a class instead of its instance included."""
     for defense in defenses:
         if defense is not None and not isinstance(defense, Defense):
             raise UsageError(

@@ -173,17 +173,35 @@ class Checked:
         values = {
             one.name: _plain(getattr(self, one.name)) for one in fields(self) if not is_given(one)
         }
-        place = f"{type(self).__module__}.{type(self).__qualname__}".removeprefix("gradsiege.")
         for name, value in values.items():
             try:
                 fitted(value, kinds[name])
             except ValueError as error:
-                raise ValueError(f"{place}: {name} {error}") from None
+                raise ValueError(f"{_public_name(type(self))}: {name} {error}") from None
             if value is not getattr(self, name):
                 object.__setattr__(self, name, value)
         wrong = contradiction(values, {name: kinds[name] for name in values})
         if wrong:
-            raise ValueError(f"{place}: {wrong[0]} {wrong[1]}")
+            raise ValueError(f"{_public_name(type(self))}: {wrong[0]} {wrong[1]}")
+
+
+def _public_name(kind: type) -> str:
+    """Return the name by which users of Python write a class.
+
+    >>> from gradsiege.attacks.recipes.inverting_gradients import InvertingGradients
+    >>> from gradsiege.protocol.threat_model import ThreatModel
+    >>> _public_name(InvertingGradients), _public_name(ThreatModel), _public_name(Range)
+    ('gradsiege.attacks.InvertingGradients', 'gradsiege.ThreatModel', 'ranges.Range')
+    """
+    import gradsiege
+
+    place = f"{kind.__module__}.{kind.__qualname__}"
+    name, package = kind.__qualname__, place.removeprefix("gradsiege.").partition(".")[0]
+    if name in gradsiege.__all__ and getattr(gradsiege, name) is kind:
+        return f"gradsiege.{name}"
+    if place.startswith(f"gradsiege.{package}.") and package in gradsiege.__all__:
+        return f"gradsiege.{package}.{name}"
+    return place.removeprefix("gradsiege.")
 
 
 @cache

@@ -27,7 +27,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "lenet": {"channels": 12, "initial_range": 0.5},
     "resnet18": {"width": 4},
 }
-INFORMED = ThreatModel("informed", disclosure=True)
+INFORMED = ThreatModel(id="informed", disclosure=True)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from gradsiege.study import Study, parse
 
 Scenes = Callable[..., Any]
 SETTINGS = {"learning_rate": 0.2, "total_variation": 0.01}
-GRANTED = ThreatModel("several", disclosure=True, rounds=4)
+GRANTED = ThreatModel(id="several", disclosure=True, rounds=4)
 
 
 def followed(scene: Any, name: str, parameters: dict[str, Any], count: int) -> Observation:
@@ -148,7 +148,7 @@ def test_rounds_that_are_not_granted_are_stripped(
     granted: int, kept: int, defended: Scenes
 ) -> None:
     seen = followed(defended("none"), "none", {}, 2)
-    threat = ThreatModel("t", rounds=granted)
+    threat = ThreatModel(id="t", rounds=granted)
     found = strip(seen, threat)
     assert len(found.later) == kept
     assert len(found.progress) == (kept + 1 if kept else 0)

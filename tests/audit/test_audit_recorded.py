@@ -28,10 +28,11 @@ def recorded(count: int = 3, **changed: object) -> RecordedAudit:
 
 @pytest.fixture(scope="module")
 def found() -> RecordedAudit:
-    return recorded()
+    return recorded(remarks="Faces of volunteers.")
 
 
 def test_labels_and_norms_are_read_off(found: RecordedAudit) -> None:
+    assert found.about["remarks"] == ["Faces of volunteers."], "a single text is one remark"
     assert found.labels is not None
     assert found.labels.flatten().tolist() == [0, 1, 2]
     images, labels = pictures(3)

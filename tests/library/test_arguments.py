@@ -16,6 +16,18 @@ import gradsiege as gs
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import ModelError, ThreatModelError, UsageError
 
+
+class WithoutGradient(nn.Linear):
+    """A classifier of images [n, 3, 16, 16] that leaves the graph of its weights."""
+
+    def __init__(self) -> None:
+        super().__init__(3 * 256, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return super().forward(images.flatten(1))
+
+
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"images": torch.rand(3, 16, 16)}, "give \\[n, channels, height, width\\]"),
     ({"images": torch.rand(1, 1, 16, 16)}, "does not take images of 1 x 16 x 16"),
@@ -50,6 +62,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"model": nn.Linear}, "model is a class: give a network, such as its instance"),
     ({"model": torch.relu}, "model is builtin.*: give a torch.nn.Module"),
     ({"model": small().requires_grad_(False)}, "every weight of Sequential is frozen"),
+    ({"images_per_client": "1"}, "images_per_client is '1'; give a whole number"),
+    ({"normalisation": ([0.5] * 3, [torch.nan] * 3)}, "a number that is not finite"),
+    ({"images": torch.full((1, 3, 16, 16), 1.0000002)}, "range from 1.00000024 to 1.00000024"),
+    ({"images": torch.rand(1, 3, 16, 16).to_sparse()}, "stored as torch.sparse_coo; give a dense"),
+    ({"images": torch.rand(1, 3, 16, 16, device="meta")}, "images have no values"),
+    ({"model": nn.Sequential(nn.Flatten(), nn.Linear(768, 1))}, "give two logits per image"),
+    ({"model": WithoutGradient()}, "the logits of WithoutGradient have no gradient by its weights"),
+    ({"model": nn.Linear(4, 5, dtype=torch.complex64)}, "compute in real numbers"),
     ({"head": "0"}, "head '0' is not a torch.nn.Linear of the network; .*3"),
 ]
 
@@ -160,3 +180,61 @@ def test_a_device_of_torch_and_numbers_of_numpy_are_taken() -> None:
     assert torch.equal(
         attack(seen, device=torch.device("cpu")).images, attack(seen, device="cpu").images
     )
+
+
+def test_seeds_and_functions_of_another_kind_are_named(tmp_path: Path) -> None:
+    image: Any = torch.rand(1, 3, 16, 16)
+    wrong: Any
+    for wrong in ("a", None, 1.5, True):
+        with pytest.raises(UsageError, match=f"seed is {wrong!r}; give a whole number"):
+            gs.observe(small(), image, [0], seed=wrong)
+    seen = gs.observe(small(), image, [0], seed=int(np.int64(3)))
+    wrong = 3
+    for call, message in (
+        (lambda: ATTACK(seen, simulate=wrong), "simulate is 3; give a function"),
+        (lambda: ATTACK(seen, seed="a"), "seed is 'a'"),
+        (lambda: gs.audit(small(), image, [0], tell=wrong), "tell is 3; give a function"),
+        (lambda: gs.audit(small(), image, [0], resume=wrong), "resume is 3; give the path"),
+        (lambda: seen.with_candidates(wrong), "candidates is 3; give a tensor of images"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            call()
+
+
+def test_a_threat_model_takes_no_argument_without_its_name() -> None:
+    wrong: Any = "given"
+    with pytest.raises(TypeError, match="positional argument"):
+        gs.ThreatModel(wrong)
+
+
+def test_a_parameter_out_of_its_range_names_the_class_as_users_write_it() -> None:
+    for build, name in (
+        (lambda: gs.attacks.InvertingGradients(iterations=0), "gradsiege.attacks.InvertingGr"),
+        (lambda: gs.defenses.Gaussian(sigma=-1), "gradsiege.defenses.Gaussian: sigma"),
+        (lambda: gs.ThreatModel(rounds=0), "gradsiege.ThreatModel: rounds"),
+        (lambda: gs.LocalTraining("fedavg", 0, 1, 1, 0.1, "eval"), "gradsiege.LocalTraining: im"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}"):
+            build()
+
+
+def test_an_array_that_is_read_backwards_is_taken() -> None:
+    image = np.random.default_rng(0).random((1, 3, 16, 16), dtype=np.float32)
+    turned = gs.observe(small(), image[:, :, ::-1], [0])
+    copied = gs.observe(small(), image[:, :, ::-1].copy(), [0])
+    assert all(torch.equal(turned.update[name], copied.update[name]) for name in copied.update)
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "message"),
+    [
+        ("nope.safetensors", r"no file 'nope\.safetensors'; .*ShadowGenerator\(\)\.fit"),
+        (Path("nope.safetensors"), r"no file 'nope\.safetensors'; .*ShadowGenerator\(\)\.fit"),
+        (3, "pretrained is 3; give what"),
+        (gs.priors.ShadowGenerator(), "pretrained is ShadowGenerator"),
+    ],
+)
+def test_the_generator_of_shadow_is_a_trained_one(pretrained: Any, message: str) -> None:
+    defense = gs.defenses.Shadow(pretrained=pretrained)
+    with pytest.raises(gs.GradSiegeError, match=message):
+        gs.observe(small(), torch.rand(1, 3, 16, 16), [0], defense)

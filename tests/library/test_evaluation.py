@@ -12,7 +12,7 @@ from small_classifiers import ATTACK, small
 import gradsiege as gs
 from gradsiege import catalogue
 from gradsiege.defenses.base import Defense
-from gradsiege.errors import ModelError, UsageError
+from gradsiege.errors import ModelError, StudyError, UsageError
 from gradsiege.protocol.local_update import Tensors
 
 
@@ -75,7 +75,8 @@ def test_one_failure_leaves_the_other_rows_of_an_evaluation() -> None:
     assert set(reasons["Raises"]) == {"RuntimeError: planted"}
     assert set(reasons["none", "Fails"]) == {"KeyError: 'planted'"}
     assert rows.psnr.notna().tolist() == [reason == "" for reason in rows.reason]
-    assert rows.psnr.notna().sum() == 4
+    assert rows.psnr.notna().sum() == 2
+    assert set(reasons["Nothing", ATTACK.name]) == {"the update is zero everywhere"}
     with pytest.raises(KeyboardInterrupt):
         gs.evaluate(small(), images, labels, [Raises(interrupt=True)], [ATTACK])
     with pytest.raises(ModelError, match="1 labels"):
@@ -89,7 +90,10 @@ def test_one_failure_leaves_the_other_rows_of_an_evaluation() -> None:
         ({"attacks": ["dlg"]}, "attacks holds 'dlg'"),
         ({"attacks": ATTACK}, "attacks is .*; give a list, such as"),
         ({"defenses": Nothing()}, r"defenses is Nothing\(\); give a list, such as \[Nothing\(\)\]"),
-        ({"defense": Nothing()}, r"no argument 'defense'; give a list, defenses=\[Nothing\(\)\]"),
+        ({"defense": Nothing()}, r"no argument 'defense'; did you mean defenses=\[Nothing\(\)\]\?"),
+        ({"attack": [ATTACK]}, r"no argument 'attack'; did you mean attacks=\[Inverting"),
+        ({"knows": "given"}, r"knows is 'given'; give a `gradsiege\.ThreatModel`"),
+        ({"seed": "a"}, "seed is 'a'; give a whole number"),
         ({"device": "gpu"}, "device 'gpu' is not there"),
     ],
 )
@@ -97,6 +101,13 @@ def test_an_evaluation_refuses_what_it_cannot_use(given: dict[str, Any], message
     given = {"defenses": [None], "attacks": [ATTACK], **given}
     with pytest.raises(UsageError, match=message):
         gs.evaluate(small(), torch.rand(1, 3, 16, 16), torch.tensor([0]), **given)
+
+
+def test_generators_are_read_once_and_meet_each_other() -> None:
+    rows = gs.evaluate(
+        small(), torch.rand(1, 3, 16, 16), [0], iter([None, Raises()]), (ATTACK for _ in range(2))
+    )
+    assert list(rows.defense) == ["none", "none", "Raises", "Raises"]
 
 
 @pytest.mark.parametrize("empty", ["attacks", "defenses"])
@@ -142,3 +153,18 @@ def test_images_in_double_precision_are_measured() -> None:
     rows = gs.evaluate(small(), images, [0, 1], attacks=[ATTACK])
     assert (rows["reason"] == "").all()
     assert rows["psnr"].notna().all()
+
+
+def test_reasons_say_in_python_what_to_grant_or_to_give() -> None:
+    image, label = torch.rand(1, 3, 16, 16), torch.tensor([0])
+    attacks = [gs.attacks.LearnedInversion(iterations=1), gs.attacks.Spear()]
+    prior = gs.priors.AuxiliaryImages().fit(torch.rand(4, 3, 16, 16), torch.arange(4))
+    rows = gs.evaluate(small(), image, label, [None], attacks, adaptive=False, priors=prior)
+    learned, spear = rows.reason
+    assert "gradsiege.ThreatModel(protocol=True, disclosure=True)" in learned
+    assert "gradsiege.models.MLP" in spear
+    assert isinstance(gs.models.MLP().build(5, channels=3, size=16), torch.nn.Module)
+    head = [name for name, _ in small().named_parameters()][-2:]
+    update = {n: p.detach() for n, p in small().named_parameters() if n not in head}
+    with pytest.raises(StudyError, match=r"in Python by gradsiege\.ThreatModel\(labels='given'\)"):
+        ATTACK(gs.Observation.of(small(), update, (3, 16, 16)))

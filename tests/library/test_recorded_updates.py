@@ -214,3 +214,74 @@ def test_what_a_defense_says_of_itself_is_taken_as_it_is(name: str) -> None:
 
 def test_a_defense_of_your_own_says_what_it_likes() -> None:
     assert checked({"defense": "mine", "colour": "red"}) == {"defense": "mine", "colour": "red"}
+
+
+def test_an_update_that_holds_nothing_or_overflows_fails_alone() -> None:
+    seen = gs.observe(small(), torch.rand(4, 3, 16, 16), [0, 1, 2, 3])
+    update = {name: value.clone() for name, value in seen.update.items()}
+    for value in update.values():
+        value[0] = 0
+        value[1] *= 1e30
+    first = next(iter(update))
+    update[first][2] = 0  # one tensor of several, as a defense may leave it
+    recorded = gs.Observation.of(small(), update, (3, 16, 16))
+    assert set(recorded.failures) == {0, 1}
+    result = ATTACK(recorded)
+    assert result.failures[0] == "the update is zero everywhere"
+    assert result.failures[1].startswith("the squares of the update overflow")
+    assert result.images.flatten(1).isfinite().all(1).tolist() == [False, False, True, True]
+    with pytest.raises(ModelError, match="client 0: the update is zero everywhere; leave it out"):
+        gs.audit_updates(small(), update, (3, 16, 16))
+
+
+def normalised() -> nn.Module:
+    """A classifier whose second batch norm gets one value per channel and image."""
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(4))
+    return nn.Sequential(layers, nn.Flatten(), nn.Linear(4, 5))
+
+
+@pytest.mark.parametrize(("images", "batch"), [(1, 1), (3, 2), (3, 1), (1, 4)])
+def test_a_protocol_that_no_client_can_follow_is_refused(images: int, batch: int) -> None:
+    update = [value.detach() for value in normalised().parameters()]
+    training = gs.LocalTraining("fedavg", images, batch, 1, 0.1, "train")
+    for call in (
+        lambda: gs.Observation.of(normalised(), update, (3, 16, 16), training=training),
+        lambda: gs.audit_updates(normalised(), update, (3, 16, 16), training),
+    ):
+        with pytest.raises(ModelError, match=r"the batch norm 0\.2 gets \[1, 4, 1, 1\]"):
+            call()
+
+
+def test_a_protocol_that_clients_can_follow_is_taken() -> None:
+    update = [value.detach() for value in normalised().parameters()]
+    for training in (
+        gs.LocalTraining("fedavg", 4, 2, 1, 0.1, "train"),
+        gs.LocalTraining("fedavg", 1, 1, 1, 0.1, "eval"),
+    ):
+        assert not gs.Observation.of(normalised(), update, (3, 16, 16), training=training).failures
+
+
+def test_pairs_of_names_and_tensors_are_taken_and_a_lone_label_is_not() -> None:
+    update = {name: value.detach() for name, value in small().named_parameters()}
+    pairs = gs.Observation.of(small(), list(update.items()), (3, 16, 16))
+    assert torch.equal(pairs.update["body.3.bias"][0], update["3.bias"])
+    with pytest.raises(ModelError, match=r"labels have shape \[\]"):
+        gs.Observation.of(small(), update, (3, 16, 16), labels=1)
+
+
+@pytest.mark.parametrize(
+    ("disclosure", "message"),
+    [
+        ({"defense": "gausian", "sigma": 0.1}, "did you mean 'gaussian'"),
+        ({"defense": "gaussian", "sigma": 0.1, "sigmaa": 0.1}, "did you mean 'sigma'"),
+    ],
+)
+def test_a_slip_in_a_disclosure_is_refused(disclosure: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        checked(disclosure)
+
+
+def test_help_describes_the_arguments_of_recorded_updates() -> None:
+    text = inspect.getdoc(gs.Observation.of) or ""
+    for name in inspect.signature(gs.Observation.of).parameters:
+        assert f"{name}:" in text, name

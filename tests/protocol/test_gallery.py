@@ -54,8 +54,8 @@ def test_an_observation_holds_candidates_for_a_threat_model_that_grants_them(
     tmp_path: Path,
 ) -> None:
     seen = observation().with_candidates(IMAGES)
-    assert strip(seen, ThreatModel("blind")).candidates is None
-    granted = ThreatModel("gallery", candidates=True)
+    assert strip(seen, ThreatModel(id="blind")).candidates is None
+    granted = ThreatModel(id="gallery", candidates=True)
     kept = strip(seen, granted).candidates
     assert kept is not None
     assert torch.equal(kept, without_order(IMAGES, SHAPE))

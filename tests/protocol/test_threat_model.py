@@ -25,19 +25,19 @@ def observation() -> Observation:
 
 
 def test_strips_everything_that_is_not_granted() -> None:
-    seen = strip(observation(), ThreatModel("weak", protocol=False))
+    seen = strip(observation(), ThreatModel(id="weak", protocol=False))
     assert (seen.labels, seen.training, seen.disclosure) == (None, None, None)
 
 
 def test_keeps_what_is_granted() -> None:
-    seen = strip(observation(), ThreatModel("strong", labels="given", disclosure=True))
+    seen = strip(observation(), ThreatModel(id="strong", labels="given", disclosure=True))
     assert seen.labels is not None
     assert seen.training is not None
     assert seen.disclosure == {"defense": "gaussian", "sigma": 0.1}
 
 
 def test_wrong_labels_are_none_of_the_true_ones_and_are_used_like_given_ones() -> None:
-    threat = ThreatModel("misled", labels="wrong")
+    threat = ThreatModel(id="misled", labels="wrong")
     seen = strip(replace(observation(), labels=torch.tensor([[3], [9]])), threat)
     assert seen.labels is not None
     assert seen.labels.tolist() == [[4], [0]]
@@ -50,10 +50,14 @@ def test_wrong_labels_are_none_of_the_true_ones_and_are_used_like_given_ones() -
 @pytest.mark.parametrize(
     ("threat", "needs", "missing"),
     [
-        (ThreatModel("a", protocol=False), ("protocol",), "protocol"),
-        (ThreatModel("b"), ("labels",), "labels"),
-        (ThreatModel("c"), ("disclosure",), "disclosure"),
-        (ThreatModel("d", auxiliary=False), ("protocol", "prior:autoencoder"), "prior:autoencoder"),
+        (ThreatModel(id="a", protocol=False), ("protocol",), "protocol"),
+        (ThreatModel(id="b"), ("labels",), "labels"),
+        (ThreatModel(id="c"), ("disclosure",), "disclosure"),
+        (
+            ThreatModel(id="d", auxiliary=False),
+            ("protocol", "prior:autoencoder"),
+            "prior:autoencoder",
+        ),
     ],
 )
 def test_refuses_and_names_what_is_missing(

@@ -11,7 +11,7 @@ from gradsiege.priors.base import TrainedPrior
 from gradsiege.priors.staged_gan import StagedGAN
 from gradsiege.protocol.threat_model import ThreatModel
 
-THREAT = ThreatModel("test", labels="given")
+THREAT = ThreatModel(id="test", labels="given")
 
 
 def patches(count: int) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from gradsiege.priors.staged_gan.generator import StagedGenerator
 from gradsiege.protocol.threat_model import ThreatModel, strip
 
 LATENT, CLASSES = 6, 3
-GIVEN, INFERRED = ThreatModel("given", labels="given"), ThreatModel("inferred")
+GIVEN, INFERRED = ThreatModel(id="given", labels="given"), ThreatModel(id="inferred")
 
 
 def generator() -> StagedGenerator:

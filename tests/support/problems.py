@@ -46,7 +46,7 @@ def case(
     ]
     update = stacked(updates)
     seen = Observation.of_updates(spec, parameters, buffers, update, training, labels=labels)
-    knowledge = Knowledge(seen, ThreatModel("test"))
+    knowledge = Knowledge(seen, ThreatModel(id="test"))
     space = (
         PixelsAndLabels(*knowledge.pixel_arguments(), classes=10) if joint else knowledge.pixels()
     )

@@ -256,6 +256,17 @@ def test_what_cannot_be_chosen_says_why() -> None:
     [
         ({"clients": 0}, "clients is 0; give the number"),
         ({"fields": ["weigth"]}, "did you mean 'weight'"),
+        ({"fields": []}, "fields is empty"),
+        ({"trials": 0}, "trials is 0; give a whole number from 1 to 64"),
+        ({"trials": 1.5}, "trials is 1.5; give a whole number"),
+        ({"knows": "given"}, "knows is 'given'; give a `gradsiege"),
+        ({"resume": 3}, "resume is 3; give the path of a folder"),
+        ({"seed": "a"}, "seed is 'a'; give a whole number"),
+        (
+            {"defense": gs.defenses.Gaussian()},
+            r"give knows=gradsiege\.ThreatModel\(disclosure=True\)",
+        ),
+        ({"defense": gs.defenses.Gaussian}, "defense is <class .*give a defense"),
     ],
 )
 def test_arguments_that_choose_nothing_are_refused_before_a_client_runs(

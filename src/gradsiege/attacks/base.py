@@ -26,12 +26,13 @@ from gradsiege.checkpoints import FolderProgress
 from gradsiege.errors import MissingError, UsageError
 from gradsiege.priors.base import TrainedPrior
 from gradsiege.priors.resumable import UNSAVED, Checkpointer
+from gradsiege.protocol.arguments import refuse_kinds
 from gradsiege.protocol.local_update import with_gradients
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.protocol.simulation import Simulate
 from gradsiege.protocol.threat_model import ThreatModel, require, strip
-from gradsiege.ranges import Checked, Count, is_given, shown
+from gradsiege.ranges import Checked, Count, is_given
 
 Arm = Literal["faithful", "as_released"]
 LabelRule = Literal["automatic", "row_sum", "row_minimum", "bias_corrected", "projection"]
@@ -116,7 +117,8 @@ class Attack(Checked):
                 the attack.
             ArtifactError: the folder holds the progress of another attack.
         """
-        _refuse_others(seen, knows, resume)
+        _refuse_others(seen)
+        refuse_kinds(knows, resume, seed, simulate=simulate)
         if candidates is not None:
             self._refuse_candidates()
             seen = seen.with_candidates(candidates)
@@ -199,19 +201,13 @@ class Attack(Checked):
         )
 
 
-def _refuse_others(seen: object, knows: object, resume: object) -> None:
-    """Refuse arguments of an attack that are of another kind."""
+def _refuse_others(seen: object) -> None:
+    """Refuse to attack anything but an observation."""
     if not isinstance(seen, Observation):
         raise UsageError(
             f"an attack is called with an observation, not with {type(seen).__name__}: make one by `gradsiege.observe` or "
             "`gradsiege.Observation.of`"
         )
-    if knows is not None and not isinstance(knows, ThreatModel):
-        raise UsageError(f"knows is {shown(knows)}; give a `gradsiege.ThreatModel`, or None")
-    if resume is not None and not isinstance(resume, Path | str):
-        raise UsageError(f"resume is {shown(resume)}; give the path of a folder, or None")
-    if resume and Path(resume).exists() and not Path(resume).is_dir():
-        raise UsageError(f"resume is {str(resume)!r}, which is a file; give a folder")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,8 +39,8 @@ def head_of_update(update: Tensors) -> Head:
     matrices = [name for name, value in update.items() if value.dim() == 3]
     if not matrices:
         raise StudyError(
-            "labels are read off the last linear layer's update, and this update has no matrix; grant the labels "
-            "(threat model, 'labels: given')"
+            "labels are read off the last linear layer's update, and this update has no matrix; grant the "
+            "labels: in Python by gradsiege.ThreatModel(labels='given'), or in the study file by 'labels: given' of the threat model"
         )
     weight = matrices[-1]
     bias = weight.removesuffix("weight") + "bias"
@@ -56,8 +56,8 @@ def _weight(update: Tensors, head: Head) -> Tensor:
     """Return the update of W, ``[victims, classes, features]``."""
     if head.weight not in update:
         raise StudyError(
-            f"labels are read off the update of {given_name(head.weight)!r}, which is not matched here; grant the labels "
-            "(threat model, 'labels: given')"
+            f"labels are read off the update of {given_name(head.weight)!r}, which is not matched here; grant the "
+            "labels: in Python by gradsiege.ThreatModel(labels='given'), or in the study file by 'labels: given' of the threat model"
         )
     return update[head.weight]
 

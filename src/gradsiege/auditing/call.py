@@ -36,6 +36,7 @@ from gradsiege.auditing.subject import Normalisation, Subject, checked, refuse_o
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import UsageError
 from gradsiege.metrics.image_table import refuse_unmeasurable
+from gradsiege.protocol.arguments import refuse_kinds, sentences
 from gradsiege.protocol.local_update import LocalTraining, with_gradients
 
 Tell = Callable[[str], None]
@@ -61,7 +62,7 @@ def audit(
     device: str = AUTO,
     resume: Path | str | None = None,
     tell: Tell = lambda words: None,
-    remarks: Sequence[str] = (),
+    remarks: str | Sequence[str] = (),
 ) -> Audit:
     """Attack the updates of simulated clients as the server of a federation could, and judge what it would see.
 
@@ -91,6 +92,7 @@ def audit(
         UsageError: an argument names nothing that is there.
         ArtifactError: the folder holds another audit.
     """
+    refuse_kinds(resume=resume, seed=seed, tell=tell)
     where = where_to_run(device)
     chosen, refused = budget_named(budget), refuse_others(defenses)
     networks = model if isinstance(model, Mapping) else {"given": model}
@@ -137,7 +139,7 @@ def audit(
         for place in listed
         if place.defense is not None
     ]
-    told = list(remarks)
+    told = sentences(remarks)
     if predicted:
         told.append(
             "no labels were given, so that the network's predictions serve as the clients' labels"

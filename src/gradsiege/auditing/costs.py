@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.subject import Subject
-from gradsiege.protocol.local_update import Tensors, apply_update, loss
+from gradsiege.protocol.local_update import Tensors, apply_update, as_rows, loss
 from gradsiege.protocol.observation import Observation
 
 
@@ -68,7 +68,7 @@ def cost_of(subject: Subject, bare: Situation, defended: Situation, pictures: in
 
 def flat(seen: Observation) -> Tensor:
     """Return the updates of all clients as rows, ``[clients, coordinates]``."""
-    return torch.cat([value.flatten(1) for value in seen.update.values()], dim=1)
+    return torch.cat([as_rows(value) for value in seen.update.values()], dim=1)
 
 
 def mean_update(seen: Observation) -> Tensors:

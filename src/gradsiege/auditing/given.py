@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from gradsiege.ranges import shown
 
 def as_pictures(images: Any) -> Tensor:
     """Return pictures as float32 on the CPU; `observe` refuses a wrong shape or range."""
-    given = images if isinstance(images, Tensor) else torch.as_tensor(images)
+    given = images if isinstance(images, Tensor) else torch.as_tensor(np.array(images))
     return given.detach().cpu().float() if given.is_floating_point() else given.detach().cpu()
 
 

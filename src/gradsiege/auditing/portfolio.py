@@ -24,11 +24,11 @@ from gradsiege.attacks.recipes.modern_inverting_gradients import ModernInverting
 from gradsiege.auditing.situations import NONE, Situation
 from gradsiege.protocol.threat_model import ThreatModel
 
-BLIND = ThreatModel("blind")
-INFORMED = ThreatModel("informed", disclosure=True)
+BLIND = ThreatModel(id="blind")
+INFORMED = ThreatModel(id="informed", disclosure=True)
 # The attacker holds a gallery in which the private pictures are hidden.
-SEEKING = ThreatModel("seeking", candidates=True)
-SEEKING_INFORMED = ThreatModel("seeking_informed", disclosure=True, candidates=True)
+SEEKING = ThreatModel(id="seeking", candidates=True)
+SEEKING_INFORMED = ThreatModel(id="seeking_informed", disclosure=True, candidates=True)
 AWARE = {INFORMED.id, SEEKING_INFORMED.id}
 GENERIC = "generic."
 MODE = MaximumAPosteriori.name

@@ -37,6 +37,7 @@ from gradsiege.auditing.words import attacker_in_words
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import ModelError, StudyError
 from gradsiege.models.adapted import adapt
+from gradsiege.protocol.arguments import refuse_kinds, sentences
 from gradsiege.protocol.local_update import LocalTraining, with_gradients
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.recorded import training_of
@@ -78,7 +79,7 @@ def audit_updates(
     device: str = AUTO,
     resume: Path | str | None = None,
     tell: Tell = lambda words: None,
-    remarks: Sequence[str] = (),
+    remarks: str | Sequence[str] = (),
 ) -> RecordedAudit:
     """Reconstruct the pictures behind recorded updates; how like the private ones they are, this cannot say.
 
@@ -91,8 +92,9 @@ def audit_updates(
         budget, name, seed, device, resume, tell, remarks, normalisation, head: as for `gradsiege.audit`.
 
     Raises:
-        ModelError: the updates do not fit the network, or none of them is finite.
+        ModelError: the updates do not fit the network, or one of them is zero or not finite.
     """
+    refuse_kinds(resume=resume, seed=seed, tell=tell)
     where = where_to_run(device)
     chosen = budget_named(budget)
     refuse_others([defense])
@@ -112,7 +114,7 @@ def audit_updates(
     )
     if seen.failures:
         raise ModelError(
-            f"the update of client {min(seen.failures)} is not finite; leave it out, or record it again"
+            f"client {min(seen.failures)}: {seen.failures[min(seen.failures)]}; leave it out, or record it again"
         )
     source = RecordedUpdates(model, seen, adapt(model, image_shape, normalisation, head), seed)
     place = Situation("recorded", training, defense, NONE if defense is None else name_of(defense))
@@ -144,7 +146,7 @@ def audit_updates(
         "device": describe(where),
         "seed": seed,
         "recorded": seen.victims,
-        "remarks": list(remarks),
+        "remarks": sentences(remarks),
     }
     matches = [_match(part, outcomes[part.key]) for part in plan.parts if _finished(part, outcomes)]
     refused = [

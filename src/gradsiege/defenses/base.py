@@ -63,7 +63,8 @@ class Defense(Checked):
     its effect can be measured alone; None means that it follows the arm.
 
     Hooks name tensors as observations do. A `torch.nn.Module` of your own is held as the part ``body`` of the network that clients
-    train, so its ``fc.weight`` is ``update["body.fc.weight"]``.
+    train, so its ``fc.weight`` is ``update["body.fc.weight"]`` to every hook, and ``update["fc.weight"]`` a KeyError; ``list(update)``
+    names all. Networks of `gradsiege.models` in a study have their own names, without ``body``. Frozen parameters are among the buffers.
     """
 
     name: ClassVar[str] = "none"

@@ -12,7 +12,7 @@ from torch.func import vmap
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.errors import StudyError
 from gradsiege.extras import need
-from gradsiege.protocol.local_update import Step, Tensors, functional_gradient
+from gradsiege.protocol.local_update import Step, Tensors, as_rows, functional_gradient
 from gradsiege.ranges import PositiveSize, Probability, Spread
 
 VERSION = 1
@@ -72,7 +72,7 @@ def clipped_sum(gradients: Tensors, bound: float) -> Tensors:
     >>> clipped_sum({"a": torch.tensor([[3.0], [0.1]]), "b": torch.tensor([[4.0], [0.2]])}, 1.0)
     {'a': tensor([0.7000]), 'b': tensor([1.])}
     """
-    squares = torch.stack([value.flatten(1).square().sum(1) for value in gradients.values()])
+    squares = torch.stack([as_rows(value).square().sum(1) for value in gradients.values()])
     factors = (bound / squares.sum(0).sqrt()).clamp(max=1)
     return {name: torch.einsum("n,n...->...", factors, value) for name, value in gradients.items()}
 

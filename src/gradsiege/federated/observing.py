@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.errors import ModelError
 from gradsiege.federated.client import run_client
-from gradsiege.federated.single_values import refuse_single_values
 from gradsiege.models.adapted import adapt
+from gradsiege.protocol.arguments import refuse_kinds
 from gradsiege.protocol.layer_inputs import batch_statistics
 from gradsiege.protocol.local_update import LocalTraining, split_state, with_gradients
 from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.protocol.recorded import check_classes, training_of, whole_numbers
+from gradsiege.protocol.single_values import refuse_single_values
 from gradsiege.ranges import shown
 from gradsiege.seeds import torch_generator
 
@@ -54,7 +55,8 @@ def observe(
     Raises:
         ModelError: images, labels and network do not fit each other, or a batch norm is left one value per channel to train on.
     """
-    pictures, classes = _pictures(images), _whole_numbers(labels)
+    refuse_kinds(seed=seed)
+    pictures, classes = as_images(images), _whole_numbers(labels)
     if len(classes) != len(pictures):
         raise ModelError(f"there are {len(pictures)} images and {len(classes)} labels")
     if defense is not None and not isinstance(defense, Defense):
@@ -104,14 +106,19 @@ def observe(
     )
 
 
-def _pictures(images: Any) -> Tensor:
+def as_images(images: Any) -> Tensor:
     """Return the images as a tensor ``[n, c, h, w]`` in [0, 1]; refuse others with the shape, type or range that they have."""
     try:
-        pictures = images if isinstance(images, Tensor) else torch.from_numpy(np.asarray(images))
+        pictures = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
     except (TypeError, ValueError):
         raise ModelError(
             f"images are {shown(images)}; give numbers [n, channels, height, width] in [0, 1], as a tensor or an array"
         ) from None
+    if pictures.layout != torch.strided or pictures.is_meta:
+        kind = "have no values" if pictures.is_meta else f"are stored as {pictures.layout}"
+        raise ModelError(
+            f"images {kind}; give a dense tensor of numbers, such as `images.to_dense()`"
+        )
     if pictures.dim() != 4:
         raise ModelError(
             f"images have shape {list(pictures.shape)}; give [n, channels, height, width], one image as images[None]"
@@ -129,11 +136,21 @@ def _pictures(images: Any) -> Tensor:
     low, high = float(pictures.min()), float(pictures.max())
     if low < 0 or high > 1:
         raise ModelError(
-            f"images range from {low:.3g} to {high:.3g}; give pixels in [0, 1], and `normalisation` if the network expects "
+            f"images range from {_digits(low)} to {_digits(high)}; give pixels in [0, 1], and `normalisation` if the network expects "
             "normalised ones"
         )
     # A copy: a defense may change its batch in place, and a tensor made in inference mode has no gradient.
     return pictures.detach().cpu().clone()
+
+
+def _digits(number: float) -> str:
+    """Return a number with three digits, or with as many as show that it lies outside [0, 1].
+
+    >>> _digits(254.66), _digits(1.0000002)
+    ('255', '1.0000002')
+    """
+    few = f"{number:.3g}"
+    return few if (0 <= float(few) <= 1) == (0 <= number <= 1) else f"{number:.9g}"
 
 
 def _whole_numbers(labels: Any) -> Tensor:

@@ -73,7 +73,8 @@ def simulator(
     training, disclosure = observation.training, observation.disclosure
     if training is None or disclosure is None:
         raise ThreatModelError(
-            "clients are simulated by their protocol and their defense, and the threat model does not grant both"
+            "clients are simulated by their protocol and their defense, and the threat model does not grant both: grant them, in Python "
+            "by gradsiege.ThreatModel(protocol=True, disclosure=True), or in the study file by the same keys of the threat model"
         )
     # Clients draw random numbers on the CPU, whatever the device of the attack.
     seen = observation.to(torch.device("cpu"))

@@ -1,5 +1,8 @@
 """How close is a reconstruction to its victim? Functional metrics on images in [0, 1].
 
+`gradsiege.metrics.table(reconstructions, truths)` returns all image metrics as a data frame, one row per image. Each alone is a
+function of a module below, such as `gradsiege.metrics.fidelity.peak_signal_noise_ratio`.
+
 Every image metric takes `reconstructions` and `truths`, float tensors [n, C, H, W] in [0, 1] that
 are already paired (`assignment`), and returns one float64 value per image [n]: nothing is pooled
 over a batch, so one exact image cannot make a batch perfect. A reconstruction that holds a NaN or

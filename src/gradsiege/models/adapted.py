@@ -13,6 +13,7 @@ The copy computes the same logits as the original, with these differences:
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from torch.overrides import TorchFunctionMode
 
 from gradsiege.errors import ModelError, nearest
 from gradsiege.models.layers import BatchNorm2d, Normalisation
+from gradsiege.ranges import shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +203,8 @@ def adapt(
         raise ModelError(
             f"normalisation has {len(mean)} means and {len(std)} standard deviations for images of {channels} channels"
         )
+    if not all(map(math.isfinite, (*mean, *std))):
+        raise ModelError(f"normalisation holds a number that is not finite: {shown((mean, std))}")
     if min(std) <= 0:
         raise ModelError(f"normalisation: a standard deviation is {min(std)}; it must be positive")
     _refuse_unusable(network)
@@ -244,6 +248,11 @@ def _refuse_unusable(network: nn.Module) -> None:
     for name, value in network.named_parameters():
         if isinstance(value, nn.parameter.UninitializedParameter) or value.is_meta:
             raise ModelError(f"the weight {name} has no values yet: initialise the network first")
+        if value.dtype.is_complex:
+            raise ModelError(
+                f"the weight {name} holds {value.dtype}; clients and attacks compute in real numbers: hold real and imaginary part as "
+                "two weights"
+            )
         if value.dtype not in (torch.float32, torch.float64):
             raise ModelError(
                 f"the weight {name} holds {value.dtype}; clients and attacks compute in float32 or float64: give `model.float()`"
@@ -283,7 +292,7 @@ def _classes(network: AdaptedNetwork, image_shape: tuple[int, int, int]) -> int:
         raise ModelError(f"{network.kind} has no weights, so that no update tells anything")
     images = torch.full((2, *image_shape), 0.5, dtype=some.dtype, device=some.device)
     try:
-        with torch.no_grad():
+        with torch.enable_grad():
             logits: Tensor = network.to(some.device)(images)
     except ModelError:
         raise
@@ -293,4 +302,14 @@ def _classes(network: AdaptedNetwork, image_shape: tuple[int, int, int]) -> int:
         ) from error
     if len(logits) != 2:
         raise ModelError(f"{network.kind} returns {len(logits)} rows of logits for 2 images")
+    if not logits.requires_grad and not torch.is_inference_mode_enabled():
+        raise ModelError(
+            f"the logits of {network.kind} have no gradient by its weights: take `torch.no_grad()`, `.detach()` or NumPy out of its "
+            "forward, or set requires_grad of weights that it uses"
+        )
+    if logits.shape[1] < 2:
+        raise ModelError(
+            f"{network.kind} returns {logits.shape[1]} logit per image, and the cross-entropy of a single class has no gradient: give "
+            "two logits per image; for one of a sigmoid, z, they are (0, z)"
+        )
     return logits.shape[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from gradsiege import catalogue
@@ -10,6 +11,9 @@ from gradsiege.errors import ModelError, StudyError
 from gradsiege.ranges import shown
 
 HOW = "give what the defense says of itself, such as `gradsiege.defenses.Gaussian(sigma=0.1).disclosure()`"
+
+# Share of equal letters from which on a name is taken for a slip of the pen, such as gausian for gaussian.
+ALMOST = 0.85
 
 
 def checked(disclosure: Any) -> dict[str, Any] | None:
@@ -32,7 +36,15 @@ def checked(disclosure: Any) -> dict[str, Any] | None:
         raise ModelError(f"disclosure names no defense: 'defense' is {shown(name)}; {HOW}")
     entry = catalogue.entries("defenses").get(name)
     if entry is None:
+        _refuse_near(name)
         return dict(disclosure)
+    for key in disclosure:
+        close = get_close_matches(str(key), entry.parameters, n=1, cutoff=ALMOST)
+        # A defense may say more of itself than its parameters, such as what follows from them.
+        if close and key not in entry.parameters:
+            raise ModelError(
+                f"disclosure of {name} holds {key!r}, which is none of its parameters; did you mean {close[0]!r}?"
+            )
     missing = [parameter for parameter in entry.parameters if parameter not in disclosure]
     if missing:
         raise ModelError(f"disclosure of {name} lacks {', '.join(missing)}; {HOW}")
@@ -41,3 +53,12 @@ def checked(disclosure: Any) -> dict[str, Any] | None:
         return {**disclosure, **entry.validate(stated, "disclosure")}
     except StudyError as error:
         raise ModelError(str(error)) from None
+
+
+def _refuse_near(name: str) -> None:
+    """Refuse a name that differs from that of a defense by a letter or two: its counters would never be used."""
+    close = get_close_matches(name, catalogue.entries("defenses"), n=1, cutoff=ALMOST)
+    if close:
+        raise ModelError(
+            f"disclosure names the defense {name!r}; did you mean {close[0]!r}? One of your own needs a name less like it"
+        )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradsiege.errors import ModelError
 from gradsiege.images import to_bytes
+from gradsiege.ranges import shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,6 +63,12 @@ def without_order(images: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
     Raises:
         ModelError: fewer than two images, or images of another shape, type or range.
     """
+    import torch
+
+    if not isinstance(images, torch.Tensor):
+        raise ModelError(
+            f"candidates is {shown(images)}; give a tensor of images [n, {', '.join(map(str, image_shape))}] in [0, 1]"
+        )
     if images.dim() != 4 or tuple(images.shape[1:]) != tuple(image_shape):
         raise ModelError(
             f"the candidates have shape {list(images.shape)}; give images [n, {', '.join(map(str, image_shape))}], the shape "

@@ -52,7 +52,7 @@ class LocalTraining(Checked):
         super().__post_init__()
         if self.name == "fedsgd" and (self.epochs != 1 or self.batch_size != self.images):
             raise ValueError(
-                "protocol.local_update.LocalTraining: fedsgd is one step on all images: give batch_size = images and epochs = 1, "
+                "gradsiege.LocalTraining: fedsgd is one step on all images: give batch_size = images and epochs = 1, "
                 f"or fedavg; images is {self.images}, batch_size {self.batch_size}, epochs {self.epochs}"
             )
 
@@ -283,6 +283,15 @@ def apply_update(parameters: Tensors, update: Mapping[str, Tensor], rate: float)
     [0.0, 4.0]
     """
     return {name: value - rate * update[name] for name, value in parameters.items()}
+
+
+def as_rows(values: Tensor) -> Tensor:
+    """Return tensors ``[n, *shape]`` as rows ``[n, coordinates]``; a parameter without dimensions has one coordinate.
+
+    >>> as_rows(torch.zeros(2, 3, 4)).shape, as_rows(torch.zeros(2)).shape
+    (torch.Size([2, 12]), torch.Size([2, 1]))
+    """
+    return values.flatten(1) if values.dim() > 1 else values[:, None]
 
 
 def norm(tensors: Mapping[str, Tensor]) -> Tensor:

@@ -22,6 +22,7 @@ from gradsiege.models import Architecture, ModelSpec
 from gradsiege.protocol.gallery import without_order
 from gradsiege.protocol.local_update import LocalTraining, Tensors
 from gradsiege.protocol.recorded import recorded
+from gradsiege.protocol.usable import unusable
 
 OBSERVATION = "observation"
 TRUTH = "truth"
@@ -85,7 +86,29 @@ class Observation:
         unit: Literal["gradient", "difference"] = "gradient",
         head: str | None = None,
     ) -> Observation:
-        """Return the observation of an update that was recorded elsewhere; `protocol.recorded.recorded` says what each argument is."""
+        """Return the observation of the updates of one or several clients that were recorded elsewhere.
+
+        Args:
+            model: the global network theta_t that the clients started from; it is copied to the CPU.
+            update: for each trained parameter its update, by name (a mapping, or pairs of name and tensor) or in the order of
+                ``model.named_parameters()``: tensors or arrays of the parameter's shape, or ``[clients, *shape]`` for several clients. Names are those of `model`, or those of an
+                observation's update, which begin with ``body.``. A parameter that is left out was not seen, and is not matched.
+            image_shape: channels, height and width of a private image.
+            images_per_client: private images of each client; by default those of `training`, and one without it.
+            training: training of each client; by default a single gradient of all its images in evaluation mode.
+            normalisation: mean and standard deviation per channel, if `model` expects normalised images.
+            labels: ``[clients, images]`` or, for one client, ``[images]``; used only where a threat model grants them.
+            disclosure: name (``defense``) and public parameters of the defense, for attackers who know it: its `disclosure()`.
+            unit: ``gradient``, or ``difference`` for theta_local - theta_t, which is divided by minus the learning rate of `training`.
+            head: name of the last linear layer, where the logits are not its outputs as they are; by default it is found.
+
+        Raises:
+            ModelError: the network does not take such images, or the update, the labels or the disclosure do not fit,
+                or a batch norm would train on one value per channel.
+
+        Returns:
+            An observation. A client whose update is not finite, zero everywhere, or too large to be squared is in its `failures`.
+        """
         arguments = recorded(
             model,
             update,
@@ -116,7 +139,7 @@ class Observation:
         progress: tuple[float, ...] = (),
         failure: str = "",
     ) -> Observation:
-        """Return the observation of clients that uploaded; one whose update is not finite is a failure.
+        """Return the observation of clients that uploaded; one whose update tells nothing is a failure (`protocol.usable`).
 
         The update's tensors are ``[victims, ...]``, the labels ``[victims, images]``.
 
@@ -126,9 +149,7 @@ class Observation:
             disclosure, labels, statistics, later, progress: as the attributes.
             failure: why no client at all has a usable update, if so.
         """
-        usable = finite(update)
-        for round_ in later:
-            usable &= finite(round_.update)
+        reasons = unusable([update, *(round_.update for round_ in later)])
         return cls(
             model=model,
             parameters=parameters,
@@ -139,9 +160,9 @@ class Observation:
             disclosure=disclosure,
             labels=labels,
             failures={
-                client: failure or "the update is not finite"
-                for client in range(len(usable))
-                if failure or not usable[client]
+                client: failure or reason
+                for client, reason in enumerate(reasons)
+                if failure or reason
             },
             statistics=statistics or {},
             later=later,
@@ -339,9 +360,3 @@ def stacked(clients: Sequence[Tensors]) -> Tensors:
             [4.]])}
     """
     return {name: torch.stack([client[name] for client in clients]) for name in clients[0]}
-
-
-def finite(update: Tensors) -> Tensor:
-    """Return for each victim whether its whole update is finite, ``[victims]``."""
-    flags = [torch.isfinite(value.flatten(1)).all(1) for value in update.values()]
-    return torch.stack(flags).all(0)

@@ -14,6 +14,7 @@ from gradsiege.models.adapted import AdaptedModel, adapt
 from gradsiege.models.names import BODY, given_name
 from gradsiege.protocol.disclosure import checked
 from gradsiege.protocol.local_update import LocalTraining, Tensors, split_state, with_gradients
+from gradsiege.protocol.single_values import refuse_single_values
 from gradsiege.ranges import shown
 
 Unit = Literal["gradient", "difference"]
@@ -35,22 +36,7 @@ def recorded(
 ) -> dict[str, Any]:
     """Return the arguments of `Observation.of_updates` for a network and the recorded updates of one or several clients.
 
-    Args:
-        model: the global network theta_t that the clients started from; it is copied to the CPU.
-        update: for each trained parameter its update, by name or in the order of ``model.named_parameters()``: tensors or arrays
-            of the parameter's shape, or ``[clients, *shape]`` for several clients. Names are those of `model`, or those of an
-            observation's update, which begin with ``body.``. A parameter that is left out was not seen, and is not matched.
-        image_shape: channels, height and width of a private image.
-        images_per_client: private images of each client; by default those of `training`, and one without it.
-        training: training of each client; by default a single gradient of all its images in evaluation mode.
-        normalisation: mean and standard deviation per channel, if `model` expects normalised images.
-        labels: ``[clients, images]`` or, for one client, ``[images]``; used only where a threat model grants them.
-        disclosure: name (``defense``) and public parameters of the defense, for attackers who know it: its `disclosure()`.
-        unit: ``gradient``, or ``difference`` for theta_local - theta_t, which is divided by minus the learning rate of `training`.
-        head: name of the last linear layer, where the logits are not its outputs as they are; by default it is found.
-
-    Raises:
-        ModelError: the network does not take such images, or the update, the labels or the disclosure do not fit.
+    Arguments and errors are those of `gradsiege.Observation.of`.
     """
     if unit not in get_args(Unit):
         raise ModelError(f"unit is {unit!r}; choose one of {', '.join(get_args(Unit))}")
@@ -71,6 +57,7 @@ def recorded(
         for name, value in parameters.items()
         if name in named
     }
+    _refuse_lone_image(adapted, parameters, buffers, training)
     return {
         "model": adapted,
         "parameters": parameters,
@@ -80,6 +67,17 @@ def recorded(
         "disclosure": disclosure,
         "labels": _labels(labels, clients, training.images, adapted),
     }
+
+
+def _refuse_lone_image(
+    adapted: AdaptedModel, parameters: Tensors, buffers: Tensors, training: LocalTraining
+) -> None:
+    """Refuse a protocol by which a batch norm trains on one value per channel, as `gradsiege.observe` does."""
+    if 1 in (training.batch_size, training.images % training.batch_size):
+        like = next(iter(parameters.values()))
+        image = torch.full((1, *adapted.image_shape), 0.5, dtype=like.dtype)
+        state = {**parameters, **buffers}
+        refuse_single_values(adapted.build(), state, [image], training.mode == "train")
 
 
 def training_of(images: int | None, training: LocalTraining | None) -> LocalTraining:
@@ -94,7 +92,7 @@ def training_of(images: int | None, training: LocalTraining | None) -> LocalTrai
     if training is not None and not isinstance(training, LocalTraining):
         raise ModelError(f"training is {training!r}; give a `gradsiege.LocalTraining`, or None")
     if images is not None and (not isinstance(images, int) or images < 1):
-        raise ModelError(f"images_per_client is {images}; give a whole number, at least 1")
+        raise ModelError(f"images_per_client is {shown(images)}; give a whole number, at least 1")
     if training is None:
         images = images or 1
         return LocalTraining("fedsgd", images, images, 1, 1.0, "eval")
@@ -126,6 +124,8 @@ def _by_name(update: Update, parameters: Tensors, buffers: Tensors) -> Tensors:
         raise ModelError(
             f"the update is {type(update).__name__}: give a mapping from names of parameters to tensors, or a list of tensors"
         )
+    if not isinstance(update, Mapping) and update and all(map(_is_pair, update)):
+        update = dict(update)
     if not isinstance(update, Mapping):
         if len(update) != len(known):
             raise ModelError(
@@ -140,6 +140,11 @@ def _by_name(update: Update, parameters: Tensors, buffers: Tensors) -> Tensors:
     if not update:
         raise ModelError("the update is empty: give the update of at least one trained parameter")
     return {BODY + name: _tensor(value, name) for name, value in update.items()}
+
+
+def _is_pair(entry: Any) -> bool:
+    """Return whether an entry of a list is a name with its tensor, as ``model.named_parameters()`` gives them."""
+    return isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str)
 
 
 def _refuse_unknown(names: list[Any], known: list[str], untrained: list[str]) -> None:
@@ -185,7 +190,7 @@ def _labels(labels: Any, clients: int, images: int, model: AdaptedModel) -> Tens
     if labels is None:
         return None
     given = whole_numbers(labels)
-    if given.numel() != clients * images or given.dtype.is_floating_point:
+    if not given.dim() or given.numel() != clients * images or given.dtype.is_floating_point:
         raise ModelError(
             f"labels have shape {list(given.shape)} and type {given.dtype}; {clients} clients with {images} images each "
             f"have {clients * images} whole numbers"

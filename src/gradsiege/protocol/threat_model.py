@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gradsiege.protocol.observation import Observation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ThreatModel(Checked):
     """The attacker's knowledge beyond the global model, the update, and the images' shape and count.
 
@@ -51,7 +51,7 @@ class ThreatModel(Checked):
     def grants(self, requirement: str) -> bool:
         """Return whether the threat model grants one requirement of a recipe.
 
-        >>> ThreatModel("strict").grants("labels"), ThreatModel("strict").grants("protocol")
+        >>> ThreatModel(id="strict").grants("labels"), ThreatModel(id="strict").grants("protocol")
         (False, True)
         """
         if requirement == "labels":
@@ -65,7 +65,7 @@ class ThreatModel(Checked):
     def describe(self) -> str:
         """Return one sentence for tables and figures.
 
-        >>> ThreatModel("strict").describe()
+        >>> ThreatModel(id="strict").describe()
         'honest-but-curious server (SoK model D); labels inferred; knows the protocol and auxiliary data'
         """
         known = [
@@ -92,7 +92,7 @@ class ThreatModel(Checked):
         B knows the architecture and the weights, C also the training, D also surrogate data, E also statistics of the
         client's data. Given labels and a disclosed defense are outside their models; `describe` names them.
 
-        >>> ThreatModel("t", auxiliary=False).sok_model(), ThreatModel("t", batch_statistics=True).sok_model()
+        >>> ThreatModel(id="t", auxiliary=False).sok_model(), ThreatModel(id="t", batch_statistics=True).sok_model()
         ('C', 'E')
         """
         if self.batch_statistics:

@@ -19,6 +19,7 @@ from gradsiege.errors import UsageError
 from gradsiege.federated.simulation import simulator
 from gradsiege.priors.base import TrainedPrior
 from gradsiege.priors.own_images import accepted
+from gradsiege.protocol.arguments import is_whole, refuse_kinds
 from gradsiege.protocol.local_update import with_gradients
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.recorded import check_classes
@@ -27,7 +28,7 @@ from gradsiege.ranges import shown
 from gradsiege.seeds import torch_generator
 from gradsiege.tuning.choice import Budget, Choice, OwnImages, choose
 from gradsiege.tuning.clients import as_known
-from gradsiege.tuning.trials import tuned_fields
+from gradsiege.tuning.trials import MOST, tuned_fields
 
 # Grants without which an attacker cannot simulate clients.
 NEEDS = ("protocol", "auxiliary")
@@ -87,12 +88,20 @@ def choose_settings(
         raise UsageError(
             f"choose_settings takes an attack and an observation, not {type(attack).__name__} and {type(seen).__name__}"
         )
-    if isinstance(clients, bool) or not isinstance(clients, int) or clients < 1:
+    refuse_kinds(knows, resume, seed)
+    threat = knows or ThreatModel()
+    if not is_whole(clients) or clients < 1:
         raise UsageError(
             f"clients is {shown(clients)}; give the number of simulated clients, at least 1"
         )
+    if not is_whole(trials) or not 1 <= trials <= MOST:
+        raise UsageError(f"trials is {shown(trials)}; give a whole number from 1 to {MOST}")
+    if fields is not None and not isinstance(fields, str) and not fields:
+        raise UsageError(
+            "fields is empty, so that nothing would be chosen; name fields, or leave it out"
+        )
+    _refuse_defense(defense, threat)
     tuned_fields(attack, fields)  # refuses unknown names before any client is simulated
-    threat = knows or ThreatModel()
     require(threat, tuple(dict.fromkeys((*attack.required, *NEEDS))), attack.name)
     trained = given_priors.trained_ones(priors)
     given_priors.check(trained, attack.name, attack.prior_kinds, attack.further_kinds)
@@ -120,3 +129,18 @@ def choose_settings(
         folder=folder,
         saving=lambda name: FolderProgress(folder / name, name) if folder else None,
     )
+
+
+def _refuse_defense(defense: Any, threat: ThreatModel) -> None:
+    """Refuse a defense of another kind, and one that the attacker is not told of."""
+    if defense is None:
+        return
+    if not isinstance(defense, Defense):
+        raise UsageError(
+            f"defense is {shown(defense)}; give a defense, such as `gradsiege.defenses.TopK()`, or None"
+        )
+    if not threat.disclosure:
+        raise UsageError(
+            f"defense is {shown(defense)}, and the attacker is not told of it: give knows=gradsiege.ThreatModel(disclosure=True), or "
+            "leave defense out"
+        )

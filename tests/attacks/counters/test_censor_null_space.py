@@ -168,7 +168,7 @@ def scene_of(defended: Scenes, arm: str) -> Any:
 
 def plans(scene: Any, rounds: str) -> list[AttackPlan]:
     attack = InvertingGradients(iterations=2, counter="censor.null_space", rounds=rounds)
-    granted = ThreatModel("several", disclosure=True, rounds=ROUNDS)
+    granted = ThreatModel(id="several", disclosure=True, rounds=ROUNDS)
     every = several_rounds.granted(scene.seen, rounds)
     return [
         plan_of(attack, Knowledge(seen, granted), granted=every)
@@ -239,7 +239,7 @@ def test_a_lookup_reads_the_stack_too(defended: Scenes) -> None:
 
     scene = scene_of(defended, "as_released")
     attack = AuxiliaryLookup(counter="censor.null_space", rounds="average")
-    granted = ThreatModel("several", disclosure=True, rounds=ROUNDS)
+    granted = ThreatModel(id="several", disclosure=True, rounds=ROUNDS)
     found = attack.plans(Knowledge(scene.seen, granted))
     candidates = Candidates.labelled(scene.truth[:, 0], scene.labels[:, 0])
     table = distances(found, candidates)

@@ -126,7 +126,7 @@ WITH_A_DRAW = "precode.sampled_codes"
 def test_the_truth_matches_better_than_another_image(name: str, defended: Scenes) -> None:
     scene = scene_for(name, defended).double()
     scene = replace(scene, seen=replace(scene.seen, labels=scene.labels))
-    granted = ThreatModel("all", labels="given", disclosure=True)
+    granted = ThreatModel(id="all", labels="given", disclosure=True)
     knowledge, recipe = inform(name, Knowledge(scene.seen, granted))
     right = at_images(knowledge, recipe, scene.truth)
     wrong = at_images(knowledge, recipe, scene.truth.flip(0))
@@ -148,7 +148,7 @@ def test_counters_lower_their_own_loss(name: str, defended: Scenes) -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_a_counter_needs_the_disclosure(name: str, defended: Scenes) -> None:
     scene = scene_for(name, defended)
-    blind = ThreatModel("blind")
+    blind = ThreatModel(id="blind")
     knowledge = Knowledge(strip(scene.seen, blind), blind)
     with pytest.raises(ThreatModelError, match=rf"{name} needs disclosure.*'blind'"):
         inform(name, knowledge)
@@ -166,7 +166,7 @@ def test_labels_are_inferred_from_what_was_received_and_given_ones_are_kept(
     scene = defended("soteria")
     knowledge, _ = inform("soteria.drop_layer", scene.knowledge)
     assert torch.equal(knowledge.observation.labels, scene.labels)
-    granted = ThreatModel("all", labels="given", disclosure=True)
+    granted = ThreatModel(id="all", labels="given", disclosure=True)
     told = Knowledge(replace(scene.seen, labels=scene.labels + 1), granted)
     knowledge, _ = inform("soteria.drop_layer", told)
     assert torch.equal(knowledge.observation.labels, scene.labels + 1)
@@ -194,7 +194,7 @@ def test_an_update_of_which_nothing_is_left_is_refused(defended: Scenes) -> None
     scene = defended("soteria")
     head = {k: v for k, v in scene.seen.update.items() if k.endswith("head.weight")}
     only_head = replace(scene.seen, update=head, labels=scene.labels)
-    granted = ThreatModel("all", labels="given", disclosure=True)
+    granted = ThreatModel(id="all", labels="given", disclosure=True)
     with pytest.raises(ThreatModelError, match="nothing of the update is left"):
         inform("soteria.drop_layer", Knowledge(only_head, granted))
 

@@ -323,7 +323,7 @@ def test_labels_are_read_by_the_rule_that_is_right_for_simulated_clients(
     granted = replace(
         misled.knowledge,
         observation=replace(misled.knowledge.observation, labels=scene.labels + 1),
-        threat=ThreatModel("all", labels="given", disclosure=True),
+        threat=ThreatModel(id="all", labels="given", disclosure=True),
     )
     told = counters.apply(NAME, replace(misled, knowledge=granted)).knowledge.observation
     assert torch.equal(told.labels, scene.labels + 1)

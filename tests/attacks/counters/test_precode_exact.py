@@ -159,7 +159,7 @@ def test_every_engine_has_the_gradient_of_the_chain_rule(
 
 def test_an_attack_gets_as_far_as_against_no_defense(defended: Scenes) -> None:
     settings = {"iterations": 60, "learning_rate": 0.2, "total_variation": 0.03}
-    granted = ThreatModel("informed", disclosure=True)
+    granted = ThreatModel(id="informed", disclosure=True)
 
     def decibels(scene: Any, counter: str | None) -> torch.Tensor:
         attack = InvertingGradients(counter=counter, **settings)

@@ -50,7 +50,7 @@ def observed(training: LocalTraining) -> Observation:
 def problem_of(training: LocalTraining) -> tuple[Problem, Variables, Target]:
     """One victim, a random start, and total variation beside the matching loss."""
     seen = observed(training)
-    space = Knowledge(seen, ThreatModel("test")).pixels()
+    space = Knowledge(seen, ThreatModel(id="test")).pixels()
     phase = Phase(space, cosine, ((0.1, total_variation),), Adam(0.1), 1)
     start = space.start(torch.Generator().manual_seed(0))["x"].double()[None]
     assert seen.labels is not None
@@ -63,7 +63,7 @@ def outcome(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return (matching loss, gradient of the whole cost, gradient of its other terms) at a random start."""
     seen = observed(training)
-    knowledge = Knowledge(seen, ThreatModel("test"))
+    knowledge = Knowledge(seen, ThreatModel(id="test"))
     statistics = batch_norm_statistics(knowledge.model().double(), PARAMETERS, BUFFERS, False)
     terms = ((0.1, total_variation), (0.1, statistics))
     phase = Phase(knowledge.pixels(), distance, terms, Adam(0.1), 1)
@@ -114,7 +114,7 @@ def test_a_study_can_ask_for_it_and_no_engine_matches_then(engine: str) -> None:
 def test_an_attack_with_detached_updates_runs_to_its_end() -> None:
     """Memory is measured by hooks on saved tensors, which the transforms of torch.func refuse."""
     seen = observed(LocalTraining("fedsgd", 2, 2, 1, 0.1, "eval"))
-    knowledge = Knowledge(seen, ThreatModel("test", labels="given"))
+    knowledge = Knowledge(seen, ThreatModel(id="test", labels="given"))
     recipe = recipes.build("inverting_gradients", {}, "faithful", 3, knowledge)
     found = reconstruct(knowledge, recipe.with_phases(update_model="detached"), 1, ("s",))
     assert not found.failures

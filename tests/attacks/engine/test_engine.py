@@ -67,7 +67,7 @@ def case(
 def phase_of(
     seen: Observation, distance: Distance, weight: float = 0.1, iterations: int = 5
 ) -> Phase:
-    space = Knowledge(seen, ThreatModel("test")).pixels()
+    space = Knowledge(seen, ThreatModel(id="test")).pixels()
     return Phase(space, distance, ((weight, total_variation),), Adam(0.1, sign="hard"), iterations)
 
 
@@ -198,7 +198,7 @@ def test_a_nan_element_neither_wins_nor_disturbs_its_neighbour() -> None:
     broken = {name: value.clone() for name, value in seen.update.items()}
     next(iter(broken.values()))[0] = torch.nan
     recipe = Recipe((phase_of(seen, cosine),))
-    threat = ThreatModel("test", labels="given")
+    threat = ThreatModel(id="test", labels="given")
     whole = reconstruct(Knowledge(seen, threat), recipe, 1, ("s",))
     hurt = reconstruct(Knowledge(replace(seen, update=broken), threat), recipe, 1, ("s",))
     assert not torch.isfinite(hurt.matching_loss[0])
@@ -209,7 +209,7 @@ def test_a_nan_element_neither_wins_nor_disturbs_its_neighbour() -> None:
 def test_best_restart_is_chosen_by_matching_loss() -> None:
     _, seen, _ = case("lenet", victims=2, kind=torch.float32)
     recipe = Recipe((phase_of(seen, cosine, iterations=8),))
-    found = reconstruct(Knowledge(seen, ThreatModel("t", labels="given")), recipe, 3, ("s",))
+    found = reconstruct(Knowledge(seen, ThreatModel(id="t", labels="given")), recipe, 3, ("s",))
     finals = torch.stack([losses for _, losses in found.trace])
     torch.testing.assert_close(found.matching_loss, finals.amin((0, 2)))
 
@@ -221,7 +221,7 @@ def test_elements_do_not_depend_on_their_company() -> None:
     first = {name: value[:1] for name, value in seen.update.items()}
     alone = replace(seen, update=first, labels=seen.labels[:1])
     recipe = Recipe((phase_of(seen, cosine, iterations=1),))
-    threat = ThreatModel("t", labels="given")
+    threat = ThreatModel(id="t", labels="given")
     together = reconstruct(Knowledge(seen, threat), recipe, 1, ("s",))
     single = reconstruct(Knowledge(alone, threat), recipe, 1, ("s",))
     torch.testing.assert_close(
@@ -232,7 +232,7 @@ def test_elements_do_not_depend_on_their_company() -> None:
 def test_resuming_gives_the_same_bits() -> None:
     _, seen, _ = case("lenet", victims=2, kind=torch.float32)
     recipe = Recipe((phase_of(seen, cosine, iterations=10),))
-    knowledge = Knowledge(seen, ThreatModel("t", labels="given"))
+    knowledge = Knowledge(seen, ThreatModel(id="t", labels="given"))
     saved = interrupted(knowledge, recipe, 0, 6)
     resumed = reconstruct(knowledge, recipe, 2, ("s",), resume=lambda: saved)
     straight = reconstruct(knowledge, recipe, 2, ("s",))
@@ -243,7 +243,7 @@ def test_resuming_gives_the_same_bits() -> None:
 def test_recipe_holds_the_published_constants() -> None:
     _, seen, _ = case()
     attack = inverting_gradients.InvertingGradients(iterations=4000)
-    recipe = attack.recipe(Knowledge(seen, ThreatModel("t")))
+    recipe = attack.recipe(Knowledge(seen, ThreatModel(id="t")))
     (phase,) = recipe.phases
     assert phase.optimizer == Adam(0.1, sign="hard", schedule="steps")
     assert phase.regularizers[0] == (1e-6, total_variation)
@@ -252,7 +252,7 @@ def test_recipe_holds_the_published_constants() -> None:
 
 def test_projection_is_the_box_of_valid_images() -> None:
     _, seen, _ = case(kind=torch.float32)
-    space = Knowledge(seen, ThreatModel("t")).pixels()
+    space = Knowledge(seen, ThreatModel(id="t")).pixels()
     images = space.images(space.project({"x": torch.randn(1, 3, 16, 16) * 50}))
     assert images.min() >= -1e-6
     assert images.max() <= 1 + 1e-6

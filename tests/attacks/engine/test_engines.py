@@ -119,7 +119,7 @@ def test_a_gpu_agrees_with_the_cpu(engine: str) -> None:
     problem, x, target = case("convnet")
     expected = ENGINES["loop"](problem)(x, target)
     seen = problem.observation.to(torch.device("cuda"))
-    space = Knowledge(seen, ThreatModel("test")).pixels()
+    space = Knowledge(seen, ThreatModel(id="test")).pixels()
     moved = Problem(
         problem.model.cuda(), seen, problem.training, replace(problem.phase, space=space)
     )

@@ -34,7 +34,7 @@ SEVERAL_STEPS = LocalTraining("fedavg", 1, 1, 3, 0.2, "eval")
 
 
 def plan_for(seen: Observation, distance: Any = cosine) -> AttackPlan:
-    knowledge = Knowledge(strip(seen, ThreatModel("t")), ThreatModel("t"))
+    knowledge = Knowledge(strip(seen, ThreatModel(id="t")), ThreatModel(id="t"))
     return AttackPlan(knowledge, AuxiliaryLookup().recipe(knowledge)).with_distance(distance)
 
 

@@ -129,7 +129,7 @@ def test_a_start_begins_with_the_norm_alone() -> None:
 def test_the_attack_is_a_textbook_loop_over_the_weights(signed: bool) -> None:
     """Adam with signed gradients at a constant step; the end is the iterate of least 1 - cos."""
     model, seen, _ = scene(kind=torch.float32)
-    knowledge = Knowledge(seen, ThreatModel("t", labels="given"))
+    knowledge = Knowledge(seen, ThreatModel(id="t", labels="given"))
     attack = DeepImagePrior(iterations=5, width=4, signed=signed)
     recipe = attack.recipe(knowledge)
     start = starting_points(recipe.phases[0], 1, 1, ("s",))

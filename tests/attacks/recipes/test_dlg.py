@@ -51,7 +51,7 @@ def textbook(knowledge: Knowledge, x: Tensor, logits: Tensor | None) -> Tensor:
 
 @pytest.mark.parametrize("attack", [Dlg(iterations=STEPS), Idlg(iterations=STEPS)])
 def test_the_attack_is_the_release_s_loop(attack: Dlg | Idlg) -> None:
-    knowledge = Knowledge(scene("lenet")[1], ThreatModel("t"))
+    knowledge = Knowledge(scene("lenet")[1], ThreatModel(id="t"))
     recipe = attack.recipe(knowledge)
     (phase,) = recipe.phases
     start = {name: value.double() for name, value in starting_points(phase, 1, 1, ("s",)).items()}
@@ -71,7 +71,7 @@ def test_the_attack_is_the_release_s_loop(attack: Dlg | Idlg) -> None:
 
 
 def test_starts_are_standard_normal_and_have_no_box() -> None:
-    knowledge = Knowledge(scene("lenet")[1], ThreatModel("t"))
+    knowledge = Knowledge(scene("lenet")[1], ThreatModel(id="t"))
     (phase,) = Dlg().recipe(knowledge).phases
     start = starting_points(phase, 1, 40, ("s",))
     for value in start.values():

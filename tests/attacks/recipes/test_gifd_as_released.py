@@ -77,7 +77,7 @@ def test_ordering_moves_inferred_labels_and_never_corrects_them() -> None:
 
 def test_a_disclosed_strength_is_used_as_released_and_estimated_otherwise() -> None:
     truth, labels = smooth(2)[:, None], torch.tensor([[0], [1]])
-    informed = ThreatModel("informed", disclosure=True)
+    informed = ThreatModel(id="informed", disclosure=True)
     disclosure = {"defense": "sparsification", "sparsity": 0.5}
     knowledge = observe(truth, labels, informed, disclosure=disclosure)
     dense = {"a": torch.randn(50, generator=torch.Generator().manual_seed(0))}

@@ -104,7 +104,7 @@ def textbook(attack: Gradinversion, knowledge: Knowledge) -> tuple[list[Tensor],
 @pytest.mark.parametrize("settings", [{}, STRONG])
 def test_the_attack_is_the_framework_s_loop(settings: dict[str, Any]) -> None:
     attack = Gradinversion(iterations=6, **settings)
-    knowledge = Knowledge(scene("resnet18")[1], ThreatModel("t"))
+    knowledge = Knowledge(scene("resnet18")[1], ThreatModel(id="t"))
     iterates, matching = textbook(attack, knowledge)
     found = reconstruct(knowledge, attack.recipe(knowledge), 1, SEED)
     place = int(torch.cat(matching).argmin())
@@ -118,7 +118,7 @@ def test_the_attack_is_the_framework_s_loop(settings: dict[str, Any]) -> None:
 def test_restarts_are_pulled_to_their_mean() -> None:
     """Of six iterations the group begins at the third, and is averaged again at the fifth."""
     attack = Gradinversion(iterations=6, restarts=2, group=1.0, group_every=2, **STRONG)
-    knowledge = Knowledge(scene("resnet18")[1], ThreatModel("t"))
+    knowledge = Knowledge(scene("resnet18")[1], ThreatModel(id="t"))
     iterates, _ = textbook(attack, knowledge)
     ends: list[Tensor] = []
 
@@ -131,7 +131,7 @@ def test_restarts_are_pulled_to_their_mean() -> None:
 
 
 def test_one_start_has_no_group() -> None:
-    knowledge = Knowledge(scene("resnet18")[1], ThreatModel("t"))
+    knowledge = Knowledge(scene("resnet18")[1], ThreatModel(id="t"))
     assert Gradinversion(restarts=1, group=5.0).recipe(knowledge).phases[0].group is None
     assert Gradinversion(restarts=2, group=0.0).recipe(knowledge).phases[0].group is None
     group = Gradinversion(restarts=2, iterations=400).recipe(knowledge).phases[0].group

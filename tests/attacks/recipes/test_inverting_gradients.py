@@ -55,7 +55,7 @@ def textbook(attack: InvertingGradients, knowledge: Knowledge, start: Tensor) ->
 @pytest.mark.parametrize("settings", [{}, STRONG, {**STRONG, "signed": False}, FAR])
 def test_the_attack_is_the_release_s_loop(settings: dict[str, Any]) -> None:
     attack = InvertingGradients(**{"iterations": 8, "restarts": 2, **settings})
-    knowledge = Knowledge(scene()[1], ThreatModel("t"))
+    knowledge = Knowledge(scene()[1], ThreatModel(id="t"))
     recipe = attack.recipe(knowledge)
     starts = starting_points(recipe.phases[0], 1, 2, SEED)["x"].double()
     runs = [textbook(attack, knowledge, start) for start in starts]
@@ -71,7 +71,7 @@ def test_the_attack_is_the_release_s_loop(settings: dict[str, Any]) -> None:
 
 def test_the_last_iterate_is_kept_where_another_matches_better() -> None:
     """In the last of its cases the test before tells the two apart."""
-    knowledge = Knowledge(scene()[1], ThreatModel("t"))
+    knowledge = Knowledge(scene()[1], ThreatModel(id="t"))
     attack = InvertingGradients(**FAR)
     start = starting_points(attack.recipe(knowledge).phases[0], 1, 1, SEED)["x"][0].double()
     matching = textbook(attack, knowledge, start).matching

@@ -65,7 +65,7 @@ def prior_of(images: Tensor, labels: Tensor) -> TrainedPrior:
 
 def inverted(scene: Any, aux: tuple[Tensor, Tensor], iterations: int = 150) -> Reconstruction:
     """Attack the members of the family that no auxiliary image is."""
-    threat = ThreatModel("informed", disclosure=True)
+    threat = ThreatModel(id="informed", disclosure=True)
     knowledge = Knowledge(scene.seen, threat, (prior_of(*aux),))
     attack = replace(SMALL, iterations=iterations)
     return attack.learn(knowledge, simulator(scene.seen, 0, 1), ("cell", "attack"))
@@ -172,7 +172,7 @@ def test_without_a_defense_it_beats_the_mean_image_of_the_class_on_photographs(
         clients(truth[n : n + 1], labels[n : n + 1], torch.Generator()) for n in range(len(truth))
     ]
     seen = replace(scene.seen, update={k: torch.stack([u[k] for u in updates]) for k in updates[0]})
-    knowledge = Knowledge(seen, ThreatModel("i", disclosure=True), (prior_of(aux, classes),))
+    knowledge = Knowledge(seen, ThreatModel(id="i", disclosure=True), (prior_of(aux, classes),))
     attack = LearnedInversion(updates=250)
     found = attack.learn(knowledge, simulator(seen, 0, 1), ("cell", "attack"))
     means = torch.stack([aux[classes == label].mean(0) for label in labels])
@@ -197,7 +197,7 @@ def test_features_are_directions_and_the_logarithms_of_lengths(
         return KernelRegression(examples, observed, seed)
 
     monkeypatch.setattr(learned_inversion, "KernelRegression", learner)
-    knowledge = Knowledge(scene.seen, ThreatModel("i", disclosure=True), (prior_of(*aux),))
+    knowledge = Knowledge(scene.seen, ThreatModel(id="i", disclosure=True), (prior_of(*aux),))
     attack = LearnedInversion(updates=20, bins=100)
     attack.learn(knowledge, simulator(scene.seen, 0, 1), ("cell",))
     lengths = [value.flatten(1).norm(dim=1).log() for value in scene.seen.update.values()]
@@ -208,7 +208,7 @@ def test_features_are_directions_and_the_logarithms_of_lengths(
 def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(defended: Scenes) -> None:
     aux = family(20, 1)
     scene = defended("gaussian", {"sigma": 0.1}, shape={"width": 4})
-    knowledge = Knowledge(scene.seen, ThreatModel("i", disclosure=True), (prior_of(*aux),))
+    knowledge = Knowledge(scene.seen, ThreatModel(id="i", disclosure=True), (prior_of(*aux),))
     simulate = simulator(scene.seen, 0, 1)
     few = replace(SMALL, updates=20, iterations=5)
     one, same, other = (few.learn(knowledge, simulate, (seed,)) for seed in ("a", "a", "b"))
@@ -305,7 +305,10 @@ def test_what_is_missing_is_named(defended: Scenes) -> None:
     several = replace(scene.seen, images_per_client=2)
     with pytest.raises(StudyError, match="one image, not of 2"):
         SMALL.learn(Knowledge(several, scene.knowledge.threat), simulate, ("s",))
-    for threat in (ThreatModel("blind"), ThreatModel("poor", disclosure=True, auxiliary=False)):
+    for threat in (
+        ThreatModel(id="blind"),
+        ThreatModel(id="poor", disclosure=True, auxiliary=False),
+    ):
         with pytest.raises(ThreatModelError, match=r"needs .*, which the threat model"):
             require(threat, REQUIRES, "learned_inversion")
 

@@ -25,7 +25,7 @@ from gradsiege.priors.class_conditional_gaussian import ClassConditionalGaussian
 from gradsiege.protocol.threat_model import ThreatModel
 
 Scenes = Callable[..., Any]
-GRANTED = ThreatModel("informed", disclosure=True)
+GRANTED = ThreatModel(id="informed", disclosure=True)
 
 
 def coarse(count: int, seed: int) -> Tensor:
@@ -51,7 +51,7 @@ def test_the_objective_is_the_posterior_up_to_its_constant(
     """Between two images, the difference of objectives is that of log p(z) + log p(update | z), in nats per coordinate."""
     scene = defended("gaussian", {"sigma": 0.05}).double()
     seen = replace(scene.seen, labels=scene.labels)
-    knowledge = Knowledge(seen, ThreatModel("all", labels="given"), (prior,))
+    knowledge = Knowledge(seen, ThreatModel(id="all", labels="given"), (prior,))
     phase = MaximumAPosteriori(deviation=0.05).recipe(knowledge).phases[0]
     model = build(seen.model).double()
     problem = Problem(model, seen, seen.training, phase)

@@ -90,7 +90,7 @@ HEAVY = ModernInvertingGradients(
 @pytest.mark.parametrize("attack", [ModernInvertingGradients(iterations=8, warm_up=3), HEAVY])
 def test_the_attack_is_the_framework_s_loop(attack: ModernInvertingGradients) -> None:
     _, seen, _ = scene()
-    knowledge = Knowledge(seen, ThreatModel("t"))
+    knowledge = Knowledge(seen, ThreatModel(id="t"))
     passed = textbook(attack, knowledge)
     found = attacked(attack, knowledge)
     place = min(range(len(passed.objectives)), key=passed.objectives.__getitem__)
@@ -104,7 +104,7 @@ def test_the_attack_is_the_framework_s_loop(attack: ModernInvertingGradients) ->
 def test_the_least_objective_is_kept_where_the_matching_loss_is_another_s() -> None:
     """With priors this heavy the two orders differ, so that the test before tells them apart."""
     _, seen, _ = scene()
-    passed = textbook(HEAVY, Knowledge(seen, ThreatModel("t")))
+    passed = textbook(HEAVY, Knowledge(seen, ThreatModel(id="t")))
     assert passed.objectives.index(min(passed.objectives)) != passed.matching.index(
         min(passed.matching)
     )

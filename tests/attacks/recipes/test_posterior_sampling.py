@@ -361,7 +361,7 @@ def test_an_attack_that_was_stopped_ends_with_the_same_bits(
 
 def test_the_last_sample_is_returned_and_the_mean_is_that_of_all_restarts() -> None:
     ends: list[State] = []
-    knowledge = Knowledge(seen(), gs.ThreatModel("t"), (trained(),))
+    knowledge = Knowledge(seen(), gs.ThreatModel(id="t"), (trained(),))
     images = {}
     for estimate in ("sample", "mean"):
         recipe = replace(TOY, restarts=3, estimate=estimate).recipe(knowledge)

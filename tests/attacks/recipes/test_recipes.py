@@ -78,7 +78,7 @@ PIXEL_RECIPES = [
 def test_every_recipe_lowers_its_matching_loss(name: str, model: str) -> None:
     entry = catalogue.entries("attacks")[name]
     seen, _ = observe(model)
-    knowledge = Knowledge(seen, ThreatModel("t"), (small_prior(), small_gaussian()))
+    knowledge = Knowledge(seen, ThreatModel(id="t"), (small_prior(), small_gaussian()))
     for arm in entry.arms:
         recipe = recipes.build(name, entry.validate(TOY.get(name, {}), "test"), arm, 12, knowledge)
         found = reconstruct(knowledge, recipe, 2, ("s",))
@@ -93,7 +93,7 @@ def test_every_recipe_lowers_its_matching_loss(name: str, model: str) -> None:
 def test_dlg_recovers_images_and_labels_of_its_own_network() -> None:
     """On the sigmoid network that the paper attacks, matching alone finds image and label."""
     seen, truth = observe("lenet", victims=3)
-    knowledge = Knowledge(seen, ThreatModel("t"))
+    knowledge = Knowledge(seen, ThreatModel(id="t"))
     recipe = recipes.build("dlg", {}, "faithful", 300, knowledge)
     found = reconstruct(knowledge, recipe, 2, ("s",))
     errors = (found.images - truth).square().flatten(1).mean(1)
@@ -105,7 +105,7 @@ def test_dlg_recovers_images_and_labels_of_its_own_network() -> None:
 
 def test_inferred_labels_are_used_when_none_are_given() -> None:
     seen, _ = observe("convnet")
-    knowledge = Knowledge(seen, ThreatModel("t"))
+    knowledge = Knowledge(seen, ThreatModel(id="t"))
     recipe = recipes.build("inverting_gradients", {}, "faithful", 1, knowledge)
     assert reconstruct(knowledge, recipe, 1, ("s",)).labels.flatten().tolist() == [0, 1]
 
@@ -113,7 +113,7 @@ def test_inferred_labels_are_used_when_none_are_given() -> None:
 def test_gi_pip_refuses_to_run_without_its_prior() -> None:
     seen, _ = observe("convnet")
     with pytest.raises(ThreatModelError, match="autoencoder"):
-        recipes.build("gi_pip", {}, "faithful", 1, Knowledge(seen, ThreatModel("t")))
+        recipes.build("gi_pip", {}, "faithful", 1, Knowledge(seen, ThreatModel(id="t")))
 
 
 @pytest.mark.parametrize("kind", ["denoising_autoencoder", "pca"])
@@ -126,19 +126,19 @@ def test_gi_pip_takes_a_control_for_its_prior(kind: str) -> None:
     seen, truth = observe("convnet")
     prior = TrainedPrior(kind, weights, card)
     (stage,) = recipes.build(
-        "gi_pip", {}, "faithful", 4, Knowledge(seen, ThreatModel("t"), (prior,))
+        "gi_pip", {}, "faithful", 4, Knowledge(seen, ThreatModel(id="t"), (prior,))
     ).phases
     candidate = Candidate(truth[0], truth[0], torch.tensor([0]), {})
     error = float((priors.load(kind, weights)(truth[0]) - truth[0]).square().mean())
     expected = abs(error - card["held_out_error_mean"])
     assert abs(float(stage.regularizers[1][1](candidate)) - expected) < 1e-7
-    found = reconstruct(Knowledge(seen, ThreatModel("t"), (prior,)), Recipe((stage,)), 1, ("s",))
+    found = reconstruct(Knowledge(seen, ThreatModel(id="t"), (prior,)), Recipe((stage,)), 1, ("s",))
     assert (found.matching_loss < found.trace[0][1][:, 0]).all()
 
 
 def test_gi_pip_without_anomaly_score_knows_total_variation_alone() -> None:
     seen, _ = observe("convnet")
-    knowledge = Knowledge(seen, ThreatModel("t"), (small_prior(),))
+    knowledge = Knowledge(seen, ThreatModel(id="t"), (small_prior(),))
     (stage,) = recipes.build("gi_pip", {"anomaly_score": 0.0}, "faithful", 4, knowledge).phases
     assert stage.regularizers == ((1e-6, total_variation),)
 
@@ -147,7 +147,7 @@ def test_head_features_vanish_at_the_truth() -> None:
     seen, truth = observe("convnet")
     model = build(seen.model)
     term = head_features(
-        model, Knowledge(seen, ThreatModel("t")).head, seen.parameters, seen.buffers
+        model, Knowledge(seen, ThreatModel(id="t")).head, seen.parameters, seen.buffers
     )
     observed = {name: value[0] for name, value in seen.update.items()}
     at_truth = Candidate(truth[0], truth[0], torch.tensor([0]), observed)
@@ -188,7 +188,7 @@ def test_double_opponents_add_colour_differences_and_leave_grey_alone() -> None:
 
 def test_group_consistency_pulls_restarts_together() -> None:
     seen, _ = observe("convnet")
-    knowledge = Knowledge(seen, ThreatModel("t"))
+    knowledge = Knowledge(seen, ThreatModel(id="t"))
     spread = {}
     for weight in (0.0, 100.0):
         parameters = {"group": weight, "group_first": 2, "group_every": 2, "langevin": 0.0}
@@ -208,7 +208,7 @@ def test_group_consistency_pulls_restarts_together() -> None:
 
 def test_langevin_noise_is_seeded() -> None:
     seen, _ = observe("convnet")
-    knowledge = Knowledge(seen, ThreatModel("t"))
+    knowledge = Knowledge(seen, ThreatModel(id="t"))
     recipe = recipes.build("gradinversion", {"langevin": 0.5}, "faithful", 5, knowledge)
     first = reconstruct(knowledge, recipe, 1, ("s",))
     assert torch.equal(first.images, reconstruct(knowledge, recipe, 1, ("s",)).images)
@@ -226,7 +226,7 @@ def test_unrolling_fedavg_matches_exactly_where_one_gradient_cannot() -> None:
     training = LocalTraining("fedavg", 4, 1, 1, 0.1, "eval")
     update, _ = local_update(model, parameters, buffers, truth, labels, training)
     seen = Observation.of_updates(spec, parameters, buffers, stacked([update]), training)
-    knowledge = Knowledge(seen, ThreatModel("t"))
+    knowledge = Knowledge(seen, ThreatModel(id="t"))
     (stage,) = recipes.build("inverting_gradients", {}, "faithful", 1, knowledge).phases
     x = {"x": (truth - stage.space.mean[:, None, None]) / stage.space.deviation[:, None, None]}
     losses = {}
@@ -250,12 +250,12 @@ def test_private_batch_statistics_need_a_grant_and_vanish_at_the_truth() -> None
         seen, statistics={k: torch.stack([one[k] for one in statistics]) for k in statistics[0]}
     )
     parameters = {"batch_norm": "private", "total_variation": 0.0, "l2": 0.0}
-    knowledge = Knowledge(seen, ThreatModel("t"))
+    knowledge = Knowledge(seen, ThreatModel(id="t"))
     with pytest.raises(ThreatModelError, match="batch_statistics"):
         recipes.build("gradinversion", parameters, "faithful", 5, knowledge)
-    assert strip(seen, ThreatModel("t")).statistics == {}
+    assert strip(seen, ThreatModel(id="t")).statistics == {}
 
-    granted = ThreatModel("t", batch_statistics=True)
+    granted = ThreatModel(id="t", batch_statistics=True)
     knowledge = Knowledge(strip(seen, granted), granted)
     (stage,) = recipes.build("gradinversion", parameters, "faithful", 5, knowledge).phases
     (term,) = [term for weight, term in stage.regularizers if weight == 0.1]

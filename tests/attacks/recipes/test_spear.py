@@ -30,7 +30,7 @@ def scene(batch: int, victims: int = 2, **more: Any) -> tuple[Any, Tensor, Tenso
 @pytest.mark.parametrize("batch", [1, 4, 8])
 def test_images_and_labels_come_back_together(batch: int) -> None:
     seen, truth, labels = scene(batch)
-    found = Spear()(seen, ThreatModel("own")).reconstruction
+    found = Spear()(seen, ThreatModel(id="own")).reconstruction
     for victim in range(2):
         distances = torch.cdist(truth[victim].flatten(1), found.images[victim].flatten(1))
         order = distances.argmin(1)

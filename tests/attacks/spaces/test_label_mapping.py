@@ -27,7 +27,7 @@ from gradsiege.protocol.threat_model import ThreatModel, strip
 
 torch.set_num_threads(1)
 SIDE, LATENT, CLASSES, PRIVATE = 16, 6, 3, 5
-GIVEN, INFERRED = ThreatModel("given", labels="given"), ThreatModel("inferred")
+GIVEN, INFERRED = ThreatModel(id="given", labels="given"), ThreatModel(id="inferred")
 # What the victims' images show, in the private classes and in the generator's.
 LABELS, SHOWN = torch.tensor([[4, 0], [0, 3]]), torch.tensor([[1, 2], [2, 0]])
 TABLE = (2, 1, 1, 0, 1)

@@ -136,7 +136,7 @@ def test_the_attack_is_the_release_s_loop(arm: str) -> None:
     _, seen, _ = scene(kind=torch.float32)
     weights = converted(made_up(), torch.Generator().manual_seed(0))
     prior = TrainedPrior("stylegan2", {**weights, "size": torch.tensor(16)}, {"classes": 0})
-    knowledge = Knowledge(seen, ThreatModel("t", labels="given"), (prior,))
+    knowledge = Knowledge(seen, ThreatModel(id="t", labels="given"), (prior,))
     attack = Gifd(iterations=15, stages=2, radius_scale=0.002, arm=arm)
     recipe = attack.recipe(knowledge)
     z = starting_points(recipe.phases[0], 1, 1, SEED)[LATENT][0]

@@ -12,7 +12,7 @@ from gradsiege.attacks.counters.noise import coordinates
 from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.counters.stacked_directions import STACK, NullSpace, SpreadAlong, whitened
 from gradsiege.errors import ThreatModelError
-from gradsiege.protocol.local_update import Tensors
+from gradsiege.protocol.local_update import Tensors, as_rows
 
 VERSION = 2
 REQUIRES = ("disclosure",)
@@ -196,6 +196,5 @@ def null_space(plan: AttackPlan) -> AttackPlan:
 
 def _rows(stack: Tensor, drift: Tensor) -> Tensor:
     """Return the whitened rows ``[victims, rows, *shape]`` of a tensor's uploads ``[victims, K, *shape]``."""
-    rows = torch.stack([whitened(victim.flatten(1), drift) for victim in stack])
-    shaped: Tensor = rows.unflatten(2, stack.shape[2:])
-    return shaped
+    rows = torch.stack([whitened(as_rows(victim), drift) for victim in stack])
+    return rows.reshape(*rows.shape[:2], *stack.shape[2:])

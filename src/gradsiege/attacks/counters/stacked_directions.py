@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gradsiege.attacks.counters.noise import coordinates, log_normal_cdf
-from gradsiege.protocol.local_update import Tensors
+from gradsiege.protocol.local_update import Tensors, as_rows
 
 # The deviation of a candidate from the truth, as a share of a tensor's length: the attacker's own error. Not tuned.
 DOUBT = 0.1
@@ -89,7 +89,7 @@ class NullSpace:
         for name, value in candidate.items():
             if name + STACK not in observed:
                 continue
-            angles = observed[name + STACK].flatten(1) @ unit(value)
+            angles = as_rows(observed[name + STACK]) @ unit(value)
             parts += [angles.square().sum(), length_nats(value, observed[name])]
         return self.share * torch.stack(parts).sum() / coordinates(observed)
 
@@ -120,7 +120,7 @@ class SpreadAlong:
         for name, value in candidate.items():
             if name + STACK not in observed:
                 continue
-            uploads = observed[name + STACK].flatten(1)
+            uploads = as_rows(observed[name + STACK])
             squares = uploads.square().sum(1) + TINY
             cosines = uploads @ unit(value) / squares.sqrt()
             # The candidate's own error and the drift blur an exact right angle.

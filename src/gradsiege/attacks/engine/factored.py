@@ -24,7 +24,7 @@ from gradsiege.attacks.engine.weight_gradients import weight_gradients
 from gradsiege.attacks.objectives.distances import ProductDistance
 from gradsiege.attacks.variables import Variables
 from gradsiege.errors import StudyError
-from gradsiege.protocol.local_update import Tensors
+from gradsiege.protocol.local_update import Tensors, as_rows
 
 # The arguments of `factors`.
 Opened = tuple[Tensor, Tensor, Geometry | None, torch.Size]
@@ -52,7 +52,7 @@ class Factors:
 
 def inner_products(candidate: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     """Return (<candidate, observed>, |candidate|^2) of ``[n, ...]``, each ``[n]``."""
-    return (candidate * observed).flatten(1).sum(1), candidate.square().flatten(1).sum(1)
+    return as_rows(candidate * observed).sum(1), as_rows(candidate.square()).sum(1)
 
 
 def smaller(tap: Tensor, shape: torch.Size) -> bool:
@@ -171,7 +171,7 @@ class Factored:
             else inner_products(slopes[name], value)
             for name, value in observed.items()
         ]
-        squares = [value.square().flatten(1).sum(1) for value in observed.values()]
+        squares = [as_rows(value.square()).sum(1) for value in observed.values()]
         products, candidates = (torch.stack(column, 1) for column in zip(*pairs, strict=True))
         return distance.combine(products, candidates, torch.stack(squares, 1))
 

@@ -107,7 +107,8 @@ def refuse_batches(attack: str, knowledge: Knowledge) -> None:
     images = knowledge.observation.images_per_client
     if images != 1:
         raise StudyError(
-            f"{attack} compares the update of one image, not of {images}: name protocols with one image in its 'only'"
+            f"{attack} compares the update of one image, not of {images}: observe clients of one image, or in the study file name such "
+            "protocols in the attack's 'only'"
         )
 
 

@@ -94,7 +94,7 @@ class LearnedInversion(Learned):
         if seen.images_per_client != 1:
             raise StudyError(
                 f"learned_inversion inverts the update of one image, not of {seen.images_per_client}: "
-                "name protocols with one image in its 'only'"
+                "observe clients of one image, or in the study file name such protocols in the attack's 'only'"
             )
         images, classes = auxiliary_images(self.name, knowledge)
         update = {name: value.cpu() for name, value in seen.update.items()}

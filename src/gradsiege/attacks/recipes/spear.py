@@ -69,7 +69,8 @@ class Spear(Lookup):
         seen = knowledge.observation
         if seen.training is None or seen.training.steps != 1:
             raise ThreatModelError(
-                "spear solves for the images of one gradient; name protocols of one local step in its 'only'"
+                "spear solves for the images of one gradient: observe clients of one local step, or in the study file name such "
+                "protocols in the attack's 'only'"
             )
         first = FirstLayer.of(seen)
         weight, bias = f"{first.name}.weight", f"{first.name}.bias"
@@ -145,7 +146,7 @@ class FirstLayer:
                 return layer
         raise ThreatModelError(
             "spear needs a network that begins with a linear layer with a bias on the flattened image, and the gradients of both; "
-            "attack the model mlp, or name such models in its 'only'"
+            "attack such a network, as gradsiege.models.MLP builds it, or in the study file name the model mlp in the attack's 'only'"
         )
 
 

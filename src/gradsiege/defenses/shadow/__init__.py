@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from gradsiege.defenses.shadow import map as shadow_map
 from gradsiege.defenses.shadow.control import Maps, equal_distortion, shape_of
 from gradsiege.defenses.shadow.head import head_difference, moved
 from gradsiege.defenses.shadow.loss import Target, latest_statistics, normalise, update_generator
-from gradsiege.errors import ArtifactError, ModelError
+from gradsiege.errors import MEND, ArtifactError, ModelError
 from gradsiege.models.head import find_head
 from gradsiege.models.layers import initialize
 from gradsiege.priors.base import TrainedPrior
@@ -41,6 +42,7 @@ from gradsiege.ranges import (
     Share,
     Spread,
     given,
+    shown,
 )
 
 VERSION = 2
@@ -144,7 +146,7 @@ class Shadow(Defense):
     unclamped: bool | None = None
     unsynchronised_heads: bool | None = None
     arm: Arm = "faithful"
-    pretrained: Tensors | TrainedPrior | Path | None = given()
+    pretrained: Tensors | TrainedPrior | Path | str | None = given()
 
     @cached_property
     def weights(self) -> Tensors:
@@ -162,7 +164,19 @@ class Shadow(Defense):
                     "what ShadowGenerator().fit(images, labels) returns"
                 )
             return given.weights
-        return load_shadow(given)[0] if isinstance(given, Path) else given
+        if isinstance(given, Path | str):
+            if not Path(given).is_file():
+                raise ArtifactError(
+                    f"shadow's generator: there is no file {str(given)!r}; give `pretrained` the file that the stage `shadow` wrote, or "
+                    f"what gradsiege.priors.ShadowGenerator().fit(images, labels) returns. In a study, {MEND}"
+                )
+            return load_shadow(Path(given))[0]
+        if not isinstance(given, Mapping) or not given:
+            raise ModelError(
+                f"shadow's generator: pretrained is {shown(given)}; give what gradsiege.priors.ShadowGenerator().fit(images, labels) "
+                "returns, its weights by name, or the file that the stage `shadow` wrote"
+            )
+        return dict(given)
 
     @cached_property
     def generator(self) -> ShadowGeneratorNetwork:
