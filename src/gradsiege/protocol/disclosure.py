@@ -36,7 +36,6 @@ def checked(disclosure: Any) -> dict[str, Any] | None:
         raise ModelError(f"disclosure names no defense: 'defense' is {shown(name)}; {HOW}")
     entry = catalogue.entries("defenses").get(name)
     if entry is None:
-        _refuse_near(name)
         return dict(disclosure)
     for key in disclosure:
         close = get_close_matches(str(key), entry.parameters, n=1, cutoff=ALMOST)
@@ -53,12 +52,3 @@ def checked(disclosure: Any) -> dict[str, Any] | None:
         return {**disclosure, **entry.validate(stated, "disclosure")}
     except StudyError as error:
         raise ModelError(str(error)) from None
-
-
-def _refuse_near(name: str) -> None:
-    """Refuse a name that differs from that of a defense by a letter or two: its counters would never be used."""
-    close = get_close_matches(name, catalogue.entries("defenses"), n=1, cutoff=ALMOST)
-    if close:
-        raise ModelError(
-            f"disclosure names the defense {name!r}; did you mean {close[0]!r}? One of your own needs a name less like it"
-        )

@@ -28,7 +28,7 @@ from gradsiege.protocol.local_update import loss
 from gradsiege.protocol.threat_model import ThreatModel
 
 Scenes = Callable[..., Any]
-INFORMED = ThreatModel("informed", labels="given", disclosure=True)
+INFORMED = ThreatModel(id="informed", labels="given", disclosure=True)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
