@@ -167,3 +167,21 @@ def test_verify_is_4_when_something_is_missing(
     assert verb("verify", "--study", root / "tiny.yaml", "--root", root) == 0
     assert verb("verify", "--study", root / "tiny.yaml", "--root", tmp_path) == 4
     assert "missing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["results", "scratch"])
+@pytest.mark.parametrize("command", [("verify",), ("plan",), ("attack", ATTACK)])
+def test_a_file_in_the_place_of_the_results_is_named(
+    name: str,
+    command: tuple[str, ...],
+    finished_study: Finished,
+    verb: Verb,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, root = finished_study
+    (tmp_path / name).write_text("")
+    assert verb(*command, "--study", root / "tiny.yaml", "--root", tmp_path) == 2
+    assert f"{tmp_path / name} is a file, where the folder of that name belongs" in (
+        capsys.readouterr().err
+    )

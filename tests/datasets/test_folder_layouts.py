@@ -94,6 +94,7 @@ def test_flat_classes_may_be_called_like_a_part(root: Path) -> None:
             ("ant/train", "ant/val", "bee/train"),
             r"mine/ant has the folder train: parts belong above",
         ),
+        (("all/train/ant", "all/test/ant"), r"mine holds the folder all alone.*path: mine/all\)"),
         (("train/ant", "val/bee"), r"class 'bee': mine/train/bee holds no picture"),
         (("ant", "Ant "), "'Ant ' and 'ant' differ only in case or spaces"),
     ],

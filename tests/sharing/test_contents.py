@@ -85,3 +85,6 @@ def test_a_bundle_that_nobody_shared(tmp_path: Path) -> None:
     lock.write_text(lock.read_text().replace("0" * 32, "../../x"))
     with pytest.raises(SharingError, match="is damaged: results/mine/tables has the hash"):
         recorded(tmp_path, BUNDLE)
+    lock.write_text("stages: [")
+    with pytest.raises(SharingError, match=r"is damaged: not YAML. `git checkout dvc.lock` brings"):
+        recorded(tmp_path, BUNDLE)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gradsiege import output
+from gradsiege.errors import UsageError
 from gradsiege.ranges import Range
 
 if TYPE_CHECKING:
@@ -87,4 +88,9 @@ def load_study(file: Path, root: Path = Path(), hash_all: bool = False) -> Study
     from gradsiege.study import load
 
     output.remember_study(file, root, QUICK)
+    for name in ("results", "scratch"):
+        if (root / name).exists() and not (root / name).is_dir():
+            raise UsageError(
+                f"{root / name} is a file, where the folder of that name belongs; move it away, or name another --root"
+            )
     return remember(identified(load(file), root, hash_all))

@@ -88,6 +88,10 @@ def _parts(scan: Scan, place: Path, path: str, names: list[str]) -> tuple[dict[s
         raise ValueError(
             f"{path} holds no folders; lay the pictures of every class into a folder of its own"
         )
+    if len(names) == 1 and any(map(part_of, Scan(scan.below).folders(place / names[0]))):
+        raise ValueError(
+            f"{path} holds the folder {names[0]} alone, whose folders are parts; name that one (path: {path}/{names[0]})"
+        )
     named = [name for name in names if part_of(name)]
     divided = [name for name in named if not scan.holds_pictures(place / name)]
     if not divided:

@@ -22,6 +22,7 @@ from gradsiege.sharing.bundles import Bundle
 
 LOCK = Path("dvc.lock")
 FOLDER = ".dir"  # ends the name of an object that lists a folder's files
+COMMITTED = f"`git checkout {LOCK}` brings the committed one back."
 NAME = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
@@ -47,6 +48,15 @@ class Content:
         return path.is_file() and md5_of(path) == self.name.removesuffix(FOLDER)
 
 
+def _refuse_torn(lock: Path) -> None:
+    """Refuse a file that is not YAML; one that is not there knows of nothing shared."""
+    try:
+        if lock.is_file():
+            yaml_files.read_text(lock.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SharingError(f"{LOCK} is damaged: not YAML. {COMMITTED}") from error
+
+
 def md5_of(path: Path) -> str:
     """Return the hash that DVC names a file's object after."""
     with path.open("rb") as stream:
@@ -60,6 +70,7 @@ def recorded(root: Path, bundle: Bundle) -> list[Content]:
     Raises:
         SharingError: the bundle was not shared or only in part, or the file is damaged.
     """
+    _refuse_torn(root / LOCK)
     try:
         names = {out["path"]: out["md5"] for out in _outputs(root, bundle)}
         wanted = [Content(PurePosixPath(out.path), names[out.path]) for out in bundle.outputs]
@@ -70,7 +81,9 @@ def recorded(root: Path, bundle: Bundle) -> list[Content]:
         ) from error
     for content in wanted:
         if not NAME.fullmatch(content.name):
-            raise SharingError(f"{LOCK} is damaged: {content.path} has the hash {content.name!r}")
+            raise SharingError(
+                f"{LOCK} is damaged: {content.path} has the hash {content.name!r}. {COMMITTED}"
+            )
     return wanted
 
 
