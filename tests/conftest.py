@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -19,6 +20,9 @@ from gradsiege.cli import main
 from gradsiege.pipeline.cells import cells
 from gradsiege.seeds import seed_for
 from gradsiege.study import Study, load, parse
+
+# Flower is installed for `make test-integrations` alone; its helper is no test.
+collect_ignore = [] if importlib.util.find_spec("flwr") else ["support/local_grid.py"]
 
 # The same examples on every machine and every day; `pytest --hypothesis-profile=random` draws others, and says how to repeat one.
 settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
