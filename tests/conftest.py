@@ -21,7 +21,7 @@ from gradsiege.pipeline.cells import cells
 from gradsiege.seeds import seed_for
 from gradsiege.study import Study, load, parse
 
-# Flower is installed for `make test-integrations` alone; its helper is no test.
+# Flower is installed for `make test-integrations` alone; its helper is not a test.
 collect_ignore = [] if importlib.util.find_spec("flwr") else ["support/local_grid.py"]
 
 # The same examples on every machine and every day; `pytest --hypothesis-profile=random` draws others, and says how to repeat one.
