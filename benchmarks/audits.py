@@ -70,7 +70,7 @@ def audited(defense: str, width: int, budget: str, folder: Path | None) -> Any:
 def main() -> None:
     """Audit the defenses that are named, one after the other, and print a row for each."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("defenses", nargs="*", choices=[*DEFENSES, []], default=[*DEFENSES])
+    options.add_argument("defenses", nargs="*", choices=[*DEFENSES, []])
     options.add_argument("--width", type=int, default=32)
     options.add_argument("--budget", default="quick")
     options.add_argument(
@@ -78,7 +78,7 @@ def main() -> None:
     )
     given = options.parse_args()
     rows = []
-    for defense in given.defenses:
+    for defense in given.defenses or DEFENSES:
         found = audited(defense, given.width, given.budget, given.out)
         if given.out is not None:
             found.save(given.out / defense)

@@ -190,7 +190,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("defense", nargs="*", default=list(SETTINGS), help="by default all")
     parser.add_argument("--model", choices=MODELS, default="convnet")
     parser.add_argument("--images", type=int, default=8)
-    parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--side", type=int, default=16)
     parser.add_argument("--aux", type=int, default=300)
     parser.add_argument("--rows", type=Path, default=ROWS)

@@ -39,6 +39,11 @@ def line(attackers: dict[str, float]) -> tuple[str, ...]:
 
 def table(rows: list[Row]) -> str:
     """Return a Markdown table, one line per (model, defense, attack), with the newest row of each attacker."""
+    budgets = {tuple(row[field] for field in ("images", "iterations", "side")) for row in rows}
+    if len(budgets) > 1:
+        raise ValueError(
+            f"rows of {len(budgets)} budgets (images, iterations, side) do not compare; keep those of one"
+        )
     groups: dict[tuple[str, ...], dict[str, float]] = {}
     for row in rows:
         key = (row["model"], row["defense"], row["attack"])

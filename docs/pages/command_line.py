@@ -116,7 +116,7 @@ def section(name: str, verb: CommandInfo) -> str:
 
 
 def standard(parameter: Parameter) -> str:
-    """Return a default as it is shown; switches that are off, and what is empty, show none."""
+    """Return a default as it is shown; switches that are off and empty values show none."""
     if parameter.required:
         return "required"
     return "" if parameter.default in (None, False, (), []) else f"`{parameter.default}`"

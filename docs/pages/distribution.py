@@ -1,4 +1,4 @@
-"""Look into a wheel and an sdist: ``python -m docs.pages.distribution dist`` ends with code 1 where something is missing or too much.
+"""Look into a wheel and an sdist: ``python -m docs.pages.distribution dist`` ends with code 1 if something is missing or too much.
 
 A wheel must hold every file of ``src/gradsiege`` that git lists; an sdist what builds that wheel and what a study needs beside it.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# What a clone has and a wheel has not; an sdist has it.
+# Files that an sdist holds like a clone, and a wheel does not.
 STUDY_NEEDS = (
     "Snakefile",
     "config/claims.yaml",

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def record(surveyed: dict[str, list[Status]]) -> dict[str, Any]:
 
 
 def drawings(results: Path, *, withheld: bool) -> list[Path]:
-    """Return the tables and charts of a study's results that are kept, without charts that show nothing.
+    """Return the tables and charts of a study's results that are kept; of the charts of the face those that show something.
 
     withheld: whether the terms of a data set forbid to show its images.
     """
@@ -108,10 +109,10 @@ def shrink(source: Path, target: Path) -> None:
         raise SystemExit(f"{source} has more than {most} bytes even in {COLOURS[-1]} colours")
 
 
-def _draw_face(data: StudyData, results: Path) -> None:
-    """Draw the charts that people look at first, unless Snakemake has drawn them."""
+def _draw_face(data: StudyData, results: Path, figures: Collection[str]) -> None:
+    """Draw the charts that people look at first, but for those that Snakemake draws: those among the study's figures."""
     for name in FACE:
-        if not (results / "figures" / f"{name}.png").is_file():
+        if name not in figures:
             save(draw(name, data), results, name)
 
 
@@ -127,7 +128,7 @@ def keep(file: Path) -> Path:
         choice = shlex.quote(f"study={file}")
         raise SystemExit(f"{results} holds no table: run snakemake --config {choice} first")
     data = load_study(study, Path())
-    _draw_face(data, results)
+    _draw_face(data, results, study.figures)
     for source in drawings(results, withheld=bool(restricted_data(study))):
         if source.suffix == ".png":
             shrink(source, folder / source.name)

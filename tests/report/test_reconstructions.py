@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from arena import arena
 from PIL import Image
 
@@ -86,6 +87,27 @@ def test_a_defense_stands_once_with_the_setting_that_leaves_least(
     assert shown == sorted(shown, reverse=True)
 
 
+def test_defenses_stand_on_the_network_of_the_undefended_picture(tmp_path: Path) -> None:
+    raw = yaml.safe_load((ROOT / "config" / "adaptive.yaml").read_text(encoding="utf-8"))
+    raw["models"][1].pop("only")
+    raw["defenses"] = [
+        "none",
+        "sign",
+        "ats",
+        "tip",
+        {"name": "gaussian", "sweep": {"sigma": [0.03, 0.1]}},
+    ]
+    raw |= {"priors": [], "threat_models": [{"id": "labels_inferred"}], "figures": []}
+    raw["attacks"] = [{"name": "inverting_gradients", "iterations": 150}]
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    two = arena(str(tmp_path / "two.yaml"))
+    # The second network leaks less behind every defense, which must not bring it in.
+    two.scores.loc[two.scores["model"] == "convnet_group", "psnr"] -= 5.0
+    table = reconstructions.draw(two).data
+    assert table["model"].unique().tolist() == ["convnet"]
+    assert table["defense"].nunique() == 5
+
+
 def test_the_drawn_pixels_are_the_victims_own(full: StudyData, strip: Drawn) -> None:
     assert strip.figure is not None
     images = strip.figure.axes[0].images
@@ -150,6 +172,17 @@ def test_keep_leaves_out_every_image_where_the_terms_forbid_it(
     assert {path.name for path in kept} >= {"headline.png", "utility_curve.png"}
     assert restricted_data(load(ROOT / "config" / "adaptive.yaml")) == []
     assert restricted_data(load(ROOT / "config" / "paper" / "tip.yaml")), "decides `withheld`"
+
+
+def test_keep_draws_anew_what_snakemake_does_not(
+    keep: ModuleType, full: StudyData, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chart of an earlier keep would stand beside the tables of a later run."""
+    drawn: list[str] = []
+    monkeypatch.setattr(keep, "save", lambda what, folder, name: drawn.append(name))
+    monkeypatch.setattr(keep, "draw", lambda name, data: None)
+    keep._draw_face(full, results, ["headline", "gallery"])
+    assert drawn == ["reconstructions"]
 
 
 def test_a_strip_too_large_is_reduced(keep: ModuleType, tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def with_failures(reconstruction: Reconstruction, seen: Observation) -> Reconstr
         torch.isfinite(reconstruction.matching_loss).logical_not().nonzero().flatten().tolist()
     ):
         failures.setdefault(victim, "the matching loss was never finite")
-    # What an attack makes of an update that tells nothing is its start, which must not be taken for a result.
+    # Of an update that tells nothing an attack makes its start, which must not be taken for a result.
     images = reconstruction.images.clone()
     images[list(seen.failures)] = torch.nan
     return replace(reconstruction, images=images, failures=failures)

@@ -94,7 +94,7 @@ def products(before: Tensors, after: Tensors) -> Tensors:
 def explain(client: Client, before: Uploaded, after: Uploaded) -> Tensors:
     """Return all diagnostics of this module for the first image of a client, by name.
 
-    Maps are ``[h, w]``, what belongs to a layer is ``[channels]`` or ``[kernel, kernel]``.
+    Maps are ``[h, w]``, values of a layer are ``[channels]`` or ``[kernel, kernel]``.
 
     Args:
         client: the client with its state before local training.

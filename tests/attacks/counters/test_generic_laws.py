@@ -15,6 +15,7 @@ from gradsiege.attacks.counters.generic.lengths import DOUBT, shape_of
 from gradsiege.attacks.counters.generic.matching import ReliableCosine, learn
 from gradsiege.attacks.counters.generic.moments import collected
 from gradsiege.attacks.counters.generic.scales import KAPPA, floor_of
+from gradsiege.attacks.objectives.distances import cosine
 from gradsiege.defenses.quantization import quantize
 from gradsiege.protocol.local_update import Tensors
 
@@ -290,3 +291,19 @@ def test_every_law_can_be_mapped_over_victims_and_has_a_gradient(defend: Defend,
     torch.testing.assert_close(values, expected)
     gradients = torch.func.grad(match)(others[0], uploads[0])
     assert all(value.isfinite().all() and value.any() for value in gradients.values())
+
+
+@pytest.mark.parametrize(("unit", "weight"), [("free", 1.0), ("nats", 0.0)])
+def test_beside_a_density_an_update_that_says_nothing_has_no_say(unit: str, weight: float) -> None:
+    def replaced(clean: Tensors, generator: torch.Generator) -> Tensors:
+        return {
+            name: torch.randn(value.shape, generator=generator).double()
+            for name, value in clean.items()
+        }
+
+    match = learnt(replaced, unit)
+    assert not match.shapes
+    one, other = drawn(2, seed=9)
+    plain = float(cosine(one, other))
+    assert plain > 0.5
+    assert float(match(one, other)) == pytest.approx(weight * plain)

@@ -36,7 +36,7 @@ KIND = "autoencoder"
 
 @dataclass(frozen=True)
 class Rog(Attack):
-    """The release's constants: Adam at 0.05 with a cosine schedule, no smoothness; 100 iterations, which are the attack's.
+    """The release's constants: Adam at 0.05 with a cosine schedule, no smoothness. Its 100 iterations are a matter of the study.
 
     The match is l2, so that a received level counts as it is; a counter such as ``quantization.likelihood``, ``sign.likelihood`` or
     ``top_k.likelihood`` takes the law of the compression instead. Departures: the release searches images of a quarter of the
@@ -104,7 +104,7 @@ def enhanced(images: Tensor, labels: Tensor, network: Preconditioned, sigma: flo
     """Return (D(x; sigma, y) + D(x; sigma)) / 2: the mean of an estimate for the class and one for any, as the release averages.
 
     Args:
-        images: x, ``[victims, images, c, h, w]`` in [0, 1]; one that is not finite stays as it is.
+        images: x, ``[victims, images, c, h, w]`` in [0, 1]; one that is not finite becomes NaN.
         labels: y, ``[victims, images]``; a class that the denoiser never saw counts as any.
         network: the denoiser D, on images in [-1, 1].
         sigma: deviation of the error that D is told of.

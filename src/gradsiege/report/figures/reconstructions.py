@@ -119,15 +119,20 @@ def _columns(data: StudyData, keys: list[str], bare: str, victim: int, image: in
     """
     who = kinds(data)
     settings: dict[str, list[Column]] = {}
+    dataset, model, _, *same = bare.split("/")
     for key in keys:
-        if key.split("/")[0] != bare.split("/")[0]:
+        place = key.split("/")
+        if place[0] != dataset or place[3:] != same:
             continue
         column = _column(data, key, who, victim, image)
         name = data.name_of("defenses", column.cell["defense"])
         if column.pictures and (name != "none" or key == bare):
             settings.setdefault(name, []).append(column)
     undefended = settings.pop("none", [])
-    best = [min(columns, key=lambda column: column.worst) for columns in settings.values()]
+    best = []
+    for columns in settings.values():
+        of_model = [column for column in columns if column.cell["model"] == model] or columns
+        best.append(min(of_model, key=lambda column: column.worst))
     return undefended + sorted(best, key=lambda column: -column.worst)
 
 

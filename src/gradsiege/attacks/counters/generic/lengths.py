@@ -1,7 +1,7 @@
 """Tensors of which no coefficient says anything: what their lengths, and their angles to the uploads, say.
 
 A defense may turn a tensor into another direction and keep its length, or turn it by an angle that differs from chance. Two numbers
-per tensor are little, so that they help beside a strong prior alone.
+per tensor say little: they help beside a strong prior alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Shape:
         slope, shift: log |g| is ``slope * log |d| + shift`` on average.
         precision: one over the variance of that.
         angle: 1 - n E[cos^2] where the angle is nearer to a right one than chance, else -(1 - 1 / (n E[cos^2])): the difference
-            of log-densities of cos(g, d) at the truth and elsewhere, where it is N(0, 1 / n), is -angle n cos^2 / 2.
+            of log-densities of cos(g, d) at the truth and elsewhere, where it is N(0, 1 / n), is -angle n cos^2 / 2. Below
+            chance 1 - n E[cos^2] stands for 1 / (n E[cos^2]) - 1, which is as small near chance and grows beyond all bounds.
     """
 
     slope: float

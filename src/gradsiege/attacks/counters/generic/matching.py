@@ -42,6 +42,7 @@ class ReliableCosine:
         shapes: what is known of the lengths and angles of tensors of which no coefficient says anything (`lengths`).
         factor: weight of the whole cosine (`information`).
         nat: weight of a nat outside the cosine: of lengths and angles, and noise with heavy tails (`additive`).
+        silent: weight of the plain cosine where an update says nothing: 1, but 0 beside a density, which then decides alone.
     """
 
     # `vmap` writes out the function that it maps, which takes longer than the function if that means a thousand tensors.
@@ -50,9 +51,10 @@ class ReliableCosine:
     shapes: dict[str, Shape] = field(repr=False)
     factor: float
     nat: float
+    silent: float = 1.0
 
     def __call__(self, candidate: Tensors, observed: Tensors) -> Tensor:
-        """Return the distance of one element; the plain cosine if nothing says anything."""
+        """Return the distance of one element; `silent` times the plain cosine if nothing says anything."""
         ours: Tensors = {}
         theirs: Tensors = {}
         apart: list[Tensor] = []
@@ -74,7 +76,7 @@ class ReliableCosine:
         squares = [value.square().sum() for value in theirs.values()]
         says = torch.stack(squares).sum() > 0 if squares else torch.tensor(False)
         if not apart:
-            plain = cosine(candidate, observed)
+            plain = self.silent * cosine(candidate, observed)
             return torch.where(says, self.factor * cosine(ours, theirs), plain)
         coefficients = torch.where(says, self.factor * cosine(ours, theirs), 0) if squares else 0
         return coefficients + self.nat * torch.stack(apart).sum()
@@ -119,7 +121,7 @@ def learn(evidence: dict[str, Evidence], like: Tensor, unit: str = "free") -> Re
     total = sum(spent[1:], spent[0]) if spent else None
     if unit == "nats":
         factor = nats(total, floor) / (len(scales) * coordinates) if total else 0.0
-        return ReliableCosine(laws, bounds, shapes, factor, 1 / coordinates)
+        return ReliableCosine(laws, bounds, shapes, factor, 1 / coordinates, silent=0.0)
     return ReliableCosine(
         laws, bounds, shapes, information(total) if total else 0.0, KAPPA / coordinates
     )
