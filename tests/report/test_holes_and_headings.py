@@ -76,8 +76,10 @@ def test_headings_of_a_gallery_keep_clear_of_pictures_and_page(made_up_study: St
     assert figure is not None
     assert figure.get_size_inches()[0] <= 10.5
     axes = figure.axes[0]
-    assert len(axes.images) == 3 * (scores["attack"].nunique() + 30 + 3), (
-        "the original once in each of three bands"
+    bands = sum(text.get_text() == "Original" for text in axes.texts)
+    assert 3 <= bands <= 6
+    assert len(axes.images) == 3 * (scores["attack"].nunique() + 30 + bands), (
+        "the original once in each band"
     )
     names = [text for text in axes.texts if "long name" in text.get_text().replace("\n", " ")]
     assert len(names) == 30
