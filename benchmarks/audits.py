@@ -86,7 +86,7 @@ def main() -> None:
         rows.append(
             f"| {defense} | {kept:.1f} | {worst.psnr.estimate:.1f} [{worst.psnr.low:.1f}, {worst.psnr.high:.1f}] | "
             f"{worst.psnr.estimate - kept:+.1f} | {worst.attacker[0]} | {worst.pictures} | {found.seconds:.0f} | "
-            f"{'; '.join(found.plan.notes) or 'nothing'} | {', '.join(found.plan.undecided(worst.situation)) or 'nobody'} |"
+            f"{'; '.join(found.plan.notes) or 'nothing'} | {', '.join(found.left_out) or 'nobody'} |"
         )
         print(rows[-1], flush=True)
     print(

@@ -155,10 +155,13 @@ def test_equal_seeds_find_the_same() -> None:
     pd.testing.assert_frame_equal(*tables)
 
 
-def test_the_document_is_plain_json_and_agrees_with_the_findings(whole: Audit) -> None:
+def test_the_document_is_plain_json_and_agrees_with_the_findings(
+    whole: Audit, varied: Audit
+) -> None:
     data = json.loads(json.dumps(document(whole), allow_nan=False))
     assert data["format"] == 1
-    assert data["worst_case"]["psnr"] == pytest.approx(whole.decibel)
+    assert document(varied)["worst_case"]["psnr"] == pytest.approx(varied.decibel)
+    assert data["worst_case"]["psnr"] is None, "every attack on uploads of zeros fails"
     assert [place["defense"] for place in data["situations"]] == ["none", "Nothing"]
     assert data["plan"]["pictures"] == 4
     assert {item["reason"] for item in data["not_run"]} >= {"left to a larger budget"}

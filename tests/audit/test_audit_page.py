@@ -10,8 +10,10 @@ import pytest
 from page_outline import Outline, outlined
 
 from gradsiege.auditing.audit import Audit
-from gradsiege.auditing.page.chart import chart
+from gradsiege.auditing.findings import Finding
+from gradsiege.auditing.page.chart import Mark, chart
 from gradsiege.auditing.page.page import render
+from gradsiege.auditing.page.sentences import DASH
 
 # Attributes that lead to something else.
 LEADING = ("src", "href", "action", "data", "poster", "srcset")
@@ -98,8 +100,12 @@ def test_pictures_have_words_and_tables_captions(outline: Outline) -> None:
     assert outline.attributes("nav")[0].get("aria-label")
 
 
-def test_the_number_of_the_head_is_that_of_the_audit(text: str, whole: Audit) -> None:
-    assert f'<span class="figure">{whole.decibel:.1f}' in text
+def test_the_number_of_the_head_is_that_of_the_audit(
+    text: str, whole: Audit, varied: Audit
+) -> None:
+    assert f'<span class="figure">{varied.decibel:.1f}' in render(varied)
+    # An audit whose attacks all failed shows no number.
+    assert f'<span class="figure">{DASH}' in text
     for finding in whole.findings:
         assert finding.because.capitalize()[1:] in text
 
@@ -123,31 +129,47 @@ def test_equal_audits_make_equal_pages(whole: Audit) -> None:
     assert render(whole) == render(whole)
 
 
-def test_a_drawing_holds_every_situation_within_its_frame(whole: Audit) -> None:
-    drawn = chart(whole.findings, ["a", "b"])
-    known = [one for one in whole.findings if one.psnr.estimate == one.psnr.estimate]
-    if len(known) < 2:
-        assert drawn is None
-        return
+def test_a_drawing_holds_every_situation_within_its_frame(varied: Audit) -> None:
+    names = [f"place {number}" for number in range(len(varied.findings))]
+    drawn = chart(varied.findings, names)
     assert drawn is not None
-    assert [mark.label for mark in drawn.marks] == ["a", "b"]
+    assert [mark.label for mark in drawn.marks] == names
+    assert len(names) == 6
     for mark in drawn.marks:
         assert mark.dot is not None
         assert 0 <= mark.dot <= drawn.width
-        assert mark.y < drawn.height
+        assert 0 < mark.y < drawn.height
+    ordered = sorted(zip(varied.findings, drawn.marks, strict=True), key=_estimate)
+    dots = [mark.dot or 0.0 for _, mark in ordered]
+    assert dots == sorted(dots), "further right means more leakage"
 
 
-def test_a_long_name_ends_within_the_drawing(whole: Audit) -> None:
+def _estimate(pair: tuple[Finding, Mark]) -> float:
+    return pair[0].psnr.estimate
+
+
+def test_a_long_name_ends_within_the_drawing(varied: Audit) -> None:
     names = ["a short one", "a defense with " + "many parameters, " * 9]
-    drawn = chart(whole.findings, names)
-    if drawn is not None:
-        assert drawn.marks[0].label == names[0]
-        assert len(drawn.marks[1].label) == 56
-        assert drawn.marks[1].label.endswith("…")
+    drawn = chart(varied.findings[:2], names)
+    assert drawn is not None
+    assert drawn.marks[0].label == names[0]
+    assert len(drawn.marks[1].label) == 56
+    assert drawn.marks[1].label.endswith("…")
 
 
-def test_one_situation_needs_no_drawing(whole: Audit) -> None:
-    assert chart(whole.findings[:1], ["a"]) is None
+def test_one_situation_needs_no_drawing(varied: Audit) -> None:
+    assert chart(varied.findings[:1], ["a"]) is None
+
+
+def test_a_remark_ends_with_one_full_stop(whole: Audit) -> None:
+    remarks = whole.about["remarks"]
+    remarks += ["faces of volunteers.", "no stop"]
+    try:
+        page = render(whole)
+    finally:
+        del remarks[-2:]
+    assert "<li>Faces of volunteers.</li>" in page
+    assert "<li>No stop.</li>" in page
 
 
 def test_tables_are_tidy(saved: Path, whole: Audit) -> None:

@@ -5,26 +5,36 @@ from __future__ import annotations
 import ctypes
 import json
 import resource
+import time
+from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from small_audits import BUDGET, Nothing, audited, pictures
 from small_classifiers import small
 
+from gradsiege.auditing import machine
 from gradsiege.auditing.budget import BUDGETS, Budget
 from gradsiege.auditing.document import document
 from gradsiege.auditing.machine import to_itself
 from gradsiege.auditing.page.page import render
 from gradsiege.auditing.page.sentences import lead
-from gradsiege.auditing.plan import HARD, NO_TIME, Plan, laid_out, within
+from gradsiege.auditing.parts import Outcome
+from gradsiege.auditing.plan import HARD, NO_TIME, Part, Plan, laid_out, within
+from gradsiege.auditing.recorded_source import RecordedUpdates
 from gradsiege.auditing.run import Runner
-from gradsiege.auditing.situations import situations
+from gradsiege.auditing.settings import note
+from gradsiege.auditing.situations import Situation, situations
 from gradsiege.auditing.sizing import measured_pace, sized
 from gradsiege.auditing.subject import Subject, checked
+from gradsiege.auditing.words import attacker_in_words
 from gradsiege.defenses import Gaussian, Precode, Tip
 from gradsiege.defenses.base import Defense
+from gradsiege.models.adapted import adapt
 from gradsiege.protocol.local_update import LocalTraining
+from gradsiege.protocol.observation import Observation
 
 ONE = LocalTraining("fedsgd", 1, 1, 1, 0.1, "eval")
 
@@ -92,7 +102,7 @@ def test_starts_are_cut_down_before_iterations(subject: Subject) -> None:
         if plan.size.restarts < budget.restarts
     )
     assert tight.size.iterations == budget.iterations
-    assert any("1 start instead of 2" in note for note in tight.notes)
+    assert any("1 start instead of 2" in told for told in tight.notes)
 
 
 def test_when_time_runs_short_what_decides_gives_up_settings_then_iterations(
@@ -110,7 +120,16 @@ def test_when_time_runs_short_what_decides_gives_up_settings_then_iterations(
     counts = {part.attacker.attack.iterations for part in deciding if part.shortens}
     assert len(counts) == 1, "all of them give up as much"
     assert least <= counts.pop() < budget.iterations
-    assert any("fewer iterations" in note for note in later.notes)
+    assert any("fewer iterations than planned" in told for told in later.notes)
+    assert "were chosen" in note(plan)
+    assert "published" not in note(plan)
+    published = {part.attacker.id for part in late.running if not part.chosen}
+    assert published
+    sentence = note(late)
+    assert "ran with published settings in at least one situation" in sentence
+    assert all(attacker_in_words(name) in sentence for name in published)
+    settled = replace(late, parts=tuple(part.as_published() for part in late.parts))
+    assert "were chosen" not in note(settled)
     left_out = {part.attacker.id for part in later.parts if part.reason == NO_TIME}
     assert left_out <= {"inverting_gradients", "maximum_a_posteriori", "identification"}
     gone = within(plan, spent=2e5)
@@ -140,11 +159,125 @@ def test_a_machine_that_is_slower_than_in_its_trial_finishes_what_decides(
     assert rows["inverting_gradients+generic.learned_reliability"] == informed.iterations
 
 
-def test_what_is_left_out_stands_beside_the_number(subject: Subject) -> None:
-    found = audited(
-        budget=replace(BUDGET, seconds=1e-6, iterations=1, least_iterations=1), defenses=[Nothing()]
+def paced(monkeypatch: pytest.MonkeyPatch, factors: Callable[[int], float]) -> list[Part]:
+    """Let the n-th attack take `factors(n)` times what the plan says, and return the parts that ran, once they have."""
+    attacked, ran = Runner._attacked, []
+
+    def timed(self: Runner, part: Part, pictures: int) -> Outcome:
+        outcome = attacked(self, part, pictures)
+        ran.append(part)
+        return replace(outcome, seconds=factors(len(ran) - 1) * part.seconds)
+
+    monkeypatch.setattr(Runner, "_attacked", timed)
+    monkeypatch.setattr("gradsiege.auditing.sizing.measured_pace", lambda *given, **named: 5e-2)
+    return ran
+
+
+def test_one_short_attack_does_not_tell_how_fast_a_machine_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first lookup takes 30 seconds instead of one; the rest keeps to a plan that fills half of the time."""
+    ran = paced(monkeypatch, lambda place: 30.0 if place == 0 else 1.0)
+    budget = replace(BUDGET, iterations=8, least_iterations=1, seconds=200.0)
+    found = audited(budget=budget, defenses=[Nothing()])
+    assert ran[0].seconds < 0.05 * budget.seconds, "it was a short one"
+    assert [part.key for part in found.plan.parts if part.reason == NO_TIME] == []
+    assert {part.attacker.attack.iterations for part in ran if part.shortens} == {8}
+    assert found.plan.notes == []
+
+
+def test_what_time_that_ran_short_took_comes_back_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first attacks are three times as slow as planned, all later ones take no time."""
+    ran = paced(monkeypatch, lambda place: 3.0 if place < 4 else 0.0)
+    budget = replace(BUDGET, iterations=8, least_iterations=1, seconds=85.0)
+    found = audited(budget=budget, defenses=[Nothing()])
+    counts = [
+        part.attacker.attack.iterations for part in ran if part.shortens and part.attacker.decides
+    ]
+    assert counts[0] < 8, "it was cut down while time was short"
+    assert counts[-1] == 8
+    assert found.plan.parts[-1].reason != NO_TIME
+
+
+def test_clients_are_simulated_outside_the_time_of_an_attack(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hours, observed = [0.0], Subject.observed
+
+    def slow(self: Subject, situation: Situation, clients: int) -> Observation:
+        hours[0] += 1e4
+        return observed(self, situation, clients)
+
+    monkeypatch.setattr(Subject, "observed", slow)
+    monkeypatch.setattr(
+        "gradsiege.auditing.run.time",
+        SimpleNamespace(monotonic=lambda: hours[0] + time.monotonic()),
     )
-    names = found.plan.undecided(found.worst.situation)
+    found = audited(budget=replace(BUDGET, rank=0, iterations=1))
+    assert hours[0] > 0
+    assert found.seconds < 1e4
+
+
+def test_a_finished_part_says_with_how_many_iterations_it_ran(subject: Subject) -> None:
+    plan = planned(subject, replace(BUDGET, iterations=40), 1e-6, Gaussian(sigma=0.1))
+    part = next(part for part in plan.parts if part.shortens)
+    assert part.attacker.attack.iterations == 40
+    ran = Outcome(None, 1.0, effort=(40, True)).ran(part.with_iterations(10))
+    assert ran.attacker.attack.iterations == 40
+    assert ran.seconds == pytest.approx(part.seconds)
+
+
+def test_attackers_that_left_no_mark_on_one_judged_network_are_named() -> None:
+    """The number is that of all networks: what is missing on the one that looks safer may change it."""
+    torch.manual_seed(3)
+    budget = replace(BUDGET, rank=0, iterations=1)
+    found = audited(model={"early": small(), "late": small()}, budget=budget)
+    assert found.left_out == []
+    key = next(
+        one.situation.key
+        for one in found.findings
+        if one.situation.key != found.worst.situation.key
+    )
+    parts = [
+        replace(part, reason=NO_TIME) if part.situation.key == key else part
+        for part in found.plan.parts
+    ]
+    short = replace(found, plan=replace(found.plan, parts=tuple(parts)))
+    names = {part.attacker.id for part in parts if part.situation.key == key}
+    assert set(short.left_out) == names
+    assert document(short)["worst_case"]["left_out"] == short.left_out
+    assert f"{len(names)} attacks did not fit" in " ".join(lead(short))
+
+
+def test_attackers_who_decide_nothing_are_left_out_by_name(subject: Subject) -> None:
+    plan = within(planned(subject, BUDGETS["quick"], 1e-6, Gaussian(sigma=0.1)), spent=1e4)
+    blind = [part for part in plan.parts if part.reason == NO_TIME and not part.attacker.decides]
+    assert blind
+    for part in blind:
+        assert part.attacker.id in plan.without_time({part.situation.key})
+    assert plan.without_time(set()) == []
+
+
+def test_no_time_is_set_aside_for_a_search_without_a_gallery(subject: Subject) -> None:
+    (place,) = situations(["recorded"], [ONE], [None])
+    seen = subject.observed(situations(["given"], [ONE], [None])[0], 4)
+    source = RecordedUpdates(small(), seen, adapt(small(), (3, 16, 16), None, None), 0)
+    size = sized(source, [place], BUDGETS["thorough"], 1e-6)
+    seeking = [
+        part
+        for part in laid_out(source, [place], BUDGETS["thorough"], size).parts
+        if part.attacker.seeks
+    ]
+    assert seeking
+    assert {part.reason for part in seeking} == {"there is no gallery of candidates"}
+
+
+def test_what_is_left_out_stands_beside_the_number() -> None:
+    found = audited(
+        budget=replace(BUDGET, seconds=1e-6, iterations=1, least_iterations=1),
+        defenses=[Gaussian(sigma=0.01)],
+    )
+    names = found.left_out
     assert "inverting_gradients+generic.learned_reliability" in names
     told = " ".join(lead(found))
     assert "The number may be too low" in told
@@ -155,7 +288,7 @@ def test_what_is_left_out_stands_beside_the_number(subject: Subject) -> None:
 
 def test_an_audit_with_time_says_that_nothing_is_missing() -> None:
     found = audited()
-    assert found.plan.undecided(found.worst.situation) == []
+    assert found.left_out == []
     assert "too low" not in " ".join(lead(found))
     assert document(found)["worst_case"]["left_out"] == []
 
@@ -179,11 +312,59 @@ def test_one_thread_is_taken_where_several_are_slower(
         assert pace == pytest.approx(1e-3 * min(1.0, slower))
 
 
+def test_a_gpu_is_timed_once_with_the_threads_that_there_are(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place,) = situations(["given"], [ONE], [None])
+    threads: list[int] = []
+
+    def timed(*given: object) -> tuple[float, float]:
+        threads.append(torch.get_num_threads())
+        return 1e-3, 20.0
+
+    monkeypatch.setattr("gradsiege.auditing.sizing._timed", timed)
+    monkeypatch.setattr(
+        "gradsiege.auditing.sizing.where_to_run", lambda device: torch.device("cuda"), raising=False
+    )
+    with to_itself():
+        torch.set_num_threads(2)
+        measured_pace(subject, place, BUDGETS["quick"], "cuda")
+        assert torch.get_num_threads() == 2
+    assert threads == [2]
+
+
 def test_threads_are_those_of_the_caller_afterwards() -> None:
     before = torch.get_num_threads()
     with to_itself():
         torch.set_num_threads(before + 1)
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_parameter_of_memory_is_set_only_after_the_first_was_taken(
+    monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    """An older glibc takes no size of a gigabyte; a second parameter alone would stop it from adapting both."""
+    calls: list[tuple[int, int]] = []
+
+    class Library:
+        """A C library that takes the first call or not."""
+
+        def mallopt(self, parameter: int, value: int) -> int:
+            """Keep the call."""
+            calls.append((parameter, value))
+            return first
+
+        def malloc_trim(self, pad: int) -> int:
+            """Free nothing."""
+            return 0
+
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: Library())
+    with to_itself() as kept:
+        assert kept == bool(first)
+    sizes = [*machine.KEPT.items(), *machine.USUAL.items()]
+    assert calls == (sizes if first else sizes[:1])
+    assert calls[0][0] == machine.MMAP_THRESHOLD
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
@@ -197,5 +378,12 @@ def test_memory_that_is_freed_is_used_again() -> None:
             torch.ones(2**24)
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-    with to_itself():
-        assert faults() < 3 * pages
+    outside = faults()
+    if outside < 8 * pages:
+        pytest.skip(
+            "here memory is not mapped page by page: pages are large, or freed ones are kept"
+        )
+    with to_itself() as kept:
+        if not kept:
+            pytest.skip("this glibc keeps no blocks of a gigabyte")
+        assert faults() < min(3 * pages, outside / 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,10 @@ from small_classifiers import small
 
 import gradsiege as gs
 from gradsiege.auditing import budget
-from gradsiege.auditing.page.rounds import by_round
+from gradsiege.auditing.page.images import address
+from gradsiege.auditing.page.rounds import by_round, context, render_rounds
 from gradsiege.auditing.rounds import RoundsAudit
-from gradsiege.errors import UsageError
+from gradsiege.errors import ModelError, UsageError
 from gradsiege.integrations.recordings import Recording, write
 
 RATE = 0.1
@@ -158,6 +160,7 @@ def test_the_command_takes_a_folder_of_recordings(recorded: Path, verb: Verb) ->
     [
         ("--updates uploads", "needs --size"),
         ("--updates uploads --size 16 --weights gone.pt", "leave --weights out"),
+        ("--updates uploads --size 16 --unit difference", "leave --unit out"),
         ("--updates uploads --size 16 --local-steps 1 --local-steps 2", "one local training"),
     ],
 )
@@ -166,6 +169,96 @@ def test_an_option_that_a_folder_contradicts_is_named(
 ) -> None:
     assert verb("audit", "--model", "mine:net", "--out", "out", *words.split()) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def audited(listed: list[Recording], **changed: object) -> RoundsAudit:
+    """An audit of uploads with the least attacks."""
+    given = {"training": TRAINING, "budget": LEAST} | changed
+    audit: RoundsAudit = gs.audit_rounds(listed, small(), (3, 16, 16), **given)
+    return audit
+
+
+def test_the_gallery_shows_what_the_drawing_quotes(found: RoundsAudit) -> None:
+    strips = context(found, pictures=True)["gallery"]
+    assert [strip.title for strip in strips.values()] == ["Inverting Gradients"] * 3
+    for number, audit in found.rounds.items():
+        match = next(one for one in audit.matches if one.attacker == "inverting_gradients")
+        assert strips[number].pairs[0][0].source == address(match.images[0, 0])
+
+
+def test_a_round_says_with_how_many_iterations_it_was_attacked(found: RoundsAudit) -> None:
+    table = by_round(found).table
+    place = table.headings.index("Iterations")
+    assert [row[place] for row in table.rows] == ["3", "3", "3"]
+    cut = replace(found.rounds[2].plan.size, notes=("2 pictures instead of 4",))
+    short = replace(found.rounds[2], plan=replace(found.rounds[2].plan, size=cut))
+    page = render_rounds(RoundsAudit({**found.rounds, 2: short}))
+    assert "2 pictures instead of 4 (round 2)" in page
+
+
+def test_all_uploads_are_looked_at_and_the_first_ones_attacked() -> None:
+    """Two of three uploads are equal, and time holds two: the third tells that nothing was aggregated."""
+    one, other = uploads(rounds=1)
+    audit = audited([one, replace(one, client="2"), replace(other, client="3")])
+    (round_,) = audit.rounds.values()
+    assert (round_.attacked, len(round_.norms)) == (2, 3)
+    assert {len(match.loss) for match in round_.matches} == {2}
+    assert not round_.equal
+    assert round_.labels is not None
+    assert round_.labels.flatten().tolist() == [0, 0, 1]
+    assert by_round(audit).table.rows[0][1] == "2 of 3"
+    assert "2 of 3 updates" in audit.sentence()
+    assert "2 of 3 updates" in round_.sentence()
+    assert round_.document()["attacked"] == 2
+
+
+def test_what_the_recorder_saw_of_uploads_that_it_did_not_keep_counts() -> None:
+    (kept, _) = uploads(rounds=1)
+    audit = audited([replace(kept, shared=True)])
+    assert by_round(audit).table.rows[0][2] == "aggregate"
+    assert "aggregate" in audit.rounds[1].sentence()
+
+
+def test_notes_and_privacy_of_uploads_stand_on_the_pages(tmp_path: Path) -> None:
+    first, second, *later = uploads()
+    listed = [
+        replace(first, notes=("The update is longer than the norm.",)),
+        replace(second, defense={"side": "client", "noise_multiplier": 0.5}),
+        *later,
+    ]
+    audit = audited(listed, remarks="Faces of volunteers.")
+    assert audit.rounds[2].about["remarks"] == ["Faces of volunteers."]
+    page = audit.save(tmp_path / "out")
+    text = page.read_text()
+    assert text.count("Faces of volunteers.") == 1
+    assert "The update is longer than the norm (1 of 2 uploads) (round 1)." in text
+    assert "noise_multiplier 0.5 (1 of 2 uploads) (round 1)." in text
+    of_round = (page.parent / "round-0001" / "index.html").read_text()
+    assert "noise_multiplier 0.5 (1 of 2 uploads)." in of_round
+    assert ".." not in re.sub(r"data:image[^\"]*", "", text + of_round)
+
+
+def test_an_upload_that_does_not_fit_is_refused() -> None:
+    one, other = uploads(rounds=1)
+    few = {name: value for name, value in one.received.items() if name != "3.bias"}
+    flat = {**one.received, "3.bias": torch.zeros(7)}
+    moved = {**other.sent, "3.bias": other.sent["3.bias"] + 1}
+    for wrong, words in (
+        (replace(other, images=3), "client 1: the client trained on 3 images"),
+        (replace(other, received=few), "client 1: .* lacks 3.bias"),
+        (replace(other, received=flat), "client 1: .* lacks 3.bias, or holds it in another shape"),
+        (replace(other, sent=moved), "clients 0 and 1 were sent different networks"),
+    ):
+        with pytest.raises(ModelError, match=words):
+            audited([one, wrong])
+
+
+def test_a_parameter_that_was_not_sent_is_named() -> None:
+    """Statistics of a normalisation make up for the number of tensors, and not for the parameter."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.BatchNorm2d(2))
+    sent = {name: value for name, value in network.state_dict().items() if name != "0.bias"}
+    with pytest.raises(ModelError, match=r"0\.bias is missing"):
+        Recording(1, "0", sent, sent).difference(network)
 
 
 def test_nothing_recorded_is_one_sentence() -> None:

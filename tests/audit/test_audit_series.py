@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -9,8 +10,10 @@ from page_outline import Outline, outlined
 
 from gradsiege.auditing.audit import Audit
 from gradsiege.auditing.page.page import render
+from gradsiege.auditing.page.sentences import number
 from gradsiege.auditing.page.series import Series, Value, placed, series
 from gradsiege.auditing.page.tables import Table
+from gradsiege.auditing.situations import NONE
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +32,24 @@ def test_every_axis_is_drawn_in_its_order(varied: Audit) -> None:
 
 
 def test_points_are_the_findings_and_higher_is_more_leakage(varied: Audit) -> None:
-    numbers = {one.situation.key: one.psnr.estimate for one in varied.findings}
+    # In the order of the labels that the test above names.
+    keys = {
+        "stages": [("round 9", 1, 1), ("round 10", 1, 1)],
+        "batches": [("round 9", 1, 1), ("round 9", 2, 1), ("round 9", 4, 1)],
+        "steps": [("round 9", 1, 1), ("round 9", 1, 2)],
+    }
+    estimates = {
+        (place.stage, place.training.batch_size, place.training.steps): one.psnr.estimate
+        for one in varied.findings
+        for place in [one.situation]
+        if place.name == NONE
+    }
     for drawn in series(varied.findings):
-        told = [float(row[1].split(" ")[0]) for row in drawn.table.rows]
-        assert set(told) <= {round(value, 1) for value in numbers.values()}
-        ordered = sorted(zip(told, drawn.points, strict=True), key=lambda pair: pair[0])
-        heights = [point.y for _, point in ordered]
-        assert None not in heights
+        numbers = [estimates[key] for key in keys[drawn.name]]
+        shown = [row[1].split(" ")[0] for row in drawn.table.rows]
+        assert shown == [number(value) for value in numbers]
+        ordered = sorted(zip(numbers, drawn.points, strict=True), key=lambda pair: pair[0])
+        heights = [point.y or math.nan for _, point in ordered]
         assert heights == sorted(heights, reverse=True), "y grows downwards"
         for point in drawn.points:
             assert 0 < point.x < drawn.width

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import gradsiege as gs
@@ -19,8 +19,16 @@ from gradsiege.integrations.opacus import private_training
 pytest.importorskip("opacus", reason="Opacus is not installed")
 
 from opacus import PrivacyEngine
+from opacus.optimizers import DistributedDPOptimizer, FSDPOptimizerFastGradientClipping
+from opacus.utils.adaptive_clipping.adaptive_clipping_utils import PrivacyEngineAdaptiveClipping
 
 RATE, COUNT, BATCH = 0.1, 12, 4
+ADAPTIVE = {
+    "target_unclipped_quantile": 0.5,
+    "clipbound_learning_rate": 0.2,
+    "max_clipbound": 1.0,
+    "min_clipbound": 1e-3,
+}
 
 
 def network() -> nn.Module:
@@ -136,12 +144,69 @@ def test_the_network_is_a_plain_copy() -> None:
     ("options", "words"),
     [
         ({"clipping": "per_layer", "bound": [0.1] * 6}, "clipping='flat'"),
+        ({"clipping": "adaptive", **ADAPTIVE, "unclipped_num_std": 1.0}, "clipping='flat'"),
         ({"loss_reduction": "sum"}, "loss_reduction is 'sum'"),
     ],
 )
 def test_what_is_not_simulated_is_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         private_training(*made(**options))
+
+
+def test_ghost_clipping_with_a_bound_that_moves_is_refused() -> None:
+    """Opacus' adaptive ghost clipping sets bound and noise anew in every step, on an optimiser of a class that clips by a fixed one."""
+    net = network().train()
+    engine = PrivacyEngineAdaptiveClipping()
+    loader = DataLoader(TensorDataset(*pictures()), batch_size=BATCH)
+    model, optimizer, criterion, loader = engine.make_private(
+        module=net,
+        optimizer=torch.optim.SGD(net.parameters(), lr=RATE),
+        criterion=nn.CrossEntropyLoss(),
+        data_loader=loader,
+        noise_multiplier=0.3,
+        max_grad_norm=0.05,
+        grad_sample_mode="ghost",
+        **ADAPTIVE,
+    )
+    with pytest.raises(UsageError, match="one fixed norm"):
+        private_training(model, optimizer, loader, engine)
+    images, labels = pictures()
+    criterion(model(images[:BATCH]), labels[:BATCH]).backward()
+    # The optimiser alone tells it after a step, whatever the engine is called.
+    with pytest.raises(UsageError, match="one fixed norm"):
+        private_training(model, optimizer, loader, PrivacyEngine())
+
+
+def test_a_batch_that_is_spread_over_processes_is_refused() -> None:
+    model, optimizer, loader, engine = made()
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        for kind in (DistributedDPOptimizer, FSDPOptimizerFastGradientClipping):
+            spread = kind(
+                optimizer.original_optimizer,
+                noise_multiplier=0.8,
+                max_grad_norm=0.05,
+                expected_batch_size=BATCH,
+            )
+            with pytest.raises(UsageError, match="several processes"):
+                private_training(model, spread, loader, engine)
+    finally:
+        distributed.destroy_process_group()
+
+
+def test_several_learning_rates_are_refused() -> None:
+    model, optimizer, loader, engine = made()
+    optimizer.param_groups.append({**optimizer.param_groups[0], "params": [], "lr": 2 * RATE})
+    with pytest.raises(UsageError, match=r"learning rates \[0.1, 0.2\]"):
+        private_training(model, optimizer, loader, engine)
+
+
+def test_several_steps_say_that_opacus_draws_anew() -> None:
+    engines = made()
+    several = private_training(*engines, local_steps=3)
+    assert several.training.steps == 3
+    assert any("new batch in every step" in note for note in several.notes)
+    assert not any("new batch" in note for note in private_training(*engines).notes)
 
 
 def test_what_no_engine_made_is_refused() -> None:

@@ -26,7 +26,7 @@ from gradsiege.auditing.given import (
 )
 from gradsiege.auditing.machine import to_itself
 from gradsiege.auditing.parts import Parts
-from gradsiege.auditing.plan import in_words
+from gradsiege.auditing.plan import in_words, within
 from gradsiege.auditing.run import Runner
 from gradsiege.auditing.scores import gallery_of, scored
 from gradsiege.auditing.settings import Chooser
@@ -123,7 +123,7 @@ def audit(
         None if resume is None else Path(resume), identity_of(subject, listed, chosen, owned)
     )
     plan = planned(subject, listed, chosen, parts, device)
-    tell(in_words(plan))
+    tell(in_words(within(plan, spent=0.0)))
     galleries = {
         count: gallery_of(subject, owned[listed[0].stage], chosen.distractors, count)
         for count in {

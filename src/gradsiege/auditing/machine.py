@@ -11,31 +11,32 @@ import torch
 # Parameters of glibc's `mallopt` (malloc.h), and the values to which glibc raises them by itself in a process that frees large blocks.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 USUAL = {MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26}
-# Blocks of up to a gigabyte are taken from memory that was freed before.
+# Blocks of up to a gigabyte are taken from memory that was freed before. A glibc that takes no such size (before 2.35) is left alone:
+# either parameter, once set, stops it from adapting both.
 KEPT = {MMAP_THRESHOLD: 2**30, TRIM_THRESHOLD: 2**31 - 1}
 
 
 @contextmanager
-def to_itself() -> Iterator[None]:
-    """Keep freed memory while the block runs, and restore the number of threads at its end.
+def to_itself() -> Iterator[bool]:
+    """Keep freed memory while the block runs, and restore the number of threads at its end; yield whether memory is kept.
 
     A tensor of more than 32 MiB is otherwise mapped and zeroed page by page whenever it is made, which cost a comparison of many
     candidates a third of its time. Where the C library is not glibc, memory is handled as ever.
     """
     threads = torch.get_num_threads()
-    _set(KEPT)
+    kept = _set(KEPT)
     try:
-        yield
+        yield kept
     finally:
         torch.set_num_threads(threads)
-        _set(USUAL)
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
+        if kept:
+            _set(USUAL)
+            ctypes.CDLL(None).malloc_trim(0)
 
 
-def _set(values: dict[int, int]) -> None:
+def _set(values: dict[int, int]) -> bool:
+    """Set parameters in their order until one is refused; return whether all were taken (`mallopt` returns 1 then)."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for parameter, value in values.items():
-            mallopt(parameter, value)
+    return mallopt is not None and all(
+        mallopt(parameter, value) == 1 for parameter, value in values.items()
+    )

@@ -43,7 +43,7 @@ class Outcome:
     effort: tuple[int, bool] = (0, True)
 
     def ran(self, part: Part) -> Part:
-        """Return the part of a plan as it was carried out."""
+        """Return the part of a plan, as it was laid out, as it was carried out."""
         iterations, chosen = self.effort
         whole = part if chosen else part.as_published()
         whole = whole.with_iterations(iterations) if part.shortens else whole

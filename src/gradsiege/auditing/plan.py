@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from gradsiege.attacks.base import Learned
@@ -16,6 +16,8 @@ from gradsiege.auditing.words import attacker_in_words, counted, lasting
 
 # Expected times are estimates; up to this multiple of the budget's time a part still begins.
 HARD = 1.25
+# Share of the budget's time that finished parts must have been expected to take before their pace tells how fast the machine is.
+TELLING = 0.05
 NO_TIME = "the time of the budget does not hold it"
 
 
@@ -51,10 +53,9 @@ class Part:
         planned = min(MOST_OF_MODE, iterations) if self.attacker.attack.name == MODE else iterations
         return self.shortens and (self.attacker.attack.iterations < planned or not self.chosen)
 
-    def with_iterations(self, most: int) -> Part:
-        """Return the part with at most so many iterations of its attack."""
+    def with_iterations(self, iterations: int) -> Part:
+        """Return the part with so many iterations of its attack, and the time that these are expected to take."""
         whole = self.attacker.attack.iterations
-        iterations = min(most, whole)
         attack = replace(self.attacker.attack, iterations=iterations)
         seconds = self.tuning + (self.seconds - self.tuning) * iterations / whole
         return replace(self, attacker=replace(self.attacker, attack=attack), seconds=seconds)
@@ -84,15 +85,17 @@ class Plan:
         """The parts that are not left out."""
         return [part for part in self.parts if not part.reason]
 
-    def undecided(self, situation: Situation) -> list[str]:
-        """Return the attackers of a situation that could raise its worst case and were left out for want of time."""
-        return [
+    def without_time(self, situations: Collection[str]) -> list[str]:
+        """Return every attacker that was left out for want of time in one of some situations, which are named by their keys.
+
+        An attacker that runs in one of them and is left out in another is among these, since the worst case is that of all.
+        """
+        left = [
             part.attacker.id
             for part in self.parts
-            if part.reason == NO_TIME
-            and part.attacker.decides
-            and part.situation.key == situation.key
+            if part.reason == NO_TIME and part.situation.key in situations
         ]
+        return list(dict.fromkeys(left))
 
     @property
     def notes(self) -> list[str]:
@@ -102,8 +105,8 @@ class Plan:
         if short:
             least = min(part.attacker.attack.iterations for part in short)
             told.append(
-                f"{counted(len(short), 'attack')} with fewer iterations than the others, at least {least}, or without a choice of "
-                "settings, since the machine was slower than in the trial"
+                f"{counted(len(short), 'attack')} with fewer iterations than planned, at least {least}, or without a choice of "
+                "settings, since the time of the budget does not hold more"
             )
         return told
 
@@ -145,8 +148,8 @@ def in_words(plan: Plan) -> str:
 def within(plan: Plan, spent: float, slowness: float = 1.0) -> Plan:
     """Return the plan as it fits into the remaining time of the budget.
 
-    What decides the worst case comes first: it gives up the choice of settings, then iterations, and is left out only if
-    the least number of iterations does not fit either. All other parts are left out if the time does not hold them.
+    Attackers that decide the worst case give up the choice of settings first, then iterations, and are left out only if the
+    least number of iterations does not fit either. All other parts are left out if the time does not hold them.
 
     Args:
         plan: its parts in the order in which they run.
@@ -166,6 +169,21 @@ def within(plan: Plan, spent: float, slowness: float = 1.0) -> Plan:
     return replace(plan, parts=tuple(kept))
 
 
+def slowness_of(spent: float, expected: float, budget: float) -> float:
+    """Return how many times slower than expected the finished parts were, at least 1.
+
+    The ratio of a second or two tells nothing of the machine, so that 1 is returned until parts have finished that were
+    expected to take `TELLING` of the budget.
+
+    Args:
+        spent, expected: seconds of finished parts; budget: seconds of all.
+
+    >>> slowness_of(30.0, 10.0, 100.0), slowness_of(9.0, 3.0, 100.0), slowness_of(8.0, 10.0, 100.0)
+    (3.0, 1.0, 1.0)
+    """
+    return max(1.0, spent / expected) if expected > TELLING * budget else 1.0
+
+
 def _shortened(plan: Plan, left: float) -> list[Part]:
     """Return the parts, those that decide with fewer iterations if they do not fit into `left` seconds otherwise."""
     parts = list(plan.parts)
@@ -179,8 +197,17 @@ def _shortened(plan: Plan, left: float) -> list[Part]:
     share = min(1.0, max(0.0, (left - fixed) / free)) if free else 1.0
     least = plan.budget.least_iterations
     return [
-        part.with_iterations(max(least, int(share * part.attacker.attack.iterations)))
+        part.with_iterations(_share(part.attacker.attack.iterations, share, least))
         if part.attacker.decides and part.shortens
         else part
         for part in parts
     ]
+
+
+def _share(iterations: int, share: float, least: int) -> int:
+    """Return a share of iterations: no fewer than `least`, and no more than there were.
+
+    >>> _share(300, 0.5, 60), _share(300, 0.1, 60), _share(40, 0.5, 60)
+    (150, 60, 40)
+    """
+    return min(iterations, max(least, int(share * iterations)))

@@ -84,7 +84,7 @@ class Effort:
 
     Attributes:
         iterations, restarts: of an optimising attack.
-        pictures: private pictures; classes: of the network; gallery: pictures among which they are sought.
+        pictures: private pictures; classes: of the network; gallery: pictures among which they are sought, 0 without any.
         values: numbers in a picture; coordinates: numbers in an update.
         auxiliary: whether the attacker has pictures of its own.
         labels: whether attackers infer them; those of a network without a linear head cannot, and are given them.
@@ -167,6 +167,8 @@ def counters_to(situation: Situation) -> list[str]:
 def why_not(attacker: Attacker, situation: Situation, effort: Effort, rank: int) -> str:
     """Return why an attacker does not run in a situation under a budget of a rank; empty if it does."""
     attack, pictures = attacker.attack, situation.training.images
+    if attacker.seeks and not effort.gallery:
+        return "there is no gallery of candidates"
     if attacker.rank > rank:
         return "left to a larger budget"
     if isinstance(attack, AuxiliaryLookup | Identification) and pictures > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,12 +19,11 @@ from gradsiege.auditing.audit import DOCUMENT, PAGE
 from gradsiege.auditing.auxiliary import auxiliary
 from gradsiege.auditing.budget import Budget, budget_named
 from gradsiege.auditing.call import Tell
-from gradsiege.auditing.costs import flat
 from gradsiege.auditing.document import plain
 from gradsiege.auditing.machine import to_itself
 from gradsiege.auditing.page.recorded import render_recorded
 from gradsiege.auditing.parts import PARTS, Outcome, Parts
-from gradsiege.auditing.plan import Part, Plan, in_words
+from gradsiege.auditing.plan import Part, in_words, within
 from gradsiege.auditing.private import lock_up, private_folder
 from gradsiege.auditing.recorded_result import Match, RecordedResult
 from gradsiege.auditing.recorded_source import RecordedUpdates
@@ -38,7 +37,7 @@ from gradsiege.defenses.base import Defense
 from gradsiege.errors import ModelError, StudyError
 from gradsiege.models.adapted import adapt
 from gradsiege.protocol.arguments import refuse_kinds, sentences
-from gradsiege.protocol.local_update import LocalTraining, with_gradients
+from gradsiege.protocol.local_update import LocalTraining, Tensors, as_rows, with_gradients
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.recorded import training_of
 
@@ -123,8 +122,8 @@ def audit_updates(
         [source.identity(), place.key, asdict(training), asdict(chosen), __version__]
     )
     parts = Parts(None if resume is None else Path(resume), identity)
-    plan = _without_gallery(planned(source, [place], chosen, parts, device))
-    tell(in_words(plan))
+    plan = planned(source, [place], chosen, parts, device)
+    tell(in_words(within(plan, spent=0.0)))
     runner = Runner(
         source,
         {"recorded": owned},
@@ -133,9 +132,7 @@ def audit_updates(
         Chooser(plan.budget, seed, device, parts.settings),
     )
     plan, outcomes = runner.run(plan)
-    kept = source.observed(place, source.clients(place, plan.size.pictures))
-    rows = flat(kept)
-    labels, reason = _labels(kept)
+    labels, reason = _labels(seen)
     about = {
         "version": __version__,
         "network": name or type(model).__name__,
@@ -155,17 +152,16 @@ def audit_updates(
         if not _finished(part, outcomes)
     ]
     return RecordedAudit(
-        plan, matches, rows.norm(dim=1), labels, reason, _all_equal(rows), refused, about
+        plan,
+        matches,
+        _norms(seen.update),
+        labels,
+        reason,
+        _all_equal(seen.update),
+        refused,
+        about,
+        source.clients(place, plan.size.pictures),
     )
-
-
-def _without_gallery(plan: Plan) -> Plan:
-    """Return the plan without attackers that choose among candidates, since nobody knows any."""
-    parts = [
-        replace(part, reason="there is no gallery of candidates") if part.attacker.seeks else part
-        for part in plan.parts
-    ]
-    return replace(plan, parts=tuple(parts))
 
 
 def _finished(part: Part, outcomes: Mapping[str, Outcome]) -> bool:
@@ -194,15 +190,28 @@ def _labels(seen: Observation) -> tuple[Tensor | None, str]:
         return None, str(error)
 
 
-def _all_equal(rows: Tensor) -> bool:
-    """Return whether all of several updates are one and the same.
+def _norms(update: Tensors) -> Tensor:
+    """Return the l2 norm of every update ``[clients]``; tensor by tensor, since there may be more updates than fit twice into memory.
 
-    >>> _all_equal(torch.tensor([[1.0, 2.0], [1.0, 2.0]])), _all_equal(torch.tensor([[1.0, 2.0]]))
+    >>> _norms({"a": torch.tensor([[3.0], [0.0]]), "b": torch.tensor([[4.0], [1.0]])})
+    tensor([5., 1.])
+    """
+    squares = [as_rows(value).square().sum(1).double() for value in update.values()]
+    return torch.stack(squares).sum(0).sqrt().float()
+
+
+def _all_equal(update: Tensors) -> bool:
+    """Return whether all of several updates ``[clients, ...]`` are one and the same.
+
+    >>> _all_equal({"a": torch.tensor([[1.0, 2.0], [1.0, 2.0]])}), _all_equal({"a": torch.tensor([[1.0, 2.0]])})
     (True, False)
     """
-    if len(rows) < 2:
+    norms = _norms(update).double()
+    if len(norms) < 2:
         return False
-    cosines = torch.cosine_similarity(rows[1:], rows[:1].expand(len(rows) - 1, -1), dim=1)
+    rows = (as_rows(value).double() for value in update.values())
+    products = [value @ value[0] for value in rows]
+    cosines = torch.stack(products).sum(0) / (norms * norms[0])
     return bool((cosines > EQUAL).all()) and math.isclose(
-        float(rows.norm(dim=1).max()), float(rows.norm(dim=1).min()), rel_tol=1e-5
+        float(norms.max()), float(norms.min()), rel_tol=1e-5
     )

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from gradsiege.auditing.plan import Plan
-from gradsiege.auditing.words import counted
+from gradsiege.auditing.words import counted, some_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +36,10 @@ class RecordedResult:
 
     Attributes:
         plan: as it was carried out; matches: one per attack.
-        norms: l2 norm of every client's update; labels: inferred, ``[clients, images]``, or None with `reason`.
+        norms: l2 norm of every recorded update; labels: inferred, ``[clients, images]``, or None with `reason`.
         equal: whether several clients uploaded the same, as secure aggregation makes it look.
         refused: (attacker, reason) of attacks that do not apply.
+        attacked: number of updates that attacks ran on, the first ones; memory and time may not hold all.
     """
 
     plan: Plan
@@ -49,6 +50,7 @@ class RecordedResult:
     equal: bool
     refused: list[tuple[str, str]]
     about: dict[str, Any]
+    attacked: int
 
     def __repr__(self) -> str:
         """Say the result in one sentence, without the reconstructions."""
@@ -56,14 +58,13 @@ class RecordedResult:
 
     def sentence(self) -> str:
         """Return the result in one sentence."""
-        clients = counted(len(self.norms), "update")
         if self.equal:
             return (
-                f"All of {clients} are equal: the server received an aggregate, as secure aggregation sends it, and what was "
-                "reconstructed belongs to no single client."
+                "Several clients' uploads are equal: the server received an aggregate, as secure aggregation sends it, and what was "
+                f"reconstructed from {some_of(self.attacked, len(self.norms), 'update')} belongs to no single client."
             )
         return (
-            f"{clients} reconstructed by {counted(len(self.matches), 'attack')}; whether the pictures are like the private ones, only who "
+            f"{some_of(self.attacked, len(self.norms), 'update')} reconstructed by {counted(len(self.matches), 'attack')}; whether the pictures are like the private ones, only who "
             "holds these can tell."
         )
 
@@ -73,6 +74,7 @@ class RecordedResult:
             "format": 1,
             "recorded": True,
             "clients": len(self.norms),
+            "attacked": self.attacked,
             "equal_updates": self.equal,
             "norms": self.norms.tolist(),
             "labels": None if self.labels is None else self.labels.tolist(),
@@ -107,9 +109,10 @@ class RecordedRounds:
         >>> RecordedRounds({}).sentence()
         '0 updates of 0 rounds were attacked; only the owners of the private pictures can tell how like them the reconstructions are.'
         """
-        clients = sum(len(audit.norms) for audit in self.rounds.values())
+        attacked = sum(audit.attacked for audit in self.rounds.values())
+        recorded = sum(len(audit.norms) for audit in self.rounds.values())
         return (
-            f"{counted(clients, 'update')} of {counted(len(self.rounds), 'round')} were attacked; only the owners of the private pictures "
+            f"{some_of(attacked, recorded, 'update')} of {counted(len(self.rounds), 'round')} were attacked; only the owners of the private pictures "
             "can tell how like them the reconstructions are."
         )
 

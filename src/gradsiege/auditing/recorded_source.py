@@ -38,6 +38,11 @@ class RecordedUpdates:
         return self.seen.victims * self.seen.images_per_client
 
     @property
+    def has_pictures(self) -> bool:
+        """False: a server holds updates alone."""
+        return False
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of a picture."""
         return self.seen.image_shape

@@ -64,6 +64,11 @@ class Result:
         )
 
     @property
+    def left_out(self) -> list[str]:
+        """Attackers that did not fit into the time of the budget in a situation that the worst case is taken over."""
+        return self.plan.without_time({one.situation.key for one in self.judged})
+
+    @property
     def decibel(self) -> float:
         """The one number to quote: mean PSNR [dB] of the strongest attacker; NaN if none finished."""
         return self.worst.psnr.estimate

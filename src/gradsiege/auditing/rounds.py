@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from gradsiege import artifacts
@@ -18,8 +17,10 @@ from gradsiege.auditing.page.rounds import render_rounds
 from gradsiege.auditing.private import ROUND, lock_up, private_folder
 from gradsiege.auditing.recorded import RecordedAudit, audit_updates
 from gradsiege.auditing.recorded_result import RecordedRounds
+from gradsiege.auditing.uploads import remarks_of, stacked
 from gradsiege.errors import UsageError
 from gradsiege.integrations.recordings import Recording
+from gradsiege.protocol.arguments import sentences
 from gradsiege.protocol.local_update import LocalTraining
 
 
@@ -48,6 +49,7 @@ def audit_rounds(
     budget: str | Budget = "quick",
     *,
     resume: Path | str | None = None,
+    remarks: str | Sequence[str] = (),
     **arguments: Any,
 ) -> RoundsAudit:
     """Reconstruct the pictures behind the uploads of every recorded round; how like the private ones they are, this cannot say.
@@ -59,11 +61,13 @@ def audit_rounds(
         training: of every client, with its learning rate.
         budget: of all rounds together; each gets an equal part of the time.
         resume: folder of finished parts, in which every round has a folder of its own.
-        arguments: further ones of `gradsiege.audit_updates`: defense, normalisation, head, name, seed, device, tell, remarks.
+        remarks: about all rounds; the recorder's notes of a round, and what its strategy says of differential privacy, follow them.
+        arguments: further ones of `gradsiege.audit_updates`: defense, normalisation, head, name, seed, device, tell.
 
     Raises:
         UsageError: there is no upload.
-        ModelError: an upload does not fit the network, or is not finite.
+        ModelError: an upload does not fit the network or the number of pictures in `training`, or is not finite; or clients of a round
+            were sent different networks.
     """
     numbers = sorted({upload.round for upload in uploads})
     if not numbers:
@@ -71,12 +75,15 @@ def audit_rounds(
     chosen = budget_named(budget)
     of_one = replace(chosen, seconds=chosen.seconds / len(numbers))
     folder = None if resume is None else private_folder(Path(resume))
+    listed = {
+        number: [upload for upload in uploads if upload.round == number] for number in numbers
+    }
+    for received in listed.values():
+        stacked(received, model, training)  # refuses before the first round is attacked
     rounds: dict[int, RecordedAudit] = {}
-    for number in numbers:
-        parts = [upload.difference(model) for upload in uploads if upload.round == number]
-        network, first = parts[0]
-        updates = {name: torch.stack([update[name] for _, update in parts]) for name in first}
-        rounds[number] = audit_updates(
+    for number, received in listed.items():
+        network, updates = stacked(received, model, training)
+        audit = audit_updates(
             network.eval(),
             updates,
             image_shape,
@@ -84,8 +91,12 @@ def audit_rounds(
             budget=of_one,
             unit="difference",
             resume=None if folder is None else _of_round(folder, number),
+            remarks=[*sentences(remarks), *remarks_of(received)],
             **arguments,
         )
+        # The recorder saw all uploads of the round, also those that it did not keep.
+        shared = any(upload.shared for upload in received)
+        rounds[number] = replace(audit, equal=audit.equal or shared)
     return RoundsAudit(rounds)
 
 

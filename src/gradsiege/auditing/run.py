@@ -12,7 +12,7 @@ from torch import Tensor
 from gradsiege import catalogue
 from gradsiege.auditing.auxiliary import Auxiliary, priors_of
 from gradsiege.auditing.parts import Outcome, Parts, failed
-from gradsiege.auditing.plan import Part, Plan, within
+from gradsiege.auditing.plan import Part, Plan, slowness_of, within
 from gradsiege.auditing.portfolio import Attacker
 from gradsiege.auditing.settings import Chooser
 from gradsiege.auditing.situations import Situation
@@ -53,24 +53,30 @@ class Runner:
     _priors: dict[tuple[str, tuple[str, ...]], list[TrainedPrior]] = field(default_factory=dict)
 
     def run(self, plan: Plan) -> tuple[Plan, dict[str, Outcome]]:
-        """Return the plan as it was carried out, and an outcome by key of a part."""
+        """Return the plan as it was carried out, and an outcome by key of a part.
+
+        Args:
+            plan: as it was laid out. Every part is cut down from that, so that a pace that improves restores later parts.
+        """
+        done: list[Part] = []
         outcomes: dict[str, Outcome] = {}
         spent = expected = 0.0
-        places = track(range(len(plan.parts)), len(plan.parts), "audit")
-        for place in places:
-            outcome = self.parts.load(plan.parts[place].key)
+        for place in track(range(len(plan.parts)), len(plan.parts), "audit"):
+            laid = plan.parts[place]
+            outcome = self.parts.load(laid.key)
             if outcome is None:
-                slowness = max(1.0, spent / expected) if expected else 1.0
-                plan = _fitted(plan, place, spent, slowness)
-                if plan.parts[place].reason:
+                slowness = slowness_of(spent, expected, plan.budget.seconds)
+                part = _fitted(plan, place, spent, slowness)
+                if part.reason:
+                    done.append(part)
                     continue
-                outcome = self._attacked(plan.parts[place], plan.size.pictures)
-                self.parts.keep(plan.parts[place].key, outcome)
-            part = outcome.ran(plan.parts[place])
-            plan = replace(plan, parts=(*plan.parts[:place], part, *plan.parts[place + 1 :]))
+                outcome = self._attacked(part, plan.size.pictures)
+                self.parts.keep(part.key, outcome)
+            part = outcome.ran(laid)
+            done.append(part)
             outcomes[part.key] = outcome
             spent, expected = spent + outcome.seconds, expected + part.seconds
-        return plan, outcomes
+        return replace(plan, parts=tuple(done)), outcomes
 
     def _attacked(self, part: Part, pictures: int) -> Outcome:
         """Run one attack; an error of the attack or of a defense's own code is an outcome of its clients, with its sentence."""
@@ -79,7 +85,10 @@ class Runner:
         shape = (situation.training.images, *self.source.image_shape)
         effort = (part.attacker.attack.iterations, part.chosen)
         try:
-            found, record = self._called(part, clients)
+            seen = self._observed(situation, clients)
+            # Later attacks find the updates there, and no part expects the time that clients take.
+            started = time.monotonic()
+            found, record = self._called(part, seen, clients)
         except (StoppedEarlyError, ArtifactError, OSError):
             # A stop, or a disk that is full, says nothing about the attack.
             raise
@@ -91,10 +100,11 @@ class Runner:
             return Outcome(lost, time.monotonic() - started, effort=effort)
         return Outcome(found, time.monotonic() - started, settings=record, effort=effort)
 
-    def _called(self, part: Part, clients: int) -> tuple[Reconstruction, dict[str, Any]]:
+    def _called(
+        self, part: Part, seen: Observation, clients: int
+    ) -> tuple[Reconstruction, dict[str, Any]]:
         """Return what an attack made of the observation, and how its settings were chosen."""
         situation, attacker = part.situation, part.attacker
-        seen = self._observed(situation, clients)
         attack, owned = attacker.attack, self.auxiliary[situation.stage]
         priors = self._trained(situation.stage, (*attack.prior_kinds, *attack.further_kinds))
         strange = _strange(situation.defense)
@@ -133,10 +143,9 @@ class Runner:
         return self._priors[stage, kinds]
 
 
-def _fitted(plan: Plan, place: int, spent: float, slowness: float) -> Plan:
-    """Return the plan with the parts from a place on as they still fit into the time of the budget."""
-    rest = within(replace(plan, parts=plan.parts[place:]), spent, slowness)
-    return replace(plan, parts=(*plan.parts[:place], *rest.parts))
+def _fitted(plan: Plan, place: int, spent: float, slowness: float) -> Part:
+    """Return the part at a place as it fits into the time of the budget, if all later ones are to fit, too."""
+    return within(replace(plan, parts=plan.parts[place:]), spent, slowness).parts[0]
 
 
 def _strange(defense: Defense | None) -> Defense | None:

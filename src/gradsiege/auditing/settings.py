@@ -9,6 +9,8 @@ from typing import Any
 from gradsiege.attacks.base import Attack
 from gradsiege.auditing.auxiliary import Auxiliary
 from gradsiege.auditing.budget import Budget
+from gradsiege.auditing.plan import Plan
+from gradsiege.auditing.words import attacker_in_words
 from gradsiege.defenses.base import Defense
 from gradsiege.priors.base import TrainedPrior
 from gradsiege.protocol.observation import Observation
@@ -74,14 +76,26 @@ class Chooser:
         return choice.attack, choice.record()
 
 
-def note(budget: Budget) -> str:
-    """Return what the page says of the settings of attacks."""
-    if budget.trials < 2:
+def note(plan: Plan) -> str:
+    """Return what the page says of the settings of attacks, by the plan as it was carried out."""
+    budget = plan.budget
+    published = list(
+        dict.fromkeys(
+            attacker_in_words(part.attacker.id) for part in plan.running if not part.chosen
+        )
+    )
+    if budget.trials < 2 or (published and not any(part.tuning for part in plan.running)):
         return (
             "The attacks ran with their published settings. They were not tuned to this network: an attacker who tunes step sizes and "
             "weights on pictures of its own may do better."
         )
     return (
         f"Step sizes and weights of every attack were chosen among {budget.trials} settings on up to {budget.tuning_clients} simulated "
-        "clients of the attacker's own pictures, never on the private ones. More trials may find better ones."
+        "clients of the attacker's own pictures, never on the private ones. "
+        + (
+            f"The time did not hold this everywhere: {'; '.join(published)} ran with published settings in at least one situation. "
+            if published
+            else ""
+        )
+        + "More trials may find better ones."
     )

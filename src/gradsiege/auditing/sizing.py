@@ -8,11 +8,11 @@ from itertools import pairwise
 
 import torch
 
-from gradsiege.attacks.device import AUTO
+from gradsiege.attacks.device import AUTO, where_to_run
 from gradsiege.attacks.recipes.inverting_gradients import InvertingGradients
 from gradsiege.auditing.budget import Budget
 from gradsiege.auditing.parts import Parts
-from gradsiege.auditing.plan import Plan, laid_out, within
+from gradsiege.auditing.plan import Plan, laid_out
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.source import Source, update_bytes
 from gradsiege.auditing.times import Size
@@ -38,14 +38,15 @@ def measured_pace(
 ) -> float:
     """Return the seconds that one iteration of an optimising attack takes per picture, from a short trial.
 
-    The trial also leaves PyTorch with the number of threads that was faster: all, or one. Several threads that share busy cores
-    wait for each other and can be many times slower than one. Small networks are faster per picture when there are many, so that
+    On a processor the trial also leaves PyTorch with one thread, unless all are faster by the factor `WORTHWHILE`. Several threads
+    that share busy cores wait for each other and can be many times slower than one. On a GPU the number stays. Small networks are faster per picture when there are many, so that
     a fast trial is repeated with all pictures of the budget.
     """
     most = min(budget.pictures, source.count, most_pictures(source, situation))
     few = min(TRIAL_PICTURES, most)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    threads = torch.get_num_threads() if where_to_run(device).type == "cpu" else 1
+    if threads > 1:
+        torch.set_num_threads(1)
     pace, seconds = _timed(source, situation, few, device)
     if threads > 1:
         torch.set_num_threads(threads)
@@ -157,7 +158,7 @@ def planned(
     device: str,
     auxiliary: bool = True,
 ) -> Plan:
-    """Return the plan; its size is measured once, and taken from the folder when the audit goes on."""
+    """Return the plan as it is laid out, before time runs short; its size is measured once, and taken from the folder when the audit goes on."""
     settled = parts.settled()
     if settled is None:
         pace = measured_pace(source, listed[0], budget, device)
@@ -166,4 +167,4 @@ def planned(
     else:
         size = Size(**{**settled, "notes": tuple(settled["notes"])})
         torch.set_num_threads(size.threads)
-    return within(laid_out(source, listed, budget, size, auxiliary), 0.0)
+    return laid_out(source, listed, budget, size, auxiliary)

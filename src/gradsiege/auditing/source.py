@@ -34,6 +34,10 @@ class Source(Protocol):
         """Number of private pictures."""
 
     @property
+    def has_pictures(self) -> bool:
+        """Whether the private pictures are there, to be hidden in a gallery of candidates."""
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of a picture."""
 

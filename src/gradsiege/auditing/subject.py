@@ -59,6 +59,11 @@ class Subject:
         return len(self.images)
 
     @property
+    def has_pictures(self) -> bool:
+        """True: they are in `images`."""
+        return True
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of a picture."""
         channels, height, width = self.images.shape[1:]

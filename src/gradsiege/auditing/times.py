@@ -64,7 +64,7 @@ def effort_of(
         size.restarts,
         size.pictures,
         source.classes,
-        gallery,
+        gallery if source.has_pictures else 0,
         values,
         update_bytes(source.networks[situation.stage]) // 4,
         auxiliary,

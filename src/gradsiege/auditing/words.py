@@ -33,6 +33,15 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def some_of(number: int, whole: int, noun: str) -> str:
+    """Return how many of a whole, with its noun.
+
+    >>> some_of(2, 2, "update"), some_of(1, 3, "update")
+    ('2 updates', '1 of 3 updates')
+    """
+    return counted(whole, noun) if number == whole else f"{number} of {counted(whole, noun)}"
+
+
 def listed(parts: Sequence[str]) -> str:
     """Return items as a sentence lists them.
 

@@ -109,9 +109,11 @@ def audit(
         str, typer.Option(help="quick (minutes), standard (hours) or thorough (a night).")
     ] = "quick",
     unit: Annotated[
-        str,
-        typer.Option(help="Of --updates: gradient, or difference (local minus global weights)."),
-    ] = "gradient",
+        str | None,
+        typer.Option(
+            help="Of a file of --updates: gradient (the default), or difference (local minus global weights)."
+        ),
+    ] = None,
     head: Annotated[
         str | None, typer.Option(help="Name of the last linear layer, if it is not found.")
     ] = None,
@@ -196,11 +198,22 @@ def _of_pictures(
 
 
 def _of_updates(
-    request: Request, updates: Path, unit: str, out: Path, pictures: bool, common: dict[str, Any]
+    request: Request,
+    updates: Path,
+    unit: str | None,
+    out: Path,
+    pictures: bool,
+    common: dict[str, Any],
 ) -> None:
     """Reconstruct from recorded updates, print a sentence and the page's path."""
+    from gradsiege.errors import UsageError
+
     found: RoundsAudit | RecordedAudit
     if updates.is_dir():
+        if unit is not None:
+            raise UsageError(
+                f"--updates {updates} is a folder of recordings, which hold the weights that were sent and received; leave --unit out"
+            )
         from gradsiege.auditing.inputs.rounds import rounds
         from gradsiege.auditing.rounds import audit_rounds
 
@@ -209,7 +222,7 @@ def _of_updates(
         from gradsiege.auditing.inputs.request import recorded
         from gradsiege.auditing.recorded import audit_updates
 
-        found = audit_updates(**recorded(request, updates, unit), **common)
+        found = audit_updates(**recorded(request, updates, unit or "gradient"), **common)
     typer.echo(found.sentence())
     typer.echo(str(found.save(out, pictures)))
 

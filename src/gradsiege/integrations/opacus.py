@@ -74,10 +74,11 @@ def private_training(
         model, optimizer, loader: as `make_private` returned them.
         engine: the `PrivacyEngine`.
         delta: of the account, which Opacus does not keep.
-        local_steps: that a client takes before it uploads, each on the same batch.
+        local_steps: that a client takes before it uploads; the simulation repeats one batch, and Opacus draws a new one per step.
 
     Raises:
-        UsageError: they were not made by an engine, clip otherwise than by one norm over all parameters, or have several learning rates.
+        UsageError: they were not made by an engine, clip otherwise than by one fixed norm over all parameters, spread a batch over
+            several processes, or have several learning rates.
         MissingError: Opacus is not installed.
     """
     need("opacus")
@@ -86,7 +87,7 @@ def private_training(
             f"{type(model).__name__} and {type(optimizer).__name__} were not made by Opacus; give what PrivacyEngine.make_private "
             "returned"
         )
-    bound, noise = _clipping_bound(optimizer), float(optimizer.noise_multiplier)
+    bound, noise = _clipping_bound(optimizer, engine), float(optimizer.noise_multiplier)
     batch = round(optimizer.expected_batch_size)
     rate = float(getattr(loader, "sample_rate", None) or 1 / len(loader))
     name: Literal["fedsgd", "fedavg"] = "fedsgd" if local_steps == 1 else "fedavg"
@@ -105,14 +106,24 @@ def private_training(
         rate,
         spent,
         of_round,
-        (told, *_departures(optimizer, loader)),
+        (told, *_departures(optimizer, loader, local_steps)),
     )
 
 
-def _clipping_bound(optimizer: Any) -> float:
+def _clipping_bound(optimizer: Any, engine: Any) -> float:
     """Return the bound C of the norm over all parameters of a picture's gradient."""
     bound = optimizer.max_grad_norm
-    if hasattr(optimizer, "max_grad_norms") or "AdaClip" in type(optimizer).__name__:
+    if hasattr(optimizer, "world_size"):
+        raise UsageError(
+            f"{type(optimizer).__name__} spreads a batch over several processes; audits simulate a client of one process: make the engine "
+            "with a network that is not distributed"
+        )
+    # Ghost clipping whose bound follows a quantile of the norms has the usual optimiser, on which every step sets this attribute.
+    adaptive = (
+        hasattr(optimizer, "_adjusted_noise_multiplier")
+        or "AdaptiveClipping" in type(engine).__name__
+    )
+    if adaptive or hasattr(optimizer, "max_grad_norms") or "AdaClip" in type(optimizer).__name__:
         raise UsageError(
             f"{type(optimizer).__name__} does not clip by one fixed norm over all parameters; audits simulate clipping='flat' alone"
         )
@@ -144,7 +155,7 @@ def _spent(engine: Any, delta: float) -> float:
     return float(engine.get_epsilon(delta))
 
 
-def _departures(optimizer: Any, loader: Any) -> list[str]:
+def _departures(optimizer: Any, loader: Any, local_steps: int) -> list[str]:
     """Return in sentences what clients do that an audit does not simulate."""
     told = []
     plain = getattr(optimizer, "original_optimizer", optimizer)
@@ -155,6 +166,10 @@ def _departures(optimizer: Any, loader: Any) -> list[str]:
         )
     elif beyond:
         told.append(f"clients use {', '.join(beyond)}, which was not simulated")
+    if local_steps > 1:
+        told.append(
+            f"Opacus draws a new batch in every step, and {local_steps} steps on the same batch were simulated"
+        )
     if hasattr(loader, "sample_rate"):
         told.append(
             "batches drawn by Poisson sampling vary in size, and batches of the expected size were simulated"

@@ -74,16 +74,38 @@ class Recording:
         """Return a copy of the network with the sent weights, and theta_local - theta_t by name of a trained parameter, in its shape.
 
         Raises:
-            ModelError: the recording does not fit the network.
+            ModelError: the recording does not fit the network, or what came back does not fit what was sent.
         """
         network, names = _loaded(model, self.sent)
         trained = {name for name, _ in network.named_parameters()}
-        update = {
-            name: self.received[key] - self.sent[key]
-            for key, name in names.items()
-            if name in trained
-        }
-        return network, update
+        keys = {key: name for key, name in names.items() if name in trained}
+        wrong = [
+            name
+            for key, name in keys.items()
+            if key not in self.received or self.received[key].shape != self.sent[key].shape
+        ]
+        if wrong:
+            raise ModelError(
+                f"{self._place}: what the client sent back lacks {', '.join(wrong[:3])}, or holds it in another shape than was sent; "
+                "leave this upload out, or record it again"
+            )
+        return network, {name: self.received[key] - self.sent[key] for key, name in keys.items()}
+
+    @property
+    def _place(self) -> str:
+        return f"round {self.round}, client {self.client}"
+
+    def refuse_other_images(self, training: LocalTraining) -> None:
+        """Refuse a training of another number of images than the client stated, if it stated one.
+
+        Raises:
+            ModelError: the numbers differ.
+        """
+        if self.images is not None and self.images != training.images:
+            raise ModelError(
+                f"{self._place}: the client trained on {self.images} images, and the training that is given has {training.images}; give "
+                f"`training` with images={self.images} (`--client-pictures {self.images}`)"
+            )
 
     def observation(
         self,
@@ -104,12 +126,8 @@ class Recording:
             ModelError: the recording is an aggregate, or does not fit the network.
         """
         if self.shared:
-            raise ModelError(f"round {self.round}, client {self.client}: {EQUAL}")
-        if self.images is not None and self.images != training.images:
-            raise ModelError(
-                f"round {self.round}, client {self.client}: the client trained on {self.images} images, and the training that is "
-                f"given has {training.images}; give `training` with images={self.images}"
-            )
+            raise ModelError(f"{self._place}: {EQUAL}")
+        self.refuse_other_images(training)
         network, update = self.difference(model)
         return Observation.of(
             network, update, image_shape, training.images, training, unit="difference", **arguments
@@ -154,10 +172,12 @@ def _loaded(model: nn.Module, sent: Mapping[str, Tensor]) -> tuple[nn.Module, di
         for key, name in names.items()
         if name in state and sent[key].shape != state[name].shape
     ]
-    if unknown or wrong or len(names) < len(list(network.named_parameters())):
+    missing = [name for name, _ in network.named_parameters() if name not in names.values()]
+    if unknown or wrong or missing:
         raise ModelError(
             f"the recorded model has {len(sent)} tensors and the network {len(state)}, and they do not fit: "
-            f"{', '.join([*unknown, *wrong][:3]) or 'trained parameters are missing'}; give the network that the federation trains"
+            f"{', '.join([*unknown, *wrong, *(f'{name} is missing' for name in missing)][:3])}; give the network that the federation "
+            "trains"
         )
     network.load_state_dict({names[key]: value for key, value in sent.items()}, strict=False)
     return network, names

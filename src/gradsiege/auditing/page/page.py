@@ -96,7 +96,7 @@ def context(audit: Result, pictures: bool) -> dict[str, Any]:
         "limits": limits(audit),
         "facts": facts(audit),
         "remarks": audit.about["remarks"],
-        "settings": note(audit.plan.budget),
+        "settings": note(audit.plan),
         "notes": audit.plan.notes,
     }
 

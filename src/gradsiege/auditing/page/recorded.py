@@ -15,7 +15,7 @@ from gradsiege.auditing.words import attacker_in_words, counted, training_in_wor
 from gradsiege.protocol.local_update import LocalTraining
 
 if TYPE_CHECKING:
-    from gradsiege.auditing.recorded_result import RecordedResult
+    from gradsiege.auditing.recorded_result import Match, RecordedResult
 
 
 def render_recorded(audit: RecordedResult, pictures: bool = True) -> str:
@@ -38,7 +38,7 @@ def context(audit: RecordedResult, pictures: bool) -> dict[str, Any]:
         "not_run": audit.refused,
         "facts": [
             ("Network", about["network"]),
-            ("Updates", f"{len(audit.norms)} of {about['recorded']}"),
+            ("Updates attacked", f"{audit.attacked} of {about['recorded']}"),
             ("Pictures", f"{height} × {width} px, {'grey' if channels == 1 else 'colour'}"),
             ("Clients", training_in_words(LocalTraining(**about["training"]))),
             ("Defense", about["defense"]),
@@ -51,7 +51,7 @@ def context(audit: RecordedResult, pictures: bool) -> dict[str, Any]:
         ],
         "remarks": about["remarks"],
         "notes": audit.plan.notes,
-        "settings": note(audit.plan.budget),
+        "settings": note(audit.plan),
     }
 
 
@@ -96,23 +96,25 @@ def attackers_table(audit: RecordedResult) -> Table:
 
 
 def strips(audit: RecordedResult) -> list[Strip]:
-    """Return the reconstructions of every attack, two pictures side by side."""
-    shown = []
-    for match in audit.matches:
-        tiles = []
-        images = match.images.flatten(0, 1)[: 2 * MOST]
-        per_client = match.images.shape[1]
-        for place, image in enumerate(images):
-            source = address(image)
-            words = f"client {place // per_client}" + (
-                f", {place % per_client}" if per_client > 1 else ""
-            )
-            tiles.append(Tile(source, f"Reconstruction for {words}", words if source else "failed"))
-        pairs: tuple[tuple[Tile, ...], ...] = tuple(
-            (tiles[n], tiles[n + 1]) for n in range(0, len(tiles) - 1, 2)
+    """Return the reconstructions of every attack."""
+    return [strip_of(match) for match in audit.matches]
+
+
+def strip_of(match: Match) -> Strip:
+    """Return the reconstructions of one attack, two pictures side by side."""
+    tiles = []
+    images = match.images.flatten(0, 1)[: 2 * MOST]
+    per_client = match.images.shape[1]
+    for place, image in enumerate(images):
+        source = address(image)
+        words = f"client {place // per_client}" + (
+            f", {place % per_client}" if per_client > 1 else ""
         )
-        if len(tiles) % 2:
-            pairs = (*pairs, (tiles[-1],))
-        words = f"The first {len(tiles)} of {len(match.images.flatten(0, 1))} pictures."
-        shown.append(Strip(attacker_in_words(match.attacker), words, pairs))
-    return shown
+        tiles.append(Tile(source, f"Reconstruction for {words}", words if source else "failed"))
+    pairs: tuple[tuple[Tile, ...], ...] = tuple(
+        (tiles[n], tiles[n + 1]) for n in range(0, len(tiles) - 1, 2)
+    )
+    if len(tiles) % 2:
+        pairs = (*pairs, (tiles[-1],))
+    words = f"The first {len(tiles)} of {len(match.images.flatten(0, 1))} pictures."
+    return Strip(attacker_in_words(match.attacker), words, pairs)

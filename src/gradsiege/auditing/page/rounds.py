@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from gradsiege.auditing.page.page import rendered
-from gradsiege.auditing.page.recorded import strips
+from gradsiege.auditing.page.recorded import strip_of
 from gradsiege.auditing.page.sentences import DASH, number
 from gradsiege.auditing.page.series import Series, Value, placed
 from gradsiege.auditing.page.tables import Table
+from gradsiege.auditing.uploads import by_round as by_round_of
 
 if TYPE_CHECKING:
-    from gradsiege.auditing.recorded_result import RecordedResult, RecordedRounds
+    from gradsiege.auditing.recorded_result import Match, RecordedResult, RecordedRounds
 
 # The attacker whose losses are compared between rounds: a cosine distance, which no scale of the updates changes.
 COMPARED = "inverting_gradients"
@@ -33,17 +34,18 @@ def render_rounds(audit: RecordedRounds, pictures: bool = True) -> str:
 def context(audit: RecordedRounds, pictures: bool) -> dict[str, Any]:
     """Return all values of the template."""
     first = next(iter(audit.rounds.values()))
-    shown = {
-        number: [strip for strip in strips(one) if strip.pairs][:1]
-        for number, one in audit.rounds.items()
-    }
+    quoted = {number: _quoted(one) for number, one in audit.rounds.items()}
+    shown = {number: strip_of(match) for number, match in quoted.items() if match is not None}
     return {
         "title": f"{first.about['network']}, recorded rounds",
         "network": first.about["network"],
         "sentence": audit.sentence(),
         "series": by_round(audit),
         "gallery": shown if pictures else None,
-        "remarks": first.about["remarks"],
+        "notes": by_round_of({number: one.plan.notes for number, one in audit.rounds.items()}),
+        "remarks": by_round_of(
+            {number: one.about["remarks"] for number, one in audit.rounds.items()}
+        ),
     }
 
 
@@ -54,9 +56,20 @@ def by_round(audit: RecordedRounds) -> Series:
     return Series("rounds", "Match by round", "Round", points, grid, READING, _table(audit, values))
 
 
+def _quoted(audit: RecordedResult) -> Match | None:
+    """Return what the attacker of the drawing made of a round; None if it did not finish."""
+    return next((match for match in audit.matches if match.attacker == COMPARED), None)
+
+
+def _iterations(audit: RecordedResult) -> str:
+    """Return the iterations with which the attacker of the drawing ran."""
+    ran = [part for part in audit.plan.running if part.attacker.id == COMPARED]
+    return f"{ran[0].attacker.attack.iterations}" if ran else DASH
+
+
 def _value(round_: int, audit: RecordedResult) -> Value:
-    losses = next((match.loss for match in audit.matches if match.attacker == COMPARED), None)
-    finite = None if losses is None else losses[losses.isfinite()]
+    match = _quoted(audit)
+    finite = None if match is None else match.loss[match.loss.isfinite()]
     if finite is None or not len(finite):
         return Value(f"{round_}", math.nan, math.nan, math.nan, math.nan, "no match")
     median, low, high = float(finite.median()), float(finite.min()), float(finite.max())
@@ -67,21 +80,25 @@ def _table(audit: RecordedRounds, values: list[Value]) -> Table:
     rows = [
         [
             value.label,
-            f"{len(one.norms)}",
+            f"{one.attacked} of {len(one.norms)}",
             "aggregate" if one.equal else "single clients'",
             f"{float(one.norms.median()):.4g}",
             DASH if one.labels is None else _counted(one.labels),
+            _iterations(one),
             number(value.low, 3),
             number(value.estimate, 3),
         ]
         for value, one in zip(values, audit.rounds.values(), strict=True)
     ]
     caption = (
-        "Every round: its uploads, whose they are, their median norm, the labels that they give away, and the least and median cosine "
-        "distance that Inverting Gradients reached. Secure aggregation makes all uploads of a round equal."
+        "Every round: how many of its uploads were attacked, whose they are, the median norm of all, the labels that all give away, and "
+        "the least and median cosine distance that Inverting Gradients reached with so many iterations. Rounds with different numbers "
+        "of iterations cannot be compared. Secure aggregation makes all uploads of a round equal."
     )
-    headings = ("Round", "Uploads", "Are", "Norm", "Labels read", "Best match", "Median match")
-    return Table(caption, headings, rows, frozenset((1, 3, 5, 6)))
+    headings = (
+        "Round", "Uploads", "Are", "Norm", "Labels read", "Iterations", "Best match", "Median match",
+    )  # fmt: skip
+    return Table(caption, headings, rows, frozenset((1, 3, 5, 6, 7)))
 
 
 def _counted(labels: Tensor) -> str:

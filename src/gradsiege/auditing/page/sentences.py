@@ -80,13 +80,13 @@ def lead(audit: Result) -> list[str]:
 
 
 def _left_out(audit: Result) -> str:
-    """Return which attackers the number does not count, although they could raise it."""
-    names = audit.plan.undecided(audit.worst.situation)
+    """Return which attackers did not fit into the time in a judged situation, so that number and verdict do not count them."""
+    names = audit.left_out
     if not names:
         return ""
     return (
-        f"The number may be too low: {counted(len(names), 'attack')} that could raise it did not fit into the time of the budget "
-        f"({'; '.join(map(attacker_in_words, names))})."
+        f"The number may be too low, or the verdict too mild: {counted(len(names), 'attack')} did not fit into the time of the budget "
+        f"everywhere ({'; '.join(map(attacker_in_words, names))})."
     )
 
 
