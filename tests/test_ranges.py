@@ -106,7 +106,7 @@ def test_python_and_the_catalogue_refuse_the_same_values(kind: str, name: str) -
                 with pytest.raises(StudyError, match=f"{key!r} of {name} must be .*, not "):
                     entry.validate(wrong, "here")
                 with pytest.raises(
-                    ValueError, match=f"{name}.{entry.method}: {key} must be .*, not "
+                    ValueError, match=rf"{kind}\.{made.__name__}: {key} must be .*, not "
                 ):
                     made(**wrong)
 

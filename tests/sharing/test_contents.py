@@ -86,5 +86,7 @@ def test_a_bundle_that_nobody_shared(tmp_path: Path) -> None:
     with pytest.raises(SharingError, match="is damaged: results/mine/tables has the hash"):
         recorded(tmp_path, BUNDLE)
     lock.write_text("stages: [")
-    with pytest.raises(SharingError, match=r"is damaged: not YAML. `git checkout dvc.lock` brings"):
+    with pytest.raises(
+        SharingError, match=r"is damaged: while parsing .*`git checkout dvc.lock` brings"
+    ):
         recorded(tmp_path, BUNDLE)

@@ -57,11 +57,6 @@ IDLE: dict[str, tuple[Callable[[Raw], None], str, Callable[[Raw], None]]] = {
         "gains would change nothing: table_gains",
         lambda raw: raw["figures"].append("table_gains"),
     ),
-    "prior": (
-        lambda raw: raw["priors"].append("pca"),
-        "priors.pca would change nothing: no attack names it in its 'prior'",
-        lambda raw: raw["attacks"][0].update(prior="pca"),
-    ),
     "label_rule": (
         given_labels,
         "attacks.inverting_gradients.label_rule would change nothing: every threat model gives the labels",

@@ -54,7 +54,8 @@ def _refuse_torn(lock: Path) -> None:
         if lock.is_file():
             yaml_files.read_text(lock.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SharingError(f"{LOCK} is damaged: not YAML. {COMMITTED}") from error
+        what = str(error).splitlines()[0]
+        raise SharingError(f"{LOCK} is damaged: {what}. {COMMITTED}") from error
 
 
 def md5_of(path: Path) -> str:

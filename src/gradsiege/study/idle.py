@@ -42,10 +42,6 @@ def _of_study(study: Study) -> Iterator[tuple[str, str]]:
         for threat in study.threat_models
     ):
         yield "tuning", "no attack leaves a parameter with a range to be chosen out"
-    read = {prior for attack in study.attacks for prior in attack.priors}
-    for prior in study.priors:
-        if prior.id not in read:
-            yield f"priors.{prior.id}", "no attack names it in its 'prior', so it is never trained"
     for section in LISTS.values():
         for item in getattr(study, section):
             if isinstance(item, Placed) and "only" in item.model_fields_set and not item.only:
