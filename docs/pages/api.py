@@ -19,7 +19,7 @@ CODE = re.compile(r"(?<![`\w])`([A-Za-z_][\w.]*)(\(\))?`(?!`)")
 DOCTEST = re.compile(r"(?m)^>>> (?:.+\n?)+")
 # A table as reStructuredText draws it: shown as it is drawn.
 DRAWN = re.compile(r"(?m)^=+ +=+$\n(?:.+\n)+?=+ +=+$")
-# What is offered by `import gradsiege as gs`, in the words of its docstring, comes first.
+# The page begins with the names of `import gradsiege as gs`, in the words of its docstring.
 HEAD = """# Library
 
 {offered}

@@ -29,7 +29,7 @@ def changed(**facts: bool) -> Shown:
         (changed(above_floor=True), "survives", "no attacker recovers more"),
         # A loss that is shown, and is shown to be negligible.
         (changed(no_loss=True, loss=True, above_floor=True), "does not survive", "as good as"),
-        # Who knows the defense may lose nothing: the blind who lose show nothing.
+        # A loss of blind attackers shows nothing: an attacker that knows the defense may lose nothing.
         (
             changed(informed=False, above_floor=True, at_floor=False, loss=True),
             "untested",

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,18 +62,14 @@ def browser(profile: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@NEEDED
-@pytest.mark.parametrize("width", [360, 1280])
-def test_the_page_fits(varied: Audit, tmp_path: Path, width: int) -> None:
-    # The page itself allows no script at all.
-    probed = render(varied).replace(
-        "default-src 'none'", "script-src 'unsafe-inline'; img-src data:"
-    )
-    (tmp_path / "page.html").write_text(probed.replace("</body>", PROBE))
-    outside = tmp_path / "outside.html"
+def probed(page: str, script: str, width: int, folder: Path) -> dict[str, Any]:
+    """Return what a script at the end of the page measures in a window of this width; the page itself allows none at all."""
+    allowed = page.replace("default-src 'none'", "script-src 'unsafe-inline'; img-src data:")
+    (folder / "page.html").write_text(allowed.replace("</body>", script))
+    outside = folder / "outside.html"
     outside.write_text(OUTSIDE.format(width=width))
     shown = browser(
-        tmp_path / "profile",
+        folder / "profile",
         "--window-size=1400,900",
         "--virtual-time-budget=5000",
         "--dump-dom",
@@ -80,7 +77,14 @@ def test_the_page_fits(varied: Audit, tmp_path: Path, width: int) -> None:
     )
     title = re.search(r"<title>(\{.*?\})</title>", shown.stdout)
     assert title is not None, "nothing was measured"
-    measured = json.loads(unescape(title[1]))
+    measured: dict[str, Any] = json.loads(unescape(title[1]))
+    return measured
+
+
+@NEEDED
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_page_fits(varied: Audit, tmp_path: Path, width: int) -> None:
+    measured = probed(render(varied), PROBE, width, tmp_path)
     assert measured["inner"] == width
     assert measured["images"] >= 8
     expected = {"wide": [], "small": 0, "cut": 0, "nameless": 0, "empty": 0}
@@ -102,17 +106,4 @@ def test_print_shows_whole_tables_and_no_navigation(varied: Audit, tmp_path: Pat
       nav: getComputedStyle(nav).display,
     }), "*");
     </script></body>"""
-    probed = page.replace("default-src 'none'", "script-src 'unsafe-inline'; img-src data:")
-    (tmp_path / "page.html").write_text(probed.replace("</body>", measure))
-    outside = tmp_path / "outside.html"
-    outside.write_text(OUTSIDE.format(width=720))
-    shown = browser(
-        tmp_path / "profile",
-        "--window-size=1400,900",
-        "--virtual-time-budget=5000",
-        "--dump-dom",
-        outside.as_uri(),
-    )
-    title = re.search(r"<title>(\{.*?\})</title>", shown.stdout)
-    assert title is not None, "nothing was measured"
-    assert json.loads(unescape(title[1])) == {"cut": [], "nav": "none"}
+    assert probed(page, measure, 720, tmp_path) == {"cut": [], "nav": "none"}

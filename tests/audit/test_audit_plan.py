@@ -142,9 +142,9 @@ def test_a_machine_that_is_slower_than_in_its_trial_finishes_what_decides(
     """Every attack takes three times as long as the plan says; the clock is planted."""
     attacked = Runner._attacked
 
-    def slow(self: Runner, part: object, pictures: int) -> object:
-        outcome = attacked(self, part, pictures)  # type: ignore[arg-type]
-        return replace(outcome, seconds=3 * part.seconds)  # type: ignore[attr-defined]
+    def slow(self: Runner, part: Part, pictures: int) -> Outcome:
+        outcome = attacked(self, part, pictures)
+        return replace(outcome, seconds=3 * part.seconds)
 
     monkeypatch.setattr(Runner, "_attacked", slow)
     monkeypatch.setattr("gradsiege.auditing.sizing.measured_pace", lambda *arguments, **named: 1e-2)

@@ -29,7 +29,7 @@ LEAST = replace(BUDGET, rank=0, iterations=3, pictures=2)
 
 
 def uploads(rounds: int = 2, clients: int = 2, aggregate: int | None = None) -> list[Recording]:
-    """What a server receives: every round starts from the mean of the last one; round `aggregate` hides its clients."""
+    """Return the uploads that a server receives: every round starts from the mean of the last one; round `aggregate` hides its clients."""
     network, listed = small(), []
     images, labels = pictures(rounds * clients)
     for number in range(1, rounds + 1):

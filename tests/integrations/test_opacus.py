@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import gradsiege as gs
 from gradsiege.errors import UsageError
-from gradsiege.integrations.opacus import private_training
+from gradsiege.integrations.opacus import PrivateTraining, private_training
 
 pytest.importorskip("opacus", reason="Opacus is not installed")
 
@@ -101,12 +101,18 @@ def test_epsilon_is_that_of_the_engines_own_account() -> None:
     assert math.isinf(private_training(*made(noise=0.0)).epsilon_per_round)
 
 
-def test_without_noise_the_simulated_upload_is_that_of_opacus() -> None:
-    model, optimizer, loader, engine = made(noise=0.0)
+def both(noise: float) -> tuple[PrivateTraining, gs.Observation, dict[str, Tensor]]:
+    """Return what was read of an engine, the upload that is simulated from it, and a real step of Opacus on the same batch."""
+    model, optimizer, loader, engine = made(noise=noise)
     images, labels = (part[:BATCH] for part in pictures())
     private = private_training(model, optimizer, loader, engine)
     seen = gs.observe(private.model, images, labels, private.defense, training=private.training)
-    real = stepped(model, optimizer, images, labels)
+    return private, seen, stepped(model, optimizer, images, labels)
+
+
+def test_without_noise_the_simulated_upload_is_that_of_opacus() -> None:
+    private, seen, real = both(noise=0.0)
+    images, labels = (part[:BATCH] for part in pictures())
     clean = gs.observe(private.model, images, labels, training=private.training)
     for name, value in real.items():
         torch.testing.assert_close(seen.update[f"body.{name}"][0], value, rtol=1e-3, atol=1e-6)
@@ -119,11 +125,7 @@ def test_without_noise_the_simulated_upload_is_that_of_opacus() -> None:
 
 def test_the_noise_has_the_deviation_that_opacus_adds() -> None:
     """sigma C / n in every coordinate, of the simulated upload and of the real one."""
-    model, optimizer, loader, engine = made(noise=50.0)
-    images, labels = (part[:BATCH] for part in pictures())
-    private = private_training(model, optimizer, loader, engine)
-    seen = gs.observe(private.model, images, labels, private.defense, training=private.training)
-    real = stepped(model, optimizer, images, labels)
+    _, seen, real = both(noise=50.0)
     expected = 50.0 * 0.05 / BATCH
     for upload in (real.values(), seen.update.values()):
         noise = torch.cat([value.flatten() for value in upload])

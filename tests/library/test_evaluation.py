@@ -11,6 +11,7 @@ from small_classifiers import ATTACK, small
 
 import gradsiege as gs
 from gradsiege import catalogue
+from gradsiege.attacks.recipes.inverting_gradients import InvertingGradients
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import ModelError, StudyError, UsageError
 from gradsiege.protocol.local_update import Tensors
@@ -62,7 +63,7 @@ class Raises(Defense):
 
 
 @dataclass(frozen=True)
-class Fails(gs.attacks.InvertingGradients):  # type: ignore[misc, name-defined]
+class Fails(InvertingGradients):
     def recipe(self, knowledge: Any) -> Any:
         raise KeyError("planted")
 

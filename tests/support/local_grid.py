@@ -11,7 +11,7 @@ from flwr.serverapp.grid import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
 
-class LocalGrid(Grid):  # type: ignore[misc]
+class LocalGrid(Grid):
     """Runs a ClientApp for every message, in this process."""
 
     def __init__(self, app: ClientApp, clients: int) -> None:
@@ -22,11 +22,12 @@ class LocalGrid(Grid):  # type: ignore[misc]
         }
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
 
-    def set_run(self, run: Any) -> None: ...
+    def set_run(self, run: Any) -> None:
+        self._run = run
 
     @property
     def run(self) -> Any:
-        return None
+        return self._run
 
     def create_message(self, *args: Any, **kwargs: Any) -> Message:
         raise NotImplementedError

@@ -29,7 +29,7 @@ BEYOND_PLAIN = ("momentum", "weight_decay", "nesterov")
 
 @dataclass(frozen=True, eq=False)
 class PrivateTraining:
-    """What a `PrivacyEngine` was asked for, as an audit takes it.
+    """The settings of a `PrivacyEngine`, as an audit takes them.
 
     Attributes:
         model: the network alone, a copy without Opacus' hooks.

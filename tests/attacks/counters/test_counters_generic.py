@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from simulated_clients import auxiliary_prior, with_clients
-from torch import Tensor, nn
+from simulated_clients import with_clients
+from torch import Tensor
 
-import gradsiege as gs
-from benchmarks import generic as benchmark
-from benchmarks import generic_table as benchmark_table
-from benchmarks.generic_table import BEGIN, END
-from gradsiege import artifacts
 from gradsiege.attacks import counters, recipes
 from gradsiege.attacks.counters.generic import clients
 from gradsiege.attacks.counters.generic.additive import Noise
@@ -32,14 +25,11 @@ from gradsiege.attacks.counters.noise import coordinates
 from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.objectives.distances import cosine
 from gradsiege.attacks.recipes.maximum_a_posteriori import MaximumAPosteriori
-from gradsiege.defenses.base import Client, Defense
-from gradsiege.errors import MissingError, StudyError, ThreatModelError
-from gradsiege.pipeline.cells import cells
+from gradsiege.errors import MissingError, ThreatModelError
 from gradsiege.priors.class_conditional_gaussian import ClassConditionalGaussian
 from gradsiege.protocol.local_update import Tensors
 from gradsiege.protocol.threat_model import ThreatModel
 from gradsiege.seeds import seed_for
-from gradsiege.study import parse
 
 Scenes = Callable[..., Any]
 NAME = "generic.learned_reliability"
@@ -327,128 +317,3 @@ def test_labels_are_read_by_the_rule_that_is_right_for_simulated_clients(
     )
     told = counters.apply(NAME, replace(misled, knowledge=granted)).knowledge.observation
     assert torch.equal(told.labels, scene.labels + 1)
-
-
-# ---- a defense that no catalogue knows ----
-
-
-@dataclass(frozen=True)
-class HalfLost(Defense):
-    """Noise drowns every other channel of every tensor; the class is known to this test alone."""
-
-    def transform_update(self, update: Tensors, client: Client) -> Tensors:
-        drowned = {}
-        for name, value in update.items():
-            noise = torch.randn(value.shape, generator=client.generator)
-            drowned[name] = value.clone()
-            drowned[name][::2] += 10 * noise[::2]
-        return drowned
-
-
-def small() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(8 * 36, 10))
-
-
-def test_a_class_of_a_stranger_is_evaluated_by_an_attacker_who_knows_nothing_of_it() -> None:
-    images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(5))
-    attack = gs.attacks.InvertingGradients(iterations=40, total_variation=1e-4)
-    given = {
-        "defenses": [None, HalfLost()],
-        "attacks": [attack],
-        "priors": auxiliary_prior((3, 8, 8)),
-    }
-    table = gs.evaluate(small(), images, torch.tensor([1, 2]), device="cpu", **given)
-    assert (table.reason == "").all()
-    assert table.groupby(["defense", "counter"]).size().to_dict() == {
-        ("HalfLost", ""): 2,
-        ("HalfLost", NAME): 2,
-        ("none", ""): 2,
-    }
-    psnr = table.groupby(["defense", "counter"]).psnr.mean()
-    assert psnr["HalfLost", NAME] > psnr["HalfLost", ""] + 1
-
-
-def test_without_images_the_rows_say_what_the_attacker_lacks() -> None:
-    images = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(5))
-    attack = gs.attacks.InvertingGradients(iterations=2)
-    table = gs.evaluate(small(), images, [1], [HalfLost()], [attack], device="cpu")
-    lacking = table[table.counter == NAME]
-    assert lacking.reason.str.contains("auxiliary_images").all()
-    assert (table[table.counter == ""].reason == "").all()
-
-
-def test_the_benchmark_attacks_by_every_attacker(tmp_path: Path) -> None:
-    rows = tmp_path / "rows.csv"
-    toy = ["--images", "1", "--iterations", "1", "--side", "16", "--aux", "20", "--model", "lenet"]
-    benchmark.main(["top_k", *toy, "--rows", str(rows)])
-    with rows.open(newline="") as file:
-        kept = list(csv.DictReader(file))
-    names = ("", NAME, "top_k.on_support", "top_k.likelihood")
-    pixels = [("pixels", name) for name in names]
-    assert [(row["attack"], row["counter"]) for row in kept] == [
-        *pixels,
-        *(("gaussian", name) for name in ("", NAME, "top_k.likelihood")),
-    ]
-    assert all(math.isfinite(float(row["psnr"])) for row in kept)
-
-
-def test_the_table_shows_the_best_hand_written_counter_and_the_difference() -> None:
-    base = {"model": "lenet", "defense": "top_k", "attack": "pixels"}
-    values = {"": 5.0, "top_k.on_support": 7.0, "top_k.likelihood": 6.0, NAME: 6.5}
-    rows = [base | {"counter": name, "psnr": str(value)} for name, value in values.items()]
-    older = base | {"counter": NAME, "psnr": "1.0"}
-    text = benchmark_table.page("a\n" + BEGIN + "old\n" + END + "b\n", [older, *rows])
-    assert "| lenet | top k | pixels | 5.0 | 7.0 | on support | 6.5 | -0.5 |" in text
-    assert "old" not in text
-    assert text.startswith("a\n")
-    assert text.endswith(END + "b\n")
-
-
-def test_the_page_shows_the_rows_that_are_kept() -> None:
-    with benchmark.ROWS.open(newline="") as file:
-        kept = list(csv.DictReader(file))
-    text = benchmark_table.PAGE.read_text()
-    assert benchmark_table.page(text, kept) == text
-
-
-# ---- in a study ----
-
-
-def generic_study(raw: dict[str, Any]) -> dict[str, Any]:
-    attack = {"name": "inverting_gradients", "iterations": 2, "counter": NAME}
-    return raw | {
-        "threat_models": [{"id": "blind"}, {"id": "informed", "disclosure": True}],
-        "training_stages": ["untrained"],
-        "priors": ["auxiliary_images"],
-        "attacks": [attack | {"prior": "auxiliary_images"}],
-        "figures": [],
-    }
-
-
-def test_a_study_runs_it_on_every_disclosed_defense(
-    tiny_raw: dict[str, Any], verb: Callable[..., int], tmp_path: Path
-) -> None:
-    study = parse(generic_study(tiny_raw))
-    chosen = cells(study)["attack"]
-    assert {(cell.defense, cell.threat_model) for cell in chosen} == {
-        ("none", "informed"),
-        ("gaussian", "informed"),
-    }
-    file = tmp_path / "study.yaml"
-    file.write_text(study.model_dump_json(exclude_defaults=True))
-    cell = next(cell for cell in chosen if cell.defense == "gaussian")
-    where = ("--study", file, "--root", tmp_path)
-    for other in (cell.at("fetch"), cell.at("federate"), cell.at("observe")):
-        assert verb(other.stage, other.key, *where) == 0
-    prior = cell.at("prior", prior="auxiliary_images")
-    assert verb("prior", prior.key, *where) == 0
-    assert verb("attack", cell.key, *where) == 0
-    assert artifacts.read_manifest(cell.folder(study, tmp_path))["notes"]["counter"] == NAME
-
-
-def test_a_study_without_its_images_is_refused(tiny_raw: dict[str, Any]) -> None:
-    raw = generic_study(tiny_raw)
-    del raw["attacks"][0]["prior"]
-    with pytest.raises(StudyError, match=rf"{NAME} needs 'prior:' .* auxiliary_images"):
-        parse(raw)

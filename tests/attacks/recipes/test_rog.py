@@ -62,14 +62,16 @@ def test_the_objective_is_the_squared_distance_of_gradients_at_the_decoded_image
     prior = replace(prior, weights={k: v.double() for k, v in prior.weights.items()})
     knowledge = Knowledge(seen, INFORMED, (prior,))
     (phase,) = Rog(iterations=3).recipe(knowledge).phases
-    phase.space.network.double()  # type: ignore[attr-defined]
+    space = phase.space
+    assert isinstance(space, AutoencoderCodes)
+    space.network.double()
     network = build(seen.model).double()
     code = torch.rand(1, 48, 2, 2, generator=seeded(), dtype=torch.float64)
     observed = {name: value[0] for name, value in seen.update.items()}
     cost = element_cost(Problem(network, seen, seen.training, phase))
     total, _ = cost({CODE: code}, scene.labels[0], observed, torch.zeros(()), {})
 
-    image = phase.space.network.decoder(code)  # type: ignore[attr-defined]
+    image = space.network.decoder(code)
     leaves = {name: value.requires_grad_() for name, value in seen.parameters.items()}
     value, _ = loss(network, leaves, seen.buffers, image, scene.labels[0])
     gradients = torch.autograd.grad(value, list(leaves.values()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from gradsiege.auditing.findings import Finding
 from gradsiege.auditing.page.sentences import interval, number, percent
@@ -77,7 +78,7 @@ class Value:
 def series(findings: Sequence[Finding]) -> list[Series]:
     """Return a series for every axis along which undefended situations differ from the first one."""
     base = findings[0].situation
-    free = [one for one in findings if one.situation.name == NONE]
+    free = [finding for finding in findings if finding.situation.name == NONE]
     axes: list[tuple[str, str, str, Callable[[Situation], tuple[str, float]]]] = [
         ("stages", "By stage of training", "Stage", lambda place: (place.stage, 0.0)),
         ("batches", "By batch size", "Pictures per step", _batch),
@@ -85,11 +86,16 @@ def series(findings: Sequence[Finding]) -> list[Series]:
     ]
     drawn = []
     for name, title, axis, of in axes:
-        along = [one for one in free if _differs_at_most(name, base, one.situation)]
-        if name != "stages":
-            along.sort(key=lambda one, of=of: of(one.situation)[1])  # type: ignore[misc]
-        if len({of(one.situation)[0] for one in along}) > 1:
-            drawn.append(_series(name, title, axis, along, [of(one.situation)[0] for one in along]))
+        along = [
+            (*of(finding.situation), finding)
+            for finding in free
+            if _differs_at_most(name, base, finding.situation)
+        ]
+        # Stages have no place on a scale and keep their order.
+        along.sort(key=itemgetter(1))
+        labels = [label for label, _, _ in along]
+        if len(set(labels)) > 1:
+            drawn.append(_series(name, title, axis, [finding for *_, finding in along], labels))
     return drawn
 
 
