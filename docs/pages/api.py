@@ -191,7 +191,7 @@ def linked(words: str, place: Any, names: dict[str, Any]) -> str:
 def target(
     word: str, place: Any, names: dict[str, Any], by_word: dict[str, set[str]]
 ) -> str | None:
-    """Return the path of what a word names: in its class or module, in full, or the only class of that name."""
+    """Return the path of the thing that a word names: in its class or module, in full, or the only class of that name."""
     scope = place
     while scope is not None:
         if f"{scope.path}.{word}" in names:

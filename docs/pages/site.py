@@ -1,4 +1,4 @@
-"""What the site holds, and the pages that are made before Sphinx reads the others."""
+"""The contents of the site, and the pages that are made before Sphinx reads the others."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ label = torch.tensor([3])
 network = gs.models.ConvNet(width=16).build(classes=10, channels=3, size=32)
 
 # %% [markdown]
-# ## What the paper shows
+# ## The paper's picture
 #
 # A blind attack on the undefended update, and the same on TIP's.
 
@@ -50,7 +50,7 @@ print("no defense, blind:", decibel(attack(undefended)), "dB")
 print("TIP, blind:       ", decibel(attack(defended)), "dB")
 
 # %% [markdown]
-# ## What the defense says of itself
+# ## The defense's disclosure
 #
 # TIP is public, and so are its parameters. The attacker's threat model grants the disclosure and nothing else that is new.
 

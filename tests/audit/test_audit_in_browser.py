@@ -20,7 +20,7 @@ NEEDED = pytest.mark.skipif(
     CHROMIUM is None,
     reason="needs Debian's chromium package: a page cannot be looked at without a browser",
 )
-# What sticks out, drawings with letters below a readable size, and what takes the keyboard without a name.
+# Parts that stick out, drawings with letters below a readable size, and controls without a name.
 PROBE = """<script>
 const wide = [...document.querySelectorAll("body *")].filter((element) =>
   !element.closest(".scroll, .frame, svg") && element.getBoundingClientRect().right > innerWidth + 1);

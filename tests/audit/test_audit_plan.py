@@ -76,7 +76,7 @@ def test_informed_attackers_come_before_blind_ones_that_are_no_floor(
     assert len(informed) >= 4
     assert max(informed.values()) < blind["inverting_gradients"]
     assert max(informed.values()) < blind["maximum_a_posteriori"] < blind["gradinversion"]
-    # What needs no update beyond its label costs nothing, and no verdict stands without it.
+    # Floors need no update beyond its label: they cost nothing, and no verdict stands without them.
     assert max(blind["label_lookup"], blind["auxiliary_lookup"]) < min(informed.values())
     generic = order["maximum_a_posteriori+generic.learned_reliability"]
     assert generic < blind["inverting_gradients"]

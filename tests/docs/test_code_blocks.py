@@ -49,7 +49,7 @@ def test_commands_name_what_exists(block: Block) -> None:
 
 
 def mistakes(command: str) -> Iterator[str]:
-    """What in a command names nothing."""
+    """Yield the words of a command that name nothing."""
     words = [word for word in shlex.split(command) if not re.match(r"[A-Z_]+=", word)]
     name = program(command)
     if name == "time":
@@ -76,7 +76,7 @@ def mistakes(command: str) -> Iterator[str]:
 
 
 def mistakes_of_verb(words: list[str]) -> Iterator[str]:
-    """What in a call of `gradsiege` is neither a verb nor one of its options."""
+    """Yield the words of a call of `gradsiege` that are neither a verb nor one of its options."""
     if words[0] in GLOBAL:
         return
     if words[0] not in verbs():
@@ -110,7 +110,7 @@ def test_python_calls_what_is_there_with_arguments_it_takes(block: Block) -> Non
         function = named(ast.unparse(call.func))
         if function is not None:
             keywords = {one.arg: ... for one in call.keywords if one.arg}
-            # What ``**arguments`` holds is not written in the block.
+            # The block does not write out ``**arguments``.
             whole = all(one.arg for one in call.keywords)
             signature = inspect.signature(function)
             fit = signature.bind if whole else signature.bind_partial
@@ -123,7 +123,7 @@ def calls(code: str) -> list[ast.Call]:
 
 
 def named(path: str) -> Any:
-    """What `gs.a.b` is; None for any other name. Raises AttributeError where nothing is."""
+    """Return the object `gs.a.b`; None for any other name. Raises AttributeError where nothing is."""
     first, *rest = path.split(".")
     if first != "gs" or not all(part.isidentifier() for part in rest):
         return None

@@ -14,7 +14,7 @@ FOLDER = ROOT / "docs/tutorials"
 
 
 def printed(name: str, iterations: int, tmp_path: Path) -> str:
-    """What a tutorial prints with so many iterations."""
+    """Return the lines that a tutorial prints with so many iterations."""
     text, count = re.subn(
         r"(?m)^iterations = \d+", f"iterations = {iterations}", (FOLDER / name).read_text()
     )

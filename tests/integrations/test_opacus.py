@@ -50,7 +50,7 @@ def made(
     batch: int = BATCH,
     **options: Any,
 ) -> tuple[Any, Any, Any, PrivacyEngine]:
-    """What an engine makes of a network, an optimiser and a loader."""
+    """Return the network, optimiser and loader that an engine makes, and the engine."""
     settings = {"clipping": "flat", "poisson_sampling": True, "loss_reduction": "mean"} | options
     of_optimizer = {"lr": RATE} | settings.pop("optimizer_options", {})
     net = network().train()

@@ -49,7 +49,7 @@ class Tied(nn.Module):
 
 
 def noise_of(model: nn.Module, defense: Any) -> dict[str, Tensor]:
-    """What a defense adds to the update."""
+    """Return the noise that a defense adds to the update."""
     images = IMAGES.to(next(model.parameters()))
     clean = gs.observe(model, images, [3]).update
     noised = gs.observe(model, images, [3], defense=defense).update

@@ -112,7 +112,7 @@ def test_make_hands_a_study_on_as_it_is_given(target, tmp_path):
     name = 'it\'s $my "study".yaml'
     command = ["make", "--dry-run", target, f"STUDY={name}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    # The page of what is not run yet is made of all studies.
+    # The roadmap is made of all studies.
     of_study = [line for line in done.stdout.splitlines() if "docs.pages.roadmap" not in line]
     assert of_study
     for line in of_study:

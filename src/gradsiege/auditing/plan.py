@@ -99,7 +99,7 @@ class Plan:
 
     @property
     def notes(self) -> list[str]:
-        """What was cut down, before anything ran or when time ran short, in sentences."""
+        """Cuts that were made before anything ran or when time ran short, in sentences."""
         told = list(self.size.notes)
         short = [part for part in self.running if part.shortened(self.size.iterations)]
         if short:

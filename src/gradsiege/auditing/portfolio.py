@@ -36,8 +36,8 @@ MODE = MaximumAPosteriori.name
 MOST_OF_MODE = 600
 # A counter whose distance is the negative logarithm of a probability, so that a prior in nats can be weighed against it.
 LIKELIHOOD = "likelihood"
-# Turns: what guesses, what matches knowing the defense (or knowing that there is none), the same with a prior and among candidates, the
-# same without knowing the defense, and what only larger budgets run.
+# Turns: guesses; matches by an attacker that knows the defense (or that there is none), in general, with a prior, and among candidates;
+# matches by one that does not know it; attackers of larger budgets.
 FIRST, MATCHES, GENERAL, PRIOR, SEEKS, BLINDLY, LAST = range(7)
 DECIDES = SEEKS
 # Values of a picture up to which its covariance is a matrix that fits: 32 px in colour, 64 px in grey.

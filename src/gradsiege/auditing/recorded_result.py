@@ -64,8 +64,8 @@ class RecordedResult:
                 f"reconstructed from {some_of(self.attacked, len(self.norms), 'update')} belongs to no single client."
             )
         return (
-            f"{some_of(self.attacked, len(self.norms), 'update')} reconstructed by {counted(len(self.matches), 'attack')}; whether the pictures are like the private ones, only who "
-            "holds these can tell."
+            f"{some_of(self.attacked, len(self.norms), 'update')} reconstructed by {counted(len(self.matches), 'attack')}; only the owners "
+            "of the private pictures can tell how like them the reconstructions are."
         )
 
     def document(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class RecordedResult:
 
 @dataclass(frozen=True, eq=False)
 class RecordedRounds:
-    """What was made of the uploads of several rounds, by number of the round."""
+    """Results of the uploads of several rounds, by number of the round."""
 
     rounds: Mapping[int, RecordedResult]
 

@@ -26,7 +26,7 @@ from gradsiege.protocol.local_update import LocalTraining
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RoundsAudit(RecordedRounds):
-    """What was made of the uploads of several rounds, as `gradsiege.audit_rounds` returns it."""
+    """Results of the uploads of several rounds, as `gradsiege.audit_rounds` returns them."""
 
     rounds: Mapping[int, RecordedAudit]
 

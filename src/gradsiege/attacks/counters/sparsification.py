@@ -32,7 +32,7 @@ def on_support(plan: AttackPlan) -> AttackPlan:
 
 
 def limits(observed: Tensors) -> Tensors:
-    """Return the bound of what was not sent, per tensor: its own smallest received magnitude.
+    """Return the bound of coefficients that were not sent, per tensor: its own smallest received magnitude.
 
     A scalar by the name of each tensor.
     """

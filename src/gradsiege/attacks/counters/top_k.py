@@ -15,7 +15,7 @@ BY_NAME = ("likelihood",)
 
 
 def limits(observed: Tensors) -> Tensors:
-    """Return the bound of what was not sent, one for all tensors: the smallest received magnitude of all.
+    """Return the bound of coefficients that were not sent, one for all tensors: the smallest received magnitude of all.
 
     The same scalar by the name of every tensor.
     """

@@ -153,7 +153,7 @@ class Shadow(Defense):
         """Weights of the pretrained generator; as released they are loaded but only their shapes are used."""
         if self.pretrained is None:
             raise ArtifactError(
-                "shadow needs a pretrained generator: give `pretrained`, what gradsiege.priors.ShadowGenerator().fit(images, labels) "
+                "shadow needs a pretrained generator: give `pretrained`, the one that gradsiege.priors.ShadowGenerator().fit(images, labels) "
                 "returns on public images, its weights, or the file that the stage `shadow` wrote"
             )
         given = self.pretrained

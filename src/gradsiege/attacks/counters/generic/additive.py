@@ -91,7 +91,7 @@ def heavy(evidence: Evidence) -> HeavyNoise | None:
 def additive(evidence: Evidence, scales: Tensor, floor: float) -> tuple[Noise, Energy] | None:
     """Return the noise of a tensor and its energies; None if there is none, if it is of another kind, or if it drowns the tensor.
 
-    scales: ``[clients]``, what each upload is multiplied by.
+    scales: ``[clients]``, the factor of each upload.
     """
     sums = _scaled(evidence.totals, scales[:, None])
     gg, gd, dd, count = (sums[..., column].sum() for column in (GG, GD, DD, COUNT))

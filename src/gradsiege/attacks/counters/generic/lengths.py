@@ -24,7 +24,7 @@ TINY = 1e-12
 
 @dataclass(frozen=True)
 class Shape:
-    """What the length |d| of an upload and its angle to the true tensor are known to be; zero precisions where they say nothing.
+    """Knowledge of the length |d| of an upload and its angle to the true tensor; zero precisions where they say nothing.
 
     Attributes:
         slope, shift: log |g| is ``slope * log |d| + shift`` on average.

@@ -27,7 +27,7 @@ from gradsiege.protocol.local_update import Tensors
 # A coefficient of less weight is not matched.
 LEAST_WEIGHT = 1e-9
 
-# What the coefficients of a tensor are weighed by in the cosine, or what stands instead of it.
+# Weights of a tensor's coefficients in the cosine, or a law that stands instead of them.
 Weights = dict[str, Part] | Noise | Saturation
 Law = Weights | HeavyNoise
 
@@ -132,7 +132,7 @@ def law_of(
 ) -> tuple[Weights, Energy]:
     """Return the simplest law that a tensor follows: soft signs, additive noise, or a table of cells.
 
-    scales: ``[clients]``, what each upload is multiplied by.
+    scales: ``[clients]``, the factor of each upload.
     """
     return (
         saturation(evidence, floor)

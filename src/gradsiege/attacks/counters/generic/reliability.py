@@ -175,7 +175,7 @@ def learn_tensor(
 ) -> tuple[dict[str, Part], Energy]:
     """Return the two parts of the basis that predicts a tensor better (step 5); of a bounded tensor those of the coordinates.
 
-    scales: ``[clients]``, what each upload is multiplied by.
+    scales: ``[clients]``, the factor of each upload.
     """
     ones = torch.ones_like(scales)
     units = torch.stack([ones, ones, scales, scales.square()], -1)[:, None]
