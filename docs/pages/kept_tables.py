@@ -1,4 +1,4 @@
-"""The tables of a kept study as HTML: one row per thing that was measured, its interval in brackets."""
+"""The tables of a kept study as HTML: one row per thing that was measured, each number with its interval and its n."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def page(study: str) -> str:
     folder = KEPT / study
     parts = [
         f"# {study}: tables",
-        f"The numbers behind [{study}](../../results/{study}/README.md), with 95 % intervals in brackets. A column's name shows its meaning.",
+        f"The numbers behind [{study}](../../results/{study}/README.md), with 95 % intervals in brackets and the number n of units behind them. A column's name shows its meaning.",
     ]
     meanings = {row["name"]: row["meaning"] for row in read(KEPT / "columns.csv")}
     for file in sorted(folder.glob("*.csv")):
@@ -40,7 +40,9 @@ def html(rows: Sequence[Row], meanings: dict[str, str]) -> str:
 
     rows: as kept, long (``quantity``, ``value``, ...) or as a reader sees them; meanings: by column.
     """
+    units: dict[str, str] = {}
     if "quantity" in rows[0]:
+        units = {row["quantity"]: row["unit"] for row in rows if row["unit"]}
         rows = wide(rows)
     names = [
         name
@@ -53,9 +55,9 @@ def html(rows: Sequence[Row], meanings: dict[str, str]) -> str:
         if len({row.get(name, "") for row in rows}) == 1 and len(rows) > 1
     }
     shown = [name for name in names if name not in shared]
-    above = "; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in shared.items())
+    above = "; ".join(f"{heading(name, units)}: {value}" for name, value in shared.items())
     head = "".join(
-        f'<th scope="col" title="{escape(meanings.get(name, ""))}">{escape(name.replace("_", " "))}</th>'
+        f'<th scope="col" title="{escape(meanings.get(name, ""))}">{escape(heading(name, units))}</th>'
         for name in shown
     )
     body = "\n".join(
@@ -68,11 +70,20 @@ def html(rows: Sequence[Row], meanings: dict[str, str]) -> str:
     )
 
 
+def heading(name: str, units: dict[str, str]) -> str:
+    """Return the name of a column for a reader, with its unit.
+
+    >>> heading("peak_memory", {"peak_memory": "MB"}), heading("attack", {})
+    ('peak memory (MB)', 'attack')
+    """
+    return name.replace("_", " ") + (f" ({units[name]})" if name in units else "")
+
+
 def wide(rows: Sequence[Row]) -> list[Row]:
     """Return one row per thing that was measured.
 
     >>> wide([{"attack": "dlg", "quantity": "psnr", "value": "12.34", "low": "11", "high": "13.5", "n": "8", "unit": "dB", "text": ""}])
-    [{'attack': 'dlg', 'psnr': '12.34 [11, 13.5]'}]
+    [{'attack': 'dlg', 'psnr': '12.34 [11, 13.5], n = 8'}]
     """
     things: dict[tuple[str, ...], Row] = {}
     ids = [name for name in rows[0] if name not in MEASUREMENT]
@@ -85,11 +96,12 @@ def wide(rows: Sequence[Row]) -> list[Row]:
 
 
 def measured(row: Row) -> str:
-    """Return a value with its limits, or the text that stands instead of one."""
+    """Return a value with its limits and n, or the text that stands instead of one."""
     if not row["value"]:
         return row["text"]
     ends = f" [{short(row['low'])}, {short(row['high'])}]" if row["low"] and row["high"] else ""
-    return short(row["value"]) + ends
+    count = f", n = {short(row['n'])}" if row["n"] else ""
+    return short(row["value"]) + ends + count
 
 
 def short(number: str) -> str:

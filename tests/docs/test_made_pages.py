@@ -98,7 +98,7 @@ def test_a_kept_table_has_a_row_per_thing_and_its_interval() -> None:
             "low": low,
             "high": high,
             "n": "8",
-            "unit": "",
+            "unit": "dB" if name == "psnr" else "",
             "text": said,
         }
         for attack, name, value, low, high, said in (
@@ -111,9 +111,9 @@ def test_a_kept_table_has_a_row_per_thing_and_its_interval() -> None:
     cells = Cells()
     cells.feed(made.partition("<table>")[2])
     assert cells.rows == [
-        ["attack", "psnr", "verdict"],
-        ["a<b", "12.35 [11, 13]", "survives"],
-        ["c", "-0.5", ""],
+        ["attack", "psnr (dB)", "verdict"],
+        ["a<b", "12.35 [11, 13], n = 8", "survives"],
+        ["c", "-0.5, n = 8", ""],
     ]
     assert "dataset: d" in made
     assert 'title="in &quot;dB&quot;"' in made
@@ -122,14 +122,36 @@ def test_a_kept_table_has_a_row_per_thing_and_its_interval() -> None:
 @pytest.mark.parametrize(
     "study", sorted(path.parent.name for path in kept_tables.KEPT.glob("*/run.json"))
 )
-def test_every_kept_number_stands_on_its_page(study: str) -> None:
+def test_every_kept_number_stands_in_its_row_and_column(study: str) -> None:
     page = kept_tables.page(study)
     for file in (kept_tables.KEPT / study).glob("*.csv"):
         with file.open() as lines:
             rows = [*csv.DictReader(lines)]
+        made = kept_tables.html(rows, {}) if rows else ""
+        assert made.partition("<tbody>")[2] in page, file.name
+        if not rows or "quantity" not in rows[0]:
+            continue
+        cells = Cells()
+        cells.feed(made.partition("<table>")[2])
+        headings, *body = cells.rows
+        ids = [n for n in rows[0] if n not in kept_tables.MEASUREMENT]
+        shown = {
+            n: headings.index(n.replace("_", " ")) for n in ids if n.replace("_", " ") in headings
+        }
         for row in rows[:: max(1, len(rows) // 20)]:
-            if row.get("value"):
-                assert kept_tables.short(row["value"]) in page, (file.name, row)
+            of_thing = [line for line in body if all(line[at] == row[n] for n, at in shown.items())]
+            assert len(of_thing) == 1, (file.name, row)
+            unit = f" ({row['unit']})" if row["unit"] else ""
+            name = row["quantity"].replace("_", " ") + unit
+            if row["value"] and name in headings:
+                said = of_thing[0][headings.index(name)]
+                numbers = [
+                    float(number) for number in re.findall(r"-?\d[\d.]*(?:e[+-]\d+)?|nan|inf", said)
+                ]
+                expected = [float(row[k]) for k in ("value", "low", "high", "n") if row[k]]
+                assert numbers == pytest.approx(expected, rel=1e-3, nan_ok=True), (file.name, row)
+            elif row["value"]:
+                assert f"{name}: {float(row['value']):.4g}" in made, (file.name, row)
 
 
 def test_the_roadmap_is_what_the_verdicts_and_study_files_leave() -> None:
