@@ -308,3 +308,14 @@ def test_beside_a_density_an_update_that_says_nothing_has_no_say(unit: str, weig
     plain = float(cosine(one, other))
     assert plain > 0.5
     assert float(match(one, other)) == pytest.approx(weight * plain)
+
+
+def test_noise_is_in_units_of_the_upload_only_where_uploads_keep_their_length() -> None:
+    def shortened(clean: Tensors, generator: torch.Generator) -> Tensors:
+        """QSGD, with levels fine enough to show it, of updates of which the longer two thirds were clipped."""
+        length = torch.cat([value.flatten() for value in clean.values()]).norm()
+        share = min(1.0, 50.0 / float(length))
+        return {name: quantize(share * value, 64, generator) for name, value in clean.items()}
+
+    laws = [law for defend in (rounded, shortened) for law in learnt(defend).laws.values()]
+    assert [law.relative for law in laws if isinstance(law, Noise)] == [True, True, False, False]

@@ -110,7 +110,8 @@ def additive(evidence: Evidence, scales: Tensor, floor: float) -> tuple[Noise, E
     if not zeros and not _white(left, counts, variance):
         return None
     upload = (sums[..., DD].sum(1) / counts.sum(1)).clamp_min(torch.finfo(dd.dtype).tiny)
-    relative = zeros and _steadier(left.sum(1), upload)
+    # A victim's upload is not scaled back, so that its mean square is a unit only where no client's is.
+    relative = zeros and bool((scales == 1).all()) and _steadier(left.sum(1), upload)
     unit = upload[:, None] if relative else torch.ones_like(upload)[:, None]
     levels = left.sum(0) / (counts * unit).sum(0)
     law = Noise(
