@@ -8,10 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
-from small_audits import BUDGET, Nothing, audited
+from small_audits import BUDGET, Nothing, audited, later
 from small_classifiers import small
-from torch import nn
 
 from gradsiege.auditing.audit import Audit
 from gradsiege.auditing.situations import local_training
@@ -43,8 +41,6 @@ def saved(whole: Audit, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def varied() -> Audit:
     """Two rounds, three batch sizes, two numbers of steps, and a defense."""
-    torch.manual_seed(1)
-    later = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, 5))
     trainings = [
         local_training(1, 1, None, 0.1, "eval"),
         local_training(4, 1, None, 0.1, "eval"),
@@ -52,7 +48,7 @@ def varied() -> Audit:
         local_training(1, 2, None, 0.1, "eval"),
     ]
     return audited(
-        model={"round 9": small(), "round 10": later},
+        model={"round 9": small(), "round 10": later()},
         training=trainings,
         defenses=[Gaussian(sigma=0.1)],
         budget=replace(BUDGET, rank=0, iterations=1),

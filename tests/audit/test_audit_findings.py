@@ -8,7 +8,8 @@ import math
 import pandas as pd
 import pytest
 import torch
-from small_audits import Broken, Nothing, audited, pictures
+from small_audits import BUDGET, Broken, Nothing, audited, later, pictures
+from small_classifiers import small
 from torch import nn
 
 from gradsiege.auditing.audit import Audit
@@ -46,8 +47,6 @@ def test_a_network_that_is_linear_gives_its_picture_away() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 5))
     from dataclasses import replace
-
-    from small_audits import BUDGET
 
     found = audited(model=network, budget=replace(BUDGET, iterations=150, pictures=3))
     (bare,) = found.findings
@@ -121,16 +120,12 @@ def test_a_defense_whose_code_fails_fails_alone() -> None:
 
 
 def test_several_stages_batches_and_steps_are_compared_one_at_a_time() -> None:
-    torch.manual_seed(1)
-    later = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, 5))
-    from small_classifiers import small
-
     trainings = [
         local_training(1, 1, None, 0.1, "eval"),
         local_training(2, 1, None, 0.1, "eval"),
         local_training(1, 2, None, 0.1, "eval"),
     ]
-    found = audited(model={"early": small(), "late": later}, training=trainings)
+    found = audited(model={"early": small(), "late": later()}, training=trainings)
     keys = [finding.situation.key for finding in found.findings]
     assert keys == [
         "early/1-pictures-1-steps/none",

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from small_classifiers import small
-from torch import Tensor
+from torch import Tensor, nn
 
 import gradsiege as gs
 from gradsiege.auditing.audit import Audit
@@ -34,6 +34,12 @@ class Broken(Defense):
     def transform_update(self, update: Tensors, client: Client) -> Tensors:
         """Fail."""
         raise ZeroDivisionError("a defect of the user's code")
+
+
+def later() -> nn.Module:
+    """Return the classifier of a later stage: of the same shapes, with other weights."""
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, 5))
 
 
 def pictures(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
