@@ -71,7 +71,7 @@ def test_shadow_says_what_its_generator_has_to_be(generator: TrainedPrior) -> No
     public = torch.rand(12, 3, 16, 16, generator=torch.Generator().manual_seed(2))
     other = gs.priors.PCA().fit(public, torch.arange(12) % 5)
     for pretrained, message in (
-        (None, r"what gradsiege\.priors\.ShadowGenerator\(\)\.fit\(images, labels\) returns"),
+        (None, r"gradsiege\.priors\.ShadowGenerator\(\)\.fit\(images, labels\) returns"),
         (other, "`pretrained` is the prior 'pca': give what"),
     ):
         with pytest.raises(GradSiegeError, match=message):
