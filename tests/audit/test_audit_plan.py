@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from small_audits import BUDGET, Nothing, audited, pictures
+from small_audits import BUDGET, Broken, Nothing, audited, pictures
 from small_classifiers import small
 
 from gradsiege.auditing import machine
@@ -197,6 +197,25 @@ def test_what_time_that_ran_short_took_comes_back_with_it(monkeypatch: pytest.Mo
     assert counts[0] < 8, "it was cut down while time was short"
     assert counts[-1] == 8
     assert found.plan.parts[-1].reason != NO_TIME
+
+
+def test_an_attack_that_fails_at_once_does_not_tell_how_fast_a_machine_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All attacks that run are three times as slow as planned; half of the attacks meet a defense whose code fails."""
+    asked: list[tuple[float, float]] = []
+
+    def noted(spent: float, expected: float, budget: float) -> float:
+        asked.append((spent, expected))
+        return 1.0
+
+    monkeypatch.setattr("gradsiege.auditing.run.slowness_of", noted)
+    ran = paced(monkeypatch, lambda place: 3.0)
+    audited(defenses=[Broken()])
+    refused = sum(part.seconds for part in ran if part.situation.defense is not None)
+    told = sum(part.seconds for part in ran[:-1] if part.situation.defense is None)
+    assert refused > 0
+    assert asked[-1] == pytest.approx((3 * told, told))
 
 
 def test_clients_are_simulated_outside_the_time_of_an_attack(

@@ -42,6 +42,12 @@ class Outcome:
     settings: dict[str, Any] = field(default_factory=dict)
     effort: tuple[int, bool] = (0, True)
 
+    @property
+    def whole(self) -> bool:
+        """Whether the attack ran to its end on some client: its time then tells how fast the machine is."""
+        found = self.reconstruction
+        return found is not None and len(found.failures) < len(found.images)
+
     def ran(self, part: Part) -> Part:
         """Return the part of a plan, as it was laid out, as it was carried out."""
         iterations, chosen = self.effort

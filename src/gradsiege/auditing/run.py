@@ -60,12 +60,12 @@ class Runner:
         """
         done: list[Part] = []
         outcomes: dict[str, Outcome] = {}
-        spent = expected = 0.0
+        spent = paced = expected = 0.0
         for place in track(range(len(plan.parts)), len(plan.parts), "audit"):
             laid = plan.parts[place]
             outcome = self.parts.load(laid.key)
             if outcome is None:
-                slowness = slowness_of(spent, expected, plan.budget.seconds)
+                slowness = slowness_of(paced, expected, plan.budget.seconds)
                 part = _fitted(plan, place, spent, slowness)
                 if part.reason:
                     done.append(part)
@@ -75,7 +75,9 @@ class Runner:
             part = outcome.ran(laid)
             done.append(part)
             outcomes[part.key] = outcome
-            spent, expected = spent + outcome.seconds, expected + part.seconds
+            spent += outcome.seconds
+            if outcome.whole:
+                paced, expected = paced + outcome.seconds, expected + part.seconds
         return replace(plan, parts=tuple(done)), outcomes
 
     def _attacked(self, part: Part, pictures: int) -> Outcome:
