@@ -17,7 +17,8 @@ def page(study: str) -> str:
     folder = KEPT / study
     parts = [
         f"# {study}: tables",
-        f"The numbers behind [{study}](../../results/{study}/README.md), with 95 % intervals in brackets and the number n of units behind them. A column's name shows its meaning.",
+        f"The numbers behind [{study}](../../results/{study}/README.md), with 95 % intervals in brackets and the number n of units behind "
+        "them. A column's name shows its meaning.",
     ]
     meanings = {row["name"]: row["meaning"] for row in read(KEPT / "columns.csv")}
     for file in sorted(folder.glob("*.csv")):

@@ -110,9 +110,9 @@ def shrink(source: Path, target: Path) -> None:
 
 
 def _draw_face(data: StudyData, results: Path, figures: Collection[str]) -> None:
-    """Draw the charts that people look at first, but for those that Snakemake draws: those among the study's figures."""
+    """Draw the charts that people look at first, but for those that Snakemake has drawn."""
     for name in FACE:
-        if name not in figures:
+        if name not in figures or not (results / "figures" / f"{name}.png").is_file():
             save(draw(name, data), results, name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -162,12 +163,8 @@ def test_one_situation_needs_no_drawing(varied: Audit) -> None:
 
 
 def test_a_remark_ends_with_one_full_stop(whole: Audit) -> None:
-    remarks = whole.about["remarks"]
-    remarks += ["faces of volunteers.", "no stop"]
-    try:
-        page = render(whole)
-    finally:
-        del remarks[-2:]
+    remarks = ["faces of volunteers.", "no stop"]
+    page = render(replace(whole, about={**whole.about, "remarks": remarks}))
     assert "<li>Faces of volunteers.</li>" in page
     assert "<li>No stop.</li>" in page
 

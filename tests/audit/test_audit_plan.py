@@ -12,10 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from small_audits import BUDGET, Broken, Nothing, audited, pictures
+from small_audits import BUDGET, Broken, Nothing, audited, later, pictures
 from small_classifiers import small
 
 from gradsiege.auditing import machine
+from gradsiege.auditing.auxiliary import SPARE
 from gradsiege.auditing.budget import BUDGETS, Budget
 from gradsiege.auditing.document import document
 from gradsiege.auditing.machine import to_itself
@@ -49,7 +50,8 @@ def planned(subject: Subject, budget: Budget, pace: float, *defenses: Defense) -
     """The plan of a machine that takes `pace` seconds per picture and iteration."""
     listed = situations(["given"], [ONE], [None, *defenses])
     return within(
-        laid_out(subject, listed, budget, sized(subject, listed, budget, pace)), spent=0.0
+        laid_out(subject, listed, budget, sized(subject, listed, budget, pace, SPARE), SPARE),
+        spent=0.0,
     )
 
 
@@ -218,6 +220,17 @@ def test_an_attack_that_fails_at_once_does_not_tell_how_fast_a_machine_is(
     assert asked[-1] == pytest.approx((3 * told, told))
 
 
+def test_settings_are_said_to_be_chosen_only_where_pictures_suffice() -> None:
+    """The attacker has 5 spare pictures, and a client holds 8: no trial has a client."""
+    training = LocalTraining("fedsgd", 8, 8, 1, 0.1, "eval")
+    found = audited(budget=replace(BUDGET, trials=2, iterations=1), training=training)
+    assert [part for part in found.plan.parts if part.tuning] == []
+    assert note(found.plan).startswith("The attacks ran with their published settings.")
+    found = audited(budget=replace(BUDGET, trials=2, iterations=1))
+    assert [part for part in found.plan.parts if part.tuning]
+    assert "were chosen among 2 settings" in note(found.plan)
+
+
 def test_clients_are_simulated_outside_the_time_of_an_attack(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -235,6 +248,11 @@ def test_clients_are_simulated_outside_the_time_of_an_attack(
     found = audited(budget=replace(BUDGET, rank=0, iterations=1))
     assert hours[0] > 0
     assert found.seconds < 1e4
+    assert [part for part in found.plan.parts if part.reason == NO_TIME] == []
+    # The budget holds all the same what clients take.
+    found = audited(budget=replace(BUDGET, rank=0, iterations=1, seconds=300.0))
+    assert found.seconds < 1e4
+    assert [part for part in found.plan.parts if part.reason == NO_TIME]
 
 
 def test_a_finished_part_says_with_how_many_iterations_it_ran(subject: Subject) -> None:
@@ -248,9 +266,8 @@ def test_a_finished_part_says_with_how_many_iterations_it_ran(subject: Subject) 
 
 def test_attackers_that_left_no_mark_on_one_judged_network_are_named() -> None:
     """The number is that of all networks: what is missing on the one that looks safer may change it."""
-    torch.manual_seed(3)
     budget = replace(BUDGET, rank=0, iterations=1)
-    found = audited(model={"early": small(), "late": small()}, budget=budget)
+    found = audited(model={"early": small(), "late": later()}, budget=budget)
     assert found.left_out == []
     key = next(
         one.situation.key
@@ -281,10 +298,10 @@ def test_no_time_is_set_aside_for_a_search_without_a_gallery(subject: Subject) -
     (place,) = situations(["recorded"], [ONE], [None])
     seen = subject.observed(situations(["given"], [ONE], [None])[0], 4)
     source = RecordedUpdates(small(), seen, adapt(small(), (3, 16, 16), None, None), 0)
-    size = sized(source, [place], BUDGETS["thorough"], 1e-6)
+    size = sized(source, [place], BUDGETS["thorough"], 1e-6, SPARE)
     seeking = [
         part
-        for part in laid_out(source, [place], BUDGETS["thorough"], size).parts
+        for part in laid_out(source, [place], BUDGETS["thorough"], size, SPARE).parts
         if part.attacker.seeks
     ]
     assert seeking
@@ -343,7 +360,7 @@ def test_a_gpu_is_timed_once_with_the_threads_that_there_are(
 
     monkeypatch.setattr("gradsiege.auditing.sizing._timed", timed)
     monkeypatch.setattr(
-        "gradsiege.auditing.sizing.where_to_run", lambda device: torch.device("cuda"), raising=False
+        "gradsiege.auditing.sizing.where_to_run", lambda device: torch.device("cuda")
     )
     with to_itself():
         torch.set_num_threads(2)

@@ -199,8 +199,11 @@ def test_a_round_says_with_how_many_iterations_it_was_attacked(found: RoundsAudi
 def test_all_uploads_are_looked_at_and_the_first_ones_attacked() -> None:
     """Two of three uploads are equal, and time holds two: the third tells that nothing was aggregated."""
     one, other = uploads(rounds=1)
-    audit = audited([one, replace(one, client="2"), replace(other, client="3")])
+    same = replace(one, shared=True)
+    audit = audited([same, replace(same, client="2"), replace(other, client="3")])
     (round_,) = audit.rounds.values()
+    assert by_round(audit).table.rows[0][2] == "single clients'"
+    assert "aggregate" not in round_.sentence()
     assert (round_.attacked, len(round_.norms)) == (2, 3)
     assert {len(match.loss) for match in round_.matches} == {2}
     assert not round_.equal
@@ -217,6 +220,31 @@ def test_what_the_recorder_saw_of_uploads_that_it_did_not_keep_counts() -> None:
     audit = audited([replace(kept, shared=True)])
     assert by_round(audit).table.rows[0][2] == "aggregate"
     assert "aggregate" in audit.rounds[1].sentence()
+
+
+def test_without_the_attack_of_the_drawing_the_page_says_so(found: RoundsAudit) -> None:
+    rounds = {
+        number: replace(
+            one, matches=[match for match in one.matches if match.attacker != "inverting_gradients"]
+        )
+        for number, one in found.rounds.items()
+    }
+    assert all(one.matches for one in rounds.values()), "other attacks have finished"
+    page = render_rounds(RoundsAudit(rounds))
+    assert "Inverting Gradients, the attack of the drawing, finished in no round." in page
+    assert "finished in no round" not in render_rounds(found)
+
+
+def test_an_upload_of_a_later_round_is_refused_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "gradsiege.auditing.rounds.audit_updates",
+        lambda *given, **named: pytest.fail("a round was attacked"),
+    )
+    *sound, last = uploads()
+    with pytest.raises(ModelError, match="round 2, client 1: the client trained on 3 images"):
+        audited([*sound, replace(last, images=3)])
 
 
 def test_notes_and_privacy_of_uploads_stand_on_the_pages(tmp_path: Path) -> None:
@@ -243,6 +271,7 @@ def test_an_upload_that_does_not_fit_is_refused() -> None:
     few = {name: value for name, value in one.received.items() if name != "3.bias"}
     flat = {**one.received, "3.bias": torch.zeros(7)}
     moved = {**other.sent, "3.bias": other.sent["3.bias"] + 1}
+    sick = {**one.sent, "3.bias": one.sent["3.bias"] * torch.nan}
     for wrong, words in (
         (replace(other, images=3), "client 1: the client trained on 3 images"),
         (replace(other, received=few), "client 1: .* lacks 3.bias"),
@@ -251,6 +280,8 @@ def test_an_upload_that_does_not_fit_is_refused() -> None:
     ):
         with pytest.raises(ModelError, match=words):
             audited([one, wrong])
+    with pytest.raises(ModelError, match=r"client 0: the model .* not finite in 3\.bias"):
+        audited([replace(one, sent=sick), replace(other, sent=sick)])
 
 
 def test_a_parameter_that_was_not_sent_is_named() -> None:

@@ -99,12 +99,16 @@ def test_defenses_stand_on_the_network_of_the_undefended_picture(tmp_path: Path)
     ]
     raw |= {"priors": [], "threat_models": [{"id": "labels_inferred"}], "figures": []}
     raw["attacks"] = [{"name": "inverting_gradients", "iterations": 150}]
+    raw["training_stages"] = ["untrained", "late"]
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
     two = arena(str(tmp_path / "two.yaml"))
-    # The second network leaks less behind every defense, which must not bring it in.
+    # The second network and the later stage leak less behind every defense, which must not bring them in.
     two.scores.loc[two.scores["model"] == "convnet_group", "psnr"] -= 5.0
+    two.scores.loc[two.scores["training_stage"] == "late", "psnr"] -= 5.0
+    assert two.scores["training_stage"].nunique() == 2
     table = reconstructions.draw(two).data
     assert table["model"].unique().tolist() == ["convnet"]
+    assert table["training_stage"].unique().tolist() == ["untrained"]
     assert table["defense"].nunique() == 5
 
 
@@ -183,6 +187,9 @@ def test_keep_draws_anew_what_snakemake_does_not(
     monkeypatch.setattr(keep, "draw", lambda name, data: None)
     keep._draw_face(full, results, ["headline", "gallery"])
     assert drawn == ["reconstructions"]
+    (results / "figures" / "headline.png").unlink()
+    keep._draw_face(full, results, ["headline", "gallery"])
+    assert drawn == ["reconstructions", "headline", "reconstructions"], "a chart that is missing"
 
 
 def test_a_strip_too_large_is_reduced(keep: ModuleType, tmp_path: Path) -> None:

@@ -92,14 +92,12 @@ def predictions(architecture: AdaptedModel, images: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def priors_of(kinds: tuple[str, ...], owned: Auxiliary | None, classes: int) -> list[TrainedPrior]:
+def priors_of(kinds: tuple[str, ...], owned: Auxiliary, classes: int) -> list[TrainedPrior]:
     """Return the priors of these kinds, trained on the attacker's pictures; kinds that an audit does not train are left out.
 
     Raises:
         StudyError: the pictures do not differ from each other.
     """
-    if owned is None:
-        return []
     trained = []
     if "auxiliary_images" in kinds:
         trained.append(AuxiliaryImages().fit(owned.images, owned.labels))

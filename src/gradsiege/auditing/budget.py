@@ -39,6 +39,16 @@ class Budget(Checked):
     least_pictures: Count = 8
     least_iterations: Count = 60
 
+    def clients_to_choose_on(self, spare: int, images: int) -> int:
+        """Return the number of simulated clients, of `images` pictures each, on which settings are chosen from `spare` pictures.
+
+        One trial chooses nothing, so that the number is 0.
+
+        >>> Budget("mine", 60, 8, 100).clients_to_choose_on(48, 16), Budget("mine", 60, 8, 100, trials=1).clients_to_choose_on(48, 16)
+        (3, 0)
+        """
+        return min(self.tuning_clients, spare // images) if self.trials > 1 else 0
+
 
 BUDGETS = {
     budget.name: budget

@@ -122,7 +122,9 @@ def audit(
     parts = Parts(
         None if resume is None else Path(resume), identity_of(subject, listed, chosen, owned)
     )
-    plan = planned(subject, listed, chosen, parts, device)
+    plan = planned(
+        subject, listed, chosen, parts, device, min(len(one.spare) for one in owned.values())
+    )
     tell(in_words(within(plan, spent=0.0)))
     galleries = {
         count: gallery_of(subject, owned[listed[0].stage], chosen.distractors, count)

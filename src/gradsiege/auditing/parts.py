@@ -30,7 +30,7 @@ class Outcome:
 
     Attributes:
         reconstruction: None for an attack that does not apply.
-        seconds: its wall time.
+        seconds: its wall time; simulated: that of the clients that it attacked.
         reason: why it does not apply.
         settings: the trials that chose its settings (`tuning.choice.Choice.record`), empty if it ran as published.
         effort: its iterations, and whether its settings were to be chosen: less than planned where time ran short.
@@ -41,6 +41,7 @@ class Outcome:
     reason: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     effort: tuple[int, bool] = (0, True)
+    simulated: float = 0.0
 
     @property
     def whole(self) -> bool:
@@ -49,7 +50,7 @@ class Outcome:
         return found is not None and len(found.failures) < len(found.images)
 
     def ran(self, part: Part) -> Part:
-        """Return the part of a plan, as it was laid out, as it was carried out."""
+        """Return a part as it was carried out; `part`: as it was laid out."""
         iterations, chosen = self.effort
         whole = part if chosen else part.as_published()
         whole = whole.with_iterations(iterations) if part.shortens else whole
@@ -126,6 +127,7 @@ class Parts:
             str(notes["reason"]),
             notes["settings"],
             (iterations, chosen),
+            float(notes["simulated"]),
         )
 
     def keep(self, key: str, outcome: Outcome) -> None:
@@ -145,6 +147,7 @@ class Parts:
             "reason": outcome.reason,
             "settings": outcome.settings,
             "effort": list(outcome.effort),
+            "simulated": outcome.simulated,
         }
         artifacts.write_manifest(place, body, files)
         shutil.rmtree(progress, ignore_errors=True)

@@ -112,17 +112,20 @@ class Plan:
 
 
 def laid_out(
-    source: Source, listed: Sequence[Situation], budget: Budget, size: Size, auxiliary: bool = True
+    source: Source, listed: Sequence[Situation], budget: Budget, size: Size, spare: int
 ) -> Plan:
-    """Return the parts of an audit with their expected times, sorted so that those that decide the worst case come first."""
+    """Return the parts of an audit with their expected times, sorted so that those that decide the worst case come first.
+
+    spare: pictures of the attacker on which settings are chosen.
+    """
     budget = replace(budget, trials=size.trials, restarts=size.restarts)
     parts = []
     for situation in listed:
-        effort = effort_of(source, situation, budget, size, auxiliary)
+        effort = effort_of(source, situation, budget, size)
         for attacker in portfolio(situation, effort):
             reason = why_not(attacker, situation, effort, budget.rank)
             expected = seconds_of(attacker, situation, effort, size)
-            tuning = tuning_seconds(attacker, situation, budget, size)
+            tuning = tuning_seconds(attacker, situation, budget, size, spare)
             parts.append(Part(situation, attacker, expected + tuning, tuning, reason))
     return Plan(budget, size, tuple(sorted(parts, key=lambda part: part.attacker.turn)))
 

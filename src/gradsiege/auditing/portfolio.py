@@ -86,7 +86,6 @@ class Effort:
         iterations, restarts: of an optimising attack.
         pictures: private pictures; classes: of the network; gallery: pictures among which they are sought, 0 without any.
         values: numbers in a picture; coordinates: numbers in an update.
-        auxiliary: whether the attacker has pictures of its own.
         labels: whether attackers infer them; those of a network without a linear head cannot, and are given them.
     """
 
@@ -97,7 +96,6 @@ class Effort:
     gallery: int
     values: int
     coordinates: int = 0
-    auxiliary: bool = True
     labels: Literal["given", "inferred"] = "inferred"
 
     def spent_on(self, attack: Attack) -> Attack:
@@ -175,6 +173,4 @@ def why_not(attacker: Attacker, situation: Situation, effort: Effort, rank: int)
         return f"compares one picture with an update, and a client holds {pictures}"
     if isinstance(attack, MaximumAPosteriori) and effort.values > MOST_VALUES:
         return f"its prior needs a covariance of {effort.values} values per picture, more than {MOST_VALUES}"
-    if not effort.auxiliary and (attack.prior_kinds or attack.further_kinds):
-        return "the attacker has no pictures of its own"
     return ""

@@ -37,7 +37,7 @@ from gradsiege.defenses.base import Defense
 from gradsiege.errors import ModelError, StudyError
 from gradsiege.models.adapted import adapt
 from gradsiege.protocol.arguments import refuse_kinds, sentences
-from gradsiege.protocol.local_update import LocalTraining, Tensors, as_rows, with_gradients
+from gradsiege.protocol.local_update import LocalTraining, Tensors, with_gradients
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.recorded import training_of
 
@@ -47,7 +47,7 @@ EQUAL = 1 - 1e-6
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RecordedAudit(RecordedResult):
-    """What was made of recorded updates, as `gradsiege.audit_updates` returns it."""
+    """Results of recorded updates, as `gradsiege.audit_updates` returns it."""
 
     def save(self, folder: Path | str, pictures: bool = True) -> Path:
         """Write ``index.html`` and ``audit.json``, which the owner of the folder alone may read; return the page."""
@@ -122,7 +122,7 @@ def audit_updates(
         [source.identity(), place.key, asdict(training), asdict(chosen), __version__]
     )
     parts = Parts(None if resume is None else Path(resume), identity)
-    plan = planned(source, [place], chosen, parts, device)
+    plan = planned(source, [place], chosen, parts, device, len(owned.spare))
     tell(in_words(within(plan, spent=0.0)))
     runner = Runner(
         source,
@@ -191,13 +191,13 @@ def _labels(seen: Observation) -> tuple[Tensor | None, str]:
 
 
 def _norms(update: Tensors) -> Tensor:
-    """Return the l2 norm of every update ``[clients]``; tensor by tensor, since there may be more updates than fit twice into memory.
+    """Return the l2 norm of every update ``[clients]``; one by one, since there may be more than fit twice into memory.
 
     >>> _norms({"a": torch.tensor([[3.0], [0.0]]), "b": torch.tensor([[4.0], [1.0]])})
     tensor([5., 1.])
     """
-    squares = [as_rows(value).square().sum(1).double() for value in update.values()]
-    return torch.stack(squares).sum(0).sqrt().float()
+    norms = [[torch.linalg.vector_norm(row).double() for row in value] for value in update.values()]
+    return torch.tensor(norms).square().sum(0).sqrt().float()
 
 
 def _all_equal(update: Tensors) -> bool:
@@ -209,9 +209,11 @@ def _all_equal(update: Tensors) -> bool:
     norms = _norms(update).double()
     if len(norms) < 2:
         return False
-    rows = (as_rows(value).double() for value in update.values())
-    products = [value @ value[0] for value in rows]
-    cosines = torch.stack(products).sum(0) / (norms * norms[0])
+    products = [
+        [row.flatten().double() @ value[0].flatten().double() for row in value]
+        for value in update.values()
+    ]
+    cosines = torch.tensor(products).sum(0) / (norms * norms[0])
     return bool((cosines > EQUAL).all()) and math.isclose(
         float(norms.max()), float(norms.min()), rel_tol=1e-5
     )

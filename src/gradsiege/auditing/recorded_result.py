@@ -1,4 +1,4 @@
-"""What was made of recorded updates, without any truth."""
+"""Results of recorded updates, without any truth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gradsiege.auditing.words import counted, some_of
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """What one attack made of the updates.
+    """Reconstructions by one attack.
 
     Attributes:
         attacker, knows: its name and threat model.
@@ -32,7 +32,7 @@ class Match:
 
 @dataclass(frozen=True, eq=False)
 class RecordedResult:
-    """What was made of recorded updates.
+    """Results of the recorded updates of one network.
 
     Attributes:
         plan: as it was carried out; matches: one per attack.
@@ -112,8 +112,8 @@ class RecordedRounds:
         attacked = sum(audit.attacked for audit in self.rounds.values())
         recorded = sum(len(audit.norms) for audit in self.rounds.values())
         return (
-            f"{some_of(attacked, recorded, 'update')} of {counted(len(self.rounds), 'round')} were attacked; only the owners of the private pictures "
-            "can tell how like them the reconstructions are."
+            f"{some_of(attacked, recorded, 'update')} of {counted(len(self.rounds), 'round')} were attacked; only the owners of the "
+            "private pictures can tell how like them the reconstructions are."
         )
 
     def document(self) -> dict[str, Any]:

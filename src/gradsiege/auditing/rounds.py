@@ -17,7 +17,7 @@ from gradsiege.auditing.page.rounds import render_rounds
 from gradsiege.auditing.private import ROUND, lock_up, private_folder
 from gradsiege.auditing.recorded import RecordedAudit, audit_updates
 from gradsiege.auditing.recorded_result import RecordedRounds
-from gradsiege.auditing.uploads import remarks_of, stacked
+from gradsiege.auditing.uploads import refuse_unfit, remarks_of, stacked
 from gradsiege.errors import UsageError
 from gradsiege.integrations.recordings import Recording
 from gradsiege.protocol.arguments import sentences
@@ -79,10 +79,10 @@ def audit_rounds(
         number: [upload for upload in uploads if upload.round == number] for number in numbers
     }
     for received in listed.values():
-        stacked(received, model, training)  # refuses before the first round is attacked
+        refuse_unfit(received, model, training)  # before the first round is attacked
     rounds: dict[int, RecordedAudit] = {}
     for number, received in listed.items():
-        network, updates = stacked(received, model, training)
+        network, updates = stacked(received, model)
         audit = audit_updates(
             network.eval(),
             updates,
@@ -95,7 +95,7 @@ def audit_rounds(
             **arguments,
         )
         # The recorder saw all uploads of the round, also those that it did not keep.
-        shared = any(upload.shared for upload in received)
+        shared = all(upload.shared for upload in received)
         rounds[number] = replace(audit, equal=audit.equal or shared)
     return RoundsAudit(rounds)
 

@@ -45,7 +45,7 @@ class Runner:
     """
 
     source: Source
-    auxiliary: Mapping[str, Auxiliary | None]
+    auxiliary: Mapping[str, Auxiliary]
     gallery: Callable[[int], Tensor]
     parts: Parts
     chooser: Chooser
@@ -75,32 +75,37 @@ class Runner:
             part = outcome.ran(laid)
             done.append(part)
             outcomes[part.key] = outcome
-            spent += outcome.seconds
+            spent += outcome.seconds + outcome.simulated
             if outcome.whole:
                 paced, expected = paced + outcome.seconds, expected + part.seconds
         return replace(plan, parts=tuple(done)), outcomes
 
     def _attacked(self, part: Part, pictures: int) -> Outcome:
         """Run one attack; an error of the attack or of a defense's own code is an outcome of its clients, with its sentence."""
-        situation, started = part.situation, time.monotonic()
+        situation, began = part.situation, time.monotonic()
         clients = self.source.clients(situation, pictures)
         shape = (situation.training.images, *self.source.image_shape)
-        effort = (part.attacker.attack.iterations, part.chosen)
+        started = began
+
+        def ended(found: Reconstruction | None, reason: str = "", **more: Any) -> Outcome:
+            effort = (part.attacker.attack.iterations, part.chosen)
+            lasted = time.monotonic() - started
+            return Outcome(found, lasted, reason, effort=effort, simulated=started - began, **more)
+
         try:
             seen = self._observed(situation, clients)
-            # Later attacks find the updates there, and no part expects the time that clients take.
+            # No part expects the time that clients take: it says nothing of the attack's pace.
             started = time.monotonic()
             found, record = self._called(part, seen, clients)
         except (StoppedEarlyError, ArtifactError, OSError):
             # A stop, or a disk that is full, says nothing about the attack.
             raise
         except (ThreatModelError, StudyError, MissingError) as error:
-            return Outcome(None, time.monotonic() - started, str(error), effort=effort)
+            return ended(None, str(error))
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            lost = failed(clients, shape, reason)
-            return Outcome(lost, time.monotonic() - started, effort=effort)
-        return Outcome(found, time.monotonic() - started, settings=record, effort=effort)
+            return ended(failed(clients, shape, reason))
+        return ended(found, settings=record)
 
     def _called(
         self, part: Part, seen: Observation, clients: int

@@ -39,7 +39,7 @@ class Scores:
     refused: list[tuple[str, str, str]]
 
 
-def gallery_of(subject: Subject, owned: Auxiliary | None, distractors: int, count: int) -> Tensor:
+def gallery_of(subject: Subject, owned: Auxiliary, distractors: int, count: int) -> Tensor:
     """Return the pictures among which the private ones must be told apart, the private ones first, ``[g, c, h, w]``.
 
     The user's other pictures are the distractors; where they are few, the attacker's own fill the gallery up.
@@ -48,7 +48,7 @@ def gallery_of(subject: Subject, owned: Auxiliary | None, distractors: int, coun
         distractors: at most so many; count: number of private pictures in the situation.
     """
     others = subject.others(count)[:distractors]
-    if len(others) < LEAST_OTHERS and owned is not None:
+    if len(others) < LEAST_OTHERS:
         others = torch.cat([others, owned.images[: min(distractors, EXTRA)].to(others)])
     return torch.cat([subject.images[:count], others])
 
@@ -58,7 +58,7 @@ def scored(
     plan: Plan,
     outcomes: Mapping[str, Outcome],
     galleries: Mapping[int, Tensor],
-    owned: Mapping[str, Auxiliary | None],
+    owned: Mapping[str, Auxiliary],
 ) -> Scores:
     """Measure every outcome against the private pictures. Nothing here is handed to an attack.
 
@@ -108,11 +108,9 @@ def _scene(
 
 
 def _controls(
-    subject: Subject, situation: Situation, scene: Scene, owned: Auxiliary | None
+    subject: Subject, situation: Situation, scene: Scene, owned: Auxiliary
 ) -> list[Scored]:
     """Return what guesses without any update reach."""
-    if owned is None:
-        return []
     truths, labels = scene.truths.flatten(0, 1), scene.labels.flatten()
     controls = []
     for name, control in CONTROLS.items():

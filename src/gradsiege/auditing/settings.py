@@ -10,6 +10,7 @@ from gradsiege.attacks.base import Attack
 from gradsiege.auditing.auxiliary import Auxiliary
 from gradsiege.auditing.budget import Budget
 from gradsiege.auditing.plan import Plan
+from gradsiege.auditing.times import tunes
 from gradsiege.auditing.words import attacker_in_words
 from gradsiege.defenses.base import Defense
 from gradsiege.priors.base import TrainedPrior
@@ -41,7 +42,7 @@ class Chooser:
         attack: Attack,
         seen: Observation,
         threat: ThreatModel,
-        owned: Auxiliary | None,
+        owned: Auxiliary,
         priors: list[TrainedPrior],
         defense: Defense | None,
     ) -> tuple[Attack, dict[str, Any]]:
@@ -51,13 +52,12 @@ class Chooser:
             attack: with its budget.
             seen: the observation, of which only the network and the clients' training are looked at.
             threat: what the attacker knows; one who does not know the defense simulates clients without it.
-            owned: the attacker's own pictures; without any, the published settings stand.
+            owned: the attacker's own pictures; where the spare ones do not fill a client, the published settings stand.
             priors: that the attack uses; they have not learned from the pictures of the trials.
             defense: the disclosed defense as an object, where no catalogue knows it.
         """
-        spare = 0 if owned is None else len(owned.spare) // seen.images_per_client
-        clients = min(self.budget.tuning_clients, spare)
-        if owned is None or clients < 1 or self.budget.trials < 2 or not tuned_fields(attack):
+        clients = self.budget.clients_to_choose_on(len(owned.spare), seen.images_per_client)
+        if not clients or not tuned_fields(attack):
             return attack, {}
         choice = choose_settings(
             attack,
@@ -78,24 +78,22 @@ class Chooser:
 
 def note(plan: Plan) -> str:
     """Return what the page says of the settings of attacks, by the plan as it was carried out."""
-    budget = plan.budget
-    published = list(
-        dict.fromkeys(
-            attacker_in_words(part.attacker.id) for part in plan.running if not part.chosen
-        )
-    )
-    if budget.trials < 2 or (published and not any(part.tuning for part in plan.running)):
+    budget, tunable = plan.budget, [part for part in plan.running if tunes(part.attacker)]
+    if not any(part.tuning for part in tunable):
         return (
             "The attacks ran with their published settings. They were not tuned to this network: an attacker who tunes step sizes and "
             "weights on pictures of its own may do better."
         )
+    published = dict.fromkeys(
+        attacker_in_words(part.attacker.id) for part in tunable if not part.tuning
+    )
+    exceptions = (
+        f"{'; '.join(published)} ran with published settings in at least one situation, for want of time or of such pictures. "
+        if published
+        else ""
+    )
     return (
-        f"Step sizes and weights of every attack were chosen among {budget.trials} settings on up to {budget.tuning_clients} simulated "
-        "clients of the attacker's own pictures, never on the private ones. "
-        + (
-            f"The time did not hold this everywhere: {'; '.join(published)} ran with published settings in at least one situation. "
-            if published
-            else ""
-        )
-        + "More trials may find better ones."
+        f"Step sizes and weights of attacks that have them were chosen among {budget.trials} settings on up to {budget.tuning_clients} "
+        "simulated clients of the attacker's own pictures, never on the private ones. "
+        f"{exceptions}More trials may find better ones."
     )

@@ -38,9 +38,10 @@ def measured_pace(
 ) -> float:
     """Return the seconds that one iteration of an optimising attack takes per picture, from a short trial.
 
-    On a processor the trial also leaves PyTorch with one thread, unless all are faster by the factor `WORTHWHILE`. Several threads
-    that share busy cores wait for each other and can be many times slower than one. On a GPU the number stays. Small networks are faster per picture when there are many, so that
-    a fast trial is repeated with all pictures of the budget.
+    On a processor the trial also leaves PyTorch with one thread, unless all are faster by the factor `WORTHWHILE`: several threads
+    that share busy cores wait for each other and can be many times slower than one. On a GPU the number stays.
+
+    Small networks are faster per picture when there are many, so that a fast trial is repeated with all pictures of the budget.
     """
     most = min(budget.pictures, source.count, most_pictures(source, situation))
     few = min(TRIAL_PICTURES, most)
@@ -86,7 +87,7 @@ def sized(
     listed: Sequence[Situation],
     budget: Budget,
     pace: float,
-    auxiliary: bool = True,
+    spare: int,
 ) -> Size:
     """Return the effort that fits into the budget's time.
 
@@ -132,7 +133,7 @@ def sized(
         )
 
     def seconds(effort: Cut) -> float:
-        return laid_out(source, listed, budget, size(effort), auxiliary).seconds
+        return laid_out(source, listed, budget, size(effort), spare).seconds
 
     for more, less in pairwise(efforts):
         for share in (1.0, 0.8, 0.6, 0.4, 0.2):
@@ -156,15 +157,18 @@ def planned(
     budget: Budget,
     parts: Parts,
     device: str,
-    auxiliary: bool = True,
+    spare: int,
 ) -> Plan:
-    """Return the plan as it is laid out, before time runs short; its size is measured once, and taken from the folder when the audit goes on."""
+    """Return the plan as it is laid out, before time runs short.
+
+    Its size is measured once, and taken from the folder when the audit goes on. spare: as in `laid_out`.
+    """
     settled = parts.settled()
     if settled is None:
         pace = measured_pace(source, listed[0], budget, device)
-        size = sized(source, listed, budget, pace, auxiliary)
+        size = sized(source, listed, budget, pace, spare)
         parts.settle({**asdict(size), "notes": list(size.notes)})
     else:
         size = Size(**{**settled, "notes": tuple(settled["notes"])})
         torch.set_num_threads(size.threads)
-    return laid_out(source, listed, budget, size, auxiliary)
+    return laid_out(source, listed, budget, size, spare)

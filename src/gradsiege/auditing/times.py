@@ -50,9 +50,7 @@ class Size:
     notes: tuple[str, ...] = ()
 
 
-def effort_of(
-    source: Source, situation: Situation, budget: Budget, size: Size, auxiliary: bool
-) -> Effort:
+def effort_of(source: Source, situation: Situation, budget: Budget, size: Size) -> Effort:
     """Return what the attacks of a plan may spend."""
     others = min(budget.distractors, source.count - size.pictures)
     gallery = size.pictures + max(
@@ -67,7 +65,6 @@ def effort_of(
         gallery if source.has_pictures else 0,
         values,
         update_bytes(source.networks[situation.stage]) // 4,
-        auxiliary,
         "inferred" if source.tells_labels(situation.stage) else "given",
     )
 
@@ -98,10 +95,19 @@ def seconds_of(attacker: Attacker, situation: Situation, effort: Effort, size: S
     return overhead + (evaluated + simulated) * steps
 
 
-def tuning_seconds(attacker: Attacker, situation: Situation, budget: Budget, size: Size) -> float:
-    """Return the expected time of the choice of an attack's settings."""
-    if attacker.seeks or budget.trials < 2 or not tuned_fields(attacker.attack):
+def tunes(attacker: Attacker) -> bool:
+    """Return whether an attacker has settings to choose."""
+    return not attacker.seeks and bool(tuned_fields(attacker.attack))
+
+
+def tuning_seconds(
+    attacker: Attacker, situation: Situation, budget: Budget, size: Size, spare: int
+) -> float:
+    """Return the expected time of the choice of an attack's settings on `spare` pictures; 0 where none are chosen."""
+    images = situation.training.images
+    clients = budget.clients_to_choose_on(spare, images)
+    if not clients or not tunes(attacker):
         return 0.0
-    pictures = budget.trials * budget.tuning_clients * situation.training.images
+    pictures = budget.trials * clients * images
     spent = attacker.attack.iterations * attacker.attack.restarts
     return budget.trials + pictures * spent * situation.cost * size.pace

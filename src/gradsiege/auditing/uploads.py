@@ -8,16 +8,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradsiege.auditing.words import listed
 from gradsiege.errors import ModelError
 from gradsiege.integrations.recordings import Recording
 from gradsiege.protocol.local_update import LocalTraining
 
 
-def stacked(
-    uploads: Sequence[Recording], model: nn.Module, training: LocalTraining
-) -> tuple[nn.Module, dict[str, Tensor]]:
+def stacked(uploads: Sequence[Recording], model: nn.Module) -> tuple[nn.Module, dict[str, Tensor]]:
     """Return the network that the clients of a round were sent, and their differences ``[clients, *shape]`` by parameter.
+
+    Raises:
+        ModelError: as `refuse_unfit`.
+    """
+    network, update = uploads[0].difference(model)
+    rows = [update] + [upload.difference(model)[1] for upload in uploads[1:]]
+    return network, {name: torch.stack([row[name] for row in rows]) for name in update}
+
+
+def refuse_unfit(uploads: Sequence[Recording], model: nn.Module, training: LocalTraining) -> None:
+    """Refuse uploads of a round that cannot be audited together, one upload after the other.
 
     Raises:
         ModelError: an upload does not fit the network or the training, or clients were sent different networks, from which one audit
@@ -26,14 +34,12 @@ def stacked(
     first = uploads[0]
     for upload in uploads:
         upload.refuse_other_images(training)
+        upload.difference(model)
         if not _same(upload.sent, first.sent):
             raise ModelError(
                 f"round {first.round}: clients {first.client} and {upload.client} were sent different networks, and an audit starts from "
                 "one; call `audit_rounds` once for every network, with the uploads of its clients"
             )
-    parts = [upload.difference(model) for upload in uploads]
-    network, names = parts[0]
-    return network, {name: torch.stack([update[name] for _, update in parts]) for name in names}
 
 
 def _same(some: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> bool:
@@ -61,28 +67,16 @@ def remarks_of(uploads: Sequence[Recording]) -> list[str]:
 
 
 def _sentence(note: str) -> str:
-    return note[:1].lower() + note[1:].rstrip(".")
+    """Return a note without its stop, and with a small first letter unless an acronym begins it.
+
+    >>> _sentence("It clips."), _sentence("DP-SGD noise is added.")
+    ('it clips', 'DP-SGD noise is added')
+    """
+    begins = note[:1].lower() if note[1:2].islower() or note[1:2] == " " else note[:1]
+    return begins + note[1:].rstrip(".")
 
 
 def _privacy(defense: Mapping[str, Any]) -> Iterable[str]:
     if defense:
         told = ", ".join(f"{name} {value}" for name, value in defense.items())
         yield f"the server's strategy states differential privacy: {told}"
-
-
-def by_round(remarks: Mapping[int, Sequence[str]]) -> list[str]:
-    """Return the remarks of all rounds, each once, with its rounds unless it holds for all.
-
-    >>> by_round({1: ["faces", "it clips"], 2: ["faces"]})
-    ['faces', 'it clips (round 1)']
-    """
-    rounds: dict[str, list[int]] = {}
-    for number, told in remarks.items():
-        for words in dict.fromkeys(told):
-            rounds.setdefault(words, []).append(number)
-    return [
-        words
-        if len(numbers) == len(remarks)
-        else f"{words} (round{'s' * (len(numbers) > 1)} {listed([str(number) for number in numbers])})"
-        for words, numbers in rounds.items()
-    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gradsiege.protocol.local_update import LocalTraining
 
@@ -89,3 +89,21 @@ def training_in_words(training: LocalTraining) -> str:
     if training.steps == 1:
         return f"{counted(training.images, 'picture')}, 1 local step"
     return f"{counted(training.images, 'picture')}, {training.steps} local steps of {training.batch_size}"
+
+
+def with_rounds(remarks: Mapping[int, Sequence[str]]) -> list[str]:
+    """Return the remarks of all rounds, each once, with its rounds unless it holds for all.
+
+    >>> with_rounds({1: ["faces", "it clips"], 2: ["faces"]})
+    ['faces', 'it clips (round 1)']
+    """
+    rounds: dict[str, list[int]] = {}
+    for number, told in remarks.items():
+        for words in dict.fromkeys(told):
+            rounds.setdefault(words, []).append(number)
+    return [
+        words
+        if len(numbers) == len(remarks)
+        else f"{words} (round{'s' * (len(numbers) > 1)} {listed([str(number) for number in numbers])})"
+        for words, numbers in rounds.items()
+    ]

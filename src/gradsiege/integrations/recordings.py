@@ -74,9 +74,15 @@ class Recording:
         """Return a copy of the network with the sent weights, and theta_local - theta_t by name of a trained parameter, in its shape.
 
         Raises:
-            ModelError: the recording does not fit the network, or what came back does not fit what was sent.
+            ModelError: the recording does not fit the network, the sent model is not finite, or what came back does not fit it.
         """
         network, names = _loaded(model, self.sent)
+        sick = [name for name, value in self.sent.items() if not bool(value.isfinite().all())]
+        if sick:
+            raise ModelError(
+                f"{self._place}: the model that the client was sent holds numbers that are not finite in {', '.join(sick[:3])}; leave this "
+                "upload out, or record the federation again"
+            )
         trained = {name for name, _ in network.named_parameters()}
         keys = {key: name for key, name in names.items() if name in trained}
         wrong = [

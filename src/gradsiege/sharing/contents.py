@@ -54,7 +54,7 @@ def _refuse_torn(lock: Path) -> None:
         if lock.is_file():
             yaml_files.read_text(lock.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        what = str(error).splitlines()[0]
+        what = " ".join(str(error).split())
         raise SharingError(f"{LOCK} is damaged: {what}. {COMMITTED}") from error
 
 

@@ -36,7 +36,7 @@ KIND = "autoencoder"
 
 @dataclass(frozen=True)
 class Rog(Attack):
-    """The release's constants: Adam at 0.05 with a cosine schedule, no smoothness. Its 100 iterations are a matter of the study.
+    """The release's constants: Adam at 0.05 with a cosine schedule, no smoothness. It runs 100 iterations; a study sets `iterations`.
 
     The match is l2, so that a received level counts as it is; a counter such as ``quantization.likelihood``, ``sign.likelihood`` or
     ``top_k.likelihood`` takes the law of the compression instead. Departures: the release searches images of a quarter of the

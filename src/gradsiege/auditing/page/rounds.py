@@ -12,7 +12,7 @@ from gradsiege.auditing.page.recorded import strip_of
 from gradsiege.auditing.page.sentences import DASH, number
 from gradsiege.auditing.page.series import Series, Value, placed
 from gradsiege.auditing.page.tables import Table
-from gradsiege.auditing.uploads import by_round as by_round_of
+from gradsiege.auditing.words import with_rounds
 
 if TYPE_CHECKING:
     from gradsiege.auditing.recorded_result import Match, RecordedResult, RecordedRounds
@@ -42,8 +42,8 @@ def context(audit: RecordedRounds, pictures: bool) -> dict[str, Any]:
         "sentence": audit.sentence(),
         "series": by_round(audit),
         "gallery": shown if pictures else None,
-        "notes": by_round_of({number: one.plan.notes for number, one in audit.rounds.items()}),
-        "remarks": by_round_of(
+        "notes": with_rounds({number: one.plan.notes for number, one in audit.rounds.items()}),
+        "remarks": with_rounds(
             {number: one.about["remarks"] for number, one in audit.rounds.items()}
         ),
     }

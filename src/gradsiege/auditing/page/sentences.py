@@ -86,7 +86,7 @@ def _left_out(audit: Result) -> str:
         return ""
     return (
         f"The number may be too low, or the verdict too mild: {counted(len(names), 'attack')} did not fit into the time of the budget "
-        f"everywhere ({'; '.join(map(attacker_in_words, names))})."
+        f"in every judged situation ({'; '.join(map(attacker_in_words, names))})."
     )
 
 
