@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 from published import listed, picture, publish, table
 
+from gradsiege.datasets.base import Dataset
+from gradsiege.datasets.image_folder import ImageFolder
+from gradsiege.datasets.image_manifest import ImageManifest
 from gradsiege.datasets.preparation.listing import Listing
 from gradsiege.datasets.sources import supply
+from gradsiege.errors import StudyError
 
 HEAD = ("path", "label", "group", "part")
 
@@ -133,3 +137,11 @@ def test_files_of_one_name_and_files_that_no_line_names(
     picture(twin, 1)
     with pytest.raises(ValueError, match="have one name, so the table cannot tell them apart"):
         listed(name, {})
+
+
+@pytest.mark.parametrize("kind", [ImageManifest, ImageFolder])
+def test_copies_of_an_unknown_data_set_are_refused(kind: type[Dataset]) -> None:
+    place = {"file": "a.csv"} if kind is ImageManifest else {"path": "a"}
+    assert kind(**place, copies_of="cifar10").copies_of == "cifar10"
+    with pytest.raises(StudyError, match=r"copies_of is 'cifer10', not a data set; .*cifar10"):
+        kind(**place, copies_of="cifer10")

@@ -17,6 +17,7 @@ from gradsiege.datasets.preparation.remarks import remarks_on
 from gradsiege.datasets.preparation.splits import ROLES, Prepared, check_request, make_card
 from gradsiege.datasets.sources import supply
 from gradsiege.datasets.sources.supply import File, Origin, Packaged
+from gradsiege.errors import StudyError, nearest
 from gradsiege.ranges import Checked
 
 
@@ -138,3 +139,16 @@ class Dataset(Checked):
             }
             for file in files
         ]
+
+
+def refuse_unknown_original(name: str) -> None:
+    """Refuse the name of a data set, as that of an original, that the catalogue does not hold; "" names none.
+
+    >>> refuse_unknown_original("cifar10")
+
+    Raises:
+        StudyError: names the nearest ones.
+    """
+    known = list(catalogue.entries("datasets"))
+    if name and name not in known:
+        raise StudyError(f"copies_of is {name!r}, not a data set; {nearest(name, known)}")

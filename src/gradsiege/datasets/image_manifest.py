@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gradsiege.datasets.base import Dataset
+from gradsiege.datasets.base import Dataset, refuse_unknown_original
 from gradsiege.datasets.formats.folders import refuse_look_alikes
 from gradsiege.datasets.formats.parts import part_of, tested_parts
 from gradsiege.datasets.formats.pictures import Reading, Row, list_files
@@ -37,6 +37,7 @@ class ImageManifest(Dataset):
 
     `from_test`: roles that are dealt from the test part, if the table names one. `bits`: depth of the values of pictures
     of more than 8 bits, by default that of the file's mode. `background`: what transparent pictures are laid on.
+    `copies_of`: the published data set whose images these are, in other bytes; claims on that set are then judged, and marked.
     """
 
     name = "image_manifest"
@@ -48,6 +49,16 @@ class ImageManifest(Dataset):
     from_test: tuple[str, ...] = ("test",)
     bits: Literal[8, 9, 10, 11, 12, 13, 14, 15, 16] | None = None
     background: Literal["white", "grey", "black"] = "white"
+    copies_of: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse copies of a data set that nobody knows.
+
+        Raises:
+            StudyError: names it.
+        """
+        super().__post_init__()
+        refuse_unknown_original(self.copies_of)
 
     def files(self) -> tuple[File, ...]:
         """Return the table."""

@@ -50,6 +50,8 @@ LABELS = {
     # priors
     "staged_gan": "Staged GAN",
     "pca": "PCA",
+    # data sets
+    "cifar10_jpeg": "CIFAR-10, JPEG copies",
     # models
     "lenet": "LeNet",
     "convnet": "ConvNet",

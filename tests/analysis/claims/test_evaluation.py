@@ -67,6 +67,19 @@ def test_data_that_stand_in_are_marked_and_never_read_reproduced_alone() -> None
     assert found.departures == ("data set photos instead of cifar10",)
 
 
+@pytest.mark.parametrize("transfers", [True, False])
+def test_copies_of_the_data_are_judged_as_the_data_and_marked(transfers: bool) -> None:
+    copies = {"id": "cifar", "name": "image_manifest", "parameters": {"copies_of": "cifar10"}}
+    data = tables(rows(), rows(1, 16.0, defense="tip"), study=changed(datasets=[copies]))
+    found = only(evaluate([lowers(4.0, transfers=transfers)], data))
+    assert (found.stand_in, found.copies) == (False, True)
+    assert found.shown_verdict == "reproduced (copies of its data)"
+    assert found.departures == ("copies of cifar10 in other bytes",)
+    others = {**copies, "parameters": {"copies_of": "svhn"}}
+    data = tables(rows(), rows(1, 16.0, defense="tip"), study=changed(datasets=[others]))
+    assert not only(evaluate([lowers(4.0, transfers=transfers)], data)).copies
+
+
 def test_a_claim_that_does_not_transfer_is_not_tested_elsewhere() -> None:
     found = only(
         evaluate([lowers(4.0)], tables(rows(), rows(1, 16.0, defense="tip"), study=STAND_IN))

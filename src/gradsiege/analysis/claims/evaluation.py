@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gradsiege.analysis.claims.claim import Claim
 from gradsiege.analysis.claims.comparisons import Part, Tables, comparisons_of, listed, parts_of
-from gradsiege.analysis.claims.selection import NotRunError, is_stand_in
+from gradsiege.analysis.claims.selection import NotRunError, copied, is_stand_in
 from gradsiege.analysis.claims.verdicts import Verdict, together
 
 
@@ -27,11 +27,12 @@ class Outcome:
     parts: tuple[Part, ...] = ()
     departures: tuple[str, ...] = ()
     stand_in: bool = False
+    copies: bool = False
 
     @property
     def shown_verdict(self) -> str:
         """The verdict as it is shown everywhere."""
-        marks = ["stand-in data"] * self.stand_in
+        marks = ["stand-in data"] * self.stand_in + ["copies of its data"] * self.copies
         marks += ["third-party number"] * (self.claim.origin == "third_party")
         return f"{self.verdict} ({', '.join(marks)})" if marks else self.verdict
 
@@ -76,4 +77,9 @@ def _outcome(
         why = f"{len(missing)} of {count} comparisons are missing: {listed(missing)}"
     departures = dict.fromkeys(text for part in parts for text in part.departures.values())
     stand_in = is_stand_in(tables.study, place[0], claim.needs)
-    return Outcome(claim, *place, verdict, why, tuple(parts), tuple(departures), stand_in)
+    original = "" if stand_in else copied(tables.study, place[0])
+    if original:
+        departures[f"copies of {original} in other bytes"] = None
+    return Outcome(
+        claim, *place, verdict, why, tuple(parts), tuple(departures), stand_in, bool(original)
+    )

@@ -33,10 +33,26 @@ def agrees(value: Any, wanted: Any) -> bool:
 
 
 def items(study: Mapping[str, Any], field: str) -> dict[str, Mapping[str, Any]]:
-    """The items of a resolved study file by id, in its order."""
+    """The items of a resolved study file by id, in its order; a data set of copies has the name of the one that it copies."""
     if field == "training_stage":
         return {str(stage): {"name": stage} for stage in study.get("training_stages", ())}
-    return {str(item["id"]): item for item in study.get(SECTIONS[field], ())}
+    listed = {str(item["id"]): item for item in study.get(SECTIONS[field], ())}
+    if field == "dataset":
+        return {
+            name: {**item, "name": _copied(item) or item.get("name")}
+            for name, item in listed.items()
+        }
+    return listed
+
+
+def copied(study: Mapping[str, Any], dataset: str) -> str:
+    """Return the published data set of which a data set of the study holds copies in other bytes, or ""."""
+    found = [item for item in study.get(SECTIONS["dataset"], ()) if item["id"] == dataset]
+    return _copied(found[0]) if found else ""
+
+
+def _copied(item: Mapping[str, Any]) -> str:
+    return str((item.get("parameters") or {}).get("copies_of") or "")
 
 
 def words(field: str, wanted: Mapping[str, Any]) -> str:

@@ -36,6 +36,7 @@ class Row:
     lines: list[Line]
     verdict: str
     stand_in: bool
+    copies: bool
     third_party: bool
     why: str
     departures: tuple[str, ...]
@@ -98,6 +99,7 @@ def _row(outcome: Outcome) -> Row:
         lines=lines,
         verdict=outcome.verdict,
         stand_in=outcome.stand_in,
+        copies=outcome.copies,
         third_party=claim.origin == "third_party",
         why=reasons(outcome),
         departures=outcome.departures,
