@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,14 @@ class FolderProgress:
     def path(self) -> Path:
         """The progress file."""
         return self.folder / f"{CHECKPOINT}.safetensors"
+
+    def prepare(self) -> None:
+        """Make the folder now, so that one that cannot be made is known before the attack begins.
+
+        Raises:
+            ArtifactError, OSError: it cannot be made.
+        """
+        artifacts.make_folder(self.folder)
 
     def should_stop(self) -> bool:
         """Return False: nothing asks it to stop, and an interruption of the process loses less than a minute."""
@@ -64,9 +73,10 @@ class FolderProgress:
         try:
             tensors, state = artifacts.read_tensors(self.path, CHECKPOINT, sealed=False)
         except (ArtifactError, SafetensorError):
-            # A damaged checkpoint costs time, never correctness: start over.
+            self._tell_damage()
             return None
         if state.pop("checksum", None) != artifacts.tensors_digest(tensors, state):
+            self._tell_damage()
             return None
         if state.get("identity") != self.identity:
             raise ArtifactError(
@@ -74,6 +84,12 @@ class FolderProgress:
                 "differ. Give another folder to resume, or delete it"
             )
         return tensors, state
+
+    def _tell_damage(self) -> None:
+        """Say that the file is damaged, which costs time, never correctness."""
+        warnings.warn(
+            f"{self.path} is damaged, so the attack starts from the beginning", stacklevel=2
+        )
 
     def remove(self) -> None:
         """Delete the progress, once the attack has ended."""

@@ -1,11 +1,14 @@
-"""Seeds are hashes of the names of their purpose; there is no global random state."""
+"""Seeds are hashes of the names of their purpose; nothing of ours draws from a global random state."""
 
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     import torch
 
@@ -38,3 +41,19 @@ def numpy_generator(*names: object) -> np.random.Generator:
     import numpy as np
 
     return np.random.default_rng(seed_for(*names))
+
+
+@contextmanager
+def global_state(*names: object) -> Iterator[None]:
+    """Seed PyTorch's global generators while the block runs, for networks and defenses of others that draw from them.
+
+    Afterwards they are as they were.
+    """
+    import torch
+
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(seed_for(*names))
+        if devices:
+            torch.cuda.manual_seed_all(seed_for(*names))
+        yield

@@ -33,6 +33,7 @@ from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.protocol.simulation import Simulate
 from gradsiege.protocol.threat_model import ThreatModel, require, strip
 from gradsiege.ranges import Checked, Count, is_given
+from gradsiege.seeds import global_state
 
 Arm = Literal["faithful", "as_released"]
 LabelRule = Literal["automatic", "row_sum", "row_minimum", "bias_corrected", "projection"]
@@ -76,7 +77,7 @@ class Attack(Checked):
 
     def recipe(self, knowledge: Knowledge) -> Recipe:
         """Return the optimisation problem, given the attacker's knowledge."""
-        raise TypeError(f"{type(self).__name__} has no recipe: define `recipe(self, knowledge)`")
+        raise UsageError(f"{type(self).__name__} has no recipe: define `recipe(self, knowledge)`")
 
     @with_gradients()
     def __call__(
@@ -130,10 +131,12 @@ class Attack(Checked):
         knowledge = Knowledge(stripped, threat, priors)
         started = time.monotonic()
         progress = None
-        if resume:
+        if resume is not None:
             progress = FolderProgress(Path(resume), self._identity(knowledge, seed, engine))
+            progress.prepare()
         conditions = Conditions((seed, "attack"), EnginePolicy(engine), progress, simulate)
-        reconstruction = self.run(knowledge, conditions).reconstruction
+        with global_state(seed, "attack"):
+            reconstruction = self.run(knowledge, conditions).reconstruction
         if progress is not None:
             progress.remove()
         return Result(with_failures(reconstruction, stripped), time.monotonic() - started)
@@ -227,7 +230,7 @@ class Learned(Attack):
         checkpointer: Checkpointer = UNSAVED,
     ) -> Reconstruction:
         """Return the reconstructions that the trained attack predicts from the observed updates."""
-        raise TypeError(f"{type(self).__name__} does not learn: define `learn`")
+        raise UsageError(f"{type(self).__name__} does not learn: define `learn`")
 
     @property
     def evaluations(self) -> int:

@@ -13,12 +13,14 @@ from gradsiege.attacks.counters.plan import AttackPlan, kept_channels
 from gradsiege.attacks.engine.autotune import EnginePolicy
 from gradsiege.attacks.engine.loop import State
 from gradsiege.attacks.knowledge import Knowledge
-from gradsiege.attacks.recipe import Recipe
+from gradsiege.attacks.optimizers.cmaes import CMAES
+from gradsiege.attacks.recipe import Phase, Recipe
 from gradsiege.attacks.reconstruct import reconstruct
-from gradsiege.errors import ThreatModelError
+from gradsiege.errors import ThreatModelError, UsageError
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.protocol.simulation import Simulate
+from gradsiege.ranges import shown
 
 Seed = tuple[object, ...]
 
@@ -133,7 +135,7 @@ def plan_of(
     granted: tuple[Observation, ...] = (),
 ) -> AttackPlan:
     """Return the attack's recipe against one update of each victim, changed by its counter, which may read all `granted` rounds."""
-    recipe = attack.recipe(knowledge).with_phases(
+    recipe = _whole(attack.recipe(knowledge), type(attack).__name__).with_phases(
         update_model=attack.update_model,
         evaluated_at=attack.evaluated_at,
         patience=attack.patience,
@@ -148,6 +150,26 @@ def plan_of(
         granted=granted or (knowledge.observation,),
     )
     return counters.apply(attack.counter, plan) if attack.counter else plan
+
+
+def _whole(recipe: object, attack: str) -> Recipe:
+    """Return what an attack's `recipe` returned; refuse anything but a recipe with phases that can be run."""
+    phases = recipe.phases if isinstance(recipe, Recipe) else None
+    if not isinstance(recipe, Recipe) or not isinstance(phases, tuple) or not phases:
+        raise UsageError(
+            f"{attack}.recipe returns {shown(recipe)}; return gradsiege.attacks.recipe.Recipe((Phase(...),)), with one phase or more"
+        )
+    for phase in phases:
+        if not isinstance(phase, Phase):
+            raise UsageError(
+                f"{attack}.recipe has {shown(phase)} among its phases; give a Phase(...)"
+            )
+        if not hasattr(phase.optimizer, "start") and not isinstance(phase.optimizer, CMAES):
+            raise UsageError(
+                f"{attack}.recipe has a phase with the optimizer {shown(phase.optimizer)}; give one of gradsiege.attacks.optimizers, such "
+                "as Adam(learning_rate=0.1)"
+            )
+    return recipe
 
 
 def with_failures(reconstruction: Reconstruction, seen: Observation) -> Reconstruction:

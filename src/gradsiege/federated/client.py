@@ -63,9 +63,26 @@ def run_client(client: Client, defense: Defense) -> tuple[Tensors, Tensors]:
     then buffers and update once.
 
     Raises:
-        ModelError: a hook returns something other than tensors of the names and shapes that it was given.
+        ModelError: a hook returns something other than tensors of the names and shapes that it was given, or the defense has none.
     """
+    _refuse_idle(defense)
     return upload(*train_locally(client, defense), client, defense)
+
+
+def _refuse_idle(defense: Defense) -> None:
+    """Refuse a defense that changes nothing: a hook whose name is misspelt is never called."""
+    hooks = ("wrap_model", *(name for name in vars(Defense) if name.startswith("transform_")))
+    if defense.name == Defense.name or any(
+        getattr(type(defense), hook) is not getattr(Defense, hook) for hook in hooks
+    ):
+        return
+    own = [
+        name for name in vars(type(defense)) if callable(getattr(defense, name)) and name[0] != "_"
+    ]
+    hint = f"; it has {', '.join(own)}" if own else ""
+    raise ModelError(
+        f"{type(defense).__name__} defines none of {', '.join(hooks)}, so that it defends nothing{hint}"
+    )
 
 
 def _downloaded(client: Client) -> Client:

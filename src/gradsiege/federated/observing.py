@@ -20,7 +20,7 @@ from gradsiege.protocol.observation import Observation, stacked
 from gradsiege.protocol.recorded import check_classes, training_of, whole_numbers
 from gradsiege.protocol.single_values import refuse_single_values
 from gradsiege.ranges import shown
-from gradsiege.seeds import torch_generator
+from gradsiege.seeds import global_state, torch_generator
 
 
 @with_gradients()
@@ -71,7 +71,8 @@ def observe(
             "`training`, must divide their number"
         )
     channels, height, width = pictures.shape[1:]
-    adapted = adapt(model, (channels, height, width), normalisation, head)
+    with global_state(seed, "network"):
+        adapted = adapt(model, (channels, height, width), normalisation, head)
     check_classes(classes, adapted.classes)
     defense = defense or Defense()
     parameters, buffers = split_state(adapted.network)
@@ -90,10 +91,11 @@ def observe(
             training=training,
             generator=torch_generator(seed, "client", place),
         )
-        updates.append(run_client(client, defense)[0])
         state = {**parameters, **buffers}
-        refuse_single_values(adapted.build(), state, client.trained, training.mode == "train")
-        statistics.append(batch_statistics(adapted.build(), state, batch))
+        with global_state(seed, "client", place):
+            updates.append(run_client(client, defense)[0])
+            refuse_single_values(adapted.build(), state, client.trained, training.mode == "train")
+            statistics.append(batch_statistics(adapted.build(), state, batch))
     return Observation.of_updates(
         adapted,
         parameters,

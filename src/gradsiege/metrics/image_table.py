@@ -63,5 +63,9 @@ def refuse_unmeasurable(image_shape: tuple[int, int, int]) -> None:
 
 def _tensor(images: Any) -> Tensor:
     """Return images as a tensor; half precision, which metrics do not take, as float32."""
-    tensor = images if isinstance(images, Tensor) else torch.as_tensor(np.asarray(images))
+    tensor = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
+    if not tensor.is_floating_point():
+        raise ModelError(
+            f"images hold {tensor.dtype}; divide bytes by 255 to get numbers in [0, 1]"
+        )
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.overrides import TorchFunctionMode
 
@@ -214,6 +215,7 @@ def adapt(
             f"head {head!r} is not a torch.nn.Linear of the network; {nearest(str(head), linear)}"
         )
     body = _copy(network)
+    _give_layers_one_name(body)
     for part in body.modules():
         _make_pure(part)
     adapted = AdaptedNetwork(body, mean, std, f"body.{head}" if head else "").eval()
@@ -244,7 +246,13 @@ def _scales(normalisation: Any, channels: int) -> tuple[list[float], list[float]
 
 
 def _refuse_unusable(network: nn.Module) -> None:
-    """Refuse a network with a weight that has no shape, no values, or too little precision to be attacked."""
+    """Refuse a compiled network, and a weight that has no shape, no values, or too little precision to be attacked."""
+    compiled = [part for part in network.modules() if isinstance(part, torch.jit.ScriptModule)]
+    if compiled:
+        raise ModelError(
+            f"{type(network).__name__} holds a module that torch.jit compiled, whose layers cannot be looked at: give the network before "
+            "torch.jit.script or torch.jit.trace"
+        )
     for name, value in network.named_parameters():
         if isinstance(value, nn.parameter.UninitializedParameter) or value.is_meta:
             raise ModelError(f"the weight {name} has no values yet: initialise the network first")
@@ -270,9 +278,37 @@ def _copy(network: nn.Module) -> nn.Module:
         return copy.deepcopy(network).cpu()
     except (RuntimeError, TypeError) as error:
         raise ModelError(
-            f"{type(network).__name__} cannot be copied: {error} With torch.nn.utils.weight_norm or spectral_norm use those of "
-            "torch.nn.utils.parametrizations instead"
+            f"{type(network).__name__} cannot be copied: {error} It holds a tensor that was computed from its weights: after "
+            "torch.nn.utils.prune call prune.remove, delete outputs that the network keeps, and instead of torch.nn.utils.weight_norm or "
+            "spectral_norm use those of torch.nn.utils.parametrizations"
         ) from error
+
+
+def _give_layers_one_name(network: nn.Module) -> None:
+    """Let a layer that is registered under several names become several layers with the same weights.
+
+    `torch.func.functional_call` leaves such a layer without its parameters, but handles tied weights.
+    """
+    met: set[int] = set()
+    for parent in list(network.modules()):
+        for name, part in list(parent._modules.items()):
+            if part is None:
+                continue
+            if id(part) in met:
+                parent._modules[name] = _twin(part)
+            met.add(id(part))
+
+
+def _twin(part: nn.Module) -> nn.Module:
+    """Return another module of the same weights and buffers, and so on for all modules in it."""
+    twin = type(part).__new__(type(part))
+    twin.__dict__.update(part.__dict__)
+    twin._parameters = dict(part._parameters)
+    twin._buffers = dict(part._buffers)
+    twin._modules = {
+        name: None if inner is None else _twin(inner) for name, inner in part._modules.items()
+    }
+    return twin
 
 
 def _make_pure(part: nn.Module) -> None:
@@ -294,11 +330,12 @@ def _classes(network: AdaptedNetwork, image_shape: tuple[int, int, int]) -> int:
     try:
         with torch.enable_grad():
             logits: Tensor = network.to(some.device)(images)
+            network(images[:1])
     except ModelError:
         raise
     except Exception as error:
         raise ModelError(
-            f"{network.kind} does not take images of {' x '.join(map(str, image_shape))} (channels, height, width): {error}"
+            f"{network.kind} does not take two images, or one, of {' x '.join(map(str, image_shape))} (channels, height, width): {error}"
         ) from error
     if len(logits) != 2:
         raise ModelError(f"{network.kind} returns {len(logits)} rows of logits for 2 images")
@@ -307,9 +344,35 @@ def _classes(network: AdaptedNetwork, image_shape: tuple[int, int, int]) -> int:
             f"the logits of {network.kind} have no gradient by its weights: take `torch.no_grad()`, `.detach()` or NumPy out of its "
             "forward, or set requires_grad of weights that it uses"
         )
+    if _is_cut_off(network, images):
+        raise ModelError(
+            f"the logits of {network.kind} have no gradient by its images, so that no attack could follow one: take `torch.no_grad()`, "
+            "`.detach()`, rounding or NumPy out of its forward; to freeze weights, set their requires_grad to False"
+        )
     if logits.shape[1] < 2:
         raise ModelError(
             f"{network.kind} returns {logits.shape[1]} logit per image, and the cross-entropy of a single class has no gradient: give "
             "two logits per image; for one of a sigmoid, z, they are (0, z)"
         )
     return logits.shape[1]
+
+
+def _is_cut_off(network: AdaptedNetwork, images: Tensor) -> bool:
+    """Return whether no image has a gradient, whatever the weights; those of the network may make it zero.
+
+    images: ``[n, c, h, w]``.
+    """
+    if torch.is_inference_mode_enabled():
+        return False
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(images.shape, generator=generator).to(images).requires_grad_()
+    weights = {
+        name: value.detach() + 0.1 * torch.randn(value.shape, generator=generator).to(value)
+        for name, value in network.named_parameters()
+    }
+    with torch.enable_grad():
+        logits = functional_call(network, weights, (noise,))
+        if not logits.requires_grad:
+            return True
+        (gradient,) = torch.autograd.grad(logits.square().sum(), noise, allow_unused=True)
+    return gradient is None or not bool(gradient.any())

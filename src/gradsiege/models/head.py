@@ -156,7 +156,8 @@ def find_head(model: nn.Module, images: Tensor, state: Mapping[str, Tensor] | No
             )
     raise StudyError(
         f"the network's logits do not come out of a linear layer (the last parameter in use is {given_name(seen.last)!r}): "
-        "label rules, and methods that look at the last layer, need a network that ends in torch.nn.Linear. "
+        "label rules, and methods that look at the last layer, need a network that ends in torch.nn.Linear, whose weight no parametrization "
+        "computes. "
         "Grant the labels (in Python gradsiege.ThreatModel(labels='given'), in a study's threat model 'labels: given') to attacks "
         "that read them off that layer alone, or name a linear layer of the network as `head` in Python"
     )

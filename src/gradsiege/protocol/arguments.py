@@ -23,6 +23,8 @@ def refuse_kinds(knows: Any = None, resume: Any = None, seed: Any = 0, **called:
         raise UsageError(f"knows is {shown(knows)}; give a `gradsiege.ThreatModel`, or None")
     if resume is not None and not isinstance(resume, Path | str):
         raise UsageError(f"resume is {shown(resume)}; give the path of a folder, or None")
+    if resume == "":
+        raise UsageError("resume is ''; give the path of a folder, or None")
     if resume and Path(resume).exists() and not Path(resume).is_dir():
         raise UsageError(f"resume is {str(resume)!r}, which is a file; give a folder")
     if not is_whole(seed):
