@@ -335,7 +335,8 @@ def _classes(network: AdaptedNetwork, image_shape: tuple[int, int, int]) -> int:
         raise
     except Exception as error:
         raise ModelError(
-            f"{network.kind} does not take two images, or one, of {' x '.join(map(str, image_shape))} (channels, height, width): {error}"
+            f"{network.kind} does not take images of {' x '.join(map(str, image_shape))} (channels, height, width), two or one at a time: "
+            f"{error}"
         ) from error
     if len(logits) != 2:
         raise ModelError(f"{network.kind} returns {len(logits)} rows of logits for 2 images")
