@@ -59,6 +59,8 @@ def refusal(problem: ErrorDetails) -> str:
     quotes = (
         "; YAML takes on, off, yes, no, true and false for truth values, so put the word in quotes"
         if isinstance(given, bool)
+        else "; put it in quotes"
+        if problem["type"] == "string_type" and not isinstance(given, list | dict)
         else ""
     )
     return f" {said}, not {shown(given)}{quotes}"

@@ -203,7 +203,22 @@ def test_one_class_and_classes_of_one_picture(
         prepare("image_folder", 16, {"train": 2, "victims": 2}, 0, {"path": "mine"})
     picture(root / "mine/pictures/cat/0.png", 77)
     prepare("image_folder", 16, {"train": 4, "victims": 3}, 0, {"path": "mine/pictures"})
-    assert "some role lacks them: 1, such as cat (1)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "classes without a picture in train: 1, such as cat (1 in all); ask for fewer" in said
+
+
+def test_a_class_that_other_roles_use_up_is_named(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten bees are enough for all roles, but victims and tests come first."""
+    lay(root, "ant", each=60)
+    lay(root, "bee", each=10)
+    counts = {"train": 12, "test": 6, "aux": 6, "public": 4, "tune": 2, "victims": 4}
+    prepared = prepare("image_folder", 16, counts, 0, {"path": "mine"})
+    assert set(prepared.splits["train"].labels.tolist()) == {0}
+    said = "classes without a picture in train: 1, such as bee (10 in all)"
+    assert said in capsys.readouterr().err
+    assert said in prepared.card["limits"]
 
 
 @pytest.mark.parametrize(

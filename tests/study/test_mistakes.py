@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from raw_studies import Raw
 
 from gradsiege.errors import StudyError
+from gradsiege.ranges import shown
 from gradsiege.study import Study, load, parse
 
 
@@ -80,7 +82,7 @@ WRONG = {
     ),
     "a key that is not a text": (
         change("federation", {1: 2}),
-        "federation.1: Keys should be strings",
+        "federation: the key 1 is not text; put it in quotes",
     ),
     # A name that does not exist.
     "dataset name": (change("datasets.0.name", "digit"), "did you mean 'digits'?"),
@@ -191,6 +193,26 @@ WRONG = {
         "defenses.False.name must be text, not False; YAML takes on, off, yes, no, true and false for truth values, so put "
         "the word in quotes",
     ),
+    **{
+        f"an id that YAML does not read as text: {value!r}": (
+            change("defenses.0", {"name": "gaussian", "id": value}),
+            f"defenses.gaussian.id must be text, not {shown(value)}",
+        )
+        for value in (False, None, 0, 0.0, "", [], {}, 12, date(2026, 1, 1))
+    },
+    **{
+        f"a key that YAML does not read as text: {value!r}": (
+            change("counts", {"a": [{value: 0}]}),
+            f"counts.a.0: the key {shown(value)}",
+        )
+        for value in (True, 1, date(2026, 1, 1))
+    },
+    "a word of `only` that YAML takes for a truth value": (
+        change("attacks.0.only", {False: "x"}),
+        "only: the key False (YAML reads off, no and false so) is not text; put it in quotes",
+    ),
+    "a date for text": (change("description", date(2026, 1, 1)), "put it in quotes"),
+    "a number for text": (change("study", 12), "study must be text, not 12; put it in quotes"),
     "a space in a name": (
         change("study", "my study"),
         "begin with a letter or a digit, not 'my study'",

@@ -29,6 +29,7 @@ from gradsiege.study.sections import (
     Threat,
     Tuning,
 )
+from gradsiege.study.words import refuse_other_than_text
 
 METHODS = ("datasets", "models", "priors", "defenses", "attacks")
 
@@ -41,6 +42,7 @@ def parse(raw: object, place: str = "study") -> Study:
         raise StudyError(f"{place}: a study file is a mapping of keys, not {shown(raw)}")
     _refuse_equal_values(raw, place)
     try:
+        refuse_other_than_text(raw)
         expanded, written_ids = expand(raw)
     except StudyError as error:
         raise StudyError(f"{place}: {error}") from error
