@@ -69,7 +69,7 @@ def _differs(folder: Path, listed: Mapping[Path, Content]) -> bool:
 
 
 def _is_later(manifest: Path, listed: Mapping[Path, Content], cache: Path) -> bool:
-    """Return whether the cell that is listed in the place of a whole one was begun after it."""
+    """Return whether the cell that is listed at the path of a whole one was begun after it."""
     if manifest not in listed:
         return False
     place = cache / listed[manifest].object
