@@ -11,7 +11,7 @@ import yaml
 
 from gradsiege.errors import ArtifactError, SharingError
 from gradsiege.sharing.bundles import Bundle, Output
-from gradsiege.sharing.contents import Content, check, recorded, refuse
+from gradsiege.sharing.contents import Content, check, knows, recorded, refuse
 
 BUNDLE = Bundle("tables", "mine", (Output("results/mine/tables"),))
 
@@ -90,3 +90,48 @@ def test_a_bundle_that_nobody_shared(tmp_path: Path) -> None:
         SharingError, match=r"is damaged: while parsing .*`git checkout dvc.lock` brings"
     ):
         recorded(tmp_path, BUNDLE)
+
+
+OTHER = """schema: '2.0'
+stages:
+  images@mine:
+    outs:
+    - path: results/mine/fetch
+      md5: 26ab0db90d72e28ad0ba1e22ee510510.dir
+      nfiles: 8
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "it holds other data"),
+        ("stages: 3\n", "it holds other data"),
+        ("schema: '2.0'\n", "it lacks 'stages'"),
+        ("\xff", "can't decode"),
+        (None, "Is a directory"),
+        (OTHER.replace("nfiles: 8", "nfiles: x"), "images@mine has the nfiles 'x'"),
+        (OTHER.replace("26ab0db90d72e28ad0ba1e22ee510510.dir", "12"), "has the md5 12"),
+        (OTHER[:-1], "it ends within an entry"),
+        (OTHER[: OTHER.index("      md5")], "it ends within an entry"),
+        (OTHER[: OTHER.index("    outs")] + "    cmd: x\n", "it ends within an entry"),
+    ],
+)
+def test_a_damaged_lock_is_said_to_be_damaged(
+    tmp_path: Path, text: str | None, reason: str
+) -> None:
+    """And is not said to know nothing: asking somebody to share again would not help."""
+    lock = tmp_path / "dvc.lock"
+    if text is None:
+        lock.mkdir()
+    else:
+        lock.write_text(text, encoding="latin-1")
+    with pytest.raises(SharingError, match=f"^dvc.lock is damaged: .*{reason}.*`git checkout"):
+        recorded(tmp_path, BUNDLE)
+
+
+def test_a_whole_lock_that_lacks_a_bundle_is_not_damaged(tmp_path: Path) -> None:
+    (tmp_path / "dvc.lock").write_text(OTHER)
+    with pytest.raises(SharingError, match=r"knows no .* \(it lacks results/mine/tables\)"):
+        recorded(tmp_path, BUNDLE)
+    assert not knows(tmp_path, BUNDLE)

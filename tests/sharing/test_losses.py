@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -55,6 +56,39 @@ def test_a_finished_cell_that_it_does_not_have_is_named(
         refuse_losses(recorded, tmp_path / "cache", study, root)
     # Of the outputs that are put in place alone.
     refuse_losses([], tmp_path / "cache", study, root)
+
+
+def test_a_study_file_as_old_as_the_lock_does_not_hide_cells(
+    finished: tuple[Study, Path, Path], tmp_path: Path
+) -> None:
+    """The older study lacks an attack, a defense or a seed: to it, the cell is foreign."""
+    study, root, cell = finished
+    foreign = cell.with_name("seed7")
+    shutil.copytree(cell, foreign)
+    recorded = listing(root, tmp_path / "cache", without=foreign)
+    with pytest.raises(ArtifactError, match=r"^1 finished cells .*/seed7: dvc.lock"):
+        refuse_losses(recorded, tmp_path / "cache", study, root)
+    (foreign / "scores.parquet").write_bytes(b"damaged")
+    refuse_losses(recorded, tmp_path / "cache", study, root)
+
+
+@pytest.mark.parametrize("begun", [-1, 1])
+def test_a_cell_of_other_settings_gives_way_to_a_later_one_alone(
+    finished: tuple[Study, Path, Path], tmp_path: Path, begun: int
+) -> None:
+    study, root, cell = finished
+    recorded = listing(root, tmp_path / "cache")
+    manifest = artifacts.read_manifest(cell)
+    place = tmp_path / "cache" / Content(OUTPUT, md5_of(cell / artifacts.MANIFEST)).object
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(cell / artifacts.MANIFEST, place)
+    other = manifest | {"digest": "0" * 16, "started": manifest["started"] + begun}
+    artifacts.write_manifest(cell, other, list(manifest["files"]))
+    if begun < 0:
+        refuse_losses(recorded, tmp_path / "cache", study, root)
+        return
+    with pytest.raises(ArtifactError, match="1 finished cells would be lost"):
+        refuse_losses(recorded, tmp_path / "cache", study, root)
 
 
 def test_a_damaged_cell_may_be_replaced(finished: tuple[Study, Path, Path], tmp_path: Path) -> None:

@@ -101,7 +101,8 @@ def test_a_store_that_takes_no_files_is_one_sentence_and_keeps_the_runs(
     assert {run.info.status for run in runs(database, "unkept", "elsewhere")} == {"FINISHED"}
     place.unlink()
     summary = track(study, root, database)
-    assert "0 runs added, 7 already there, 0 damaged; files: 3 attached, 0 unchanged" in summary
+    assert "0 runs added, 7 already there, 0 damaged (" in summary
+    assert "contents); files: 3 attached, 0 unchanged" in summary
     run = parent(database, "unkept", "elsewhere")
     assert (place / run.info.run_id / "artifacts/report.html").read_bytes() == b"a report"
 

@@ -129,7 +129,8 @@ def test_cells_appear_soon_after_they_finish_and_following_ends_by_itself(
         summary = follow(running.study, running.root, database, failed)
     assert {*moments} == {*running.cells}
     assert max(moments[cell] - finished[cell] for cell in finished) < MOST_SECONDS
-    assert "0 runs added, 7 already there, 0 damaged; files: 3 attached" in summary
+    assert "0 runs added, 7 already there, 0 damaged (" in summary
+    assert "contents); files: 3 attached" in summary
     assert len(runs(database, running.study.study)) == 8
     assert {run.info.status for run in runs(database, running.study.study)} == {"FINISHED"}
 

@@ -221,6 +221,27 @@ def test_a_damaged_manifest_is_counted_and_named(
     assert str(manifest) in summary
 
 
+@pytest.mark.parametrize("sort", ["absent", "cut"])
+def test_files_that_no_run_reads_are_looked_at_by_size(
+    study_copy: Finished, database: str, sort: str
+) -> None:
+    """Those of attacks, which have no run, and those of cells whose run is there."""
+    study, root = study_copy
+    renamed = study.model_copy(update={"study": f"sized-{sort}"})
+    (root / "results" / "tiny").rename(root / "results" / renamed.study)
+    track(renamed, root, database)
+    cell = survey(renamed, root)["attack"][0].cell.folder(renamed, root)
+    damaged = cell / "reconstructions.safetensors"
+    whole = damaged.read_bytes()
+    damaged.unlink()
+    if sort == "cut":
+        damaged.write_bytes(whole[:-1])
+    summary = track(renamed, root, database)
+    assert "0 runs added, 7 already there, 1 damaged" in summary
+    assert str(damaged) in summary
+    assert "`gradsiege verify` compares their contents" in summary
+
+
 def test_a_dead_server_fails_fast_and_changes_nothing(
     finished_study: Finished, verb: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

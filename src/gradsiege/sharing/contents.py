@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import yaml
 
@@ -23,6 +25,7 @@ from gradsiege.sharing.bundles import Bundle
 LOCK = Path("dvc.lock")
 FOLDER = ".dir"  # ends the name of an object that lists a folder's files
 COMMITTED = f"`git checkout {LOCK}` brings the committed one back."
+KEYS = {"path": str, "md5": str, "size": int, "nfiles": int}  # of a file or folder in dvc.lock
 NAME = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
@@ -48,14 +51,26 @@ class Content:
         return path.is_file() and md5_of(path) == self.name.removesuffix(FOLDER)
 
 
-def _refuse_torn(lock: Path) -> None:
-    """Refuse a file that is not YAML; one that is not there knows of nothing shared."""
+def entries(root: Path) -> dict[str, Any]:
+    """Return the entries of `dvc.lock` by address, as DVC would take them; none if the file is not there.
+
+    Raises:
+        SharingError: the file is damaged.
+    """
+    lock = root / LOCK
+    if not os.path.lexists(lock):
+        return {}
     try:
-        if lock.is_file():
-            yaml_files.read_text(lock.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        what = " ".join(str(error).split())
+        stages = dict(yaml_files.read_text(lock.read_text(encoding="utf-8"))["stages"])
+        for address, entry in stages.items():
+            for listed in (*entry.get("deps", ()), *entry.get("outs", ())):
+                for key, kind in KEYS.items():
+                    if not isinstance(listed.get(key, kind()), kind):
+                        raise ValueError(f"{address} has the {key} {listed[key]!r}")
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        what = " ".join(in_words(error).split())
         raise SharingError(f"{LOCK} is damaged: {what}. {COMMITTED}") from error
+    return stages
 
 
 def md5_of(path: Path) -> str:
@@ -71,15 +86,17 @@ def recorded(root: Path, bundle: Bundle) -> list[Content]:
     Raises:
         SharingError: the bundle was not shared or only in part, or the file is damaged.
     """
-    _refuse_torn(root / LOCK)
-    try:
-        names = {out["path"]: out["md5"] for out in _outputs(root, bundle)}
-        wanted = [Content(PurePosixPath(out.path), names[out.path]) for out in bundle.outputs]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    names = {out.get("path"): out.get("md5", "") for out in _outputs(root, bundle)}
+    lacking = [out.path for out in bundle.outputs if out.path not in names]
+    if lacking and _is_cut_off(root):
+        raise SharingError(f"{LOCK} is damaged: it ends within an entry. {COMMITTED}")
+    if lacking:
+        why = f"it lacks {lacking[0]}" if (root / LOCK).is_file() else "it is not there"
         raise SharingError(
-            f"{LOCK} knows no shared {bundle.name} of the study {bundle.study} ({in_words(error)}). Ask the person who has "
+            f"{LOCK} knows no shared {bundle.name} of the study {bundle.study} ({why}). Ask the person who has "
             f"them to call `gradsiege share {bundle.name}` and to commit {LOCK}; then `git pull`"
-        ) from error
+        )
+    wanted = [Content(PurePosixPath(out.path), names[out.path]) for out in bundle.outputs]
     for content in wanted:
         if not NAME.fullmatch(content.name):
             raise SharingError(
@@ -88,17 +105,21 @@ def recorded(root: Path, bundle: Bundle) -> list[Content]:
     return wanted
 
 
+def _is_cut_off(root: Path) -> bool:
+    """Return whether the file ends within a line, or before the last entry has the hashes of its outputs."""
+    last = [*entries(root).values()][-1:]
+    outputs = [entry.get("outs") or [{}] for entry in last]
+    within = any("md5" not in listed[-1] for listed in outputs)
+    return within or bool(last and (root / LOCK).read_bytes()[-1:] != b"\n")
+
+
 def knows(root: Path, bundle: Bundle) -> bool:
     """Return whether `dvc.lock` has an entry for a bundle."""
-    try:
-        return bool(_outputs(root, bundle))
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
-        return False
+    return bool(_outputs(root, bundle))
 
 
 def _outputs(root: Path, bundle: Bundle) -> list[dict[str, str]]:
-    stages = yaml_files.read_text((root / LOCK).read_text(encoding="utf-8"))["stages"]
-    outputs: list[dict[str, str]] = stages.get(bundle.address, {}).get("outs", [])
+    outputs: list[dict[str, str]] = entries(root).get(bundle.address, {}).get("outs", [])
     return outputs
 
 

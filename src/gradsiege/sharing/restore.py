@@ -35,7 +35,7 @@ def restore(names: Sequence[str], study: Study, root: Path, file: Path, remote: 
     Raises:
         ArtifactError: an object differs from `dvc.lock`, a cell does not agree with its manifest or the study, or finished
             cells or other local files would be lost.
-        SharingError: a bundle was never shared, DVC is missing, or a remote is not configured or does not answer.
+        SharingError: a bundle was never shared, `dvc.lock` is damaged, DVC is missing, or a remote is not configured or does not answer.
         StudyError: the study is not shared by `dvc.yaml`.
     """
     bundles = chosen(names, study, root / BUNDLES)

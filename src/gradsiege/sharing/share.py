@@ -35,7 +35,7 @@ def share(names: Sequence[str], study: Study, root: Path, file: Path, remote: st
 
     Raises:
         ArtifactError: a file is unfinished, stale, damaged, or not part of the study; nothing was sent.
-        SharingError: DVC is missing, or a remote is not configured or does not answer.
+        SharingError: DVC is missing, `dvc.lock` is damaged, or a remote is not configured or does not answer.
         StudyError: `dvc.yaml` does not list the study or this file, or the study would show restricted images to the public.
     """
     bundles = chosen(names, study, root / BUNDLES)
@@ -45,6 +45,7 @@ def share(names: Sequence[str], study: Study, root: Path, file: Path, remote: st
         raise ArtifactError("\n".join(refused))
     known = remotes.configuration(root)
     places = remotes.destinations(bundles, known, remote, root)
+    contents.entries(root)  # DVC cannot record anything in a damaged file
     _verify(bundles, study, root, file)
     _fill_up(bundles, root)
     addresses = [bundle.address for bundle in bundles]

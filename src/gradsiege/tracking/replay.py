@@ -12,6 +12,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from gradsiege import artifacts
 from gradsiege.errors import ArtifactError
 from gradsiege.pipeline.status import DAMAGED, DONE, Status, survey
 from gradsiege.progress import track as progress
@@ -22,6 +23,7 @@ from gradsiege.tracking.reading import read
 from gradsiege.tracking.server import Server
 
 TRACKED = ("prior", "federate", "score")
+COMPARED = "files were compared by size; `gradsiege verify` compares their contents"
 
 
 def track(study: Study, root: Path, uri: str) -> str:
@@ -52,13 +54,16 @@ def track(study: Study, root: Path, uri: str) -> str:
 def _cells(server: Server, study: Study, root: Path) -> tuple[int, str, list[str]]:
     """Write the missing runs; return their number, a sentence with all counts, and the problems of damaged cells."""
     known = server.finished()
-    surveyed = survey(study, root)
+    # Damaged cells of every stage, since no run stands for a study's attacks; contents are compared as they are read.
+    surveyed = {
+        stage: [_sized(cell_status, study, root) for cell_status in of_stage]
+        for stage, of_stage in survey(study, root).items()
+    }
     states = [cell_status for stage in TRACKED for cell_status in surveyed[stage]]
     done = [cell_status for cell_status in states if cell_status.state in DONE]
     stale = sum(
         cell_status.state not in DONE and bool(cell_status.manifest) for cell_status in states
     )
-    # Damaged manifests of every stage, since no run stands for a study's attacks; files are compared as they are read.
     unreadable = [
         cell_status.reason
         for of_stage in surveyed.values()
@@ -89,7 +94,24 @@ def _cells(server: Server, study: Study, root: Path) -> tuple[int, str, list[str
     added, skipped = len(wanted) - len(problems), len(done) - len(wanted)
     problems = unreadable + problems
     text = f"{added} runs added, {skipped} already there, {len(problems)} damaged"
-    return added, text + (f", {stale} stale cells left out" if stale else ""), problems
+    text += f", {stale} stale cells left out" if stale else ""
+    return added, f"{text} ({COMPARED})", problems
+
+
+def _sized(cell_status: Status, study: Study, root: Path) -> Status:
+    """Look whether the files of a cell that is done are there, in their recorded sizes; their contents are not read."""
+    folder = cell_status.cell.folder(study, root)
+    recorded = cell_status.manifest["files"] if cell_status.state in DONE else {}
+    if all(
+        (folder / name).is_file() and (folder / name).stat().st_size == file["bytes"]
+        for name, file in recorded.items()
+    ):
+        return cell_status
+    try:
+        problems = "; ".join(artifacts.verify_folder(folder))
+    except ArtifactError as error:
+        problems = str(error)
+    return Status(cell_status.cell, DAMAGED, problems) if problems else cell_status
 
 
 def _files(server: Server, study: Study, root: Path) -> str:
