@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import itertools
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -51,12 +52,17 @@ def check_folders(study: Study, root: Path) -> None:
     }
     results, staged = f"results/{name}", f"scratch/staged/{name}"
     bases = (results, f"{results}/logs", f"{results}/benchmarks", f"{staged}/replaced")
-    leaves = {Path(base, path) for base in (*bases, f"scratch/aside/{name}") for path in inner}
-    leaves |= {Path(staged, "computed"), Path("scratch/shards", name)}
-    folders = leaves.union(*(leaf.parents for leaf in leaves))
-    for folder in sorted(folders, key=lambda path: (len(path.parts), path)):
-        place = root / folder
-        if os.path.lexists(place) and not place.is_dir():
+    leaves = {f"{base}/{path}" for base in (*bases, f"scratch/aside/{name}") for path in inner}
+    seen: set[str] = set()
+    # Strings, since a study of ten thousand cells has thousands of folders, and every verb begins with this.
+    for leaf in sorted(leaves | {f"{staged}/computed", f"scratch/shards/{name}"}):
+        for folder in itertools.accumulate(leaf.split("/"), "{}/{}".format):
+            if folder in seen:
+                continue
+            seen.add(folder)
+            if os.path.isdir(f"{root}/{folder}") or not os.path.lexists(f"{root}/{folder}"):  # noqa: PTH112
+                continue
+            place = root / folder
             kind = "a file" if place.is_file() else "not a folder"
             raise UsageError(
                 f"{place} is {kind}, where the folder of that name belongs; move it away, or name another --root"
