@@ -195,3 +195,38 @@ def test_a_manifest_that_is_a_folder_is_set_aside(
     assert line.endswith("manifest.json is not a file")
     assert not folder.exists()
     assert (root / f"scratch/aside/tiny/attack/{ATTACK}.1/manifest.json/deep").is_dir()
+
+
+def test_what_lies_in_the_place_of_a_drawing_is_set_aside(
+    study_and_root: Finished,
+    snakemake: Snakemake,
+    verb: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A folder, an empty file and a link that leads nowhere, all of which Snakemake takes for drawings."""
+    study, root = study_and_root
+    report, gallery, shown = (
+        root / "results/tiny" / name
+        for name in ("report.html", "figures/gallery.png", "figures/privacy_utility.csv")
+    )
+    (report / "mine").mkdir(parents=True)
+    gallery.parent.mkdir()
+    gallery.write_text("")
+    shown.symlink_to("away")
+    reasons = {report: "is not a file", gallery: "is empty", shown: "is not a file"}
+    said: list[str] = []
+    assert not mending.mend(study, root, root / "tiny.yaml", dry_run=True, say=said.append)
+    options = ("--study", root / "tiny.yaml", "--root", root)
+    assert verb("verify", *options) == ArtifactError.exit_code
+    report_of_verify = capsys.readouterr().out
+    for path, why in reasons.items():
+        assert f"to set aside: {path}, which {why}" in said
+        assert f"damaged {path} {why}" in report_of_verify
+    with pytest.raises(ArtifactError, match="it is there, and is not a file; move it away"):
+        artifacts.write_text(report, "drawn")
+    assert mending.mend(study, root, root / "tiny.yaml", say=said.append)
+    aside = root / "scratch/aside/tiny"
+    assert (aside / "report.html.1/mine").is_dir()
+    assert (aside / "figures/gallery.png.1").read_text() == ""
+    assert (aside / "figures/privacy_utility.csv.1").is_symlink()
+    assert not [path for path in reasons if path.exists() or path.is_symlink()]

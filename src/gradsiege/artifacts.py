@@ -46,7 +46,7 @@ def atomic(path: Path) -> Iterator[Path]:
     (or none), never a torn one. A path that is not a regular file, such as a device or a pipe, is refused.
     """
     if path.exists() and not path.is_file():
-        raise ArtifactError(f"could not write {path}: it is there, and is not a file")
+        raise ArtifactError(f"could not write {path}: it is there, and is not a file; move it away")
     temporary: Path | None = None
     try:
         make_folder(path.parent)

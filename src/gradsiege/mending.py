@@ -12,7 +12,8 @@ from gradsiege import artifacts
 from gradsiege.errors import ArtifactError, without_remedy
 from gradsiege.inspection.verification import MOST, examine, verify
 from gradsiege.pipeline import identity, places
-from gradsiege.pipeline.status import BROKEN, DAMAGED, DONE, MISSING, STALE, Status
+from gradsiege.pipeline.drawings import spoiled
+from gradsiege.pipeline.status import BROKEN, DAMAGED, DONE, MISSING, STALE, Status, failure
 from gradsiege.sharing.programs import run, show
 from gradsiege.study import Study
 
@@ -29,6 +30,8 @@ class Findings:
         broken: damaged cells, and cells whose folder has files but no manifest.
         stale, missing: cells that Snakemake computes.
         sound: number of cells that are finished and agree with their checksums.
+        drawings: what lies in place of a figure, table or report and is none, each with the reason.
+        failed: the first error of an earlier run.
     """
 
     swaps: list[Path]
@@ -36,6 +39,8 @@ class Findings:
     stale: list[Status]
     missing: list[Status]
     sound: int
+    drawings: dict[Path, str]
+    failed: str
 
 
 def mend(
@@ -79,11 +84,13 @@ def mend(
         say(line)
     if dry_run:
         say("Nothing was changed (--dry-run).")
-        return not (findings.swaps or findings.broken or findings.stale or findings.missing)
+        unfinished = findings.swaps or findings.broken or findings.stale or findings.missing
+        return not (unfinished or findings.drawings)
     for path in places.settle(study, root):
         say(f"completed {path}")
-    for cell_status in look(study, root).broken if findings.swaps else findings.broken:
-        say(f"set aside {set_aside(cell_status, study, root)}")
+    broken = look(study, root).broken if findings.swaps else findings.broken
+    for place in (*(state.cell.folder(study, root) for state in broken), *findings.drawings):
+        say(f"set aside {set_aside(place, study, root)}")
     choice = f"study={os.path.relpath(file, root)}"
     _adopt(root, choice, say)
     limit = [] if cores is None else ["--cores", str(cores)]
@@ -107,6 +114,8 @@ def look(study: Study, root: Path) -> Findings:
         stale=[cell_status for cell_status in states if cell_status.state == STALE],
         missing=[cell_status for cell_status in states if cell_status.state in (MISSING, BROKEN)],
         sound=sum(cell_status.state in DONE for cell_status in states),
+        drawings=spoiled(study, root),
+        failed=failure(states, study, root),
     )
 
 
@@ -120,12 +129,15 @@ def words(findings: Findings, study: Study, root: Path) -> list[str]:
     """Return the findings and the planned actions, one per line."""
     lines = [f"study {study.study}: {findings.sound} cells are finished and sound; they stay."]
     lines += [f"to complete: {path}, whose swap was interrupted" for path in findings.swaps]
-    texts = [
-        f"to set aside: {cell_status.cell.stage} {cell_status.cell.key}: {_reason(cell_status)}"
-        for cell_status in findings.broken[:MOST]
+    lines += [f"failed before: {findings.failed}"] if findings.failed else []
+    aside = [
+        f"{cell_status.cell.stage} {cell_status.cell.key}: {_reason(cell_status)}"
+        for cell_status in findings.broken
     ]
-    if len(findings.broken) > MOST:
-        texts.append(f"to set aside: ... and {len(findings.broken) - MOST} more")
+    aside += [f"{path}, which {why}" for path, why in findings.drawings.items()]
+    texts = [f"to set aside: {text}" for text in aside[:MOST]]
+    if len(aside) > MOST:
+        texts.append(f"to set aside: ... and {len(aside) - MOST} more")
     damaged = [cell_status for cell_status in findings.broken if cell_status.state == DAMAGED]
     computed = len(findings.stale) + len(findings.missing) + len(damaged)
     if computed:
@@ -143,12 +155,13 @@ def _reason(cell_status: Status) -> str:
     )
 
 
-def set_aside(cell_status: Status, study: Study, root: Path) -> Path:
-    """Move a cell's folder to ``scratch/aside``, where nothing reads it, and return where it lies."""
-    base = root / "scratch" / "aside" / study.study / cell_status.cell.stage / cell_status.cell.key
+def set_aside(place: Path, study: Study, root: Path) -> Path:
+    """Move a cell's folder, or what lies in place of a drawing, to ``scratch/aside``, where nothing reads it; return where it lies."""
+    name = place.relative_to(root / "results" / study.study)
+    base = root / "scratch" / "aside" / study.study / name
     free = (base.with_name(f"{base.name}.{number}") for number in itertools.count(1))
-    target = next(path for path in free if not path.exists())
-    places.move(cell_status.cell.folder(study, root), target)
+    target = next(path for path in free if not os.path.lexists(path))
+    places.move(place, target)
     return target
 
 

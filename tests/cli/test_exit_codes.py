@@ -185,3 +185,42 @@ def test_a_file_in_the_place_of_the_results_is_named(
     assert f"{tmp_path / name} is a file, where the folder of that name belongs" in (
         capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "results/tiny",
+        "results/tiny/attack",
+        "results/tiny/attack/digits",
+        "results/tiny/tables",
+        "results/tiny/logs",
+        "results/tiny/logs/attack/digits",
+        "results/tiny/benchmarks",
+        "scratch/staged",
+        "scratch/staged/tiny/computed",
+        "scratch/staged/tiny/replaced/attack",
+        "scratch/aside/tiny",
+        "scratch/shards/tiny",
+    ],
+)
+def test_a_file_in_the_place_of_a_folder_of_the_study_is_named(
+    name: str,
+    finished_study: Finished,
+    verb: Verb,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Before anything runs or is changed; a link that leads nowhere as well."""
+    place = tmp_path / name
+    place.parent.mkdir(parents=True)
+    options = ("--study", finished_study[1] / "tiny.yaml", "--root", tmp_path)
+    place.write_text("mine")
+    assert verb("mend", *options) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"{place} is a file, where the folder of that name belongs; move it away" in said
+    assert place.read_text() == "mine"
+    place.unlink()
+    place.symlink_to("away")
+    assert verb("verify", *options) == 2
+    assert f"{place} is not a folder, where the folder of that name" in capsys.readouterr().err

@@ -17,7 +17,8 @@ from rocrate.rocrate import ROCrate
 
 from gradsiege import artifacts
 from gradsiege.pipeline.cells import cells
-from gradsiege.study import Study
+from gradsiege.pipeline.drawings import undrawn
+from gradsiege.study import Study, load
 
 Finished = tuple[Study, Path]
 Verb = Callable[..., int]
@@ -36,7 +37,7 @@ def packed(
     where = ("--study", root / "tiny.yaml", "--root", root)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(REPOSITORY)
-        assert verb("publish", "privacy_utility", "report", *where) == 0
+        assert verb("publish", *finished_study[0].figures, "report", *where) == 0
         assert verb("crate", *where) == 0
     return root / "results" / "tiny" / "crate.zip", root
 
@@ -136,7 +137,7 @@ def test_only_a_whole_run_is_packed(
     where = ("--study", root / "tiny.yaml", "--root", root)
     assert verb("crate", *where) == 4
     assert (
-        f"report.html does not exist. `gradsiege mend --study {root}/tiny.yaml --root {root}` makes it anew"
+        f"gallery.pdf does not exist. A crate records a whole run. `gradsiege mend --study {root}/tiny.yaml --root {root}` makes it anew"
         in capsys.readouterr().err
     )
     lost = cells(study)["score"][0]
@@ -242,4 +243,35 @@ def test_a_run_with_a_damaged_file_is_not_packed(
     (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert verb("crate", *where) == 4
     assert f"{folder / name} differs from its manifest.json" in capsys.readouterr().err
+    assert not (root / "results/tiny/crate.zip").exists()
+
+
+@pytest.mark.parametrize("name", ["figures/gallery.csv", "tables/columns.csv", "report.html"])
+def test_a_run_without_a_drawing_is_not_packed(
+    name: str,
+    study_copy: Finished,
+    verb: Verb,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Be it gone, emptied, or a folder of its name."""
+    study, root = study_copy
+    monkeypatch.chdir(REPOSITORY)
+    text = (root / "tiny.yaml").read_text()
+    (root / "tiny.yaml").write_text(text.replace("- gallery\n", "- gallery\n- table_attacks\n"))
+    study = load(root / "tiny.yaml")
+    path = root / "results/tiny" / name
+    for drawing in undrawn(study, root).keys() - {path}:
+        artifacts.write_text(drawing, "drawn")
+    where = ("--study", root / "tiny.yaml", "--root", root)
+    for change, why in (
+        (lambda: None, "does not exist"),
+        (lambda: path.write_text(""), "is empty"),
+        (lambda: (path.unlink(), path.mkdir()), "is not a file"),
+    ):
+        change()
+        assert verb("crate", *where) == 4
+        assert f"{path} {why}. A crate records a whole run. `gradsiege mend" in (
+            capsys.readouterr().err
+        )
     assert not (root / "results/tiny/crate.zip").exists()

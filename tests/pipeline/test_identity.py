@@ -248,6 +248,32 @@ def test_a_verb_names_the_picture_that_is_gone_and_recommends_what_helps(
     assert verb("federate", cells(study)["federate"][0].key, *options) == 0
 
 
+@pytest.mark.parametrize("length", [0, 60])
+def test_a_picture_that_cannot_be_decoded_comes_before_the_remedy(
+    length: int, mine: Path, verb: Verb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Reading its source does not show it, the last job of Snakemake does; the finished cell stays meanwhile."""
+    options = ("--study", mine / "study.yaml", "--root", mine)
+    assert verb("fetch", "own", *options) == 0
+    spoiled = mine / "data/mine/7.png"
+    content = spoiled.read_bytes()
+    spoiled.write_bytes(content[:length])
+    verb("fetch", "own", "--staged", *options)
+    capsys.readouterr()
+    (mine / "Snakefile").write_text("")
+    why = "fetch own: datasets.own: mine/7.png is not an image that can be read"
+    assert verb("verify", *options) == 4
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(f"Not sound. First put this right: {why}")
+    assert verb("plan", *options) == 0
+    assert f"First put this right: {why}" in capsys.readouterr().out
+    assert verb("mend", "--dry-run", *options) == 0
+    assert f"failed before: {why}" in capsys.readouterr().out
+    spoiled.write_bytes(content)
+    assert verb("verify", *options) == 4
+    assert "First put this right" not in capsys.readouterr().out
+
+
 def test_a_folder_in_the_place_of_a_table_is_no_disk_that_is_away(
     mine: Path, verb: Verb, capsys: pytest.CaptureFixture[str]
 ) -> None:

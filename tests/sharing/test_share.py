@@ -43,3 +43,11 @@ def test_what_is_no_part_of_the_study_does_not_go_with_it(study_copy: Finished) 
         (drawn / name).touch()
     assert _undrawn(study, root, {"figures"}) == [drawn / "celebrities.pdf"]
     assert _undrawn(study, root, {"tables"}) == []
+
+
+def test_a_folder_in_the_place_of_a_drawing_is_not_shared(study_copy: Finished) -> None:
+    study, root = study_copy
+    place = root / "results/tiny/report.html"
+    place.mkdir()
+    with pytest.raises(ArtifactError, match=f"nothing was shared: {place} is not a file"):
+        _verify([bundle("figures", "figures", "report.html")], study, root, root / "tiny.yaml")

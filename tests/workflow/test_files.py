@@ -45,6 +45,15 @@ def test_a_number_without_sense_is_refused_with_its_key(clone, given, words):
     assert "Job stats" not in said
 
 
+def test_a_file_in_the_place_of_a_folder_of_the_study_stops_snakemake(clone, tmp_path):
+    workspace = clone.copy(tmp_path / "gradsiege")
+    (workspace.folder / "results").mkdir(exist_ok=True)
+    (workspace.folder / "results/tiny").write_text("mine")
+    said = workspace.snakemake("--dry-run", check=False)
+    assert "results/tiny is a file, where the folder of that name belongs; move it away" in said
+    assert "Traceback" not in said
+
+
 def test_slurm_profile_is_found_from_the_root(clone, monkeypatch):
     from snakemake.cli import get_profile_dir
 

@@ -89,6 +89,7 @@ STUDY_FILE = study_as_typed()
 check_path(STUDY_FILE)
 try:
     STUDY = cells.remember(identity.identified(load(STUDY_FILE)))
+    places.check_folders(STUDY, Path())
     ABSENT = absent_data.absent(STUDY)
 except GradSiegeError as error:
     raise WorkflowError(str(error)) from error

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gradsiege import output
-from gradsiege.errors import UsageError
 from gradsiege.ranges import Range
 
 if TYPE_CHECKING:
@@ -85,12 +84,10 @@ def load_study(file: Path, root: Path = Path(), hash_all: bool = False) -> Study
     """Read a study file, and what its sources list now; no verb changes what it reads."""
     from gradsiege.pipeline.cells import remember
     from gradsiege.pipeline.identity import identified
+    from gradsiege.pipeline.places import check_folders
     from gradsiege.study import load
 
     output.remember_study(file, root, QUICK)
-    for name in ("results", "scratch"):
-        if (root / name).exists() and not (root / name).is_dir():
-            raise UsageError(
-                f"{root / name} is a file, where the folder of that name belongs; move it away, or name another --root"
-            )
-    return remember(identified(load(file), root, hash_all))
+    read = load(file)
+    check_folders(read, root)
+    return remember(identified(read, root, hash_all))

@@ -19,9 +19,9 @@ from gradsiege import artifacts
 from gradsiege.errors import MEND, ArtifactError, UsageError, without_remedy
 from gradsiege.extras import need
 from gradsiege.inspection.verification import examine
-from gradsiege.pipeline import identity
 from gradsiege.pipeline.cells import Cell
-from gradsiege.pipeline.status import BROKEN, DAMAGED, DONE, MISSING, STALE
+from gradsiege.pipeline.drawings import undrawn
+from gradsiege.pipeline.status import BROKEN, DAMAGED, DONE, MISSING, STALE, before_remedy
 from gradsiege.study import Study
 
 SPECIFICATION = "1.1"  # the one that profile 0.5 builds on
@@ -59,15 +59,15 @@ def crate(
 ) -> Path:
     """Write the crate of a finished study and return its path (``results/<study>/crate.zip`` unless given).
 
-    file: the study file; here: the repository. Raises ArtifactError if a cell or the report is missing, damaged or not
-    of this study, MissingError if rocrate is not installed, and UsageError if `to` would replace anything but a crate.
+    file: the study file; here: the repository. Raises ArtifactError if a cell, drawing or the report is missing,
+    damaged or not of this study, MissingError if rocrate is not installed, and UsageError if `to` would replace anything but a crate.
     """
     folder = root / "results" / study.study
     target = folder / NAME if to is None else to
     _check_target(target, folder)
     manifests = _finished(study, root)
-    if not (folder / "report.html").is_file():
-        raise ArtifactError(f"{folder / 'report.html'} does not exist. {MEND}")
+    for path, why in undrawn(study, root).items():
+        raise ArtifactError(f"{path} {why}. A crate records a whole run. {MEND}")
     if not (here / MAIN).is_file():
         raise ArtifactError(
             f"{here.resolve() / MAIN} does not exist; run this in the repository's folder"
@@ -121,7 +121,7 @@ def _finished(study: Study, root: Path) -> dict[Cell, dict[str, Any]]:
         raise ArtifactError(
             f"{len(lacking)} of {len(states)} cells of study {study.study} are not finished and sound, such as "
             f"{first.cell.stage} {first.cell.key}: {without_remedy(first.reason)}. A crate records a whole run. "
-            f"{identity.before_remedy(study.datasets)}{MEND}"
+            f"{before_remedy(states, study, root)}{MEND}"
         )
     return {
         cell_status.cell: cell_status.manifest

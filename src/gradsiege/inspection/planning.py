@@ -10,10 +10,19 @@ from typing import Any
 
 from gradsiege import artifacts
 from gradsiege.errors import ArtifactError
-from gradsiege.pipeline import identity, workload
+from gradsiege.pipeline import workload
 from gradsiege.pipeline.cells import Cell, attack_cells, settings
 from gradsiege.pipeline.shards import shards
-from gradsiege.pipeline.status import BROKEN, DONE, STATES, Status, aligned, count, survey
+from gradsiege.pipeline.status import (
+    BROKEN,
+    DONE,
+    STATES,
+    Status,
+    aligned,
+    before_remedy,
+    count,
+    survey,
+)
 from gradsiege.protocol.threat_model import ThreatModel
 from gradsiege.study import Study
 
@@ -72,8 +81,9 @@ def plan(study: Study, root: Path, shard_minutes: float = 60) -> str:
         _disk(study, root, surveyed),
     ]
     lines.append(_ceiling(study, surveyed))
-    unreadable = identity.unreadable(study.datasets)
-    lines += [f"First put this right: {unreadable}."] if unreadable else []
+    every = (cell_status for states in surveyed.values() for cell_status in states)
+    first = before_remedy(every, study, root).removesuffix(" Then ")
+    lines += [first] if first else []
     return "\n".join([*lines, *_broken(surveyed), *_refused(study)])
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from gradsiege import arithmetic, artifacts
 from gradsiege.errors import MEND, ArtifactError
-from gradsiege.pipeline import identity
 from gradsiege.pipeline.cells import Cell
+from gradsiege.pipeline.drawings import spoiled
 from gradsiege.pipeline.stage import STAGES
 from gradsiege.pipeline.status import (
     ABSENT,
@@ -22,6 +22,7 @@ from gradsiege.pipeline.status import (
     MISSING,
     STALE,
     Status,
+    before_remedy,
     count,
     status,
     survey,
@@ -41,14 +42,16 @@ def verify(
     Missing, broken, stale and damaged cells make a study unsound. A failed cell does not, since a failure is a result that
     is counted; nor does a folder that no cell of the study owns, since no stage reads it; nor a cell whose data set was
     not supplied. Nor does an account of privacy that an attack refutes, since the files are as they were made; it is listed as
-    a defect of the method. With `partial`, as after restoring one bundle, missing and broken cells are not a fault either. Only
+    a defect of the method. A folder or an empty file in place of a drawing or the report is damage. With `partial`, as after restoring one bundle, missing and broken cells are not a fault either. Only
     `stages` are looked at.
     """
     examined = examine(study, root, stages)
     counts = count(examined)
     foreign = foreign_paths(study, root, [cell_status.cell for cell_status in examined], stages)
     faults = (STALE, DAMAGED) if partial else (STALE, DAMAGED, BROKEN, MISSING)
-    sound = not any(counts[state] for state in faults)
+    # They have no manifests: only a folder or an empty file in place of one is noticed.
+    drawings = spoiled(study, root) if set(stages) == set(STAGES) else {}
+    sound = not any(counts[state] for state in faults) and not drawings
     states: tuple[str, ...] = (FINISHED, FAILED, STALE, DAMAGED, MISSING)
     states += tuple(state for state in (BROKEN, ABSENT) if counts[state])
     lines = [
@@ -63,6 +66,7 @@ def verify(
             if cell_status.state == state
         ]
         lines += _listed(state, texts)
+    lines += _listed(DAMAGED, [f"{path} {why}" for path, why in drawings.items()])
     waiting = Counter(cell_status.reason for cell_status in examined if cell_status.state == ABSENT)
     lines += _listed(ABSENT, [f"{number} cells: {reason}" for reason, number in waiting.items()])
     lines += _listed(FOREIGN, [f"{path} belongs to no cell of the study" for path in foreign])
@@ -78,7 +82,7 @@ def verify(
         what = "What is there was" if partial else every
         lines.append(f"{what} made under the study's settings, and intact.")
     else:
-        lines.append(f"Not sound. {identity.before_remedy(study.datasets)}{MEND}")
+        lines.append(f"Not sound. {before_remedy(examined, study, root)}{MEND}")
     return "\n".join(lines), sound
 
 

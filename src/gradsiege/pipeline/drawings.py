@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from gradsiege.study import Study
 
 Kind = Literal["figures", "tables"]
 FORMATS = ("pdf", "svg", "png")
 # What the columns of all of them mean.
 DICTIONARY = "tables/columns.csv"
+REPORT_FILE = "report.html"
 
 
 def kind_of(name: str) -> Kind:
@@ -35,3 +41,24 @@ def files_of(name: str) -> tuple[str, ...]:
     if kind_of(name) == "tables":
         return f"tables/{name}.csv", data_file(name)
     return (*(f"figures/{name}.{kind}" for kind in FORMATS), data_file(name))
+
+
+def undrawn(study: Study, root: Path) -> dict[Path, str]:
+    """Return the drawings of a study, its report among them, that are not files with content, each with the reason."""
+    files = [file for name in study.figures for file in files_of(name)]
+    tables = any(kind_of(name) == "tables" for name in study.figures)
+    reasons = {}
+    for file in [*files, *[DICTIONARY] * tables, REPORT_FILE]:
+        path = root / "results" / study.study / file
+        if not os.path.lexists(path):
+            reasons[path] = "does not exist"
+        elif not path.is_file():
+            reasons[path] = "is not a file"
+        elif not path.stat().st_size:
+            reasons[path] = "is empty"
+    return reasons
+
+
+def spoiled(study: Study, root: Path) -> dict[Path, str]:
+    """Return those of `undrawn` that lie there, so that Snakemake takes them for drawings."""
+    return {path: why for path, why in undrawn(study, root).items() if os.path.lexists(path)}

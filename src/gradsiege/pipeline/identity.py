@@ -167,12 +167,6 @@ def unreadable(datasets: Iterable[Dataset]) -> str:
     return "; ".join(reason.rstrip(". ") for reason in reasons)
 
 
-def before_remedy(datasets: Iterable[Dataset]) -> str:
-    """Return what to put right before `gradsiege mend` can help, as the beginning of its sentence, or an empty string."""
-    reasons = unreadable(datasets)
-    return f"First put this right: {reasons}. Then " if reasons else ""
-
-
 def why_stale(manifest: Mapping[str, Any], item: Dataset) -> str:
     """Return in words how the source of a data set differs from the one that a finished cell read, or an empty string."""
     try:

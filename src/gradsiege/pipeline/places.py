@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import itertools
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -18,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradsiege import artifacts
-from gradsiege.errors import ArtifactError, StudyError
-from gradsiege.pipeline.cells import Cell, digest, parse_key
+from gradsiege.errors import ArtifactError, StudyError, UsageError
+from gradsiege.pipeline.cells import Cell, cells, digest, parse_key
 from gradsiege.pipeline.stage import STAGES
 
 if TYPE_CHECKING:
@@ -31,6 +32,41 @@ READS = "reads"  # key of a manifest: what the cell read, with checksums
 def staged_folder(study: Study, root: Path) -> Path:
     """Return the folder of the drafts of a study."""
     return root / "scratch" / "staged" / study.study
+
+
+def check_folders(study: Study, root: Path) -> None:
+    """Refuse anything but a folder where a folder of the study belongs: of its results, logs and drafts, and above its cells.
+
+    Raises:
+        UsageError: the message names the first that is none.
+    """
+    name, of_stages = study.study, cells(study)
+    inner = {f"{cell.stage}/{cell.key}" for cells_of in of_stages.values() for cell in cells_of}
+    inner = {path.rpartition("/")[0] for path in inner}
+    inner |= {
+        "figures",
+        "tables",
+        "drawings",
+        "engines",
+        *(f"shards/{stage}" for stage in of_stages),
+    }
+    results, staged = f"results/{name}", f"scratch/staged/{name}"
+    bases = (results, f"{results}/logs", f"{results}/benchmarks", f"{staged}/replaced")
+    leaves = {f"{base}/{path}" for base in (*bases, f"scratch/aside/{name}") for path in inner}
+    seen: set[str] = set()
+    # Strings, since a study of ten thousand cells has thousands of folders, and every verb begins with this.
+    for leaf in sorted(leaves | {f"{staged}/computed", f"scratch/shards/{name}"}):
+        for folder in itertools.accumulate(leaf.split("/"), "{}/{}".format):
+            if folder in seen:
+                continue
+            seen.add(folder)
+            if os.path.isdir(f"{root}/{folder}") or not os.path.lexists(f"{root}/{folder}"):  # noqa: PTH112
+                continue
+            place = root / folder
+            kind = "a file" if place.is_file() else "not a folder"
+            raise UsageError(
+                f"{place} is {kind}, where the folder of that name belongs; move it away, or name another --root"
+            )
 
 
 def draft_of(cell: Cell, study: Study, root: Path) -> Path:
@@ -163,7 +199,7 @@ def settle(study: Study, root: Path) -> list[Path]:
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename a folder; between two file systems, copy it under a hidden name first."""
+    """Rename a folder or file; between two file systems, copy it under a hidden name first."""
     artifacts.make_folder(target.parent)
     try:
         source.rename(target)
@@ -174,7 +210,7 @@ def move(source: Path, target: Path) -> None:
             raise
         hidden = target.with_name(f".{target.name}{artifacts.PART}")
         shutil.rmtree(hidden, ignore_errors=True)
-        shutil.copytree(source, hidden)
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, hidden)
         hidden.rename(target)
         _discard(source)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gradsiege import artifacts
-from gradsiege.errors import ArtifactError
+from gradsiege.errors import MEND_COMMAND, ArtifactError
 from gradsiege.pipeline import absent_data, identity, places, runner
 from gradsiege.pipeline.cells import Cell, cells, digest
 from gradsiege.study import Study
@@ -74,6 +74,27 @@ def _not_there(cell: Cell, study: Study, root: Path) -> Status:
     if runner.deaths_of(note):
         return Status(cell, MISSING, f"it runs now, or its process died; read {log}")
     return Status(cell, BROKEN, f"its last job failed ({note.read_text().strip()}); read {log}")
+
+
+def failure(states: Iterable[Status], study: Study, root: Path) -> str:
+    """Return why the last job of the first failed cell of these failed, by its log, or an empty string; done cells are passed over."""
+    for cell_status in states:
+        cell = cell_status.cell
+        note, log = runner.note_of(cell, study, root), runner.log_of(cell, study, root)
+        if cell_status.state in DONE or not note.is_file() or runner.deaths_of(note):
+            continue
+        text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+        # An error is what a job says last; one of the program is the last line of its traceback.
+        last = (text.strip() or note.read_text().strip()).splitlines()[-1]
+        last = last.removeprefix("gradsiege: error: ").split(f" `{MEND_COMMAND}")[0].rstrip(" .")
+        return f"{cell.stage} {cell.key}: {last} (its log is {log})"
+    return ""
+
+
+def before_remedy(states: Iterable[Status], study: Study, root: Path) -> str:
+    """Return what to put right before `gradsiege mend` can help, as the beginning of its sentence, or an empty string."""
+    reasons = identity.unreadable(study.datasets) or failure(states, study, root)
+    return f"First put this right: {reasons}. Then " if reasons else ""
 
 
 def survey(study: Study, root: Path) -> dict[str, list[Status]]:

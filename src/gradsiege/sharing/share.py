@@ -10,7 +10,7 @@ from gradsiege import artifacts
 from gradsiege.errors import MEND, ArtifactError
 from gradsiege.inspection.verification import foreign_paths, verify
 from gradsiege.pipeline.cells import cells
-from gradsiege.pipeline.drawings import DICTIONARY, files_of, kind_of
+from gradsiege.pipeline.drawings import DICTIONARY, files_of, kind_of, spoiled
 from gradsiege.pipeline.stage import STAGES
 from gradsiege.sharing import contents, remotes
 from gradsiege.sharing.bundles import BUNDLES, Bundle, check_file, chosen
@@ -81,6 +81,9 @@ def _verify(bundles: list[Bundle], study: Study, root: Path, file: Path) -> None
         raise ArtifactError(
             f"nothing was shared: these files are not part of the study and would go with it. Delete them.\n{named}"
         )
+    for path, why in spoiled(study, root).items():
+        if path.relative_to(root / "results" / study.study).parts[0] in folders:
+            raise ArtifactError(f"nothing was shared: {path} {why}. {MEND}")
     # Figures and tables have no manifests; Snakemake knows whether they are up to date.
     # A study without tables has no file for the target, which Snakemake would report as work to do.
     tables = any(kind_of(name) == "tables" for name in study.figures)
