@@ -8,7 +8,8 @@ import pytest
 
 from gradsiege.errors import SharingError, StudyError
 from gradsiege.sharing.bundles import Bundle, Output, chosen
-from gradsiege.sharing.remotes import Configuration, Remote, destinations
+from gradsiege.sharing.programs import Said
+from gradsiege.sharing.remotes import Configuration, Remote, destinations, no_answer
 from gradsiege.study import Study
 
 TABLES = Bundle(
@@ -62,3 +63,9 @@ def test_unknown_bundles_and_unlisted_studies_are_refused(tiny: Study) -> None:
     assert len(chosen([], quick, file)) == 7
     with pytest.raises(StudyError, match="no bundle 'table'; did you mean 'tables'"):
         chosen(["table"], quick, file)
+
+
+def test_a_lock_that_dvc_refuses_is_not_blamed_on_the_remote() -> None:
+    answer = Said(False, "'./dvc.lock' validation failed.\n\nextra keys not allowed, in line 4")
+    error = no_answer(Remote("store", "s3://bucket"), answer, "restore")
+    assert str(error).startswith("dvc.lock is damaged. `git checkout dvc.lock` brings")

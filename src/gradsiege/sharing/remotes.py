@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from gradsiege.errors import SharingError, nearest
 from gradsiege.sharing.bundles import RESTRICTED, Bundle
+from gradsiege.sharing.contents import COMMITTED, LOCK
 from gradsiege.sharing.programs import Said, run
 
 ADD = "dvc remote add --local"
@@ -108,7 +109,9 @@ def _check(remote: Remote, known: Configuration, root: Path) -> None:
 
 
 def no_answer(remote: Remote, answer: Said, verb: str) -> SharingError:
-    """Return the error for a remote that DVC could not reach, or that lacks the requested files."""
+    """Return the error for a remote that DVC could not reach, or that lacks the requested files; or for a `dvc.lock` that DVC refuses."""
+    if f"{LOCK}' validation failed" in answer.text:
+        return SharingError(f"{LOCK} is damaged. {COMMITTED} DVC says:\n{answer.end}")
     return SharingError(
         f"the remote {remote} failed. Look whether it can be reached, whether you may use it (`dvc remote list`; "
         "credentials belong into .dvc/config.local), and whether everything was shared that is asked for; then "
