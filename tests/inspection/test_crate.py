@@ -126,26 +126,36 @@ def test_the_same_study_gives_the_same_bytes(
     assert (tmp_path / "again.zip").read_bytes() == path.read_bytes()
 
 
-def test_only_a_whole_run_is_packed(
+@pytest.fixture
+def refused(
     study_copy: Finished,
     verb: Verb,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    study, root = study_copy
+) -> Callable[[], str]:
+    """A function that packs the copied study, which must be refused, and returns the words."""
+    root = study_copy[1]
     monkeypatch.chdir(REPOSITORY)
-    where = ("--study", root / "tiny.yaml", "--root", root)
-    assert verb("crate", *where) == 4
+
+    def pack() -> str:
+        assert verb("crate", "--study", root / "tiny.yaml", "--root", root) == 4
+        assert not (root / "results/tiny/crate.zip").exists()
+        return capsys.readouterr().err
+
+    return pack
+
+
+def test_only_a_whole_run_is_packed(study_copy: Finished, refused: Callable[[], str]) -> None:
+    study, root = study_copy
     assert (
         f"gallery.pdf does not exist. A crate records a whole run. `gradsiege mend --study {root}/tiny.yaml --root {root}` makes it anew"
-        in capsys.readouterr().err
+        in refused()
     )
     lost = cells(study)["score"][0]
     (lost.folder(study, root) / artifacts.MANIFEST).unlink()
-    assert verb("crate", *where) == 4
     assert (
         f"1 of 20 cells of study tiny are not finished and sound, such as score {lost.key}"
-        in capsys.readouterr().err
+        in refused()
     )
 
 
@@ -210,16 +220,11 @@ def test_a_crate_is_replaced(packed: tuple[Path, Path], verb: Verb, tmp_path: Pa
 
 
 def test_the_remedy_of_a_damaged_cell_is_said_once(
-    study_copy: Finished,
-    verb: Verb,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    study_copy: Finished, refused: Callable[[], str]
 ) -> None:
     study, root = study_copy
-    monkeypatch.chdir(REPOSITORY)
     (cells(study)["score"][0].folder(study, root) / artifacts.MANIFEST).write_text("{")
-    assert verb("crate", "--study", root / "tiny.yaml", "--root", root) == 4
-    message = capsys.readouterr().err
+    message = refused()
     assert message.count("gradsiege mend") == 1
     assert ".." not in message
 
@@ -228,50 +233,36 @@ def test_the_remedy_of_a_damaged_cell_is_said_once(
 def test_a_run_with_a_damaged_file_is_not_packed(
     stage: str,
     study_copy: Finished,
-    verb: Verb,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    refused: Callable[[], str],
 ) -> None:
     """A crate vouches for what it records, whether it packs the file or lists its cell alone."""
     study, root = study_copy
-    monkeypatch.chdir(REPOSITORY)
     artifacts.write_text(root / "results/tiny/report.html", "drawn")
-    where = ("--study", root / "tiny.yaml", "--root", root)
     folder = cells(study)[stage][0].folder(study, root)
     name = next(name for name in artifacts.read_manifest(folder)["files"] if "." in name)
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert verb("crate", *where) == 4
-    assert f"{folder / name} differs from its manifest.json" in capsys.readouterr().err
-    assert not (root / "results/tiny/crate.zip").exists()
+    assert f"{folder / name} differs from its manifest.json" in refused()
 
 
 @pytest.mark.parametrize("name", ["figures/gallery.csv", "tables/columns.csv", "report.html"])
 def test_a_run_without_a_drawing_is_not_packed(
     name: str,
     study_copy: Finished,
-    verb: Verb,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    refused: Callable[[], str],
 ) -> None:
     """Be it gone, emptied, or a folder of its name."""
     study, root = study_copy
-    monkeypatch.chdir(REPOSITORY)
     text = (root / "tiny.yaml").read_text()
     (root / "tiny.yaml").write_text(text.replace("- gallery\n", "- gallery\n- table_attacks\n"))
     study = load(root / "tiny.yaml")
     path = root / "results/tiny" / name
     for drawing in undrawn(study, root).keys() - {path}:
         artifacts.write_text(drawing, "drawn")
-    where = ("--study", root / "tiny.yaml", "--root", root)
     for change, why in (
         (lambda: None, "does not exist"),
         (lambda: path.write_text(""), "is empty"),
         (lambda: (path.unlink(), path.mkdir()), "is not a file"),
     ):
         change()
-        assert verb("crate", *where) == 4
-        assert f"{path} {why}. A crate records a whole run. `gradsiege mend" in (
-            capsys.readouterr().err
-        )
-    assert not (root / "results/tiny/crate.zip").exists()
+        assert f"{path} {why}. A crate records a whole run. `gradsiege mend" in refused()

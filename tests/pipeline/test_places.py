@@ -104,7 +104,7 @@ def test_a_process_that_is_killed_in_the_swap(
     place, draft = cell.folder(tiny, tmp_path), places.draft_of(cell, tiny, tmp_path)
 
     def work() -> None:
-        Path.rename = dying_at(moment)  # type: ignore[method-assign, assignment]
+        pytest.MonkeyPatch().setattr(Path, "rename", dying_at(moment))
         compute(cell, tiny, tmp_path, "new")
 
     assert killed(work)

@@ -16,6 +16,7 @@ class LocalGrid(Grid):
 
     def __init__(self, app: ClientApp, clients: int) -> None:
         self.app, self._run = app, None
+        self.replies: dict[str, Message] = {}
         self.contexts = {
             2**63 + n: Context(n, 2**63 + n, {"client": n, "partition-id": n}, RecordDict(), {})
             for n in range(clients)
@@ -29,20 +30,32 @@ class LocalGrid(Grid):
     def run(self) -> Any:
         return self._run
 
-    def create_message(self, *args: Any, **kwargs: Any) -> Message:
-        raise NotImplementedError
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
 
     def get_node_ids(self) -> Iterable[int]:
         return [*self.contexts]
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        raise NotImplementedError
+        pushed = []
+        for message in messages:
+            pushed.append(str(len(self.replies)))
+            self.replies[pushed[-1]] = self.app(
+                message, self.contexts[message.metadata.dst_node_id]
+            )
+        return pushed
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        raise NotImplementedError
+        return [self.replies[name] for name in message_ids]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
-        replies = [self.app(m, self.contexts[m.metadata.dst_node_id]) for m in messages]
-        return replies[::-1]  # in any order
+        return self.pull_messages([*self.push_messages(messages)][::-1])  # in any order

@@ -44,7 +44,8 @@ OWN, OWN_LABELS = pictures(12, 1)
 
 def victims(defense: Defense | None = None, seed: int = 2, **more: object) -> Observation:
     images, labels = pictures(4, seed)
-    return gs.observe(MODEL, images, labels, defense, **more)  # type: ignore[no-any-return]
+    seen: Observation = gs.observe(MODEL, images, labels, defense, **more)
+    return seen
 
 
 @dataclass(frozen=True)

@@ -154,12 +154,11 @@ def plan_of(
 
 def _whole(recipe: object, attack: str) -> Recipe:
     """Return what an attack's `recipe` returned; refuse anything but a recipe with phases that can be run."""
-    phases = recipe.phases if isinstance(recipe, Recipe) else None
-    if not isinstance(recipe, Recipe) or not isinstance(phases, tuple) or not phases:
+    if not isinstance(recipe, Recipe) or not isinstance(recipe.phases, tuple) or not recipe.phases:
         raise UsageError(
             f"{attack}.recipe returns {shown(recipe)}; return gradsiege.attacks.recipe.Recipe((Phase(...),)), with one phase or more"
         )
-    for phase in phases:
+    for phase in recipe.phases:
         if not isinstance(phase, Phase):
             raise UsageError(
                 f"{attack}.recipe has {shown(phase)} among its phases; give a Phase(...)"

@@ -40,6 +40,19 @@ class Dataset(Checked):
     folder: ClassVar[str] = ""
     packaged: ClassVar[Packaged | None] = None
 
+    def __post_init__(self) -> None:
+        """Check the parameters, and that a data set of copies names a data set.
+
+        Raises:
+            StudyError: `copies_of` names something else.
+        """
+        super().__post_init__()
+        original, known = getattr(self, "copies_of", ""), list(catalogue.entries("datasets"))
+        if original and original not in known:
+            raise StudyError(
+                f"copies_of is {original!r}, not a data set; {nearest(original, known)}"
+            )
+
     def files(self) -> tuple[File, ...]:
         """Return the files of the data set, with their published checksums."""
         return ()
@@ -139,16 +152,3 @@ class Dataset(Checked):
             }
             for file in files
         ]
-
-
-def refuse_unknown_original(name: str) -> None:
-    """Refuse the name of a data set, as that of an original, that the catalogue does not hold; "" names none.
-
-    >>> refuse_unknown_original("cifar10")
-
-    Raises:
-        StudyError: names the nearest ones.
-    """
-    known = list(catalogue.entries("datasets"))
-    if name and name not in known:
-        raise StudyError(f"copies_of is {name!r}, not a data set; {nearest(name, known)}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gradsiege.datasets.base import Dataset, refuse_unknown_original
+from gradsiege.datasets.base import Dataset
 from gradsiege.datasets.formats.folders import Scan, refuse_empty_class, refuse_look_alikes
 from gradsiege.datasets.formats.parts import part_in, part_of, tested_parts
 from gradsiege.datasets.formats.pictures import Reading, Row, list_files
@@ -47,15 +47,6 @@ class ImageFolder(Dataset):
     bits: Literal[8, 9, 10, 11, 12, 13, 14, 15, 16] | None = None
     background: Literal["white", "grey", "black"] = "white"
     copies_of: str = ""
-
-    def __post_init__(self) -> None:
-        """Refuse copies of a data set that nobody knows.
-
-        Raises:
-            StudyError: names it.
-        """
-        super().__post_init__()
-        refuse_unknown_original(self.copies_of)
 
     def files(self) -> tuple[File, ...]:
         """Return the folder."""
