@@ -19,8 +19,8 @@ from gradsiege.pipeline.status import (
     STATES,
     Status,
     aligned,
-    before_remedy,
     count,
+    obstacle,
     survey,
 )
 from gradsiege.protocol.threat_model import ThreatModel
@@ -82,7 +82,7 @@ def plan(study: Study, root: Path, shard_minutes: float = 60) -> str:
     ]
     lines.append(_ceiling(study, surveyed))
     every = (cell_status for states in surveyed.values() for cell_status in states)
-    first = before_remedy(every, study, root).removesuffix(" Then ")
+    first = obstacle(every, study, root)
     lines += [first] if first else []
     return "\n".join([*lines, *_broken(surveyed), *_refused(study)])
 

@@ -91,10 +91,16 @@ def failure(states: Iterable[Status], study: Study, root: Path) -> str:
     return ""
 
 
-def before_remedy(states: Iterable[Status], study: Study, root: Path) -> str:
-    """Return what to put right before `gradsiege mend` can help, as the beginning of its sentence, or an empty string."""
+def obstacle(states: Iterable[Status], study: Study, root: Path) -> str:
+    """Return what to put right before any job can help, as a sentence: a source, or the cause of the last failure; or ""."""
     reasons = identity.unreadable(study.datasets) or failure(states, study, root)
-    return f"First put this right: {reasons}. Then " if reasons else ""
+    return f"First put this right: {reasons}." if reasons else ""
+
+
+def before_remedy(states: Iterable[Status], study: Study, root: Path) -> str:
+    """Return the obstacle as the beginning of the sentence that names `gradsiege mend`, or an empty string."""
+    first = obstacle(states, study, root)
+    return f"{first} Then " if first else ""
 
 
 def survey(study: Study, root: Path) -> dict[str, list[Status]]:
