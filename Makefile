@@ -21,7 +21,7 @@ help:
 	@echo "make test-faults kill, starve and mislead every stage, and look what becomes of it"
 	@echo "make test-cluster  as root: install Slurm, run a study on one node of it"
 	@echo "make test-services  replay a thousand cells into MLflow on PostgreSQL (Debian: postgresql)"
-	@echo "make test-integrations  record, attack and audit what Flower's server receives, in one process"
+	@echo "make test-integrations  record, attack and audit what Flower's server receives, in one process and in its simulation"
 	@echo "make docs        build the documentation into site/, to be read without a network"
 	@echo "make dist        build a wheel and an sdist into dist/, and look into both"
 	@echo "make lint        formatters, types, walls, grammar of the prose"
@@ -104,7 +104,7 @@ integrations: setup
 		.write_text(f"import site; site.addsitedir({sys.argv[1]!r})\n")' "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 test-integrations: integrations
-	FLWR_TELEMETRY_ENABLED=0 $(INTEGRATIONS)/bin/python -m pytest tests/integrations
+	FLWR_TELEMETRY_ENABLED=0 RAY_USAGE_STATS_ENABLED=0 $(INTEGRATIONS)/bin/python -m pytest tests/integrations
 
 # The generator of the site, above the project's environment like the integrations: the main lock holds nothing of it.
 DOCS := $(VENV)-docs
