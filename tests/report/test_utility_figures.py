@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from gradsiege.report import placing
 from gradsiege.report.data import StudyData
 from gradsiege.report.derived import utility_by_setting
 from gradsiege.report.figures import privacy_utility, privacy_utility_curves, utility_curve
@@ -101,6 +102,17 @@ def test_a_defense_has_a_panel_with_its_curve(made_up_study: StudyData) -> None:
     lines = [line for line in drawn.figure.axes[0].get_lines() if len(line.get_xdata()) == 2]
     accuracies = 100 * table.loc[["gaussian-sigma0.01", "gaussian-sigma0.1"], "accuracy"]
     assert any(np.allclose(line.get_xdata(), accuracies) for line in lines)
+
+
+def test_the_caption_names_points_without_room_for_their_name(
+    made_up_study: StudyData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "Points without room for their name"
+    assert words not in privacy_utility_curves.draw(made_up_study).caption
+    # Names as wide as half a page have room nowhere.
+    monkeypatch.setattr(placing, "width", lambda words, size: 4.0)
+    caption = privacy_utility_curves.draw(made_up_study).caption
+    assert f"{words}: Gaussian noise 0.01, Gaussian noise 0.1" in caption
 
 
 def test_a_setting_that_no_sweep_made_is_on_no_curve(made_up_study: StudyData) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,7 +19,7 @@ from gradsiege.report.wording import INTERVAL, counts_note, joined, number, synt
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERSION = 4
+VERSION = 5
 TITLE = "Privacy against utility along the strength of each defense"
 COLUMNS, HEIGHT = 4, 1.75  # panels side by side; inches
 NAME_SIZE = 6.0  # points
@@ -72,10 +73,12 @@ def draw(data: StudyData) -> Drawn:
         figure.supxlabel("Test accuracy after training [%]", fontsize=8)
         figure.supylabel("Worst-case PSNR [dB] (lower: more private)", fontsize=8)
         placing.settle(figure)
+        nameless = []
         for panel, (key, sweep) in zip(flat, panels, strict=False):
             place = table[(table[PLACE] == list(key[:2])).all(axis=1)]
-            _names(panel, place, sweep, str(key[2]))
-    return Drawn(TITLE, _caption(data, table), measured, figure, alt=_alt(table))
+            left_out = _names(panel, place, sweep, str(key[2]))
+            nameless += [f"{label(str(key[2]))} {words}" for words in left_out]
+    return Drawn(TITLE, _caption(data, table, nameless), measured, figure, alt=_alt(table))
 
 
 def _title(panel: Axes, rows: pd.DataFrame, *, several: bool) -> None:
@@ -135,8 +138,8 @@ def _curve(panel: Axes, rows: pd.DataFrame, method: str) -> None:
     panel.plot(x, bound, markerfacecolor="none", markersize=5, zorder=3, clip_on=False, **options)
 
 
-def _names(panel: Axes, place: pd.DataFrame, rows: pd.DataFrame, method: str) -> None:
-    """Write what the settings of a defense are beside their points, where it says anything."""
+def _names(panel: Axes, place: pd.DataFrame, rows: pd.DataFrame, method: str) -> list[str]:
+    """Write what the settings of a defense are beside their points, where it says anything; return words without room."""
     across, up = (100 * rows["accuracy"]).tolist(), rows["worst"].tolist()
     words = [row["value"] or row["strength"].removeprefix("control ") for _, row in rows.iterrows()]
     names = [
@@ -148,7 +151,7 @@ def _names(panel: Axes, place: pd.DataFrame, rows: pd.DataFrame, method: str) ->
     bounds = rows["bound_psnr"].clip(upper=panel.get_ylim()[1]).tolist()
     points = [*zip(across, up, strict=True), *zip(across, bounds, strict=True)]
     points += list(zip(100 * bare["accuracy"], bare["worst"], strict=True))
-    placing.name_points(panel, names, [p for p in points if p[1] == p[1]], NAME_SIZE)
+    return placing.name_points(panel, names, [p for p in points if p[1] == p[1]], NAME_SIZE)
 
 
 def _limits(panel: Axes, place: pd.DataFrame) -> None:
@@ -160,10 +163,11 @@ def _limits(panel: Axes, place: pd.DataFrame) -> None:
     panel.set_xlim(across.min() - 0.15 * room, across.max() + 0.3 * room)
 
 
-def _caption(data: StudyData, table: pd.DataFrame) -> str:
+def _caption(data: StudyData, table: pd.DataFrame, nameless: Sequence[str]) -> str:
     named = table[(table["value"] == "") & (table["strength"] != "")]
     lone = [label(row["defense"], row["method"]) for _, row in named.iterrows()]
     apart = f" On no curve: {joined(lone)}." if lone else ""
+    apart += f" Points without room for their name: {joined(nameless)}." if nameless else ""
     return (
         "One panel per defense; a line joins its strengths, which the numbers give. Dark circle: no "
         "defense; faint dots: all other settings on the same data and model. "
