@@ -99,6 +99,7 @@ onstart:
             f"jobs of a cluster cannot start {sys.executable!r}: set the environment up in a folder whose path has neither "
             "spaces nor characters that a shell reads"
         )
+    look_when_jobs_end(workflow.scheduler)
     places.settle(STUDY, Path())
     for name, reason in ABSENT.items():
         print(f"Left out: {name}: {reason}")

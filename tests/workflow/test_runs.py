@@ -7,9 +7,11 @@ import os
 import re
 import shutil
 import signal
+import sys
 import time
 
 import pytest
+from workspaces import STUDY
 
 from gradsiege.artifacts import verify_folder
 
@@ -199,3 +201,30 @@ def test_slurm_warning_reaches_the_job_and_its_last_words_the_log(workspace):
     assert written.read_text() == (
         "fetch digits --staged --study config/tiny.yaml --time-budget 960\nprogress saved\n"
     )
+
+
+# Snakemake as its own command runs it, with a note of every look for jobs that it schedules.
+NOTED = """
+import sys
+from snakemake.cli import main
+from snakemake.scheduling.job_scheduler import JobScheduler
+
+schedule = JobScheduler._schedule_reevalutation
+
+def noted(self, delay):
+    print("another look in", delay)
+    schedule(self, delay)
+
+JobScheduler._schedule_reevalutation = noted
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(("limit", "looks"), [([], False), (["30/1s"], True)])
+def test_the_head_looks_for_jobs_when_one_ends_and_not_every_second(workspace, limit, looks):
+    """The looks of Snakemake's limit of starts add up, one for every job that ends, until they take a processor."""
+    shutil.rmtree(workspace.folder / "results/tiny/figures")
+    limits = ["--max-jobs-per-timespan", *limit] if limit else []
+    said = workspace.run(sys.executable, "-c", NOTED, *limits, "--config", f"study={STUDY}")
+    assert "Drawing" in said
+    assert ("another look in 1" in said) == looks

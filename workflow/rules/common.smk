@@ -40,14 +40,6 @@ from gradsiege.study import ledger, load
 gc.freeze()
 gc.set_threshold(200_000, 50, 100)
 
-# Snakemake starts at most 100 jobs a second unless told otherwise. For this limit it looks for jobs again one second after every look
-# that found some, and looks once more for every job that ends: the looks add up, and after 200 jobs they take a fifth of a processor.
-# Without the limit, which jobs of seconds never reach, it looks when a job ends.
-scheduling = workflow.scheduling_settings
-limit = scheduling and scheduling.max_jobs_per_timespan
-if limit and (limit.max_jobs, limit.timespan) == (100, 1):
-    scheduling.max_jobs_per_timespan = None
-
 DEFAULTS = {"study": "config/quick.yaml", "gpu": 0, "shard_minutes": 4}
 for key in set(config) - set(DEFAULTS):
     raise WorkflowError(f"unknown --config {key}=; {nearest(key, list(DEFAULTS))}")
@@ -87,6 +79,17 @@ def check_path(path):
             f"the study file {path!r} cannot be handed to jobs: rename it, or a folder above it, so that its path has no "
             "backslash, no line break, and no apostrophe together with a double quote, a dollar sign or a backtick"
         )
+
+
+def look_when_jobs_end(scheduler):
+    """Lift the limit of 100 starts a second that Snakemake sets itself, and leave one that somebody gave.
+
+    For a limit the head looks for jobs again a second after every look that found some, and looks once more for every job that ends: the
+    looks add up, and after 200 jobs take a fifth of a processor. Jobs of seconds never reach the limit.
+    """
+    limit = scheduler.job_rate_limiter
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        scheduler.job_rate_limiter = None
 
 
 if {"{", "}"} & set(str(workflow.basedir)):
