@@ -19,8 +19,13 @@ def images_attacked(cell: Cell, study: Study) -> int:
 
 
 def attacks_alike(cell: Cell, study: Study) -> int:
-    """Return how many attacks of the study share the network, the protocol and the entry of this one."""
-    same = ("dataset", "model", "protocol", "attack")
+    """Return how many attacks of the study share the network, the protocol and the entry of this one.
+
+    A counter builds the defense's numbers, or what it learns of the defense, into its objective: only cells of one defense share it.
+    """
+    same = ["dataset", "model", "protocol", "attack"]
+    if study.one("attacks", cell.attack).counter:
+        same.append("defense")
     wanted = [getattr(cell, name) for name in same]
     every = cells(study)["attack"]
     return sum([getattr(other, name) for name in same] == wanted for other in every)
