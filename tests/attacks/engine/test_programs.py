@@ -14,6 +14,7 @@ from problems import assert_same, case
 from torch import Tensor
 
 from gradsiege import programs as kept_programs
+from gradsiege.attacks.counters.noise import GaussianLikelihood
 from gradsiege.attacks.engine.autotune import EnginePolicy, choose
 from gradsiege.attacks.engine.compiled import close, filled, traced
 from gradsiege.attacks.engine.engines import ENGINES, engine
@@ -65,15 +66,18 @@ def test_one_program_serves_other_weights_and_other_elements(
 
 
 def test_the_name_of_a_program_is_that_of_what_it_computes() -> None:
-    """Other weights do not change it; another objective, another width and another number of threads do."""
+    """Other weights and numbers do not change it; another objective, another width and another number of threads do."""
     problem, x, target = case("lenet", images=1, elements=2)
     name = traced(problem, x, target).name()
     assert traced(other_weights(problem), x, target).name() == name
     phase = problem.phase
     doubled = tuple((2 * weight, term) for weight, term in phase.regularizers)
     assert doubled
+    heavier = replace(problem, phase=replace(phase, regularizers=doubled))
+    assert traced(heavier, x, target).name() == name
+    twice = (*phase.regularizers, *phase.regularizers)
     others = [
-        traced(replace(problem, phase=replace(phase, regularizers=doubled)), x, target),
+        traced(replace(problem, phase=replace(phase, regularizers=twice)), x, target),
         traced(*case("lenet", images=1, elements=3)),
         traced(*case("lenet", images=2, elements=2)),
     ]
@@ -141,13 +145,42 @@ def test_tensors_that_an_objective_holds_are_inputs() -> None:
     torch.testing.assert_close(2 * run[0], run[1])
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_numbers_of_an_objective_are_inputs(
+    tmp_path: Path, kind: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The deviation of a noise is estimated from each update: one program serves all, to the precision of its type."""
+    problem, x, target = case("lenet", images=1, elements=2, kind=kind)
+    programs = Programs(tmp_path)
+
+    def believing(deviation: float) -> Problem:
+        phase = replace(problem.phase, distance=GaussianLikelihood(deviation))
+        return replace(problem, phase=phase)
+
+    engine("compiled", believing(0.3), programs)(x, target)
+
+    def never(*_: object) -> None:
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(kept_programs, "compile_graph", never)
+    found = engine("compiled", believing(0.0123), programs)(x, target)
+    expected = ENGINES["loop"](believing(0.0123))(x, target)
+    assert found[0]["x"].dtype == expected[0]["x"].dtype == kind
+    gap = (found[0]["x"] - expected[0]["x"]).norm() / expected[0]["x"].norm()
+    assert gap < (1e-5 if kind == torch.float32 else 1e-12)
+    torch.testing.assert_close(found[1], expected[1])
+
+
 def test_a_program_that_computes_something_else_is_refused(
     kept: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem, x, target = case("lenet", images=1, elements=2)
     name = traced(problem, x, target).name()
-    weights = tuple((100 * weight, term) for weight, term in problem.phase.regularizers)
-    changed = replace(problem, phase=replace(problem.phase, regularizers=weights))
+    turned = tuple(
+        (100 * weight, lambda candidate, term=term: term(candidate).neg())
+        for weight, term in problem.phase.regularizers
+    )
+    changed = replace(problem, phase=replace(problem.phase, regularizers=turned))
     monkeypatch.setattr(kept_programs, "name", lambda graph, inputs: name)
     with pytest.raises(RuntimeError, match="disagrees with the plain loop"):
         engine("compiled", changed, kept)(x, target)

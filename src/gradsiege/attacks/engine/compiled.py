@@ -1,7 +1,7 @@
 """One evaluation of all elements by a program that was compiled ahead of time.
 
 A `Problem` is traced to a graph of tensor operations whose inputs are all tensors that it uses: variables, target, weights and
-whatever constants its objective holds. Problems that differ in weights and data alone share one program (`gradsiege.programs`).
+whatever constants and numbers its objective holds. Problems that differ in weights and data alone share one program (`gradsiege.programs`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,15 @@ CHECKED = 2
 
 Batched = Callable[..., Evaluation]
 
+# Operations with a number among their arguments; a tensor without dimensions in its place changes no type of a result.
+CALCULATIONS = {
+    torch.ops.aten._to_copy.default,
+    torch.ops.aten.add.Tensor,
+    torch.ops.aten.sub.Tensor,
+    torch.ops.aten.mul.Tensor,
+    torch.ops.aten.div.Tensor,
+}
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -33,7 +42,7 @@ class Trace:
     Attributes:
         graph: operations on a flat list of tensors.
         inputs: example tensors, with which it was traced.
-        constants: the last inputs, which the objective holds.
+        constants: the last inputs, tensors and numbers that the objective holds.
     """
 
     graph: torch.fx.GraphModule
@@ -142,18 +151,33 @@ def traced(problem: Problem, x: Variables, target: Target) -> Trace:
 
 
 def _lifted(graph: torch.fx.GraphModule) -> list[Tensor]:
-    """Turn the tensors that a graph holds into further inputs, and return them."""
-    held = [node for node in graph.graph.nodes if node.op == "get_attr"]
-    places = [node for node in graph.graph.nodes if node.op == "placeholder"]
-    constants = []
-    for number, node in enumerate(held):
-        constants.append(getattr(graph, node.target).detach().contiguous())
+    """Turn the tensors that a graph holds, and the numbers it calculates with, into further inputs; return them.
+
+    A number, such as a noise's estimated deviation, would otherwise make one more program of every victim's.
+    """
+    nodes = list(graph.graph.nodes)
+    held = [node for node in nodes if node.op == "get_attr"]
+    places: list[torch.fx.Node] = [node for node in nodes if node.op == "placeholder"]
+    constants: list[Tensor] = []
+
+    def place(value: Tensor) -> torch.fx.Node:
+        constants.append(value)
         with graph.graph.inserting_after(places[-1]):
-            places.append(graph.graph.placeholder(f"constant_{number}"))
-        node.replace_all_uses_with(places[-1])
+            places.append(graph.graph.placeholder(f"constant_{len(constants) - 1}"))
+        return places[-1]
+
+    for node in held:
+        node.replace_all_uses_with(place(getattr(graph, node.target).detach().contiguous()))
         graph.graph.erase_node(node)
     for attribute in {str(node.target) for node in held}:
         delattr(graph, attribute)
+    device = places[0].meta["val"].device
+    for node in nodes:
+        if node.target in CALCULATIONS:
+            for position, number in enumerate(node.args):
+                if isinstance(number, float):
+                    value = torch.tensor(number, dtype=torch.float64, device=device)
+                    node.update_arg(position, place(value))
     graph.recompile()
     return constants
 
