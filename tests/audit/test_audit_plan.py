@@ -22,11 +22,11 @@ from gradsiege.auditing.document import document
 from gradsiege.auditing.machine import to_itself
 from gradsiege.auditing.page.page import render
 from gradsiege.auditing.page.sentences import lead
-from gradsiege.auditing.parts import Outcome
+from gradsiege.auditing.parts import Outcome, Parts
 from gradsiege.auditing.plan import HARD, NO_TIME, Part, Plan, laid_out, within
 from gradsiege.auditing.recorded_source import RecordedUpdates
 from gradsiege.auditing.run import Runner
-from gradsiege.auditing.settings import note
+from gradsiege.auditing.settings import Chooser, note
 from gradsiege.auditing.situations import Situation, situations
 from gradsiege.auditing.sizing import measured_pace, sized
 from gradsiege.auditing.subject import Subject, checked
@@ -199,6 +199,32 @@ def test_what_time_that_ran_short_took_comes_back_with_it(monkeypatch: pytest.Mo
     assert counts[0] < 8, "it was cut down while time was short"
     assert counts[-1] == 8
     assert found.plan.parts[-1].reason != NO_TIME
+
+
+def test_a_part_that_was_passed_over_is_tried_again_when_the_machine_catches_up(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first attacks are so slow that only shorter ones still fit; those take no time, so that the longer ones fit again."""
+    listed = situations(["given"], [ONE], [None, Nothing()])
+    budget = replace(BUDGET, iterations=8, least_iterations=8, trials=1, seconds=44.0)
+    plan = laid_out(subject, listed, budget, sized(subject, listed, budget, 5e-2, SPARE), SPARE)
+    tried: list[Part] = []
+
+    def outcome(self: Runner, laid: Part, part: Part, pictures: int) -> SimpleNamespace | None:
+        tried.append(part)
+        slow = 3.0 if sum(not one.reason for one in tried) <= 4 else 0.0
+        lasted = SimpleNamespace(seconds=slow * part.seconds, simulated=0.0, whole=True)
+        return None if part.reason else SimpleNamespace(**vars(lasted), ran=lambda laid: part)
+
+    monkeypatch.setattr(Runner, "_outcome", outcome)
+    runner = Runner(subject, {}, torch.zeros, Parts(None, ""), Chooser(budget, 0, "cpu"))
+    carried_out, _ = runner.run(plan)
+    passed_over = {part.key for part in tried if part.reason == NO_TIME}
+    ran = [part.key for part in tried if not part.reason]
+    assert passed_over & set(ran), "an attack that was passed over ran later"
+    assert len(set(ran)) == len(ran), "no attack runs twice"
+    assert [part.key for part in carried_out.parts] == [part.key for part in plan.parts]
+    assert not [part for part in carried_out.parts if part.reason == NO_TIME]
 
 
 def test_an_attack_that_fails_at_once_does_not_tell_how_fast_a_machine_is(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from gradsiege import catalogue
 from gradsiege.auditing.auxiliary import Auxiliary, priors_of
 from gradsiege.auditing.parts import Outcome, Parts, failed
-from gradsiege.auditing.plan import Part, Plan, slowness_of, within
+from gradsiege.auditing.plan import NO_TIME, Part, Plan, slowness_of, within
 from gradsiege.auditing.portfolio import Attacker
 from gradsiege.auditing.settings import Chooser
 from gradsiege.auditing.situations import Situation
@@ -31,6 +31,26 @@ from gradsiege.progress import track
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.protocol.threat_model import ThreatModel, strip
+
+
+@dataclass
+class _Clock:
+    """What finished parts took, and what those that tell the machine's pace were expected to take [seconds]."""
+
+    budget: float
+    spent: float = 0.0
+    paced: float = 0.0
+    expected: float = 0.0
+
+    @property
+    def slowness(self) -> float:
+        return slowness_of(self.paced, self.expected, self.budget)
+
+    def add(self, outcome: Outcome, expected: float) -> None:
+        self.spent += outcome.seconds + outcome.simulated
+        if outcome.whole:
+            self.paced += outcome.seconds
+            self.expected += expected
 
 
 @dataclass(eq=False)
@@ -55,30 +75,38 @@ class Runner:
     def run(self, plan: Plan) -> tuple[Plan, dict[str, Outcome]]:
         """Return the plan as it was carried out, and an outcome by key of a part.
 
+        Parts that the time did not hold in their turn are tried once more at the end, since a machine's pace may improve.
+
         Args:
             plan: as it was laid out. Every part is cut down from that, so that a pace that improves restores later parts.
         """
-        done: list[Part] = []
+        done = list(plan.parts)
         outcomes: dict[str, Outcome] = {}
-        spent = paced = expected = 0.0
-        for place in track(range(len(plan.parts)), len(plan.parts), "audit"):
-            laid = plan.parts[place]
-            outcome = self.parts.load(laid.key)
-            if outcome is None:
-                slowness = slowness_of(paced, expected, plan.budget.seconds)
-                part = _fitted(plan, place, spent, slowness)
-                if part.reason:
-                    done.append(part)
+        clock = _Clock(plan.budget.seconds)
+        waiting: Sequence[int] = range(len(done))
+        for label in ("audit", "audit, parts passed over"):
+            for turn, place in enumerate(track(waiting, len(waiting), label)):
+                laid = plan.parts[place]
+                rest = replace(plan, parts=tuple(plan.parts[later] for later in waiting[turn:]))
+                part = within(rest, clock.spent, clock.slowness).parts[0]
+                outcome = self._outcome(laid, part, plan.size.pictures)
+                if outcome is None:
+                    done[place] = part
                     continue
-                outcome = self._attacked(part, plan.size.pictures)
-                self.parts.keep(part.key, outcome)
-            part = outcome.ran(laid)
-            done.append(part)
-            outcomes[part.key] = outcome
-            spent += outcome.seconds + outcome.simulated
-            if outcome.whole:
-                paced, expected = paced + outcome.seconds, expected + part.seconds
+                done[place] = outcome.ran(laid)
+                outcomes[laid.key] = outcome
+                clock.add(outcome, done[place].seconds)
+            waiting = [place for place in waiting if done[place].reason == NO_TIME]
         return replace(plan, parts=tuple(done)), outcomes
+
+    def _outcome(self, laid: Part, part: Part, pictures: int) -> Outcome | None:
+        """Return the outcome of a part: a finished one as it is kept, another one by running the part as it fits; None if it does not."""
+        kept = self.parts.load(laid.key)
+        if kept is not None or part.reason:
+            return kept
+        outcome = self._attacked(part, pictures)
+        self.parts.keep(part.key, outcome)
+        return outcome
 
     def _attacked(self, part: Part, pictures: int) -> Outcome:
         """Run one attack; an error of the attack or of a defense's own code is an outcome of its clients, with its sentence."""
@@ -148,11 +176,6 @@ class Runner:
             owned = self.auxiliary[stage]
             self._priors[stage, kinds] = priors_of(kinds, owned, self.source.classes)
         return self._priors[stage, kinds]
-
-
-def _fitted(plan: Plan, place: int, spent: float, slowness: float) -> Part:
-    """Return the part at a place as it fits into the time of the budget, if all later ones are to fit, too."""
-    return within(replace(plan, parts=plan.parts[place:]), spent, slowness).parts[0]
 
 
 def _strange(defense: Defense | None) -> Defense | None:
