@@ -82,7 +82,7 @@ def check_path(path):
 
 
 def look_when_jobs_end(scheduler):
-    """Lift the limit of 100 starts a second that Snakemake sets itself, and leave one that somebody gave.
+    """Lift the limit of 100 starts a second that Snakemake sets itself, and leave any other one.
 
     For a limit the head looks for jobs again a second after every look that found some, and looks once more for every job that ends: the
     looks add up, and after 200 jobs take a fifth of a processor. Jobs of seconds never reach the limit.
