@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_audits import BUDGET, Nothing, audited, later
+from small_audits import BUDGET, Nothing, audited, later, pictures
 from small_classifiers import small
 
 from gradsiege.auditing.audit import Audit
 from gradsiege.auditing.situations import local_training
+from gradsiege.auditing.subject import Subject, checked
 from gradsiege.defenses import Gaussian
 
 
@@ -22,6 +23,13 @@ def modules_of_the_user(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield
     sys.modules.pop("mine", None)
+
+
+@pytest.fixture(scope="session")
+def subject() -> Subject:
+    """A small network and forty pictures, before any plan."""
+    images, labels = pictures(40)
+    return checked(Subject({"given": small()}, images, labels))
 
 
 @pytest.fixture(scope="session")

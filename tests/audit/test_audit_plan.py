@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-import resource
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
-import torch
-from small_audits import BUDGET, Broken, Nothing, audited, later, pictures
+from small_audits import BUDGET, ONE, audited, later
 from small_classifiers import small
 
-from gradsiege.auditing import machine
 from gradsiege.auditing.auxiliary import SPARE
 from gradsiege.auditing.budget import BUDGETS, Budget
 from gradsiege.auditing.document import document
-from gradsiege.auditing.machine import to_itself
 from gradsiege.auditing.page.page import render
 from gradsiege.auditing.page.sentences import lead
-from gradsiege.auditing.parts import Outcome, Parts
-from gradsiege.auditing.plan import HARD, NO_TIME, Part, Plan, laid_out, within
+from gradsiege.auditing.parts import Outcome
+from gradsiege.auditing.plan import HARD, NO_TIME, Plan, laid_out, within
 from gradsiege.auditing.recorded_source import RecordedUpdates
-from gradsiege.auditing.run import Runner
-from gradsiege.auditing.settings import Chooser, note
-from gradsiege.auditing.situations import Situation, situations
-from gradsiege.auditing.sizing import measured_pace, sized
-from gradsiege.auditing.subject import Subject, checked
+from gradsiege.auditing.settings import note
+from gradsiege.auditing.situations import situations
+from gradsiege.auditing.sizing import sized
+from gradsiege.auditing.subject import Subject
 from gradsiege.auditing.words import attacker_in_words
 from gradsiege.defenses import Gaussian, Precode, Tip
 from gradsiege.defenses.base import Defense
 from gradsiege.models.adapted import adapt
 from gradsiege.protocol.local_update import LocalTraining
-from gradsiege.protocol.observation import Observation
-
-ONE = LocalTraining("fedsgd", 1, 1, 1, 0.1, "eval")
-
-
-@pytest.fixture(scope="module")
-def subject() -> Subject:
-    images, labels = pictures(40)
-    return checked(Subject({"given": small()}, images, labels))
 
 
 def planned(subject: Subject, budget: Budget, pace: float, *defenses: Defense) -> Plan:
@@ -138,114 +120,6 @@ def test_when_time_runs_short_what_decides_gives_up_settings_then_iterations(
     assert all(part.reason for part in gone.parts if part.attacker.turn > 0)
 
 
-def test_a_machine_that_is_slower_than_in_its_trial_finishes_what_decides(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Every attack takes three times as long as the plan says; the clock is planted."""
-    attacked = Runner._attacked
-
-    def slow(self: Runner, part: Part, pictures: int) -> Outcome:
-        outcome = attacked(self, part, pictures)
-        return replace(outcome, seconds=3 * part.seconds)
-
-    monkeypatch.setattr(Runner, "_attacked", slow)
-    monkeypatch.setattr("gradsiege.auditing.sizing.measured_pace", lambda *arguments, **named: 1e-2)
-    budget = replace(BUDGET, iterations=40, least_iterations=1, seconds=40.0)
-    found = audited(budget=budget, defenses=[Nothing()])
-    ran = {part.attacker.id: part.attacker.attack for part in found.plan.running}
-    informed = ran["inverting_gradients+generic.learned_reliability"]
-    assert 1 <= informed.iterations < 40
-    assert found.plan.notes
-    # The table holds the iterations that were run.
-    rows = found.scores.table.groupby("attack")["iterations"].max()
-    assert rows["inverting_gradients+generic.learned_reliability"] == informed.iterations
-
-
-def paced(monkeypatch: pytest.MonkeyPatch, factors: Callable[[int], float]) -> list[Part]:
-    """Let the n-th attack take `factors(n)` times what the plan says, and return the parts that ran, once they have."""
-    attacked, ran = Runner._attacked, []
-
-    def timed(self: Runner, part: Part, pictures: int) -> Outcome:
-        outcome = attacked(self, part, pictures)
-        ran.append(part)
-        return replace(outcome, seconds=factors(len(ran) - 1) * part.seconds)
-
-    monkeypatch.setattr(Runner, "_attacked", timed)
-    monkeypatch.setattr("gradsiege.auditing.sizing.measured_pace", lambda *given, **named: 5e-2)
-    return ran
-
-
-def test_one_short_attack_does_not_tell_how_fast_a_machine_is(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The first lookup takes 30 seconds instead of one; the rest keeps to a plan that fills half of the time."""
-    ran = paced(monkeypatch, lambda place: 30.0 if place == 0 else 1.0)
-    budget = replace(BUDGET, iterations=8, least_iterations=1, seconds=200.0)
-    found = audited(budget=budget, defenses=[Nothing()])
-    assert ran[0].seconds < 0.05 * budget.seconds, "it was a short one"
-    assert [part.key for part in found.plan.parts if part.reason == NO_TIME] == []
-    assert {part.attacker.attack.iterations for part in ran if part.shortens} == {8}
-    assert found.plan.notes == []
-
-
-def test_what_time_that_ran_short_took_comes_back_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first attacks are three times as slow as planned, all later ones take no time."""
-    ran = paced(monkeypatch, lambda place: 3.0 if place < 4 else 0.0)
-    budget = replace(BUDGET, iterations=8, least_iterations=1, seconds=85.0)
-    found = audited(budget=budget, defenses=[Nothing()])
-    counts = [
-        part.attacker.attack.iterations for part in ran if part.shortens and part.attacker.decides
-    ]
-    assert counts[0] < 8, "it was cut down while time was short"
-    assert counts[-1] == 8
-    assert found.plan.parts[-1].reason != NO_TIME
-
-
-def test_a_part_that_was_passed_over_is_tried_again_when_the_machine_catches_up(
-    subject: Subject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first attacks are so slow that only shorter ones still fit; those take no time, so that the longer ones fit again."""
-    listed = situations(["given"], [ONE], [None, Nothing()])
-    budget = replace(BUDGET, iterations=8, least_iterations=8, trials=1, seconds=44.0)
-    plan = laid_out(subject, listed, budget, sized(subject, listed, budget, 5e-2, SPARE), SPARE)
-    tried: list[Part] = []
-
-    def outcome(self: Runner, laid: Part, part: Part, pictures: int) -> SimpleNamespace | None:
-        tried.append(part)
-        slow = 3.0 if sum(not one.reason for one in tried) <= 4 else 0.0
-        lasted = SimpleNamespace(seconds=slow * part.seconds, simulated=0.0, whole=True)
-        return None if part.reason else SimpleNamespace(**vars(lasted), ran=lambda laid: part)
-
-    monkeypatch.setattr(Runner, "_outcome", outcome)
-    runner = Runner(subject, {}, torch.zeros, Parts(None, ""), Chooser(budget, 0, "cpu"))
-    carried_out, _ = runner.run(plan)
-    passed_over = {part.key for part in tried if part.reason == NO_TIME}
-    ran = [part.key for part in tried if not part.reason]
-    assert passed_over & set(ran), "an attack that was passed over ran later"
-    assert len(set(ran)) == len(ran), "no attack runs twice"
-    assert [part.key for part in carried_out.parts] == [part.key for part in plan.parts]
-    assert not [part for part in carried_out.parts if part.reason == NO_TIME]
-
-
-def test_an_attack_that_fails_at_once_does_not_tell_how_fast_a_machine_is(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """All attacks that run are three times as slow as planned; half of the attacks meet a defense whose code fails."""
-    asked: list[tuple[float, float]] = []
-
-    def noted(spent: float, expected: float, budget: float) -> float:
-        asked.append((spent, expected))
-        return 1.0
-
-    monkeypatch.setattr("gradsiege.auditing.run.slowness_of", noted)
-    ran = paced(monkeypatch, lambda place: 3.0)
-    audited(defenses=[Broken()])
-    refused = sum(part.seconds for part in ran if part.situation.defense is not None)
-    told = sum(part.seconds for part in ran[:-1] if part.situation.defense is None)
-    assert refused > 0
-    assert asked[-1] == pytest.approx((3 * told, told))
-
-
 def test_settings_are_said_to_be_chosen_only_where_pictures_suffice() -> None:
     """The attacker has 5 spare pictures, and a client holds 8: no trial has a client."""
     training = LocalTraining("fedsgd", 8, 8, 1, 0.1, "eval")
@@ -255,30 +129,6 @@ def test_settings_are_said_to_be_chosen_only_where_pictures_suffice() -> None:
     found = audited(budget=replace(BUDGET, trials=2, iterations=1))
     assert [part for part in found.plan.parts if part.tuning]
     assert "were chosen among 2 settings" in note(found.plan)
-
-
-def test_clients_are_simulated_outside_the_time_of_an_attack(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    hours, observed = [0.0], Subject.observed
-
-    def slow(self: Subject, situation: Situation, clients: int) -> Observation:
-        hours[0] += 1e4
-        return observed(self, situation, clients)
-
-    monkeypatch.setattr(Subject, "observed", slow)
-    monkeypatch.setattr(
-        "gradsiege.auditing.run.time",
-        SimpleNamespace(monotonic=lambda: hours[0] + time.monotonic()),
-    )
-    found = audited(budget=replace(BUDGET, rank=0, iterations=1))
-    assert hours[0] > 0
-    assert found.seconds < 1e4
-    assert [part for part in found.plan.parts if part.reason == NO_TIME] == []
-    # The budget holds all the same what clients take.
-    found = audited(budget=replace(BUDGET, rank=0, iterations=1, seconds=300.0))
-    assert found.seconds < 1e4
-    assert [part for part in found.plan.parts if part.reason == NO_TIME]
 
 
 def test_a_finished_part_says_with_how_many_iterations_it_ran(subject: Subject) -> None:
@@ -353,99 +203,3 @@ def test_an_audit_with_time_says_that_nothing_is_missing() -> None:
     assert found.left_out == []
     assert "too low" not in " ".join(lead(found))
     assert document(found)["worst_case"]["left_out"] == []
-
-
-def test_one_thread_is_taken_where_several_are_slower(
-    subject: Subject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (place,) = situations(["given"], [ONE], [None])
-    for slower, expected in ((5.0, 1), (0.5, 2)):
-        monkeypatch.setattr(
-            "gradsiege.auditing.sizing._timed",
-            lambda *given, factor=slower: (
-                1e-3 * (factor if torch.get_num_threads() > 1 else 1.0),
-                20.0,
-            ),
-        )
-        with to_itself():
-            torch.set_num_threads(2)
-            pace = measured_pace(subject, place, BUDGETS["quick"])
-            assert torch.get_num_threads() == expected
-        assert pace == pytest.approx(1e-3 * min(1.0, slower))
-
-
-def test_a_gpu_is_timed_once_with_the_threads_that_there_are(
-    subject: Subject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (place,) = situations(["given"], [ONE], [None])
-    threads: list[int] = []
-
-    def timed(*given: object) -> tuple[float, float]:
-        threads.append(torch.get_num_threads())
-        return 1e-3, 20.0
-
-    monkeypatch.setattr("gradsiege.auditing.sizing._timed", timed)
-    monkeypatch.setattr(
-        "gradsiege.auditing.sizing.where_to_run", lambda device: torch.device("cuda")
-    )
-    with to_itself():
-        torch.set_num_threads(2)
-        measured_pace(subject, place, BUDGETS["quick"], "cuda")
-        assert torch.get_num_threads() == 2
-    assert threads == [2]
-
-
-def test_threads_are_those_of_the_caller_afterwards() -> None:
-    before = torch.get_num_threads()
-    with to_itself():
-        torch.set_num_threads(before + 1)
-    assert torch.get_num_threads() == before
-
-
-@pytest.mark.parametrize("first", [0, 1])
-def test_a_parameter_of_memory_is_set_only_after_the_first_was_taken(
-    monkeypatch: pytest.MonkeyPatch, first: int
-) -> None:
-    """An older glibc takes no size of a gigabyte; a second parameter alone would stop it from adapting both."""
-    calls: list[tuple[int, int]] = []
-
-    class Library:
-        """A C library that takes the first call or not."""
-
-        def mallopt(self, parameter: int, value: int) -> int:
-            """Keep the call."""
-            calls.append((parameter, value))
-            return first
-
-        def malloc_trim(self, pad: int) -> int:
-            """Free nothing."""
-            return 0
-
-    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: Library())
-    with to_itself() as kept:
-        assert kept == bool(first)
-    sizes = [*machine.KEPT.items(), *machine.USUAL.items()]
-    assert calls == (sizes if first else sizes[:1])
-    assert calls[0][0] == machine.MMAP_THRESHOLD
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
-def test_memory_that_is_freed_is_used_again() -> None:
-    """A tensor of 64 MiB, made ten times, is not mapped ten times page by page."""
-    pages = 2**26 // resource.getpagesize()
-
-    def faults() -> int:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        for _ in range(10):
-            torch.ones(2**24)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-    outside = faults()
-    if outside < 8 * pages:
-        pytest.skip(
-            "here memory is not mapped page by page: pages are large, or freed ones are kept"
-        )
-    with to_itself() as kept:
-        if not kept:
-            pytest.skip("this glibc keeps no blocks of a gigabyte")
-        assert faults() < min(3 * pages, outside / 2)

@@ -13,8 +13,10 @@ import gradsiege as gs
 from gradsiege.auditing.audit import Audit
 from gradsiege.auditing.budget import Budget
 from gradsiege.defenses.base import Client, Defense
-from gradsiege.protocol.local_update import Tensors
+from gradsiege.protocol.local_update import LocalTraining, Tensors
 
+# A client that takes one step on one picture.
+ONE = LocalTraining("fedsgd", 1, 1, 1, 0.1, "eval")
 BUDGET = Budget("tiny", 1e6, pictures=4, iterations=4, distractors=8, trials=1)
 
 
