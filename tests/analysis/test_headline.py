@@ -319,3 +319,26 @@ def test_the_generic_counter_has_an_entry_and_a_role_of_its_own() -> None:
         "one": 2,
         "none": 3,
     }
+
+
+@pytest.mark.parametrize(
+    ("undefended", "wanted"),
+    [((28.0, 48), "survives in part"), ((11.2, 0), "untested"), ((11.2, 48), "survives in part")],
+)
+def test_a_method_that_fails_without_a_defense_is_no_evidence_for_one(
+    undefended: tuple[float, int], wanted: str
+) -> None:
+    """The informed attack is that of a method of its own, which works without a defense, starves, or identifies alone."""
+    planted: Planted = {
+        "none": {"blind": (28.0, 48), "starved": undefended},
+        "planted": {"blind": (20.0, 24), "starved": (11.0, 0), "starved.try": (12.0, 24)},
+    }
+    kinds = Kinds(
+        {"none"},
+        {"informed"},
+        {"label_lookup"},
+        counters={"starved.try"},
+        recipes={"blind": "blind", "starved": "starved", "starved.try": "starved"},
+    )
+    table = judged(scored(planted), kinds=kinds)
+    assert verdicts(table)["planted"] == wanted

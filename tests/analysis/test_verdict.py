@@ -21,7 +21,7 @@ def changed(**facts: bool) -> Shown:
         (FULL, "survives", "no attacker recovers more than the floor"),
         (changed(anonymous=False), "undecided", "nobody is identified"),
         (changed(at_floor=False), "undecided", "above the floor"),
-        (changed(informed=False), "untested", "no informed attacker"),
+        (changed(informed=False), "untested", "none that knows the defense tried"),
         (changed(identifies=True, loss=True), "survives in part", "identifies more than chance"),
         (changed(above_floor=True, at_floor=False, loss=True), "survives in part", "recovers more"),
         (changed(above_floor=True, at_floor=False), "undecided", "how much all lose"),

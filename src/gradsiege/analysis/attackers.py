@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -26,6 +26,8 @@ class Kinds:
         aware: threat models that disclose the defense.
         floors: attacks and controls that need no update beyond its label. A control that reads the truth is not one.
         counters: attacks with a counter written for the defense; generic: attacks with the counter for any defense.
+        recipes: by attack, its method without a counter, by which an informed attack finds its like on no defense. Attacks
+            without a method here are of one kind.
     """
 
     bare: Collection[str]
@@ -33,6 +35,11 @@ class Kinds:
     floors: Collection[str] = ()
     counters: Collection[str] = ()
     generic: Collection[str] = ()
+    recipes: Mapping[str, str] = field(default_factory=dict)
+
+    def recipe(self, attack: str) -> str:
+        """Return the method of an attack without its counter."""
+        return self.recipes.get(attack, "")
 
     def entry(self, attack: str) -> str:
         """Return the entry of a portfolio that an attack fills: every counter written for a defense fills the same one."""

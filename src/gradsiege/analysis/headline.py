@@ -35,7 +35,7 @@ def shown(who: Roles, pairs: Pairs, kinds: Kinds) -> Shown:
     return Shown(
         attacked=_beats_floors(bare, who.bare_floors, pairs)
         or _identifies(who.bare_identifiers, pairs),
-        informed=bool(who.informed),
+        informed=_able(who, pairs, kinds),
         no_loss=any(pairs.above(row, who.undefended, -NEGLIGIBLE, level) for row in rivals),
         loss=bool(rivals)
         and all(pairs.below(row, who.undefended, 0.0, ALPHA / max(1, len(bare))) for row in rivals),
@@ -56,6 +56,21 @@ def _beats_floors(rivals: list[pd.Series], floors: list[pd.Series], pairs: Pairs
     level = ALPHA / max(1, len(rivals))
     return bool(floors) and any(
         all(pairs.above(row, floor, 0.0, level) for floor in floors) for row in rivals
+    )
+
+
+def _able(who: Roles, pairs: Pairs, kinds: Kinds) -> bool:
+    """Whether an informed attacker tried whose method is shown to work without a defense.
+
+    A method that recovers nothing there would recover nothing behind any defense: its failure says nothing of this one.
+    """
+    tried = {kinds.recipe(row["attack"]) for row in who.informed}
+
+    def of_those(rows: list[pd.Series]) -> list[pd.Series]:
+        return [row for row in rows if kinds.recipe(row["attack"]) in tried]
+
+    return _beats_floors(of_those(who.bare_rivals), who.bare_floors, pairs) or _identifies(
+        of_those(who.bare_identifiers), pairs
     )
 
 

@@ -17,6 +17,7 @@ FLOOR_MARGIN = 1.0
 # Share of victims above chance up to which nobody is identified: the ledger's bar of "unrecognisable".
 TOLERANCE = 0.1
 ALPHA = 0.05
+NOBODY = "none that knows the defense tried with a method that works without one"
 
 Verdict = Literal[
     "survives", "survives in part", "does not survive", "undecided", "untested", "baseline"
@@ -29,7 +30,7 @@ class Shown:
 
     Attributes:
         attacked: an attack on no defense beats the floor or identifies more than chance: there is something to protect.
-        informed: an attacker that knows the defense has tried.
+        informed: an attacker that knows the defense has tried, and its method is shown to work without a defense.
         no_loss: an attacker recovers at most `NEGLIGIBLE` less than the strongest attack on no defense.
         loss: every attacker recovers less than the strongest attack on no defense.
         above_floor: an attacker recovers more than the floor, the best attacker that needs no update beyond its label.
@@ -72,12 +73,12 @@ def verdict(shown: Shown) -> tuple[Verdict, str]:
             if seen
         )
         if shown.loss and not shown.informed:
-            return "untested", f"an attacker {leak}, and none that knows the defense tried"
+            return "untested", f"an attacker {leak}, and {NOBODY}"
         if shown.loss:
             return "survives in part", f"an attacker {leak}, and all lose against no defense"
         return "undecided", f"an attacker {leak}; how much all lose against no defense is not shown"
     if not shown.informed:
-        return "untested", "no informed attacker tried"
+        return "untested", NOBODY
     missing = [
         words
         for words, seen in (

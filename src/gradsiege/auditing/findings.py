@@ -77,6 +77,7 @@ def kinds_of(summary: pd.DataFrame) -> Kinds:
         floors={name for name in names if name in FLOORS},
         counters={name for name, counter in counters.items() if counter} - generic,
         generic=generic,
+        recipes={name: name.partition("+")[0] for name in names},
     )
 
 

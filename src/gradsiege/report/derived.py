@@ -123,6 +123,7 @@ def kinds(data: StudyData) -> Kinds:
         floors={name for name, method in methods.items() if method in FLOORS},
         counters=set(answers) - generic,
         generic=generic,
+        recipes=methods,
     )
 
 
