@@ -323,12 +323,17 @@ def test_the_generic_counter_has_an_entry_and_a_role_of_its_own() -> None:
 
 @pytest.mark.parametrize(
     ("undefended", "wanted"),
-    [((28.0, 48), "survives in part"), ((11.2, 0), "untested"), ((11.2, 48), "survives in part")],
+    [
+        ((27.8, 48), "survives in part"),
+        ((22.0, 48), "untested"),
+        ((11.2, 48), "untested"),
+        ((11.2, 0), "untested"),
+    ],
 )
-def test_a_method_that_fails_without_a_defense_is_no_evidence_for_one(
+def test_a_method_that_is_weak_without_a_defense_is_no_evidence_for_one(
     undefended: tuple[float, int], wanted: str
 ) -> None:
-    """The informed attack is that of a method of its own, which works without a defense, starves, or identifies alone."""
+    """The informed attack is that of a method of its own: as good as the blind one without a defense, weaker, or starved."""
     planted: Planted = {
         "none": {"blind": (28.0, 48), "starved": undefended},
         "planted": {"blind": (20.0, 24), "starved": (11.0, 0), "starved.try": (12.0, 24)},
@@ -342,3 +347,20 @@ def test_a_method_that_fails_without_a_defense_is_no_evidence_for_one(
     )
     table = judged(scored(planted), kinds=kinds)
     assert verdicts(table)["planted"] == wanted
+
+
+@pytest.mark.parametrize(("hits", "wanted"), [(48, "survives"), (0, "untested")])
+def test_where_nobody_recovers_anything_a_method_must_identify(hits: int, wanted: str) -> None:
+    """Without a defense all attacks end below the floor, and the blind one identifies."""
+    planted: Planted = {
+        "none": {"blind": (10.0, 48), "own": (10.0, hits)},
+        "planted": {"blind": (8.0, 0), "own": (8.0, 0), "own.try": (8.0, 0)},
+    }
+    kinds = Kinds(
+        {"none"},
+        {"informed"},
+        {"label_lookup"},
+        counters={"own.try"},
+        recipes={"blind": "blind", "own": "own", "own.try": "own"},
+    )
+    assert verdicts(judged(scored(planted), kinds=kinds))["planted"] == wanted

@@ -60,18 +60,21 @@ def _beats_floors(rivals: list[pd.Series], floors: list[pd.Series], pairs: Pairs
 
 
 def _able(who: Roles, pairs: Pairs, kinds: Kinds) -> bool:
-    """Whether an informed attacker tried whose method is shown to work without a defense.
+    """Whether an informed attacker tried whose method is shown to be about as good as any without a defense.
 
-    A method that recovers nothing there would recover nothing behind any defense: its failure says nothing of this one.
+    A weaker method loses against the strongest one whatever the defense does, so that its loss says nothing of this one. Where no
+    method recovers more than the floor without a defense, it must identify there.
     """
     tried = {kinds.recipe(row["attack"]) for row in who.informed}
 
     def of_those(rows: list[pd.Series]) -> list[pd.Series]:
         return [row for row in rows if kinds.recipe(row["attack"]) in tried]
 
-    return _beats_floors(of_those(who.bare_rivals), who.bare_floors, pairs) or _identifies(
-        of_those(who.bare_identifiers), pairs
-    )
+    if not _beats_floors(who.bare_rivals, who.bare_floors, pairs):
+        return _identifies(of_those(who.bare_identifiers), pairs)
+    methods = of_those(who.bare_rivals)
+    level = ALPHA / max(1, len(methods))
+    return any(pairs.above(row, who.undefended, -NEGLIGIBLE, level) for row in methods)
 
 
 def _identifies(rows: list[pd.Series], pairs: Pairs) -> bool:

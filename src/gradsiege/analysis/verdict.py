@@ -17,7 +17,7 @@ FLOOR_MARGIN = 1.0
 # Share of victims above chance up to which nobody is identified: the ledger's bar of "unrecognisable".
 TOLERANCE = 0.1
 ALPHA = 0.05
-NOBODY = "none that knows the defense tried with a method that works without one"
+NOBODY = "none that knows the defense tried with a method that is as good as any without one"
 
 Verdict = Literal[
     "survives", "survives in part", "does not survive", "undecided", "untested", "baseline"
@@ -30,7 +30,8 @@ class Shown:
 
     Attributes:
         attacked: an attack on no defense beats the floor or identifies more than chance: there is something to protect.
-        informed: an attacker that knows the defense has tried, and its method is shown to work without a defense.
+        informed: an attacker that knows the defense has tried, and its method is shown to lose at most `NEGLIGIBLE` against the
+            strongest one without a defense.
         no_loss: an attacker recovers at most `NEGLIGIBLE` less than the strongest attack on no defense.
         loss: every attacker recovers less than the strongest attack on no defense.
         above_floor: an attacker recovers more than the floor, the best attacker that needs no update beyond its label.

@@ -109,7 +109,7 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
         f"A protection survives if every attacker is shown to stay within {FLOOR_MARGIN:g} dB of the floor and to identify at "
         f"most {percent(TOLERANCE)} more than chance; it does not survive if one is shown to come within {NEGLIGIBLE:g} dB of "
         "no defense; it survives in part if one is shown to beat the floor or chance, and all to lose against no defense. "
-        "Both need an informed attacker whose method is shown to work without a defense. "
+        "Both need an informed attacker whose method is shown to come within 1 dB of the strongest one without a defense. "
         f"Where none of these is shown, it is undecided. {INTERVAL}{attempts_note(table)}"
         f"{synthetic_note(data, table['dataset'])}"
     )
