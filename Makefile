@@ -16,7 +16,7 @@ export OMP_NUM_THREADS := 1
 	test-cluster slurm-packages test-services integrations test-integrations docs-environment docs dist lint benchmark benchmark-gpu keep format lock clean
 help:
 	@echo "make reproduce   set up, run the default study, name its report"
-	@echo "make test        set up, run every test that needs no GPU and no cluster"
+	@echo "make test        set up, run lint and every test but those of the other targets below"
 	@echo "make test-random  the tests of properties, on examples that nobody has tried yet"
 	@echo "make test-faults kill, starve and mislead every stage, and look what becomes of it"
 	@echo "make test-cluster  as root: install Slurm, run a study on one node of it"

@@ -138,10 +138,10 @@ COMMANDS: list[tuple[list[str], int, str]] = [
         for kind in ("attacks", "counters", "datasets", "defenses", "figures", "models", "priors")
     ),
     (["plan", "--study", "STUDY"], 0, "federate"),
-    (["fetch", "photos", "--study", "STUDY"], 5, "gradsiege[study]"),
-    (["attack", "any", "--study", "STUDY"], 5, "gradsiege[study]"),
-    (["publish", "report", "--study", "STUDY"], 5, "gradsiege[study]"),
-    (["track", "--study", "STUDY"], 7, "gradsiege[pipeline]"),
+    (["fetch", "photos", "--study", "STUDY"], 5, ".[study]"),
+    (["attack", "any", "--study", "STUDY"], 5, ".[study]"),
+    (["publish", "report", "--study", "STUDY"], 5, ".[study]"),
+    (["track", "--study", "STUDY"], 7, ".[pipeline]"),
 ]
 
 
@@ -180,7 +180,7 @@ for make in (CMAES, gs.defenses.DpSgd().disclosure):
         print(error)
 """
     assert run(bare, code, tmp_path).splitlines() == [
-        f'{module} is not installed; pip install "gradsiege[methods]" brings it'
+        f'{module} is not installed; pip install ".[methods]" in a clone brings it'
         for module in ("cmaes", "opacus")
     ]
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gradsiege import catalogue
 from gradsiege.attacks import given_priors
 from gradsiege.attacks.base import Attack, Learned
+from gradsiege.attacks.counters import OF_SEVERAL_ROUNDS
 from gradsiege.attacks.device import AUTO, where_to_run
 from gradsiege.attacks.result import Result
 from gradsiege.defenses.base import Defense
@@ -29,9 +30,6 @@ from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.simulation import Simulate
 from gradsiege.protocol.threat_model import ThreatModel, strip
 from gradsiege.ranges import is_given, shown
-
-# Counters that put the uploads of several rounds together; of one round they can only fail.
-OF_SEVERAL_ROUNDS = ("censor.null_space", "shadow.two_round_extrapolation")
 
 
 def evaluate(

@@ -1,4 +1,4 @@
-"""Packages that only a part of GradSiege needs: `pip install gradsiege` leaves them out, and an extra brings them."""
+"""Packages that only a part of GradSiege needs: `pip install .` leaves them out, and an extra brings them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 
 
 def install(extra: str) -> str:
-    """Return the command that installs an extra.
+    """Return the command that installs an extra; no registry has the project.
 
     >>> install("pipeline")
-    'pip install "gradsiege[pipeline]"'
+    'pip install ".[pipeline]" in a clone'
     """
-    return f'pip install "gradsiege[{extra}]"'
+    return f'pip install ".[{extra}]" in a clone'
 
 
 def need(*modules: str, error: type[GradSiegeError] = MissingError) -> None:

@@ -12,6 +12,7 @@ import pytest
 from gradsiege.analysis.attackers import Kinds
 from gradsiege.analysis.headline import _beats_floors, headline
 from gradsiege.analysis.pairs import Pairs
+from gradsiege.analysis.recipes import Recipe
 from gradsiege.analysis.summary import summarise
 
 VICTIMS, GALLERY = 48, 508
@@ -343,7 +344,11 @@ def test_a_method_that_is_weak_without_a_defense_is_no_evidence_for_one(
         {"informed"},
         {"label_lookup"},
         counters={"starved.try"},
-        recipes={"blind": "blind", "starved": "starved", "starved.try": "starved"},
+        recipes={
+            "blind": Recipe("blind"),
+            "starved": Recipe("starved"),
+            "starved.try": Recipe("starved"),
+        },
     )
     table = judged(scored(planted), kinds=kinds)
     assert verdicts(table)["planted"] == wanted
@@ -361,6 +366,63 @@ def test_where_nobody_recovers_anything_a_method_must_identify(hits: int, wanted
         {"informed"},
         {"label_lookup"},
         counters={"own.try"},
-        recipes={"blind": "blind", "own": "own", "own.try": "own"},
+        recipes={"blind": Recipe("blind"), "own": Recipe("own"), "own.try": Recipe("own")},
     )
     assert verdicts(judged(scored(planted), kinds=kinds))["planted"] == wanted
+
+
+SAME = Recipe("mode", frozenset({"gaussian"}))
+
+
+@pytest.mark.parametrize(
+    ("iterations", "recipe", "grants", "wanted"),
+    [
+        (300, SAME, "", "survives in part"),
+        (250, SAME, "", "survives in part"),
+        (300, Recipe("mode", frozenset({"gaussian", "images"})), "", "survives in part"),
+        (60, SAME, "", "untested"),
+        (300, Recipe("mode"), "", "untested"),
+        (300, Recipe("mode of another step", SAME.priors), "", "untested"),
+        (300, SAME, "labels", "untested"),
+    ],
+)
+def test_an_informed_attacker_has_what_its_like_without_a_defense_had(
+    iterations: int, recipe: Recipe, grants: str, wanted: str
+) -> None:
+    """The method works without a defense with 300 iterations, a prior and no labels; the informed one has less, as much, or more."""
+    planted: Planted = {
+        "none": {"mode": (28.0, 48)},
+        "planted": {"mode": (20.0, 24), "mode.try": (20.0, 24)},
+    }
+    kinds = Kinds(
+        {"none"},
+        {"informed"},
+        {"label_lookup"},
+        counters={"mode.try"},
+        recipes={"mode": SAME, "mode.try": recipe},
+        grants={"strict": grants},
+    )
+    scores = scored(planted)
+    scores["iterations"] = np.where(scores["attack"] == "mode.try", iterations, 300)
+    assert verdicts(judged(scores, kinds=kinds))["planted"] == wanted
+
+
+@pytest.mark.parametrize(("hits", "wanted"), [(48, "survives"), (0, "untested")])
+def test_an_informed_attacker_that_only_identifies_tries_where_nobody_recovers_anything(
+    hits: int, wanted: str
+) -> None:
+    planted: Planted = {
+        "none": {"blind": (10.0, 48), "seek": (10.0, hits)},
+        "planted": {"blind": (8.0, 0), "seek.try": (8.0, 0)},
+    }
+    kinds = Kinds(
+        {"none"},
+        {"informed"},
+        {"label_lookup"},
+        counters={"seek.try"},
+        recipes={"blind": Recipe("blind"), "seek": Recipe("seek"), "seek.try": Recipe("seek")},
+    )
+    scores = scored(planted)
+    seeking = scores["attack"].str.startswith("seek")
+    scores["kind"] = scores["kind"].mask(seeking, "identification")
+    assert verdicts(judged(scores, kinds=kinds))["planted"] == wanted

@@ -21,7 +21,7 @@ def changed(**facts: bool) -> Shown:
         (FULL, "survives", "no attacker recovers more than the floor"),
         (changed(anonymous=False), "undecided", "nobody is identified"),
         (changed(at_floor=False), "undecided", "above the floor"),
-        (changed(informed=False), "untested", "none that knows the defense tried"),
+        (changed(informed=False), "untested", "no attacker that knows the defense used"),
         (changed(identifies=True, loss=True), "survives in part", "identifies more than chance"),
         (changed(above_floor=True, at_floor=False, loss=True), "survives in part", "recovers more"),
         (changed(above_floor=True, at_floor=False), "undecided", "how much all lose"),
@@ -33,7 +33,7 @@ def changed(**facts: bool) -> Shown:
         (
             changed(informed=False, above_floor=True, at_floor=False, loss=True),
             "untested",
-            "none that knows the defense tried",
+            "no attacker that knows the defense used",
         ),
         (changed(informed=False, no_loss=True), "does not survive", "as good as"),
         (changed(attacked=False), "undecided", "no attack is shown to work here"),

@@ -161,6 +161,24 @@ def test_attackers_that_left_no_mark_on_one_judged_network_are_named() -> None:
     assert f"{len(names)} attacks did not fit" in " ".join(lead(short))
 
 
+def test_attackers_of_no_defense_that_the_time_did_not_hold_stand_beside_the_verdict() -> None:
+    """A defense is compared with the strongest of them: without one, its loss and the verdict may come out otherwise."""
+    budget = replace(BUDGET, rank=0, iterations=1)
+    found = audited(budget=budget, defenses=[Gaussian(sigma=0.01)])
+    assert found.left_out_undefended == []
+    parts = [
+        replace(part, reason=NO_TIME)
+        if part.situation.name == "none" and part.attacker.id == "inverting_gradients"
+        else part
+        for part in found.plan.parts
+    ]
+    short = replace(found, plan=replace(found.plan, parts=tuple(parts)))
+    assert short.left_out == []
+    assert short.left_out_undefended == ["inverting_gradients"]
+    assert document(short)["worst_case"]["left_out_undefended"] == ["inverting_gradients"]
+    assert "The verdict may be wrong: 1 attack on no defense did not fit" in " ".join(lead(short))
+
+
 def test_attackers_who_decide_nothing_are_left_out_by_name(subject: Subject) -> None:
     plan = within(planned(subject, BUDGETS["quick"], 1e-6, Gaussian(sigma=0.1)), spent=1e4)
     blind = [part for part in plan.parts if part.reason == NO_TIME and not part.attacker.decides]

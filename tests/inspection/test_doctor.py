@@ -50,7 +50,7 @@ def test_the_tools(checked: str) -> None:
         try:
             assert tools[name] == metadata.version(name)
         except metadata.PackageNotFoundError:
-            assert tools[name] == 'absent: pip install "gradsiege[pipeline]"'
+            assert tools[name] == 'absent: pip install ".[pipeline]" in a clone'
     assert "sbatch" in tools
 
 
@@ -62,7 +62,7 @@ def test_tools_that_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     tools = dict(checkup.tools())
     assert set(tools.values()) == {
-        'absent: pip install "gradsiege[pipeline]"',
+        'absent: pip install ".[pipeline]" in a clone',
         "absent: no Slurm here, jobs run on this machine",
     }
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from gradsiege.analysis.pairs import CELL, PLACE
+from gradsiege.analysis.recipes import Recipe, spends
 from gradsiege.analysis.worst_case import IDENTIFYING, SETTING, worst_case
 
 BEST_INFORMED, GENERIC = "best informed counter", "generic"
@@ -26,8 +27,8 @@ class Kinds:
         aware: threat models that disclose the defense.
         floors: attacks and controls that need no update beyond its label. A control that reads the truth is not one.
         counters: attacks with a counter written for the defense; generic: attacks with the counter for any defense.
-        recipes: by attack, its method without a counter, by which an informed attack finds its like on no defense. Attacks
-            without a method here are of one kind.
+        recipes: by attack, its method without a counter, by which an informed attack finds its like on no defense; grants: by threat
+            model, what it knows beside the defense. Attacks and threat models that do not stand here are of one kind.
     """
 
     bare: Collection[str]
@@ -35,11 +36,17 @@ class Kinds:
     floors: Collection[str] = ()
     counters: Collection[str] = ()
     generic: Collection[str] = ()
-    recipes: Mapping[str, str] = field(default_factory=dict)
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
+    grants: Mapping[str, str] = field(default_factory=dict)
 
-    def recipe(self, attack: str) -> str:
-        """Return the method of an attack without its counter."""
-        return self.recipes.get(attack, "")
+    def alike(self, informed: pd.Series, like: pd.Series) -> bool:
+        """Return whether an informed attacker is one of no defense with a counter: the same method, knowing the same beside the defense.
+
+        It must have all priors and about the iterations of its like (`recipes.LEAST_SHARE`), or the one says nothing of the other.
+        """
+        known, other = (self.grants.get(str(row["threat_model"]), "") for row in (informed, like))
+        mine, its = (self.recipes.get(str(row["attack"]), Recipe()) for row in (informed, like))
+        return known == other and mine.covers(its) and spends(informed, like)
 
     def entry(self, attack: str) -> str:
         """Return the entry of a portfolio that an attack fills: every counter written for a defense fills the same one."""

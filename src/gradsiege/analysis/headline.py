@@ -63,18 +63,19 @@ def _able(who: Roles, pairs: Pairs, kinds: Kinds) -> bool:
     """Whether an informed attacker tried whose method is shown to be about as good as any without a defense.
 
     A weaker method loses against the strongest one whatever the defense does, so that its loss says nothing of this one. Where no
-    method recovers more than the floor without a defense, it must identify there.
+    method recovers more than the floor without a defense, it must identify there, and attackers that only identify count, too.
     """
-    tried = {kinds.recipe(row["attack"]) for row in who.informed}
-
-    def of_those(rows: list[pd.Series]) -> list[pd.Series]:
-        return [row for row in rows if kinds.recipe(row["attack"]) in tried]
-
     if not _beats_floors(who.bare_rivals, who.bare_floors, pairs):
-        return _identifies(of_those(who.bare_identifiers), pairs)
-    methods = of_those(who.bare_rivals)
+        knowing = [row for row in who.identifiers if row["threat_model"] in kinds.aware]
+        return _identifies(_likes(knowing, who.bare_identifiers, kinds), pairs)
+    methods = _likes(who.informed, who.bare_rivals, kinds)
     level = ALPHA / max(1, len(methods))
     return any(pairs.above(row, who.undefended, -NEGLIGIBLE, level) for row in methods)
+
+
+def _likes(informed: list[pd.Series], bare: list[pd.Series], kinds: Kinds) -> list[pd.Series]:
+    """Return the attackers of no defense that an informed one is, but for its counter."""
+    return [like for like in bare if any(kinds.alike(row, like) for row in informed)]
 
 
 def _identifies(rows: list[pd.Series], pairs: Pairs) -> bool:
@@ -91,7 +92,7 @@ def headline(
     and further columns, which are handed through. Columns: the ids; `role` (of `ROLES`, several may be adaptive); PSNR and
     identification with limits; the paired differences in PSNR `to_none`, `to_blind`, `to_floor`, `to_control` with limits;
     `in_portfolio`, whether every ranked defense of the place met the attacker; `rank` by the strongest of these among
-    comparable settings that informed attackers have tried, the most private first; `verdict` and `because`.
+    comparable settings that are not untested, the most private first; `verdict` and `because`.
     """
     rows, pairs = [], Pairs(scores)
     shared = summary[portfolio(summary, kinds)]
@@ -148,9 +149,9 @@ def _ranked(table: pd.DataFrame) -> pd.DataFrame:
         settings = part.drop_duplicates(list(SETTING))
         untested = settings["verdict"].eq("untested")
         tested = ~untested if not untested.all() else untested
-        able = settings["comparable"].eq(1) & tested & settings["strongest"].notna()
-        equal = settings[able].sort_values("strongest", kind="stable")
-        rest = settings[~able].sort_values("worst_psnr", kind="stable")
+        placed = settings["comparable"].eq(1) & tested & settings["strongest"].notna()
+        equal = settings[placed].sort_values("strongest", kind="stable")
+        rest = settings[~placed].sort_values("worst_psnr", kind="stable")
         rest = rest.sort_values("comparable", ascending=False, key=_block, kind="stable")
         ranks = [*range(1, len(equal) + 1), *[math.nan] * len(rest)]
         ordered = pd.concat([equal, rest])[list(SETTING)]

@@ -1,8 +1,8 @@
 """The verdict on a protection, from what is shown about its attackers; nothing is concluded from what was not shown.
 
 A claim about the strongest attacker is either that some attacker does a thing, or that none does. The first is tested for each
-of k attackers at alpha / k (Bonferroni), since the strongest of several looks stronger than it is. The second is tested for
-each at alpha, and must be shown for all (an intersection-union test).
+of k attackers at alpha / k (Bonferroni), since the strongest of several looks stronger than it is. The second must be shown for all
+(an intersection-union test), for each at alpha, or at alpha / k where the reference is the strongest of k.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ FLOOR_MARGIN = 1.0
 # Share of victims above chance up to which nobody is identified: the ledger's bar of "unrecognisable".
 TOLERANCE = 0.1
 ALPHA = 0.05
-NOBODY = "none that knows the defense tried with a method that is as good as any without one"
+NOBODY = (
+    f"no attacker that knows the defense used a method that is shown to come within {NEGLIGIBLE:g} dB of the strongest attack on "
+    "no defense"
+)
 
 Verdict = Literal[
     "survives", "survives in part", "does not survive", "undecided", "untested", "baseline"
@@ -31,7 +34,7 @@ class Shown:
     Attributes:
         attacked: an attack on no defense beats the floor or identifies more than chance: there is something to protect.
         informed: an attacker that knows the defense has tried, and its method is shown to lose at most `NEGLIGIBLE` against the
-            strongest one without a defense.
+            strongest one without a defense or, where none recovers more than the floor there, to identify.
         no_loss: an attacker recovers at most `NEGLIGIBLE` less than the strongest attack on no defense.
         loss: every attacker recovers less than the strongest attack on no defense.
         above_floor: an attacker recovers more than the floor, the best attacker that needs no update beyond its label.

@@ -29,6 +29,7 @@ def document(audit: Result) -> dict[str, Any]:
                 "situation": worst.situation.key,
                 "verdict": worst.verdict,
                 "left_out": audit.left_out,
+                "left_out_undefended": audit.left_out_undefended,
             },
             "situations": [finding_as_data(finding) for finding in audit.findings],
             "defenses": [asdict(cost) for cost in audit.costs],

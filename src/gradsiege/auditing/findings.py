@@ -12,9 +12,10 @@ from gradsiege.analysis.attackers import FLOORS, Kinds, Roles, roles
 from gradsiege.analysis.headline import shown
 from gradsiege.analysis.interval import Interval, unknown
 from gradsiege.analysis.pairs import Pairs
+from gradsiege.analysis.recipes import Recipe
 from gradsiege.analysis.summary import PSNR_CAP, summarise
 from gradsiege.analysis.verdict import verdict
-from gradsiege.auditing.portfolio import AWARE, GENERIC
+from gradsiege.auditing.portfolio import AWARE, BLIND, GENERIC, INFORMED, SEEKING, SEEKING_INFORMED
 from gradsiege.auditing.situations import NONE, Situation
 
 LEAKS, NO_LEAK, NOTHING = "leaks", "no leak shown", "no attack finished"
@@ -77,7 +78,13 @@ def kinds_of(summary: pd.DataFrame) -> Kinds:
         floors={name for name in names if name in FLOORS},
         counters={name for name, counter in counters.items() if counter} - generic,
         generic=generic,
-        recipes={name: name.partition("+")[0] for name in names},
+        recipes={name: Recipe(name.partition("+")[0]) for name in names},
+        grants={
+            BLIND.id: "update",
+            INFORMED.id: "update",
+            SEEKING.id: "gallery",
+            SEEKING_INFORMED.id: "gallery",
+        },
     )
 
 

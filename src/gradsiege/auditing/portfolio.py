@@ -12,6 +12,7 @@ from typing import Literal
 
 from gradsiege import catalogue
 from gradsiege.attacks.base import Attack
+from gradsiege.attacks.counters import OF_SEVERAL_ROUNDS
 from gradsiege.attacks.recipes.auxiliary_lookup import AuxiliaryLookup
 from gradsiege.attacks.recipes.deep_image_prior import DeepImagePrior
 from gradsiege.attacks.recipes.gradinversion import Gradinversion
@@ -139,7 +140,7 @@ def _informed(counter: str, effort: Effort) -> Iterator[Attacker]:
     yield Attacker(matching, INFORMED, 1, GENERAL if generic else MATCHES)
     yield Attacker(mode, INFORMED, 1 if likely else 2, PRIOR if likely else LAST)
     yield Attacker(seeking, SEEKING_INFORMED, 1, SEEKS)
-    yield Attacker(modern, INFORMED, 3, LAST)
+    yield Attacker(modern, INFORMED, 2, LAST)
     if generic:
         yield Attacker(LearnedInversion(), INFORMED, 3, LAST)
 
@@ -151,13 +152,13 @@ def _identification(effort: Effort) -> Identification:
 
 
 def counters_to(situation: Situation) -> list[str]:
-    """Return the counters that answer the defense of a situation, the generic ones first; none without a defense."""
+    """Return the counters that answer the defense of a situation in one round, the generic ones first; none without a defense."""
     if situation.name == NONE or situation.defense is None:
         return []
     names = [
         name
         for name in catalogue.entries("counters")
-        if catalogue.answers(name, situation.defense.name)
+        if catalogue.answers(name, situation.defense.name) and name not in OF_SEVERAL_ROUNDS
     ]
     return sorted(names, key=lambda name: not name.startswith(GENERIC))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -67,6 +67,12 @@ class Result:
     def left_out(self) -> list[str]:
         """Attackers that did not fit into the time of the budget in a situation that the worst case is taken over."""
         return self.plan.without_time({one.situation.key for one in self.judged})
+
+    @property
+    def left_out_undefended(self) -> list[str]:
+        """Attackers of no defense that did not fit into the time, where a defense is judged by its loss against the strongest of them."""
+        bare = {replace(one.situation, defense=None, name=NONE).key for one in self.judged}
+        return self.plan.without_time(bare - {one.situation.key for one in self.judged})
 
     @property
     def decibel(self) -> float:

@@ -39,7 +39,7 @@ def download(
         ),
     ] = None,
 ) -> None:
-    """Download public data sets, or the weights of LPIPS, with resume and checksums; the only verb that uses the network."""
+    """Download public data sets, or the weights of LPIPS, with resume and checksums; the only verb that downloads data by itself."""
     from gradsiege.datasets.sources.download import WEIGHTS, download_weights
     from gradsiege.datasets.sources.download import download as work
     from gradsiege.datasets.sources.supply import data_root

@@ -11,6 +11,7 @@ import pandas as pd
 from gradsiege.analysis.attackers import FLOORS, Kinds
 from gradsiege.analysis.headline import headline
 from gradsiege.analysis.interval import student_interval
+from gradsiege.analysis.recipes import Recipe
 from gradsiege.analysis.worst_case import worst_case
 from gradsiege.report.data import StudyData
 from gradsiege.report.equality import accuracies
@@ -30,6 +31,27 @@ def families(data: StudyData) -> dict[str, str]:
         same = {k: v for k, v in item.items() if k not in ("id", "iterations", "sweep", *PLACES)}
         names[str(item["id"])] = json.dumps(same, sort_keys=True, default=str)
     return names
+
+
+def recipes(data: StudyData) -> dict[str, Recipe]:
+    """Return, by id of an attack, its method without counter, iterations, rounds and priors, and its priors."""
+    apart = ("id", "iterations", "counter", "prior", "rounds", "sweep", *PLACES)
+    found = {}
+    for item in data.study.get("attacks", ()):
+        same = {key: value for key, value in item.items() if key not in apart}
+        prior = item.get("prior") or ()
+        priors = frozenset([prior] if isinstance(prior, str) else prior)
+        found[str(item["id"])] = Recipe(json.dumps(same, sort_keys=True, default=str), priors)
+    return found
+
+
+def grants(data: StudyData) -> dict[str, str]:
+    """Return, by id of a threat model, what it knows beside the defense and further rounds."""
+    apart = ("id", "disclosure", "rounds")
+    return {
+        str(threat["id"]): json.dumps({key: threat[key] for key in sorted(threat.keys() - apart)})
+        for threat in data.threat_models
+    }
 
 
 def final_accuracy(data: StudyData) -> pd.DataFrame:
@@ -123,7 +145,8 @@ def kinds(data: StudyData) -> Kinds:
         floors={name for name, method in methods.items() if method in FLOORS},
         counters=set(answers) - generic,
         generic=generic,
-        recipes=methods,
+        recipes=recipes(data),
+        grants=grants(data),
     )
 
 

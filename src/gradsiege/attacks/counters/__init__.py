@@ -15,6 +15,9 @@ from gradsiege import catalogue
 if TYPE_CHECKING:
     from gradsiege.attacks.counters.plan import AttackPlan
 
+# Counters that put the uploads of several rounds together; of one round they can only fail.
+OF_SEVERAL_ROUNDS = ("censor.null_space", "shadow.two_round_extrapolation")
+
 
 def apply(name: str, plan: AttackPlan) -> AttackPlan:
     """Return the plan of an informed attacker instead of the plain one.

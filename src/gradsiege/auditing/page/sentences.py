@@ -68,6 +68,7 @@ def lead(audit: Result) -> list[str]:
         f"{counted(worst.pictures, 'picture')} of {counted(worst.clients, 'client')} at "
         f"{interval(worst.psnr.estimate, worst.psnr.low, worst.psnr.high)} dB on average. {_floor(worst)}",
         _left_out(audit),
+        _left_out_undefended(audit),
         _identified(worst),
     ]
     if math.isfinite(worst.labels):
@@ -87,6 +88,17 @@ def _left_out(audit: Result) -> str:
     return (
         f"The number may be too low, or the verdict too mild: {counted(len(names), 'attack')} did not fit into the time of the budget "
         f"in every judged situation ({'; '.join(map(attacker_in_words, names))})."
+    )
+
+
+def _left_out_undefended(audit: Result) -> str:
+    """Return which attackers of no defense did not fit into the time, so that the defense was compared with weaker ones."""
+    names = audit.left_out_undefended
+    if not names:
+        return ""
+    return (
+        f"The verdict may be wrong: {counted(len(names), 'attack')} on no defense did not fit into the time of the budget "
+        f"({'; '.join(map(attacker_in_words, names))}), so that the defense was compared with the others alone."
     )
 
 

@@ -20,7 +20,7 @@ from gradsiege.report.wording import (
     with_interval,
 )
 
-VERSION = 6
+VERSION = 7
 TITLE = "Which protection survives: defenses by worst case at equal accuracy"
 FOLDED = ["Setting", "No defense", "Floor"]
 
@@ -109,7 +109,8 @@ def _caption(data: StudyData, table: pd.DataFrame) -> str:
         f"A protection survives if every attacker is shown to stay within {FLOOR_MARGIN:g} dB of the floor and to identify at "
         f"most {percent(TOLERANCE)} more than chance; it does not survive if one is shown to come within {NEGLIGIBLE:g} dB of "
         "no defense; it survives in part if one is shown to beat the floor or chance, and all to lose against no defense. "
-        "Both need an informed attacker whose method is shown to come within 1 dB of the strongest one without a defense. "
-        f"Where none of these is shown, it is undecided. {INTERVAL}{attempts_note(table)}"
+        f"Surviving, whole or in part, needs an informed attacker whose method is shown to come within {NEGLIGIBLE:g} dB of the strongest "
+        "one without a defense; without it the defense is untested. "
+        f"Where none of this is shown, it is undecided. {INTERVAL}{attempts_note(table)}"
         f"{synthetic_note(data, table['dataset'])}"
     )
