@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-# A time budget may cut a few iterations off an informed attack. In the kept study `budget` no attack without a defense gains 1 dB
-# from a quarter more iterations, once it works.
-LEAST_SHARE = 0.8
+# A time budget may cut a few iterations off an informed attack. In the kept study `budget` three times the iterations bring an attack
+# without a defense at most 10.6 dB, so that a tenth fewer cost about 1 dB at most.
+LEAST_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Recipe:
 def spends(attack: pd.Series, other: pd.Series) -> bool:
     """Return whether an attack has about the iterations of the other, at least `LEAST_SHARE` of them; unknown numbers count as equal.
 
-    >>> spends(pd.Series({"iterations": 250.0}), pd.Series({"iterations": 300.0}))
+    >>> spends(pd.Series({"iterations": 280.0}), pd.Series({"iterations": 300.0}))
     True
     >>> spends(pd.Series({"iterations": 60.0}), pd.Series({"iterations": 300.0}))
     False
