@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,6 +80,18 @@ def test_a_limit_decides_the_exit_code(
     assert verb("audit", *words.split()) == code
     assert (place / "out" / "index.html").is_file()
     assert ("above the limit" in capsys.readouterr().err) == (code == 9)
+
+
+def test_an_audit_in_which_no_attack_finished_is_above_every_limit(
+    place: Path, verb: Verb, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(*inputs: object) -> SimpleNamespace:
+        return SimpleNamespace(decibel=math.nan, exceeds=lambda limit: True)
+
+    monkeypatch.setattr("gradsiege.cli.auditing._of_pictures", nothing)
+    words = "--model mine:net --images pictures --fail-above 20dB --out out"
+    assert verb("audit", *words.split()) == 9
+    assert "no attack finished" in capsys.readouterr().err
 
 
 def test_recorded_updates_become_reconstructions(place: Path, verb: Verb) -> None:

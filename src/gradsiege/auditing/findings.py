@@ -171,7 +171,7 @@ def _judged(situation: Situation, who: Roles, pairs: Pairs, kinds: Kinds) -> tup
         return LEAKS, f"an attack {' and '.join(parts)}"
     return (
         NO_LEAK,
-        "no attack is shown to beat guesses that do not need the update, on so few pictures and with this budget",
+        "no attack is shown to beat guesses that do not need the update, on these pictures and with this budget",
     )
 
 

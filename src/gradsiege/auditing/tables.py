@@ -26,7 +26,7 @@ ATTACKERS = (
 
 
 def write_tables(audit: Result, folder: Path) -> None:
-    """Write ``pictures.csv``, ``attackers.csv``, ``situations.csv`` and ``defenses.csv``; docs/AUDIT.md explains the columns."""
+    """Write ``pictures.csv``, ``attackers.csv``, ``situations.csv`` and ``defenses.csv``; the columns are those of a study's scores."""
     flat = pd.json_normalize([finding_as_data(one) for one in audit.findings], sep="_")
     tables = {
         "pictures": audit.scores.table.reindex(columns=list(PICTURES)),

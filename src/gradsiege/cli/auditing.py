@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from pathlib import Path
 from types import FrameType
@@ -176,6 +177,8 @@ def audit(
     assert images is not None  # one of both is given
     found = _of_pictures(request, images, out, pictures, common)
     if limit is not None and found.exceeds(limit):
+        if math.isnan(found.decibel):
+            raise LeakError(f"no attack finished, so that nothing is below the limit of {limit:g} dB")
         raise LeakError(
             f"the worst case is {found.decibel:.1f} dB ({found.worst.situation.key}), above the limit of {limit:g} dB"
         )

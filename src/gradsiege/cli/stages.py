@@ -21,7 +21,7 @@ from gradsiege.cli.options import (
     load_study,
     refuse_inside,
 )
-from gradsiege.errors import MEND, ArtifactError, MissingError
+from gradsiege.errors import MEND, ArtifactError
 from gradsiege.extras import EXTRAS, need
 
 if TYPE_CHECKING:
@@ -120,12 +120,7 @@ def _stage(stage: str, module: str, help_text: str, example: str) -> None:
         def load_work() -> Callable[[Job], None]:
             import importlib
 
-            try:
-                work: Callable[[Job], None] = getattr(importlib.import_module(module), stage)
-            except ModuleNotFoundError as error:
-                if error.name != module:
-                    raise
-                raise MissingError(f"this version has no stage {stage!r} yet") from error
+            work: Callable[[Job], None] = getattr(importlib.import_module(module), stage)
             return work
 
         _run(stage, cell, study, root, time_budget, staged, load_work)

@@ -33,7 +33,13 @@ DOTS = {
 HITS = ("#009e73", "^")
 BLOCKS = {1.0: "", 0.5: "accuracy unknown", 0.0: "accuracy not equal"}
 BLOCK_HEAD = 0.75  # rows that the words of a block take
-INKS = {"survives": style.SURVIVES, "does not survive": style.BROKEN, "undecided": style.MUTED}
+# What is not known stands back; a protection in part is neither colour.
+INKS = {
+    "survives": style.SURVIVES,
+    "does not survive": style.BROKEN,
+    "undecided": style.MUTED,
+    "untested": style.MUTED,
+}
 RANK_PAD = 17  # points between the names and the axis, for the ranks
 BASELINE = "baseline"
 Span = tuple[float, float, float]
