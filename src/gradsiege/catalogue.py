@@ -6,7 +6,8 @@ A method is one module in a folder of its kind, a package there, or a class that
 (``SIDE_MULTIPLE``: a number, or the parameter that holds it; ``SIDE_LEAST``) and of the number of images that it learns from
 (``LEAST_IMAGES``), how a data set is ``OBTAINED``, the ``OWN_COLUMNS`` of a figure, the keys of every attack that are ``UNUSED``
 by one, and a frozen dataclass whose annotations are ranges (`gradsiege.ranges`). A
-module of counters holds several, one function each, which share ``VERSION`` and ``REQUIRES``. The catalogue reads these with
+module of counters holds several, one function each, which share ``VERSION``, ``REQUIRES`` and ``WEIGHTS`` (parameters of an attack
+without which they can do nothing). The catalogue reads these with
 `ast` instead of importing the module, so that checking a study file or planning ten thousand cells costs milliseconds and
 loads no torch.
 """
@@ -60,6 +61,7 @@ class Entry:
         columns: of a figure, the columns of its data that no other figure has (``OWN_COLUMNS``): meaning, unit, values, n.
         module, method: dotted name of the module that implements it, and of its class there; a counter is a function.
         by_name: a counter that a study file must name in full, since the bare name of its defense leaves it out (``BY_NAME``).
+        weights: of a counter, parameters that its attack must have, and not zero (``WEIGHTS``).
         distribution, release: name and version of the distribution that adds it; empty for what belongs to this one.
     """
 
@@ -80,6 +82,7 @@ class Entry:
     columns: dict[str, dict[str, str]] = field(default_factory=dict)
     method: str = ""
     by_name: bool = False
+    weights: tuple[str, ...] = ()
     distribution: str = ""
     release: str = ""
 
@@ -162,6 +165,7 @@ def _read(kind: str, path: Path, module: str, called: str = "") -> list[Entry]:
         obtained=declared.get("OBTAINED", "supplied"),
         unused=tuple(declared.get("UNUSED", ())),
         columns=declared.get("OWN_COLUMNS", {}),
+        weights=tuple(declared.get("WEIGHTS", ())),
     )
     if kind != "counters":
         return [whole]

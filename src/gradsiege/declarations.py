@@ -16,7 +16,7 @@ REQUIRED = object()
 BASES = ("Defense", "Attack", "Learned", "Lookup", "Model", "Prior", "Dataset")
 LITERALS = (
     *("VERSION", "ARMS", "REQUIRES", "USES"),
-    "BY_NAME",
+    *("BY_NAME", "WEIGHTS"),
     *("SIDE_MULTIPLE", "SIDE_LEAST", "LEAST_IMAGES", "OBTAINED"),
     "UNUSED",
     "OWN_COLUMNS",

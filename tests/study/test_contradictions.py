@@ -142,6 +142,40 @@ REFUSED: dict[str, tuple[Raw, str]] = {
         {"counters": None},
         "attacks.inverting_gradients: counters must be 'none', a counter, a defense, or a list of these, not None",
     ),
+    "a counter whose attack lacks the term that it needs": (
+        {
+            "defenses": ["none", "shadow"],
+            "threat_models": [{"id": "informed", "disclosure": True}],
+            "priors": ["shadow_generator"],
+            "attacks": [
+                {
+                    "name": "dlg",
+                    "iterations": 3,
+                    "counter": "shadow.denoise",
+                    "prior": "shadow_generator",
+                }
+            ],
+        },
+        "attacks.dlg-shadow.denoise: shadow.denoise needs the total variation of its attack; give dlg that parameter with a weight, or "
+        "choose an attack that has it",
+    ),
+    "a counter whose attack gives the term no weight": (
+        {
+            "defenses": ["none", "shadow"],
+            "threat_models": [{"id": "informed", "disclosure": True}],
+            "priors": ["shadow_generator"],
+            "attacks": [
+                {
+                    "name": "inverting_gradients",
+                    "iterations": 3,
+                    "counter": "shadow.denoise",
+                    "prior": "shadow_generator",
+                    "parameters": {"total_variation": 0.0},
+                }
+            ],
+        },
+        "shadow.denoise needs the total variation of its attack",
+    ),
     "a parameter and its sweep": (
         {
             "defenses": [

@@ -197,6 +197,13 @@ def _check_counter(attack: Attack, study: Study) -> None:
             f"attacks.{attack.id}: {what} answers the defense {answered!r}, which the study does not have "
             f"({', '.join(known)}); add it to defenses, or leave the counter out"
         )
+    needed = catalogue.entries("counters")[attack.counter].weights if attack.counter else ()
+    for name in needed:
+        if attack.parameters.get(name, 0.0) == 0.0:
+            raise StudyError(
+                f"attacks.{attack.id}: {what} needs the {name.replace('_', ' ')} of its attack; give {attack.name} that parameter with a "
+                "weight, or choose an attack that has it"
+            )
     if "disclosure" in attack.requires and not any(
         threat.disclosure for threat in study.threat_models
     ):

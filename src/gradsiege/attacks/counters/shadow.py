@@ -21,6 +21,7 @@ from gradsiege.errors import StudyError, ThreatModelError
 
 VERSION = 1
 REQUIRES = ("disclosure",)
+WEIGHTS = ("total_variation",)
 NOISE = "shadow_noise"
 # The mean price of a unit of noise, in units of what the mean of a difference between neighbours costs: an isolated pixel
 # saves four differences, one in line with its neighbours two, one of an area none.
