@@ -10,6 +10,7 @@ from textwrap import dedent
 
 import pytest
 import yaml
+from PIL import Image
 from published import picture
 
 from gradsiege.datasets import prepare
@@ -68,3 +69,19 @@ def test_the_chest_radiographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             owners.setdefault(group, set()).add(role)
     assert all(len(roles) == 1 for roles in owners.values())
     assert max(split.groups.max() for split in prepared.splits.values()) < 8 + 4 + 4
+
+
+def test_the_samples_of_imagenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, parameters = recipe("imagenet_samples")
+    for number in range(12):
+        file = tmp_path / f"imagenet-sample-images/n{number:08}_great_white_shark.JPEG"
+        picture(file, number, (160, 140 + number), grey=number == 3)
+    (tmp_path / "imagenet-sample-images/README.md").write_text("not a picture")
+    run(program, tmp_path, monkeypatch)
+    folder = tmp_path / "data/imagenet_samples"
+    assert {Image.open(path).size for path in folder.glob("*.png")} == {(128, 128)}
+    prepared = prepare("image_manifest", 64, {"aux": 6, "victims": 4}, 0, parameters)
+    assert prepared.classes == tuple(f"n{number:08}" for number in range(12))
+    assert prepared.card["sharing"] == "restricted"
+    labels = [label for split in prepared.splits.values() for label in split.labels.tolist()]
+    assert len({*labels}) == len(labels) == 10, "one picture per class, in one role"

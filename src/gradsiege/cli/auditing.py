@@ -178,7 +178,9 @@ def audit(
     found = _of_pictures(request, images, out, pictures, common)
     if limit is not None and found.exceeds(limit):
         if math.isnan(found.decibel):
-            raise LeakError(f"no attack finished, so that nothing is below the limit of {limit:g} dB")
+            raise LeakError(
+                f"no attack finished, so that nothing is below the limit of {limit:g} dB"
+            )
         raise LeakError(
             f"the worst case is {found.decibel:.1f} dB ({found.worst.situation.key}), above the limit of {limit:g} dB"
         )

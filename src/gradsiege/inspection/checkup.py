@@ -7,13 +7,13 @@ import platform
 import shutil
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any
 
 from gradsiege import __version__, catalogue, pretrained
 from gradsiege.datasets.sources import supply
 from gradsiege.declarations import REQUIRED
-from gradsiege.errors import ArtifactError, MissingError, UsageError
+from gradsiege.errors import UsageError
 from gradsiege.extras import install
+from gradsiege.inspection import at_hand
 from gradsiege.pipeline.cells import datasets_of
 from gradsiege.pipeline.drawings import data_file
 from gradsiege.pipeline.status import ABSENT, DONE, Status, count, survey
@@ -26,7 +26,9 @@ GIB = 2**30
 
 
 def doctor(study: Study, root: Path) -> str:
-    """Return a checkup in sections: machine, tools, weights, data, and the figures of the study."""
+    """Return a checkup in sections: machine, tools, weights, data, the figures of the study, and those of the papers."""
+    from gradsiege.inspection import paper_figures
+
     sections = {
         "Machine": machine(root),
         "Tools": tools(),
@@ -35,6 +37,7 @@ def doctor(study: Study, root: Path) -> str:
         f"Data of the study {study.study}": study_data(study, root),
         "Other data": other_data(study),
         f"Figures of the study {study.study}": figures(study, root),
+        "Figures of the papers": paper_figures.rows(study),
     }
     blocks = []
     for title, rows in sections.items():
@@ -128,18 +131,7 @@ def added_methods(study: Study) -> list[tuple[str, str]]:
 
 def weights() -> list[tuple[str, str]]:
     """Return the trunks of LPIPS: their verified file, or the reason why it is refused or absent."""
-    rows = []
-    for name in pretrained.TRUNKS:
-        try:
-            file, source = pretrained.find(name)
-            pretrained.verify(file, source)
-            text = f"present: {file} (SHA-256 {source.sha256[:8]}...)"
-        except MissingError as error:
-            text = f"absent: {error}"
-        except ArtifactError as error:
-            text = f"wrong file: {error}"
-        rows.append((f"lpips {name}", text))
-    return rows
+    return [(f"lpips {name}", at_hand.trunk(name)) for name in pretrained.TRUNKS]
 
 
 def study_data(study: Study, root: Path) -> list[tuple[str, str]]:
@@ -151,29 +143,13 @@ def study_data(study: Study, root: Path) -> list[tuple[str, str]]:
         if supply.ships(item.name):
             rows.append((item.id, f"available: embedded. {_summary(item.name)}"))
             continue
-        problem = _problem(item.name, item.parameters)
+        problem = at_hand.problem(item.name, item.parameters)
         if not problem:
             rows.append((item.id, f"available, {sharing}: {_summary(item.name)}"))
             continue
-        origin = supply.origin_of(item.name)
-        assert origin is not None, "a data set that is not embedded states its origin"
-        rows.append((item.id, problem))
-        rows.append(("", f"how to get it: {origin.steps}"))
-        rows.append(("", f"terms: {origin.licence} ({sharing})"))
+        rows += [(item.id, problem), *at_hand.remedy(item.name, item.parameters)]
         rows.append(("", _waiting(item.id, study, surveyed)))
     return rows
-
-
-def _problem(name: str, parameters: dict[str, Any]) -> str:
-    """Return why a data set cannot be read: missing files, or one that differs from the published file."""
-    lacking = supply.missing(name, parameters)
-    if lacking:
-        return f"absent, under {supply.data_root()} ({supply.ROOT_VARIABLE}): {'; '.join(lacking)}"
-    try:
-        supply.check(name, parameters)
-    except ArtifactError as error:
-        return f"wrong file: {error}"
-    return ""
 
 
 def _waiting(dataset: str, study: Study, surveyed: dict[str, list[Status]]) -> str:
