@@ -69,7 +69,7 @@ def test_the_chart_shows_every_dot_and_both_bands(long: pd.DataFrame) -> None:
     assert sorted(float(line.get_xdata()[0]) for line in dots) == [9, 9, 12, 13, 15, 20, 21]
     bands = {line.get_label(): line.get_xdata()[0] for line in left.lines}
     assert bands["No defense"] == 28.0
-    assert bands["Label lookup (floor)"] == 14.5
+    assert bands["Floor"] == 14.5
     assert left.yaxis_inverted(), "the most private on top"
     words = {text.get_text() for text in [*left.texts, *right.texts]}
     assert {"accuracy unknown", "accuracy not equal", "undecided"} <= words

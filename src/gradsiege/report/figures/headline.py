@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-VERSION = 4
+VERSION = 5
 TITLE = "What defenses leave to their attackers"
 ROW_HEIGHT, HEAD, FOOT = 0.27, 0.55, 0.75  # inches
 # By role: words, colour, marker, vertical offset in rows.
@@ -218,18 +218,29 @@ def _dot(panel: Axes, span: Span, height: float, words: str, colour: str, marker
 
 
 def _bands(panel: Axes, lines: list[Line]) -> None:
-    """The interval of the strongest attack on no defense, and of the floor, where most settings are judged."""
+    """Behind every setting, the interval of the strongest attack on no defense in its place, and of its own floor.
+
+    Settings alike have one band: floors that compare images with the update differ by defense.
+    """
     looks = {
         "no_defense": ("No defense", style.INK, style.BAND, "-"),
-        "floor": ("Label lookup (floor)", style.FLOOR, style.FLOOR_BAND, (0, (4, 2))),
+        "floor": ("Floor", style.FLOOR, style.FLOOR_BAND, (0, (4, 2))),
     }
-    for role, (words, ink, tint, dashes) in looks.items():
-        spans = [line.bands[role] for line in lines if role in line.bands]
-        if not spans:
-            continue
-        value, low, high = max(spans, key=spans.count)
-        panel.axvspan(low, high, color=tint, zorder=0, linewidth=0)
-        panel.axvline(value, color=ink, linewidth=1.1, linestyle=dashes, zorder=1, label=words)
+    for place, line in zip(heights(lines), lines, strict=True):
+        for role, (value, low, high) in line.bands.items():
+            words, ink, tint, dashes = looks[role]
+            ends = (place - 0.5, place + 0.5)
+            panel.fill_betweenx(ends, low, high, color=tint, zorder=0, linewidth=0)
+            panel.plot(
+                [value, value],
+                ends,
+                color=ink,
+                linewidth=1.1,
+                linestyle=dashes,
+                zorder=1,
+                label=words,
+                solid_capstyle="butt",
+            )
 
 
 def _identification(panel: Axes, lines: list[Line]) -> None:
@@ -284,8 +295,8 @@ def _caption() -> str:
     return (
         "Each line is a defense setting, the most private first; ranks count settings of equal accuracy. Circles: the strongest "
         "attacker that does not know the defense; squares: the strongest that does, with a counter of its own or learned; "
-        "diamonds: the one counter that fits any defense. Grey band: the strongest attack on no defense; violet band: the floor, "
-        "which needs no update beyond its label. Right: the highest identification rate of any attacker, and "
+        "diamonds: the one counter that fits any defense. Grey band: the strongest attack on no defense; violet band: the floor, the best "
+        "attacker that needs no update beyond its label, or only compares auxiliary images with it. Right: the highest identification rate of any attacker, and "
         f"the verdict. {INTERVAL}"
     )
 
