@@ -171,6 +171,26 @@ def test_the_run_with_the_largest_budget_speaks_for_an_attack() -> None:
     assert found.verdict == "reproduced"
 
 
+def test_a_lookup_tests_only_claims_that_name_it() -> None:
+    """It needs no update, so that it brings back as much under TIP; a claim on attacks at large is not about it."""
+    lookup = {**STUDY["attacks"][0], "id": "guess", "name": "label_lookup"}
+    study = changed(attacks=[*STUDY["attacks"], lookup])
+    data = tables(
+        rows(1, hits=0.0, defense="tip"),
+        rows(1, hits=1.0, defense="tip", attack="guess"),
+        study=study,
+    )
+    hidden: dict[str, Any] = {
+        "rule": "at_most",
+        "value": {"identified": 0.25},
+        "tolerance": {"identified": 0.0},
+    }
+    at_large = claim(**hidden, cells={"defense": "tip"})
+    named = claim(**hidden, cells={"defense": "tip", "attack": "label_lookup"})
+    assert only(evaluate([at_large], data)).verdict == "reproduced"
+    assert only(evaluate([named], data)).verdict == "not reproduced"
+
+
 @pytest.mark.parametrize(
     "knows", [{"counter": "tip.drop_flagged_channels"}, {"name": "learned_inversion"}]
 )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from gradsiege import catalogue
+from gradsiege.analysis.attackers import FLOORS
 from gradsiege.analysis.claims.claim import KEYS, Selector
 from gradsiege.catalogue import SECTIONS
 
@@ -100,6 +101,9 @@ def choose(study: Mapping[str, Any], table: str, cells: Selector, needs: Selecto
         if field == "attack" and not given.get("threat_model", {}).get("disclosure"):
             # Counters, and attacks that learn from a disclosure, are ours; the papers' attackers had neither.
             matching = [i for i in matching if not _informed(items(study, field)[i])]
+        if field == "attack" and field not in given:
+            # A claim on gradient inversion at large means no guess that needs no update.
+            matching = [i for i in matching if items(study, field)[i].get("name") not in FLOORS]
         if not matching:
             raise NotRunError(LACK + _absent(study, field, given.get(field, {})))
         close = [
