@@ -35,8 +35,9 @@ GENERIC = "generic."
 MODE = MaximumAPosteriori.name
 # The mode of a posterior has one start, and 300 iterations reach it.
 MOST_OF_MODE = 600
-# A counter whose distance is the negative logarithm of a probability, so that a prior in nats can be weighed against it.
-LIKELIHOOD = "likelihood"
+# Counters against which a prior in nats can be weighed: their distance is the negative logarithm of a probability, or they match what no
+# defense would have sent.
+WEIGHABLE = ("likelihood", "exact")
 # Turns: guesses; matches by an attacker that knows the defense (or that there is none), in general, with a prior, and among candidates;
 # matches by one that does not know it; attackers of larger budgets.
 FIRST, MATCHES, GENERAL, PRIOR, SEEKS, BLINDLY, LAST = range(7)
@@ -132,7 +133,7 @@ def _blind(effort: Effort, undefended: bool) -> Iterator[Attacker]:
 
 def _informed(counter: str, effort: Effort) -> Iterator[Attacker]:
     generic = counter.startswith(GENERIC)
-    likely = generic or counter.endswith(LIKELIHOOD)
+    likely = generic or counter.endswith(WEIGHABLE)
     mode = MaximumAPosteriori(iterations=min(MOST_OF_MODE, effort.iterations), counter=counter)
     matching = effort.spent_on(InvertingGradients(counter=counter))
     seeking = replace(_identification(effort), counter=counter)

@@ -10,7 +10,7 @@ from gradsiege.analysis.claims.evaluation import Outcome
 from gradsiege.report.claim_words import claimed, measured, part_names, place, reasons, tally
 from gradsiege.report.data import Drawn, StudyData
 
-VERSION = 2
+VERSION = 3
 REQUIRES = ("federate", "observe", "score")
 TITLE = "Published claims and their verdicts"
 COLUMNS = [
