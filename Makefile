@@ -23,7 +23,7 @@ help:
 	@echo "make test-services  replay a thousand cells into MLflow on PostgreSQL (Debian: postgresql)"
 	@echo "make test-integrations  record, attack and audit what Flower's server receives, in one process and in its simulation"
 	@echo "make docs        build the documentation into site/, to be read without a network"
-	@echo "make dist        build a wheel and an sdist into dist/, and look into both"
+	@echo "make dist        build a wheel and an sdist into dist/, look into both, install and use the wheel"
 	@echo "make lint        formatters, types, walls, grammar of the prose"
 	@echo "make benchmark   time the attack engines, write the table of docs/SPEED.md"
 	@echo "make benchmark-gpu  all measurements that need a GPU, in less than 25 minutes"
@@ -123,6 +123,7 @@ dist: docs-environment
 	rm -rf dist
 	$(DOCS)/bin/python -m build --no-isolation .
 	$(DOCS)/bin/python -m docs.pages.distribution dist
+	$(DOCS)/bin/python -m docs.pages.distribution_installed dist
 
 lint: setup
 	$(BIN)/ruff check src tests benchmarks docs examples
