@@ -159,7 +159,7 @@ def clean_channels(weights: Arrays, images: Array, kept: float) -> set[int]:
 
 
 def sigma(epochs: int) -> float:
-    """E B lr (C / b) q / epsilon with q = sqrt(2 ln(1.25 / delta)) and B batches of b images an epoch."""
+    """E B lr (C / b) q / epsilon with q = sqrt(2 ln(1.25 / delta)) and B batches of b images per epoch."""
     batches = len(LABELS) / BATCH
     quantile = math.sqrt(2 * math.log(1.25 / DELTA))
     return epochs * batches * RATE * (CLIP / BATCH) * quantile / EPSILON
