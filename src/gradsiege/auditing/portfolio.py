@@ -153,7 +153,10 @@ def _identification(effort: Effort) -> Identification:
 
 
 def counters_to(situation: Situation) -> list[str]:
-    """Return the counters that answer the defense of a situation in one round, the generic ones first; none without a defense."""
+    """Return the counters that answer the defense of a situation in one round; none without a defense.
+
+    Those written for the defense come first: the generic ones simulate clients, and take longer.
+    """
     if situation.name == NONE or situation.defense is None:
         return []
     names = [
@@ -161,7 +164,7 @@ def counters_to(situation: Situation) -> list[str]:
         for name in catalogue.entries("counters")
         if catalogue.answers(name, situation.defense.name) and name not in OF_SEVERAL_ROUNDS
     ]
-    return sorted(names, key=lambda name: not name.startswith(GENERIC))
+    return sorted(names, key=lambda name: name.startswith(GENERIC))
 
 
 def why_not(attacker: Attacker, situation: Situation, effort: Effort, rank: int) -> str:
