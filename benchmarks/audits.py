@@ -2,7 +2,7 @@
 
 An audit of the federation of `config/fashion.yaml` before its training: the same pictures, initial network, clients and auxiliary images.
 Beside it stands the strongest attack of `docs/results/fashion` on the untrained network, which other settings and other
-iterations reached on 32 victims. Prints a Markdown table: both numbers in dB, the audit's interval, its attacker, and what the audit left out.
+iterations reached on 32 victims. Rows go to `audits.csv`, and the table of all to docs/AUDIT.md.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import gradsiege as gs
+from benchmarks.audits_table import PAGE, keep, page, table
 from gradsiege import defenses, models
 from gradsiege.auditing.audit import Audit
 from gradsiege.datasets import prepare
@@ -119,18 +120,16 @@ def main() -> None:
         found = audited(study, federation, defense, given.budget, given.out)
         if given.out is not None:
             found.save(given.out / defense)
-        worst, kept = found.worst, worst_case_of_the_study(defense)
-        rows.append(
-            f"| {defense} | {kept:.1f} | {worst.psnr.estimate:.1f} [{worst.psnr.low:.1f}, {worst.psnr.high:.1f}] | "
-            f"{worst.psnr.estimate - kept:+.1f} | {worst.attacker[0]} | {worst.pictures} | {found.seconds:.0f} | "
-            f"{'; '.join(found.plan.notes) or 'nothing'} | {', '.join(found.left_out) or 'nobody'} |"
+        worst = found.worst
+        numbers = (worst.psnr.estimate, worst.psnr.low, worst.psnr.high)
+        row = {"defense": defense, "study": f"{worst_case_of_the_study(defense):.2f}"}
+        row |= dict(
+            zip(("audit", "low", "high"), (f"{value:.2f}" for value in numbers), strict=True)
         )
-        print(rows[-1], flush=True)
-    print(
-        "| defense | study | audit | difference | attacker | pictures | seconds | cut down | left out |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
-    print("\n".join(rows))
+        row |= {"attacker": worst.attacker[0], "seconds": f"{found.seconds:.0f}"}
+        rows.append(row | {"left out": str(len(found.left_out))})
+        print(table(rows[-1:]), flush=True)
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), keep(rows)), encoding="utf-8")
 
 
 if __name__ == "__main__":
