@@ -290,7 +290,7 @@ def test_without_mlflow_the_extra_is_named(
 
     study, root = finished_study
     monkeypatch.setitem(sys.modules, "mlflow", None)
-    with pytest.raises(TrackingError, match=r'pip install "gradsiege\[pipeline\]"'):
+    with pytest.raises(TrackingError, match=r'pip install "\.\[pipeline\]"'):
         track(study, root, f"sqlite:///{tmp_path / 'x.db'}")
 
 
