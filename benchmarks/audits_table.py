@@ -29,7 +29,7 @@ def read() -> list[Row]:
 
 
 def keep(new: Iterable[Row]) -> list[Row]:
-    """Put rows in the place of older ones of the same defense, write all, and return them."""
+    """Replace older rows of the same defenses, write all, and return them."""
     rows = {row["defense"]: row for row in [*(read() if ROWS.is_file() else []), *new]}
     with ROWS.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n")

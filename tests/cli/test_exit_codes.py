@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -137,15 +136,6 @@ def test_a_damaged_input_is_4(
     path.write_bytes(path.read_bytes()[:-1])
     assert verb("attack", ATTACK, "--study", root / "tiny.yaml", "--root", root) == 4
     assert f"{path} differs from its manifest.json" in capsys.readouterr().err
-
-
-def test_a_stage_that_does_not_exist_yet_is_5(
-    verb: Verb, finished_study: Finished, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    _, root = finished_study
-    monkeypatch.setitem(sys.modules, "gradsiege.stages.shadow", None)
-    arguments = ("--study", root / "tiny.yaml", "--root", tmp_path)
-    assert verb("shadow", "digits/seed0", *arguments) == 5
 
 
 def test_a_narrow_threat_model_is_6(

@@ -201,7 +201,7 @@ QUANTITIES = {
     "seeds": Quantity("trainings that ended", COUNT, LEAST, of=MODEL),
     "failed_seeds": Quantity("trainings that failed, left out of means", COUNT, LEAST, of=MODEL),
     # judgements
-    "rank": Quantity("place by worst-case PSNR among comparable settings, 1 is the most private", COUNT, "1 or more", of=CELL),
+    "rank": Quantity("place among settings of equal accuracy, by the PSNR of the strongest attacker that all of them met; 1 leaks least", COUNT, "1 or more", of=CELL),
     "comparable": Quantity("whether the accuracy is shown to be within the margin of no defense (0: outside it; absent: neither is shown)", FLAG, of=CELL),
     "in_portfolio": Quantity("whether every ranked defense of the place met the attacker, so that it counts for ranks", FLAG),
     "verdict": Quantity("judgement of the protection by its worst case", "text", "survives, survives in part, does not survive, undecided, untested, baseline", of=CELL),

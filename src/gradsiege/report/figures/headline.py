@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-VERSION = 5
+VERSION = 6
 TITLE = "What defenses leave to their attackers"
 ROW_HEIGHT, HEAD, FOOT = 0.27, 0.55, 0.75  # inches
 # By role: words, colour, marker, vertical offset in rows.
@@ -94,8 +94,9 @@ def _order(line: Line) -> tuple[bool, float, float]:
 
 def _line(rows: pd.DataFrame, defense: str) -> Line:
     dots = {role: _best(rows, role, "psnr") for role in DOTS}
-    # Tables of older runs name every informed attacker and none of them the best.
-    dots["best_informed"] = dots["best_informed"] or _best(rows, "adaptive", "psnr")
+    # Tables of older runs name every informed attacker and none of them the best, and know no generic counter.
+    if dots["generic"] is None:
+        dots["best_informed"] = dots["best_informed"] or _best(rows, "adaptive", "psnr")
     verdicts = rows.loc[rows["quantity"] == "verdict", "text"]
     verdict = str(verdicts.iloc[0]) if len(verdicts) else ""
     if verdict == BASELINE:
