@@ -148,3 +148,18 @@ def test_trainings_vary_one_thing_at_a_time() -> None:
     request = Request("x", batch_sizes=(1, 4), local_steps=(1, 3), learning_rate=0.1)
     shapes = [(one.batch_size, one.steps) for one in request.trainings()]
     assert shapes == [(1, 1), (4, 1), (1, 3)]
+
+
+def test_a_factory_without_weights_draws_the_same_network_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the same command would be another audit, and a stopped one could not go on."""
+    (tmp_path / "drawn_nets.py").write_text(
+        "from torch import nn\n\n\ndef small():\n    return nn.Sequential(nn.Flatten(), nn.Linear(12, 2))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = torch.get_rng_state()
+    first, second = (network_named("drawn_nets:small", 2, (3, 2, 2)) for _ in range(2))
+    assert torch.equal(first[1].weight, second[1].weight)
+    assert torch.equal(torch.get_rng_state(), before)

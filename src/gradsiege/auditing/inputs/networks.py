@@ -57,7 +57,10 @@ def network_named(
         raise UsageError(
             f"{OPTION} {spec}: {nearest(spec, known)}; yours is package.module:factory"
         )
-    made = imported(spec, OPTION)
+    # A factory that draws its weights draws the same ones when an audit goes on; the caller's generator is put back.
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(torch_generator(0, "audit", "network").get_state())
+        made = imported(spec, OPTION)
     if not isinstance(made, nn.Module):
         raise ModelError(f"{OPTION} {spec} is {type(made).__name__}; return a torch.nn.Module")
     return made
