@@ -47,7 +47,7 @@ print(torch.get_num_threads(), hashlib.sha256(images.numpy().tobytes()).hexdiges
 
 
 def python(threads: int, *arguments: str | Path) -> str:
-    """What a process of its own prints, in an environment that grants so many threads."""
+    """Run Python in a new process whose environment grants so many threads, and return its output."""
     count = str(threads)
     # Threads that wait do not take the core of those that work.
     granted = {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "OMP_WAIT_POLICY": "passive"}
@@ -73,7 +73,7 @@ def ran(
 ) -> Ran:
     """The study, and the roots of its cells: by the command on one thread, on two, and unbound on two.
 
-    What is measured, `federate` and `attack`, has processes of its own.
+    The stages `federate` and `attack` run in new processes.
     """
     raw = fresh_tiny() | {"defenses": ["none"], "priors": [], "training_stages": ["untrained"]}
     raw["models"] = [{"name": "convnet", "parameters": {"width": 8}}]
@@ -127,7 +127,8 @@ def test_the_environment_grants_two_threads_and_a_verb_takes_one(stage: str, ran
 
 
 @pytest.mark.skipif(
-    not arithmetic.has_avx2(), reason="which sums two threads share was looked up on x86-64"
+    not arithmetic.has_avx2(),
+    reason="the difference between one and two threads is known for x86-64 with AVX2 alone",
 )
 def test_a_verb_that_took_both_threads_would_have_other_results(ran: Ran) -> None:
     for stage, wanted in (("federate", TRAINED), ("attack", ATTACKED)):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 verbs = typer.Typer()
 COUNT = number(Range(1, 10**6))
+SIDE = number(Range(1, 1024))
 
 
 def counts(values: list[int] | None) -> list[int] | None:
@@ -62,7 +63,7 @@ def audit(
     size: Annotated[
         int | None,
         typer.Option(
-            callback=COUNT, help="Cut pictures to squares and resize them to so many pixels."
+            callback=SIDE, help="Cut pictures to squares and resize them to so many pixels."
         ),
     ] = None,
     classes: Annotated[

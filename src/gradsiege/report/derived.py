@@ -26,22 +26,23 @@ UTILITY += ["seconds", "peak_memory", "seeds", "failed_seeds"]
 
 def families(data: StudyData) -> dict[str, str]:
     """Return, by id of an attack, a name of all its settings but the budget; attacks that differ in iterations share it."""
-    names = {}
-    for item in data.study.get("attacks", ()):
-        same = {k: v for k, v in item.items() if k not in ("id", "iterations", "sweep", *PLACES)}
-        names[str(item["id"])] = json.dumps(same, sort_keys=True, default=str)
-    return names
+    return {str(item["id"]): _settings(item) for item in data.study.get("attacks", ())}
+
+
+def _settings(item: dict[str, Any], *apart: str) -> str:
+    """Return the settings of an attack but for its id, its budget, where it stands, and those named."""
+    left_out = {"id", "iterations", "sweep", *PLACES, *apart}
+    same = {key: value for key, value in item.items() if key not in left_out}
+    return json.dumps(same, sort_keys=True, default=str)
 
 
 def recipes(data: StudyData) -> dict[str, Recipe]:
     """Return, by id of an attack, its method without counter, iterations, rounds and priors, and its priors."""
-    apart = ("id", "iterations", "counter", "prior", "rounds", "sweep", *PLACES)
     found = {}
     for item in data.study.get("attacks", ()):
-        same = {key: value for key, value in item.items() if key not in apart}
         prior = item.get("prior") or ()
         priors = frozenset([prior] if isinstance(prior, str) else prior)
-        found[str(item["id"])] = Recipe(json.dumps(same, sort_keys=True, default=str), priors)
+        found[str(item["id"])] = Recipe(_settings(item, "counter", "prior", "rounds"), priors)
     return found
 
 

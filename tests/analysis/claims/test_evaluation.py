@@ -171,6 +171,13 @@ def test_the_run_with_the_largest_budget_speaks_for_an_attack() -> None:
     assert found.verdict == "reproduced"
 
 
+HIDDEN: dict[str, Any] = {
+    "rule": "at_most",
+    "value": {"identified": 0.25},
+    "tolerance": {"identified": 0.0},
+}
+
+
 def test_a_lookup_tests_only_claims_that_name_it() -> None:
     """It needs no update, so that it brings back as much under TIP; a claim on attacks at large is not about it."""
     lookup = {**STUDY["attacks"][0], "id": "guess", "name": "label_lookup"}
@@ -180,13 +187,8 @@ def test_a_lookup_tests_only_claims_that_name_it() -> None:
         rows(1, hits=1.0, defense="tip", attack="guess"),
         study=study,
     )
-    hidden: dict[str, Any] = {
-        "rule": "at_most",
-        "value": {"identified": 0.25},
-        "tolerance": {"identified": 0.0},
-    }
-    at_large = claim(**hidden, cells={"defense": "tip"})
-    named = claim(**hidden, cells={"defense": "tip", "attack": "label_lookup"})
+    at_large = claim(**HIDDEN, cells={"defense": "tip"})
+    named = claim(**HIDDEN, cells={"defense": "tip", "attack": "label_lookup"})
     assert only(evaluate([at_large], data)).verdict == "reproduced"
     assert only(evaluate([named], data)).verdict == "not reproduced"
 
@@ -211,12 +213,7 @@ def test_an_attack_that_knows_the_defense_tests_only_claims_about_attackers_who_
         rows(1, hits=1.0, defense="tip", **both),
         study=study,
     )
-    hidden: dict[str, Any] = {
-        "rule": "at_most",
-        "value": {"identified": 0.25},
-        "tolerance": {"identified": 0.0},
-    }
-    blind = claim(**hidden, cells={"defense": "tip"})
-    informed = claim(**hidden, cells={"defense": "tip", "threat_model": {"disclosure": True}})
+    blind = claim(**HIDDEN, cells={"defense": "tip"})
+    informed = claim(**HIDDEN, cells={"defense": "tip", "threat_model": {"disclosure": True}})
     assert only(evaluate([blind], data)).verdict == "reproduced"
     assert only(evaluate([informed], data)).verdict == "not reproduced"

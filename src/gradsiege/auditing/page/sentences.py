@@ -67,8 +67,15 @@ def lead(audit: Result) -> list[str]:
         f"The strongest attacker {tested} ({attacker_in_words(worst.attacker[0])}) recovers "
         f"{counted(worst.pictures, 'picture')} of {counted(worst.clients, 'client')} at "
         f"{interval(worst.psnr.estimate, worst.psnr.low, worst.psnr.high)} dB on average. {_floor(worst)}",
-        _left_out(audit),
-        _left_out_undefended(audit),
+        _left_out(
+            audit.left_out,
+            "The number may be too low, or the verdict too mild: {} did not fit into the time of the budget in every judged situation ({}).",
+        ),
+        _left_out(
+            audit.left_out_undefended,
+            "The verdict may be wrong: {} on no defense did not fit into the time of the budget ({}), so that the defense was compared with "
+            "the others alone.",
+        ),
         _identified(worst),
     ]
     if math.isfinite(worst.labels):
@@ -80,26 +87,10 @@ def lead(audit: Result) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def _left_out(audit: Result) -> str:
-    """Return which attackers did not fit into the time in a judged situation, so that number and verdict do not count them."""
-    names = audit.left_out
-    if not names:
-        return ""
-    return (
-        f"The number may be too low, or the verdict too mild: {counted(len(names), 'attack')} did not fit into the time of the budget "
-        f"in every judged situation ({'; '.join(map(attacker_in_words, names))})."
-    )
-
-
-def _left_out_undefended(audit: Result) -> str:
-    """Return which attackers of no defense did not fit into the time, so that the defense was compared with weaker ones."""
-    names = audit.left_out_undefended
-    if not names:
-        return ""
-    return (
-        f"The verdict may be wrong: {counted(len(names), 'attack')} on no defense did not fit into the time of the budget "
-        f"({'; '.join(map(attacker_in_words, names))}), so that the defense was compared with the others alone."
-    )
+def _left_out(names: list[str], sentence: str) -> str:
+    """Return the sentence with the number and the names of attackers that did not fit into the time; empty without any."""
+    words = "; ".join(map(attacker_in_words, names))
+    return sentence.format(counted(len(names), "attack"), words) if names else ""
 
 
 def _floor(finding: Finding) -> str:

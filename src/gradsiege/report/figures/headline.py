@@ -33,7 +33,7 @@ DOTS = {
 HITS = ("#009e73", "^")
 BLOCKS = {1.0: "", 0.5: "accuracy unknown", 0.0: "accuracy not equal"}
 BLOCK_HEAD = 0.75  # rows that the words of a block take
-# What is not known stands back; a protection in part is neither colour.
+# The chart shows verdicts that decide nothing in grey, and a protection in part in plain ink.
 INKS = {
     "survives": style.SURVIVES,
     "does not survive": style.BROKEN,
