@@ -6,9 +6,10 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
+from benchmarks.markers import replaced
+
 ROWS = Path(__file__).with_name("audits.csv")
 PAGE = Path(__file__).parents[1] / "docs" / "AUDIT.md"
-BEGIN, END = "<!-- benchmark begins -->\n", "<!-- benchmark ends -->\n"
 FIELDS = ("defense", "study", "audit", "low", "high", "attacker", "seconds", "left out")
 HEAD = (
     "defense",
@@ -68,5 +69,4 @@ def table(rows: Iterable[Row]) -> str:
 
 def page(text: str, rows: Iterable[Row]) -> str:
     """Return the page with a new table."""
-    before, _, rest = text.partition(BEGIN)
-    return before + BEGIN + "\n" + table(rows) + "\n" + END + rest.partition(END)[2]
+    return replaced(text, f"\n{table(rows)}\n")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from benchmarks.markers import replaced
+
 PAGE = Path(__file__).parents[1] / "docs" / "GENERIC.md"
-BEGIN, END = "<!-- benchmark begins -->\n", "<!-- benchmark ends -->\n"
 FIELDS = ("model", "defense", "attack", "counter", "psnr", "images", "iterations", "side")
 HEAD = ("model", "defense", "attack", "blind", "hand-written", "which", "generic", "difference")
 
@@ -58,8 +59,7 @@ def table(rows: list[Row]) -> str:
 
 def page(text: str, rows: list[Row]) -> str:
     """Return the page with a new table."""
-    before, rest = text.split(BEGIN)
-    return before + BEGIN + table(rows) + END + rest.split(END)[1]
+    return replaced(text, table(rows))
 
 
 def write(rows: Path) -> None:

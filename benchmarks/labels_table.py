@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.markers import replaced
+
 PAGE = Path(__file__).parents[1] / "docs" / "LABELS.md"
-BEGIN, END = "<!-- benchmark begins -->\n", "<!-- benchmark ends -->\n"
 RULES = (
     *("automatic", "row_sum", "row_minimum", "bias_corrected", "projection"),
     *("automatic, no bias", "orthogonality"),
@@ -59,9 +60,7 @@ def page(text: str, rows: list[dict[str, Any]]) -> str:
         f"### Batches: {kind}\n\n{table([row for row in rows if row['batches'] == kind])}"
         for kind in kinds
     ]
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    return before + BEGIN + "\n".join(parts) + END + after
+    return replaced(text, "\n".join(parts))
 
 
 def write(rows: Path) -> None:

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.markers import replaced
+
 ROWS = Path(__file__).with_name("rows.jsonl")
 PAGE = Path(__file__).parents[1] / "docs/SPEED.md"
-BEGIN, END = "<!-- benchmark begins -->\n", "<!-- benchmark ends -->\n"
 HEAD = (
     "| device | network, victims | engine | ms per iteration | speed-up | forward passes | share of the ceiling |\n"
     "|---|---|---|---|---|---|---|\n"
@@ -107,9 +108,7 @@ def main() -> None:
     """Rewrite the page's table."""
     rows = [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
     text = PAGE.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    PAGE.write_text(before + BEGIN + table(rows) + END + after, encoding="utf-8")
+    PAGE.write_text(replaced(text, table(rows)), encoding="utf-8")
 
 
 if __name__ == "__main__":

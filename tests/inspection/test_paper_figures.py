@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from planted_claims import PLAIN
 from published import picture, publish, table
 
 from gradsiege import pretrained
@@ -17,17 +18,11 @@ from gradsiege.study import Study, parse
 from gradsiege.study.ledger import FILE, load
 
 ROOT = Path(__file__).parents[2]
-PLANTED: dict[str, Any] = {
+PLANTED = PLAIN | {
     "id": "p.accuracy",
-    "paper": "P",
-    "source": "s",
     "place": "accuracy figure, round 3, digitised",
-    "statement": "Something holds.",
-    "rule": "value_within",
     "value": {"accuracy": 0.5},
     "tolerance": {"accuracy": 0.02},
-    "cells": {"defense": "none"},
-    "needs": {"dataset": "cifar10"},
 }
 OTHER = {"id": "p.other", "place": "accuracy figure, digitised", "transfers": True}
 Told = Callable[..., list[tuple[str, str]]]

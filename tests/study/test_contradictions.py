@@ -8,6 +8,11 @@ from raw_studies import Raw, message
 from gradsiege.errors import StudyError
 from gradsiege.study import parse
 
+SHADOWED: Raw = {
+    "defenses": ["none", "shadow"],
+    "threat_models": [{"id": "informed", "disclosure": True}],
+    "priors": ["shadow_generator"],
+}
 REFUSED: dict[str, tuple[Raw, str]] = {
     "exclude": (
         {"exclude": []},
@@ -144,9 +149,7 @@ REFUSED: dict[str, tuple[Raw, str]] = {
     ),
     "a counter whose attack lacks the term that it needs": (
         {
-            "defenses": ["none", "shadow"],
-            "threat_models": [{"id": "informed", "disclosure": True}],
-            "priors": ["shadow_generator"],
+            **SHADOWED,
             "attacks": [
                 {
                     "name": "dlg",
@@ -161,9 +164,7 @@ REFUSED: dict[str, tuple[Raw, str]] = {
     ),
     "a counter whose attack gives the term no weight": (
         {
-            "defenses": ["none", "shadow"],
-            "threat_models": [{"id": "informed", "disclosure": True}],
-            "priors": ["shadow_generator"],
+            **SHADOWED,
             "attacks": [
                 {
                     "name": "inverting_gradients",

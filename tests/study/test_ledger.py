@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from planted_claims import PLAIN
 
 from gradsiege.analysis.claims.claim import Claim, Metric, Rule, Scored, Selector, Utility
 from gradsiege.analysis.claims.comparisons import comparisons_of
@@ -28,17 +29,10 @@ UNMEASURED = {
 
 
 def claim(**changes: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = {
-        "id": "one",
-        "paper": "TIP",
-        "source": "arXiv 2602.11633",
-        "place": "abstract",
-        "statement": "Something holds.",
-        "rule": "value_within",
+    plain = PLAIN | {
         "value": {"psnr": 16.12},
         "tolerance": {"psnr": 1.0},
         "cells": {"attack": "gi_pip"},
-        "needs": {"dataset": "cifar10"},
     }
     return {**plain, **changes}
 

@@ -72,20 +72,22 @@ def tables(*scores: pd.DataFrame, study: dict[str, Any] | None = None, **other: 
     return Tables(study or STUDY, table, **{**nothing, **other})
 
 
+PLAIN: dict[str, Any] = {
+    "id": "one",
+    "paper": "P",
+    "source": "s",
+    "place": "p",
+    "statement": "Something holds.",
+    "rule": "value_within",
+    "value": {"psnr": 20.0},
+    "tolerance": {"psnr": 2.0},
+    "cells": {"defense": "none"},
+    "needs": {"dataset": "cifar10"},
+}
+
+
 def claim(**changes: Any) -> Claim:
-    plain: dict[str, Any] = {
-        "id": "one",
-        "paper": "P",
-        "source": "s",
-        "place": "p",
-        "statement": "Something holds.",
-        "rule": "value_within",
-        "value": {"psnr": 20.0},
-        "tolerance": {"psnr": 2.0},
-        "cells": {"defense": "none"},
-        "needs": {"dataset": "cifar10"},
-    }
-    return Claim.model_validate({**plain, **changes})
+    return Claim.model_validate({**PLAIN, **changes})
 
 
 def lowers(size: float, **changes: Any) -> Claim:

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import generic as benchmark
 from benchmarks import generic_table as benchmark_table
-from benchmarks.generic_table import BEGIN, END
+from benchmarks.markers import BEGIN, END
 
 NAME = "generic.learned_reliability"
 BUDGET = {"images": "8", "iterations": "100", "side": "16"}

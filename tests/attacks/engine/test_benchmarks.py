@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from benchmarks import breaching, comparison, engines, gpu, product, table, turns
 from benchmarks.cases import Case
 from benchmarks.clocks import processor_seconds
+from benchmarks.markers import BEGIN, END
 from gradsiege.attacks.engine import autotune
 from gradsiege.attacks.engine.autotune import EngineChoice
 from gradsiege.attacks.engine.engines import ENGINES
@@ -71,7 +72,7 @@ def fake() -> tuple[Any, list[FakeAttacker]]:
 def test_the_tables_of_the_page_on_speed_are_written_from_the_rows() -> None:
     rows = [json.loads(line) for line in table.ROWS.read_text(encoding="utf-8").splitlines()]
     text = table.PAGE.read_text(encoding="utf-8")
-    between = text.split(table.BEGIN)[1].split(table.END)[0]
+    between = text.split(BEGIN)[1].split(END)[0]
     assert between == table.table(rows)
 
 
