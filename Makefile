@@ -148,6 +148,7 @@ benchmark-gpu: setup
 keep: setup
 	$(BIN)/python docs/results/keep.py $(FILE)
 	$(BIN)/python -m docs.pages.roadmap
+	$(BIN)/python -m benchmarks.costs_table
 
 format: setup
 	$(BIN)/ruff check --fix --quiet src tests benchmarks docs examples
