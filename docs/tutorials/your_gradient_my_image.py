@@ -8,7 +8,7 @@
 # # Your gradient, my image
 #
 # In federated learning you keep your pictures and send a gradient. This page takes one gradient and computes the picture back. It
-# needs `pip install ".[study]"`, half a minute of a CPU, and no earlier knowledge of attacks.
+# needs `pip install ".[study]"`, a CPU, and no earlier knowledge of attacks.
 
 # %%
 import torch
