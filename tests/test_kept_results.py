@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,13 @@ STUDIES = sorted(
     folder.name for folder in KEPT.iterdir() if folder.is_dir() and folder.name[0] != "_"
 )
 DECIMAL = re.compile(r"(?<![\w.])-?\d+\.\d+(?![\w.])")
+# A whole number with a unit, or alone in a cell; the level of an interval is none.
+WHOLE = re.compile(
+    r"(?<![\w.])\d+(?= (?:dB|points?)\b| %(?! (?:t )?interval)|; \d+ %)|(?<=\| )\d+(?= \|)"
+)
+SHARE = re.compile(r"\b(\w+) of (\w+)\b")
+NAMES = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+COUNTS = {name: count for count, name in enumerate(NAMES)}
 
 
 def numbers(folder: Path) -> set[float]:
@@ -35,23 +43,36 @@ def numbers(folder: Path) -> set[float]:
     return values
 
 
-def unfounded(prose: str, known: set[float], settings: str) -> list[str]:
-    """Return the decimals of a text that no table rounds to, as they stand, without sign or in percent, and no setting is.
+def stands(value: float, known: set[float], half: float) -> bool:
+    """Whether some number rounds to a value, as it stands, without sign or in percent."""
+    return any(abs(abs(number) * scale - value) <= half for number in known for scale in (1, 100))
 
-    >>> unfounded("gains 4.7 dB, 61.5 % of 0.01; 9.9", {4.651, 0.615}, "sigma: 0.01")
-    ['9.9']
+
+def unfounded(prose: str, known: set[float], settings: str) -> list[str]:
+    """Return the decimals, whole numbers with a unit and shares of a text that no table rounds to and no setting is.
+
+    >>> unfounded("gains 4.7 dB, 61.5 % of 0.01; 9.9; 8 dB; one of eight", {4.651, 0.615}, "sigma: 0.01")
+    ['9.9', '8', 'one of eight']
     """
     missing = []
-    for text in DECIMAL.findall(prose):
-        digits = len(text.partition(".")[2])
-        value = abs(float(text))
-        half = 0.500001 * 10.0**-digits
-        near = any(
-            abs(abs(number) * scale - value) <= half for number in known for scale in (1, 100)
-        )
-        if not near and text not in DECIMAL.findall(settings):
+    for text in [*DECIMAL.findall(prose), *WHOLE.findall(prose)]:
+        half = 0.500001 * 10.0 ** -len(text.partition(".")[2])
+        set_to = {text, f"{text}.0"} & set(DECIMAL.findall(settings))
+        if not set_to and not stands(abs(float(text)), known, half):
             missing.append(text)
-    return missing
+    return missing + [text for text, share in shares(prose) if not stands(share, known, 5e-4)]
+
+
+def shares(prose: str) -> Iterator[tuple[str, float]]:
+    """Yield (words, share) for every "three of eight" of a text.
+
+    >>> list(shares("3 of 8 or one of four, none of it"))
+    [('3 of 8', 0.375), ('one of four', 0.25)]
+    """
+    for found in SHARE.finditer(prose):
+        part, whole = (COUNTS.get(word, word) for word in found.groups())
+        if str(part).isdigit() and str(whole).isdigit():
+            yield found[0], int(part) / int(whole)
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -123,3 +144,6 @@ def test_the_two_lines_of_the_readme_give_every_attack_with_its_interval(
 def test_a_number_from_nowhere_is_found() -> None:
     assert unfounded("12.4 dB", {12.35, 1.0}, "") == []
     assert unfounded("12.4 dB and -3.0", {-12.44}, "") == ["-3.0"]
+    assert unfounded("84 % of a 95 % interval", {0.8438}, "") == []
+    assert unfounded("85 %; five of eight", {0.8438, 0.5}, "") == ["85", "five of eight"]
+    assert unfounded("| 97 | 99 % |", {0.969}, "percent: 99.0") == []
