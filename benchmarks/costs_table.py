@@ -114,7 +114,8 @@ def size(rows: Iterable[Size], what: str, quantity: str) -> str:
 
 def steps(kept: Sequence[Duration], measured: Sequence[Size]) -> list[list[str]]:
     """Return a row per step and machine; studies and stages stand elsewhere."""
-    names = dict.fromkeys(row.what for row in [*kept, *measured])
+    every: list[Duration | Size] = [*kept, *measured]
+    names = dict.fromkeys(row.what for row in every)
     rows = []
     for what in names:
         if what.endswith(".yaml`") or what.startswith(STAGE):
@@ -127,7 +128,7 @@ def steps(kept: Sequence[Duration], measured: Sequence[Size]) -> list[list[str]]
             amounts = [
                 size(measured, what, name) if not place else "" for name in ("memory", "disk")
             ]
-            dated = here or [row for row in measured if row.what == what]
+            dated: Sequence[Duration | Size] = here or [row for row in measured if row.what == what]
             recorded = max(f"{row.date}, `{row.commit}`" for row in dated)
             clocks = [times(here, "wall"), times(here, "processor")]
             rows.append([what, *clocks, *amounts, machine, recorded])

@@ -44,7 +44,7 @@ DECIDED = {
     ("docs/TRACKING.md", "ten minutes"): SECONDS_TO_DRAW,
     ("docs/TRACKING.md", "30 seconds"): LONGEST_WAIT,
 }
-# Durations that are no measurement, each with its reason.
+# Other durations that nobody measured, each with its reason.
 ALLOWED = {
     ("SECURITY.md", "two weeks"): "a promise of people",
     ("docs/ARTIFACT.md", "8 s"): "a limit that tests/report/test_figure_drawing.py holds",
