@@ -85,6 +85,27 @@ def test_what_time_that_ran_short_took_comes_back_with_it(monkeypatch: pytest.Mo
     assert found.plan.parts[-1].reason != NO_TIME
 
 
+def test_informed_attackers_get_the_iterations_of_their_like_on_no_defense(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The machine turns out five times as slow with the first attack under a prior: its like on the defense gets as much all the same."""
+    ran = paced(monkeypatch, lambda place: 1.0 if place < 4 else 5.0)
+    budget = replace(BUDGET, iterations=30, least_iterations=1, seconds=120.0)
+    found = audited(budget=budget, defenses=[Nothing()])
+    counts: dict[str, list[int]] = {}
+    for part in ran:
+        if part.shortens and part.attacker.decides:
+            counts.setdefault(part.attacker.attack.name, []).append(part.attacker.attack.iterations)
+    assert {name: len(of) for name, of in counts.items()} == {
+        "maximum_a_posteriori": 2,
+        "inverting_gradients": 2,
+    }
+    assert counts["maximum_a_posteriori"][0] == counts["maximum_a_posteriori"][1]
+    assert counts["inverting_gradients"][0] == counts["inverting_gradients"][1]
+    assert counts["inverting_gradients"][0] < counts["maximum_a_posteriori"][0], "time ran short"
+    assert found.plan.notes
+
+
 def test_a_part_that_was_passed_over_is_tried_again_when_the_machine_catches_up(
     subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,6 +120,34 @@ def test_when_time_runs_short_what_decides_gives_up_settings_then_iterations(
     assert all(part.reason for part in gone.parts if part.attacker.turn > 0)
 
 
+def test_an_attack_keeps_the_iterations_that_it_had_where_it_ran_first(subject: Subject) -> None:
+    """An informed attacker with fewer iterations than its like on no defense would prove nothing."""
+    budget = replace(BUDGETS["quick"], seconds=1e5)
+    plan = planned(subject, budget, 1e-2, Gaussian(sigma=0.1))
+    mode, other = "maximum_a_posteriori", "inverting_gradients"
+
+    def counts(spent: float, reached: dict[str, int]) -> dict[str, set[int]]:
+        parts = within(plan, spent, 1.0, reached).running
+        return {
+            name: {
+                part.attacker.attack.iterations
+                for part in parts
+                if part.attacker.attack.name == name and part.attacker.decides
+            }
+            for name in (mode, other)
+        }
+
+    short = 1e5 - 0.4 * plan.seconds
+    together, kept = counts(short, {}), counts(short, {mode: 290})
+    assert together[mode] == together[other] != {budget.iterations}
+    assert kept[mode] == {290}
+    assert max(kept[other]) < max(together[other]), "attacks that have not run give up more instead"
+    # Where the time does not hold even that, a shorter attack is better than none.
+    barely = counts(HARD * 1e5 - 60.0, {mode: 290})
+    assert 290 not in barely[mode]
+    assert barely[mode]
+
+
 def test_settings_are_said_to_be_chosen_only_where_pictures_suffice() -> None:
     """The attacker has 5 spare pictures, and a client holds 8: no trial has a client."""
     training = LocalTraining("fedsgd", 8, 8, 1, 0.1, "eval")

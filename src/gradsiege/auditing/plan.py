@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gradsiege.attacks.base import Learned
@@ -148,28 +148,41 @@ def in_words(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def within(plan: Plan, spent: float, slowness: float = 1.0) -> Plan:
+def within(
+    plan: Plan, spent: float, slowness: float = 1.0, reached: Mapping[str, int] | None = None
+) -> Plan:
     """Return the plan as it fits into the remaining time of the budget.
 
     Attackers that decide the worst case give up the choice of settings first, then iterations, and are left out only if the
     least number of iterations does not fit either. All other parts are left out if the time does not hold them.
 
+    An attack keeps the iterations that it had where it ran first, as far as the time holds them: an informed attacker with fewer
+    iterations than its like on no defense proves nothing (`analysis.recipes`). Attacks that have not run yet give up more instead.
+
     Args:
         plan: its parts in the order in which they run.
         spent: seconds that finished parts took.
         slowness: times that they took over times that were expected, at least 1.
+        reached: iterations of finished attacks that decide, by the attack's name.
     """
-    parts = _shortened(plan, (plan.budget.seconds - spent) / slowness)
+    left = (plan.budget.seconds - spent) / slowness
+    alike, alone = _shortened(plan, left, reached or {}), _shortened(plan, left, {})
     kept, total = [], spent
-    for part in parts:
-        if not part.reason:
-            seconds = slowness * part.seconds
-            if total + seconds > HARD * plan.budget.seconds and part.attacker.turn > FIRST:
-                part = replace(part, reason=NO_TIME)
-            else:
-                total += seconds
-        kept.append(part)
+    for part, less in zip(alike, alone, strict=True):
+        one = next((one for one in (part, less) if _fits(one, plan, total, slowness)), None)
+        if one is None:
+            one = replace(less, reason=less.reason or NO_TIME)
+        elif not one.reason:
+            total += slowness * one.seconds
+        kept.append(one)
     return replace(plan, parts=tuple(kept))
+
+
+def _fits(part: Part, plan: Plan, total: float, slowness: float) -> bool:
+    """Return whether a part still begins after `total` seconds; one that is left out already takes none."""
+    if part.reason or part.attacker.turn == FIRST:
+        return True
+    return total + slowness * part.seconds <= HARD * plan.budget.seconds
 
 
 def slowness_of(spent: float, expected: float, budget: float) -> float:
@@ -187,24 +200,41 @@ def slowness_of(spent: float, expected: float, budget: float) -> float:
     return max(1.0, spent / expected) if expected > TELLING * budget else 1.0
 
 
-def _shortened(plan: Plan, left: float) -> list[Part]:
-    """Return the parts, those that decide with fewer iterations if they do not fit into `left` seconds otherwise."""
-    parts = list(plan.parts)
+def _shortened(plan: Plan, left: float, reached: Mapping[str, int]) -> list[Part]:
+    """Return the parts, those that decide with fewer iterations if they do not fit into `left` seconds otherwise.
+
+    reached: iterations that attacks keep, by name; the others share the rest of the time.
+    """
+    parts = [_as_reached(part, reached) for part in plan.parts]
     deciding = [part for part in parts if part.attacker.decides and not part.reason]
     if sum(part.seconds for part in deciding) <= left:
         return parts
     parts = [part.as_published() if part.attacker.decides else part for part in parts]
     deciding = [part for part in parts if part.attacker.decides and not part.reason]
-    fixed = sum(part.seconds for part in deciding if not part.shortens)
-    free = sum(part.seconds for part in deciding if part.shortens)
+    fixed = sum(part.seconds for part in deciding if not _gives(part, reached))
+    free = sum(part.seconds for part in deciding if _gives(part, reached))
     share = min(1.0, max(0.0, (left - fixed) / free)) if free else 1.0
     least = plan.budget.least_iterations
     return [
         part.with_iterations(_share(part.attacker.attack.iterations, share, least))
-        if part.attacker.decides and part.shortens
+        if part.attacker.decides and _gives(part, reached)
         else part
         for part in parts
     ]
+
+
+def _as_reached(part: Part, reached: Mapping[str, int]) -> Part:
+    """Return a part that decides with the iterations that its attack had where it ran first, no more than planned."""
+    attack = part.attacker.attack
+    most = reached.get(attack.name)
+    if most is None or not (part.attacker.decides and part.shortens):
+        return part
+    return part.with_iterations(min(most, attack.iterations))
+
+
+def _gives(part: Part, reached: Mapping[str, int]) -> bool:
+    """Return whether a part gives up iterations for others: not where its attack has run before."""
+    return part.shortens and part.attacker.attack.name not in reached
 
 
 def _share(iterations: int, share: float, least: int) -> int:

@@ -83,12 +83,13 @@ class Runner:
         done = list(plan.parts)
         outcomes: dict[str, Outcome] = {}
         clock = _Clock(plan.budget.seconds)
+        reached: dict[str, int] = {}
         waiting: Sequence[int] = range(len(done))
         for label in ("audit", "audit, parts passed over"):
             for turn, place in enumerate(track(waiting, len(waiting), label)):
                 laid = plan.parts[place]
                 rest = replace(plan, parts=tuple(plan.parts[later] for later in waiting[turn:]))
-                part = within(rest, clock.spent, clock.slowness).parts[0]
+                part = within(rest, clock.spent, clock.slowness, reached).parts[0]
                 outcome = self._outcome(laid, part, plan.size.pictures)
                 if outcome is None:
                     done[place] = part
@@ -96,6 +97,9 @@ class Runner:
                 done[place] = outcome.ran(laid)
                 outcomes[laid.key] = outcome
                 clock.add(outcome, done[place].seconds)
+                if done[place].attacker.decides:
+                    attack = done[place].attacker.attack
+                    reached.setdefault(attack.name, attack.iterations)
             waiting = [place for place in waiting if done[place].reason == NO_TIME]
         return replace(plan, parts=tuple(done)), outcomes
 
