@@ -84,7 +84,9 @@ def test_ctrl_c_says_that_attacks_are_kept(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("gradsiege.auditing.inputs.request.audited", interrupt)
+    before = signal.getsignal(signal.SIGTERM)
     assert verb("audit", *["--model", "mine:net", "--images", "pictures", "--out", "out"]) == 130
+    assert signal.getsignal(signal.SIGTERM) is before
     assert capsys.readouterr().err.splitlines()[-1] == (
         "gradsiege: interrupted; finished attacks are kept. Run the same command again to go on"
     )

@@ -38,11 +38,13 @@ def counts(values: list[int] | None) -> list[int] | None:
 @contextmanager
 def _stoppable() -> Iterator[None]:
     """Say on SIGTERM and on Ctrl-C that finished attacks are kept; a running one was saved less than a minute ago."""
-    signal.signal(signal.SIGTERM, _stop)
+    before = signal.signal(signal.SIGTERM, _stop)
     try:
         yield
     except KeyboardInterrupt:
         raise StoppedByUserError(f"interrupted; {KEPT}") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
