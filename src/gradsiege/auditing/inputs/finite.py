@@ -9,9 +9,9 @@ from torch import Tensor
 def not_finite(values: Tensor, name: str) -> str:
     """Return the place of the first NaN or infinity of an array, and how many there are; empty if all numbers are finite.
 
-    >>> not_finite(torch.tensor([[1.0, math.nan], [math.inf, 0.0]]), "images")
+    >>> not_finite(torch.tensor([[1.0, torch.nan], [torch.inf, 0.0]]), "images")
     'images[0, 1] is nan, the first of 2 numbers that are not finite'
-    >>> not_finite(torch.tensor(math.inf), "sigma"), not_finite(torch.zeros(2), "images")
+    >>> not_finite(torch.tensor(torch.inf), "sigma"), not_finite(torch.zeros(2), "images")
     ('sigma is inf, the only number that is not finite', '')
     """
     strange = ~values.isfinite()
