@@ -98,6 +98,12 @@ class StoppedEarlyError(GradSiegeError):
     exit_code = 75
 
 
+class StoppedByUserError(StoppedEarlyError):
+    """Ctrl-C stopped the job, which says itself what is kept."""
+
+    exit_code = 130
+
+
 # errno values caused by the machine (full, read-only, failing, not ours); every other one is a bug of the program.
 _REFUSALS = (
     "ENOSPC",

@@ -59,6 +59,11 @@ def test_from_pictures_to_a_page(
     assert verb("audit", *words.split()) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines()[-1] == str(Path("out") / "index.html")
+    first, *following = printed.err.splitlines()
+    assert first == (
+        "reading --model mine:net and --images pictures; a short trial then measures this machine"
+    )
+    assert any("0 is class0, 1 is class1" in line for line in following)
     assert "on this machine" in printed.err
     data = json.loads((place / "out" / "audit.json").read_text())
     assert [found["defense"] for found in data["situations"]] == ["none", "Half"]
@@ -70,6 +75,21 @@ def test_from_pictures_to_a_page(
     bare, half = data["situations"]
     assert half["verdict"] in ("does not survive", "undecided")
     assert bare["identified"] == 1.0
+
+
+def test_ctrl_c_says_that_attacks_are_kept(
+    place: Path, verb: Verb, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*inputs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gradsiege.auditing.inputs.request.audited", interrupt)
+    before = signal.getsignal(signal.SIGTERM)
+    assert verb("audit", *["--model", "mine:net", "--images", "pictures", "--out", "out"]) == 130
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "gradsiege: interrupted; finished attacks are kept. Run the same command again to go on"
+    )
 
 
 @pytest.mark.parametrize(("limit", "code"), [("1dB", 9), ("99", 0)])

@@ -12,13 +12,14 @@ from small_classifiers import small
 
 from gradsiege.auditing.inputs.arrays import named_arrays, read_arrays
 from gradsiege.auditing.inputs.defenses import defense_named
+from gradsiege.auditing.inputs.labels import in_words
 from gradsiege.auditing.inputs.networks import channels_of, network_named
 from gradsiege.auditing.inputs.normalisation import IMAGENET, of_library
 from gradsiege.auditing.inputs.pictures import read_pictures, shaped
-from gradsiege.auditing.inputs.request import Request
+from gradsiege.auditing.inputs.request import Request, networks
 from gradsiege.auditing.inputs.selection import turns
 from gradsiege.auditing.inputs.weights import put_into, read_tensors
-from gradsiege.errors import ArtifactError, UsageError
+from gradsiege.errors import ArtifactError, ModelError, UsageError
 
 
 def picture(path: Path, colour: tuple[int, ...] | int, size: tuple[int, int] = (8, 6)) -> None:
@@ -121,6 +122,51 @@ def test_the_number_of_classes_is_read_from_the_weights() -> None:
     put_into(network, weights, "w")
     again = network_named("torchvision:resnet18", 7, (3, 32, 32)).state_dict()
     assert torch.equal(again["fc.weight"], weights["fc.weight"])
+
+
+def test_a_number_of_classes_that_the_weights_do_not_have_is_refused() -> None:
+    weights = network_named("torchvision:squeezenet1_1", 7, (3, 32, 32)).state_dict()
+    weights |= network_named("lenet", 7, (3, 32, 32)).state_dict()
+    with pytest.raises(UsageError, match="--classes is 5, and the weights are those of 7 classes"):
+        network_named("lenet", 5, (3, 32, 32), weights)
+
+
+def test_weights_for_other_pictures_name_their_size(tmp_path: Path) -> None:
+    torch.save(network_named("lenet", 5, (3, 28, 28)).state_dict(), tmp_path / "w.pt")
+    request = Request("lenet", weights=(tmp_path / "w.pt",))
+    with pytest.raises(ModelError, match=r"other pictures than 16 x 16 pixels; give --size 28"):
+        networks(request, None, (3, 16, 16))
+    assert list(networks(request, None, (3, 28, 28)).networks) == ["w"]
+
+
+def test_one_tensor_is_one_tensor() -> None:
+    """Counts of one, as of several, are grammatical."""
+    weights = dict(small().state_dict())
+    weights["4.bias"] = weights.pop("0.bias")
+    words = (
+        "they lack 1 tensor of it, such as '0.bias'; it lacks 1 tensor of them, such as '4.bias'"
+    )
+    with pytest.raises(ModelError, match=words):
+        put_into(small(), weights, "w")
+
+
+def test_text_is_numbered_in_stated_order_and_numbers_stay(tmp_path: Path) -> None:
+    for name in "abc":
+        picture(tmp_path / f"{name}.png", (1, 2, 3))
+    (tmp_path / "numbers.csv").write_text("path,label\na.png,10\nb.png,3\nc.png,4\n")
+    (tmp_path / "text.csv").write_text("path,label\na.png,10\nb.png,eel\nc.png,cat\n")
+    numbers = read_pictures(tmp_path / "numbers.csv", 9, None, None)
+    text = read_pictures(tmp_path / "text.csv", 9, None, None)
+    assert numbers.labels is not None
+    assert text.labels is not None
+    by_name = dict(zip(numbers.names, numbers.labels.tolist(), strict=True))
+    assert by_name == {"a.png": 10, "b.png": 3, "c.png": 4}
+    assert dict(zip(text.names, text.labels.tolist(), strict=True)) == {
+        "a.png": 0,
+        "b.png": 2,
+        "c.png": 1,
+    }
+    assert in_words(text.classes).endswith("0 is 10, 1 is cat, 2 is eel")
 
 
 def test_drawing_a_network_leaves_the_global_random_state() -> None:

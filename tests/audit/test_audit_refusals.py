@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import Verb
+from PIL import Image
 from small_audits import arguments, pictures
 from torch import nn
 
@@ -43,6 +44,8 @@ def wrong(**changed: Any) -> Callable[[], dict[str, Any]]:
         (wrong(images=torch.rand(4, 3, 20, 20)), "does not take images of 3 x 20 x 20"),
         (wrong(labels=torch.arange(12)), "labels range from 0 to 11, and the network has 5 classes"),
         (wrong(labels=torch.zeros(3, dtype=torch.int64)), "12 pictures and 3 labels"),
+        (wrong(images=pictures(1)[0], labels=torch.zeros(3, dtype=torch.int64)), "there is 1 picture and 3 labels"),
+        (wrong(images=pictures(1)[0], labels=[0], training=LocalTraining("fedsgd", 2, 2, 1, 1.0, "eval")), "holds 2 pictures, and there is 1;"),
         (wrong(labels=torch.rand(12)), "give one whole number per picture"),
         (wrong(model=Two()), "returns tuple, but a classifier returns logits"),
         (wrong(model={}), "there is no network"),
@@ -102,6 +105,14 @@ def test_an_update_that_is_not_finite_is_refused() -> None:
         gs.audit_updates(network, updates, (3, 16, 16))
 
 
+# Labels of four pictures, by the name of their table.
+TABLES = {
+    "below": ("0", "-1", "2", "3"),
+    "decimal": ("0.0", "1.0", "2.0", "3.0"),
+    "above": ("0", "1", "2", "5"),
+}
+
+
 def saved_network(folder: Path) -> Path:
     """Weights of the small classifier, and a module whose factory makes it."""
     from safetensors.torch import save_file
@@ -115,12 +126,26 @@ def saved_network(folder: Path) -> Path:
         "def broken():\n    raise KeyError('x')\n"
     )
     save_file(small().state_dict(), folder / "small.safetensors")
+    endless = small().state_dict()
+    endless["0.bias"] = torch.tensor([0.0, torch.inf, 0.0, 0.0])
+    save_file(endless, folder / "endless.safetensors")
     save_file({"other.weight": torch.zeros(2, 2)}, folder / "other.safetensors")
     torch.save({"state": print}, folder / "code.pt")
     (folder / "torn.safetensors").write_bytes(b"\x08")
     images, labels = pictures(4)
     np.savez(folder / "four.npz", images=images.numpy(), labels=labels.numpy())
     np.savez(folder / "wide.npz", images=images.numpy(), labels=labels.numpy() + 7)
+    np.savez(folder / "low.npz", images=images.numpy(), labels=np.array([0, 1, -1, 2]))
+    torn = images.numpy().copy()
+    torn[2, 1, 0, 3], torn[3, 2, 5, 5] = np.nan, np.inf
+    np.savez(folder / "torn.npz", images=torn, labels=labels.numpy())
+    np.savez(folder / "unlabelled.npz", images=images.numpy(), labels=np.array([0, 1, np.nan, 2]))
+    for number, image in enumerate(images):
+        pixels = (image.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    for name, written in TABLES.items():
+        lines = [f"{number}.png,{label}" for number, label in enumerate(written)]
+        (folder / f"{name}.csv").write_text("\n".join(["path,label", *lines, ""]))
     np.savez(folder / "objects.npz", images=np.array([{}], dtype=object))
     np.savez(folder / "other.npz", numbers=np.zeros(3))
     update = {
@@ -143,7 +168,22 @@ def saved_network(folder: Path) -> Path:
         ("--images empty", 2, "it holds no picture"),
         ("--images other.npz", 2, "name the pictures `images`"),
         ("--images objects.npz", 4, "is refused"),
-        ("--images wide.npz", 2, "labels range from 7 to"),
+        ("--images wide.npz", 2, "and the network has 5 classes; give labels from 0 to 4"),
+        ("--images low.npz", 2, "--images low.npz: picture 2 has the label -1, and the network has 5 classes"),
+        ("--images below.csv", 2, "below.csv: 1.png has the label '-1'; labels that are numbers are the network's classes, so give whole numbers from 0"),
+        ("--images decimal.csv", 2, "decimal.csv: 0.png has the label '0.0'"),
+        ("--images above.csv", 2, "--images above.csv: 3.png has the label 5, and the network has 5 classes"),
+        ("--images four.npz --aux above.csv", 2, "--aux above.csv: 3.png has the label 5"),
+        ("--images torn.npz", 2, "torn.npz: images[2, 1, 0, 3] is nan, the first of 2 numbers that are not finite"),
+        ("--images unlabelled.npz", 2, "unlabelled.npz: labels[2] is nan, the only number that is not finite"),
+        ("--images four.npz --size 64", 2, "does not take pictures of 64 x 64 pixels; give --size 16"),
+        ("--images four.npz --classes 7", 2, "--classes is 7, and the network of --model mine:net has 5 outputs; change the network, or leave --classes out"),
+        ("--images four.npz --out four.npz", 2, "--out four.npz is a file; name a folder for the audit"),
+        ("--images four.npz --out four.npz/a", 2, "--out four.npz/a lies below"),
+        ("--images four.npz --defense gausian:sigma=0.1", 2, "did you mean 'gaussian'?"),
+        ("--images four.npz --weights endless.safetensors", 2, "--weights endless.safetensors: '0.bias'[1] is inf, the only number that is not finite"),
+        ("--updates nan.npz --size 16 --weights small.safetensors --classes 7", 2, "has 5 outputs"),
+        ("--updates nan.npz --size 64 --weights small.safetensors", 2, "give --size 16"),
         ("--images four.npz --weights other.safetensors", 2, "weights of another network than Sequential"),
         ("--images four.npz --weights code.pt", 4, "could run code"),
         ("--images four.npz --weights torn.safetensors", 4, "not a sound safetensors file"),
@@ -154,7 +194,7 @@ def saved_network(folder: Path) -> Path:
         ("--images four.npz --defense mine:net", 2, "derive it from"),
         ("--images four.npz --batch-norm sometimes", 2, "give eval or train"),
         ("--images four.npz --head nowhere", 2, "head 'nowhere'"),
-        ("--updates nan.npz --size 16 --weights small.safetensors", 2, "NaN or infinity"),
+        ("--updates nan.npz --size 16 --weights small.safetensors", 2, "'0.weight'[0, 0, 0, 0] is nan, the first of 108 numbers that are not finite"),
         ("--updates nan.npz --weights small.safetensors", 2, "needs --size"),
         ("--updates nan.npz --size 16", 2, "exactly one --weights"),
         ("--updates nan.npz --fail-above 20dB", 2, "compares with the truth"),
@@ -181,6 +221,8 @@ def test_an_option_that_does_not_fit_is_named(
     [
         ("resnet81", 2, "did you mean 'resnet18'?"),
         ("torchvision:resnet81", 2, "did you mean"),
+        ("torchvison:resnet18", 2, "did you mean 'torchvision'?"),
+        ("lennet:channels=4", 2, "did you mean 'lenet'?"),
         ("mine:nett", 2, "did you mean 'net'?"),
         ("mine:number", 2, "return a torch.nn.Module"),
         ("mine:broken", 2, "calling it without arguments fails"),

@@ -42,7 +42,10 @@ def test_a_stopped_audit_goes_on_and_ends_with_the_same_numbers(
         path.parent.name: path.stat().st_mtime_ns for path in folder.glob("parts/*/manifest.json")
     }
     assert len(finished) == 2
-    found = audited(resume=folder)
+    told: list[str] = []
+    found = audited(resume=folder, tell=told.append)
+    count = len(found.plan.running)
+    assert f"2 of {count} attacks are finished already; the audit goes on" in told[0]
     again = {
         path.parent.name: path.stat().st_mtime_ns for path in folder.glob("parts/*/manifest.json")
     }
@@ -77,7 +80,9 @@ def test_another_audit_is_refused(tmp_path: Path) -> None:
 def test_the_size_of_a_plan_is_kept_over_an_interruption(tmp_path: Path) -> None:
     budget = replace(BUDGET, rank=0, pictures=2, iterations=1)
     first = audited(resume=tmp_path / "out", budget=budget)
-    second = audited(resume=tmp_path / "out", budget=budget)
+    told: list[str] = []
+    second = audited(resume=tmp_path / "out", budget=budget, tell=told.append)
+    assert told[0].endswith(f"{len(first.plan.running)} attacks are finished already")
     assert first.plan.size == second.plan.size
 
 

@@ -53,7 +53,7 @@ def read(root: Path, *rows: tuple[str, ...]) -> Listing:
         ),
         (
             [HEAD, ("a.png", "cat", "", ""), ("e.png", "dog", "", "")],
-            r"line 3: e\.png is missing \(looked for as e\.png below the data root.*\); 1 of 2 files lack",
+            r"line 3: e\.png is missing \(looked for as e\.png below the data root.*\); 1 of 2 files is missing",
         ),
         (
             [HEAD, ("a.png", "cat", "", "test"), ("b.png", "dog", "", "")],

@@ -26,7 +26,7 @@ from gradsiege.auditing.given import (
 )
 from gradsiege.auditing.machine import to_itself
 from gradsiege.auditing.parts import Parts
-from gradsiege.auditing.plan import in_words, within
+from gradsiege.auditing.resumption import announced
 from gradsiege.auditing.run import Runner
 from gradsiege.auditing.scores import gallery_of, scored
 from gradsiege.auditing.settings import Chooser
@@ -125,7 +125,7 @@ def audit(
     plan = planned(
         subject, listed, chosen, parts, device, min(len(one.spare) for one in owned.values())
     )
-    tell(in_words(within(plan, spent=0.0)))
+    tell(announced(plan, parts))
     galleries = {
         count: gallery_of(subject, owned[listed[0].stage], chosen.distractors, count)
         for count in {

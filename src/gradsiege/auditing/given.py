@@ -15,6 +15,7 @@ from gradsiege.auditing.auxiliary import Auxiliary, auxiliary
 from gradsiege.auditing.budget import Budget
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.subject import Subject
+from gradsiege.auditing.words import is_or_are
 from gradsiege.errors import UsageError
 from gradsiege.images import to_bytes
 from gradsiege.protocol.local_update import LocalTraining
@@ -66,7 +67,7 @@ def fitting(listed: list[Situation], subject: Subject) -> list[Situation]:
     for situation in listed:
         if situation.training.images > subject.count:
             raise UsageError(
-                f"a client holds {situation.training.images} pictures, and there are {subject.count}; give more pictures, or a "
+                f"a client holds {situation.training.images} pictures, and there {is_or_are(subject.count)} {subject.count}; give more pictures, or a "
                 "smaller batch"
             )
     return listed

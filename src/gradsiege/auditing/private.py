@@ -13,14 +13,17 @@ ROUND = "round-"
 WRITTEN = ("parts", "plan.json", "manifest.json", "audit.json", "index.html", "tables")
 
 
-def private_folder(folder: Path) -> Path:
-    """Make a folder that its owner alone may enter, or take one of an earlier audit.
+def refuse_taken(folder: Path, option: str = "") -> None:
+    """Refuse a place that is not an audit's: a file, or a folder of other files. `option`: that names it.
 
     Raises:
-        UsageError: it is a file, or holds files that no audit wrote.
+        UsageError: names the file.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file; name a folder for the audit")
+    named = f"{option} {folder}".strip()
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        lies = "is a file" if there == folder else f"lies below {there}, which is a file"
+        raise UsageError(f"{named} {lies}; name a folder for the audit, new or empty")
     strange = sorted(
         entry.name
         for entry in (folder.iterdir() if folder.is_dir() else ())
@@ -28,8 +31,17 @@ def private_folder(folder: Path) -> Path:
     )
     if strange:
         raise UsageError(
-            f"{folder} holds {strange[0]!r}, which no audit writes; name an empty folder, since its files become readable by you alone"
+            f"{named} holds {strange[0]!r}, which no audit writes; name an empty folder, since its files become readable by you alone"
         )
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder that its owner alone may enter, or take one of an earlier audit.
+
+    Raises:
+        UsageError: it is a file, or holds files that no audit wrote.
+    """
+    refuse_taken(folder)
     artifacts.make_folder(folder)
     folder.chmod(FOLDER)
     return folder

@@ -23,10 +23,11 @@ from gradsiege.auditing.document import plain
 from gradsiege.auditing.machine import to_itself
 from gradsiege.auditing.page.recorded import render_recorded
 from gradsiege.auditing.parts import PARTS, Outcome, Parts
-from gradsiege.auditing.plan import Part, in_words, within
+from gradsiege.auditing.plan import Part
 from gradsiege.auditing.private import lock_up, private_folder
 from gradsiege.auditing.recorded_result import Match, RecordedResult
 from gradsiege.auditing.recorded_source import RecordedUpdates
+from gradsiege.auditing.resumption import announced
 from gradsiege.auditing.run import Runner
 from gradsiege.auditing.settings import Chooser
 from gradsiege.auditing.situations import NONE, Situation, name_of
@@ -123,7 +124,7 @@ def audit_updates(
     )
     parts = Parts(None if resume is None else Path(resume), identity)
     plan = planned(source, [place], chosen, parts, device, len(owned.spare))
-    tell(in_words(within(plan, spent=0.0)))
+    tell(announced(plan, parts))
     runner = Runner(
         source,
         {"recorded": owned},

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gradsiege import artifacts
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.source import has_linear_head
+from gradsiege.auditing.words import counted, is_or_are
 from gradsiege.defenses.base import Defense
 from gradsiege.defenses.precode import Precode
 from gradsiege.errors import ModelError, UsageError
@@ -151,7 +152,10 @@ def checked(subject: Subject) -> Subject:
             )
     labels = subject.labels
     if len(labels) != len(subject.images):
-        raise ModelError(f"there are {len(subject.images)} pictures and {len(labels)} labels")
+        raise ModelError(
+            f"there {is_or_are(len(subject.images))} {counted(len(subject.images), 'picture')} and {counted(len(labels), 'label')}; "
+            "give one label per picture"
+        )
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < first.classes:
         raise ModelError(
             f"labels range from {int(labels.min())} to {int(labels.max())}, and the network has {first.classes} classes, numbered "

@@ -33,6 +33,15 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def is_or_are(number: int) -> str:
+    """Return the verb of a number.
+
+    >>> is_or_are(1), is_or_are(2)
+    ('is', 'are')
+    """
+    return "is" if number == 1 else "are"
+
+
 def some_of(number: int, whole: int, noun: str) -> str:
     """Return how many of a whole, with its noun.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gradsiege.cli.options import number
+from gradsiege.errors import LeakError, StoppedByUserError, StoppedEarlyError, UsageError
 from gradsiege.ranges import Range
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 verbs = typer.Typer()
 COUNT = number(Range(1, 10**6))
 SIDE = number(Range(1, 1024))
+KEPT = "finished attacks are kept. Run the same command again to go on"
 
 
 def counts(values: list[int] | None) -> list[int] | None:
@@ -31,9 +35,27 @@ def counts(values: list[int] | None) -> list[int] | None:
     return values
 
 
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Say on SIGTERM and on Ctrl-C that finished attacks are kept; a running one was saved less than a minute ago."""
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise StoppedByUserError(f"interrupted; {KEPT}") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Leave on SIGTERM."""
+    raise StoppedEarlyError(f"stopped early; {KEPT}")
+
+
 @verbs.command(
     epilog="Example: `gradsiege audit --model torchvision:resnet18 --weights model.safetensors --images pictures/ --out audit/`"
 )
+@_stoppable()
 def audit(
     model: Annotated[
         str,
@@ -133,9 +155,8 @@ def audit(
 ) -> None:
     """Say what an honest but curious server could see of your clients' pictures: one page, tables and JSON."""
     from gradsiege.auditing.budget import budget_named
-    from gradsiege.auditing.inputs.request import Request
     from gradsiege.auditing.limit import decibels
-    from gradsiege.errors import LeakError, UsageError
+    from gradsiege.auditing.private import refuse_taken
 
     limit = None if fail_above is None else decibels(fail_above)
     budget_named(budget)
@@ -145,6 +166,11 @@ def audit(
         )
     if batch_norm not in ("eval", "train"):
         raise UsageError(f"--batch-norm is {batch_norm!r}; give eval or train")
+    refuse_taken(out, "--out")
+    source = f"--images {images}" if updates is None else f"--updates {updates}"
+    _tell(f"reading --model {model} and {source}; a short trial then measures this machine")
+    from gradsiege.auditing.inputs.request import Request
+
     request = Request(
         model,
         tuple(weights or ()),
@@ -160,7 +186,6 @@ def audit(
         aux,
         head,
     )
-    signal.signal(signal.SIGTERM, _stop)
     common: dict[str, Any] = {
         "budget": budget,
         "seed": seed,
@@ -195,7 +220,10 @@ def _of_pictures(
     from gradsiege.auditing.inputs.request import audited
     from gradsiege.auditing.page.sentences import judgement, lead
 
-    found = work(**audited(request, images), **common)
+    given = audited(request, images)
+    for remark in given["remarks"]:
+        _tell(f"  {remark}")
+    found = work(**given, **common)
     page = found.save(out, pictures)
     for sentence in [*lead(found), *map(judgement, found.findings)]:
         typer.echo(sentence)
@@ -212,8 +240,6 @@ def _of_updates(
     common: dict[str, Any],
 ) -> None:
     """Reconstruct from recorded updates, print a sentence and the page's path."""
-    from gradsiege.errors import UsageError
-
     found: RoundsAudit | RecordedAudit
     if updates.is_dir():
         if unit is not None:
@@ -236,12 +262,3 @@ def _of_updates(
 def _tell(words: str) -> None:
     """Print the plan beside the progress, so that standard output holds the result alone."""
     typer.echo(words, err=True)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    """Leave on SIGTERM; finished attacks are sealed, and a running one was saved less than a minute ago."""
-    from gradsiege.errors import StoppedEarlyError
-
-    raise StoppedEarlyError(
-        "stopped early; finished attacks are kept. Run the same command again to go on"
-    )

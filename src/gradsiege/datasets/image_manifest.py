@@ -162,8 +162,11 @@ def _refuse_missing(
         number, path, place = lacking[0]
         first_missing = f"{table}, line {number}: {path} is missing"
         place = f"looked for as {place} below the data root, since paths are relative to the table"
-        if len(lacking) == len(rows):
+        if len(lacking) == len(rows) > 1:
             raise FileNotFoundError(
                 f"{first_missing} ({place}), and so are all other pictures; is their disk there?"
             )
-        raise ValueError(f"{first_missing} ({place}); {len(lacking)} of {len(rows)} files lack")
+        verb = "is" if len(lacking) == 1 else "are"
+        raise ValueError(
+            f"{first_missing} ({place}); {len(lacking)} of {len(rows)} files {verb} missing"
+        )

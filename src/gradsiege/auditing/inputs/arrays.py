@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradsiege.auditing.inputs.finite import not_finite
 from gradsiege.auditing.inputs.selection import Pictures, turns
 from gradsiege.auditing.inputs.weights import read_tensors
 from gradsiege.errors import ArtifactError, UsageError
@@ -60,6 +61,9 @@ def read_arrays(path: Path, most: int, option: str) -> Pictures:
         raise UsageError(
             f"{option} {path} holds {', '.join(sorted(arrays)) or 'nothing'}; name the pictures `images`, and their classes `labels`"
         )
+    strange = not_finite(arrays["images"], "images")
+    if strange:
+        raise UsageError(f"{option} {path}: {strange}; mend that picture, or leave it out")
     images = _in_order(arrays["images"], f"{option} {path}")
     labels, groups = (
         _numbers(arrays, name, len(images), f"{option} {path}") for name in ("labels", "groups")
@@ -73,6 +77,7 @@ def read_arrays(path: Path, most: int, option: str) -> Pictures:
         images.float(),
         None if labels is None else labels[chosen],
         None if groups is None else groups[chosen],
+        names=tuple(f"picture {index}" for index in chosen.tolist()),
     )
 
 
@@ -86,8 +91,6 @@ def _in_order(images: Tensor, place: str) -> Tensor:
     if images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
         images = images.permute(0, 3, 1, 2).contiguous()
     if images.dtype.is_floating_point:
-        if not bool(images.isfinite().all()):
-            raise UsageError(f"{place}: images hold a number that is not finite")
         low, high = float(images.min()), float(images.max())
         if low < 0 or high > 1:
             raise UsageError(
@@ -102,6 +105,9 @@ def _numbers(arrays: dict[str, Tensor], name: str, count: int, place: str) -> Te
     values = arrays.get(name)
     if values is None:
         return None
+    strange = not_finite(values, name)
+    if strange:
+        raise UsageError(f"{place}: {strange}; give one whole number per image")
     flat = values.squeeze()
     flat = flat[None] if flat.dim() == 0 else flat
     if flat.dtype.is_floating_point or tuple(flat.shape) != (count,):

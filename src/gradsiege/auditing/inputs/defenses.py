@@ -42,12 +42,12 @@ def defense_named(spec: str) -> Defense:
                 f"{OPTION} {spec}: {name} has no arm {arm!r}; {nearest(arm, entry.arms)}"
             )
         return defenses.build(name, entry.validate(given, OPTION), arm)
+    known = list(catalogue.entries("defenses"))
     if ":" not in spec:
-        known = list(catalogue.entries("defenses"))
         raise UsageError(
             f"{OPTION} {spec}: {nearest(spec, known)}; a class of your own is package.module:Class"
         )
-    defense = imported(spec, OPTION)
+    defense = imported(spec, OPTION, known)
     if not isinstance(defense, Defense):
         raise UsageError(
             f"{OPTION} {spec} is {type(defense).__name__}; derive it from gradsiege.defenses.base.Defense"

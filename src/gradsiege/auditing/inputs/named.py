@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +45,11 @@ def of_catalogue(kind: str, spec: str) -> bool:
     return spec.partition(":")[0] in catalogue.entries(kind)
 
 
-def imported(spec: str, option: str) -> Any:
+def imported(spec: str, option: str, known: Sequence[str]) -> Any:
     """Return what ``package.module:name`` names; a class or a function is called without arguments.
 
-    The current folder is searched as Python itself does. Only this module is imported, and what it imports.
+    The current folder is searched as Python itself does. Only this module is imported, and what it imports. `known`: names that
+    stand in its place without being a module, for one that is mistyped.
 
     Raises:
         UsageError: there is no such module or name, or its code fails.
@@ -58,9 +61,13 @@ def imported(spec: str, option: str) -> Any:
     try:
         loaded = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise UsageError(
-            f"{option} {spec}: there is no module {error.name!r}; run in the folder that holds it, or install it"
-        ) from error
+        mistyped = error.name == module and difflib.get_close_matches(module, known)
+        remedy = (
+            nearest(module, list(known))
+            if mistyped
+            else "run in the folder that holds it, or install it"
+        )
+        raise UsageError(f"{option} {spec}: there is no module {error.name!r}; {remedy}") from error
     except GradSiegeError:
         raise
     except Exception as error:

@@ -60,7 +60,7 @@ def network_named(
     # A factory that draws its weights draws the same ones when an audit goes on; the caller's generator is put back.
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(torch_generator(0, "audit", "network").get_state())
-        made = imported(spec, OPTION)
+        made = imported(spec, OPTION, [*catalogue.entries("models"), *LIBRARIES])
     if not isinstance(made, nn.Module):
         raise ModelError(f"{OPTION} {spec} is {type(made).__name__}; return a torch.nn.Module")
     return made
@@ -157,15 +157,20 @@ def _of_count(
     weights: Mapping[str, Tensor] | None,
     default: int,
 ) -> nn.Module:
-    """Return the network with as many classes as asked for, or as the weights have."""
-    if classes is not None:
-        network: nn.Module = made(classes)
-        return network
-    network = made(default)
+    """Return the network with as many classes as asked for, or as the weights have; refuse it if these differ."""
+    wanted = default if classes is None else classes
+    network: nn.Module = made(wanted)
     if weights is None:
         return network
     count = _classes_of(network, unwrapped(weights), image_shape)
-    return network if count in (None, default) else made(count)
+    if count in (None, wanted):
+        return network
+    if classes is not None:
+        raise UsageError(
+            f"--classes is {classes}, and the weights are those of {count} classes; leave --classes out"
+        )
+    fitting: nn.Module = made(count)
+    return fitting
 
 
 def _classes_of(

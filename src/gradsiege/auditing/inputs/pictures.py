@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gradsiege.auditing.inputs.arrays import read_arrays
+from gradsiege.auditing.inputs.labels import named, refuse_numbers
 from gradsiege.auditing.inputs.selection import Pictures, turns
 from gradsiege.errors import GradSiegeError, UsageError
 from gradsiege.extras import need
@@ -55,6 +56,8 @@ def read_pictures(
             raise UsageError(
                 f"{option} {source}: give a folder, a table ({', '.join(TABLES)}) or arrays ({', '.join(ARRAYS)})"
             )
+        if labelled:
+            refuse_numbers(listing)
         chosen = turns(listing.labels, most)
         order = np.sort(chosen)
         decoded = dict(zip(order.tolist(), listing.read(order), strict=True))
@@ -68,8 +71,9 @@ def read_pictures(
         images,
         torch.from_numpy(listing.labels[chosen]) if labelled else None,
         groups,
-        _names(listing.classes) if labelled else (),
+        named(listing.classes) if labelled else (),
         remarks,
+        tuple(names),
     )
     return shaped(_numbered(read, listing) if labelled else read, None, channels, option)
 
@@ -101,17 +105,12 @@ def _of_table(table: Path) -> Listing:
         raise ValueError(str(error)) from error
 
 
-def _names(classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of classes, or nothing where they are plain numbers."""
-    return () if all(name.isdecimal() for name in classes) else tuple(classes)
-
-
 def _numbered(read: Pictures, listing: Listing) -> Pictures:
     """Return pictures whose labels are the numbers that stand in the source, where all of them are numbers."""
-    if _names(listing.classes) or read.labels is None:
+    if named(listing.classes) or read.labels is None:
         return read
     numbers = torch.tensor([int(name) for name in listing.classes])
-    return Pictures(read.images, numbers[read.labels], read.groups, (), read.remarks)
+    return replace(read, labels=numbers[read.labels], classes=())
 
 
 def _stacked(decoded: list[np.ndarray], names: list[str], size: int | None, option: str) -> Tensor:
@@ -167,7 +166,7 @@ def shaped(
             raise UsageError(
                 f"{option}: the pictures have {images.shape[1]} channels and the network takes {channels}; give pictures of as many"
             )
-    return Pictures(images, pictures.labels, pictures.groups, pictures.classes, tuple(remarks))
+    return replace(pictures, images=images, remarks=tuple(remarks))
 
 
 def resized(images: Tensor, size: int) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from gradsiege.auditing.inputs.arrays import named_arrays
+from gradsiege.auditing.inputs.finite import not_finite
 from gradsiege.auditing.inputs.weights import unwrapped
 from gradsiege.errors import ModelError, UsageError
 
@@ -27,9 +28,9 @@ def read_updates(path: Path) -> dict[str, Tensor]:
     if not updates:
         raise UsageError(f"{OPTION} {path} holds no array; save one per parameter, under its name")
     for name, value in updates.items():
-        if not bool(value.isfinite().all()):
+        strange = not_finite(value, repr(name))
+        if strange:
             raise ModelError(
-                f"{OPTION} {path}: the update of {name!r} holds NaN or infinity, so that the server's mean would, too; leave that "
-                "client out"
+                f"{OPTION} {path}: {strange}, so that the server's mean would hold such numbers, too; leave that client out"
             )
     return updates

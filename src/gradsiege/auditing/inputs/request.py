@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from gradsiege.auditing.inputs.defenses import defense_named
+from gradsiege.auditing.inputs.fit import outputs_of, refuse_count, refuse_size
+from gradsiege.auditing.inputs.labels import in_words, refuse_classes
 from gradsiege.auditing.inputs.networks import channels_of, network_named
 from gradsiege.auditing.inputs.normalisation import Scales, of_library, stated
 from gradsiege.auditing.inputs.pictures import read_pictures, shaped
@@ -67,16 +69,20 @@ def audited(request: Request, images: Path) -> dict[str, Any]:
     """
     pictures = read_pictures(images, MOST, request.size, None)
     loaded, pictures = fitted(request, pictures)
+    outputs = outputs_of(next(iter(loaded.networks.values())), shape_of(pictures))
+    refuse_count(request.model, request.classes, outputs)
+    if outputs is not None:
+        refuse_classes(pictures, outputs, f"--images {images}")
     remarks = list(pictures.remarks)
     if pictures.classes:
-        remarks.append(
-            "classes are numbered in alphabetical order: " + ", ".join(pictures.classes[:12])
-        )
+        remarks.append(in_words(pictures.classes))
     aux: dict[str, Any] = {}
     if request.aux is not None:
         public = read_pictures(
             request.aux, MOST, pictures.images.shape[-1], pictures.images.shape[1], "--aux"
         )
+        if outputs is not None:
+            refuse_classes(public, outputs, f"--aux {request.aux}")
         aux = {"aux": public.images, "aux_labels": public.labels}
     return {
         "model": loaded.networks,
@@ -99,13 +105,19 @@ def fitted(request: Request, pictures: Pictures) -> tuple[Loaded, Pictures]:
     wanted = request.classes
     if wanted is None and not request.weights and labels is not None and ":" not in request.model:
         wanted = max(2, int(labels.max()) + 1)
-    channels, height, width = pictures.images.shape[1:]
+    channels, height, width = shape_of(pictures)
     loaded = networks(request, wanted, (channels, height, width))
     takes = channels_of(next(iter(loaded.networks.values())))
     if takes in (None, channels):
         return loaded, pictures
     changed = shaped(pictures, None, takes)
     return networks(request, wanted, (changed.images.shape[1], height, width)), changed
+
+
+def shape_of(pictures: Pictures) -> tuple[int, int, int]:
+    """Return channels, height and width of pictures."""
+    channels, height, width = pictures.images.shape[1:]
+    return channels, height, width
 
 
 def networks(request: Request, classes: int | None, shape: tuple[int, int, int]) -> Loaded:
@@ -124,6 +136,7 @@ def networks(request: Request, classes: int | None, shape: tuple[int, int, int])
     for path, (stage, weights) in zip(request.weights or (Path(),), held.items(), strict=True):
         network = network_named(request.model, classes, shape, weights)
         if weights is not None:
+            refuse_size(request.model, classes, shape, weights, f"--weights {path}")
             put_into(network, weights, f"--weights {path}")
         made[stage] = network.eval()
     remarks = (
@@ -171,6 +184,11 @@ def recorded(request: Request, updates: Path, unit: str) -> dict[str, Any]:
     if takes != 3:
         loaded = networks(request, request.classes, (takes, request.size, request.size))
     (network,) = loaded.networks.values()
+    refuse_count(
+        request.model,
+        request.classes,
+        outputs_of(network, (takes, request.size, request.size)),
+    )
     return {
         "model": network,
         "updates": read_updates(updates),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gradsiege.auditing.inputs.defenses import defense_named
+from gradsiege.auditing.inputs.fit import outputs_of, refuse_count
 from gradsiege.auditing.inputs.networks import channels_of, network_named
 from gradsiege.auditing.inputs.normalisation import of_library, stated
 from gradsiege.auditing.inputs.request import Request
@@ -42,6 +43,7 @@ def rounds(request: Request, folder: Path) -> dict[str, Any]:
     if channels != 3:
         shape = (channels, *shape[1:])
         network = network_named(request.model, request.classes, shape, weights)
+    refuse_count(request.model, request.classes, outputs_of(network.eval(), shape))
     scales = (
         of_library(request.model, network, channels)
         if request.normalisation is None

@@ -23,6 +23,7 @@ class Pictures:
         groups: int64 ``[n]``, what a picture shows (a patient, a scene); None where every picture is a group of its own.
         classes: names of the labels; empty where they are plain numbers.
         remarks: sentences about what was left out or changed.
+        names: of the pictures, as messages name them.
     """
 
     images: Tensor
@@ -30,6 +31,7 @@ class Pictures:
     groups: Tensor | None = None
     classes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 def turns(labels: Integers, most: int) -> Integers:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gradsiege.auditing.inputs.finite import not_finite
+from gradsiege.auditing.words import counted
 from gradsiege.errors import ArtifactError, ModelError, UsageError
 
 SAFE, PICKLED = (".safetensors",), (".pt", ".pth", ".bin", ".ckpt")
@@ -95,9 +97,13 @@ def put_into(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> 
         kind = type(network).__name__
         parts = []
         if missing:
-            parts.append(f"{len(missing)} of its tensors are missing, {missing[0]!r} first")
+            parts.append(
+                f"they lack {counted(len(missing), 'tensor')} of it, such as {missing[0]!r}"
+            )
         if further:
-            parts.append(f"{len(further)} are unknown to it, {further[0]!r} first")
+            parts.append(
+                f"it lacks {counted(len(further), 'tensor')} of them, such as {further[0]!r}"
+            )
         if shaped:
             name = shaped[0]
             parts.append(
@@ -107,11 +113,10 @@ def put_into(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> 
             f"{source} holds weights of another network than {kind}: {'; '.join(parts)}. Name the network that they were "
             "saved from"
         )
-    unsound = [
-        name
-        for name, value in given.items()
-        if value.is_floating_point() and not value.isfinite().all()
-    ]
-    if unsound:
-        raise ModelError(f"{source}: the tensor {unsound[0]!r} holds a number that is not finite")
+    for name, value in given.items():
+        strange = not_finite(value, repr(name))
+        if strange:
+            raise ModelError(
+                f"{source}: {strange}; give weights of a training that did not diverge"
+            )
     network.load_state_dict(given, strict=False)

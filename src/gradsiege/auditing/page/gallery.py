@@ -9,7 +9,7 @@ from gradsiege.auditing.findings import Finding
 from gradsiege.auditing.page.images import address
 from gradsiege.auditing.page.sentences import number, situation_in_words
 from gradsiege.auditing.result import Result
-from gradsiege.auditing.words import attacker_in_words
+from gradsiege.auditing.words import attacker_in_words, counted
 
 MOST = 12
 
@@ -69,5 +69,5 @@ def _strip(audit: Result, finding: Finding, title: str) -> Strip:
                 ),
             )
         )
-    words = f"Left the private picture, right the reconstruction by {name}. The first {len(pairs)} of {len(truths)} pictures."
+    words = f"Left the private picture, right the reconstruction by {name}. The first {len(pairs)} of {counted(len(truths), 'picture')}."
     return Strip(title, words, tuple(pairs))

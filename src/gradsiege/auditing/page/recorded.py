@@ -116,5 +116,5 @@ def strip_of(match: Match) -> Strip:
     )
     if len(tiles) % 2:
         pairs = (*pairs, (tiles[-1],))
-    words = f"The first {len(tiles)} of {len(match.images.flatten(0, 1))} pictures."
+    words = f"The first {len(tiles)} of {counted(len(match.images.flatten(0, 1)), 'picture')}."
     return Strip(attacker_in_words(match.attacker), words, pairs)

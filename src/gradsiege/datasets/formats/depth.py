@@ -78,7 +78,7 @@ class Depths:
         bits, used = self.stated or self.bits, max(self.brightest_deep.bit_length(), 8)
         if self.deep and used < bits:
             where = (
-                f"{self.deep} pictures have values of {bits} bits, but none is larger than {self.brightest_deep} "
+                f"{_pictures(self.deep)} values of {bits} bits, but none is larger than {self.brightest_deep} "
                 f"({self.example})"
             )
             hopeless = self.user_files and self.stated is None and used <= HOPELESS
@@ -97,7 +97,7 @@ class Depths:
             )
         if self.shallow and self.brightest_shallow < 128:
             remarks.append(
-                f"{self.shallow} pictures have 8 bits, but no value is larger than {self.brightest_shallow} of 255: they "
+                f"{_pictures(self.shallow)} 8 bits, but no value is larger than {self.brightest_shallow} of 255: they "
                 "are dark"
             )
         if self.flat:
@@ -105,3 +105,7 @@ class Depths:
                 f"pictures of one colour alone: {len(self.flat)}, such as {self.flat[0]}"
             )
         return remarks
+
+
+def _pictures(count: int) -> str:
+    return "1 picture has" if count == 1 else f"{count} pictures have"

@@ -191,7 +191,8 @@ def _why_so_few(listing: Listing, dropped: set[int], size: int) -> str:
         return ""
     first = min(dropped)
     example = listing.paths[first] if listing.paths else f"image {first}"
-    repeated = f"{len(dropped)} were dropped as exact repetitions of others at {size} px, such as {example}"
+    were = "was" if len(dropped) == 1 else "were"
+    repeated = f"{len(dropped)} {were} dropped as exact repetitions of others at {size} px, such as {example}"
     return f". {'; '.join([repeated, *listing.seen()])}"
 
 
