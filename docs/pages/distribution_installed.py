@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -40,14 +41,18 @@ def asked_for(wheel: Path) -> list[str]:
         return HeaderParser().parsestr(archive.read(name).decode()).get_all("Requires-Dist", [])
 
 
-def closure(requirements: list[str]) -> set[str]:
+def closure(requirements: list[str], extra: str = "") -> set[str]:
     """Return the names of the installed distributions that these requirements ask for, of those that they ask for, and so on.
+
+    extra: of the wheel itself.
 
     >>> closure(["packaging>=1; extra == 'study'"]), closure(["packaging>=1"])
     (set(), {'packaging'})
+    >>> closure(["packaging>=1; extra == 'study'"], "study")
+    {'packaging'}
     """
     reached: set[tuple[str, str]] = set()
-    left = [(text, "") for text in requirements]
+    left = [(text, extra) for text in requirements]
     while left:
         text, extra = left.pop()
         wanted = Requirement(text)
@@ -86,6 +91,16 @@ def snippet(readme: str) -> str:
     return f"{GIVEN}{shown}\nprint(gs.__file__)\n"
 
 
+def commands(readme: str) -> list[list[str]]:
+    r"""Return the commands that the README shows with programs of `.venv/bin`, as their words.
+
+    >>> commands("    .venv/bin/gradsiege audit \\\n      --out audit/\n    make test\n")
+    [['gradsiege', 'audit', '--out', 'audit/']]
+    """
+    shown = re.findall(r"^    \.venv/bin/((?:.*\\\n)*.*)$", readme, re.MULTILINE)
+    return [shlex.split(words) for words in shown]
+
+
 def run(command: list[str], folder: Path) -> tuple[str, str]:
     """Run a command in a folder, with no variable of ours for Python; return what it prints, and a sentence if it fails."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
@@ -101,32 +116,61 @@ def run(command: list[str], folder: Path) -> tuple[str, str]:
     return done.stdout, f"{words} ended with {done.returncode}:\n{said}" if done.returncode else ""
 
 
-def faults(wheel: Path, folder: Path, readme: str) -> list[str]:
-    """Return what goes wrong when the wheel is installed in an empty folder and used there, up to the first fault."""
+def installed(wheel: Path, folder: Path, extra: str = "") -> tuple[Path, str]:
+    """Install the wheel into a new environment `bare` of a folder; return its folder of programs, and a sentence if that fails."""
     environment = folder / "bare"
     venv.create(environment, symlinks=True)
-    (packages,) = (environment / "lib").glob("python*/site-packages")
+    link(closure(asked_for(wheel), extra), packages_of(environment))
     programs = environment / "bin"
-    link(closure(asked_for(wheel)), packages)
     pip = [sys.executable, "-m", "pip", "--python", str(programs / "python")]
     install = ["install", "--quiet", "--no-index", "--disable-pip-version-check"]
-    for command in (
-        [*pip, *install, str(wheel.resolve())],
-        *([str(programs / "gradsiege"), *words] for words in COMMANDS),
-    ):
-        if fault := run(command, folder)[1]:
+    wanted = f"{wheel.resolve()}[{extra}]" if extra else str(wheel.resolve())
+    return programs, run([*pip, *install, wanted], folder)[1]
+
+
+def packages_of(environment: Path) -> Path:
+    """Return the site-packages of an environment."""
+    (packages,) = (environment / "lib").glob("python*/site-packages")
+    return packages
+
+
+def faults(wheel: Path, folder: Path, readme: str) -> list[str]:
+    """Return what goes wrong when the wheel is installed in an empty folder and the library is used there, up to the first fault."""
+    programs, fault = installed(wheel, folder)
+    if fault:
+        return [fault]
+    for words in COMMANDS:
+        if fault := run([str(programs / "gradsiege"), *words], folder)[1]:
             return [fault]
     said, fault = run([str(programs / "python"), "-c", snippet(readme)], folder)
     if fault:
         return [fault]
-    file = Path(said.split()[-1])
+    file, packages = Path(said.split()[-1]), packages_of(folder / "bare")
     own = file.resolve().is_relative_to(packages.resolve())
     return [] if own else [f"the README's program imports {file}, which is not the installed wheel"]
 
 
+def faults_of_commands(wheel: Path, folder: Path, readme: str) -> list[str]:
+    """Return what goes wrong when the wheel is installed with all that studies need, and the README's commands run, up to the first fault.
+
+    The study files are those of the repository, which a wheel does not hold.
+    """
+    programs, fault = installed(wheel, folder, "study")
+    if fault:
+        return [fault]
+    (folder / "config").symlink_to(ROOT / "config")
+    for program, *words in commands(readme):
+        if fault := run([str(programs / program), *words], folder)[1]:
+            return [fault]
+    return []
+
+
 if __name__ == "__main__":
     (built,) = Path(sys.argv[1]).glob("*.whl")
-    with tempfile.TemporaryDirectory() as temporary:
-        found = faults(built, Path(temporary), (ROOT / "README.md").read_text())
-    print("\n".join(found) or "the installed wheel runs the README's program and the command line")
+    text = (ROOT / "README.md").read_text()
+    found = []
+    for check in (faults, faults_of_commands):
+        with tempfile.TemporaryDirectory() as temporary:
+            found += check(built, Path(temporary), text)
+    print("\n".join(found) or "the installed wheel runs the README's program and its commands")
     sys.exit(bool(found))

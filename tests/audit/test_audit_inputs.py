@@ -12,7 +12,7 @@ from small_classifiers import small
 
 from gradsiege.auditing.inputs.arrays import named_arrays, read_arrays
 from gradsiege.auditing.inputs.defenses import defense_named
-from gradsiege.auditing.inputs.labels import in_words
+from gradsiege.auditing.inputs.labels import in_words, numbered_together
 from gradsiege.auditing.inputs.networks import channels_of, network_named
 from gradsiege.auditing.inputs.normalisation import IMAGENET, of_library
 from gradsiege.auditing.inputs.pictures import read_pictures, shaped
@@ -167,6 +167,28 @@ def test_text_is_numbered_in_stated_order_and_numbers_stay(tmp_path: Path) -> No
         "c.png": 1,
     }
     assert in_words(text.classes).endswith("0 is 10, 1 is cat, 2 is eel")
+
+
+def test_one_name_is_one_class_in_both_sources(tmp_path: Path) -> None:
+    """The private pictures lack the first class, the attacker's the last one: either alphabet alone would shift numbers."""
+    for source, kinds in (("images", "dog eel"), ("aux", "cat dog")):
+        for kind in kinds.split():
+            picture(tmp_path / source / kind / "0.png", (1, 2, 3))
+    (tmp_path / "numbers.csv").write_text("path,label\nimages/dog/0.png,1\nimages/eel/0.png,0\n")
+    private, public = (read_pictures(tmp_path / name, 9, None, None) for name in ("images", "aux"))
+    both = numbered_together(private, public)
+    by_name = {
+        Path(name).parent.name: label
+        for one in both
+        if one.labels is not None
+        for name, label in zip(one.names, one.labels.tolist(), strict=True)
+    }
+    assert by_name == {"cat": 0, "dog": 1, "eel": 2}
+    assert {one.classes for one in both} == {("cat", "dog", "eel")}
+    numbers = read_pictures(tmp_path / "numbers.csv", 9, None, None)
+    assert numbered_together(numbers, numbers) == (numbers, numbers)
+    with pytest.raises(UsageError, match="one has labels in text, such as 'cat'"):
+        numbered_together(numbers, public)
 
 
 def test_drawing_a_network_leaves_the_global_random_state() -> None:

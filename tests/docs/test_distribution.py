@@ -12,7 +12,12 @@ from docs.pages import distribution, distribution_installed
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-REQUIRED = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+REQUIRED = PROJECT["dependencies"]
+FOR_STUDIES = [
+    f"{text.replace(';', ' and')}; extra == 'study'"
+    for text in PROJECT["optional-dependencies"]["study"]
+]
 
 
 def wheel(folder: Path, required: list[str]) -> Path:
@@ -22,6 +27,7 @@ def wheel(folder: Path, required: list[str]) -> Path:
         "METADATA": "\n".join(
             ["Metadata-Version: 2.1", "Name: gradsiege", "Version: 0"]
             + [f"Requires-Dist: {text}" for text in required]
+            + ["Provides-Extra: study"]
         ),
         "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         "entry_points.txt": "[console_scripts]\ngradsiege = gradsiege.cli:main\n",
@@ -62,3 +68,23 @@ def test_a_package_that_shadows_the_wheel_is_noticed(
     monkeypatch.setattr(distribution_installed, "GIVEN", "")
     (fault,) = distribution_installed.faults(wheel(tmp_path, REQUIRED), tmp_path, elsewhere)
     assert fault.endswith("/elsewhere/gradsiege/__init__.py, which is not the installed wheel")
+
+
+def test_commands_of_the_readme_run_with_what_studies_need(tmp_path: Path) -> None:
+    """The audit itself runs when a distribution is built (`make dist`), since it takes minutes."""
+    readme = README.replace("gradsiege audit --model", "gradsiege audit --help --model")
+    assert [words[:2] for words in distribution_installed.commands(README)] == [
+        ["gradsiege", "claims"],
+        ["python", "-c"],
+        ["gradsiege", "audit"],
+    ]
+    built = wheel(tmp_path, [*REQUIRED, *FOR_STUDIES])
+    assert distribution_installed.faults_of_commands(built, tmp_path, readme) == []
+    assert (tmp_path / "digits.npz").is_file()
+
+
+def test_a_command_of_the_readme_that_fails_is_found(tmp_path: Path) -> None:
+    built = wheel(tmp_path, [*REQUIRED, *FOR_STUDIES])
+    readme = "    .venv/bin/gradsiege claims --study config/nowhere.yaml\n"
+    (fault,) = distribution_installed.faults_of_commands(built, tmp_path, readme)
+    assert fault.startswith("bare/bin/gradsiege claims --study config/nowhere.yaml ended with")

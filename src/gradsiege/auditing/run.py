@@ -84,8 +84,8 @@ class Runner:
         outcomes: dict[str, Outcome] = {}
         clock = _Clock(plan.budget.seconds)
         reached: dict[str, int] = {}
-        waiting: Sequence[int] = range(len(done))
-        for label in ("audit", "audit, parts passed over"):
+        waiting: Sequence[int] = [place for place, part in enumerate(done) if not part.reason]
+        for label in ("attacks", "attacks that were passed over"):
             for turn, place in enumerate(track(waiting, len(waiting), label)):
                 laid = plan.parts[place]
                 rest = replace(plan, parts=tuple(plan.parts[later] for later in waiting[turn:]))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
+
 from gradsiege.auditing.inputs.selection import Pictures
-from gradsiege.errors import ModelError
+from gradsiege.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from gradsiege.datasets.preparation.listing import Listing
@@ -49,6 +52,31 @@ def in_words(classes: Sequence[str]) -> str:
     listed = [f"{number} is {name}" for number, name in enumerate(classes[:SHOWN])]
     more = ["and so on"] if len(classes) > SHOWN else []
     return "labels in text are numbered in alphabetical order: " + ", ".join([*listed, *more])
+
+
+def numbered_together(private: Pictures, public: Pictures) -> tuple[Pictures, Pictures]:
+    """Return the user's pictures and the attacker's with one number for each name of a class, in alphabetical order of all names.
+
+    Either source alone may lack a class of the network, so that its own alphabet would shift the numbers.
+
+    Raises:
+        UsageError: one source names its classes, and the other numbers them.
+    """
+    if private.labels is None or public.labels is None or private.classes == public.classes:
+        return private, public
+    if not (private.classes and public.classes):
+        name = (private.classes or public.classes)[0]
+        raise UsageError(
+            f"--images and --aux: one has labels in text, such as {name!r}, and the other has numbers; write both in the same way"
+        )
+    names = tuple(sorted({*private.classes, *public.classes}))
+    return _renumbered(private, names), _renumbered(public, names)
+
+
+def _renumbered(pictures: Pictures, names: tuple[str, ...]) -> Pictures:
+    numbers = torch.tensor([names.index(name) for name in pictures.classes])
+    labels = None if pictures.labels is None else numbers[pictures.labels]
+    return replace(pictures, labels=labels, classes=names)
 
 
 def refuse_classes(pictures: Pictures, count: int, place: str) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gradsiege.auditing.inputs.defenses import defense_named
 from gradsiege.auditing.inputs.fit import outputs_of, refuse_count, refuse_size
-from gradsiege.auditing.inputs.labels import in_words, refuse_classes
+from gradsiege.auditing.inputs.labels import in_words, numbered_together, refuse_classes
 from gradsiege.auditing.inputs.networks import channels_of, network_named
 from gradsiege.auditing.inputs.normalisation import Scales, of_library, stated
 from gradsiege.auditing.inputs.pictures import read_pictures, shaped
@@ -71,19 +71,19 @@ def audited(request: Request, images: Path) -> dict[str, Any]:
     loaded, pictures = fitted(request, pictures)
     outputs = outputs_of(next(iter(loaded.networks.values())), shape_of(pictures))
     refuse_count(request.model, request.classes, outputs)
+    aux: dict[str, Any] = {}
+    if request.aux is not None:
+        side, channels = pictures.images.shape[-1], pictures.images.shape[1]
+        public = read_pictures(request.aux, MOST, side, channels, "--aux")
+        pictures, public = numbered_together(pictures, public)
+        if outputs is not None:
+            refuse_classes(public, outputs, f"--aux {request.aux}")
+        aux = {"aux": public.images, "aux_labels": public.labels}
     if outputs is not None:
         refuse_classes(pictures, outputs, f"--images {images}")
     remarks = list(pictures.remarks)
     if pictures.classes:
         remarks.append(in_words(pictures.classes))
-    aux: dict[str, Any] = {}
-    if request.aux is not None:
-        public = read_pictures(
-            request.aux, MOST, pictures.images.shape[-1], pictures.images.shape[1], "--aux"
-        )
-        if outputs is not None:
-            refuse_classes(public, outputs, f"--aux {request.aux}")
-        aux = {"aux": public.images, "aux_labels": public.labels}
     return {
         "model": loaded.networks,
         "images": pictures.images,
