@@ -15,7 +15,7 @@ from gradsiege.auditing.document import document
 from gradsiege.auditing.page.page import render
 from gradsiege.auditing.page.sentences import lead
 from gradsiege.auditing.parts import Outcome
-from gradsiege.auditing.plan import HARD, NO_TIME, Plan, laid_out, within
+from gradsiege.auditing.plan import HARD, NO_TIME, Part, Plan, laid_out, within
 from gradsiege.auditing.recorded_source import RecordedUpdates
 from gradsiege.auditing.settings import note
 from gradsiege.auditing.situations import situations
@@ -126,11 +126,14 @@ def test_an_attack_keeps_the_iterations_that_it_had_where_it_ran_first(subject: 
     plan = planned(subject, budget, 1e-2, Gaussian(sigma=0.1))
     mode, other = "maximum_a_posteriori", "inverting_gradients"
 
-    def counts(spent: float, reached: dict[str, int]) -> dict[str, set[int]]:
+    first = next(part for part in plan.running if part.attacker.attack.name == mode)
+    assert first.tuning, "its settings are chosen"
+
+    def efforts(spent: float, reached: dict[str, Part]) -> dict[str, set[tuple[int, bool]]]:
         parts = within(plan, spent, 1.0, reached).running
         return {
             name: {
-                part.attacker.attack.iterations
+                (part.attacker.attack.iterations, part.chosen)
                 for part in parts
                 if part.attacker.attack.name == name and part.attacker.decides
             }
@@ -138,14 +141,17 @@ def test_an_attack_keeps_the_iterations_that_it_had_where_it_ran_first(subject: 
         }
 
     short = 1e5 - 0.4 * plan.seconds
-    together, kept = counts(short, {}), counts(short, {mode: 290})
-    assert together[mode] == together[other] != {budget.iterations}
-    assert kept[mode] == {290}
+    together, kept = efforts(short, {}), efforts(short, {mode: first.with_iterations(200)})
+    assert together[mode] == together[other]
+    assert {chosen for _, chosen in together[mode]} == {False}
+    assert kept[mode] == {(200, True)}
     assert max(kept[other]) < max(together[other]), "attacks that have not run give up more instead"
+    published = first.as_published().with_iterations(200)
+    assert efforts(short, {mode: published})[mode] == {(200, False)}
     # Where the time does not hold even that, a shorter attack is better than none.
-    barely = counts(HARD * 1e5 - 60.0, {mode: 290})
-    assert 290 not in barely[mode]
+    barely = efforts(HARD * 1e5 - 60.0, {mode: first})
     assert barely[mode]
+    assert (budget.iterations, True) not in barely[mode]
 
 
 def test_settings_are_said_to_be_chosen_only_where_pictures_suffice() -> None:

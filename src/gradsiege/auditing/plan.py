@@ -55,10 +55,15 @@ class Part:
 
     def with_iterations(self, iterations: int) -> Part:
         """Return the part with so many iterations of its attack, and the time that these are expected to take."""
-        whole = self.attacker.attack.iterations
+        share = iterations / self.attacker.attack.iterations
         attack = replace(self.attacker.attack, iterations=iterations)
-        seconds = self.tuning + (self.seconds - self.tuning) * iterations / whole
-        return replace(self, attacker=replace(self.attacker, attack=attack), seconds=seconds)
+        return replace(
+            self,
+            attacker=replace(self.attacker, attack=attack),
+            seconds=share * self.seconds,
+            # Every trial of settings has as many iterations as the attack.
+            tuning=share * self.tuning,
+        )
 
     def as_published(self) -> Part:
         """Return the part without a choice of settings, if there was to be one."""
@@ -149,21 +154,22 @@ def in_words(plan: Plan) -> str:
 
 
 def within(
-    plan: Plan, spent: float, slowness: float = 1.0, reached: Mapping[str, int] | None = None
+    plan: Plan, spent: float, slowness: float = 1.0, reached: Mapping[str, Part] | None = None
 ) -> Plan:
     """Return the plan as it fits into the remaining time of the budget.
 
     Attackers that decide the worst case give up the choice of settings first, then iterations, and are left out only if the
     least number of iterations does not fit either. All other parts are left out if the time does not hold them.
 
-    An attack keeps the iterations that it had where it ran first, as far as the time holds them: an informed attacker with fewer
-    iterations than its like on no defense proves nothing (`analysis.recipes`). Attacks that have not run yet give up more instead.
+    An attack keeps the iterations and the choice of settings that it had where it ran first, as far as the time holds them: an informed
+    attacker that spends less than its like on no defense proves nothing (`analysis.recipes`). Attacks that have not run yet give up more
+    instead.
 
     Args:
         plan: its parts in the order in which they run.
         spent: seconds that finished parts took.
         slowness: times that they took over times that were expected, at least 1.
-        reached: iterations of finished attacks that decide, by the attack's name.
+        reached: the first finished part of every attack that decides, by the attack's name.
     """
     left = (plan.budget.seconds - spent) / slowness
     alike, alone = _shortened(plan, left, reached or {}), _shortened(plan, left, {})
@@ -200,16 +206,19 @@ def slowness_of(spent: float, expected: float, budget: float) -> float:
     return max(1.0, spent / expected) if expected > TELLING * budget else 1.0
 
 
-def _shortened(plan: Plan, left: float, reached: Mapping[str, int]) -> list[Part]:
+def _shortened(plan: Plan, left: float, reached: Mapping[str, Part]) -> list[Part]:
     """Return the parts, those that decide with fewer iterations if they do not fit into `left` seconds otherwise.
 
-    reached: iterations that attacks keep, by name; the others share the rest of the time.
+    reached: parts whose effort the same attack keeps, by its name; the others share the rest of the time.
     """
     parts = [_as_reached(part, reached) for part in plan.parts]
     deciding = [part for part in parts if part.attacker.decides and not part.reason]
     if sum(part.seconds for part in deciding) <= left:
         return parts
-    parts = [part.as_published() if part.attacker.decides else part for part in parts]
+    parts = [
+        part.as_published() if part.attacker.decides and _gives(part, reached) else part
+        for part in parts
+    ]
     deciding = [part for part in parts if part.attacker.decides and not part.reason]
     fixed = sum(part.seconds for part in deciding if not _gives(part, reached))
     free = sum(part.seconds for part in deciding if _gives(part, reached))
@@ -223,17 +232,18 @@ def _shortened(plan: Plan, left: float, reached: Mapping[str, int]) -> list[Part
     ]
 
 
-def _as_reached(part: Part, reached: Mapping[str, int]) -> Part:
-    """Return a part that decides with the iterations that its attack had where it ran first, no more than planned."""
+def _as_reached(part: Part, reached: Mapping[str, Part]) -> Part:
+    """Return a part that decides with the effort that its attack had where it ran first, no more than planned."""
     attack = part.attacker.attack
-    most = reached.get(attack.name)
-    if most is None or not (part.attacker.decides and part.shortens):
+    first = reached.get(attack.name)
+    if first is None or not (part.attacker.decides and part.shortens):
         return part
-    return part.with_iterations(min(most, attack.iterations))
+    part = part if first.chosen else part.as_published()
+    return part.with_iterations(min(first.attacker.attack.iterations, attack.iterations))
 
 
-def _gives(part: Part, reached: Mapping[str, int]) -> bool:
-    """Return whether a part gives up iterations for others: not where its attack has run before."""
+def _gives(part: Part, reached: Mapping[str, Part]) -> bool:
+    """Return whether a part gives up effort for others: not where its attack has run before."""
     return part.shortens and part.attacker.attack.name not in reached
 
 

@@ -83,7 +83,7 @@ class Runner:
         done = list(plan.parts)
         outcomes: dict[str, Outcome] = {}
         clock = _Clock(plan.budget.seconds)
-        reached: dict[str, int] = {}
+        reached: dict[str, Part] = {}
         waiting: Sequence[int] = [place for place, part in enumerate(done) if not part.reason]
         for label in ("attacks", "attacks that were passed over"):
             for turn, place in enumerate(track(waiting, len(waiting), label)):
@@ -98,8 +98,7 @@ class Runner:
                 outcomes[laid.key] = outcome
                 clock.add(outcome, done[place].seconds)
                 if done[place].attacker.decides:
-                    attack = done[place].attacker.attack
-                    reached.setdefault(attack.name, attack.iterations)
+                    reached.setdefault(done[place].attacker.attack.name, done[place])
             waiting = [place for place in waiting if done[place].reason == NO_TIME]
         return replace(plan, parts=tuple(done)), outcomes
 
