@@ -60,6 +60,7 @@ def effort_of(source: Source, situation: Situation, budget: Budget, size: Size) 
     return Effort(
         size.iterations,
         size.restarts,
+        budget.iterations,
         size.pictures,
         source.classes,
         gallery if source.has_pictures else 0,
