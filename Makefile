@@ -38,6 +38,7 @@ setup: $(VENV)/.complete
 # once: where PYTHONDONTWRITEBYTECODE is set, every process would compile PyTorch's anew, for seconds.
 $(VENV)/.complete: requirements.lock requirements-lpips.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is needed (or: make PYTHON=python3.12 ...)"; exit 1; }
+	@echo "setting up $(VENV): about 6 GB, most of it PyTorch; installing and compiling print nothing"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	VIRTUAL_ENV=$(call quoted,$(CURDIR)/$(VENV)) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock

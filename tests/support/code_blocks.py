@@ -28,7 +28,7 @@ PROGRAMS = {
         "conda",
         "mlflow",
     ),
-    *(".", "cp", "git", "createdb", "time", "xdg-open", "echo", "bash"),
+    *(".", "cp", "git", "createdb", "time", "xdg-open", "echo", "bash", "export"),
 }
 
 
