@@ -16,7 +16,6 @@ from gradsiege.auditing.page.page import render
 from gradsiege.auditing.page.sentences import lead
 from gradsiege.auditing.parts import Outcome
 from gradsiege.auditing.plan import HARD, NO_TIME, Part, Plan, laid_out, within
-from gradsiege.auditing.portfolio import MODE
 from gradsiege.auditing.recorded_source import RecordedUpdates
 from gradsiege.auditing.settings import note
 from gradsiege.auditing.situations import situations
@@ -102,14 +101,8 @@ def test_when_time_runs_short_what_decides_gives_up_settings_then_iterations(
     later = within(plan, spent=1e5 - 0.2 * plan.seconds)
     deciding = [part for part in later.parts if part.attacker.decides and not part.reason]
     least = budget.least_iterations
-    counts = {
-        part.attacker.attack.iterations
-        for part in deciding
-        if part.shortens and part.attacker.attack.name != MODE
-    }
+    counts = {part.attacker.attack.iterations for part in deciding if part.shortens}
     assert len(counts) == 1, "all of them give up as much"
-    modes = [part for part in deciding if part.attacker.attack.name == MODE]
-    assert {part.attacker.attack.iterations for part in modes} == {budget.iterations}
     assert least <= counts.pop() < budget.iterations
     assert any("fewer iterations than planned" in told for told in later.notes)
     assert "were chosen" in note(plan)
@@ -144,20 +137,21 @@ def test_an_attack_keeps_the_iterations_that_it_had_where_it_ran_first(subject: 
                 for part in parts
                 if part.attacker.attack.name == name and part.attacker.decides
             }
-            for name in (MODE, other)
+            for name in (mode, other)
         }
 
     short = 1e5 - 0.4 * plan.seconds
-    together, kept = efforts(short, {}), efforts(short, {MODE: first})
-    assert {chosen for _, chosen in together[MODE] | together[other]} == {False}
-    assert kept[MODE] == {(budget.iterations, True)}
+    together, kept = efforts(short, {}), efforts(short, {mode: first.with_iterations(200)})
+    assert together[mode] == together[other]
+    assert {chosen for _, chosen in together[mode]} == {False}
+    assert kept[mode] == {(200, True)}
     assert max(kept[other]) < max(together[other]), "attacks that have not run give up more instead"
     published = first.as_published().with_iterations(200)
-    assert efforts(short, {MODE: published})[MODE] == {(200, False)}
+    assert efforts(short, {mode: published})[mode] == {(200, False)}
     # Where the time does not hold even that, a shorter attack is better than none.
-    barely = efforts(HARD * 1e5 - 60.0, {MODE: first})
-    assert barely[MODE]
-    assert (budget.iterations, True) not in barely[MODE]
+    barely = efforts(HARD * 1e5 - 60.0, {mode: first})
+    assert barely[mode]
+    assert (budget.iterations, True) not in barely[mode]
 
 
 def test_settings_are_said_to_be_chosen_only_where_pictures_suffice() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from gradsiege.attacks.base import Learned
 from gradsiege.attacks.lookup.base import Lookup
 from gradsiege.auditing.budget import Budget
-from gradsiege.auditing.portfolio import FIRST, MODE, Attacker, portfolio, why_not
+from gradsiege.auditing.portfolio import FIRST, MODE, MOST_OF_MODE, Attacker, portfolio, why_not
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.source import Source
 from gradsiege.auditing.times import Size, effort_of, seconds_of, tuning_seconds
@@ -29,7 +29,6 @@ class Part:
         seconds: expected time; tuning: the part of it that the choice of settings takes.
         reason: why it is left out, empty if it runs.
         chosen: whether its settings are chosen, as far as the budget does that.
-        planned: iterations before time ran short; 0 for those that the attack has.
     """
 
     situation: Situation
@@ -38,7 +37,6 @@ class Part:
     tuning: float = 0.0
     reason: str = ""
     chosen: bool = True
-    planned: int = 0
 
     @property
     def key(self) -> str:
@@ -50,15 +48,10 @@ class Part:
         """Whether fewer iterations make it faster."""
         return not isinstance(self.attacker.attack, Lookup | Learned)
 
-    @property
-    def shortened(self) -> bool:
-        """Whether it runs with less than planned."""
-        fewer = self.attacker.attack.iterations < self.planned
-        return self.shortens and (fewer or not self.chosen)
-
-    def gives_up(self, kept: Collection[str]) -> bool:
-        """Return whether it decides and gives up iterations, which attacks of the names `kept` do not."""
-        return self.attacker.decides and self.shortens and self.attacker.attack.name not in kept
+    def shortened(self, iterations: int) -> bool:
+        """Return whether it runs with less than planned, of `iterations` for every attack."""
+        planned = min(MOST_OF_MODE, iterations) if self.attacker.attack.name == MODE else iterations
+        return self.shortens and (self.attacker.attack.iterations < planned or not self.chosen)
 
     def with_iterations(self, iterations: int) -> Part:
         """Return the part with so many iterations of its attack, and the time that these are expected to take."""
@@ -67,7 +60,6 @@ class Part:
         return replace(
             self,
             attacker=replace(self.attacker, attack=attack),
-            planned=self.planned or self.attacker.attack.iterations,
             seconds=share * self.seconds,
             # Every trial of settings has as many iterations as the attack.
             tuning=share * self.tuning,
@@ -114,7 +106,7 @@ class Plan:
     def notes(self) -> list[str]:
         """Cuts that were made before anything ran or when time ran short, in sentences."""
         told = list(self.size.notes)
-        short = [part for part in self.running if part.shortened]
+        short = [part for part in self.running if part.shortened(self.size.iterations)]
         if short:
             least = min(part.attacker.attack.iterations for part in short)
             told.append(
@@ -180,7 +172,7 @@ def within(
         reached: the first finished part of every attack that decides, by the attack's name.
     """
     left = (plan.budget.seconds - spent) / slowness
-    alike, alone = _shortened(plan, left, reached or {}), _shortened(plan, left, None)
+    alike, alone = _shortened(plan, left, reached or {}), _shortened(plan, left, {})
     kept, total = [], spent
     for part, less in zip(alike, alone, strict=True):
         one = next((one for one in (part, less) if _fits(one, plan, total, slowness)), None)
@@ -214,32 +206,27 @@ def slowness_of(spent: float, expected: float, budget: float) -> float:
     return max(1.0, spent / expected) if expected > TELLING * budget else 1.0
 
 
-def _shortened(plan: Plan, left: float, reached: Mapping[str, Part] | None) -> list[Part]:
+def _shortened(plan: Plan, left: float, reached: Mapping[str, Part]) -> list[Part]:
     """Return the parts, those that decide with fewer iterations if they do not fit into `left` seconds otherwise.
 
-    reached: parts whose effort the same attack keeps, by its name; the others share the rest of the time. The mode of a posterior keeps
-        its iterations in any case. None: all of them give up as much.
+    reached: parts whose effort the same attack keeps, by its name; the others share the rest of the time.
     """
-    seen = reached or {}
-    parts = [_as_reached(part, seen) for part in plan.parts]
+    parts = [_as_reached(part, reached) for part in plan.parts]
     deciding = [part for part in parts if part.attacker.decides and not part.reason]
     if sum(part.seconds for part in deciding) <= left:
         return parts
     parts = [
-        part.as_published()
-        if part.attacker.decides and part.attacker.attack.name not in seen
-        else part
+        part.as_published() if part.attacker.decides and _gives(part, reached) else part
         for part in parts
     ]
-    kept = set() if reached is None else {MODE, *seen}
     deciding = [part for part in parts if part.attacker.decides and not part.reason]
-    fixed = sum(part.seconds for part in deciding if not part.gives_up(kept))
-    free = sum(part.seconds for part in deciding if part.gives_up(kept))
+    fixed = sum(part.seconds for part in deciding if not _gives(part, reached))
+    free = sum(part.seconds for part in deciding if _gives(part, reached))
     share = min(1.0, max(0.0, (left - fixed) / free)) if free else 1.0
     least = plan.budget.least_iterations
     return [
         part.with_iterations(_share(part.attacker.attack.iterations, share, least))
-        if part.gives_up(kept)
+        if part.attacker.decides and _gives(part, reached)
         else part
         for part in parts
     ]
@@ -253,6 +240,11 @@ def _as_reached(part: Part, reached: Mapping[str, Part]) -> Part:
         return part
     part = part if first.chosen else part.as_published()
     return part.with_iterations(min(first.attacker.attack.iterations, attack.iterations))
+
+
+def _gives(part: Part, reached: Mapping[str, Part]) -> bool:
+    """Return whether a part gives up effort for others: not where its attack has run before."""
+    return part.shortens and part.attacker.attack.name not in reached
 
 
 def _share(iterations: int, share: float, least: int) -> int:

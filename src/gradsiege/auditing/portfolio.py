@@ -87,8 +87,6 @@ class Effort:
 
     Attributes:
         iterations, restarts: of an optimising attack.
-        whole: iterations of the budget before it was cut down to its time. The mode of a posterior keeps them: it decides most numbers, and
-            a third of them misses it by 2 dB.
         pictures: private pictures; classes: of the network; gallery: pictures among which they are sought, 0 without any.
         values: numbers in a picture; coordinates: numbers in an update.
         labels: whether attackers infer them; those of a network without a linear head cannot, and are given them.
@@ -96,17 +94,12 @@ class Effort:
 
     iterations: int
     restarts: int
-    whole: int
     pictures: int
     classes: int
     gallery: int
     values: int
     coordinates: int = 0
     labels: Literal["given", "inferred"] = "inferred"
-
-    def mode(self, counter: str | None = None) -> MaximumAPosteriori:
-        """Return the search for the mode of a posterior."""
-        return MaximumAPosteriori(iterations=min(MOST_OF_MODE, self.whole), counter=counter)
 
     def spent_on(self, attack: Attack) -> Attack:
         """Return an attack with the iterations and restarts of the effort."""
@@ -128,10 +121,11 @@ def portfolio(situation: Situation, effort: Effort) -> list[Attacker]:
 def _blind(effort: Effort, undefended: bool) -> Iterator[Attacker]:
     """Yield attackers who do not know the defense; where there is none, nobody knows more, and they decide."""
     turns = (MATCHES, PRIOR, SEEKS) if undefended else (BLINDLY, BLINDLY, BLINDLY)
+    mode = MaximumAPosteriori(iterations=min(MOST_OF_MODE, effort.iterations))
     yield Attacker(LabelLookup(), BLIND, 0, FIRST)
     yield Attacker(AuxiliaryLookup(), BLIND, 0, FIRST)
     yield Attacker(effort.spent_on(InvertingGradients()), BLIND, 0, turns[0])
-    yield Attacker(effort.mode(), BLIND, 1, turns[1])
+    yield Attacker(mode, BLIND, 1, turns[1])
     yield Attacker(_identification(effort), SEEKING, 0, turns[2])
     yield Attacker(effort.spent_on(ModernInvertingGradients()), BLIND, 2, LAST)
     yield Attacker(effort.spent_on(Gradinversion()), BLIND, 3, LAST)
@@ -141,11 +135,12 @@ def _blind(effort: Effort, undefended: bool) -> Iterator[Attacker]:
 def _informed(counter: str, effort: Effort) -> Iterator[Attacker]:
     generic = counter.startswith(GENERIC)
     likely = generic or counter.endswith(WEIGHABLE)
+    mode = MaximumAPosteriori(iterations=min(MOST_OF_MODE, effort.iterations), counter=counter)
     matching = effort.spent_on(InvertingGradients(counter=counter))
     seeking = replace(_identification(effort), counter=counter)
     modern = effort.spent_on(ModernInvertingGradients(counter=counter))
     yield Attacker(matching, INFORMED, 1, GENERAL if generic else MATCHES)
-    yield Attacker(effort.mode(counter), INFORMED, 1 if likely else 2, PRIOR if likely else LAST)
+    yield Attacker(mode, INFORMED, 1 if likely else 2, PRIOR if likely else LAST)
     yield Attacker(seeking, SEEKING_INFORMED, 1, SEEKS)
     yield Attacker(modern, INFORMED, 2, LAST)
     if generic:

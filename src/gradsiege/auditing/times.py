@@ -60,7 +60,6 @@ def effort_of(source: Source, situation: Situation, budget: Budget, size: Size) 
     return Effort(
         size.iterations,
         size.restarts,
-        budget.iterations,
         size.pictures,
         source.classes,
         gallery if source.has_pictures else 0,
