@@ -11,7 +11,7 @@ import torch
 
 from gradsiege import artifacts
 from gradsiege.auditing.plan import Part
-from gradsiege.auditing.private import lock_up, private_folder
+from gradsiege.auditing.private import lock_up, own_folder, private_folder
 from gradsiege.errors import ArtifactError
 from gradsiege.protocol.reconstruction import (
     Reconstruction,
@@ -67,6 +67,8 @@ class Parts:
 
     def __init__(self, folder: Path | None, identity: str) -> None:
         self.folder = None if folder is None else private_folder(folder)
+        if self.folder is not None:
+            own_folder(self.folder / PARTS)
         self.identity = artifacts.json_digest([FORMAT, identity])
         self.held: dict[str, Outcome] = {}
 
@@ -106,9 +108,9 @@ class Parts:
         return None if self.folder is None else self.folder / PARTS / "settings"
 
     def progress(self, key: str) -> Path | None:
-        """Return the folder of an unfinished attack's progress."""
+        """Return the folder of an unfinished attack's progress, made for its owner alone."""
         place = self.place(key)
-        return None if place is None else place.with_suffix(".progress")
+        return None if place is None else own_folder(place.with_suffix(".progress"))
 
     def load(self, key: str) -> Outcome | None:
         """Return a finished part; None if it is not there, or damaged, so that it is computed again."""
@@ -136,7 +138,7 @@ class Parts:
         if place is None or progress is None or self.folder is None:
             self.held[key] = outcome
             return
-        artifacts.make_folder(place)
+        own_folder(place)
         files = []
         if outcome.reconstruction is not None:
             save_reconstruction(place / RESULT, outcome.reconstruction)
