@@ -15,7 +15,7 @@ from gradsiege.auditing.auxiliary import Auxiliary, auxiliary
 from gradsiege.auditing.budget import Budget
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.subject import Subject
-from gradsiege.auditing.words import is_or_are
+from gradsiege.auditing.words import counted, is_or_are
 from gradsiege.errors import UsageError
 from gradsiege.images import to_bytes
 from gradsiege.protocol.local_update import LocalTraining
@@ -60,6 +60,26 @@ def whole(name: str, given: Any, count: int) -> Tensor:
             f"{name} has shape {list(numbers.shape)} and type {numbers.dtype}; give one whole number per picture, [{count}]"
         )
     return numbers.long()
+
+
+def as_names(given: Any, count: int) -> tuple[str, ...]:
+    """Return the names of pictures, one each, or none at all.
+
+    >>> as_names(["a.png", "b.png"], 2), as_names((), 2)
+    (('a.png', 'b.png'), ())
+
+    Raises:
+        UsageError: there are more or fewer, or one is not text.
+    """
+    listed = list(given) if isinstance(given, list | tuple) else [given]
+    strange = next((name for name in listed if not isinstance(name, str)), None)
+    if strange is not None:
+        raise UsageError(f"names holds {shown(strange)}; give one text per picture")
+    if listed and len(listed) != count:
+        raise UsageError(
+            f"there {is_or_are(count)} {counted(count, 'picture')} and {counted(len(listed), 'name')}; give one name per picture"
+        )
+    return tuple(listed)
 
 
 def fitting(listed: list[Situation], subject: Subject) -> list[Situation]:
