@@ -71,7 +71,8 @@ def test_from_pictures_to_a_page(
     assert [found["stage"] for found in data["situations"]] == ["late", "late"]
     assert data["about"]["network"] == "mine:net"
     assert re.search(
-        r"<figcaption>class\d/\d\.png</figcaption>", (place / "out" / "index.html").read_text()
+        r"<figcaption>pictures/class\d/\d\.png</figcaption>",
+        (place / "out" / "index.html").read_text(),
     )
     assert any("alphabetical" in remark for remark in data["about"]["remarks"])
     assert "scikit-image" in data["about"]["auxiliary"]
