@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from small_audits import BUDGET, arguments, audited
+from small_audits import BUDGET, ONE, Nothing, arguments, audited, pictures
 
 import gradsiege as gs
+from gradsiege import artifacts
 from gradsiege.auditing.parts import Outcome, Parts
 from gradsiege.auditing.private import private_folder
 from gradsiege.errors import ArtifactError, StoppedEarlyError, UsageError
@@ -77,8 +78,19 @@ def test_a_damaged_part_is_computed_again(tmp_path: Path) -> None:
 def test_another_audit_is_refused(tmp_path: Path) -> None:
     budget = replace(BUDGET, rank=0, pictures=2, iterations=1)
     audited(resume=tmp_path / "out", budget=budget)
-    with pytest.raises(ArtifactError, match="holds another audit"):
-        audited(resume=tmp_path / "out", budget=budget, seed=1)
+    other = pictures(12, seed=3)[0]
+    for changed, differing in (
+        ({"seed": 1}, "its seed differs"),
+        ({"images": other, "seed": 1}, "its pictures and seed differ"),
+        ({"defenses": [Nothing()]}, "its defenses differ"),
+        ({"training": replace(ONE, learning_rate=0.2)}, "its training differs"),
+    ):
+        with pytest.raises(ArtifactError, match=f"holds another audit: {differing}"):
+            audited(resume=tmp_path / "out", budget=budget, **changed)
+    artifacts.write_json(tmp_path / "out" / "plan.json", {"identity": "of an older version"})
+    artifacts.write_manifest(tmp_path / "out", {}, ["plan.json"])
+    with pytest.raises(ArtifactError, match="holds another audit: another version made it"):
+        audited(resume=tmp_path / "out", budget=budget)
 
 
 def test_the_size_of_a_plan_is_kept_over_an_interruption(tmp_path: Path) -> None:

@@ -139,21 +139,29 @@ def refuse_shared(aux: Tensor, private: Tensor) -> None:
 
 def identity_of(
     subject: Subject, listed: Sequence[Situation], budget: Budget, owned: Mapping[str, Auxiliary]
-) -> str:
-    """Return a digest of all that the results depend on."""
-    places = [[place.key, asdict(place.training), repr(place.defense)] for place in listed]
+) -> dict[str, str]:
+    """Return digests of all that the results depend on, by its name in words."""
     held = {
         f"{stage}.{name}": value
         for stage, one in owned.items()
         for name, value in vars(one).items()
         if isinstance(value, Tensor)
     }
-    return artifacts.json_digest(
-        [
-            subject.identity(),
-            places,
-            asdict(budget),
-            artifacts.tensors_digest(held, {}),
-            __version__,
-        ]
-    )
+    return {
+        **subject.identity(),
+        "attacker's labelled pictures": artifacts.tensors_digest(held, {}),
+        **of_choices(listed, budget),
+    }
+
+
+def of_choices(listed: Sequence[Situation], budget: Budget) -> dict[str, str]:
+    """Return digests of training, defenses, budget and version."""
+    # Each once, so that a further defense is not a further training.
+    trained = {f"{place.stage} {place.protocol}": asdict(place.training) for place in listed}
+    defended = {place.name: repr(place.defense) for place in listed}
+    return {
+        "training": artifacts.json_digest(list(trained.items())),
+        "defenses": artifacts.json_digest(list(defended.items())),
+        "budget": artifacts.json_digest(asdict(budget)),
+        "version": artifacts.json_digest(__version__),
+    }
