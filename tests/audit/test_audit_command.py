@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -69,6 +70,10 @@ def test_from_pictures_to_a_page(
     assert [found["defense"] for found in data["situations"]] == ["none", "Half"]
     assert [found["stage"] for found in data["situations"]] == ["late", "late"]
     assert data["about"]["network"] == "mine:net"
+    assert re.search(
+        r"<figcaption>pictures/class\d/\d\.png</figcaption>",
+        (place / "out" / "index.html").read_text(),
+    )
     assert any("alphabetical" in remark for remark in data["about"]["remarks"])
     assert "scikit-image" in data["about"]["auxiliary"]
     # Half the update says as much as all of it: the cosine does not change.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +14,12 @@ from small_classifiers import small
 
 from gradsiege.auditing.inputs.arrays import named_arrays, read_arrays
 from gradsiege.auditing.inputs.defenses import defense_named
+from gradsiege.auditing.inputs.fit import outputs_of
 from gradsiege.auditing.inputs.labels import in_words, numbered_together
 from gradsiege.auditing.inputs.networks import channels_of, network_named
 from gradsiege.auditing.inputs.normalisation import IMAGENET, of_library
 from gradsiege.auditing.inputs.pictures import read_pictures, shaped
-from gradsiege.auditing.inputs.request import Request, networks
+from gradsiege.auditing.inputs.request import Request, audited, networks
 from gradsiege.auditing.inputs.selection import turns
 from gradsiege.auditing.inputs.weights import put_into, read_tensors
 from gradsiege.errors import ArtifactError, ModelError, UsageError
@@ -110,7 +113,7 @@ def test_weights_are_loaded_from_what_training_scripts_save(tmp_path: Path, wrap
     named = {f"{wrapper}{name}": value for name, value in wanted.items()}
     torch.save({"state_dict": named, "epoch": 3}, tmp_path / "w.pt")
     network = small()
-    put_into(network, read_tensors(tmp_path / "w.pt", "--weights"), "w.pt")
+    put_into(network, read_tensors(tmp_path / "w.pt", "--weights"), "w.pt", "mine:net")
     for name, value in network.state_dict().items():
         assert torch.equal(value, wanted[name])
 
@@ -119,7 +122,7 @@ def test_the_number_of_classes_is_read_from_the_weights() -> None:
     weights = network_named("torchvision:resnet18", 7, (3, 32, 32)).state_dict()
     network = network_named("torchvision:resnet18", None, (3, 32, 32), weights)
     assert network.fc.out_features == 7
-    put_into(network, weights, "w")
+    put_into(network, weights, "w", "torchvision:resnet18")
     again = network_named("torchvision:resnet18", 7, (3, 32, 32)).state_dict()
     assert torch.equal(again["fc.weight"], weights["fc.weight"])
 
@@ -144,10 +147,81 @@ def test_one_tensor_is_one_tensor() -> None:
     weights = dict(small().state_dict())
     weights["4.bias"] = weights.pop("0.bias")
     words = (
-        "they lack 1 tensor of it, such as '0.bias'; it lacks 1 tensor of them, such as '4.bias'"
+        "w are not weights of mine:net: 1 of its tensors is missing, such as '0.bias', and 1 tensor does not belong to it, such as "
+        "'4.bias'; change --model or --weights"
     )
     with pytest.raises(ModelError, match=words):
-        put_into(small(), weights, "w")
+        put_into(small(), weights, "w", "mine:net")
+
+
+def test_weights_of_another_network_are_told_by_the_names_that_the_user_wrote(
+    tmp_path: Path,
+) -> None:
+    torch.save(network_named("mlp", 5, (3, 16, 16)).state_dict(), tmp_path / "w.pt")
+    request = Request("lenet", weights=(tmp_path / "w.pt",))
+    words = r"w\.pt are not weights of lenet: \d+ of its tensors are missing, such as 'body\..*', and \d+ tensors do not belong to it"
+    with pytest.raises(ModelError, match=words):
+        networks(request, None, (3, 16, 16))
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [("lenet", (1, 7, 7)), ("torchvision:vgg11", (3, 9, 9))],
+)
+def test_a_size_that_a_network_does_not_take_is_named_with_one_that_it_takes(
+    model: str, shape: tuple[int, int, int]
+) -> None:
+    words = rf"{model} does not take pictures of {shape[1]} x {shape[1]} pixels; give --size (\d+)"
+    with pytest.raises(ModelError, match=words) as refused:
+        outputs_of(network_named(model, 5, shape).eval(), shape, model, 5)
+    found = re.search(words, str(refused.value))
+    assert found is not None
+    square = (shape[0], int(found[1]), int(found[1]))
+    assert outputs_of(network_named(model, 5, square).eval(), square, model, 5) == 5
+
+
+def test_pictures_of_which_nothing_is_left_are_refused() -> None:
+    with pytest.raises(
+        ModelError,
+        match=r"lenet cannot be built for pictures of 2 x 2 pixels .*; give a larger --size",
+    ):
+        network_named("lenet", 5, (3, 2, 2))
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_pictures_that_are_not_read_are_counted(tmp_path: Path, labelled: bool) -> None:
+    labels = {"labels": np.arange(1200) % 3} if labelled else {}
+    np.savez(tmp_path / "x.npz", images=np.zeros((1200, 2, 2), np.uint8), **labels)
+    for number in range(3):
+        picture(tmp_path / "set" / ("cat" if labelled else "") / f"{number}.png", number)
+    how = "class after class in turn" if labelled else "chosen by a fixed seed"
+    arrays = read_pictures(tmp_path / "x.npz", 700, None, None)
+    assert f"700 of 1,200 pictures were read, {how}" in arrays.remarks
+    assert (
+        f"2 of 3 pictures were read, {how}"
+        in read_pictures(tmp_path / "set", 2, None, None).remarks
+    )
+    assert not any(
+        "were read" in one for one in read_pictures(tmp_path / "set", 3, None, None).remarks
+    )
+
+
+def test_classes_without_a_picture_are_told_where_the_labels_decide_on_them(tmp_path: Path) -> None:
+    labels = np.array([0, 1, 2, 99, 1])
+    np.savez(tmp_path / "slip.npz", images=np.zeros((5, 8, 8), np.uint8), labels=labels)
+    np.savez(tmp_path / "public.npz", images=np.ones((5, 8, 8), np.uint8), labels=labels % 3)
+
+    def told(**options: Any) -> str:
+        request = Request("lenet", aux=tmp_path / "public.npz", **options)
+        return " ".join(audited(request, tmp_path / "slip.npz")["remarks"])
+
+    assert (
+        "the network has 100 classes, by the largest label, 99 (picture 3); 96 of them have no picture: give --classes if that "
+        "label is a slip"
+    ) in told()
+    assert "no picture" not in told(classes=100)
+    with pytest.raises(ModelError, match="picture 3 has the label 99"):
+        told(classes=3)
 
 
 def test_text_is_numbered_in_stated_order_and_numbers_stay(tmp_path: Path) -> None:

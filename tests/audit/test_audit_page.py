@@ -121,6 +121,10 @@ def test_text_of_the_user_is_escaped(whole: Audit) -> None:
     assert "&lt;script&gt;" in page
 
 
+def test_identification_alone_is_said_to_have_no_psnr(text: str) -> None:
+    assert "Identification has no PSNR, since it returns a candidate." in text
+
+
 def test_no_table_has_more_than_nine_columns(text: str) -> None:
     for head in re.findall(r"<thead>(.*?)</thead>", text, re.DOTALL):
         assert head.count("<th") <= 9
@@ -167,6 +171,24 @@ def test_a_remark_ends_with_one_full_stop(whole: Audit) -> None:
     page = render(replace(whole, about={**whole.about, "remarks": remarks}))
     assert "<li>Faces of volunteers.</li>" in page
     assert "<li>No stop.</li>" in page
+
+
+def test_pictures_are_told_by_their_names(whole: Audit, tmp_path: Path) -> None:
+    import pandas as pd
+
+    names = tuple(f"ward<{number}>.png" for number in range(12))
+    named = replace(whole, names=names)
+    page = named.save(tmp_path / "named").read_text(encoding="utf-8")
+    best = named.worst.highest[1]
+    for number in range(4):
+        assert f"<figcaption>ward&lt;{number}&gt;.png</figcaption>" in page
+        assert f'<th scope="row" class="name">ward&lt;{number}&gt;.png</th>' in page
+    assert best < 0 or f"recovered best (ward&lt;{best}&gt;.png)" in page
+    table = pd.read_csv(tmp_path / "named" / "tables" / "pictures.csv")
+    assert (table["name"] == table["picture"].map(dict(enumerate(names)))).all()
+    named.save(tmp_path / "withheld", pictures=False)
+    for path in (tmp_path / "withheld").rglob("*.*"):
+        assert path.is_dir() or "ward" not in path.read_text(encoding="utf-8"), path
 
 
 def test_tables_are_tidy(saved: Path, whole: Audit) -> None:

@@ -12,6 +12,7 @@ from small_classifiers import small
 from gradsiege.auditing.auxiliary import SPARE
 from gradsiege.auditing.budget import BUDGETS, Budget
 from gradsiege.auditing.document import document
+from gradsiege.auditing.findings import LEAKS
 from gradsiege.auditing.page.page import render
 from gradsiege.auditing.page.sentences import lead
 from gradsiege.auditing.parts import Outcome
@@ -192,7 +193,9 @@ def test_attackers_that_left_no_mark_on_one_judged_network_are_named() -> None:
     names = {part.attacker.id for part in parts if part.situation.key == key}
     assert set(short.left_out) == names
     assert document(short)["worst_case"]["left_out"] == short.left_out
-    assert f"{len(names)} attacks did not fit" in " ".join(lead(short))
+    told = " ".join(lead(short))
+    assert f"{len(names)} attacks did not fit" in told
+    assert "in every judged situation (" in told
 
 
 def test_attackers_of_no_defense_that_the_time_did_not_hold_stand_beside_the_verdict() -> None:
@@ -245,6 +248,12 @@ def test_what_is_left_out_stands_beside_the_number() -> None:
     assert "inverting_gradients+generic.learned_reliability" in names
     told = " ".join(lead(found))
     assert "The number may be too low" in told
+    assert "in the judged situation (" in told
+    for verdict, mild in ((LEAKS, False), ("does not survive", False), ("survives", True)):
+        judged = [replace(one, verdict=verdict) for one in found.findings]
+        words = " ".join(lead(replace(found, findings=judged)))
+        assert "The number may be too low" in words
+        assert ("or the verdict too mild" in words) == mild, verdict
     assert "generic: learned reliability" in told
     assert "The number may be too low" in render(found)
     assert json.loads(json.dumps(document(found)))["worst_case"]["left_out"] == names

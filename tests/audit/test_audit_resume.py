@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from small_audits import BUDGET, arguments, audited
+from small_audits import BUDGET, ONE, Nothing, arguments, audited, pictures
 
 import gradsiege as gs
+from gradsiege import artifacts
 from gradsiege.auditing.parts import Outcome, Parts
+from gradsiege.auditing.private import private_folder
 from gradsiege.errors import ArtifactError, StoppedEarlyError, UsageError
+
+SHORT = replace(BUDGET, rank=0, pictures=2, iterations=1)
 
 
 def stopping(after: int) -> type[Parts]:
@@ -73,8 +78,19 @@ def test_a_damaged_part_is_computed_again(tmp_path: Path) -> None:
 def test_another_audit_is_refused(tmp_path: Path) -> None:
     budget = replace(BUDGET, rank=0, pictures=2, iterations=1)
     audited(resume=tmp_path / "out", budget=budget)
-    with pytest.raises(ArtifactError, match="holds another audit"):
-        audited(resume=tmp_path / "out", budget=budget, seed=1)
+    other = pictures(12, seed=3)[0]
+    for changed, differing in (
+        ({"seed": 1}, "its seed differs"),
+        ({"images": other, "seed": 1}, "its pictures and seed differ"),
+        ({"defenses": [Nothing()]}, "its defenses differ"),
+        ({"training": replace(ONE, learning_rate=0.2)}, "its training differs"),
+    ):
+        with pytest.raises(ArtifactError, match=f"holds another audit: {differing}"):
+            audited(resume=tmp_path / "out", budget=budget, **changed)
+    artifacts.write_json(tmp_path / "out" / "plan.json", {"identity": "of an older version"})
+    artifacts.write_manifest(tmp_path / "out", {}, ["plan.json"])
+    with pytest.raises(ArtifactError, match="holds another audit: another version made it"):
+        audited(resume=tmp_path / "out", budget=budget)
 
 
 def test_the_size_of_a_plan_is_kept_over_an_interruption(tmp_path: Path) -> None:
@@ -98,6 +114,36 @@ def test_everything_is_its_owners_alone(saved: Path) -> None:
     for path in (saved, *saved.rglob("*")):
         wanted = 0o700 if path.is_dir() else 0o600
         assert stat.S_IMODE(path.stat().st_mode) == wanted, path
+
+
+def test_git_sees_nothing_of_an_audit(saved: Path, tmp_path: Path) -> None:
+    assert (saved / ".gitignore").read_text() == "*\n"
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    found = audited(resume=tmp_path / "audit", budget=SHORT)
+    found.save(tmp_path / "audit")
+    found.save(tmp_path / "audit")  # the audit's own folder is taken again
+    status = ["git", "-C", str(tmp_path), "status", "--porcelain", "--untracked-files=all"]
+    assert subprocess.run(status, check=True, capture_output=True, text=True).stdout == ""
+
+
+def test_a_gitignore_of_the_user_stays(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("mine\n")
+    private_folder(tmp_path)
+    assert (tmp_path / ".gitignore").read_text() == "mine\n"
+
+
+def test_parts_are_their_owners_alone_while_the_audit_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out"
+    monkeypatch.setattr("gradsiege.auditing.call.Parts", stopping(1))
+    with pytest.raises(StoppedEarlyError):
+        audited(resume=folder, budget=SHORT)
+    inside = [folder, *filter(Path.is_dir, folder.glob("parts")), *folder.glob("parts/*")]
+    assert any(path.suffix == ".progress" for path in inside)
+    for path in inside:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700, path
+    assert stat.S_IMODE((folder / ".gitignore").stat().st_mode) == 0o600
 
 
 def test_pictures_are_withheld_with_all_that_shows_them(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gradsiege import artifacts
@@ -27,15 +27,16 @@ class Audit(Result):
         Args:
             folder: a new one, or that of `resume`.
             pictures: whether the page shows private pictures and their reconstructions. Without them nothing in the folder shows
-                any: the finished parts of an audit that could go on are deleted.
+                any: their names give way to numbers, and the finished parts of an audit that could go on are deleted.
 
         Returns:
             The page.
         """
         place = private_folder(Path(folder))
-        artifacts.write_text(place / PAGE, render(self, pictures))
-        artifacts.write_json(place / DOCUMENT, document(self))
-        write_tables(self, place / TABLES)
+        shown = self if pictures else replace(self, names=())
+        artifacts.write_text(place / PAGE, render(shown, pictures))
+        artifacts.write_json(place / DOCUMENT, document(shown))
+        write_tables(shown, place / TABLES)
         if not pictures:
             shutil.rmtree(place / PARTS, ignore_errors=True)
         lock_up(place)

@@ -17,6 +17,7 @@ from gradsiege.auditing.budget import Budget, budget_named
 from gradsiege.auditing.costs import cost_of
 from gradsiege.auditing.findings import found
 from gradsiege.auditing.given import (
+    as_names,
     as_pictures,
     as_trainings,
     fitting,
@@ -55,6 +56,7 @@ def audit(
     aux: Any = None,
     aux_labels: Any = None,
     groups: Any = None,
+    names: Sequence[str] = (),
     normalisation: Normalisation | None = None,
     head: str | None = None,
     name: str = "",
@@ -75,6 +77,7 @@ def audit(
         budget: ``quick``, ``standard``, ``thorough`` or a `Budget`.
         aux, aux_labels: public pictures of the attacker and their labels; by default photographs that ship with a package.
         groups: ``[n]``, what a picture shows (a patient, a scene): pictures of one group are not independent.
+        names: of the pictures, by which the page and the tables tell them; by default they are numbered.
         normalisation: mean and standard deviation per channel, if `model` expects normalised pictures.
         head: name of the last linear layer, where the logits are not its outputs as they are.
         name: of the network, for the page; by default that of its class.
@@ -113,6 +116,7 @@ def audit(
         seed,
     )
     classes, predicted = with_labels(pictures, labels, first.adapted(next(iter(networks))))
+    known = as_names(names, len(pictures))
     marks = None if groups is None else whole("groups", groups, len(pictures))
     refuse_unmeasurable(first.image_shape)
     subject = checked(replace(first, labels=classes, groups=marks))
@@ -169,4 +173,4 @@ def audit(
         for place in listed
     }
     seconds = sum(outcome.seconds for outcome in outcomes.values())
-    return Audit(plan, findings, summary, scores, costs, truths, about, seconds)
+    return Audit(plan, findings, summary, scores, costs, truths, about, seconds, known)

@@ -15,7 +15,7 @@ from gradsiege.auditing.auxiliary import Auxiliary, auxiliary
 from gradsiege.auditing.budget import Budget
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.subject import Subject
-from gradsiege.auditing.words import is_or_are
+from gradsiege.auditing.words import counted, is_or_are
 from gradsiege.errors import UsageError
 from gradsiege.images import to_bytes
 from gradsiege.protocol.local_update import LocalTraining
@@ -60,6 +60,26 @@ def whole(name: str, given: Any, count: int) -> Tensor:
             f"{name} has shape {list(numbers.shape)} and type {numbers.dtype}; give one whole number per picture, [{count}]"
         )
     return numbers.long()
+
+
+def as_names(given: Any, count: int) -> tuple[str, ...]:
+    """Return the names of pictures, one each, or none at all.
+
+    >>> as_names(["a.png", "b.png"], 2), as_names((), 2)
+    (('a.png', 'b.png'), ())
+
+    Raises:
+        UsageError: there are more or fewer, or one is not text.
+    """
+    listed = list(given) if isinstance(given, list | tuple) else [given]
+    strange = next((name for name in listed if not isinstance(name, str)), None)
+    if strange is not None:
+        raise UsageError(f"names holds {shown(strange)}; give one text per picture")
+    if listed and len(listed) != count:
+        raise UsageError(
+            f"there {is_or_are(count)} {counted(count, 'picture')} and {counted(len(listed), 'name')}; give one name per picture"
+        )
+    return tuple(listed)
 
 
 def fitting(listed: list[Situation], subject: Subject) -> list[Situation]:
@@ -119,21 +139,29 @@ def refuse_shared(aux: Tensor, private: Tensor) -> None:
 
 def identity_of(
     subject: Subject, listed: Sequence[Situation], budget: Budget, owned: Mapping[str, Auxiliary]
-) -> str:
-    """Return a digest of all that the results depend on."""
-    places = [[place.key, asdict(place.training), repr(place.defense)] for place in listed]
+) -> dict[str, str]:
+    """Return digests of all that the results depend on, by its name in words."""
     held = {
         f"{stage}.{name}": value
         for stage, one in owned.items()
         for name, value in vars(one).items()
         if isinstance(value, Tensor)
     }
-    return artifacts.json_digest(
-        [
-            subject.identity(),
-            places,
-            asdict(budget),
-            artifacts.tensors_digest(held, {}),
-            __version__,
-        ]
-    )
+    return {
+        **subject.identity(),
+        "attacker's labelled pictures": artifacts.tensors_digest(held, {}),
+        **of_choices(listed, budget),
+    }
+
+
+def of_choices(listed: Sequence[Situation], budget: Budget) -> dict[str, str]:
+    """Return digests of training, defenses, budget and version."""
+    # Each once, so that a further defense is not a further training.
+    trained = {f"{place.stage} {place.protocol}": asdict(place.training) for place in listed}
+    defended = {place.name: repr(place.defense) for place in listed}
+    return {
+        "training": artifacts.json_digest(list(trained.items())),
+        "defenses": artifacts.json_digest(list(defended.items())),
+        "budget": artifacts.json_digest(asdict(budget)),
+        "version": artifacts.json_digest(__version__),
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import torch
 
 from gradsiege import artifacts
 from gradsiege.auditing.plan import Part
-from gradsiege.auditing.private import lock_up, private_folder
+from gradsiege.auditing.private import lock_up, own_folder, private_folder
+from gradsiege.auditing.words import listed
 from gradsiege.errors import ArtifactError
 from gradsiege.protocol.reconstruction import (
     Reconstruction,
@@ -20,7 +22,7 @@ from gradsiege.protocol.reconstruction import (
 )
 
 # Rises when what a part or the plan holds changes, so that a folder of an older version is told apart.
-FORMAT = 2
+FORMAT = 3
 PLAN, PARTS, RESULT = "plan.json", "parts", "reconstructions.safetensors"
 
 
@@ -62,12 +64,15 @@ class Parts:
 
     Args:
         folder: of the audit.
-        identity: digest of all that its results depend on.
+        identity: digests of all that its results depend on, by its name in words.
     """
 
-    def __init__(self, folder: Path | None, identity: str) -> None:
+    def __init__(self, folder: Path | None, identity: Mapping[str, str]) -> None:
         self.folder = None if folder is None else private_folder(folder)
-        self.identity = artifacts.json_digest([FORMAT, identity])
+        if self.folder is not None:
+            own_folder(self.folder / PARTS)
+        self.digests = dict(identity)
+        self.identity = artifacts.json_digest([FORMAT, self.digests])
         self.held: dict[str, Outcome] = {}
 
     def settled(self) -> dict[str, Any] | None:
@@ -82,15 +87,23 @@ class Parts:
         saved = artifacts.read_json(path)
         if saved.get("identity") != self.identity:
             raise ArtifactError(
-                f"{self.folder} holds another audit: its network, pictures, training, defenses, budget or seed differ, or the version that made "
-                "it. Name another folder, or delete it"
+                f"{self.folder} holds another audit: {self._differing(saved.get('digests'))}. Name another folder, or delete it"
             )
         return dict(saved["size"])
+
+    def _differing(self, kept: Any) -> str:
+        """Return what differs from an audit whose digests are `kept`, as a main clause."""
+        held = kept if isinstance(kept, dict) else {}
+        names = [name for name, digest in self.digests.items() if held.get(name) != digest]
+        if not held or not names:
+            return "another version made it"
+        return f"its {listed(names)} {'differs' if len(names) == 1 and not names[0].endswith('s') else 'differ'}"
 
     def settle(self, size: dict[str, Any]) -> None:
         """Keep what the plan settles."""
         if self.folder is not None:
-            artifacts.write_json(self.folder / PLAN, {"identity": self.identity, "size": size})
+            kept = {"identity": self.identity, "digests": self.digests, "size": size}
+            artifacts.write_json(self.folder / PLAN, kept)
             artifacts.write_manifest(self.folder, {}, [PLAN])
             lock_up(self.folder)
 
@@ -106,9 +119,9 @@ class Parts:
         return None if self.folder is None else self.folder / PARTS / "settings"
 
     def progress(self, key: str) -> Path | None:
-        """Return the folder of an unfinished attack's progress."""
+        """Return the folder of an unfinished attack's progress, made for its owner alone."""
         place = self.place(key)
-        return None if place is None else place.with_suffix(".progress")
+        return None if place is None else own_folder(place.with_suffix(".progress"))
 
     def load(self, key: str) -> Outcome | None:
         """Return a finished part; None if it is not there, or damaged, so that it is computed again."""
@@ -136,7 +149,7 @@ class Parts:
         if place is None or progress is None or self.folder is None:
             self.held[key] = outcome
             return
-        artifacts.make_folder(place)
+        own_folder(place)
         files = []
         if outcome.reconstruction is not None:
             save_reconstruction(place / RESULT, outcome.reconstruction)

@@ -8,9 +8,11 @@ from gradsiege import artifacts
 from gradsiege.errors import UsageError
 
 FOLDER, FILE = 0o700, 0o600
+# Keeps the pictures out of a commit where the folder lies in a working tree of git.
+IGNORE, EVERYTHING = ".gitignore", "*\n"
 # Names that an audit writes; a folder with others is somebody else's.
 ROUND = "round-"
-WRITTEN = ("parts", "plan.json", "manifest.json", "audit.json", "index.html", "tables")
+WRITTEN = (IGNORE, "parts", "plan.json", "manifest.json", "audit.json", "index.html", "tables")
 
 
 def refuse_taken(folder: Path, option: str = "") -> None:
@@ -36,12 +38,22 @@ def refuse_taken(folder: Path, option: str = "") -> None:
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder that its owner alone may enter, or take one of an earlier audit.
+    """Make a folder that its owner alone may enter and that git ignores, or take one of an earlier audit.
 
     Raises:
         UsageError: it is a file, or holds files that no audit wrote.
     """
     refuse_taken(folder)
+    own_folder(folder)
+    ignored = folder / IGNORE
+    if not ignored.exists():
+        artifacts.write_text(ignored, EVERYTHING)
+        ignored.chmod(FILE)
+    return folder
+
+
+def own_folder(folder: Path) -> Path:
+    """Make a folder, or take one, that its owner alone may enter."""
     artifacts.make_folder(folder)
     folder.chmod(FOLDER)
     return folder

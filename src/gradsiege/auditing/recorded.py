@@ -20,6 +20,7 @@ from gradsiege.auditing.auxiliary import auxiliary
 from gradsiege.auditing.budget import Budget, budget_named
 from gradsiege.auditing.call import Tell
 from gradsiege.auditing.document import plain
+from gradsiege.auditing.given import of_choices
 from gradsiege.auditing.machine import to_itself
 from gradsiege.auditing.page.recorded import render_recorded
 from gradsiege.auditing.parts import PARTS, Outcome, Parts
@@ -119,9 +120,7 @@ def audit_updates(
     source = RecordedUpdates(model, seen, adapt(model, image_shape, normalisation, head), seed)
     place = Situation("recorded", training, defense, NONE if defense is None else name_of(defense))
     owned = auxiliary(source.adapted("recorded"), None, None)
-    identity = artifacts.json_digest(
-        [source.identity(), place.key, asdict(training), asdict(chosen), __version__]
-    )
+    identity = source.identity() | of_choices([place], chosen)
     parts = Parts(None if resume is None else Path(resume), identity)
     plan = planned(source, [place], chosen, parts, device, len(owned.spare))
     tell(announced(plan, parts))

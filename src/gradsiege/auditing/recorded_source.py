@@ -64,9 +64,12 @@ class RecordedUpdates:
         cut = {name: value[:clients] for name, value in self.seen.update.items()}
         return replace(self.seen, update=cut)
 
-    def identity(self) -> str:
-        """Return a digest of network, updates and seed."""
+    def identity(self) -> dict[str, str]:
+        """Return digests of network, updates and seed."""
         tensors = {f"parameters.{name}": value for name, value in self.seen.parameters.items()}
         tensors |= {f"buffers.{name}": value for name, value in self.seen.buffers.items()}
-        tensors |= {f"update.{name}": value for name, value in self.seen.update.items()}
-        return artifacts.tensors_digest(tensors, {"seed": self.seed, "recorded": True})
+        return {
+            "network": artifacts.tensors_digest(tensors, {}),
+            "updates": artifacts.tensors_digest(self.seen.update, {}),
+            "seed": artifacts.json_digest(self.seed),
+        }

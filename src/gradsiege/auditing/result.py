@@ -31,6 +31,7 @@ class Result:
         truths: private pictures ``[n, c, h, w]`` by key of a situation.
         about: facts on the inputs.
         seconds: that the attacks took.
+        names: of the private pictures in their order; empty where they are numbered.
     """
 
     plan: Plan
@@ -41,6 +42,7 @@ class Result:
     truths: dict[str, Tensor]
     about: dict[str, Any]
     seconds: float
+    names: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Say what was audited and the one number to quote, without pictures and tables."""
@@ -48,6 +50,10 @@ class Result:
             f"{type(self).__name__}(situations={len(self.findings)}, rows={len(self.summary)}, decibel={self.decibel:.4g}, "
             f"seconds={self.seconds:.3g})"
         )
+
+    def name_of(self, picture: int) -> str:
+        """Return how a picture is told: by its name, or by its number."""
+        return self.names[picture] if self.names else f"picture {picture}"
 
     @property
     def judged(self) -> list[Finding]:

@@ -53,8 +53,8 @@ class Source(Protocol):
     def observed(self, situation: Situation, clients: int) -> Observation:
         """Return what the server sees of the first clients in a situation."""
 
-    def identity(self) -> str:
-        """Return a digest of all that results depend on, the situations and the budget aside."""
+    def identity(self) -> dict[str, str]:
+        """Return digests of all that results depend on by its name in words, the situations and the budget aside."""
 
 
 def has_linear_head(architecture: AdaptedModel) -> bool:

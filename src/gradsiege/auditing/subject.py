@@ -113,13 +113,20 @@ class Subject:
         """
         return self.images[count:]
 
-    def identity(self) -> str:
-        """Return a digest of all that results depend on, the situations and the budget aside."""
-        tensors = {"images": self.images, "labels": self.labels}
-        for stage, network in self.networks.items():
-            tensors |= {f"{stage}.{name}": value for name, value in network.state_dict().items()}
-        about = {"normalisation": self.normalisation, "head": self.head, "seed": self.seed}
-        return artifacts.tensors_digest(tensors, about)
+    def identity(self) -> dict[str, str]:
+        """Return digests of all that results depend on by its name in words, the situations and the budget aside."""
+        tensors = {
+            f"{stage}.{name}": value
+            for stage, network in self.networks.items()
+            for name, value in network.state_dict().items()
+        }
+        about = {"normalisation": self.normalisation, "head": self.head}
+        pictures = {"images": self.images, "labels": self.labels}
+        return {
+            "network": artifacts.tensors_digest(tensors, about),
+            "pictures": artifacts.tensors_digest(pictures, {}),
+            "seed": artifacts.json_digest(self.seed),
+        }
 
     def _network(self, situation: Situation) -> nn.Module:
         """Return the network of a stage, changed by a defense that changes the architecture."""

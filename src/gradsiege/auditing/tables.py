@@ -26,10 +26,17 @@ ATTACKERS = (
 
 
 def write_tables(audit: Result, folder: Path) -> None:
-    """Write ``pictures.csv``, ``attackers.csv``, ``situations.csv`` and ``defenses.csv``; the columns are those of a study's scores."""
+    """Write ``pictures.csv``, ``attackers.csv``, ``situations.csv`` and ``defenses.csv``; the columns are those of a study's scores.
+
+    Where the pictures have names, ``pictures.csv`` has them in a column of its own.
+    """
     flat = pd.json_normalize([finding_as_data(one) for one in audit.findings], sep="_")
+    pictures = audit.scores.table.reindex(columns=list(PICTURES))
+    if audit.names:
+        place = PICTURES.index("picture") + 1
+        pictures.insert(place, "name", pictures["picture"].map(audit.name_of))
     tables = {
-        "pictures": audit.scores.table.reindex(columns=list(PICTURES)),
+        "pictures": pictures,
         "attackers": audit.summary.reindex(columns=list(ATTACKERS)),
         "situations": flat,
         "defenses": pd.DataFrame([vars(cost) for cost in audit.costs]),

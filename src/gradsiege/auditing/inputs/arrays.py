@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gradsiege.auditing.inputs.finite import not_finite
-from gradsiege.auditing.inputs.selection import Pictures, turns
+from gradsiege.auditing.inputs.selection import Pictures, partly_read, turns
 from gradsiege.auditing.inputs.weights import read_tensors
 from gradsiege.errors import ArtifactError, UsageError
 
@@ -70,6 +70,7 @@ def read_arrays(path: Path, most: int, option: str) -> Pictures:
     )
     marks = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels
     chosen = torch.from_numpy(turns(marks.numpy(), most))
+    remarks = partly_read(len(chosen), len(images), labels is not None)
     images = images[chosen]
     if not images.dtype.is_floating_point:
         images = images.float() / 255
@@ -77,6 +78,7 @@ def read_arrays(path: Path, most: int, option: str) -> Pictures:
         images.float(),
         None if labels is None else labels[chosen],
         None if groups is None else groups[chosen],
+        remarks=remarks,
         names=tuple(f"picture {index}" for index in chosen.tolist()),
     )
 

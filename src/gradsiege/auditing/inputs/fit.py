@@ -18,21 +18,30 @@ SIDES = (8, 16, 28, 32, 48, 64, 96, 112, 128, 160, 192, 224, 256, 299, 384)
 Shape = tuple[int, int, int]
 
 
-def outputs_of(network: nn.Module, shape: Shape) -> int | None:
+def outputs_of(
+    network: nn.Module, shape: Shape, model: str, classes: int | None = None
+) -> int | None:
     """Return the number of a network's logits; None if it returns none, of which an audit then complains.
 
-    shape: channels, height and width of a picture.
+    Args:
+        network: as `model` and `classes` of the command line name it.
+        shape: channels, height and width of a picture.
 
     Raises:
         ModelError: the network takes pictures of another size, which is named.
     """
     logits = _answer(network, shape)
     if logits is None:
-        sides = [side for side in SIDES if _answer(network, (shape[0], side, side)) is not None]
-        if sides:
+
+        def takes(side: int) -> bool:
+            square = (shape[0], side, side)
+            other = _of_side(model, classes, square) if _is_built_for_a_size(model) else network
+            return other is not None and _answer(other, square) is not None
+
+        side = next(filter(takes, _by_distance(shape)), None)
+        if side is not None:
             raise ModelError(
-                f"{type(network).__name__} does not take pictures of {shape[1]} x {shape[2]} pixels; give --size {_nearest(sides, shape)}, "
-                "which it takes"
+                f"{model} does not take pictures of {shape[1]} x {shape[2]} pixels; give --size {side}, which it takes"
             )
         return None
     return logits.shape[1] if isinstance(logits, Tensor) and logits.dim() == 2 else None
@@ -62,16 +71,14 @@ def refuse_size(
     Raises:
         ModelError: names the size.
     """
-    if not (of_catalogue("models", model) or model.startswith("torchvision:vit_")):
+    if not _is_built_for_a_size(model):
         return
     given = unwrapped(weights)
 
     def fits(side: int) -> bool:
-        try:
-            made = network_named(model, classes, (shape[0], side, side), weights).state_dict()
-        except (GradSiegeError, RuntimeError, ValueError):
-            return False
-        return all(
+        network = _of_side(model, classes, (shape[0], side, side), weights)
+        made = {} if network is None else network.state_dict()
+        return network is not None and all(
             name in made and made[name].shape == value.shape for name, value in given.items()
         )
 
@@ -80,6 +87,21 @@ def refuse_size(
         raise ModelError(
             f"{source} are those of {model} for other pictures than {shape[1]} x {shape[2]} pixels; give --size {side}, which they fit"
         )
+
+
+def _is_built_for_a_size(model: str) -> bool:
+    """Return whether a network takes pictures of one size alone, for which it is built."""
+    return of_catalogue("models", model) or model.startswith("torchvision:vit_")
+
+
+def _of_side(
+    model: str, classes: int | None, shape: Shape, weights: Mapping[str, Tensor] | None = None
+) -> nn.Module | None:
+    """Return the network as it is built for pictures of another size; None if it cannot be."""
+    try:
+        return network_named(model, classes, shape, weights).eval()
+    except (GradSiegeError, RuntimeError, ValueError):
+        return None
 
 
 def _answer(network: nn.Module, shape: Shape) -> Any:
@@ -92,10 +114,6 @@ def _answer(network: nn.Module, shape: Shape) -> Any:
     except Exception:  # of the user's own code; a network that fails at every size is refused by the audit, with its error
         return None
     return getattr(found, "logits", found)
-
-
-def _nearest(sides: list[int], shape: Shape) -> int:
-    return next(side for side in _by_distance(shape) if side in sides)
 
 
 def _by_distance(shape: Shape) -> list[int]:

@@ -79,6 +79,24 @@ def _renumbered(pictures: Pictures, names: tuple[str, ...]) -> Pictures:
     return replace(pictures, labels=labels, classes=names)
 
 
+def gap(pictures: Pictures, count: int) -> list[str]:
+    """Return a remark where the largest label decided on `count` classes of a network, and some have no picture.
+
+    A label that is a slip makes such a network. Sparse labels are sound, so that it is a remark and not an error.
+    """
+    labels = pictures.labels
+    if labels is None or pictures.classes or int(labels.max()) + 1 != count:
+        return []
+    empty = count - len(labels[labels >= 0].unique())
+    if not empty:
+        return []
+    name = pictures.names[int(labels.argmax())]
+    return [
+        f"the network has {count} classes, by the largest label, {count - 1} ({name}); {empty} of them "
+        f"{'has' if empty == 1 else 'have'} no picture: give --classes if that label is a slip"
+    ]
+
+
 def refuse_classes(pictures: Pictures, count: int, place: str) -> None:
     """Refuse labels that are not classes of a network of `count` classes; `place`: option and file.
 

@@ -83,7 +83,15 @@ def _of_study(
 
     def made(count: int) -> nn.Module:
         described = ModelSpec(name, given, count, channels, height)
-        return build(described, torch_generator(0, "audit", "network"))
+        try:
+            return build(described, torch_generator(0, "audit", "network"))
+        except GradSiegeError:
+            raise
+        except (ArithmeticError, RuntimeError, ValueError) as error:
+            # A layer without any weight: nothing is left of such a picture after the strides.
+            raise ModelError(
+                f"{OPTION} {spec} cannot be built for pictures of {height} x {width} pixels ({error}); give a larger --size"
+            ) from error
 
     return _of_count(made, classes, image_shape, weights, default=10)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gradsiege.auditing.inputs.arrays import read_arrays
 from gradsiege.auditing.inputs.labels import named, refuse_numbers
-from gradsiege.auditing.inputs.selection import Pictures, turns
+from gradsiege.auditing.inputs.selection import Pictures, partly_read, turns
 from gradsiege.errors import GradSiegeError, UsageError
 from gradsiege.extras import need
 from gradsiege.images import LUMINANCE
@@ -61,7 +61,8 @@ def read_pictures(
         chosen = turns(listing.labels, most)
         order = np.sort(chosen)
         decoded = dict(zip(order.tolist(), listing.read(order), strict=True))
-        remarks = (*listing.notes, *listing.seen())
+        read_in_part = partly_read(len(chosen), len(listing.labels), labelled)
+        remarks = (*listing.notes, *listing.seen(), *read_in_part)
     except (ValueError, FileNotFoundError) as error:
         raise UsageError(f"{option} {source}: {error}") from error
     names = [listing.paths[index] for index in chosen.tolist()]

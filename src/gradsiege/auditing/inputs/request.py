@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gradsiege.auditing.inputs.defenses import defense_named
 from gradsiege.auditing.inputs.fit import outputs_of, refuse_count, refuse_size
-from gradsiege.auditing.inputs.labels import in_words, numbered_together, refuse_classes
+from gradsiege.auditing.inputs.labels import gap, in_words, numbered_together, refuse_classes
 from gradsiege.auditing.inputs.networks import channels_of, network_named
 from gradsiege.auditing.inputs.normalisation import Scales, of_library, stated
 from gradsiege.auditing.inputs.pictures import read_pictures, shaped
@@ -69,9 +69,12 @@ def audited(request: Request, images: Path) -> dict[str, Any]:
     """
     pictures = read_pictures(images, MOST, request.size, None)
     loaded, pictures = fitted(request, pictures)
-    outputs = outputs_of(next(iter(loaded.networks.values())), shape_of(pictures))
+    outputs = outputs_of(
+        next(iter(loaded.networks.values())), shape_of(pictures), request.model, request.classes
+    )
     refuse_count(request.model, request.classes, outputs)
     aux: dict[str, Any] = {}
+    public: Pictures | None = None
     if request.aux is not None:
         side, channels = pictures.images.shape[-1], pictures.images.shape[1]
         public = read_pictures(request.aux, MOST, side, channels, "--aux")
@@ -82,6 +85,10 @@ def audited(request: Request, images: Path) -> dict[str, Any]:
     if outputs is not None:
         refuse_classes(pictures, outputs, f"--images {images}")
     remarks = list(pictures.remarks)
+    if public is not None:
+        remarks += [f"--aux: {remark}" for remark in public.remarks]
+    if _has_classes_of_labels(request) and outputs is not None:
+        remarks += gap(pictures, outputs)
     if pictures.classes:
         remarks.append(in_words(pictures.classes))
     return {
@@ -89,6 +96,7 @@ def audited(request: Request, images: Path) -> dict[str, Any]:
         "images": pictures.images,
         "labels": pictures.labels,
         "groups": pictures.groups,
+        "names": pictures.names,
         "training": request.trainings(),
         "defenses": [None, *map(defense_named, request.defenses)],
         "normalisation": loaded.normalisation,
@@ -103,7 +111,7 @@ def fitted(request: Request, pictures: Pictures) -> tuple[Loaded, Pictures]:
     """Return the networks and the pictures, with as many channels as the networks take."""
     labels = pictures.labels
     wanted = request.classes
-    if wanted is None and not request.weights and labels is not None and ":" not in request.model:
+    if _has_classes_of_labels(request) and labels is not None:
         wanted = max(2, int(labels.max()) + 1)
     channels, height, width = shape_of(pictures)
     loaded = networks(request, wanted, (channels, height, width))
@@ -112,6 +120,11 @@ def fitted(request: Request, pictures: Pictures) -> tuple[Loaded, Pictures]:
         return loaded, pictures
     changed = shaped(pictures, None, takes)
     return networks(request, wanted, (changed.images.shape[1], height, width)), changed
+
+
+def _has_classes_of_labels(request: Request) -> bool:
+    """Return whether the largest label decides how many classes the network has."""
+    return request.classes is None and not request.weights and ":" not in request.model
 
 
 def shape_of(pictures: Pictures) -> tuple[int, int, int]:
@@ -137,7 +150,7 @@ def networks(request: Request, classes: int | None, shape: tuple[int, int, int])
         network = network_named(request.model, classes, shape, weights)
         if weights is not None:
             refuse_size(request.model, classes, shape, weights, f"--weights {path}")
-            put_into(network, weights, f"--weights {path}")
+            put_into(network, weights, f"--weights {path}", request.model)
         made[stage] = network.eval()
     remarks = (
         []
@@ -187,7 +200,7 @@ def recorded(request: Request, updates: Path, unit: str) -> dict[str, Any]:
     refuse_count(
         request.model,
         request.classes,
-        outputs_of(network, (takes, request.size, request.size)),
+        outputs_of(network, (takes, request.size, request.size), request.model),
     )
     return {
         "model": network,

@@ -43,7 +43,7 @@ def rounds(request: Request, folder: Path) -> dict[str, Any]:
     if channels != 3:
         shape = (channels, *shape[1:])
         network = network_named(request.model, request.classes, shape, weights)
-    refuse_count(request.model, request.classes, outputs_of(network.eval(), shape))
+    refuse_count(request.model, request.classes, outputs_of(network.eval(), shape, request.model))
     scales = (
         of_library(request.model, network, channels)
         if request.normalisation is None

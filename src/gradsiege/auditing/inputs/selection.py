@@ -34,6 +34,16 @@ class Pictures:
     names: tuple[str, ...] = ()
 
 
+def partly_read(read: int, held: int, by_class: bool) -> tuple[str, ...]:
+    """Return a remark where a source holds more pictures than are read; `by_class`: whether it has labels.
+
+    >>> partly_read(700, 1797, True), partly_read(700, 700, True)
+    (('700 of 1,797 pictures were read, class after class in turn',), ())
+    """
+    how = "class after class in turn" if by_class else "chosen by a fixed seed"
+    return (f"{read:,} of {held:,} pictures were read, {how}",) if read < held else ()
+
+
 def turns(labels: Integers, most: int) -> Integers:
     """Return indices of at most `most` pictures: one of every class in turn, in an order drawn from a fixed seed.
 

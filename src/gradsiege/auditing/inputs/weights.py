@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gradsiege.auditing.inputs.finite import not_finite
-from gradsiege.auditing.words import counted
+from gradsiege.auditing.words import counted, is_or_are
 from gradsiege.errors import ArtifactError, ModelError, UsageError
 
 SAFE, PICKLED = (".safetensors",), (".pt", ".pth", ".bin", ".ckpt")
@@ -79,10 +79,12 @@ def unwrapped(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return named
 
 
-def put_into(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
+def put_into(network: nn.Module, weights: Mapping[str, Tensor], source: str, model: str) -> None:
     """Load weights into a network, in place.
 
-    weights: by name, each of the shape that the network has.
+    Args:
+        weights: by name, each of the shape that the network has.
+        source: their option and file; model: the network as the user names it.
 
     Raises:
         ModelError: they are those of another network; the first names that differ are told.
@@ -94,15 +96,15 @@ def put_into(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> 
     further = [name for name in given if name not in state]
     shaped = [name for name in given if name in state and given[name].shape != state[name].shape]
     if missing or further or shaped:
-        kind = type(network).__name__
         parts = []
         if missing:
             parts.append(
-                f"they lack {counted(len(missing), 'tensor')} of it, such as {missing[0]!r}"
+                f"{len(missing)} of its tensors {is_or_are(len(missing))} missing, such as {missing[0]!r}"
             )
         if further:
+            does = "does" if len(further) == 1 else "do"
             parts.append(
-                f"it lacks {counted(len(further), 'tensor')} of them, such as {further[0]!r}"
+                f"{counted(len(further), 'tensor')} {does} not belong to it, such as {further[0]!r}"
             )
         if shaped:
             name = shaped[0]
@@ -110,8 +112,7 @@ def put_into(network: nn.Module, weights: Mapping[str, Tensor], source: str) -> 
                 f"{name!r} has shape {list(given[name].shape)} and should have {list(state[name].shape)}"
             )
         raise ModelError(
-            f"{source} holds weights of another network than {kind}: {'; '.join(parts)}. Name the network that they were "
-            "saved from"
+            f"{source} are not weights of {model}: {', and '.join(parts)}; change --model or --weights"
         )
     for name, value in given.items():
         strange = not_finite(value, repr(name))

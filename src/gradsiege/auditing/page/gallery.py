@@ -58,13 +58,13 @@ def _strip(audit: Result, finding: Finding, title: str) -> Strip:
     pairs = []
     for place in range(min(MOST, len(truths))):
         reached = f"{number(float(rows[place]))} dB"
-        shown = address(guesses[place])
+        shown, told = address(guesses[place]), audit.name_of(place)
         pairs.append(
             (
-                Tile(address(truths[place]), f"Private picture {place}", f"picture {place}"),
+                Tile(address(truths[place]), f"Private picture: {told}", told),
                 Tile(
                     shown,
-                    f"Picture {place} as reconstructed: {reached}",
+                    f"Reconstruction of {told}: {reached}",
                     reached if shown else "failed",
                 ),
             )

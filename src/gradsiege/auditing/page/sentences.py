@@ -67,10 +67,7 @@ def lead(audit: Result) -> list[str]:
         f"The strongest attacker {tested} ({attacker_in_words(worst.attacker[0])}) recovers "
         f"{counted(worst.pictures, 'picture')} of {counted(worst.clients, 'client')} at "
         f"{interval(worst.psnr.estimate, worst.psnr.low, worst.psnr.high)} dB on average. {_floor(worst)}",
-        _left_out(
-            audit.left_out,
-            "The number may be too low, or the verdict too mild: {} did not fit into the time of the budget in every judged situation ({}).",
-        ),
+        _left_out(audit.left_out, _too_low(worst.verdict, len(audit.judged))),
         _left_out(
             audit.left_out_undefended,
             "The verdict may be wrong: {} on no defense did not fit into the time of the budget ({}), so that the defense was compared with "
@@ -82,9 +79,20 @@ def lead(audit: Result) -> list[str]:
         sentences.append(f"The update gives away {percent(worst.labels)} of the pictures' labels.")
     if worst.highest[1] >= 0:
         sentences.append(
-            f"The picture that is recovered best (number {worst.highest[1]}) reaches {number(worst.highest[0])} dB."
+            f"The picture that is recovered best ({_told(audit, worst.highest[1])}) reaches {number(worst.highest[0])} dB."
         )
     return [sentence for sentence in sentences if sentence]
+
+
+def _told(audit: Result, picture: int) -> str:
+    return audit.name_of(picture) if audit.names else f"number {picture}"
+
+
+def _too_low(verdict: str, judged: int) -> str:
+    """Return what attacks without time mean; no verdict is worse than a leak, so that such a one is not too mild."""
+    mild = "" if CHIPS.get(verdict) == "bad" else ", or the verdict too mild"
+    place = "the judged situation" if judged == 1 else "every judged situation"
+    return f"The number may be too low{mild}: {{}} did not fit into the time of the budget in {place} ({{}})."
 
 
 def _left_out(names: list[str], sentence: str) -> str:

@@ -145,7 +145,7 @@ def attackers_table(audit: Result, finding: Finding, label: str) -> Table:
         ]
         for _, row in rows.iterrows()
     ]
-    caption = f"All attackers: {label}. An attacker that chooses among candidates has no PSNR, since what it returns is a candidate."
+    caption = f"All attackers: {label}. Identification has no PSNR, since it returns a candidate."
     headings = (
         "Attacker",
         "Knows the defense",
@@ -180,7 +180,7 @@ def pictures_table(audit: Result, finding: Finding) -> Table:
         best = None if attacks.empty else _closest(attacks)
         listed.append(
             [
-                f"{picture}",
+                audit.names[int(part["picture"].iloc[0])] if audit.names else f"{picture}",
                 f"{int(part['label'].iloc[0])}",
                 number(math.nan if best is None else float(best["psnr"])),
                 number(
