@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from gradsiege.auditing.inputs.selection import Pictures
-from gradsiege.errors import ModelError, UsageError
+from gradsiege.errors import ModelError
 
 if TYPE_CHECKING:
     from gradsiege.datasets.preparation.listing import Listing
@@ -57,18 +57,10 @@ def in_words(classes: Sequence[str]) -> str:
 def numbered_together(private: Pictures, public: Pictures) -> tuple[Pictures, Pictures]:
     """Return the user's pictures and the attacker's with one number for each name of a class, in alphabetical order of all names.
 
-    Either source alone may lack a class of the network, so that its own alphabet would shift the numbers.
-
-    Raises:
-        UsageError: one source names its classes, and the other numbers them.
+    Either source alone may lack a class of the network, so that its own alphabet would shift the numbers. Labels that are numbers stay.
     """
-    if private.labels is None or public.labels is None or private.classes == public.classes:
-        return private, public
     if not (private.classes and public.classes):
-        name = (private.classes or public.classes)[0]
-        raise UsageError(
-            f"--images and --aux: one has labels in text, such as {name!r}, and the other has numbers; write both in the same way"
-        )
+        return private, public
     names = tuple(sorted({*private.classes, *public.classes}))
     return _renumbered(private, names), _renumbered(public, names)
 
