@@ -14,6 +14,7 @@ from typing import Any
 
 from PIL import Image
 
+from gradsiege.cli.options import load_study as read_study
 from gradsiege.inspection.kept_evidence import NAME as CLAIMS
 from gradsiege.inspection.verdict_page import page
 from gradsiege.pipeline.status import DONE, Status, survey
@@ -24,7 +25,6 @@ from gradsiege.report.tables import table_claims
 from gradsiege.report.tidy import tidy
 from gradsiege.sharing.restrictions import restricted_data
 from gradsiege.stages.publish import draw
-from gradsiege.study import load
 from gradsiege.study.ledger import FILE as LEDGER
 
 KEPT = Path(__file__).parent
@@ -118,7 +118,7 @@ def _draw_face(data: StudyData, results: Path, figures: Collection[str]) -> None
 
 def keep(file: Path) -> Path:
     """Copy the tables of the study in `file`, its charts and the numbers behind them; write ``run.json``."""
-    study = load(file)
+    study = read_study(file)  # as the verbs read it, with what the sources of its data list now
     folder = KEPT / study.study
     folder.mkdir(exist_ok=True)
     for old in [*folder.glob("*.csv"), *folder.glob("*.png")]:

@@ -66,13 +66,14 @@ class Evidence:
         return min((part.units for part in self.measured), default=0)
 
 
-def strength(evidence: Evidence) -> tuple[int, int, int, str]:
+def strength(evidence: Evidence) -> tuple[bool, int, int, int, str]:
     """Return the key that sorts evidence, the best first; no part of it depends on the verdict.
 
-    The claim's own data come before data that stand in for them, then fewer deviations from the source's setting, then
-    more units; the study's name decides the rest.
+    A single unit, which gives no interval, comes after all others. Then the claim's own data come before data that stand in for them,
+    then fewer deviations from the source's setting, then more units; the study's name decides the rest.
     """
     return (
+        evidence.units == 1,
         int(evidence.stand_in),
         len(evidence.deviations),
         -evidence.units,
