@@ -83,18 +83,19 @@ def test_the_dirichlet_study_differs_in_the_partition_and_attacks_nothing() -> N
 
 
 def test_the_artifact_appendix_has_a_row_for_every_study_file() -> None:
+    """A row states a measured time, or says that its study was not run or its time estimated."""
     text = (CONFIG.parent / "docs" / "ARTIFACT.md").read_text()
-    rows = re.findall(r"^\| `([\w/]+\.yaml)` \| .*\b(measured|estimate)\b", text, flags=re.M)
-    studies = {path.relative_to(CONFIG).as_posix() for path in FILES}
-    assert {name for name, _ in rows} == studies
-    assert len(rows) == len(studies)
+    rows = re.findall(r"^\| `([\w/]+\.yaml)` \| [\d,]+ \| (.+)$", text, flags=re.M)
+    timed = [name for name, told in rows if re.search(r"\d min\b|estimated|not run|as `make", told)]
+    assert sorted(timed) == sorted(path.relative_to(CONFIG).as_posix() for path in FILES)
 
 
 def test_the_artifact_appendix_counts_the_cells_of_every_study_file() -> None:
     text = (CONFIG.parent / "docs" / "ARTIFACT.md").read_text()
     rows = re.findall(r"^\| `([\w/]+\.yaml)` \| ([\d,]+) \|", text, flags=re.M)
-    # Of one, the largest, the appendix says "about".
-    assert len(rows) == len(FILES) - 1
     told = {name: int(count.replace(",", "")) for name, count in rows}
+    assert len(told) == len(rows) == len(FILES)
+    # The largest takes long to lay out; tests/study_digests.json, from which the appendix is made, holds it.
+    del told["paper/arena.yaml"]
     planned = {name: sum(map(len, cells(load(CONFIG / name)).values())) for name in told}
     assert told == planned
