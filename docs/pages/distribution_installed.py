@@ -98,7 +98,7 @@ def commands(readme: str) -> list[list[str]]:
     [['gradsiege', 'audit', '--out', 'audit/']]
     """
     shown = re.findall(r"^    \.venv/bin/((?:.*\\\n)*.*)$", readme, re.MULTILINE)
-    return [shlex.split(words) for words in shown]
+    return [shlex.split(words.replace("\\\n", "")) for words in shown]
 
 
 def run(command: list[str], folder: Path) -> tuple[str, str]:
