@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -155,3 +156,15 @@ def study_copy(finished_study: tuple[Study, Path], tmp_path: Path) -> tuple[Stud
     study, root = finished_study
     shutil.copytree(root, tmp_path / "copy")
     return study, tmp_path / "copy"
+
+
+@pytest.fixture(scope="session")
+def keep() -> ModuleType:
+    """The program that keeps a study's results, `docs/results/keep.py`, as a module."""
+    file = Path(__file__).parents[1] / "docs" / "results" / "keep.py"
+    spec = importlib.util.spec_from_file_location("keep", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -61,6 +62,23 @@ def now(root: Path) -> Study:
 
 def digests(study: Study) -> list[str]:
     return [digest(cell, study) for of_stage in cells(study).values() for cell in of_stage]
+
+
+def test_a_study_of_ones_own_pictures_is_kept_with_its_finished_cells(
+    mine: Path, verb: Verb, keep: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads the file alone takes every cell for one of other pictures, and keeps a record without a commit."""
+    monkeypatch.chdir(mine)
+    assert verb("fetch", "own", "--study", "study.yaml") == 0
+    (mine / "results/tiny/tables").mkdir(parents=True)
+    (mine / "results/tiny/tables/table_claims_data.csv").write_text("claim\n")
+    (mine / "kept").mkdir()
+    monkeypatch.setattr(keep, "KEPT", mine / "kept")
+    folder = keep.keep(Path("study.yaml"))
+    record = json.loads((folder / "run.json").read_text())
+    assert record["stages"]["fetch"]["finished"] == 1
+    assert record["commits"]
+    assert not [line for line in record["not run"] if "other settings" in line]
 
 
 def relabel(root: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -134,16 +133,6 @@ def test_restricted_images_are_never_drawn(full: StudyData) -> None:
     assert drawn.figure is not None
     assert not any(axes.images for axes in drawn.figure.axes)
     assert "forbid to show its images" in drawn.caption
-
-
-@pytest.fixture(scope="module")
-def keep() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("keep", ROOT / "docs" / "results" / "keep.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
