@@ -34,7 +34,9 @@ ESTIMATE = re.compile(r"\b(?:estimated|an estimate|estimate:)")
 # Made from the ledger, and a history.
 LEFT_OUT = {"docs/results/VERDICTS.md", "CHANGELOG.md"}
 # Sentences by hand that state the range of a row's times, in whole minutes.
-TIED = {("README.md", "5 to 10 minutes"): DEFAULT}
+TIED = {
+    ("README.md", "5 to 10 minutes"): (DEFAULT, "`snakemake --cores 2`, the same study by itself")
+}
 # Durations that the program decides, in seconds.
 DECIDED = {
     ("docs/AUDIT.md", "7 minutes"): BUDGETS["quick"].seconds,
@@ -101,7 +103,7 @@ def test_a_range_is_that_of_its_row() -> None:
         minutes = [
             round(row.seconds / 60)
             for row in durations()
-            if (row.what, row.clock) == (what, "wall")
+            if row.what in what and row.clock == "wall"
         ]
         assert phrase == f"{min(minutes)} to {max(minutes)} minutes"
 
