@@ -10,16 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from kept_pages import DECIMAL, KEPT, ROOT, STUDIES
 
 from gradsiege.report.columns import IDENTIFIERS, MEASUREMENT, QUANTITIES
 from gradsiege.report.save import columns_file
 
-ROOT = Path(__file__).parents[1]
-KEPT = ROOT / "docs" / "results"
-STUDIES = sorted(
-    folder.name for folder in KEPT.iterdir() if folder.is_dir() and folder.name[0] != "_"
-)
-DECIMAL = re.compile(r"(?<![\w.])-?\d+\.\d+(?![\w.])")
 # A whole number with a unit, or alone in a cell; the level of an interval is none.
 WHOLE = re.compile(
     r"(?<![\w.])\d+(?= (?:dB|points?)\b| %(?! (?:t )?interval)|; \d+ %)|(?<=\| )\d+(?= \|)"

@@ -211,14 +211,15 @@ def test_classes_without_a_picture_are_told_where_the_labels_decide_on_them(tmp_
     np.savez(tmp_path / "slip.npz", images=np.zeros((5, 8, 8), np.uint8), labels=labels)
     np.savez(tmp_path / "public.npz", images=np.ones((5, 8, 8), np.uint8), labels=labels % 3)
 
-    def told(**options: Any) -> str:
-        request = Request("lenet", aux=tmp_path / "public.npz", **options)
+    def told(model: str = "lenet", **options: Any) -> str:
+        request = Request(model, aux=tmp_path / "public.npz", **options)
         return " ".join(audited(request, tmp_path / "slip.npz")["remarks"])
 
     assert (
         "the network has 100 classes, by the largest label, 99 (picture 3); 96 of them have no picture: give --classes if that "
         "label is a slip"
     ) in told()
+    assert "the network has 100 classes" in told("lenet:channels=4")
     assert "no picture" not in told(classes=100)
     with pytest.raises(ModelError, match="picture 3 has the label 99"):
         told(classes=3)

@@ -22,6 +22,7 @@ from gradsiege.auditing.settings import note
 from gradsiege.auditing.situations import situations
 from gradsiege.auditing.sizing import sized
 from gradsiege.auditing.subject import Subject
+from gradsiege.auditing.times import ADDED, OVERHEAD, WEIGHED
 from gradsiege.auditing.words import attacker_in_words
 from gradsiege.defenses import Gaussian, Precode, Tip
 from gradsiege.defenses.base import Defense
@@ -264,3 +265,18 @@ def test_an_audit_with_time_says_that_nothing_is_missing() -> None:
     assert found.left_out == []
     assert "too low" not in " ".join(lead(found))
     assert document(found)["worst_case"]["left_out"] == []
+
+
+def test_a_defense_that_enlarges_the_network_is_expected_to_take_longer(subject: Subject) -> None:
+    """The pace is measured without a defense, on an update of a few hundred numbers; PRECODE's bottleneck adds a hundred thousand."""
+    added = 2 * 196 * 256 + 2 * 256 + 256 * 196 + 196
+    plan = planned(subject, BUDGETS["quick"], 1e-6, Precode(units=256))
+    every = plan.size.pictures * plan.size.iterations
+    blind, generic = "inverting_gradients", "inverting_gradients+generic.learned_reliability"
+    expected = {
+        (part.situation.name.partition(" ")[0], part.attacker.id): part.seconds - part.tuning
+        for part in plan.parts
+    }
+    assert expected["none", blind] < OVERHEAD + 1.01e-6 * every
+    assert expected["precode", blind] > ADDED * added * every
+    assert expected["precode", generic] > (ADDED + WEIGHED) * added * every

@@ -1,42 +1,21 @@
-"""The processor during an audit: threads, and memory that is kept for the next tensor instead of being fetched anew."""
+"""The processor during an audit: its threads, and freed memory that is kept."""
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-# Parameters of glibc's `mallopt` (malloc.h), and the values to which glibc raises them by itself in a process that frees large blocks.
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-USUAL = {MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26}
-# Blocks of up to a gigabyte are taken from memory that was freed before. A glibc that takes no such size (before 2.35) is left alone:
-# either parameter, once set, stops it from adapting both.
-KEPT = {MMAP_THRESHOLD: 2**30, TRIM_THRESHOLD: 2**31 - 1}
+from gradsiege.allocator import freed_memory_kept
 
 
 @contextmanager
-def to_itself() -> Iterator[bool]:
-    """Keep freed memory while the block runs, and restore the number of threads at its end; yield whether memory is kept.
-
-    A tensor of more than 32 MiB is otherwise mapped and zeroed page by page whenever it is made, which cost a comparison of many
-    candidates a third of its time. Where the C library is not glibc, memory is handled as ever.
-    """
+def to_itself() -> Iterator[None]:
+    """Keep freed memory while the block runs, and restore the number of threads at its end."""
     threads = torch.get_num_threads()
-    kept = _set(KEPT)
-    try:
-        yield kept
-    finally:
-        torch.set_num_threads(threads)
-        if kept:
-            _set(USUAL)
-            ctypes.CDLL(None).malloc_trim(0)
-
-
-def _set(values: dict[int, int]) -> bool:
-    """Set parameters in their order until one is refused; return whether all were taken (`mallopt` returns 1 then)."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return mallopt is not None and all(
-        mallopt(parameter, value) == 1 for parameter, value in values.items()
-    )
+    with freed_memory_kept():
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

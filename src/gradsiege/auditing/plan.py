@@ -130,7 +130,7 @@ def laid_out(
         for attacker in portfolio(situation, effort):
             reason = why_not(attacker, situation, effort, budget.rank)
             expected = seconds_of(attacker, situation, effort, size)
-            tuning = tuning_seconds(attacker, situation, budget, size, spare)
+            tuning = tuning_seconds(attacker, situation, effort, budget, size, spare)
             parts.append(Part(situation, attacker, expected + tuning, tuning, reason))
     return Plan(budget, size, tuple(sorted(parts, key=lambda part: part.attacker.turn)))
 

@@ -88,7 +88,7 @@ class Effort:
     Attributes:
         iterations, restarts: of an optimising attack.
         pictures: private pictures; classes: of the network; gallery: pictures among which they are sought, 0 without any.
-        values: numbers in a picture; coordinates: numbers in an update.
+        values: numbers in a picture; coordinates: numbers in an update; added: those of them that the defense adds to the network.
         labels: whether attackers infer them; those of a network without a linear head cannot, and are given them.
     """
 
@@ -99,6 +99,7 @@ class Effort:
     gallery: int
     values: int
     coordinates: int = 0
+    added: int = 0
     labels: Literal["given", "inferred"] = "inferred"
 
     def spent_on(self, attack: Attack) -> Attack:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -17,6 +18,7 @@ from gradsiege.auditing.portfolio import Attacker
 from gradsiege.auditing.settings import Chooser
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.source import Source
+from gradsiege.auditing.words import attacker_in_words
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import (
     ArtifactError,
@@ -86,7 +88,8 @@ class Runner:
         reached: dict[str, Part] = {}
         waiting: Sequence[int] = [place for place, part in enumerate(done) if not part.reason]
         for label in ("attacks", "attacks that were passed over"):
-            for turn, place in enumerate(track(waiting, len(waiting), label)):
+            named = partial(_named, plan)
+            for turn, place in enumerate(track(waiting, len(waiting), label, named=named)):
                 laid = plan.parts[place]
                 rest = replace(plan, parts=tuple(plan.parts[later] for later in waiting[turn:]))
                 part = within(rest, clock.spent, clock.slowness, reached).parts[0]
@@ -179,6 +182,12 @@ class Runner:
             owned = self.auxiliary[stage]
             self._priors[stage, kinds] = priors_of(kinds, owned, self.source.classes)
         return self._priors[stage, kinds]
+
+
+def _named(plan: Plan, place: int) -> str:
+    """Return the part at a place of the plan, as progress names it."""
+    part = plan.parts[place]
+    return f"{attacker_in_words(part.attacker.id)} ({part.situation.name})"
 
 
 def _strange(defense: Defense | None) -> Defense | None:

@@ -44,6 +44,9 @@ class Source(Protocol):
     def adapted(self, stage: str) -> AdaptedModel:
         """Return the network of a stage as attacks take it."""
 
+    def network_of(self, situation: Situation) -> nn.Module:
+        """Return the network of which clients send updates, which some defenses enlarge."""
+
     def tells_labels(self, stage: str) -> bool:
         """Return whether the network of a stage ends in a linear layer, off which labels are read."""
 

@@ -88,7 +88,7 @@ class Subject:
         """Return what the server sees of the first clients in a situation."""
         count = clients * situation.training.images
         return observe(
-            self._network(situation),
+            self.network_of(situation),
             self.images[:count],
             self.labels[:count],
             situation.defense,
@@ -128,7 +128,7 @@ class Subject:
             "seed": artifacts.json_digest(self.seed),
         }
 
-    def _network(self, situation: Situation) -> nn.Module:
+    def network_of(self, situation: Situation) -> nn.Module:
         """Return the network of a stage, changed by a defense that changes the architecture."""
         network = self.networks[situation.stage]
         if isinstance(situation.defense, Precode):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from gradsiege import artifacts
+from gradsiege.allocator import freed_memory_kept
 from gradsiege.attacks import recipes
 from gradsiege.attacks.base import Attack
 from gradsiege.attacks.conditions import Conditions
@@ -29,6 +30,7 @@ from gradsiege.protocol.threat_model import ThreatModel, require, strip
 from gradsiege.study.tuning import is_tuned
 
 
+@freed_memory_kept()
 def attack(
     job: Job,
     observation: Path | None = None,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gradsiege.auditing.inputs.defenses import defense_named
 from gradsiege.auditing.inputs.fit import outputs_of, refuse_count, refuse_size
 from gradsiege.auditing.inputs.labels import gap, in_words, numbered_together, refuse_classes
+from gradsiege.auditing.inputs.named import of_catalogue
 from gradsiege.auditing.inputs.networks import channels_of, network_named
 from gradsiege.auditing.inputs.normalisation import Scales, of_library, stated
 from gradsiege.auditing.inputs.pictures import read_pictures, shaped
@@ -124,7 +125,7 @@ def fitted(request: Request, pictures: Pictures) -> tuple[Loaded, Pictures]:
 
 def _has_classes_of_labels(request: Request) -> bool:
     """Return whether the largest label decides how many classes the network has."""
-    return request.classes is None and not request.weights and ":" not in request.model
+    return request.classes is None and not request.weights and of_catalogue("models", request.model)
 
 
 def shape_of(pictures: Pictures) -> tuple[int, int, int]:

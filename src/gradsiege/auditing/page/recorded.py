@@ -91,7 +91,7 @@ def attackers_table(audit: RecordedResult) -> Table:
         "How well the update of each reconstruction matches the recorded one. Smaller fits better; attackers measure with different "
         "losses, so that rows cannot be compared. A good match is not a proof of likeness."
     )
-    headings = ("Attacker", "Knows the defense", "Best", "Median", "Worst", "Failed")
+    headings = ("Attacker", "Knows", "Best", "Median", "Worst", "Failed")
     return Table(caption, headings, rows, frozenset(range(2, 6)))
 
 

@@ -130,8 +130,8 @@ def judgement(finding: Finding) -> str:
 
 
 def knows(threat: str) -> str:
-    """Return whether an attacker knows the defense, as a cell of a table."""
-    return "yes" if threat in AWARE else "no"
+    """Return what an attacker knows beside the update, as a cell of a table."""
+    return "the defense" if threat in AWARE else "no defense"
 
 
 def limits(audit: Result) -> list[str]:

@@ -148,7 +148,7 @@ def attackers_table(audit: Result, finding: Finding, label: str) -> Table:
     caption = f"All attackers: {label}. Identification has no PSNR, since it returns a candidate."
     headings = (
         "Attacker",
-        "Knows the defense",
+        "Knows",
         "PSNR, dB",
         "SSIM",
         "Identified, %",
@@ -161,8 +161,8 @@ def attackers_table(audit: Result, finding: Finding, label: str) -> Table:
 def _knowledge(row: pd.Series) -> str:
     """Return what an attacker or a control knows; the nearest auxiliary picture is a diagnosis that looks at the truth."""
     if row["attack"] == "control_nearest_aux":
-        return "looks at the picture"
-    return "has no update" if row["kind"] == "control" else knows(str(row["threat_model"]))
+        return "the picture itself: a yardstick"
+    return "no update: a yardstick" if row["kind"] == "control" else knows(str(row["threat_model"]))
 
 
 def pictures_table(audit: Result, finding: Finding) -> Table:

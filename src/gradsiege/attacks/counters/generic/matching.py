@@ -11,21 +11,13 @@ from gradsiege.attacks.counters.generic.additive import HeavyNoise, Noise, addit
 from gradsiege.attacks.counters.generic.information import Energy, information, nats
 from gradsiege.attacks.counters.generic.laws import Saturation, limits, saturation
 from gradsiege.attacks.counters.generic.lengths import Shape, shape_of
-from gradsiege.attacks.counters.generic.moments import (
-    COUNT,
-    Evidence,
-    by_channel,
-    kernel_means,
-    kernel_rest,
-)
-from gradsiege.attacks.counters.generic.reliability import Part, learn_tensor, log_ratio, place
+from gradsiege.attacks.counters.generic.moments import COUNT, Evidence
+from gradsiege.attacks.counters.generic.products import inner_products, products_of
+from gradsiege.attacks.counters.generic.reliability import Part, learn_tensor
 from gradsiege.attacks.counters.generic.scales import KAPPA, client_scales, floor_of
 from gradsiege.attacks.counters.views import excess, smallest_received
 from gradsiege.attacks.objectives.distances import cosine
 from gradsiege.protocol.local_update import Tensors
-
-# A coefficient of less weight is not matched.
-LEAST_WEIGHT = 1e-9
 
 # Weights of a tensor's coefficients in the cosine, or a law that stands instead of them.
 Weights = dict[str, Part] | Noise | Saturation
@@ -55,8 +47,7 @@ class ReliableCosine:
 
     def __call__(self, candidate: Tensors, observed: Tensors) -> Tensor:
         """Return the distance of one element; `silent` times the plain cosine if nothing says anything."""
-        ours: Tensors = {}
-        theirs: Tensors = {}
+        products: list[Tensor] = []
         apart: list[Tensor] = []
         for name, received in observed.items():
             law = self.laws[name]
@@ -65,21 +56,22 @@ class ReliableCosine:
             if isinstance(law, HeavyNoise):
                 apart.append(law.nats(candidate[name], received))
                 continue
-            if not isinstance(law, dict):
-                ours[name], theirs[name] = law.weighted(candidate[name], received)
-                continue
-            over = self._beyond(candidate[name], name, observed)
-            for part, learnt in law.items():
-                key = f"{name} {part}"
-                bounded = over if part == "zero" else None
-                ours[key], theirs[key] = weighted(candidate[name], received, part, learnt, bounded)
-        squares = [value.square().sum() for value in theirs.values()]
-        says = torch.stack(squares).sum() > 0 if squares else torch.tensor(False)
+            if isinstance(law, dict):
+                over = self._beyond(candidate[name], name, observed)
+                products.append(products_of(candidate[name], received, law, over))
+            else:
+                weighted = inner_products(*law.weighted(candidate[name], received))
+                plain = inner_products(candidate[name], received)
+                products.append(torch.stack([weighted, plain]))
+        if not products:
+            return self.nat * torch.stack(apart).sum()
+        # [2, 3, tensors]: weighted and plain; products, ours, theirs.
+        weighted, plain = torch.stack(products, -1).unbind()
+        says = weighted[2].sum() > 0
+        coefficients = self.factor * cosine.combine(*weighted)
         if not apart:
-            plain = self.silent * cosine(candidate, observed)
-            return torch.where(says, self.factor * cosine(ours, theirs), plain)
-        coefficients = torch.where(says, self.factor * cosine(ours, theirs), 0) if squares else 0
-        return coefficients + self.nat * torch.stack(apart).sum()
+            return torch.where(says, coefficients, self.silent * cosine.combine(*plain))
+        return torch.where(says, coefficients, 0) + self.nat * torch.stack(apart).sum()
 
     def _beyond(self, value: Tensor, name: str, observed: Tensors) -> Tensor | None:
         """Return, where nothing was sent, how far a candidate's tensor exceeds its bound; None if it has none."""
@@ -145,34 +137,3 @@ def _like(law: Weights, like: Tensor) -> Weights:
     if isinstance(law, dict):
         return {part: value.to(like) for part, value in law.items()}
     return law.to(like)
-
-
-def weighted(
-    candidate: Tensor, received: Tensor, part: str, learnt: Part, over: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Return the weighted coefficients of a candidate and of the upload, ``[channels, coefficients]``.
-
-    What exceeds a bound, `over` in the shape of the tensor, has the full weight, since the truth never does.
-    """
-    ours, theirs, there = coefficients(candidate, received, part)
-    value = log_ratio(theirs.square().sum(1), there.sum(1), learnt.prior)
-    cell = place(value, learnt.edges)[:, None]
-    tau, eta = learnt.tau.gather(1, cell), learnt.eta.gather(1, cell)
-    used = tau > LEAST_WEIGHT
-    root = torch.where(used, tau, 1).sqrt()
-    root, factor = torch.where(used, root, 0), torch.where(used, eta / root, 0)
-    if over is None:
-        return root * there * ours, factor * theirs
-    return there * (root * ours + (1 - root) * by_channel(over)), factor * theirs
-
-
-def coefficients(candidate: Tensor, received: Tensor, part: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a part's coefficients of candidate and upload, ``[channels, coefficients]``, and where it has any (1 or 0)."""
-    if part == "mean":
-        ours, theirs = kernel_means(candidate), kernel_means(received)
-    elif part == "rest":
-        ours, theirs = kernel_rest(candidate), kernel_rest(received)
-    else:
-        there = by_channel((received != 0) == (part == "received")).to(received)
-        return by_channel(candidate), by_channel(received) * there, there
-    return by_channel(ours), by_channel(theirs), torch.ones_like(by_channel(theirs))
