@@ -11,6 +11,7 @@ import pytest
 
 from gradsiege.inspection import claims
 from gradsiege.report.load import load_study
+from gradsiege.stages.publish import publish
 from gradsiege.study import Study
 from gradsiege.study.ledger import FILE, load
 
@@ -106,3 +107,21 @@ def test_the_table_of_claims_is_published_as_data(
     verdicts = table.loc[table["quantity"] == "claim_verdict", "text"]
     assert len(verdicts)
     assert "reproduced" not in set(verdicts), "digits are not the claim's own data"
+
+
+def test_a_study_that_never_ran_is_told_in_a_sentence(tiny: Study, tmp_path: Path) -> None:
+    said = claims(tiny, tmp_path, ROOT / FILE)
+    assert said.startswith("The study tiny has measured nothing yet that a claim asks for")
+    assert f"all {len(load(ROOT / FILE))} claims are not run" in said
+    assert "\n" not in said
+
+
+def test_an_item_without_a_finished_cell_is_said_to_be_empty(
+    tiny: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(["table_attacks"], tiny, tmp_path, tmp_path / "tiny.yaml")
+    said = capsys.readouterr().err
+    assert (
+        "table_attacks is empty: the study has nothing of the kind, or its cells are not finished"
+        in said
+    )

@@ -35,7 +35,8 @@ def table(text: str) -> dict[str, dict[str, str]]:
 def test_nothing_run_yet(tiny: Study, tmp_path: Path) -> None:
     text = plan(tiny, tmp_path)
     assert text.startswith("study tiny: 20 cells, 0 done (0 of them failed)")
-    assert "Work left: unknown, since no job was measured yet." in text
+    assert "Work left: unknown, since no job was measured yet; docs/ARTIFACT.md" in text
+    assert "Disk: unknown, since no cell is there yet." in text
     stages = table(text)
     assert stages["attack"] == {
         "stage": "attack",

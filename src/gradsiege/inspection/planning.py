@@ -207,7 +207,7 @@ def _mean(seconds: Iterable[float]) -> str:
 
 def _estimate(hours: float, unknown: list[str], costs: Costs) -> str:
     if not costs.devices:
-        return "Work left: unknown, since no job was measured yet."
+        return "Work left: unknown, since no job was measured yet; docs/ARTIFACT.md has the times of the studies in config/."
     on = ", ".join(costs.devices)
     text = f"Work left: about {hours:.2f} hours, one job after the other, as measured on {on}"
     return f"{text}; without {', '.join(unknown)} (never measured)." if unknown else f"{text}."
@@ -225,6 +225,8 @@ def _disk(study: Study, root: Path, surveyed: dict[str, list[Status]]) -> str:
         if states and not sizes:
             unknown.append(stage)
         total += len(states) * sum(sizes) / max(len(sizes), 1)
+    if unknown == [stage for stage, states in surveyed.items() if states]:
+        return "Disk: unknown, since no cell is there yet."
     text = f"Disk: about {total / 1e9:.2f} GB when finished, by the mean size of a stage's cells so far"
     return f"{text}; without {', '.join(unknown)} (none there)." if unknown else f"{text}."
 

@@ -33,6 +33,11 @@ def claims(study: Study, root: Path, ledger: Path) -> str:
 
     load(ledger)  # A ledger that is missing or wrong is an error here; a report may lack one.
     outcomes = load_study(study, root, ledger).outcomes
+    if not any(outcome.parts for outcome in outcomes):
+        return (
+            f"The study {study.study} has measured nothing yet that a claim asks for, so that all {len(outcomes)} claims are not run. Run the "
+            "study first, or print the verdicts of all kept studies by gradsiege claims --kept."
+        )
     table = Table(title=f"Claims and the study {study.study}", title_justify="left")
     table.add_column("Claim", no_wrap=True)  # an id can be searched for
     for name in ("Verdict", "Statement", "Claimed", "Measured", "Where and why"):

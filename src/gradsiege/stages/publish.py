@@ -6,7 +6,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from gradsiege import artifacts, catalogue
+from gradsiege import artifacts, catalogue, output
 from gradsiege.errors import MEND_COMMAND
 from gradsiege.extras import EXTRAS, need
 from gradsiege.pipeline.drawings import DICTIONARY, files_of
@@ -56,7 +56,12 @@ def publish(
             continue
         for path in files_of(name):
             artifacts.sweep_up((folder / path).parent, Path(path).stem)
-        written += save(draw(name, data), folder, name)
+        drawn = draw(name, data)
+        if drawn.data.empty:
+            output.complain(
+                f"{name} is empty: the study has nothing of the kind, or its cells are not finished; gradsiege plan says which are missing"
+            )
+        written += save(drawn, folder, name)
     return written
 
 
