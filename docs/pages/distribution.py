@@ -1,6 +1,6 @@
 """Look into a wheel and an sdist: ``python -m docs.pages.distribution dist`` ends with code 1 if something is missing or too much.
 
-A wheel must hold every file of ``src/gradsiege`` that git lists; an sdist what builds that wheel and what a study needs beside it.
+A wheel must hold every file of ``src/gradsiege`` and of the workflow that git lists; an sdist what builds that wheel and what a study needs beside it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from gradsiege.pipeline.workspace import PARTS
 
 ROOT = Path(__file__).parents[2]
 # Files that an sdist holds like a clone, and a wheel does not.
@@ -40,11 +42,16 @@ def listed(folder: str = "") -> list[str]:
 def faults_of_wheel(names: Iterable[str], sources: Iterable[str]) -> Iterator[str]:
     """Yield a sentence per file that a wheel lacks or should not hold.
 
+    Files of the workflow stand in a folder of the package (`gradsiege.pipeline.workspace`).
+
     >>> [*faults_of_wheel(["gradsiege/a.py", "gradsiege-1.dist-info/licenses/LICENSE"], ["src/gradsiege/a.py", "src/gradsiege/py.typed"])]
     ['the wheel lacks gradsiege/py.typed']
     """
     held = set(names)
-    wanted = {name.removeprefix("src/") for name in sources}
+    wanted = {
+        name.removeprefix("src/") if name.startswith("src/") else f"gradsiege/workspace/{name}"
+        for name in sources
+    }
     yield from (f"the wheel lacks {name}" for name in sorted(wanted - held))
     yield from (
         f"the wheel holds {name}, which git does not list"
@@ -70,8 +77,9 @@ def check(folder: Path) -> list[str]:
     """Return what is wrong with the one wheel and the one sdist in a folder."""
     (wheel,), (sdist,) = [*folder.glob("*.whl")], [*folder.glob("*.tar.gz")]
     sources = listed("src/gradsiege")
+    workflow = [name for part in PARTS for name in listed(part)]
     with zipfile.ZipFile(wheel) as archive:
-        wheel_faults = [*faults_of_wheel(archive.namelist(), sources)]
+        wheel_faults = [*faults_of_wheel(archive.namelist(), [*sources, *workflow])]
     with tarfile.open(sdist) as archive:
         names = [member.name.partition("/")[2] for member in archive if member.isfile()]
     return [*wheel_faults, *faults_of_sdist(names, sources)]

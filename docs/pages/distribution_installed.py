@@ -117,10 +117,14 @@ def run(command: list[str], folder: Path) -> tuple[str, str]:
 
 
 def installed(wheel: Path, folder: Path, extra: str = "") -> tuple[Path, str]:
-    """Install the wheel into a new environment `bare` of a folder; return its folder of programs, and a sentence if that fails."""
+    """Install the wheel into a new environment `bare` of a folder; return its folder of programs, and a sentence if that fails.
+
+    extra: extras of the wheel, with commas between them.
+    """
     environment = folder / "bare"
     venv.create(environment, symlinks=True)
-    link(closure(asked_for(wheel), extra), packages_of(environment))
+    for one in extra.split(","):
+        link(closure(asked_for(wheel), one), packages_of(environment))
     programs = environment / "bin"
     pip = [sys.executable, "-m", "pip", "--python", str(programs / "python")]
     install = ["install", "--quiet", "--no-index", "--disable-pip-version-check"]
@@ -165,12 +169,33 @@ def faults_of_commands(wheel: Path, folder: Path, readme: str) -> list[str]:
     return []
 
 
+def faults_of_workflow(wheel: Path, folder: Path, readme: str) -> list[str]:
+    """Return what goes wrong when the wheel lays out a folder and plain Snakemake runs a first stage there, up to the first fault."""
+    programs, fault = installed(wheel, folder, "study,pipeline")
+    if fault:
+        return [fault]
+    laid = folder / "reproduction"
+    snakemake = [str(programs / "python"), "-m", "snakemake", "--cores", "1"]
+    for command, place in (
+        ([str(programs / "gradsiege"), "init", str(laid)], folder),
+        ([*snakemake, "--dry-run", "--quiet"], laid),
+        ([*snakemake, "images", "--quiet"], laid),
+    ):
+        if fault := run(command, place)[1]:
+            return [fault]
+    made = [*laid.glob("results/quick/fetch/*/manifest.json")]
+    return [] if made else [f"Snakemake made no images in {laid.name}"]
+
+
 if __name__ == "__main__":
     (built,) = Path(sys.argv[1]).glob("*.whl")
     text = (ROOT / "README.md").read_text()
     found = []
-    for check in (faults, faults_of_commands):
+    for check in (faults, faults_of_commands, faults_of_workflow):
         with tempfile.TemporaryDirectory() as temporary:
             found += check(built, Path(temporary), text)
-    print("\n".join(found) or "the installed wheel runs the README's program and its commands")
+    print(
+        "\n".join(found)
+        or "the installed wheel runs the README's program, its commands and a study"
+    )
     sys.exit(bool(found))

@@ -9,15 +9,23 @@ from pathlib import Path
 import pytest
 
 from docs.pages import distribution, distribution_installed
+from gradsiege.pipeline.workspace import PARTS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 REQUIRED = PROJECT["dependencies"]
-FOR_STUDIES = [
-    f"{text.replace(';', ' and')}; extra == 'study'"
-    for text in PROJECT["optional-dependencies"]["study"]
-]
+
+
+def asked_by(extra: str) -> list[str]:
+    """The requirements of an extra, as a wheel states them."""
+    return [
+        f"{text.replace(';', ' and')}; extra == '{extra}'"
+        for text in PROJECT["optional-dependencies"][extra]
+    ]
+
+
+FOR_STUDIES = asked_by("study")
 
 
 def wheel(folder: Path, required: list[str]) -> Path:
@@ -27,7 +35,7 @@ def wheel(folder: Path, required: list[str]) -> Path:
         "METADATA": "\n".join(
             ["Metadata-Version: 2.1", "Name: gradsiege", "Version: 0"]
             + [f"Requires-Dist: {text}" for text in required]
-            + ["Provides-Extra: study"]
+            + ["Provides-Extra: study", "Provides-Extra: pipeline"]
         ),
         "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         "entry_points.txt": "[console_scripts]\ngradsiege = gradsiege.cli:main\n",
@@ -35,6 +43,8 @@ def wheel(folder: Path, required: list[str]) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         for name in distribution.listed("src/gradsiege"):
             archive.write(ROOT / name, name.removeprefix("src/"))
+        for name in (name for part in PARTS for name in distribution.listed(part)):
+            archive.write(ROOT / name, f"gradsiege/workspace/{name}")
         for name, text in info.items():
             archive.writestr(f"gradsiege-0.dist-info/{name}", text)
         archive.writestr("gradsiege-0.dist-info/RECORD", "")
@@ -88,3 +98,8 @@ def test_a_command_of_the_readme_that_fails_is_found(tmp_path: Path) -> None:
     readme = "    .venv/bin/gradsiege claims --study config/nowhere.yaml\n"
     (fault,) = distribution_installed.faults_of_commands(built, tmp_path, readme)
     assert fault.startswith("bare/bin/gradsiege claims --study config/nowhere.yaml ended with")
+
+
+def test_plain_snakemake_runs_in_a_folder_that_the_wheel_laid_out(tmp_path: Path) -> None:
+    built = wheel(tmp_path, [*REQUIRED, *FOR_STUDIES, *asked_by("pipeline")])
+    assert distribution_installed.faults_of_workflow(built, tmp_path, README) == []

@@ -203,3 +203,6 @@ def test_a_distribution_that_lacks_a_template_is_found() -> None:
         f"the wheel lacks {templates[0]}",
         "the wheel lacks the licence",
     ]
+    assert [*distribution.faults_of_wheel([licence], ["config/quick.yaml"])] == [
+        "the wheel lacks gradsiege/workspace/config/quick.yaml"
+    ]

@@ -23,6 +23,19 @@ RemoteOption = Annotated[
 ]
 
 
+@verbs.command(
+    epilog="Example: `gradsiege init reproduction`, then in that folder `snakemake --cores 2`"
+)
+def init(
+    folder: Annotated[Path, typer.Argument(help="A new or an empty folder.")],
+) -> None:
+    """Lay out a folder in which plain `snakemake` runs the studies, without a clone of the repository."""
+    from gradsiege.pipeline.workspace import lay_out
+
+    lay_out(folder)
+    typer.echo(f"{folder}: in it, snakemake --cores 2 runs config/quick.yaml, the default study")
+
+
 @verbs.command(epilog="Example: `gradsiege download cifar10 --to data`")
 def download(
     names: Annotated[
