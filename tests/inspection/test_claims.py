@@ -58,10 +58,25 @@ def test_the_verb_prints_every_claim_of_the_ledger(
     printed = capsys.readouterr().out
     known = load(ROOT / FILE)
     for claim in known:
-        assert f" {claim.id} " in printed
+        assert re.search(rf"(^|\W){re.escape(claim.id)}(\W|$)", printed)
     assert f"The ledger holds {len(known)} claims; verdicts: " in plain(printed)
     assert "\x1b" not in printed, "no colours in a pipe"
     assert all(len(line) <= 200 for line in printed.splitlines())
+
+
+def test_a_narrow_terminal_gets_paragraphs_and_the_tally_comes_first(
+    finished_study: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, root = finished_study
+    monkeypatch.setenv("COLUMNS", "70")
+    printed = claims(study, root, ROOT / FILE)
+    assert printed.startswith("The ledger holds ")
+    assert "│" not in printed
+    assert all(len(line) <= 70 for line in printed.splitlines())
+    monkeypatch.setenv("COLUMNS", "200")
+    wide = claims(study, root, ROOT / FILE)
+    assert "┃ Verdict" in wide
+    assert plain(wide).startswith(plain(printed)[:60])
 
 
 def test_a_verdict_stands_with_its_numbers(finished_study: Finished, ledger: Path) -> None:

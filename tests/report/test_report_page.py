@@ -256,7 +256,7 @@ def test_commands_name_the_study_file_where_it_lies(
         publish.publish(["report"], study, tmp_path, file)
         chosen = " --config study=config/paper/any.yaml"
         assert told["all"] == f"snakemake{chosen}"
-        assert told["report"] == f"snakemake results/tiny/report.html{chosen}"
-        assert told["gallery"] == f"snakemake results/tiny/figures/gallery.pdf{chosen}"
+        assert told["report"] == f"snakemake --force results/tiny/report.html{chosen}"
+        assert told["gallery"] == f"snakemake --force results/tiny/figures/gallery.pdf{chosen}"
     publish.publish(["report"], study, tmp_path, Path("config/quick.yaml"))
     assert told["all"] == "snakemake"

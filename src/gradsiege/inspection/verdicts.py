@@ -23,7 +23,10 @@ WIDEST, NARROWEST = 200, 120
 
 
 def claims(study: Study, root: Path, ledger: Path) -> str:
-    """Return the table; a verdict reached on stand-in data says so. Claims that were not run come last."""
+    """Return the tally, then the claims that the study judged, then the names of the others; a verdict reached on stand-in data says so.
+
+    A table on a wide terminal, and a paragraph per claim on a narrow one.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -38,17 +41,34 @@ def claims(study: Study, root: Path, ledger: Path) -> str:
             f"The study {study.study} has measured nothing yet that a claim asks for, so that all {len(outcomes)} claims are not run. Run the "
             "study first, or print the verdicts of all kept studies by gradsiege claims --kept."
         )
-    table = Table(title=f"Claims and the study {study.study}", title_justify="left")
-    table.add_column("Claim", no_wrap=True)  # an id can be searched for
-    for name in ("Verdict", "Statement", "Claimed", "Measured", "Where and why"):
-        table.add_column(name, overflow="fold")
-    for outcome in sorted(outcomes, key=lambda outcome: not outcome.parts):
-        table.add_row(*_cells(outcome), style=STYLES[outcome.verdict])
+    judged = [outcome for outcome in outcomes if outcome.parts]
+    others = dict.fromkeys(outcome.claim.id for outcome in outcomes if not outcome.parts)
     console = Console(file=StringIO(), width=_width(), force_terminal=_coloured())
-    console.print(table)
-    console.print(tally(outcomes), highlight=False)
+    console.print(tally(outcomes), "\n", highlight=False)
+    if console.width < NARROWEST:
+        for outcome in judged:
+            console.print(_paragraph(outcome), style=STYLES[outcome.verdict], highlight=False)
+    else:
+        table = Table(title=f"Claims and the study {study.study}", title_justify="left")
+        table.add_column("Claim", no_wrap=True)  # an id can be searched for
+        for name in ("Verdict", "Statement", "Claimed", "Measured", "Where and why"):
+            table.add_column(name, overflow="fold")
+        for outcome in judged:
+            table.add_row(*_cells(outcome), style=STYLES[outcome.verdict])
+        console.print(table)
+    if others:
+        console.print(
+            f"Not run, for reasons that the report gives: {', '.join(others)}", highlight=False
+        )
     assert isinstance(console.file, StringIO)
     return console.file.getvalue().rstrip()
+
+
+def _paragraph(outcome: Outcome) -> str:
+    """Return a claim as lines of text, with what it claims and what was measured indented below it."""
+    claim, verdict, statement, claimed, measured, where = _cells(outcome)
+    said = (f"{claim}: {verdict}", statement, *claimed.split("\n"), *measured.split("\n"), where)
+    return "\n  ".join(filter(None, said)) + "\n"
 
 
 def _cells(outcome: Outcome) -> list[str]:
@@ -71,7 +91,7 @@ def _cells(outcome: Outcome) -> list[str]:
 def _width() -> int:
     import shutil
 
-    return min(WIDEST, max(NARROWEST, shutil.get_terminal_size((WIDEST, 24)).columns))
+    return min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns)
 
 
 def _coloured() -> bool:

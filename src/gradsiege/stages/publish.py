@@ -95,7 +95,7 @@ def _commands(study: Study, file: Path) -> dict[str, str]:
     # All of them, since a sentence may depend on a table that this report does not show.
     commands = {name: _command(name, study, choice) for name in catalogue.entries("figures")}
     commands["all"] = f"snakemake{choice}"
-    commands["report"] = f"snakemake results/{study.study}/report.html{choice}"
+    commands["report"] = f"snakemake --force results/{study.study}/report.html{choice}"
     commands["verify"] = f"gradsiege verify --study {near}"
     commands["mend"] = MEND_COMMAND + ("" if _near(file) == DEFAULT else f" --study {near}")
     commands["fetch"] = f"gradsiege fetch --study {near}"
@@ -103,8 +103,8 @@ def _commands(study: Study, file: Path) -> dict[str, str]:
 
 
 def _command(name: str, study: Study, choice: str) -> str:
-    """Return the command that makes one figure again, with only the cells that are missing."""
-    return f"snakemake results/{study.study}/{files_of(name)[0]}{choice}"
+    """Return the command that makes one figure again, though it is there, with only the cells that are missing."""
+    return f"snakemake --force results/{study.study}/{files_of(name)[0]}{choice}"
 
 
 def _choice(file: Path) -> str:

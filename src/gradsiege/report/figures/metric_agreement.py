@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-VERSION = 2
+VERSION = 3
 TITLE = "Do the metrics agree?"
 SCOPES = {"all": "Over all reconstructions", "victim": "Between attacks on one image"}
 IMAGE = ["dataset", "victim", "image", "seed"]
@@ -122,7 +122,7 @@ def _pearson(sums: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def draw(data: StudyData) -> Drawn:
-    """Draw one triangle of correlations a scope."""
+    """Draw one triangle of correlations per scope, one below the other: beside each other their intervals would not fit the cells."""
     table = plotted(data)
     if table.empty:
         return Drawn(TITLE, NOTHING.capitalize(), table, style.nothing_to_draw(NOTHING))
@@ -130,20 +130,21 @@ def draw(data: StudyData) -> Drawn:
     metrics = list(dict.fromkeys([*table["first"], *table["second"]]))
     with style.study_style():
         height = 0.42 * len(metrics) + 1.0
-        figure, axes = style.panels(1, len(present), style.WIDTH, max(height, 2.0))
+        figure, axes = style.panels(len(present), 1, style.WIDTH, max(height, 2.0))
+        column = [row[0] for row in axes]
         image: Any = None
-        for place, (panel, scope) in enumerate(zip(axes[0], present, strict=True)):
+        for place, (panel, scope) in enumerate(zip(column, present, strict=True)):
             pairs = table[table["scope"] == scope]
-            image = _triangle(panel, pairs, metrics, named=place == 0)
+            image = _triangle(panel, pairs, metrics, named=place == len(present) - 1)
             panel.set_title(SCOPES[scope])
-        bar = figure.colorbar(image, ax=axes[0], shrink=0.8, aspect=18, pad=0.02)
+        bar = figure.colorbar(image, ax=column, shrink=0.5, aspect=18, pad=0.02)
         bar.set_label("Rank correlation")
         bar.outline.set_visible(False)
     return Drawn(TITLE, _caption(data, table, metrics), table, figure, alt=_alt(table))
 
 
 def _triangle(panel: Axes, pairs: pd.DataFrame, metrics: list[str], *, named: bool) -> Any:
-    """The lower triangle: number and interval in every cell."""
+    """The lower triangle: number and interval in every cell; `named` says below it what its columns are."""
     import seaborn as sns
 
     colours: Any = sns.color_palette("vlag_r", as_cmap=True)
@@ -157,10 +158,11 @@ def _triangle(panel: Axes, pairs: pd.DataFrame, metrics: list[str], *, named: bo
         limits = f"\n[{number(row['correlation_low'], 2)}, {number(row['correlation_high'], 2)}]"
         words = number(row["correlation"], 2) + ("" if np.isnan(row["correlation_low"]) else limits)
         shade = style.text_on((red, green, blue))
-        panel.text(*place, words, ha="center", va="center", fontsize=6, color=shade)
+        panel.text(*place, words, ha="center", va="center", fontsize=7, color=shade)
     names = [NAMES[metric] for metric in metrics]
-    panel.set_xticks(range(len(names) - 1), names[:-1], rotation=30, ha="right")
-    panel.set_yticks(range(len(names) - 1), names[1:] if named else [""] * (len(names) - 1))
+    below = names[:-1] if named else [""] * (len(names) - 1)
+    panel.set_xticks(range(len(names) - 1), below, rotation=30, ha="right")
+    panel.set_yticks(range(len(names) - 1), names[1:])
     panel.grid(False)
     panel.tick_params(length=0)
     for spine in panel.spines.values():
@@ -174,7 +176,7 @@ def _caption(data: StudyData, table: pd.DataFrame, metrics: list[str]) -> str:
     rows, victims = int(table["rows"].max()), int(table["victims"].max())
     return (
         "Spearman's rank correlation between metrics, each turned so that more is more leakage: 1 where two metrics rank "
-        "reconstructions alike. Left, over everything; where there is a right panel, among the attacks on one and the same "
+        "reconstructions alike. First over everything; where there is a second panel, among the attacks on one and the same "
         "image, where an image that is easy to every attack counts for nothing. The retrieval rank is that of the true "
         "victim in the gallery. Brackets are 95 % percentile intervals over victims. "
         f"n = {rows} reconstructions of {victims} victims.{left_out}{synthetic_note(data, data.scores['dataset'])}"

@@ -12,7 +12,7 @@ from gradsiege.report.data import StudyData, in_stage_order
 from gradsiege.report.derived import SETTING, final_accuracy
 from gradsiege.report.labels import label
 from gradsiege.report.protection_words import standing
-from gradsiege.report.wording import number, percent, percent_interval, with_interval
+from gradsiege.report.wording import counted, number, percent, percent_interval, with_interval
 
 UNDEFENDED = ("table_attacks", "attack_defense_heatmap")
 STANDING = ("table_headline", "table_defenses", "attack_defense_heatmap")
@@ -137,7 +137,7 @@ def _defenses(data: StudyData) -> list[Finding]:
 def _accuracy(row: pd.Series) -> str:
     if pd.isna(row["accuracy"]):
         return "accuracy was not measured"
-    return f"accuracy is {percent(row['accuracy'], 1)}"
+    return f"accuracy after the last round is {percent(row['accuracy'], 1)} ({counted(int(row['seeds']), 'seed')})"
 
 
 def _leak(data: StudyData, row: pd.Series) -> str:

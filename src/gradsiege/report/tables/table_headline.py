@@ -13,6 +13,7 @@ from gradsiege.report.protection_words import attempts_note, counter_of, role_of
 from gradsiege.report.wording import (
     DASH,
     INTERVAL,
+    counted,
     fold_constant,
     number,
     percent,
@@ -48,7 +49,7 @@ def _line(data: StudyData, part: pd.DataFrame) -> dict[str, str]:
         "Defense": label(first["defense"], name) + _epsilon(first),
         "Verdict": sentence(data, part),
         "Setting": f"{data_and_model}, {first['training_stage']}, {label(first['protocol'])}",
-        "Accuracy": _accuracy(first, name),
+        "Accuracy, last three rounds": _accuracy(first, name),
         "No defense": _reached(role_of(part, "no_defense")),
         "Floor": _reached(role_of(part, "floor")),
         "Non-adaptive": _reached(role_of(part, "non_adaptive")),
@@ -63,7 +64,7 @@ def _accuracy(row: pd.Series, name: str) -> str:
         return text
     change = [100 * row[f"accuracy_change{end}"] for end in ("", "_low", "_high")]
     state = {1.0: "equal", 0.0: "not equal"}.get(row["comparable"], "unknown")
-    return f"{text} ({'+' if change[0] > 0 else ''}{with_interval(*change)}; {state}, {int(row['seeds'])} seeds)"
+    return f"{text} ({'+' if change[0] > 0 else ''}{with_interval(*change)}; {state}, {counted(int(row['seeds']), 'seed')})"
 
 
 def _epsilon(row: pd.Series) -> str:
