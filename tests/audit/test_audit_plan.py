@@ -9,6 +9,8 @@ import pytest
 from small_audits import BUDGET, ONE, audited, later
 from small_classifiers import small
 
+from gradsiege.attacks.recipes.identification import Identification
+from gradsiege.attacks.recipes.maximum_a_posteriori import MaximumAPosteriori
 from gradsiege.auditing.auxiliary import SPARE
 from gradsiege.auditing.budget import BUDGETS, Budget
 from gradsiege.auditing.document import document
@@ -17,6 +19,7 @@ from gradsiege.auditing.page.page import render
 from gradsiege.auditing.page.sentences import lead
 from gradsiege.auditing.parts import Outcome
 from gradsiege.auditing.plan import HARD, NO_TIME, Part, Plan, laid_out, within
+from gradsiege.auditing.portfolio import Effort, portfolio, rate_of
 from gradsiege.auditing.recorded_source import RecordedUpdates
 from gradsiege.auditing.settings import note
 from gradsiege.auditing.situations import situations
@@ -108,11 +111,20 @@ def test_when_time_runs_short_what_decides_gives_up_settings_then_iterations(
     assert least <= counts.pop() < budget.iterations
     assert any("fewer iterations than planned" in told for told in later.notes)
     assert "were chosen" in note(plan)
-    assert "published" not in note(plan)
+    assert "without a choice" not in note(plan)
+    steps = {
+        (part.chosen, part.attacker.attack.iterations, part.attacker.attack.learning_rate)
+        for part in (*plan.running, *late.running, *later.running)
+        if isinstance(part.attacker.attack, MaximumAPosteriori)
+    }
+    assert {rate for chosen, _, rate in steps if chosen} == {0.05}
+    short = [(count, rate) for chosen, count, rate in steps if not chosen]
+    assert min(short)[0] < 300, "time ran short"
+    assert all(rate == rate_of(count) for count, rate in short)
     published = {part.attacker.id for part in late.running if not part.chosen}
     assert published
     sentence = note(late)
-    assert "ran with published settings in at least one situation" in sentence
+    assert "ran without a choice of settings in at least one situation" in sentence
     assert all(attacker_in_words(name) in sentence for name in published)
     settled = replace(late, parts=tuple(part.as_published() for part in late.parts))
     assert "were chosen" not in note(settled)
@@ -280,3 +292,35 @@ def test_a_defense_that_enlarges_the_network_is_expected_to_take_longer(subject:
     assert expected["none", blind] < OVERHEAD + 1.01e-6 * every
     assert expected["precode", blind] > ADDED * added * every
     assert expected["precode", generic] > (ADDED + WEIGHED) * added * every
+
+
+def test_candidates_bear_one_label_where_all_of_them_would_take_minutes(subject: Subject) -> None:
+    (place,) = situations(["given"], [ONE], [Gaussian(sigma=0.1)])[1:]
+    effort = Effort(300, 1, 32, 5, 128, 768, coordinates=10**5)
+
+    def labels(effort: Effort) -> dict[str, str]:
+        return {
+            attacker.id: attacker.attack.labels
+            for attacker in portfolio(place, effort)
+            if isinstance(attacker.attack, Identification)
+        }
+
+    assert set(labels(effort).values()) == {"every"}
+    large = labels(replace(effort, coordinates=10**7))
+    assert large.pop("identification") == "every", "its cosine is one product of matrices"
+    assert len(large) >= 2
+    assert set(large.values()) == {"inferred"}
+
+
+def test_nothing_is_given_up_for_an_attack_that_cannot_fit(subject: Subject) -> None:
+    plan = planned(subject, BUDGETS["quick"], 1e-4, Gaussian(sigma=0.1))
+    endless = [
+        replace(part, seconds=1e9)
+        if isinstance(part.attacker.attack, Identification) and part.attacker.decides
+        else part
+        for part in plan.parts
+    ]
+    fitted = within(replace(plan, parts=tuple(endless)), spent=0.0)
+    assert {part.reason for part in fitted.parts if part.seconds == 1e9} == {NO_TIME}
+    kept = [part.attacker.attack.iterations for part in fitted.running if part.shortens]
+    assert kept == [part.attacker.attack.iterations for part in plan.running if part.shortens]

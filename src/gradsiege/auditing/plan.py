@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gradsiege.attacks.base import Learned
+from gradsiege.attacks.base import Attack, Learned
 from gradsiege.attacks.lookup.base import Lookup
+from gradsiege.attacks.recipes.maximum_a_posteriori import MaximumAPosteriori
 from gradsiege.auditing.budget import Budget
-from gradsiege.auditing.portfolio import FIRST, MODE, MOST_OF_MODE, Attacker, portfolio, why_not
+from gradsiege.auditing.portfolio import (
+    FIRST,
+    MODE,
+    MOST_OF_MODE,
+    Attacker,
+    portfolio,
+    rate_of,
+    why_not,
+)
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.source import Source
 from gradsiege.auditing.times import Size, effort_of, seconds_of, tuning_seconds
@@ -59,7 +68,7 @@ class Part:
         attack = replace(self.attacker.attack, iterations=iterations)
         return replace(
             self,
-            attacker=replace(self.attacker, attack=attack),
+            attacker=replace(self.attacker, attack=self._stepping(attack)),
             seconds=share * self.seconds,
             # Every trial of settings has as many iterations as the attack.
             tuning=share * self.tuning,
@@ -70,6 +79,12 @@ class Part:
         if not self.tuning:
             return self
         return replace(self, seconds=self.seconds - self.tuning, tuning=0.0, chosen=False)
+
+    def _stepping(self, attack: Attack) -> Attack:
+        """Return a search for the mode whose steps make up for few iterations, where no choice of settings finds longer ones."""
+        if self.chosen or not isinstance(attack, MaximumAPosteriori):
+            return attack
+        return replace(attack, learning_rate=rate_of(attack.iterations))
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,6 +235,8 @@ def _shortened(plan: Plan, left: float, reached: Mapping[str, Part]) -> list[Par
         for part in parts
     ]
     deciding = [part for part in parts if part.attacker.decides and not part.reason]
+    # One that cannot be shortened and does not fit either is left out in its turn; others give nothing up for it.
+    deciding = [part for part in deciding if part.shortens or part.seconds <= HARD * left]
     fixed = sum(part.seconds for part in deciding if not _gives(part, reached))
     free = sum(part.seconds for part in deciding if _gives(part, reached))
     share = min(1.0, max(0.0, (left - fixed) / free)) if free else 1.0

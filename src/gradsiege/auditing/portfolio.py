@@ -33,8 +33,9 @@ SEEKING_INFORMED = ThreatModel(id="seeking_informed", disclosure=True, candidate
 AWARE = {INFORMED.id, SEEKING_INFORMED.id}
 GENERIC = "generic."
 MODE = MaximumAPosteriori.name
-# The mode of a posterior has one start, and 300 iterations reach it.
-MOST_OF_MODE = 600
+# The mode of a posterior has one start, and 300 iterations of the attack's own step reach it.
+MOST_OF_MODE, ENOUGH = 600, 300
+LONGEST_STEP = 0.2
 # Counters against which a prior in nats can be weighed: their distance is the negative logarithm of a probability, or they match what no
 # defense would have sent.
 WEIGHABLE = ("likelihood", "exact")
@@ -43,6 +44,9 @@ WEIGHABLE = ("likelihood", "exact")
 # study `fashion`, and cheap: run late, they were cut down, so that nothing was shown of a defense.
 FIRST, PRIOR, MATCHES, GENERAL, SEEKS, BLINDLY, LAST = range(7)
 DECIDES = SEEKS
+# Coordinates that a counter's distance compares, over all pairs of a candidate with one of its labels and an update: minutes of a core.
+# Beyond that, candidates bear the inferred label alone.
+MOST_COMPARED = 2e10
 # Values of a picture up to which its covariance is a matrix that fits: 32 px in colour, 64 px in grey.
 MOST_VALUES = 4096
 
@@ -107,6 +111,16 @@ class Effort:
         return replace(attack, iterations=self.iterations, restarts=self.restarts)
 
 
+def rate_of(iterations: int) -> float:
+    """Return the learning rate of a search for the mode: longer steps where there are fewer iterations than reach it.
+
+    >>> rate_of(300), rate_of(150), rate_of(10)
+    (0.05, 0.1, 0.2)
+    """
+    rate = MaximumAPosteriori().learning_rate * max(1.0, ENOUGH / iterations)
+    return min(LONGEST_STEP, rate)
+
+
 def portfolio(situation: Situation, effort: Effort) -> list[Attacker]:
     """Return the attackers of a situation, the most important first.
 
@@ -138,7 +152,9 @@ def _informed(counter: str, effort: Effort) -> Iterator[Attacker]:
     likely = generic or counter.endswith(WEIGHABLE)
     mode = MaximumAPosteriori(iterations=min(MOST_OF_MODE, effort.iterations), counter=counter)
     matching = effort.spent_on(InvertingGradients(counter=counter))
-    seeking = replace(_identification(effort), counter=counter)
+    every = effort.gallery * effort.classes * effort.pictures * effort.coordinates
+    labels = "inferred" if every > MOST_COMPARED else _identification(effort).labels
+    seeking = Identification(labels=labels, counter=counter)
     modern = effort.spent_on(ModernInvertingGradients(counter=counter))
     yield Attacker(matching, INFORMED, 1, GENERAL if generic else MATCHES)
     yield Attacker(mode, INFORMED, 1 if likely else 2, PRIOR if likely else LAST)

@@ -78,22 +78,28 @@ class Chooser:
 
 def note(plan: Plan) -> str:
     """Return what the page says of the settings of attacks, by the plan as it was carried out."""
-    budget, tunable = plan.budget, [part for part in plan.running if tunes(part.attacker)]
+    budget = plan.budget
+    tunable = [part for part in plan.running if tunes(part.attacker) or not part.chosen]
+    longer = (
+        " A search for the mode takes longer steps where it has few iterations."
+        if not all(part.chosen for part in tunable)
+        else ""
+    )
     if not any(part.tuning for part in tunable):
         return (
             "The attacks ran with their published settings. They were not tuned to this network: an attacker who tunes step sizes and "
-            "weights on pictures of its own may do better."
+            f"weights on pictures of its own may do better.{longer}"
         )
     published = dict.fromkeys(
         attacker_in_words(part.attacker.id) for part in tunable if not part.tuning
     )
     exceptions = (
-        f"{'; '.join(published)} ran with published settings in at least one situation, for want of time or of such pictures. "
+        f"{'; '.join(published)} ran without a choice of settings in at least one situation, for want of time or of such pictures. "
         if published
         else ""
     )
     return (
         f"Step sizes and weights of attacks that have them were chosen among {budget.trials} settings on up to {budget.tuning_clients} "
         "simulated clients of the attacker's own pictures, never on the private ones. "
-        f"{exceptions}More trials may find better ones."
+        f"{exceptions}More trials may find better ones.{longer}"
     )

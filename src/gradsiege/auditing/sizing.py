@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 
 import torch
@@ -133,7 +133,8 @@ def sized(
         )
 
     def seconds(effort: Cut) -> float:
-        return laid_out(source, listed, budget, size(effort), spare).seconds
+        plain = replace(size(effort), plain=True)
+        return laid_out(source, listed, budget, plain, spare).seconds
 
     for more, less in pairwise(efforts):
         for share in (1.0, 0.8, 0.6, 0.4, 0.2):

@@ -41,6 +41,7 @@ class Size:
         pace: measured seconds per picture and iteration.
         threads: of the processor that this pace belongs to.
         notes: what was cut down, in sentences.
+        plain: whether every iteration counts as one without a defense.
     """
 
     pictures: int
@@ -50,6 +51,7 @@ class Size:
     pace: float
     threads: int = 1
     notes: tuple[str, ...] = ()
+    plain: bool = False
 
 
 def effort_of(source: Source, situation: Situation, budget: Budget, size: Size) -> Effort:
@@ -76,8 +78,11 @@ def effort_of(source: Source, situation: Situation, budget: Budget, size: Size) 
 def pace_of(attacker: Attacker, situation: Situation, effort: Effort, size: Size) -> float:
     """Return the expected seconds of an iteration on one picture.
 
-    The measured pace is that of the network without a defense, matched by the cosine.
+    The measured pace is that of the network without a defense, matched by the cosine. Attacks on a defense are shortened for the time that
+    it and its counter cost beside that (`plan.within`); the number of pictures does not fall for it (`Size.plain`).
     """
+    if size.plain:
+        return situation.cost * size.pace
     generic = (attacker.attack.counter or "").startswith(GENERIC)
     further = ADDED * effort.added + WEIGHED * generic * effort.coordinates
     return situation.cost * size.pace + further / situation.training.images
@@ -99,7 +104,8 @@ def seconds_of(attacker: Attacker, situation: Situation, effort: Effort, size: S
         if counter:
             # The cosine of all pairs is a single product of matrices; other distances go through every pair of one label.
             pairs = effort.gallery * size.pictures * (effort.classes if every else 1)
-            overhead += COMPARED * pairs * effort.coordinates
+            compared = effort.coordinates - (effort.added if size.plain else 0)
+            overhead += COMPARED * pairs * compared
     elif isinstance(attack, LabelLookup):
         evaluated = 0.0
     elif isinstance(attack, Lookup):

@@ -245,7 +245,7 @@ def _ceiling(study: Study, surveyed: dict[str, list[Status]]) -> str:
     ]
     hours = sum(workload.seconds(cell, study) for cell in left) / 3600
     return (
-        f"Limit of time asked of a cluster for what is left: {hours:.2f} hours. That is no expectation: a 32-pixel image's pass through any "
+        f"Limit of time asked of a cluster for what is left: {hours:.2f} hours. It is far above what to expect: a 32-pixel image's pass through any "
         f"network counts as {1000 * workload.SECONDS_PER_PASS:.0f} ms."
     )
 
