@@ -185,3 +185,33 @@ def test_a_signal_ends_an_audit_which_then_goes_on(place: Path) -> None:
     assert second.returncode == 0, second.stderr
     assert (place / "out" / "index.html").is_file()
     assert finished <= set(place.glob("out/parts/*/manifest.json"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_stop_at_the_start_is_not_swallowed_by_what_is_being_imported(
+    place: Path, number: int, code: int
+) -> None:
+    """The network's module catches every exception, as libraries do around what they may lack, and then goes on."""
+    (place / "slow.py").write_text(
+        "import pathlib, time\n"
+        "pathlib.Path('reached').touch()\n"
+        "try:\n    time.sleep(60)\nexcept BaseException:\n    pathlib.Path('swallowed').touch()\n"
+    )
+    program = "import sys; from gradsiege.cli import main; main(sys.argv[1:])"
+    words = "audit --model slow:net --images pictures --out out"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *words.split()],
+        cwd=place,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 60
+    while not (place / "reached").exists() and process.poll() is None:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == code, told
+    assert "before an attack began. Run the same command again to start" in told
+    assert not (place / "swallowed").exists()
+    assert not (place / "out").exists()

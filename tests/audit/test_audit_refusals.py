@@ -11,14 +11,16 @@ import pytest
 import torch
 from command_line import Verb
 from PIL import Image
-from small_audits import arguments, pictures
+from small_audits import arguments, audited, pictures
+from small_classifiers import small
 from torch import nn
 
 import gradsiege as gs
 from gradsiege.auditing.budget import budget_named
 from gradsiege.auditing.situations import local_training
+from gradsiege.defenses.base import Client, Defense
 from gradsiege.errors import GradSiegeError, ModelError, UsageError
-from gradsiege.protocol.local_update import LocalTraining
+from gradsiege.protocol.local_update import LocalTraining, Tensors
 
 
 class Two(nn.Module):
@@ -32,6 +34,26 @@ class Two(nn.Module):
         """Return logits twice."""
         logits = self.layer(images.flatten(1))
         return logits, logits
+
+
+class Own(Defense):
+    """A defense of the user's own, whose upload is made by a function."""
+
+    def __init__(self, upload: Callable[[Tensors], Any]) -> None:
+        object.__setattr__(self, "upload", upload)
+
+    def transform_update(self, update: Tensors, client: Client) -> Tensors:
+        """Return what the function makes."""
+        made: Tensors = self.upload(update)
+        return made
+
+
+def diverged() -> nn.Module:
+    """The small classifier with one weight that is not a number."""
+    network = small()
+    with torch.no_grad():
+        next(network.parameters()).view(-1)[0] = torch.nan
+    return network
 
 
 def wrong(**changed: Any) -> Callable[[], dict[str, Any]]:
@@ -66,6 +88,15 @@ def wrong(**changed: Any) -> Callable[[], dict[str, Any]]:
         (wrong(aux=None, aux_labels=[1]), "aux_labels are given without aux"),
         (wrong(groups=[1, 2]), "groups has shape [2] and type torch.int64; give one whole number per picture, [12]"),
         (wrong(groups="scenes"), "groups is 'scenes'; give one whole number per picture"),
+        (wrong(images=torch.rand(3, 16, 16)), "images has shape [3, 16, 16]; give [n, c, h, w]: one picture is images[None]"),
+        (wrong(images=[[1, 2], [3, 4]]), "images has shape [2, 2]; give [n, c, h, w]"),
+        (wrong(images=None), "images is None; give a tensor or an array"),
+        (wrong(aux=torch.rand(16, 16)), "aux has shape [16, 16]; give [n, c, h, w]"),
+        (wrong(labels=["cat"] * 12), "give one whole number per picture, classes from 0"),
+        (wrong(model=diverged()), "answers pictures with values that are not finite; look for NaN or infinity in its weights"),
+        (wrong(defenses=[Own(lambda update: 1 / 0)]), "fails on the first client: ZeroDivisionError: division by zero; mend its code"),
+        (wrong(defenses=[Own(lambda update: {name: value / 0 for name, value in update.items()})]), "is not finite on the first client"),
+        (wrong(defenses=[Own(lambda update: None)]), "Own.transform_update returns NoneType"),
         (wrong(training="fedavg"), "training is 'fedavg'; give a gradsiege.LocalTraining"),
         (wrong(defenses=gs.defenses.TopK()), "give a list, such as [TopK("),
         (wrong(images=torch.rand(12, 4, 16, 16), model=nn.Sequential(nn.Flatten(), nn.Linear(1024, 5))), "defined for 1 or 3"),
@@ -92,12 +123,18 @@ def test_steps_that_do_not_fill_a_pass_are_refused(
         local_training(batch, steps, held, 0.1, "eval")
 
 
+def test_probabilities_are_remarked_on() -> None:
+    network = nn.Sequential(small(), nn.Softmax(1))
+    (told,) = (one for one in audited(model=network).about["remarks"] if "probabilities" in one)
+    assert "a softmax at its end should be left out" in told
+    assert not any("probabilities" in one for one in audited().about["remarks"])
+
+
 def test_budgets_have_names() -> None:
     assert [budget_named(name).rank for name in ("quick", "standard", "thorough")] == [1, 2, 3]
 
 
 def test_an_update_that_is_not_finite_is_refused() -> None:
-    from small_classifiers import small
 
     network = small()
     updates = {
@@ -118,19 +155,22 @@ TABLES = {
 def saved_network(folder: Path) -> Path:
     """Weights of the small classifier, and a module whose factory makes it."""
     from safetensors.torch import save_file
-    from small_classifiers import small
 
     (folder / "mine.py").write_text(
         "from torch import nn\n\n"
         "def net():\n"
         "    return nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, 5))\n\n"
         "def number():\n    return 3\n\n"
-        "def broken():\n    raise KeyError('x')\n"
+        "def broken():\n    raise KeyError('x')\n\n"
+        "def leaving():\n    raise SystemExit(3)\n"
     )
     save_file(small().state_dict(), folder / "small.safetensors")
     endless = small().state_dict()
     endless["0.bias"] = torch.tensor([0.0, torch.inf, 0.0, 0.0])
     save_file(endless, folder / "endless.safetensors")
+    whole = small().state_dict()
+    save_file({**whole, "0.bias": whole["0.bias"].int()}, folder / "whole.safetensors")
+    (folder / "folder" / "cat").mkdir(parents=True)
     save_file({"other.weight": torch.zeros(2, 2)}, folder / "other.safetensors")
     torch.save({"state": print}, folder / "code.pt")
     (folder / "torn.safetensors").write_bytes(b"\x08")
@@ -180,6 +220,10 @@ def saved_network(folder: Path) -> Path:
         ("--images unlabelled.npz", 2, "unlabelled.npz: labels[2] is nan, the only number that is not finite"),
         ("--images four.npz --size 64", 2, "does not take pictures of 64 x 64 pixels; give --size 16"),
         ("--images four.npz --classes 7", 2, "--classes is 7, and the network of --model mine:net has 5 outputs; change the network, or leave --classes out"),
+        ("--images folder --out folder/cat/a", 2, "--out folder/cat/a lies in --images folder, where it would be taken for pictures"),
+        ("--images four.npz --weights whole.safetensors", 2, "'0.bias' holds whole numbers (torch.int32), and the network's are torch.float32"),
+        ("--images four.npz --defense gaussian:sigma=0.1,sigma=0.2", 2, "sigma is given twice; give it once"),
+        ("--images four.npz --defense mine:leaving", 2, "calling it without arguments fails: SystemExit: 3"),
         ("--images four.npz --out four.npz", 2, "--out four.npz is a file; name a folder for the audit"),
         ("--images four.npz --out four.npz/a", 2, "--out four.npz/a lies below"),
         ("--images four.npz --defense gausian:sigma=0.1", 2, "did you mean 'gaussian'?"),

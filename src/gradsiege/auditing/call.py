@@ -34,6 +34,7 @@ from gradsiege.auditing.settings import Chooser
 from gradsiege.auditing.situations import situations
 from gradsiege.auditing.sizing import planned
 from gradsiege.auditing.subject import Normalisation, Subject, checked, refuse_others, with_labels
+from gradsiege.auditing.trial import tried
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import UsageError
 from gradsiege.metrics.image_table import refuse_unmeasurable
@@ -122,6 +123,7 @@ def audit(
     subject = checked(replace(first, labels=classes, groups=marks))
     trainings = as_trainings(training)
     listed = fitting(situations(list(networks), trainings, refused), subject)
+    about_network = tried(subject, listed)
     owned = {stage: owned_by(subject, stage, aux, aux_labels) for stage in networks}
     parts = Parts(
         None if resume is None else Path(resume), identity_of(subject, listed, chosen, owned)
@@ -145,7 +147,7 @@ def audit(
         for place in listed
         if place.defense is not None
     ]
-    told = sentences(remarks)
+    told = [*sentences(remarks), *about_network]
     if predicted:
         told.append(
             "no labels were given, so that the network's predictions serve as the clients' labels"

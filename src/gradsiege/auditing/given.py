@@ -23,9 +23,22 @@ from gradsiege.protocol.recorded import training_of
 from gradsiege.ranges import shown
 
 
-def as_pictures(images: Any) -> Tensor:
-    """Return pictures as float32 on the CPU; `observe` refuses a wrong shape or range."""
-    given = images if isinstance(images, Tensor) else torch.as_tensor(np.array(images))
+def as_pictures(images: Any, name: str = "images") -> Tensor:
+    """Return pictures as float32 on the CPU; `observe` refuses a wrong range.
+
+    Raises:
+        UsageError: they are no numbers, or of another shape than ``[n, c, h, w]``.
+    """
+    try:
+        given = images if isinstance(images, Tensor) else torch.as_tensor(np.array(images))
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"{name} is {shown(images)}; give a tensor or an array [n, c, h, w]"
+        ) from None
+    if given.dim() != 4 and given.numel():
+        raise UsageError(
+            f"{name} has shape {list(given.shape)}; give [n, c, h, w]: one picture is {name}[None], a grey one has one channel"
+        )
     return given.detach().cpu().float() if given.is_floating_point() else given.detach().cpu()
 
 
@@ -99,7 +112,7 @@ def owned_by(subject: Subject, stage: str, aux: Any, aux_labels: Any) -> Auxilia
         if aux_labels is not None:
             raise UsageError("aux_labels are given without aux; give the pictures too, or neither")
         return auxiliary(subject.adapted(stage), None, None)
-    given = as_pictures(aux)
+    given = as_pictures(aux, "aux")
     if tuple(given.shape[1:]) != subject.image_shape:
         raise UsageError(
             f"aux has pictures of shape {list(given.shape[1:])}, and the private ones have {list(subject.image_shape)}; resize them"

@@ -37,6 +37,20 @@ def refuse_taken(folder: Path, option: str = "") -> None:
         )
 
 
+def refuse_within(folder: Path, pictures: Path, option: str, other: str) -> None:
+    """Refuse a place below a folder of pictures, of which the next audit would take it for a class.
+
+    option, other: that name them.
+
+    Raises:
+        UsageError: names both.
+    """
+    if pictures.is_dir() and folder.resolve().is_relative_to(pictures.resolve()):
+        raise UsageError(
+            f"{option} {folder} lies in {other} {pictures}, where it would be taken for pictures; name a folder outside of it"
+        )
+
+
 def private_folder(folder: Path) -> Path:
     """Make a folder that its owner alone may enter and that git ignores, or take one of an earlier audit.
 

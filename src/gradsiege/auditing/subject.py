@@ -190,7 +190,12 @@ def with_labels(images: Tensor, labels: Any, architecture: AdaptedModel) -> tupl
 
     if labels is None:
         return predictions(architecture, images), True
-    numbers = labels if isinstance(labels, Tensor) else torch.as_tensor(labels)
+    try:
+        numbers = labels if isinstance(labels, Tensor) else torch.as_tensor(labels)
+    except (TypeError, ValueError):
+        raise ModelError(
+            f"labels is {shown(labels)}; give one whole number per picture, classes from 0"
+        ) from None
     if numbers.dim() != 1 or numbers.dtype.is_floating_point:
         raise ModelError(
             f"labels have shape {list(numbers.shape)} and type {numbers.dtype}; give one whole number per picture, [n]"

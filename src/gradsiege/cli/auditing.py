@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gradsiege import output
 from gradsiege.cli.options import number
 from gradsiege.errors import LeakError, StoppedByUserError, StoppedEarlyError, UsageError
 from gradsiege.ranges import Range
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 verbs = typer.Typer()
 COUNT = number(Range(1, 10**6))
 SIDE = number(Range(1, 1024))
+STOPS = (signal.SIGTERM, signal.SIGINT)
 KEPT = "finished attacks are kept. Run the same command again to go on"
 
 
@@ -37,19 +40,45 @@ def counts(values: list[int] | None) -> list[int] | None:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Say on SIGTERM and on Ctrl-C that finished attacks are kept; a running one was saved less than a minute ago."""
-    before = signal.signal(signal.SIGTERM, _stop)
+    """Leave on SIGTERM and on Ctrl-C: at once until the plan is told, and then so that finished attacks are kept."""
+    before = {one: signal.getsignal(one) for one in STOPS}
+    for one in STOPS:
+        _answer_by(one, _leave)
     try:
         yield
     except KeyboardInterrupt:
         raise StoppedByUserError(f"interrupted; {KEPT}") from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _answer_by(number: int, handler: Callable[[int, FrameType | None], None]) -> None:
+    """Take a handler for a signal, unless the signal is ignored, as a shell arranges it for jobs in the background."""
+    if signal.getsignal(number) is not signal.SIG_IGN:
+        signal.signal(number, handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Leave without an exception: libraries that are being imported catch those, and go on. Nothing was computed yet."""
+    interrupted = number == signal.SIGINT
+    word = "interrupted" if interrupted else "stopped"
+    output.complain(f"{word} before an attack began. Run the same command again to start")
+    os._exit(StoppedByUserError.exit_code if interrupted else StoppedEarlyError.exit_code)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """Leave on SIGTERM."""
+    """Leave while attacks run; a running one was saved less than a minute ago."""
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     raise StoppedEarlyError(f"stopped early; {KEPT}")
+
+
+def _planned(words: str) -> None:
+    """Print the plan; from here on there are attacks to keep."""
+    _tell(words)
+    for one in STOPS:
+        _answer_by(one, _stop)
 
 
 @verbs.command(
@@ -156,7 +185,7 @@ def audit(
     """Say what an honest but curious server could see of your clients' pictures: one page, tables and JSON."""
     from gradsiege.auditing.budget import budget_named
     from gradsiege.auditing.limit import decibels
-    from gradsiege.auditing.private import refuse_taken
+    from gradsiege.auditing.private import refuse_taken, refuse_within
 
     limit = None if fail_above is None else decibels(fail_above)
     budget_named(budget)
@@ -167,6 +196,9 @@ def audit(
     if batch_norm not in ("eval", "train"):
         raise UsageError(f"--batch-norm is {batch_norm!r}; give eval or train")
     refuse_taken(out, "--out")
+    for option, given in (("--images", images), ("--aux", aux), ("--updates", updates)):
+        if given is not None:
+            refuse_within(out, given, "--out", option)
     source = f"--images {images}" if updates is None else f"--updates {updates}"
     _tell(f"reading --model {model} and {source}; a short trial then measures this machine")
     from gradsiege.auditing.inputs.request import Request
@@ -191,7 +223,7 @@ def audit(
         "seed": seed,
         "device": device,
         "resume": out,
-        "tell": _tell,
+        "tell": _planned,
     }
     if updates is not None:
         if limit is not None:

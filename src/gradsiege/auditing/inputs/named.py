@@ -29,6 +29,8 @@ def parameters(text: str, place: str) -> dict[str, Any]:
         key, mark, value = item.partition("=")
         if not mark or not key.strip():
             raise UsageError(f"{place}: {item!r} is not key=value")
+        if key.strip() in values:
+            raise UsageError(f"{place}: {key.strip()} is given twice; give it once")
         try:
             values[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError:
@@ -70,7 +72,7 @@ def imported(spec: str, option: str, known: Sequence[str]) -> Any:
         raise UsageError(f"{option} {spec}: there is no module {error.name!r}; {remedy}") from error
     except GradSiegeError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"{option} {spec}: {module} cannot be imported: {type(error).__name__}: {error}"
         ) from error
@@ -91,7 +93,7 @@ def called(made: Any, spec: str, option: str) -> Any:
         return made
     try:
         return made()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(
             f"{option} {spec}: calling it without arguments fails: {type(error).__name__}: {error}. Name a function that "
             "needs none"

@@ -115,6 +115,11 @@ def put_into(network: nn.Module, weights: Mapping[str, Tensor], source: str, mod
             f"{source} are not weights of {model}: {', and '.join(parts)}; change --model or --weights"
         )
     for name, value in given.items():
+        if state[name].is_floating_point() and not value.is_floating_point():
+            raise ModelError(
+                f"{source}: {name!r} holds whole numbers ({value.dtype}), and the network's are {state[name].dtype}; give the weights as they "
+                "were trained"
+            )
         strange = not_finite(value, repr(name))
         if strange:
             raise ModelError(

@@ -1,0 +1,69 @@
+"""A trial of one client before anything is planned: code of the user's own that cannot work is told at once, not after minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from gradsiege import catalogue
+from gradsiege.auditing.situations import NONE, Situation
+from gradsiege.auditing.subject import Subject
+from gradsiege.errors import GradSiegeError, ModelError, UsageError
+
+# Sums of outputs that are this close to 1 are those of probabilities.
+ROUNDING = 1e-4
+
+
+def tried(subject: Subject, listed: Sequence[Situation]) -> list[str]:
+    """Let the network, and every defense that is not of the catalogue, meet the first client; return remarks on the network.
+
+    Raises:
+        ModelError: a network's logits or update are not finite.
+        UsageError: a defense's code fails, or its update is not one: names of tensors, shapes, finite values.
+    """
+    told: list[str] = []
+    for stage in subject.networks:
+        told += _logits(subject, stage)
+    for place in listed:
+        own = place.defense is not None and place.defense.name not in catalogue.entries("defenses")
+        if place.name == NONE or own:
+            _refuse(subject, place)
+    return list(dict.fromkeys(told))
+
+
+def _logits(subject: Subject, stage: str) -> Iterator[str]:
+    """Refuse logits that are not finite; yield a remark on those that are probabilities."""
+    network = subject.adapted(stage).build()
+    with torch.no_grad():
+        logits = network(subject.images[:8].to(next(network.parameters())))
+    if not bool(torch.isfinite(logits).all()):
+        raise ModelError(
+            f"the network ({stage}) answers pictures with values that are not finite; look for NaN or infinity in its weights"
+        )
+    sums = logits.sum(1)
+    if bool((logits >= 0).all()) and bool(((sums - 1).abs() < ROUNDING).all()):
+        yield (
+            "the network's outputs are not negative and add up to 1, as probabilities do: clients and attackers take them for logits, so that "
+            "a softmax at its end should be left out"
+        )
+
+
+def _refuse(subject: Subject, place: Situation) -> None:
+    """Refuse what the first client of a situation would send if it is no update."""
+    name = "the network" if place.defense is None else f"the defense {place.name}"
+    try:
+        seen = subject.observed(place, 1)
+    except GradSiegeError:
+        raise
+    except Exception as error:
+        if place.defense is None:
+            raise
+        raise UsageError(
+            f"{name} fails on the first client: {type(error).__name__}: {error}; mend its code"
+        ) from error
+    for tensor, value in seen.update.items():
+        if not bool(torch.isfinite(value).all()):
+            raise (ModelError if place.defense is None else UsageError)(
+                f"{name}: the update of {tensor} is not finite on the first client; look for NaN, infinity or a division by zero"
+            )
