@@ -11,6 +11,7 @@ from typing import Any
 import griffe
 
 from docs.pages.architecture import library
+from docs.pages.markdown import item
 
 SOURCE = Path(__file__).parents[2] / "src"
 # Beside what the contract calls the library, Python users meet these.
@@ -39,7 +40,12 @@ def pages() -> dict[str, str]:
     # Docstrings here describe several arguments in one line, which the reader would remark on.
     logging.getLogger("griffe").setLevel(logging.ERROR)
     package: Any = griffe.load(
-        "gradsiege", search_paths=[str(SOURCE)], docstring_parser="google", allow_inspection=False
+        "gradsiege",
+        search_paths=[str(SOURCE)],
+        docstring_parser="google",
+        # A result is one thing, whose description may take several lines.
+        docstring_options={"returns_multiple_items": False},
+        allow_inspection=False,
     )
     parts = sorted(FACES | library())
     names = dict(pair for name in parts for pair in documented(package[name]))
@@ -152,7 +158,14 @@ def text(thing: Any) -> str:
         else:
             parts.append(
                 f"*{(section.title or section.kind.value).capitalize()}*\n\n"
-                + "\n".join(item(value) for value in section.value)
+                + "\n".join(
+                    item(
+                        getattr(value, "name", "") or "",
+                        getattr(value, "annotation", "") or "",
+                        value.description,
+                    )
+                    for value in section.value
+                )
             )
     return "\n\n".join(parts)
 
@@ -165,13 +178,6 @@ def example(found: re.Match[str]) -> str:
 def example_text(kind: str, value: str) -> str:
     """Return a piece of a section of examples."""
     return value if kind == "text" else f"```python\n{value}\n```"
-
-
-def item(value: Any) -> str:
-    """Return one attribute, argument, result or error as an item of a list."""
-    name = getattr(value, "name", "") or getattr(value, "annotation", "") or ""
-    words = " ".join(str(value.description).split())
-    return f"- `{name}`: {words}" if name else f"- {words}"
 
 
 def linked(words: str, place: Any, names: dict[str, Any]) -> str:
