@@ -8,6 +8,8 @@ from html import escape
 from pathlib import Path
 
 KEPT = Path(__file__).parents[1] / "results"
+# Paper holds this many columns; a wider table is named there by its file.
+ON_PAPER = 8
 MEASUREMENT = ("quantity", "value", "low", "high", "n", "unit", "text")
 Row = dict[str, str]
 
@@ -26,7 +28,7 @@ def page(study: str) -> str:
         if rows:
             name = file.stem.removesuffix("_data").removeprefix("table_")
             source = f"[{file.name}](../../results/{study}/{file.name})"
-            parts += [f"## {name.replace('_', ' ')}", source, html(rows, meanings)]
+            parts += [f"## {name.replace('_', ' ')}", source, html(rows, meanings, file.name)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -36,10 +38,11 @@ def read(file: Path) -> list[Row]:
         return list(csv.DictReader(lines))
 
 
-def html(rows: Sequence[Row], meanings: dict[str, str]) -> str:
+def html(rows: Sequence[Row], meanings: dict[str, str], file: str = "") -> str:
     """Return a table; long rows of one thing become one row, with a column per quantity. Values that all rows share go above it.
 
-    rows: as kept, long (``quantity``, ``value``, ...) or as a reader sees them; meanings: by column.
+    rows: as kept, long (``quantity``, ``value``, ...) or as a reader sees them; meanings: by column; file: its name, which
+    stands on paper for a table that is too wide for it.
     """
     units: dict[str, str] = {}
     if "quantity" in rows[0]:
@@ -65,8 +68,11 @@ def html(rows: Sequence[Row], meanings: dict[str, str]) -> str:
         "<tr>" + "".join(f"<td>{escape(row.get(name, ''))}</td>" for name in shown) + "</tr>"
         for row in rows
     )
+    too_wide = len(shown) > ON_PAPER
+    paper = f'<p class="on-paper">The table has {len(shown)} columns, too many for paper: see {escape(file)}.</p>\n'
     return (
-        f'<p class="shared">{escape(above)}</p>\n<div class="kept" tabindex="0">\n<table>\n'
+        f'<p class="shared">{escape(above)}</p>\n{paper if too_wide else ""}'
+        f'<div class="kept{" wide" if too_wide else ""}" tabindex="0">\n<table>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
     )
 

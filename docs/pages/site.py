@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from docs.pages import api, command_line, kept_tables, study_keys, tutorials
+from docs.pages import api, command_line, kept_tables, looks, study_keys, tutorials
 
 ROOT = Path(__file__).parents[2]
 MADE = ROOT / "docs/reference"
@@ -70,6 +70,9 @@ def add_tables(_app: object, name: str, source: list[str]) -> None:
 
 
 def connect(app: Any) -> None:
-    """Hang the two steps into Sphinx."""
+    """Hang the steps into Sphinx."""
     app.connect("config-inited", make)
     app.connect("source-read", add_tables)
+    app.connect("doctree-resolved", looks.look)
+    # Sphinx writes every page anew where this value has changed.
+    app.add_config_value("looks", Path(looks.__file__).read_text(encoding="utf-8"), "html")
