@@ -117,6 +117,7 @@ docs-environment: setup
 
 # A warning, such as a link that leads nowhere, is an error.
 docs: docs-environment
+	$(DOCS)/bin/python -m pytest -q tests/docs/test_reference.py
 	$(DOCS)/bin/python -m sphinx -c docs -b html -q -W --keep-going . site
 	@echo "Documentation: site/index.html"
 
