@@ -27,7 +27,7 @@ def as_pictures(images: Any, name: str = "images") -> Tensor:
     """Return pictures as float32 on the CPU; `observe` refuses a wrong range.
 
     Raises:
-        UsageError: they are no numbers, or of another shape than ``[n, c, h, w]``.
+        UsageError: they are not numbers, or of another shape than ``[n, c, h, w]``.
     """
     try:
         given = images if isinstance(images, Tensor) else torch.as_tensor(np.array(images))

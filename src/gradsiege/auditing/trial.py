@@ -50,7 +50,7 @@ def _logits(subject: Subject, stage: str) -> Iterator[str]:
 
 
 def _refuse(subject: Subject, place: Situation) -> None:
-    """Refuse what the first client of a situation would send if it is no update."""
+    """Refuse what the first client of a situation would send if it is not an update."""
     name = "the network" if place.defense is None else f"the defense {place.name}"
     try:
         seen = subject.observed(place, 1)
