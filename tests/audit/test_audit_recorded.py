@@ -45,6 +45,17 @@ def test_labels_and_norms_are_read_off(found: RecordedAudit) -> None:
     torch.testing.assert_close(found.norms, norms)
 
 
+def test_a_parameter_without_an_update_is_remarked_on() -> None:
+    images, labels = pictures(1)
+    seen = gs.observe(small(), images, labels)
+    updates = {name.removeprefix("body."): value for name, value in seen.update.items()}
+    del updates["0.bias"]
+    found = gs.audit_updates(small(), updates, (3, 16, 16), budget=BUDGET)
+    assert found.about["remarks"] == [
+        "the updates lack 1 of the network's 4 parameter tensors, such as 0.bias; attackers match the others"
+    ]
+
+
 def test_nothing_that_needs_the_truth_runs(found: RecordedAudit) -> None:
     assert not any(match.attacker.startswith("identification") for match in found.matches)
     assert any("no gallery" in reason for _, reason in found.refused)

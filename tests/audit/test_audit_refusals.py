@@ -189,6 +189,7 @@ def saved_network(folder: Path) -> Path:
         lines = [f"{number}.png,{label}" for number, label in enumerate(written)]
         (folder / f"{name}.csv").write_text("\n".join(["path,label", *lines, ""]))
     np.savez(folder / "objects.npz", images=np.array([{}], dtype=object))
+    np.savez(folder / "words.npz", images=images.numpy(), labels=np.array(["cat"] * 4))
     np.savez(folder / "other.npz", numbers=np.zeros(3))
     update = {
         name: np.full(tuple(value.shape), np.nan, np.float32)
@@ -209,7 +210,8 @@ def saved_network(folder: Path) -> Path:
         ("--images gone/", 2, "does not exist"),
         ("--images empty", 2, "it holds no picture"),
         ("--images other.npz", 2, "name the pictures `images`"),
-        ("--images objects.npz", 4, "is refused"),
+        ("--images objects.npz", 4, "objects.npz: images is refused"),
+        ("--images words.npz", 4, "words.npz: labels holds <U3, which are not numbers; give numbers, and classes as whole numbers from 0"),
         ("--images wide.npz", 2, "and the network has 5 classes; give labels from 0 to 4"),
         ("--images low.npz", 2, "--images low.npz: picture 2 has the label -1, and the network has 5 classes"),
         ("--images below.csv", 2, "below.csv: 1.png has the label '-1'; labels that are numbers are the network's classes, so give whole numbers from 0"),

@@ -34,7 +34,7 @@ from gradsiege.auditing.settings import Chooser
 from gradsiege.auditing.situations import NONE, Situation, name_of
 from gradsiege.auditing.sizing import planned
 from gradsiege.auditing.subject import Normalisation, refuse_others
-from gradsiege.auditing.words import attacker_in_words
+from gradsiege.auditing.words import attacker_in_words, counted
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import ModelError, StudyError
 from gradsiege.models.adapted import adapt
@@ -143,7 +143,7 @@ def audit_updates(
         "device": describe(where),
         "seed": seed,
         "recorded": seen.victims,
-        "remarks": sentences(remarks),
+        "remarks": [*sentences(remarks), *_lacking(seen)],
     }
     matches = [_match(part, outcomes[part.key]) for part in plan.parts if _finished(part, outcomes)]
     refused = [
@@ -180,6 +180,17 @@ def _match(part: Part, outcome: Outcome) -> Match:
         whole.images,
         whole.failures,
     )
+
+
+def _lacking(seen: Observation) -> list[str]:
+    """Return a remark on parameters of the network of which no update was given."""
+    missing = [name for name in seen.parameters if name not in seen.update]
+    if not missing:
+        return []
+    return [
+        f"the updates lack {len(missing)} of the network's {counted(len(seen.parameters), 'parameter tensor')}, such as "
+        f"{missing[0].removeprefix('body.')}; attackers match the others"
+    ]
 
 
 def _labels(seen: Observation) -> tuple[Tensor | None, str]:

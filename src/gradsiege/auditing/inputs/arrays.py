@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,13 +41,26 @@ def named_arrays(path: Path, option: str) -> dict[str, Tensor]:
                 f"{option} {path} would unpack to {unpacked / 2**30:.0f} GiB, and at most {MOST_BYTES / 2**30:.0f} are read"
             )
         with np.load(path, allow_pickle=False) as arrays:
-            return {
-                name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in arrays.files
-            }
+            return {name: _tensor(arrays, name, f"{option} {path}") for name in arrays.files}
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ArtifactError(
             f"{option} {path} is refused: {error}; save plain arrays with numpy.savez"
         ) from error
+
+
+def _tensor(arrays: Mapping[str, Any], name: str, place: str) -> Tensor:
+    """Return one array of a file; one of text or of Python objects is refused by its name."""
+    try:
+        array = np.ascontiguousarray(arrays[name])
+    except ValueError as error:
+        raise ArtifactError(
+            f"{place}: {name} is refused: {error}; save plain numbers with numpy.savez"
+        ) from error
+    if array.dtype.kind not in "biuf":
+        raise ArtifactError(
+            f"{place}: {name} holds {array.dtype}, which are not numbers; give numbers, and classes as whole numbers from 0"
+        )
+    return torch.from_numpy(array)
 
 
 def read_arrays(path: Path, most: int, option: str) -> Pictures:
