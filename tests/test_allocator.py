@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import resource
+import subprocess
+import sys
 
 import pytest
-import torch
 
 from gradsiege import allocator
 from gradsiege.allocator import freed_memory_kept
@@ -39,23 +40,40 @@ def test_a_parameter_of_memory_is_set_only_after_the_first_was_taken(
     assert calls[0][0] == allocator.MMAP_THRESHOLD
 
 
+FAULTS = """
+import resource, torch
+from gradsiege.allocator import freed_memory_kept
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+outside = faults()
+with freed_memory_kept() as kept:
+    # The slivers that align a tensor first fill the C library's cache; only then do freed tensors join to blocks that fit again.
+    for _ in range(30):
+        torch.ones(2**24)
+    print(int(kept), outside, faults())
+"""
+
+
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
 def test_memory_that_is_freed_is_used_again() -> None:
-    """A tensor of 64 MiB, made ten times, is not mapped ten times page by page."""
+    """A tensor of 64 MiB, made ten times, is not mapped ten times page by page.
+
+    In a process of its own: a process that was once refused memory takes it from an arena that holds no such blocks.
+    """
     pages = 2**26 // resource.getpagesize()
-
-    def faults() -> int:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        for _ in range(10):
-            torch.ones(2**24)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-    outside = faults()
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, timeout=120
+    )
+    kept, outside, inside = map(int, done.stdout.split())
     if outside < 8 * pages:
         pytest.skip(
             "here memory is not mapped page by page: pages are large, or freed ones are kept"
         )
-    with freed_memory_kept() as kept:
-        if not kept:
-            pytest.skip("this glibc keeps no blocks of a gigabyte")
-        assert faults() < min(3 * pages, outside / 2)
+    if not kept:
+        pytest.skip("this glibc keeps no blocks of a gigabyte")
+    assert inside < pages

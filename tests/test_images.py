@@ -48,5 +48,5 @@ def test_images_stay_on_disk_until_they_are_taken(tmp_path: Path) -> None:
     images.channel_statistics()
     assert torch.equal(images[torch.arange(5, 15)], expected.float() / 255)
     assert labels[-1] == count - 1
-    # They are 147 MB as bytes, and 590 MB as numbers.
-    assert resident() - before < 60
+    # They are 147 MB as bytes, and 590 MB as numbers; a chunk of them and what the allocator keeps are far less.
+    assert resident() - before < 100

@@ -197,7 +197,11 @@ def test_a_stop_at_the_start_is_not_swallowed_by_what_is_being_imported(
         "pathlib.Path('reached').touch()\n"
         "try:\n    time.sleep(60)\nexcept BaseException:\n    pathlib.Path('swallowed').touch()\n"
     )
-    program = "import sys; from gradsiege.cli import main; main(sys.argv[1:])"
+    # A suite that runs in the background is started with Ctrl-C ignored, and so would its processes be.
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from gradsiege.cli import main; main(sys.argv[1:])"
+    )
     words = "audit --model slow:net --images pictures --out out"
     process = subprocess.Popen(
         [sys.executable, "-c", program, *words.split()],
