@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 
 import pandas as pd
 import pytest
@@ -17,6 +18,8 @@ from gradsiege.auditing.document import document, plain
 from gradsiege.auditing.findings import LEAKS, NOTHING
 from gradsiege.auditing.situations import local_training
 from gradsiege.defenses import Gaussian, Precode
+from gradsiege.defenses.base import Client, Defense
+from gradsiege.protocol.local_update import Tensors
 
 
 def test_an_undefended_client_is_identified_and_one_that_sends_nothing_is_not(whole: Audit) -> None:
@@ -117,6 +120,28 @@ def test_a_defense_whose_code_fails_fails_alone() -> None:
     reasons = set(failed.loc[failed["status"] == "failed", "reason"])
     assert reasons == {"ZeroDivisionError: a defect of the user's code"}
     assert "defect" in found.costs[0].reason
+
+
+@dataclass(frozen=True)
+class Spoiled(Defense):
+    """A user's own defense that is not finite on pictures of one class."""
+
+    def transform_update(self, update: Tensors, client: Client) -> Tensors:
+        """Return NaN for class 2."""
+        factor = math.nan if int(client.labels[0]) == 2 else 1.0
+        return {name: factor * value for name, value in update.items()}
+
+
+def test_a_client_without_a_usable_update_spoils_no_other_one() -> None:
+    table = audited(defenses=[Spoiled()]).scores.table
+    rows = table[(table["defense"] == "Spoiled") & (table["kind"] == "attack")]
+    # The generic counter learns from simulated clients, which meet the same NaN.
+    rows = rows[~rows["attack"].str.contains("generic")]
+    mode = rows[rows["attack"] == "maximum_a_posteriori"]
+    assert len(mode) > 1
+    for attack, part in rows.groupby("attack"):
+        assert set(part.loc[part["status"] == "failed", "label"]) <= {2}, attack
+    assert set(mode.loc[mode["status"] == "failed", "label"]) == {2}
 
 
 def test_several_stages_batches_and_steps_are_compared_one_at_a_time() -> None:

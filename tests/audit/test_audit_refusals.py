@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ def wrong(**changed: Any) -> Callable[[], dict[str, Any]]:
         (wrong(model=diverged()), "answers pictures with values that are not finite; look for NaN or infinity in its weights"),
         (wrong(defenses=[Own(lambda update: 1 / 0)]), "fails on the first client: ZeroDivisionError: division by zero; mend its code"),
         (wrong(defenses=[Own(lambda update: {name: value / 0 for name, value in update.items()})]), "is not finite on the first client"),
+        (wrong(defenses=[Own(lambda update: sys.exit(0))]), "fails on the first client: SystemExit: 0; mend its code"),
+        (wrong(defenses=[Own(lambda update: {name: value.sign().to(torch.int8) for name, value in update.items()})]), "is of the type torch.int8 on the first client; return its values as floating-point numbers"),
         (wrong(defenses=[Own(lambda update: None)]), "Own.transform_update returns NoneType"),
         (wrong(training="fedavg"), "training is 'fedavg'; give a gradsiege.LocalTraining"),
         (wrong(defenses=gs.defenses.TopK()), "give a list, such as [TopK("),

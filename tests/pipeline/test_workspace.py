@@ -36,10 +36,21 @@ def test_a_new_or_an_empty_folder_gets_all_files_as_they_are(tmp_path: Path, the
 def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "file").touch()
-    for place in (tmp_path, tmp_path / "file"):
-        with pytest.raises(UsageError, match="is there already; name a new or an empty folder"):
+    for place, words in (
+        (tmp_path, "is there already; name a new or an empty folder"),
+        (tmp_path / "file", "a file is in its way; name another one"),
+        (tmp_path / "file" / "below", "a file is in its way; name another one"),
+    ):
+        with pytest.raises(UsageError, match=words):
             workspace.lay_out(place)
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["config", "file"]
+
+
+def test_the_current_folder_is_laid_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    workspace.lay_out(Path())
+    assert files(tmp_path) == files(ROOT)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(workspace.PARTS)
 
 
 def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

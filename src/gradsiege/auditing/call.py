@@ -131,7 +131,7 @@ def audit(
     plan = planned(
         subject, listed, chosen, parts, device, min(len(one.spare) for one in owned.values())
     )
-    tell(announced(plan, parts))
+    tell("\n".join([announced(plan, parts), *(f"  {words}" for words in about_network)]))
     galleries = {
         count: gallery_of(subject, owned[listed[0].stage], chosen.distractors, count)
         for count in {

@@ -174,7 +174,7 @@ class Runner:
     def _observed(self, situation: Situation, clients: int) -> Observation:
         if situation.key not in self._seen:
             # One at a time: the updates of a large network fill the memory.
-            self._seen = {situation.key: self.source.observed(situation, clients)}
+            self._seen = {situation.key: usable(self.source.observed(situation, clients))}
         return self._seen[situation.key]
 
     def _trained(self, stage: str, kinds: tuple[str, ...]) -> list[TrainedPrior]:
@@ -182,6 +182,20 @@ class Runner:
             owned = self.auxiliary[stage]
             self._priors[stage, kinds] = priors_of(kinds, owned, self.source.classes)
         return self._priors[stage, kinds]
+
+
+def usable(seen: Observation) -> Observation:
+    """Return the observation with zeros for the updates of clients that failed, so that what they sent spoils no computation over all.
+
+    Their failures stand, and no attack is credited with their pictures.
+    """
+    failed = list(seen.failures)
+    if not failed:
+        return seen
+    update = {name: value.clone() for name, value in seen.update.items()}
+    for value in update.values():
+        value[failed] = 0
+    return replace(seen, update=update)
 
 
 def _named(plan: Plan, place: int) -> str:

@@ -56,13 +56,16 @@ def _refuse(subject: Subject, place: Situation) -> None:
         seen = subject.observed(place, 1)
     except GradSiegeError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if place.defense is None:
             raise
-        raise UsageError(
-            f"{name} fails on the first client: {type(error).__name__}: {error}; mend its code"
-        ) from error
+        said = " ".join([f"{type(error).__name__}:", *str(error).split()]).rstrip(":")
+        raise UsageError(f"{name} fails on the first client: {said}; mend its code") from error
     for tensor, value in seen.update.items():
+        if not value.is_floating_point():
+            raise UsageError(
+                f"{name}: the update of {tensor} is of the type {value.dtype} on the first client; return its values as floating-point numbers"
+            )
         if not bool(torch.isfinite(value).all()):
             raise (ModelError if place.defense is None else UsageError)(
                 f"{name}: the update of {tensor} is not finite on the first client; look for NaN, infinity or a division by zero"

@@ -233,7 +233,12 @@ def audit(
         _of_updates(request, updates, unit, out, pictures, common)
         return
     assert images is not None  # one of both is given
-    found = _of_pictures(request, images, out, pictures, common)
+    try:
+        found = _of_pictures(request, images, out, pictures, common)
+    except SystemExit as error:
+        raise UsageError(
+            f"code of --model or --defense ends the program (exit code {error.code}); take that out of it"
+        ) from error
     if limit is not None and found.exceeds(limit):
         if math.isnan(found.decibel):
             raise LeakError(

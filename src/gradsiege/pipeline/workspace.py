@@ -33,20 +33,32 @@ def lay_out(folder: Path) -> None:
     Raises:
         UsageError: something is there already; MissingError: as for `origin`.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    source, new = origin(), not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(
+            f"{folder} cannot be a folder, since a file is in its way; name another one"
+        ) from error
+    if any(folder.iterdir()):
         raise UsageError(f"{folder} is there already; name a new or an empty folder")
-    source = origin()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        made = Path(temporary) / "whole"
-        made.mkdir()
-        for part in PARTS:
-            if (source / part).is_dir():
-                shutil.copytree(
-                    source / part, made / part, ignore=shutil.ignore_patterns("__pycache__")
-                )
-            else:
-                shutil.copy(source / part, made / part)
-        if folder.exists():
+    placed: list[Path] = []
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".laid-out-") as temporary:
+            for part in PARTS:
+                _copy(source / part, Path(temporary) / part)
+            for part in PARTS:
+                placed.append((Path(temporary) / part).rename(folder / part))
+    except BaseException:
+        for path in placed:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if new:
             folder.rmdir()
-        made.rename(folder)
+        raise
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy(source, target)
