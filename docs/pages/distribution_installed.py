@@ -41,6 +41,11 @@ def asked_for(wheel: Path) -> list[str]:
         return HeaderParser().parsestr(archive.read(name).decode()).get_all("Requires-Dist", [])
 
 
+def distribution_of(name: str) -> metadata.Distribution:
+    """Return an installed distribution, that of the project before that of the builders' environment, which stands first on the path."""
+    return next(iter(metadata.Distribution.discover(name=name, path=sys.path[::-1])))
+
+
 def closure(requirements: list[str], extra: str = "") -> set[str]:
     """Return the names of the installed distributions that these requirements ask for, of those that they ask for, and so on.
 
@@ -61,14 +66,14 @@ def closure(requirements: list[str], extra: str = "") -> set[str]:
         name = canonicalize_name(wanted.name)
         for inner in {(name, part) for part in ("", *wanted.extras)} - reached:
             reached.add(inner)
-            left += [(text, inner[1]) for text in metadata.requires(name) or []]
+            left += [(text, inner[1]) for text in distribution_of(name).requires or []]
     return {name for name, _ in reached}
 
 
 def link(names: set[str], folder: Path) -> None:
     """Link what these distributions installed, except programs, into the site-packages of another environment."""
     for name in names:
-        distribution = metadata.distribution(name)
+        distribution = distribution_of(name)
         for entry in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
             if not (folder / entry).exists():
                 (folder / entry).symlink_to(str(distribution.locate_file(entry)))
