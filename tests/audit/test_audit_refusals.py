@@ -176,6 +176,7 @@ def saved_network(folder: Path) -> Path:
     (folder / "folder" / "cat").mkdir(parents=True)
     save_file({"other.weight": torch.zeros(2, 2)}, folder / "other.safetensors")
     torch.save({"state": print}, folder / "code.pt")
+    torch.save({**whole, "0.bias": whole["0.bias"].to_sparse()}, folder / "sparse.pt")
     (folder / "torn.safetensors").write_bytes(b"\x08")
     images, labels = pictures(4)
     np.savez(folder / "four.npz", images=images.numpy(), labels=labels.numpy())
@@ -237,6 +238,7 @@ def saved_network(folder: Path) -> Path:
         ("--updates nan.npz --size 64 --weights small.safetensors", 2, "give --size 16"),
         ("--images four.npz --weights other.safetensors", 2, "--weights other.safetensors are not weights of mine:net: 4 of its tensors are missing"),
         ("--images four.npz --weights code.pt", 4, "could run code"),
+        ("--images four.npz --weights sparse.pt", 4, "sparse.pt: '0.bias' is stored as torch.sparse_coo; save it by .to_dense()"),
         ("--images four.npz --weights torn.safetensors", 4, "not a sound safetensors file"),
         ("--images four.npz --weights gone.pt", 2, "is not a file"),
         ("--images four.npz --normalisation x", 2, "--normalisation is 'x'"),

@@ -63,7 +63,13 @@ def _named(content: Any, path: Path, option: str) -> dict[str, Tensor]:
         raise ArtifactError(
             f"{option} {path} holds {type(content).__name__}; save `model.state_dict()`, tensors by name"
         )
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    named = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    for name, value in named.items():
+        if value.layout != torch.strided:
+            raise ArtifactError(
+                f"{option} {path}: {name!r} is stored as {value.layout}; save it by .to_dense()"
+            )
+    return named
 
 
 def unwrapped(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
