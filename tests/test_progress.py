@@ -21,7 +21,7 @@ class Clock:
 def lines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], seconds: float
 ) -> list[str]:
-    """What a loop over three of five items prints if each takes so long."""
+    """Run a loop over three of five items that take so long each, and return the printed lines."""
     monkeypatch.setattr(progress, "time", Clock(seconds))
     named = ["a", "b", "c", "d", "e"].__getitem__
     assert list(progress.track(range(2, 5), 5, "attacks", 2, named)) == [2, 3, 4]

@@ -1,4 +1,4 @@
-"""What a style sheet cannot do alone: names of columns in cells, intervals that stay whole, figures that lead to themselves."""
+"""Prepare a page for the style sheet: cells get their columns' names, intervals stay whole, figures lead to themselves."""
 
 from __future__ import annotations
 

@@ -374,3 +374,12 @@ def _number(value: float) -> str:
     if isinstance(value, float) and (abs(value) >= 1e15 or not value.is_integer()):
         return f"{value:g}".replace("e+", "e")
     return f"{int(value):,}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "step"), counted(2, "step")
+    ('1 step', '2 steps')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -18,7 +18,6 @@ from gradsiege.auditing.costs import cost_of
 from gradsiege.auditing.findings import found
 from gradsiege.auditing.given import (
     as_names,
-    as_pictures,
     as_trainings,
     fitting,
     identity_of,
@@ -37,6 +36,7 @@ from gradsiege.auditing.subject import Normalisation, Subject, checked, refuse_o
 from gradsiege.auditing.trial import tried
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import UsageError
+from gradsiege.federated.observing import as_images
 from gradsiege.metrics.image_table import refuse_unmeasurable
 from gradsiege.protocol.arguments import refuse_kinds, sentences
 from gradsiege.protocol.local_update import LocalTraining, with_gradients
@@ -100,13 +100,9 @@ def audit(
     where = where_to_run(device)
     chosen, refused = budget_named(budget), refuse_others(defenses)
     networks = model if isinstance(model, Mapping) else {"given": model}
-    pictures = as_pictures(images)
-    if not networks or not pictures.numel():
-        raise UsageError(
-            "there is no network to audit; give `model`"
-            if not networks
-            else "there is no picture to audit; give at least one"
-        )
+    pictures = as_images(images).float()
+    if not networks:
+        raise UsageError("there is no network to audit; give `model`")
     first = Subject(
         dict(networks),
         pictures,

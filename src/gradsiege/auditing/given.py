@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,31 +14,13 @@ from gradsiege.auditing.auxiliary import Auxiliary, auxiliary
 from gradsiege.auditing.budget import Budget
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.subject import Subject
-from gradsiege.auditing.words import counted, is_or_are
+from gradsiege.auditing.words import is_or_are
 from gradsiege.errors import UsageError
+from gradsiege.federated.observing import as_images
 from gradsiege.images import to_bytes
 from gradsiege.protocol.local_update import LocalTraining
 from gradsiege.protocol.recorded import training_of
-from gradsiege.ranges import shown
-
-
-def as_pictures(images: Any, name: str = "images") -> Tensor:
-    """Return pictures as float32 on the CPU; `observe` refuses a wrong range.
-
-    Raises:
-        UsageError: they are not numbers, or of another shape than ``[n, c, h, w]``.
-    """
-    try:
-        given = images if isinstance(images, Tensor) else torch.as_tensor(np.array(images))
-    except (TypeError, ValueError):
-        raise UsageError(
-            f"{name} is {shown(images)}; give a tensor or an array [n, c, h, w]"
-        ) from None
-    if given.dim() != 4 and given.numel():
-        raise UsageError(
-            f"{name} has shape {list(given.shape)}; give [n, c, h, w]: one picture is {name}[None], a grey one has one channel"
-        )
-    return given.detach().cpu().float() if given.is_floating_point() else given.detach().cpu()
+from gradsiege.ranges import counted, shown
 
 
 def as_trainings(training: Any) -> list[LocalTraining]:
@@ -112,14 +93,10 @@ def owned_by(subject: Subject, stage: str, aux: Any, aux_labels: Any) -> Auxilia
         if aux_labels is not None:
             raise UsageError("aux_labels are given without aux; give the pictures too, or neither")
         return auxiliary(subject.adapted(stage), None, None)
-    given = as_pictures(aux, "aux")
+    given = as_images(aux, "aux").float()
     if tuple(given.shape[1:]) != subject.image_shape:
         raise UsageError(
             f"aux has pictures of shape {list(given.shape[1:])}, and the private ones have {list(subject.image_shape)}; resize them"
-        )
-    if not len(given) or not bool(((given >= 0) & (given <= 1)).all()):
-        raise UsageError(
-            "aux holds no picture, or a number that is not in [0, 1]; give at least one picture, with pixels in [0, 1]"
         )
     refuse_shared(given, subject.images)
     marks = None if aux_labels is None else whole("aux_labels", aux_labels, len(given))

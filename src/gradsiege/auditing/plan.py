@@ -21,7 +21,8 @@ from gradsiege.auditing.portfolio import (
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.source import Source
 from gradsiege.auditing.times import Size, effort_of, seconds_of, tuning_seconds
-from gradsiege.auditing.words import attacker_in_words, counted, lasting
+from gradsiege.auditing.words import attacker_in_words, lasting
+from gradsiege.ranges import counted
 
 # Expected times are estimates; up to this multiple of the budget's time a part still begins.
 HARD = 1.25

@@ -34,7 +34,7 @@ from gradsiege.auditing.settings import Chooser
 from gradsiege.auditing.situations import NONE, Situation, name_of
 from gradsiege.auditing.sizing import planned
 from gradsiege.auditing.subject import Normalisation, refuse_others
-from gradsiege.auditing.words import attacker_in_words, counted
+from gradsiege.auditing.words import attacker_in_words
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import ModelError, StudyError
 from gradsiege.models.adapted import adapt
@@ -42,6 +42,7 @@ from gradsiege.protocol.arguments import refuse_kinds, sentences
 from gradsiege.protocol.local_update import LocalTraining, Tensors, with_gradients
 from gradsiege.protocol.observation import Observation
 from gradsiege.protocol.recorded import training_of
+from gradsiege.ranges import counted
 
 # Uploads whose cosine exceeds this are one and the same: rounding remains.
 EQUAL = 1 - 1e-6

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from gradsiege.auditing.plan import Plan
-from gradsiege.auditing.words import counted, some_of
+from gradsiege.auditing.words import some_of
+from gradsiege.ranges import counted
 
 
 @dataclass(frozen=True, eq=False)

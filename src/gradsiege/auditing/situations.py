@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gradsiege.auditing.words import counted
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import UsageError
 from gradsiege.protocol.local_update import LocalTraining
+from gradsiege.ranges import counted
 
 NONE = "none"
 

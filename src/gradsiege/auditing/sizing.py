@@ -16,8 +16,9 @@ from gradsiege.auditing.plan import Plan, laid_out
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.source import Source, update_bytes
 from gradsiege.auditing.times import Size
-from gradsiege.auditing.words import counted, lasting
+from gradsiege.auditing.words import lasting
 from gradsiege.protocol.threat_model import ThreatModel
+from gradsiege.ranges import counted
 
 # Bytes that the updates of all clients may take; several copies exist during an attack.
 MOST_UPDATE_BYTES = 2**30

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from gradsiege import artifacts
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.source import has_linear_head
-from gradsiege.auditing.words import counted, is_or_are
+from gradsiege.auditing.words import is_or_are
 from gradsiege.defenses.base import Defense
 from gradsiege.defenses.precode import Precode
 from gradsiege.errors import ModelError, UsageError
@@ -22,7 +21,8 @@ from gradsiege.models.adapted import AdaptedModel, adapt
 from gradsiege.models.bottleneck import insert_bottleneck
 from gradsiege.models.head import find_head, probe_images
 from gradsiege.protocol.observation import Observation
-from gradsiege.ranges import shown
+from gradsiege.protocol.recorded import whole_numbers
+from gradsiege.ranges import counted, shown
 from gradsiege.seeds import torch_generator
 
 Normalisation = tuple[Sequence[float], Sequence[float]]
@@ -190,12 +190,7 @@ def with_labels(images: Tensor, labels: Any, architecture: AdaptedModel) -> tupl
 
     if labels is None:
         return predictions(architecture, images), True
-    try:
-        numbers = labels if isinstance(labels, Tensor) else torch.as_tensor(labels)
-    except (TypeError, ValueError):
-        raise ModelError(
-            f"labels is {shown(labels)}; give one whole number per picture, classes from 0"
-        ) from None
+    numbers = whole_numbers(labels)
     if numbers.dim() != 1 or numbers.dtype.is_floating_point:
         raise ModelError(
             f"labels have shape {list(numbers.shape)} and type {numbers.dtype}; give one whole number per picture, [n]"

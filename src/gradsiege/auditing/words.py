@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gradsiege.protocol.local_update import LocalTraining
+from gradsiege.ranges import counted
 
 NAMES = {
     "inverting_gradients": "Inverting Gradients",
@@ -22,15 +23,6 @@ NAMES = {
     "control_nearest_aux": "Nearest auxiliary picture",
     "perfect_inversion": "Perfect inversion",
 }
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    >>> counted(1, "step"), counted(2, "step")
-    ('1 step', '2 steps')
-    """
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def is_or_are(number: int) -> str:

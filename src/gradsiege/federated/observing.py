@@ -108,37 +108,40 @@ def observe(
     )
 
 
-def as_images(images: Any) -> Tensor:
-    """Return the images as a tensor ``[n, c, h, w]`` in [0, 1]; refuse others with the shape, type or range that they have."""
+def as_images(images: Any, name: str = "images") -> Tensor:
+    """Return the images as a tensor ``[n, c, h, w]`` in [0, 1]; refuse others with the shape, type or range that they have.
+
+    name: of the argument, for messages.
+    """
     try:
         pictures = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
     except (TypeError, ValueError):
         raise ModelError(
-            f"images are {shown(images)}; give numbers [n, channels, height, width] in [0, 1], as a tensor or an array"
+            f"{name} are {shown(images)}; give numbers [n, channels, height, width] in [0, 1], as a tensor or an array"
         ) from None
     if pictures.layout != torch.strided or pictures.is_meta:
         kind = "have no values" if pictures.is_meta else f"are stored as {pictures.layout}"
         raise ModelError(
-            f"images {kind}; give a dense tensor of numbers, such as `images.to_dense()`"
+            f"{name} {kind}; give a dense tensor of numbers, such as `{name}.to_dense()`"
         )
     if pictures.dim() != 4:
         raise ModelError(
-            f"images have shape {list(pictures.shape)}; give [n, channels, height, width], one image as images[None]"
+            f"{name} have shape {list(pictures.shape)}; give [n, channels, height, width], one image as {name}[None]"
         )
     if not pictures.numel():
         raise ModelError(
-            f"images have shape {list(pictures.shape)}, which holds none; give at least one"
+            f"{name} have shape {list(pictures.shape)}, which holds none; give at least one"
         )
     if not pictures.dtype.is_floating_point:
         raise ModelError(
-            f"images hold {pictures.dtype}; divide bytes by 255 to get numbers in [0, 1]"
+            f"{name} hold {pictures.dtype}; divide bytes by 255 to get numbers in [0, 1]"
         )
     if not bool(pictures.isfinite().all()):
-        raise ModelError("images hold a number that is not finite")
+        raise ModelError(f"{name} hold a number that is not finite")
     low, high = float(pictures.min()), float(pictures.max())
     if low < 0 or high > 1:
         raise ModelError(
-            f"images range from {_digits(low)} to {_digits(high)}; give pixels in [0, 1], and `normalisation` if the network expects "
+            f"{name} range from {_digits(low)} to {_digits(high)}; give pixels in [0, 1], and `normalisation` if the network expects "
             "normalised ones"
         )
     # A copy: a defense may change its batch in place, and a tensor made in inference mode has no gradient.

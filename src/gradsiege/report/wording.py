@@ -216,12 +216,3 @@ def fold_constant(shown: pd.DataFrame, columns: Iterable[str]) -> tuple[pd.DataF
         f"{column[0].lower()}{column[1:]} {shown[column].iloc[0]}" for column in folded
     )
     return shown.drop(columns=folded), f" In every row: {constants}."
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    >>> counted(1, "seed"), counted(3, "seed")
-    ('1 seed', '3 seeds')
-    """
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from gradsiege.auditing.inputs.finite import not_finite
-from gradsiege.auditing.words import counted, is_or_are
+from gradsiege.auditing.words import is_or_are
 from gradsiege.errors import ArtifactError, ModelError, UsageError
+from gradsiege.ranges import counted
 
 SAFE, PICKLED = (".safetensors",), (".pt", ".pth", ".bin", ".ckpt")
 # Keys under which training scripts keep the weights beside an optimizer's state.

@@ -9,7 +9,8 @@ from gradsiege.auditing.findings import Finding
 from gradsiege.auditing.page.images import address
 from gradsiege.auditing.page.sentences import number, situation_in_words
 from gradsiege.auditing.result import Result
-from gradsiege.auditing.words import attacker_in_words, counted
+from gradsiege.auditing.words import attacker_in_words
+from gradsiege.ranges import counted
 
 MOST = 12
 

@@ -28,8 +28,9 @@ from gradsiege.auditing.page.tables import (
 )
 from gradsiege.auditing.result import Result
 from gradsiege.auditing.settings import note
-from gradsiege.auditing.words import attacker_in_words, counted, lasting, training_in_words
+from gradsiege.auditing.words import attacker_in_words, lasting, training_in_words
 from gradsiege.extras import need
+from gradsiege.ranges import counted
 
 TEMPLATES = Path(__file__).parent / "templates"
 # The report's style sheet serves the audit's page, too.

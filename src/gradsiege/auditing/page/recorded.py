@@ -11,8 +11,9 @@ from gradsiege.auditing.page.page import rendered
 from gradsiege.auditing.page.sentences import DASH, knows, number
 from gradsiege.auditing.page.tables import Table
 from gradsiege.auditing.settings import note
-from gradsiege.auditing.words import attacker_in_words, counted, training_in_words
+from gradsiege.auditing.words import attacker_in_words, training_in_words
 from gradsiege.protocol.local_update import LocalTraining
+from gradsiege.ranges import counted
 
 if TYPE_CHECKING:
     from gradsiege.auditing.recorded_result import Match, RecordedResult

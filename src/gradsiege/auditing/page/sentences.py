@@ -8,7 +8,8 @@ from gradsiege.auditing.findings import LEAKS, NO_LEAK, Finding
 from gradsiege.auditing.portfolio import AWARE
 from gradsiege.auditing.result import Result
 from gradsiege.auditing.situations import NONE
-from gradsiege.auditing.words import attacker_in_words, counted, training_in_words
+from gradsiege.auditing.words import attacker_in_words, training_in_words
+from gradsiege.ranges import counted
 
 DASH = "–"
 # Verdicts by the colour of their label: what leaks, what holds, and what is not known.

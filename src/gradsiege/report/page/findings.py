@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gradsiege.analysis.worst_case import worst_case
+from gradsiege.ranges import counted
 from gradsiege.report.claim_words import tally
 from gradsiege.report.data import StudyData, in_stage_order
 from gradsiege.report.derived import SETTING, final_accuracy
 from gradsiege.report.labels import label
 from gradsiege.report.protection_words import standing
-from gradsiege.report.wording import counted, number, percent, percent_interval, with_interval
+from gradsiege.report.wording import number, percent, percent_interval, with_interval
 
 UNDEFENDED = ("table_attacks", "attack_defense_heatmap")
 STANDING = ("table_headline", "table_defenses", "attack_defense_heatmap")

@@ -6,6 +6,7 @@ import pandas as pd
 
 from gradsiege.analysis.equal_accuracy import LEAST_SEEDS, MARGIN
 from gradsiege.analysis.verdict import FLOOR_MARGIN, NEGLIGIBLE, TOLERANCE
+from gradsiege.ranges import counted
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.derived import SETTING, attackers
 from gradsiege.report.labels import label
@@ -13,7 +14,6 @@ from gradsiege.report.protection_words import attempts_note, counter_of, role_of
 from gradsiege.report.wording import (
     DASH,
     INTERVAL,
-    counted,
     fold_constant,
     number,
     percent,
