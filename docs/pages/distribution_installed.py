@@ -42,8 +42,12 @@ def asked_for(wheel: Path) -> list[str]:
 
 
 def distribution_of(name: str) -> metadata.Distribution:
-    """Return an installed distribution, that of the project before that of the builders' environment, which stands first on the path."""
-    return next(iter(metadata.Distribution.discover(name=name, path=sys.path[::-1])))
+    """Return an installed distribution, that of the environment that holds the project before any other.
+
+    The builders' environment stands first on the path, and setuptools, once imported, puts copies of its own at the end.
+    """
+    of_project = str(metadata.distribution("gradsiege").locate_file(""))
+    return next(iter(metadata.Distribution.discover(name=name, path=[of_project, *sys.path])))
 
 
 def closure(requirements: list[str], extra: str = "") -> set[str]:

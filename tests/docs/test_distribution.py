@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -98,6 +99,17 @@ def test_a_command_of_the_readme_that_fails_is_found(tmp_path: Path) -> None:
     readme = "    .venv/bin/gradsiege claims --study config/nowhere.yaml\n"
     (fault,) = distribution_installed.faults_of_commands(built, tmp_path, readme)
     assert fault.startswith("bare/bin/gradsiege claims --study config/nowhere.yaml ended with")
+
+
+def test_copies_that_other_packages_bring_along_are_not_the_project_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = distribution_installed.distribution_of("packaging").version
+    (tmp_path / "packaging-999.dist-info").mkdir()
+    (tmp_path / "packaging-999.dist-info/METADATA").write_text("Name: packaging\nVersion: 999\n")
+    for path in ([str(tmp_path), *sys.path], [*sys.path, str(tmp_path)]):
+        monkeypatch.setattr(sys, "path", path)
+        assert distribution_installed.distribution_of("packaging").version == ours
 
 
 def test_plain_snakemake_runs_in_a_folder_that_the_wheel_laid_out(tmp_path: Path) -> None:
