@@ -142,3 +142,27 @@ class OnlyTwo(nn.Module):
 def test_a_network_of_one_batch_size_is_refused() -> None:
     with pytest.raises(ModelError, match=r"two or one at a time: guard failed"):
         gs.observe(OnlyTwo(), IMAGES, LABELS)
+
+
+class OfDoublePrecision(nn.Module):
+    """Computes in float64: by its own cast of the images, or as its weights are."""
+
+    def __init__(self, casts: bool) -> None:
+        super().__init__()
+        self.casts = casts
+        self.body = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(48), nn.Linear(48, 3)).double()
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.body(images.double() if self.casts else images)
+        return logits
+
+
+def test_a_network_that_computes_in_float64_alone_is_refused() -> None:
+    images, labels = torch.rand(1, 3, 4, 4), torch.tensor([2])
+    with pytest.raises(
+        gs.GradSiegeError, match=r"computes in float64 alone.*attacks compute in float32"
+    ):
+        gs.observe(OfDoublePrecision(casts=True), images, labels)
+    seen = gs.observe(OfDoublePrecision(casts=False), images, labels)
+    result = gs.attacks.InvertingGradients(iterations=1)(seen)
+    assert result.reconstruction.images.dtype == torch.float32

@@ -22,12 +22,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.overrides import TorchFunctionMode
 
 from gradsiege.errors import ModelError, nearest
 from gradsiege.models.layers import BatchNorm2d, Normalisation
+from gradsiege.models.usable import classes_of, refuse_unusable
 from gradsiege.ranges import shown
 
 
@@ -208,7 +208,7 @@ def adapt(
         raise ModelError(f"normalisation holds a number that is not finite: {shown((mean, std))}")
     if min(std) <= 0:
         raise ModelError(f"normalisation: a standard deviation is {min(std)}; it must be positive")
-    _refuse_unusable(network)
+    refuse_unusable(network)
     if head is not None and not isinstance(dict(network.named_modules()).get(head), nn.Linear):
         linear = [name for name, part in network.named_modules() if isinstance(part, nn.Linear)]
         raise ModelError(
@@ -219,7 +219,7 @@ def adapt(
     for part in body.modules():
         _make_pure(part)
     adapted = AdaptedNetwork(body, mean, std, f"body.{head}" if head else "").eval()
-    return AdaptedModel(adapted, _classes(adapted, image_shape), image_shape)
+    return AdaptedModel(adapted, classes_of(adapted, adapted.kind, image_shape), image_shape)
 
 
 def _channels(image_shape: Any) -> int:
@@ -243,34 +243,6 @@ def _scales(normalisation: Any, channels: int) -> tuple[list[float], list[float]
             f"normalisation is {normalisation!r}; give two lists of a number per channel, (means, standard deviations)"
         ) from None
     return mean, std
-
-
-def _refuse_unusable(network: nn.Module) -> None:
-    """Refuse a compiled network, and a weight that has no shape, no values, or too little precision to be attacked."""
-    compiled = [part for part in network.modules() if isinstance(part, torch.jit.ScriptModule)]
-    if compiled:
-        raise ModelError(
-            f"{type(network).__name__} holds a module that torch.jit compiled, whose layers cannot be looked at: give the network before "
-            "torch.jit.script or torch.jit.trace"
-        )
-    for name, value in network.named_parameters():
-        if isinstance(value, nn.parameter.UninitializedParameter) or value.is_meta:
-            raise ModelError(f"the weight {name} has no values yet: initialise the network first")
-        if value.dtype.is_complex:
-            raise ModelError(
-                f"the weight {name} holds {value.dtype}; clients and attacks compute in real numbers: hold real and imaginary part as "
-                "two weights"
-            )
-        if value.dtype not in (torch.float32, torch.float64):
-            raise ModelError(
-                f"the weight {name} holds {value.dtype}; clients and attacks compute in float32 or float64: give `model.float()`"
-            )
-    trained = [value.requires_grad for value in network.parameters()]
-    if trained and not any(trained):
-        raise ModelError(
-            f"every weight of {type(network).__name__} is frozen, so that clients upload nothing: set requires_grad of those that "
-            "clients train"
-        )
 
 
 def _copy(network: nn.Module) -> nn.Module:
@@ -319,61 +291,3 @@ def _make_pure(part: nn.Module) -> None:
         part.__class__ = BatchNorm2d
     elif isinstance(part, _BatchNorm) and not isinstance(part, BatchNorm2d):
         part.__class__ = PureBatchNorm
-
-
-def _classes(network: AdaptedNetwork, image_shape: tuple[int, int, int]) -> int:
-    """Return the number of logits, from one forward pass."""
-    some = next(network.parameters(), None)
-    if some is None:
-        raise ModelError(f"{network.kind} has no weights, so that no update tells anything")
-    images = torch.full((2, *image_shape), 0.5, dtype=some.dtype, device=some.device)
-    try:
-        with torch.enable_grad():
-            logits: Tensor = network.to(some.device)(images)
-            network(images[:1])
-    except ModelError:
-        raise
-    except Exception as error:
-        raise ModelError(
-            f"{network.kind} does not take images of {' x '.join(map(str, image_shape))} (channels, height, width), two or one at a time: "
-            f"{error}"
-        ) from error
-    if len(logits) != 2:
-        raise ModelError(f"{network.kind} returns {len(logits)} rows of logits for 2 images")
-    if not logits.requires_grad and not torch.is_inference_mode_enabled():
-        raise ModelError(
-            f"the logits of {network.kind} have no gradient by its weights: take `torch.no_grad()`, `.detach()` or NumPy out of its "
-            "forward, or set requires_grad of weights that it uses"
-        )
-    if _is_cut_off(network, images):
-        raise ModelError(
-            f"the logits of {network.kind} have no gradient by its images, so that no attack could follow one: take `torch.no_grad()`, "
-            "`.detach()`, rounding or NumPy out of its forward; to freeze weights, set their requires_grad to False"
-        )
-    if logits.shape[1] < 2:
-        raise ModelError(
-            f"{network.kind} returns {logits.shape[1]} logit per image, and the cross-entropy of a single class has no gradient: give "
-            "two logits per image; for one of a sigmoid, z, they are (0, z)"
-        )
-    return logits.shape[1]
-
-
-def _is_cut_off(network: AdaptedNetwork, images: Tensor) -> bool:
-    """Return whether no image has a gradient, whatever the weights; those of the network may make it zero.
-
-    images: ``[n, c, h, w]``.
-    """
-    if torch.is_inference_mode_enabled():
-        return False
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.rand(images.shape, generator=generator).to(images).requires_grad_()
-    weights = {
-        name: value.detach() + 0.1 * torch.randn(value.shape, generator=generator).to(value)
-        for name, value in network.named_parameters()
-    }
-    with torch.enable_grad():
-        logits = functional_call(network, weights, (noise,))
-        if not logits.requires_grad:
-            return True
-        (gradient,) = torch.autograd.grad(logits.square().sum(), noise, allow_unused=True)
-    return gradient is None or not bool(gradient.any())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from simulated_clients import auxiliary_prior
 from torch import nn
@@ -59,3 +60,42 @@ def test_without_images_the_rows_say_what_the_attacker_lacks() -> None:
     lacking = table[table.counter == NAME]
     assert lacking.reason.str.contains("auxiliary_images").all()
     assert (table[table.counter == ""].reason == "").all()
+
+
+@dataclass(frozen=True)
+class BreaksBelow(HalfLost):
+    """Clients whose images are darker than a level upload NaN in one place."""
+
+    level: float
+
+    def transform_update(self, update: Tensors, client: Client) -> Tensors:
+        sent = super().transform_update(update, client)
+        if float(client.images.mean()) < self.level:
+            next(iter(sent.values()))[..., 0] = torch.nan
+        return sent
+
+
+def evaluated(level: float) -> pd.DataFrame:
+    """The rows of the generic counter on two bright images, whose uploads are finite."""
+    images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(5)) / 2 + 0.5
+    attack = gs.attacks.InvertingGradients(iterations=40, total_variation=1e-4)
+    table = gs.evaluate(
+        small(),
+        images,
+        [1, 2],
+        [BreaksBelow(level)],
+        [attack],
+        priors=auxiliary_prior((3, 8, 8)),
+        device="cpu",
+    )
+    return table[table.counter == NAME]
+
+
+def test_simulated_clients_that_fail_are_left_out() -> None:
+    whole, some = evaluated(0.0), evaluated(0.5)
+    assert (some.reason == "").all()
+    assert (some.psnr > whole.psnr - 1).all()
+
+
+def test_a_defense_under_which_every_simulated_client_fails_is_named() -> None:
+    assert evaluated(0.7).reason.str.contains("none of them uploads finite numbers").all()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gradsiege.attacks.auxiliary import auxiliary_images
 from gradsiege.attacks.counters.plan import AttackPlan
-from gradsiege.errors import MissingError
+from gradsiege.errors import MissingError, ThreatModelError
 from gradsiege.protocol.local_update import Tensors, local_update
 from gradsiege.protocol.observation import Observation
 from gradsiege.seeds import torch_generator
@@ -22,11 +22,12 @@ def simulated(plan: AttackPlan, name: str) -> Iterator[tuple[Tensors, Tensors, T
     """Yield, for every simulated client, its update without the defense, its upload, and its labels ``[images]``.
 
     Images are drawn without repetition as long as there are enough. All randomness of a client is fresh: it comes from the
-    attack's seed, never from a victim's. For the mean of several rounds a client's uploads are averaged as well.
+    attack's seed, never from a victim's. For the mean of several rounds a client's uploads are averaged as well. A client whose
+    upload is not finite says nothing and is left out.
 
     Raises:
         MissingError: the attack was given no `simulate`.
-        ThreatModelError: there are no auxiliary images, or they have another shape.
+        ThreatModelError: there are no auxiliary images, or they have another shape; or no upload is finite.
     """
     if plan.simulate is None:
         raise MissingError(
@@ -36,6 +37,7 @@ def simulated(plan: AttackPlan, name: str) -> Iterator[tuple[Tensors, Tensors, T
     images, labels = auxiliary_images(name, plan.knowledge)
     images = images.to(next(iter(seen.parameters.values())).dtype)
     order = torch.randperm(len(images), generator=torch_generator(*plan.seed, name, "images"))
+    sound = 0
     for number in range(CLIENTS):
         first = number * seen.images_per_client
         chosen = order[torch.arange(first, first + seen.images_per_client) % len(order)]
@@ -50,7 +52,14 @@ def simulated(plan: AttackPlan, name: str) -> Iterator[tuple[Tensors, Tensors, T
         upload = {
             key: torch.stack([tensors[key] for tensors in uploads]).mean(0) for key in uploads[0]
         }
-        yield undefended(seen, images[chosen], labels[chosen]), upload, labels[chosen]
+        if all(bool(value.isfinite().all()) for value in upload.values()):
+            sound += 1
+            yield undefended(seen, images[chosen], labels[chosen]), upload, labels[chosen]
+    if not sound:
+        raise ThreatModelError(
+            f"{name} learns from {CLIENTS} simulated clients, and none of them uploads finite numbers under this defense: look for NaN, "
+            "infinity or a division by zero in it"
+        )
 
 
 def undefended(seen: Observation, images: Tensor, labels: Tensor) -> Tensors:
