@@ -17,8 +17,9 @@ from planted_claims import changed, claim, rows, tables
 
 from gradsiege.analysis.claims.claim import Change, Claim
 from gradsiege.analysis.claims.evaluation import Outcome, evaluate
+from gradsiege.analysis.claims.verdicts import Verdict
 from gradsiege.inspection import kept_evidence, verdict_page
-from gradsiege.inspection.kept_evidence import Evidence, read, strength
+from gradsiege.inspection.kept_evidence import Evidence, Measurement, read, strength
 from gradsiege.report.save import csv
 from gradsiege.report.tables import table_claims
 from gradsiege.report.tidy import tidy
@@ -148,6 +149,55 @@ def test_a_rule_that_changed_after_the_run_is_marked(tmp_path: Path) -> None:
     early = ledger_of(tmp_path, LEDGER.replace("transfers: true", change.replace("21", "19"), 1))
     assert "by the rule before" not in verdict_page.page(early, tmp_path / "kept")
     assert Change(date="2026-11-21", reason="r").date > "2026-11-20"
+
+
+LOWER = claim(
+    **PLANTED
+    | {"rule": "difference_sign", "direction": "lower", "value": {}, "tolerance": {"psnr": 0.5}}
+    | {"against": [{"defense": "none"}]}
+)
+
+
+def kept_difference(*intervals: tuple[float, float], said: Verdict = "reproduced") -> Evidence:
+    """Evidence on paired differences of PSNR that was judged when it was kept."""
+    parts = tuple(
+        Measurement({"attack": str(number)}, "psnr", (low + high) / 2, low, high, 32, said)
+        for number, (low, high) in enumerate(intervals)
+    )
+    shown = f"{said} (stand-in data)"
+    return Evidence("a", "u", "x", "m", "", shown, "old", date(2026, 1, 1), True, (), parts)
+
+
+@pytest.mark.parametrize(
+    ("intervals", "verdict", "why"),
+    [
+        ([(-2.0, -0.6)], "reproduced", "old"),  # nothing to say anew
+        ([(-0.7, -0.1)], "undecided", "reaches across"),
+        ([(-0.4, -0.1)], "weaker", "excludes"),
+        ([(-2.0, -0.6), (0.1, 0.3)], "not reproduced", "the other way"),
+    ],
+)
+def test_a_kept_difference_is_judged_by_the_rule_of_today(
+    intervals: list[tuple[float, float]], verdict: Verdict, why: str
+) -> None:
+    again = kept_evidence.judged_again(LOWER, kept_difference(*intervals))
+    assert again.said == f"{verdict} (stand-in data)"
+    assert why in again.why
+
+
+def test_what_was_undecided_for_another_reason_stays_as_it_was_kept() -> None:
+    kept = dataclasses.replace(kept_difference((-2.0, -0.6)), said="undecided (stand-in data)")
+    assert kept_evidence.judged_again(LOWER, kept) == kept
+    bar = claim(**PLANTED)
+    assert kept_evidence.judged_again(bar, kept_difference((-0.7, -0.1))).said.startswith("repro")
+
+
+def test_data_that_stand_in_are_not_heard_on_a_claim_that_does_not_transfer(tmp_path: Path) -> None:
+    keep(tmp_path / "kept/stand_in", judged(claim(**PLANTED), hits=0.0, dataset="photos"))
+    (heard,) = kept_evidence.by_claim([claim(**PLANTED)], tmp_path / "kept").values()
+    assert len(heard) == 1
+    alone = claim(**PLANTED | {"transfers": False})
+    assert kept_evidence.by_claim([alone], tmp_path / "kept") == {alone.id: []}
 
 
 def test_a_study_is_heard_though_its_report_has_no_table_of_claims(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradsiege.analysis.claims.claim import Claim
+from gradsiege.analysis.claims.verdicts import GRAVITY, Verdict, judge_difference, together
+from gradsiege.analysis.interval import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +34,7 @@ class Measurement:
     low: float
     high: float
     units: int
-    verdict: str
+    verdict: Verdict
     published: float | None = None
 
 
@@ -84,14 +86,44 @@ def strength(evidence: Evidence) -> tuple[bool, int, int, int, str]:
 def by_claim(claims: Iterable[Claim], folder: Path) -> dict[str, list[Evidence]]:
     """Return what the studies below `folder` tested of each claim, the best evidence first; an untested claim has none.
 
+    Differences are judged by today's rule, from the intervals that were kept. Data that stand in say nothing of a claim that does not
+    transfer to them, or no longer does.
+
     Raises GradSiegeError if a study's table or record cannot be read.
     """
-    tested: dict[str, list[Evidence]] = {claim.id: [] for claim in claims}
+    known = {claim.id: claim for claim in claims}
+    tested: dict[str, list[Evidence]] = {name: [] for name in known}
     for table in sorted(folder.glob(f"*/{NAME}")):
         for evidence in read(table):
-            if evidence.claim in tested:
-                tested[evidence.claim].append(evidence)
+            claim = known.get(evidence.claim)
+            if claim is not None and (claim.transfers or not evidence.stand_in):
+                tested[claim.id].append(judged_again(claim, evidence))
     return {claim: sorted(evidence, key=strength) for claim, evidence in tested.items()}
+
+
+def judged_again(claim: Claim, evidence: Evidence) -> Evidence:
+    """Return evidence on differences with the verdicts of today's rule, which needs their intervals alone; other evidence as it is."""
+    kept = together(part.verdict for part in evidence.measured) if evidence.measured else ""
+    if claim.rule not in ("difference_sign", "ordering") or evidence.verdict != kept:
+        return evidence
+    judged = [_again(claim, part) for part in evidence.measured]
+    parts = tuple(part for part, _ in judged)
+    verdict = together(part.verdict for part in parts)
+    if verdict == evidence.verdict:
+        return replace(evidence, measured=parts)
+    why = "; ".join(dict.fromkeys(why for part, why in judged if part.verdict == verdict))
+    said = verdict + evidence.said.removeprefix(evidence.verdict)
+    return replace(evidence, measured=parts, said=said, why=why)
+
+
+def _again(claim: Claim, part: Measurement) -> tuple[Measurement, str]:
+    """Return a comparison with its verdict by today's rule, and the reason; without an interval, as it is."""
+    if part.low != part.low:
+        return part, ""
+    interval = Interval(part.value, part.low, part.high, 0.95, part.units, "kept")
+    sign = -1 if claim.direction == "lower" else 1
+    found = judge_difference(interval, sign, part.published, claim.tolerance_of(part.metric))
+    return replace(part, verdict=found.verdict), found.why
 
 
 def read(table: Path) -> list[Evidence]:
@@ -144,6 +176,6 @@ def _measurements(rows: pd.DataFrame) -> Iterable[Measurement]:
             float(value["low"]),
             float(value["high"]),
             units=int(value["n"]),
-            verdict=str(by_quantity["part_verdict"]["text"]),
+            verdict=GRAVITY[GRAVITY.index(by_quantity["part_verdict"]["text"])],
             published=None if published is None else float(published["value"]),
         )

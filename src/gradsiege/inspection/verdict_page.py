@@ -20,8 +20,8 @@ INTRODUCTION = """# Verdicts on the published claims
 
 `gradsiege claims --kept` writes this page from the tables of the kept studies; `make keep` does so after each study. Every claim of
 [the ledger](../../config/claims.yaml) stands here once, with its best evidence: more than one unit before one alone, which gives no
-interval, then the claim's own data before data that stand in for them, then fewer deviations from the source's setting, then more units.
-No part of that order looks at the verdict. Where other kept studies disagree, the line says so. A value is the mean with its 95 % interval; n counts independent victims (scenes),
+interval, then the claim's own data before data that stand in for them, then fewer deviations from the source's setting, then more units,
+then the study's name. No part of that order looks at the verdict. Differences are judged from their kept intervals by the rule of today. Where other kept studies disagree, the line says so. A value is the mean with its 95 % interval; n counts independent victims (scenes),
 or seeds for accuracy. How a claim is judged: [docs/ARTIFACT.md](../ARTIFACT.md)."""
 
 

@@ -37,17 +37,38 @@ CASES: list[tuple[Rule, float | None, float, bool, int, float, float, Verdict]] 
     ("equivalent", None, 1.0, True, 1, 1.1, 1.6, "not reproduced"),
     ("difference_sign", 3.7, 1.0, True, -1, -4.0, -3.0, "reproduced"),
     ("difference_sign", 3.7, 1.0, True, -1, -9.0, -8.0, "reproduced"),  # more than claimed
-    ("difference_sign", 3.7, 1.0, True, -1, -2.9, -0.1, "reproduced"),  # 2.7 is not excluded
+    ("difference_sign", 3.7, 1.0, True, -1, -2.9, -2.7, "reproduced"),  # all of it reaches 2.7
+    (
+        "difference_sign",
+        3.7,
+        1.0,
+        True,
+        -1,
+        -2.9,
+        -0.1,
+        "undecided",
+    ),  # 2.7 is neither shown nor excluded
     ("difference_sign", 3.7, 1.0, True, -1, -2.6, -0.1, "weaker"),
     ("difference_sign", 3.7, 1.0, True, -1, -2.6, 0.1, "not reproduced"),
     ("difference_sign", 3.7, 1.0, True, -1, -4.0, 0.1, "undecided"),
     ("difference_sign", 3.7, 1.0, True, -1, 0.1, 4.0, "not reproduced"),
-    ("difference_sign", None, 0.5, True, 1, 0.1, 2.0, "reproduced"),
+    ("difference_sign", None, 0.5, True, 1, 0.6, 2.0, "reproduced"),
+    (
+        "difference_sign",
+        None,
+        0.5,
+        True,
+        1,
+        0.1,
+        2.0,
+        "undecided",
+    ),  # whether it counts is not shown
     ("difference_sign", None, 0.5, True, 1, 0.1, 0.4, "weaker"),  # real, too small to count
     ("difference_sign", None, 0.5, True, 1, -0.1, 0.4, "not reproduced"),
     ("difference_sign", None, 0.5, True, 1, -0.1, 2.0, "undecided"),
     ("difference_sign", None, 0.5, True, 1, -2.0, -0.1, "not reproduced"),
     ("ordering", None, 0.01, True, 1, 0.02, 0.04, "reproduced"),
+    ("ordering", None, 0.01, True, 1, 0.004, 0.04, "undecided"),
     ("ordering", None, 0.01, True, 1, -0.04, -0.02, "not reproduced"),
     ("at_most", 0.1, 0.0, False, 1, 0.0, 0.1, "reproduced"),
     ("at_most", 0.1, 0.0, False, 1, 0.0, 0.2, "undecided"),

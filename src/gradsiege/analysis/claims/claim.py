@@ -1,9 +1,9 @@
 """The schema of the ledger of published claims, `config/claims.yaml`.
 
 A claim says what a paper states and where, and by which rule and tolerance a study decides it. Both were chosen
-before any result was seen. Rules: `value_within` (a mean, or with `against` a paired difference, equals the published value up
-to the tolerance, by two one-sided tests), `difference_sign` (the paired difference goes the claimed way and
-is not below the claimed size), `at_most` and `at_least` (a bar), `equivalent` (no paired difference beyond
+before any result was seen; a change is dated and gives its reason. Rules: `value_within` (a mean, or with `against` a paired difference, equals the published value up
+to the tolerance, by two one-sided tests), `difference_sign` (the whole interval of the paired difference goes the claimed way and
+reaches the claimed size less the tolerance), `at_most` and `at_least` (a bar), `equivalent` (no paired difference beyond
 the tolerance), `ordering` (several arms, from the highest to the lowest). `analysis.claims.verdicts` carries them out.
 """
 

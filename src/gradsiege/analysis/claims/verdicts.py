@@ -1,7 +1,7 @@
 """The rules that decide a claim, from an interval and from equivalence tests alone.
 
-Verdicts: `reproduced`; `weaker` (the claimed direction, but an interval that excludes the claimed size);
-`not reproduced` (the interval excludes what is claimed); `undecided` (it excludes neither: more victims or
+Verdicts: `reproduced` (the whole interval holds what is claimed); `weaker` (the claimed direction, but an interval that excludes the
+claimed size); `not reproduced` (the interval excludes what is claimed); `undecided` (none of these: more victims or
 seeds are needed; absence of evidence is not evidence of absence); `not run`.
 """
 
@@ -62,7 +62,7 @@ def judge(
     if rule in ("value_within", "equivalent"):
         return _within(evidence, value or 0.0, tolerance, paired)
     if rule in ("difference_sign", "ordering"):
-        return _difference(interval, sign, value, tolerance)
+        return judge_difference(interval, sign, value, tolerance)
     low, high, bar = interval.low, interval.high, (value or 0.0) + tolerance
     if rule == "at_least":
         low, high, bar = -interval.high, -interval.low, tolerance - (value or 0.0)
@@ -88,14 +88,26 @@ def _within(evidence: Evidence, value: float, tolerance: float, paired: bool) ->
     )
 
 
-def _difference(interval: Interval, sign: int, size: float | None, tolerance: float) -> Judgement:
+def judge_difference(
+    interval: Interval, sign: int, size: float | None, tolerance: float
+) -> Judgement:
+    """Judge a paired difference that is claimed to go one way, by its interval alone.
+
+    The least difference is the smallest one that counts (`tolerance`) or, where a size is claimed, that size less its tolerance.
+
+    >>> half = Interval(0.4, 0.1, 0.7, 0.95, 32, "bca")
+    >>> judge_difference(half, 1, None, 0.5).verdict, judge_difference(half, 1, None, 0.1).verdict
+    ('undecided', 'reproduced')
+    """
     low, high = sorted((sign * interval.low, sign * interval.high))
     least = tolerance if size is None else size - tolerance
     claimed = "the smallest difference that counts" if size is None else "the claimed size"
-    if low > 0 and high >= least:
+    if low >= least:
         return Judgement("reproduced")
-    if low > 0:
+    if low > 0 and high < least:
         return Judgement("weaker", f"the claimed way, but the interval excludes {claimed}")
+    if low > 0:
+        return Judgement("undecided", f"the claimed way, but the interval reaches across {claimed}")
     if high < 0:
         return Judgement("not reproduced", "the difference goes the other way")
     if high < least:
