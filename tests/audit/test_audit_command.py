@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from PIL import Image
 from small_audits import BUDGET, pictures
 
 from gradsiege.auditing import budget
+from gradsiege.auditing.result import Result
 
 
 @pytest.fixture
@@ -107,13 +107,21 @@ def test_a_limit_decides_the_exit_code(
     assert ("above the limit" in capsys.readouterr().err) == (code == 9)
 
 
+class NoNumber(Result):
+    """An audit of which no attack has finished: the limit is `Result`'s own, the number is not there."""
+
+    decibel = math.nan
+
+    def __init__(self) -> None:
+        """Nothing is measured."""
+
+
 def test_an_audit_in_which_no_attack_finished_is_above_every_limit(
     place: Path, verb: Verb, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nothing(*inputs: object) -> SimpleNamespace:
-        return SimpleNamespace(decibel=math.nan, exceeds=lambda limit: True)
-
-    monkeypatch.setattr("gradsiege.cli.auditing._of_pictures", nothing)
+    nothing = NoNumber()
+    assert math.isnan(nothing.decibel)
+    monkeypatch.setattr("gradsiege.cli.auditing._of_pictures", lambda *inputs: nothing)
     words = "--model mine:net --images pictures --fail-above 20dB --out out"
     assert verb("audit", *words.split()) == 9
     assert "no attack finished" in capsys.readouterr().err

@@ -136,7 +136,7 @@ def test_a_number_of_classes_that_the_weights_do_not_have_is_refused() -> None:
 
 def test_weights_for_other_pictures_name_their_size(tmp_path: Path) -> None:
     torch.save(network_named("lenet", 5, (3, 28, 28)).state_dict(), tmp_path / "w.pt")
-    request = Request("lenet", weights=(tmp_path / "w.pt",))
+    request = Request(model="lenet", weights=(tmp_path / "w.pt",))
     with pytest.raises(ModelError, match=r"other pictures than 16 x 16 pixels; give --size 28"):
         networks(request, None, (3, 16, 16))
     assert list(networks(request, None, (3, 28, 28)).networks) == ["w"]
@@ -158,7 +158,7 @@ def test_weights_of_another_network_are_told_by_the_names_that_the_user_wrote(
     tmp_path: Path,
 ) -> None:
     torch.save(network_named("mlp", 5, (3, 16, 16)).state_dict(), tmp_path / "w.pt")
-    request = Request("lenet", weights=(tmp_path / "w.pt",))
+    request = Request(model="lenet", weights=(tmp_path / "w.pt",))
     words = r"w\.pt are not weights of lenet: \d+ of its tensors are missing, such as 'body\..*', and \d+ tensors do not belong to it"
     with pytest.raises(ModelError, match=words):
         networks(request, None, (3, 16, 16))
@@ -212,7 +212,7 @@ def test_classes_without_a_picture_are_told_where_the_labels_decide_on_them(tmp_
     np.savez(tmp_path / "public.npz", images=np.ones((5, 8, 8), np.uint8), labels=labels % 3)
 
     def told(model: str = "lenet", **options: Any) -> str:
-        request = Request(model, aux=tmp_path / "public.npz", **options)
+        request = Request(model=model, aux=tmp_path / "public.npz", **options)
         return " ".join(audited(request, tmp_path / "slip.npz")["remarks"])
 
     assert (
@@ -286,7 +286,7 @@ def test_an_arm_and_parameters_are_read() -> None:
 
 
 def test_trainings_vary_one_thing_at_a_time() -> None:
-    request = Request("x", batch_sizes=(1, 4), local_steps=(1, 3), learning_rate=0.1)
+    request = Request(model="x", batch_sizes=(1, 4), local_steps=(1, 3), learning_rate=0.1)
     shapes = [(one.batch_size, one.steps) for one in request.trainings()]
     assert shapes == [(1, 1), (4, 1), (1, 3)]
 

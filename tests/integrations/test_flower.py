@@ -33,7 +33,7 @@ from local_grid import LocalGrid
 from gradsiege.integrations.flower import SERVER_SIDE, TOO_LONG, own_update, record
 from gradsiege.integrations.recordings import EQUAL, networks_by_round, recordings
 
-RATE, CLIENTS = 0.05, 3
+RATE, CLIENTS, ROUNDS = 0.05, 3, 2
 SHAPE = (1, 8, 8)
 
 
@@ -190,6 +190,28 @@ def test_a_client_looks_at_its_own_update_and_may_keep_it(tmp_path: Path) -> Non
     assert min(seen) > 0
     assert len(recordings(tmp_path / "own")) == CLIENTS
     assert len(recordings(received)) == CLIENTS - 1, "one update stayed with its client"
+
+
+def test_a_check_sees_every_upload_though_few_stay_on_disk(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def check(recording: Any) -> None:
+        seen.append(recording.round)
+        if recording.round == ROUNDS:
+            raise RuntimeError("it leaks")
+
+    received = tmp_path / "server"
+    mods = [own_update(tmp_path / "own", check, most=1)]
+    run(record(fedavg(), received), app_of(mods), rounds=ROUNDS)
+    assert sorted(seen) == [1] * CLIENTS + [ROUNDS] * CLIENTS
+    assert len(recordings(tmp_path / "own")) == 1
+    assert {upload.round for upload in recordings(received)} == {1}, "the others stayed"
+
+
+def test_a_number_of_uploads_below_one_is_refused(tmp_path: Path) -> None:
+    for ask in (record, own_update):
+        with pytest.raises(UsageError, match="most is 0"):
+            ask(*([fedavg()] if ask is record else []), tmp_path, most=0)
 
 
 class Proxy:

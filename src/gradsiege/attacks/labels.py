@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gradsiege.attacks.label_counts import counts, counts_of_partial
-from gradsiege.errors import StudyError
+from gradsiege.errors import StudyError, UsageError, nearest
 from gradsiege.models.head import Head, head_of
 from gradsiege.models.names import given_name
 from gradsiege.protocol.local_update import Tensors
@@ -209,10 +209,15 @@ def infer(
         images: per victim.
         rule: a key of `RULES`, or ``automatic``, which is `projection`.
         head: of the network; where it is not given, `head_of_update`.
+
+    Raises:
+        UsageError: there is no such rule.
     """
     clean = {name: torch.nan_to_num(value) for name, value in update.items()}
-    chosen = RULES["projection" if rule == "automatic" else rule]
-    return chosen(clean, images, head or head_of_update(clean))
+    chosen = "projection" if rule == "automatic" else rule
+    if chosen not in RULES:
+        raise UsageError(f"label_rule {rule!r} is unknown; {nearest(rule, [*RULES, 'automatic'])}")
+    return RULES[chosen](clean, images, head or head_of_update(clean))
 
 
 def inferred(seen: Observation, rule: str = "automatic") -> Tensor:

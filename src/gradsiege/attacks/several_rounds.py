@@ -47,11 +47,7 @@ def averaged(rounds: Sequence[Observation]) -> Observation:
 
 
 def agreed_labels(plans: Sequence[AttackPlan]) -> Tensor:
-    """Return the labels by majority over the rounds, ``[victims, images]``; the smaller one of a tie.
-
-    >>> torch.tensor([[[3]], [[7]], [[7]]]).mode(0).values
-    tensor([[7]])
-    """
+    """Return the labels by majority over the rounds, ``[victims, images]``."""
     by_round = []
     for plan in plans:
         seen = plan.knowledge.observation
@@ -59,4 +55,13 @@ def agreed_labels(plans: Sequence[AttackPlan]) -> Tensor:
         guesses = seen.labels if known else labels.inferred(seen, plan.recipe.label_rule)
         assert guesses is not None
         by_round.append(guesses)
-    return torch.stack(by_round).mode(0).values
+    return majority(torch.stack(by_round))
+
+
+def majority(by_round: Tensor) -> Tensor:
+    """Return the label that most rounds name, ``[victims, images]`` of ``[rounds, victims, images]``; the smaller one of a tie.
+
+    >>> majority(torch.tensor([[[3, 9]], [[7, 1]], [[7, 5]]]))
+    tensor([[7, 1]])
+    """
+    return by_round.mode(0).values

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gradsiege import artifacts
 from gradsiege.auditing.document import document
 from gradsiege.auditing.page.page import render
-from gradsiege.auditing.parts import PARTS
-from gradsiege.auditing.private import lock_up, private_folder
+from gradsiege.auditing.private import delete_parts, lock_up, private_folder
 from gradsiege.auditing.result import Result
 from gradsiege.auditing.tables import write_tables
 
@@ -38,6 +36,6 @@ class Audit(Result):
         artifacts.write_json(place / DOCUMENT, document(shown))
         write_tables(shown, place / TABLES)
         if not pictures:
-            shutil.rmtree(place / PARTS, ignore_errors=True)
+            delete_parts(place)
         lock_up(place)
         return place / PAGE

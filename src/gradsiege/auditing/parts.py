@@ -12,7 +12,7 @@ import torch
 
 from gradsiege import artifacts
 from gradsiege.auditing.plan import Part
-from gradsiege.auditing.private import lock_up, own_folder, private_folder
+from gradsiege.auditing.private import PARTS, lock_up, own_folder, private_folder
 from gradsiege.auditing.words import listed
 from gradsiege.errors import ArtifactError
 from gradsiege.protocol.reconstruction import (
@@ -23,7 +23,7 @@ from gradsiege.protocol.reconstruction import (
 
 # Rises when what a part or the plan holds changes, so that a folder of an older version is told apart.
 FORMAT = 3
-PLAN, PARTS, RESULT = "plan.json", "parts", "reconstructions.safetensors"
+PLAN, RESULT = "plan.json", "reconstructions.safetensors"
 
 
 @dataclass(frozen=True, eq=False)

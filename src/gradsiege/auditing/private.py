@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from gradsiege import artifacts
-from gradsiege.errors import UsageError
+from gradsiege.errors import ArtifactError, UsageError
 
 FOLDER, FILE = 0o700, 0o600
 # Keeps the pictures out of a commit where the folder lies in a working tree of git.
 IGNORE, EVERYTHING = ".gitignore", "*\n"
 # Names that an audit writes; a folder with others is somebody else's.
 ROUND = "round-"
-WRITTEN = (IGNORE, "parts", "plan.json", "manifest.json", "audit.json", "index.html", "tables")
+PARTS = "parts"
+WRITTEN = (IGNORE, PARTS, "plan.json", "manifest.json", "audit.json", "index.html", "tables")
 
 
 def refuse_taken(folder: Path, option: str = "") -> None:
@@ -71,6 +73,22 @@ def own_folder(folder: Path) -> Path:
     artifacts.make_folder(folder)
     folder.chmod(FOLDER)
     return folder
+
+
+def delete_parts(folder: Path) -> None:
+    """Delete the finished parts of an audit, which hold private pictures.
+
+    Raises:
+        ArtifactError: some stay.
+    """
+    try:
+        shutil.rmtree(folder / PARTS)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder / PARTS} still holds private pictures ({error}); delete it yourself"
+        ) from error
 
 
 def lock_up(folder: Path) -> None:

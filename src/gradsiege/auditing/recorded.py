@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,9 +22,9 @@ from gradsiege.auditing.document import plain
 from gradsiege.auditing.given import of_choices
 from gradsiege.auditing.machine import to_itself
 from gradsiege.auditing.page.recorded import render_recorded
-from gradsiege.auditing.parts import PARTS, Outcome, Parts
+from gradsiege.auditing.parts import Outcome, Parts
 from gradsiege.auditing.plan import Part
-from gradsiege.auditing.private import lock_up, private_folder
+from gradsiege.auditing.private import delete_parts, lock_up, private_folder
 from gradsiege.auditing.recorded_result import Match, RecordedResult
 from gradsiege.auditing.recorded_source import RecordedUpdates
 from gradsiege.auditing.resumption import announced
@@ -58,7 +57,7 @@ class RecordedAudit(RecordedResult):
         artifacts.write_text(place / PAGE, render_recorded(self, pictures))
         artifacts.write_json(place / DOCUMENT, plain(self.document()))
         if not pictures:
-            shutil.rmtree(place / PARTS, ignore_errors=True)
+            delete_parts(place)
         lock_up(place)
         return place / PAGE
 

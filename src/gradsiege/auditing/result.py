@@ -87,4 +87,4 @@ class Result:
 
     def exceeds(self, limit: float) -> bool:
         """Return whether the strongest attacker recovers more than `limit` dB; an audit without a number exceeds every limit."""
-        return not self.decibel <= limit
+        return math.isnan(self.decibel) or self.decibel > limit

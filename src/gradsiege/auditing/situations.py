@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import UsageError
@@ -21,7 +22,7 @@ class Situation:
         stage: name of the checkpoint.
         training: what a client does between download and upload.
         defense: of every client, or None.
-        name: of the defense, with the parameters that differ from their defaults; ``none`` without one.
+        name: of the defense, see `name_of`; ``none`` without one.
     """
 
     stage: str
@@ -53,7 +54,7 @@ class Situation:
 
 
 def local_training(
-    batch: int, steps: int, pictures: int | None, rate: float, mode: str
+    batch: int, steps: int, pictures: int | None, rate: float, mode: Literal["eval", "train"]
 ) -> LocalTraining:
     """Return the training of a client that takes `steps` steps of `batch` pictures each.
 
@@ -83,7 +84,7 @@ def local_training(
         batch,
         steps // per_pass,
         rate,
-        "train" if mode == "train" else "eval",
+        mode,
     )
 
 
@@ -116,14 +117,16 @@ def situations(
 
 
 def name_of(defense: Defense) -> str:
-    """Return the name of a defense with all parameters that its disclosure names.
+    """Return the name of a defense with the parameters of its disclosure, but for switches that are off, open values and the faithful arm.
 
     >>> from gradsiege.defenses.gaussian import Gaussian
-    >>> name_of(Gaussian(sigma=0.5))
-    'gaussian (sigma 0.5)'
+    >>> name_of(Gaussian(sigma=0.5)), name_of(Gaussian(sigma=0.0))
+    ('gaussian (sigma 0.5)', 'gaussian (sigma 0.0)')
     """
     public = {key: value for key, value in defense.disclosure().items() if key != "defense"}
     told = [
-        f"{key} {value}" for key, value in public.items() if value not in (None, False, "faithful")
+        f"{key} {value}"
+        for key, value in public.items()
+        if value is not None and value is not False and value != "faithful"
     ]
     return f"{defense.name} ({', '.join(told)})" if told else defense.name

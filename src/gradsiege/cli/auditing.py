@@ -204,19 +204,19 @@ def audit(
     from gradsiege.auditing.inputs.request import Request
 
     request = Request(
-        model,
-        tuple(weights or ()),
-        size,
-        classes,
-        normalisation,
-        tuple(batch_size or (1,)),
-        tuple(local_steps or (1,)),
-        client_pictures,
-        learning_rate,
-        batch_norm,
-        tuple(defense or ()),
-        aux,
-        head,
+        model=model,
+        weights=tuple(weights or ()),
+        size=size,
+        classes=classes,
+        normalisation=normalisation,
+        batch_sizes=tuple(batch_size or (1,)),
+        local_steps=tuple(local_steps or (1,)),
+        client_pictures=client_pictures,
+        learning_rate=learning_rate,
+        batch_norm="train" if batch_norm == "train" else "eval",
+        defenses=tuple(defense or ()),
+        aux=aux,
+        head=head,
     )
     common: dict[str, Any] = {
         "budget": budget,

@@ -13,6 +13,7 @@ On a client, a mod that comes last, so that it sees what leaves:
 
 from __future__ import annotations
 
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -50,8 +51,7 @@ def record(strategy: Strategy, folder: Path | str, most: int = 20) -> Strategy:
         MissingError: Flower is not installed.
     """
     need("flwr")
-    if most < 1:
-        raise UsageError(f"most is {most}; give a whole number, at least 1")
+    _refuse_none(most)
     api = next((api for api in (_Messages, _Legacy) if hasattr(strategy, api.SENDS)), None)
     if api is None:
         raise UsageError(
@@ -171,35 +171,60 @@ def own_update(
         folder: of the recordings.
         check: is called with the recording before the update leaves. If it raises, the update stays here, and the server gets an
             error with the exception's text, so that text should hold nothing private.
-        most: number of uploads after which nothing more is written or checked.
+        most: number of uploads that stay on disk. `check` sees every upload; those beyond are deleted once it has.
+
+    Raises:
+        UsageError: `most` is less than 1.
+        MissingError: Flower is not installed.
     """
     need("flwr")
+    _refuse_none(most)
     left = most
 
     def mod(message: Any, context: Any, call_next: Callable[[Any, Any], Any]) -> Any:
         nonlocal left
         sent = arrays_of(message.content)
         reply = call_next(message, context)
-        if left == 0 or reply.has_error() or not reply.content.array_records or not sent:
+        if reply.has_error() or not reply.content.array_records or not sent:
             return reply
-        left -= 1
-        number = _round(message.content)
-        file = disk.write(
-            Path(folder),
-            number,
-            str(message.metadata.dst_node_id),
-            sent,
-            arrays_of(reply.content),
-            **metrics_of(reply.content),
-        )
-        if check is not None:
-            try:
-                check(disk.read(file))
-            except Exception as refusal:
-                return _refused(message, str(refusal))
-        return reply
+        if left > 0:
+            left -= 1
+            return _checked(message, reply, sent, Path(folder), check)
+        if check is None:
+            return reply
+        with tempfile.TemporaryDirectory() as passing:
+            return _checked(message, reply, sent, Path(passing), check)
 
     return mod
+
+
+def _checked(
+    message: Any,
+    reply: Any,
+    sent: Arrays,
+    folder: Path,
+    check: Callable[[Recording], None] | None,
+) -> Any:
+    """Record an upload in a folder and let `check` see it; return the reply that leaves the client."""
+    file = disk.write(
+        folder,
+        _round(message.content),
+        str(message.metadata.dst_node_id),
+        sent,
+        arrays_of(reply.content),
+        **metrics_of(reply.content),
+    )
+    if check is not None:
+        try:
+            check(disk.read(file))
+        except Exception as refusal:
+            return _refused(message, str(refusal))
+    return reply
+
+
+def _refuse_none(most: int) -> None:
+    if most < 1:
+        raise UsageError(f"most is {most}; give a whole number, at least 1")
 
 
 def _refused(message: Any, why: str) -> Any:

@@ -35,7 +35,7 @@ ADDED_LATER: dict[str, dict[str, Any]] = {
 # Likewise parameters of methods, by kind and name.
 PARAMETERS_ADDED_LATER: dict[tuple[str, str], dict[str, Any]] = {
     ("models", "convnet"): {"pooling": "flatten"},
-    ("attacks", "learned_inversion"): {"features": "directions", "learner": "perceptron"},
+    ("attacks", "learned_inversion"): {"learner": "perceptron"},
 }
 
 

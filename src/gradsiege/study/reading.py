@@ -159,7 +159,7 @@ def _named(
         ids = written_ids.get(parts[0])
         parts[1] = ids[int(location[1])] if ids else str(item.get("id") or item["name"])
     except (AttributeError, IndexError, KeyError, TypeError):
-        pass
+        pass  # the location lies in no list of items, and keeps the words it has
     return parts
 
 

@@ -1,4 +1,4 @@
-"""The same evaluation by different engines; which one is fastest is measured, never assumed (`choice`).
+"""Six engines for one evaluation; `autotune` chooses one, by a fixed rule or by measurement.
 
 An engine turns a `Problem` into ``evaluate(x, target) -> (gradients, matching losses)`` over a batch of elements.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -25,7 +25,7 @@ from gradsiege.protocol.local_update import LocalTraining
 MOST = 700
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """The words of a user's request; see `gradsiege audit --help`."""
 
@@ -38,7 +38,7 @@ class Request:
     local_steps: tuple[int, ...] = (1,)
     client_pictures: int | None = None
     learning_rate: float = 0.01
-    batch_norm: str = "eval"
+    batch_norm: Literal["eval", "train"] = "eval"
     defenses: tuple[str, ...] = ()
     aux: Path | None = None
     head: str | None = None
