@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from gradsiege.analysis.attackers import Kinds, Roles, portfolio, roles
-from gradsiege.analysis.interval import Interval
 from gradsiege.analysis.pairs import CELL, IDS, METHOD, Pairs
 from gradsiege.analysis.verdict import (
     ALPHA,
@@ -126,7 +125,7 @@ def _compared(row: pd.Series, who: Roles, pairs: Pairs) -> dict[str, float]:
     }
     limits: dict[str, float] = {}
     for name, reference in references.items():
-        limits |= _limits(f"to_{name}", pairs(row, reference))
+        limits |= pairs(row, reference).as_columns(f"to_{name}")
     return limits
 
 
@@ -136,10 +135,6 @@ def _listed(who: Roles) -> list[tuple[str, pd.Series]]:
     rows += [("adaptive", row) for row in who.informed]
     rows += [("worst_case", who.worst), ("worst_identified", who.identified)]
     return [(role, row) for role, row in rows if row is not None]
-
-
-def _limits(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:

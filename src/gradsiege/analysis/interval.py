@@ -24,6 +24,14 @@ class Interval:
     units: int
     method: str
 
+    def as_columns(self, name: str) -> dict[str, float]:
+        """Return estimate and limits as the three columns of a metric.
+
+        >>> Interval(20.0, 17.0, 23.0, 0.95, 8, "bca").as_columns("psnr")
+        {'psnr': 20.0, 'psnr_low': 17.0, 'psnr_high': 23.0}
+        """
+        return {name: self.estimate, f"{name}_low": self.low, f"{name}_high": self.high}
+
     def widened(self, error: float) -> Interval:
         """Return the interval of the difference to a value that has a standard error of its own, independent of this one.
 

@@ -29,8 +29,9 @@ from gradsiege.attacks.optimizers.cmaes import CMAES
 from gradsiege.attacks.optimizers.gradient import Optimizer
 from gradsiege.attacks.optimizers.langevin import Langevin
 from gradsiege.attacks.recipe import Phase, Recipe
-from gradsiege.attacks.variables import Variables, stack
+from gradsiege.attacks.variables import Variables
 from gradsiege.errors import ThreatModelError
+from gradsiege.protocol.observation import stacked
 from gradsiege.protocol.reconstruction import Reconstruction
 from gradsiege.seeds import torch_generator
 
@@ -130,7 +131,7 @@ def starting_points(phase: Phase, victims: int, restarts: int, seed: Seed) -> Va
         for victim in range(victims)
         for restart in range(restarts)
     ]
-    return with_surrogate(phase, stack(drawn))
+    return with_surrogate(phase, stacked(drawn))
 
 
 def _target(knowledge: Knowledge, labels: Tensor, restarts: int) -> Target:

@@ -25,11 +25,6 @@ def where(flags: Tensor, chosen: Variables, other: Variables) -> Variables:
     }
 
 
-def stack(elements: list[Variables]) -> Variables:
-    """Stack elements of equal shapes along a new first dimension."""
-    return {name: torch.stack([element[name] for element in elements]) for name in elements[0]}
-
-
 def flatten(variables: Variables) -> Tensor:
     """Return ``[n, d]``: all variables of an element in one row, in their order."""
     return torch.cat([value.flatten(1) for value in variables.values()], dim=1)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gradsiege import pretrained
 from gradsiege.models.base import Model
+from gradsiege.models.vgg import VGGNetwork
 from gradsiege.ranges import Width
 
 VERSION = 1
 SIDE_LEAST = 32
 PUBLISHED_WIDTH = 64
-# Configuration D: convolutions by width in units of the first one, "pool" halves the side.
+# Configuration D.
 LAYOUT: tuple[int | str, ...] = (
     *(1, 1, "pool", 2, 2, "pool", 4, 4, 4, "pool", 8, 8, 8, "pool", 8, 8, 8, "pool"),
 )
@@ -41,34 +42,15 @@ class VGG16(Model):
                 f"vgg16: pretrained convolutions have the width {PUBLISHED_WIDTH}, not {self.width}; "
                 "leave out width, or pretrained"
             )
-        return VGG16Network(self, classes, channels, size)
+        return VGG16Network(self, classes, channels)
 
 
-class VGG16Network(nn.Module):
-    """Thirteen 3x3 convolutions, five poolings, and a single linear layer instead of the paper's three."""
+class VGG16Network(VGGNetwork):
+    """Thirteen convolutions and five poolings, which may begin as ImageNet's."""
 
-    def __init__(self, model: VGG16, classes: int, channels: int, size: int) -> None:
-        super().__init__()
+    def __init__(self, model: VGG16, classes: int, channels: int) -> None:
+        super().__init__(LAYOUT, channels, model.width, classes, batch_norm=False)
         self.pretrained = model.pretrained
-        layers: list[nn.Module] = []
-        inputs = channels
-        for item in LAYOUT:
-            if isinstance(item, str):
-                layers.append(nn.MaxPool2d(2))
-                continue
-            outputs = item * model.width
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
-            inputs = outputs
-        self.features = nn.Sequential(*layers)
-        self.head = nn.Linear(inputs, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits; images larger than 32 px are averaged to one position.
-
-        Takes images ``[n, c, h, w]``, returns ``[n, classes]``.
-        """
-        logits: Tensor = self.head(self.features(x).mean((2, 3)))
-        return logits
 
     def initialize_(self, generator: torch.Generator) -> None:
         """Draw the convolutions as He et al. (ICCV 2015) do for ReLUs: thirteen in a row lose the signal otherwise."""

@@ -56,7 +56,7 @@ def _limits(name: str, compared: Accuracy | None) -> dict[str, float]:
     if compared is None:
         return {name: math.nan, f"{name}_low": math.nan, f"{name}_high": math.nan}
     change = compared.change
-    return {name: change.estimate, f"{name}_low": change.low, f"{name}_high": change.high}
+    return change.as_columns(name)
 
 
 def _clipped(data: StudyData, defense: str) -> tuple[str | None, bool]:

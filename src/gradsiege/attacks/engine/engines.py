@@ -22,9 +22,10 @@ from gradsiege.attacks.engine.objective import (
     Target,
     element_cost,
 )
-from gradsiege.attacks.variables import Variables, stack
+from gradsiege.attacks.variables import Variables
 from gradsiege.programs import Programs
 from gradsiege.protocol.local_update import gradient
+from gradsiege.protocol.observation import stacked
 
 Engine = Callable[[Problem], Evaluate]
 WARM_UP = 3
@@ -48,7 +49,7 @@ def loop(problem: Problem) -> Evaluate:
 
     def evaluate(x: Variables, target: Target) -> Evaluation:
         evaluations = [element(x, target, index) for index in range(len(target.labels))]
-        return stack([part for part, _ in evaluations]), torch.stack(
+        return stacked([part for part, _ in evaluations]), torch.stack(
             [part for _, part in evaluations]
         )
 

@@ -25,6 +25,7 @@ from gradsiege.protocol.local_update import (
     LocalTraining,
     Objective,
     Tensors,
+    as_rows,
     functional_gradient,
     gradient,
     local_update,
@@ -185,7 +186,7 @@ def compared(
     """
     if isinstance(distance, ProductDistance):
         # Inner products of all with all are one matrix product per tensor.
-        pairs = [(_rows(candidates[name]), _rows(value)) for name, value in observed.items()]
+        pairs = [(as_rows(candidates[name]), as_rows(value)) for name, value in observed.items()]
         return distance.combine(
             torch.stack([theirs @ ours.mT for ours, theirs in pairs], -1),
             torch.stack([ours.square().sum(1) for ours, _ in pairs], -1)[None],
@@ -202,11 +203,6 @@ def compared(
             chosen = {name: value[wanted[row]] for name, value in candidates.items()}
             table[row, wanted[row]] = of_all(chosen, received)
     return table
-
-
-def _rows(value: Tensor) -> Tensor:
-    """Return ``[n, *shape]`` as ``[n, d]``, numbers ``[n]`` as ``[n, 1]``."""
-    return value.reshape(len(value), -1)
 
 
 def tries_at_once(parameters: Tensors) -> int:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gradsiege.models.layers import initialize
+from gradsiege.priors.averaging import move_average
 from gradsiege.priors.base import Prior, Trained
 from gradsiege.priors.denoiser.network import Preconditioned, UNet, from_weights
 from gradsiege.priors.denoiser.preconditioning import to_signed, training_noise, weighted_loss
@@ -150,11 +151,7 @@ class Pupil:
         self.optimizer.zero_grad()
         weighted_loss(denoised, images, sigma, self.network.spread).mean().backward()
         self.optimizer.step()
-        decay = min(self.prior.averaging, (1 + number) / (10 + number))
-        with torch.no_grad():
-            pairs = zip(self.average.parameters(), self.network.parameters(), strict=True)
-            for slow, fast in pairs:
-                slow.lerp_(fast, 1 - decay)
+        move_average(self.average, self.network, number, self.prior.averaging)
 
     def parts(self) -> Parts:
         """Everything that a step changes."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gradsiege.models.layers import initialize
+from gradsiege.priors.averaging import move_average
 from gradsiege.priors.base import Prior, Trained
 from gradsiege.priors.held_out import hold_out, mirror_some
 from gradsiege.priors.resumable import UNSAVED, Checkpointer, Parts
@@ -150,11 +151,7 @@ class _Players:
         (generator_loss(self.look(fakes, asked)) + self.prior.diversity * apart).backward()
         self.judge.requires_grad_(True)
         self.forger.step()
-        decay = min(self.prior.averaging, (1 + number) / (10 + number))
-        with torch.no_grad():
-            pairs = zip(self.average.parameters(), self.network.parameters(), strict=True)
-            for slow, fast in pairs:
-                slow.lerp_(fast, 1 - decay)
+        move_average(self.average, self.network, number, self.prior.averaging)
 
     def parts(self) -> Parts:
         """Everything that a step changes."""

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from gradsiege import catalogue
-from gradsiege.analysis.interval import Interval, student_interval
+from gradsiege.analysis.interval import student_interval
 from gradsiege.report.data import Drawn, StudyData
 from gradsiege.report.labels import label
 from gradsiege.report.wording import number, percent_interval, synthetic_note, with_interval
@@ -105,19 +105,15 @@ def settings(data: StudyData) -> dict[str, dict[str, str]]:
 def _numbers(accuracies: dict[str, pd.Series]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for arm, values in accuracies.items():
-        row |= _limits(arm, student_interval(values.to_numpy()))
+        row |= student_interval(values.to_numpy()).as_columns(arm)
     steps = []
     for name, (better, worse) in zip(STEPS, pairwise(ORDER), strict=True):
         change = (accuracies[better] - accuracies[worse]).dropna()
         steps.append(student_interval(change.to_numpy()))
-        row |= _limits(name, steps[-1])
+        row |= steps[-1].as_columns(name)
     broken = any(step.high < 0 for step in steps)
     holds = all(step.low > 0 for step in steps)
     return row | {"order": BROKEN if broken else HOLDS if holds else OPEN}
-
-
-def _limits(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _line(row: pd.Series) -> dict[str, str]:
