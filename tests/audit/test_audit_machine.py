@@ -7,7 +7,7 @@ import torch
 from small_audits import ONE
 
 from gradsiege.auditing.budget import BUDGETS
-from gradsiege.auditing.machine import to_itself
+from gradsiege.auditing.machine import processor_settings_restored
 from gradsiege.auditing.situations import situations
 from gradsiege.auditing.sizing import measured_pace
 from gradsiege.auditing.subject import Subject
@@ -25,7 +25,7 @@ def test_one_thread_is_taken_where_several_are_slower(
                 20.0,
             ),
         )
-        with to_itself():
+        with processor_settings_restored():
             torch.set_num_threads(2)
             pace = measured_pace(subject, place, BUDGETS["quick"])
             assert torch.get_num_threads() == expected
@@ -46,7 +46,7 @@ def test_a_gpu_is_timed_once_with_the_threads_that_there_are(
     monkeypatch.setattr(
         "gradsiege.auditing.sizing.where_to_run", lambda device: torch.device("cuda")
     )
-    with to_itself():
+    with processor_settings_restored():
         torch.set_num_threads(2)
         measured_pace(subject, place, BUDGETS["quick"], "cuda")
         assert torch.get_num_threads() == 2
@@ -55,6 +55,6 @@ def test_a_gpu_is_timed_once_with_the_threads_that_there_are(
 
 def test_threads_are_those_of_the_caller_afterwards() -> None:
     before = torch.get_num_threads()
-    with to_itself():
+    with processor_settings_restored():
         torch.set_num_threads(before + 1)
     assert torch.get_num_threads() == before

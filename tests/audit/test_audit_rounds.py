@@ -17,6 +17,8 @@ from small_classifiers import small
 
 import gradsiege as gs
 from gradsiege.auditing import budget
+from gradsiege.auditing.inputs.request import Request
+from gradsiege.auditing.inputs.rounds import rounds
 from gradsiege.auditing.page.images import address
 from gradsiege.auditing.page.rounds import by_round, context, render_rounds
 from gradsiege.auditing.rounds import RoundsAudit
@@ -57,6 +59,21 @@ def found() -> RoundsAudit:
     recorded = uploads(rounds=3, aggregate=3)
     audit: RoundsAudit = gs.audit_rounds(recorded, small(), (3, 16, 16), TRAINING, LEAST)
     return audit
+
+
+def test_recordings_of_a_library_s_network_say_which_normalisation_is_assumed(
+    tmp_path: Path,
+) -> None:
+    from torchvision.models import shufflenet_v2_x0_5
+
+    state = shufflenet_v2_x0_5(num_classes=5).state_dict()
+    arrays = {name: value.numpy() for name, value in state.items()}
+    write(tmp_path, 1, "a", arrays, arrays)
+    request = Request(model="torchvision:shufflenet_v2_x0_5", classes=5, size=32)
+    given = rounds(request, tmp_path)
+    assert given["normalisation"] is not None
+    (remark,) = given["remarks"]
+    assert "normalised as the library publishes it: mean [0.485" in remark
 
 
 def test_every_round_is_attacked_from_the_network_that_was_sent(found: RoundsAudit) -> None:

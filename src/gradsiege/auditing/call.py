@@ -24,7 +24,7 @@ from gradsiege.auditing.given import (
     owned_by,
     whole,
 )
-from gradsiege.auditing.machine import to_itself
+from gradsiege.auditing.machine import processor_settings_restored
 from gradsiege.auditing.parts import Parts
 from gradsiege.auditing.resumption import announced
 from gradsiege.auditing.run import Runner
@@ -45,7 +45,7 @@ Tell = Callable[[str], None]
 
 
 @with_gradients()
-@to_itself()
+@processor_settings_restored()
 def audit(
     model: nn.Module | Mapping[str, nn.Module],
     images: Any,

@@ -11,7 +11,7 @@ from gradsiege.allocator import freed_memory_kept
 
 
 @contextmanager
-def to_itself() -> Iterator[None]:
+def processor_settings_restored() -> Iterator[None]:
     """Keep freed memory while the block runs, and restore the number of threads at its end."""
     threads = torch.get_num_threads()
     with freed_memory_kept():

@@ -232,19 +232,19 @@ def _shortened(plan: Plan, left: float, reached: Mapping[str, Part]) -> list[Par
     if sum(part.seconds for part in deciding) <= left:
         return parts
     parts = [
-        part.as_published() if part.attacker.decides and _gives(part, reached) else part
+        part.as_published() if part.attacker.decides and _may_be_shortened(part, reached) else part
         for part in parts
     ]
     deciding = [part for part in parts if part.attacker.decides and not part.reason]
     # One that cannot be shortened and does not fit either is left out in its turn; others give nothing up for it.
     deciding = [part for part in deciding if part.shortens or part.seconds <= HARD * left]
-    fixed = sum(part.seconds for part in deciding if not _gives(part, reached))
-    free = sum(part.seconds for part in deciding if _gives(part, reached))
+    fixed = sum(part.seconds for part in deciding if not _may_be_shortened(part, reached))
+    free = sum(part.seconds for part in deciding if _may_be_shortened(part, reached))
     share = min(1.0, max(0.0, (left - fixed) / free)) if free else 1.0
     least = plan.budget.least_iterations
     return [
         part.with_iterations(_share(part.attacker.attack.iterations, share, least))
-        if part.attacker.decides and _gives(part, reached)
+        if part.attacker.decides and _may_be_shortened(part, reached)
         else part
         for part in parts
     ]
@@ -260,8 +260,8 @@ def _as_reached(part: Part, reached: Mapping[str, Part]) -> Part:
     return part.with_iterations(min(first.attacker.attack.iterations, attack.iterations))
 
 
-def _gives(part: Part, reached: Mapping[str, Part]) -> bool:
-    """Return whether a part gives up effort for others: not where its attack has run before."""
+def _may_be_shortened(part: Part, reached: Mapping[str, Part]) -> bool:
+    """Return whether a part may be shortened: an attack that has run before keeps its effort."""
     return part.shortens and part.attacker.attack.name not in reached
 
 

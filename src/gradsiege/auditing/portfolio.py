@@ -134,7 +134,7 @@ def portfolio(situation: Situation, effort: Effort) -> list[Attacker]:
 
 
 def _blind(effort: Effort, undefended: bool) -> Iterator[Attacker]:
-    """Yield attackers who do not know the defense; where there is none, nobody knows more, and they decide."""
+    """Yield attackers who do not know the defense. Without a defense they are the strongest, and decide."""
     turns = (MATCHES, PRIOR, SEEKS) if undefended else (BLINDLY, BLINDLY, BLINDLY)
     mode = MaximumAPosteriori(iterations=min(MOST_OF_MODE, effort.iterations))
     yield Attacker(LabelLookup(), BLIND, 0, FIRST)

@@ -20,7 +20,7 @@ from gradsiege.auditing.budget import Budget, budget_named
 from gradsiege.auditing.call import Tell
 from gradsiege.auditing.document import plain
 from gradsiege.auditing.given import of_choices
-from gradsiege.auditing.machine import to_itself
+from gradsiege.auditing.machine import processor_settings_restored
 from gradsiege.auditing.page.recorded import render_recorded
 from gradsiege.auditing.parts import Outcome, Parts
 from gradsiege.auditing.plan import Part
@@ -63,7 +63,7 @@ class RecordedAudit(RecordedResult):
 
 
 @with_gradients()
-@to_itself()
+@processor_settings_restored()
 def audit_updates(
     model: nn.Module,
     updates: Mapping[str, Any] | Sequence[Any],

@@ -18,7 +18,7 @@ QUICK = Path("config/quick.yaml")
 
 
 def number(allowed: Range) -> Callable[[float | None], float | None]:
-    """Return what refuses a number outside a range, or one that is none, as typer's own bounds do not."""
+    """Return a check that refuses a number outside a range, and NaN, which typer's own bounds accept."""
 
     def check(value: float | None) -> float | None:
         if value is not None and value not in allowed:
@@ -61,7 +61,7 @@ StagedOption = Annotated[
 
 
 def refuse_inside(to: Path, root: Path, *, but: Path | None = None) -> None:
-    """Refuse a folder for a result of one's own that lies below results/ or scratch/, which hold those of the studies.
+    """Refuse an output folder below results/ or scratch/, which hold the studies' own files.
 
     but: the one folder below them that is allowed.
     """

@@ -29,7 +29,7 @@ class Identification(Lookup):
     """The candidates are ranked by how well their updates fit, and the first one is returned.
 
     With a counter whose distance is -log p(received | candidate) that is the likeliest candidate, and the best attacker on a victim
-    drawn at random from the gallery. The gallery holds the victims' images, so that a returned one says nothing by its likeness.
+    drawn at random from the gallery. The gallery holds the victims' images, so its PSNR says nothing.
 
     Attributes:
         labels: the labels that a candidate is tried with where they are not granted: ``every`` class, of which the best counts, or

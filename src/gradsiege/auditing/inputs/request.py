@@ -23,6 +23,7 @@ from gradsiege.protocol.local_update import LocalTraining
 
 # Pictures that are read of a source: those that are attacked, and the gallery beside them.
 MOST = 700
+UNTRAINED = "no weights were given: the network is untrained, its weights random or as its factory made them"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,18 @@ class Request:
             local_training(batch, steps, self.client_pictures, self.learning_rate, self.batch_norm)
             for batch, steps in pairs
         ]
+
+    def side_of_updates(self) -> int:
+        """Return the side of pictures that are not at hand.
+
+        Raises:
+            UsageError: it is not given.
+        """
+        if self.size is None:
+            raise UsageError(
+                "--updates needs --size, the side of the private pictures in pixels, which no update tells"
+            )
+        return self.size
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,23 +166,24 @@ def networks(request: Request, classes: int | None, shape: tuple[int, int, int])
             refuse_size(request.model, classes, shape, weights, f"--weights {path}")
             put_into(network, weights, f"--weights {path}", request.model)
         made[stage] = network.eval()
-    remarks = (
-        []
-        if request.weights
-        else [
-            "no weights were given: the network is untrained, its weights random or as its factory made them"
-        ]
-    )
-    first = next(iter(made.values()))
+    remarks = [] if request.weights else [UNTRAINED]
+    scales, told = scales_of(request, next(iter(made.values())), shape[0])
+    return Loaded(made, scales, (*remarks, *told))
+
+
+def scales_of(
+    request: Request, network: nn.Module, channels: int
+) -> tuple[Scales | None, list[str]]:
+    """Return the normalisation that a network expects, as it is stated or as its library publishes it, and a remark on the latter."""
     if request.normalisation is not None:
-        scales = stated(request.normalisation)
-    else:
-        scales = of_library(request.model, first, shape[0])
-        if scales is not None:
-            remarks.append(
-                f"pictures are normalised as the library publishes it: mean {list(scales[0])}, deviation {list(scales[1])}"
-            )
-    return Loaded(made, scales, tuple(remarks))
+        return stated(request.normalisation), []
+    scales = of_library(request.model, network, channels)
+    if scales is None:
+        return None, []
+    mean, deviation = map(list, scales)
+    return scales, [
+        f"pictures are normalised as the library publishes it: mean {mean}, deviation {deviation}"
+    ]
 
 
 def recorded(request: Request, updates: Path, unit: str) -> dict[str, Any]:
@@ -180,38 +194,44 @@ def recorded(request: Request, updates: Path, unit: str) -> dict[str, Any]:
     """
     from gradsiege.auditing.inputs.recorded import read_updates
 
-    if request.size is None:
-        raise UsageError(
-            "--updates needs --size, the side of the private pictures in pixels, which no update tells"
-        )
+    side = request.side_of_updates()
     if len(request.weights) != 1:
         raise UsageError(
             "--updates needs exactly one --weights: the network that the clients started from"
         )
+    of_clients = about_clients(request)
+    loaded = networks(request, request.classes, (3, side, side))
+    takes = channels_of(next(iter(loaded.networks.values()))) or 3
+    if takes != 3:
+        loaded = networks(request, request.classes, (takes, side, side))
+    (network,) = loaded.networks.values()
+    shape = (takes, side, side)
+    refuse_count(request.model, request.classes, outputs_of(network, shape, request.model))
+    return {
+        "model": network,
+        "updates": read_updates(updates),
+        "image_shape": shape,
+        "unit": unit,
+        "normalisation": loaded.normalisation,
+        "remarks": loaded.remarks,
+        **of_clients,
+    }
+
+
+def about_clients(request: Request) -> dict[str, Any]:
+    """Return what all audits of recorded updates are told of their clients.
+
+    Raises:
+        UsageError: several trainings or defenses are asked for.
+    """
     trainings = request.trainings()
     if len(trainings) > 1 or len(request.defenses) > 1:
         raise UsageError(
             "--updates were made by one local training and one defense; give each of their options once"
         )
-    loaded = networks(request, request.classes, (3, request.size, request.size))
-    takes = channels_of(next(iter(loaded.networks.values()))) or 3
-    if takes != 3:
-        loaded = networks(request, request.classes, (takes, request.size, request.size))
-    (network,) = loaded.networks.values()
-    refuse_count(
-        request.model,
-        request.classes,
-        outputs_of(network, (takes, request.size, request.size), request.model),
-    )
     return {
-        "model": network,
-        "updates": read_updates(updates),
-        "image_shape": (takes, request.size, request.size),
         "training": trainings[0],
         "defense": defense_named(request.defenses[0]) if request.defenses else None,
-        "unit": unit,
-        "normalisation": loaded.normalisation,
         "head": request.head,
         "name": request.model,
-        "remarks": loaded.remarks,
     }

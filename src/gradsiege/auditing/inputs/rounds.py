@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gradsiege.auditing.inputs.defenses import defense_named
 from gradsiege.auditing.inputs.fit import outputs_of, refuse_count
 from gradsiege.auditing.inputs.networks import channels_of, network_named
-from gradsiege.auditing.inputs.normalisation import of_library, stated
-from gradsiege.auditing.inputs.request import Request
+from gradsiege.auditing.inputs.request import Request, about_clients, scales_of
 from gradsiege.errors import UsageError
 from gradsiege.integrations.recordings import recordings
 
@@ -21,41 +19,28 @@ def rounds(request: Request, folder: Path) -> dict[str, Any]:
         UsageError: the size of the pictures is not given, weights are, or several trainings or defenses are.
         ArtifactError: the folder holds no recording, or a damaged one.
     """
-    if request.size is None:
-        raise UsageError(
-            "--updates needs --size, the side of the private pictures in pixels, which no update tells"
-        )
+    side = request.side_of_updates()
     if request.weights:
         raise UsageError(
             f"--updates {folder} is a folder of recordings, which hold the weights that were sent; leave --weights out"
         )
-    trainings = request.trainings()
-    if len(trainings) > 1 or len(request.defenses) > 1:
-        raise UsageError(
-            "--updates were made by one local training and one defense; give each of their options once"
-        )
+    of_clients = about_clients(request)
     uploads = recordings(folder)
     sent = {name.removeprefix("_module."): value for name, value in uploads[0].sent.items()}
     weights = None if "0" in sent else sent  # a list of arrays has no names
-    shape = (3, request.size, request.size)
+    shape = (3, side, side)
     network = network_named(request.model, request.classes, shape, weights)
     channels = channels_of(network) or 3
     if channels != 3:
         shape = (channels, *shape[1:])
         network = network_named(request.model, request.classes, shape, weights)
     refuse_count(request.model, request.classes, outputs_of(network.eval(), shape, request.model))
-    scales = (
-        of_library(request.model, network, channels)
-        if request.normalisation is None
-        else stated(request.normalisation)
-    )
+    scales, remarks = scales_of(request, network, channels)
     return {
         "uploads": uploads,
         "model": network,
         "image_shape": shape,
-        "training": trainings[0],
-        "defense": defense_named(request.defenses[0]) if request.defenses else None,
         "normalisation": scales,
-        "head": request.head,
-        "name": request.model,
+        "remarks": remarks,
+        **of_clients,
     }

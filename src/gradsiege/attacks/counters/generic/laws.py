@@ -66,7 +66,7 @@ def saturation(evidence: Evidence, floor: float) -> tuple[Saturation, Energy] | 
 
 
 def limits(evidence: dict[str, Evidence]) -> dict[str, str]:
-    """Return for each tensor what bounds its coefficients that were not sent: the least one sent of its ``tensor``, or of the ``update``.
+    """Return for each tensor whose least sent coefficient bounds the unsent ones: that of the ``tensor``, or of the whole ``update``.
 
     Tensors that nothing bounds are left out.
     """
