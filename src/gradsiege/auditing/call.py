@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gradsiege import __version__
 from gradsiege.attacks.device import AUTO, describe, where_to_run
 from gradsiege.auditing.audit import Audit
 from gradsiege.auditing.budget import Budget, budget_named
-from gradsiege.auditing.costs import cost_of
+from gradsiege.auditing.costs import Cost, cost_of
 from gradsiege.auditing.findings import found
 from gradsiege.auditing.given import (
     as_names,
@@ -26,11 +26,12 @@ from gradsiege.auditing.given import (
 )
 from gradsiege.auditing.machine import processor_settings_restored
 from gradsiege.auditing.parts import Parts
+from gradsiege.auditing.plan import Plan
 from gradsiege.auditing.resumption import announced
 from gradsiege.auditing.run import Runner
 from gradsiege.auditing.scores import gallery_of, scored
 from gradsiege.auditing.settings import Chooser
-from gradsiege.auditing.situations import situations
+from gradsiege.auditing.situations import Situation, situations
 from gradsiege.auditing.sizing import planned
 from gradsiege.auditing.subject import Normalisation, Subject, checked, refuse_others, with_labels
 from gradsiege.auditing.trial import tried
@@ -99,76 +100,109 @@ def audit(
     refuse_kinds(resume=resume, seed=seed, tell=tell)
     where = where_to_run(device)
     chosen, refused = budget_named(budget), refuse_others(defenses)
-    networks = model if isinstance(model, Mapping) else {"given": model}
-    pictures = as_images(images).float()
-    if not networks:
-        raise UsageError("there is no network to audit; give `model`")
-    first = Subject(
-        dict(networks),
-        pictures,
-        torch.zeros(len(pictures), dtype=torch.int64),
-        None,
-        normalisation,
-        head,
-        seed,
-    )
-    classes, predicted = with_labels(pictures, labels, first.adapted(next(iter(networks))))
-    known = as_names(names, len(pictures))
-    marks = None if groups is None else whole("groups", groups, len(pictures))
-    refuse_unmeasurable(first.image_shape)
-    subject = checked(replace(first, labels=classes, groups=marks))
-    trainings = as_trainings(training)
-    listed = fitting(situations(list(networks), trainings, refused), subject)
+    networks = dict(model) if isinstance(model, Mapping) else {"given": model}
+    subject, predicted = _subject(networks, images, labels, groups, normalisation, head, seed)
+    known = as_names(names, subject.count)
+    listed = fitting(situations(list(networks), as_trainings(training), refused), subject)
     about_network = tried(subject, listed)
     owned = {stage: owned_by(subject, stage, aux, aux_labels) for stage in networks}
-    parts = Parts(
-        None if resume is None else Path(resume), identity_of(subject, listed, chosen, owned)
-    )
-    plan = planned(
-        subject, listed, chosen, parts, device, min(len(one.spare) for one in owned.values())
-    )
+    identity = identity_of(subject, listed, chosen, owned)
+    parts = Parts(None if resume is None else Path(resume), identity)
+    spare = min(len(one.spare) for one in owned.values())
+    plan = planned(subject, listed, chosen, parts, device, spare)
     tell("\n".join([announced(plan, parts), *(f"  {words}" for words in about_network)]))
     galleries = {
         count: gallery_of(subject, owned[listed[0].stage], chosen.distractors, count)
-        for count in {
-            subject.clients(place, plan.size.pictures) * place.training.images for place in listed
-        }
+        for count in {_pictures(subject, plan, situation) for situation in listed}
     }
     chooser = Chooser(plan.budget, seed, device, parts.settings)
     plan, outcomes = Runner(subject, owned, galleries.__getitem__, parts, chooser).run(plan)
     scores = scored(subject, plan, outcomes, galleries, owned)
     findings, summary = found(scores.table, listed, seed)
-    costs = [
-        cost_of(subject, listed[0], place, plan.size.pictures)
-        for place in listed
-        if place.defense is not None
-    ]
-    told = [*sentences(remarks), *about_network]
-    if predicted:
-        told.append(
-            "no labels were given, so that the network's predictions serve as the clients' labels"
-        )
-    if not all(subject.tells_labels(stage) for stage in networks):
-        told.append(
-            "the network does not end in a linear layer, off which labels are read, so that attackers were given them"
-        )
-    about = {
-        "version": __version__,
-        "network": name or type(next(iter(networks.values()))).__name__,
-        "parameters": sum(value.numel() for value in next(iter(networks.values())).parameters()),
-        "classes": subject.classes,
-        "image_shape": list(subject.image_shape),
-        "pictures_given": subject.count,
-        "stages": list(networks),
+    about = _about(subject, name) | {
         "auxiliary": owned[listed[0].stage].source,
         "gallery": max(len(gallery) for gallery in galleries.values()),
         "device": describe(where),
         "seed": seed,
-        "remarks": told,
+        "remarks": [*sentences(remarks), *about_network, *_about_labels(subject, predicted)],
     }
-    truths = {
-        place.key: subject.truth(place, subject.clients(place, plan.size.pictures))[0].flatten(0, 1)
-        for place in listed
+    return Audit(
+        plan,
+        findings,
+        summary,
+        scores,
+        _costs(subject, plan, listed),
+        _truths(subject, plan, listed),
+        about,
+        seconds=sum(outcome.seconds for outcome in outcomes.values()),
+        names=known,
+    )
+
+
+def _subject(
+    networks: dict[str, nn.Module],
+    images: Any,
+    labels: Any,
+    groups: Any,
+    normalisation: Normalisation | None,
+    head: str | None,
+    seed: int,
+) -> tuple[Subject, bool]:
+    """Return what is audited, and whether the network's predictions serve as its labels."""
+    pictures = as_images(images).float()
+    if not networks:
+        raise UsageError("there is no network to audit; give `model`")
+    unlabelled = torch.zeros(len(pictures), dtype=torch.int64)
+    first = Subject(networks, pictures, unlabelled, None, normalisation, head, seed)
+    classes, predicted = with_labels(pictures, labels, first.adapted(next(iter(networks))))
+    marks = None if groups is None else whole("groups", groups, len(pictures))
+    refuse_unmeasurable(first.image_shape)
+    return checked(replace(first, labels=classes, groups=marks)), predicted
+
+
+def _pictures(subject: Subject, plan: Plan, situation: Situation) -> int:
+    """Return the number of pictures that are attacked in a situation."""
+    return subject.clients(situation, plan.size.pictures) * situation.training.images
+
+
+def _costs(subject: Subject, plan: Plan, listed: Sequence[Situation]) -> list[Cost]:
+    """Return what every defense costs clients and their training."""
+    return [
+        cost_of(subject, listed[0], situation, plan.size.pictures)
+        for situation in listed
+        if situation.defense is not None
+    ]
+
+
+def _truths(subject: Subject, plan: Plan, listed: Sequence[Situation]) -> dict[str, Tensor]:
+    """Return the private pictures ``[n, c, h, w]`` behind the updates of every situation, by its key."""
+    return {
+        situation.key: subject.truth(situation, subject.clients(situation, plan.size.pictures))[
+            0
+        ].flatten(0, 1)
+        for situation in listed
     }
-    seconds = sum(outcome.seconds for outcome in outcomes.values())
-    return Audit(plan, findings, summary, scores, costs, truths, about, seconds, known)
+
+
+def _about(subject: Subject, name: str) -> dict[str, Any]:
+    """Return what the page says of the network and the pictures."""
+    network = next(iter(subject.networks.values()))
+    return {
+        "version": __version__,
+        "network": name or type(network).__name__,
+        "parameters": sum(value.numel() for value in network.parameters()),
+        "classes": subject.classes,
+        "image_shape": list(subject.image_shape),
+        "pictures_given": subject.count,
+        "stages": list(subject.networks),
+    }
+
+
+def _about_labels(subject: Subject, predicted: bool) -> Iterator[str]:
+    """Yield remarks on labels that nobody gave, or that no update tells."""
+    if predicted:
+        yield "no labels were given, so that the network's predictions serve as the clients' labels"
+    if not all(subject.tells_labels(stage) for stage in subject.networks):
+        yield (
+            "the network does not end in a linear layer, off which labels are read, so that attackers were given them"
+        )

@@ -15,7 +15,7 @@ from gradsiege import __version__, artifacts
 from gradsiege.attacks import labels as label_rules
 from gradsiege.attacks.device import AUTO, describe, where_to_run
 from gradsiege.auditing.audit import DOCUMENT, PAGE
-from gradsiege.auditing.auxiliary import auxiliary
+from gradsiege.auditing.auxiliary import Auxiliary, auxiliary
 from gradsiege.auditing.budget import Budget, budget_named
 from gradsiege.auditing.call import Tell
 from gradsiege.auditing.document import plain
@@ -23,7 +23,7 @@ from gradsiege.auditing.given import of_choices
 from gradsiege.auditing.machine import processor_settings_restored
 from gradsiege.auditing.page.recorded import render_recorded
 from gradsiege.auditing.parts import Outcome, Parts
-from gradsiege.auditing.plan import Part
+from gradsiege.auditing.plan import Part, Plan
 from gradsiege.auditing.private import delete_parts, lock_up, private_folder
 from gradsiege.auditing.recorded_result import Match, RecordedResult
 from gradsiege.auditing.recorded_source import RecordedUpdates
@@ -100,7 +100,6 @@ def audit_updates(
     chosen = budget_named(budget)
     refuse_others([defense])
     training = training_of(1 if training is None else training.images, training)
-    disclosure = None if defense is None else defense.disclosure()
     seen = Observation.of(
         model,
         updates,
@@ -108,15 +107,11 @@ def audit_updates(
         training.images,
         training,
         normalisation,
-        None,
-        disclosure,
-        unit,
-        head,
+        disclosure=None if defense is None else defense.disclosure(),
+        unit=unit,
+        head=head,
     )
-    if seen.failures:
-        raise ModelError(
-            f"client {min(seen.failures)}: {seen.failures[min(seen.failures)]}; leave it out, or record it again"
-        )
+    _refuse_failures(seen)
     source = RecordedUpdates(model, seen, adapt(model, image_shape, normalisation, head), seed)
     place = Situation("recorded", training, defense, NONE if defense is None else name_of(defense))
     owned = auxiliary(source.adapted("recorded"), None, None)
@@ -132,36 +127,63 @@ def audit_updates(
         Chooser(plan.budget, seed, device, parts.settings),
     )
     plan, outcomes = runner.run(plan)
-    labels, reason = _labels(seen)
-    about = {
-        "version": __version__,
-        "network": name or type(model).__name__,
-        "image_shape": list(image_shape),
-        "training": asdict(training),
-        "defense": place.name,
-        "auxiliary": owned.source,
+    about = _about(model, seen, place, owned, name) | {
         "device": describe(where),
         "seed": seed,
-        "recorded": seen.victims,
         "remarks": [*sentences(remarks), *_lacking(seen)],
     }
-    matches = [_match(part, outcomes[part.key]) for part in plan.parts if _finished(part, outcomes)]
-    refused = [
-        (attacker_in_words(part.attacker.id), part.reason or outcomes[part.key].reason)
-        for part in plan.parts
-        if not _finished(part, outcomes)
-    ]
+    return _result(plan, outcomes, seen, about, source.clients(place, plan.size.pictures))
+
+
+def _result(
+    plan: Plan,
+    outcomes: Mapping[str, Outcome],
+    seen: Observation,
+    about: dict[str, Any],
+    attacked: int,
+) -> RecordedAudit:
+    """Return what the attacks on the first `attacked` clients found, beside what the updates of all tell by themselves."""
+    labels, reason = _labels(seen)
     return RecordedAudit(
         plan,
-        matches,
+        [_match(part, outcomes[part.key]) for part in plan.parts if _finished(part, outcomes)],
         _norms(seen.update),
         labels,
         reason,
         _all_equal(seen.update),
-        refused,
+        _unfinished(plan, outcomes),
         about,
-        source.clients(place, plan.size.pictures),
+        attacked,
     )
+
+
+def _about(
+    model: nn.Module, seen: Observation, situation: Situation, owned: Auxiliary, name: str
+) -> dict[str, Any]:
+    """Return what the page says of the network and the uploads."""
+    return {
+        "version": __version__,
+        "network": name or type(model).__name__,
+        "image_shape": list(seen.image_shape),
+        "training": asdict(situation.training),
+        "defense": situation.name,
+        "auxiliary": owned.source,
+        "recorded": seen.victims,
+    }
+
+
+def _refuse_failures(seen: Observation) -> None:
+    for client, reason in sorted(seen.failures.items()):
+        raise ModelError(f"client {client}: {reason}; leave it out, or record it again")
+
+
+def _unfinished(plan: Plan, outcomes: Mapping[str, Outcome]) -> list[tuple[str, str]]:
+    """Return the attackers that have no reconstruction, in words, and why."""
+    return [
+        (attacker_in_words(part.attacker.id), part.reason or outcomes[part.key].reason)
+        for part in plan.parts
+        if not _finished(part, outcomes)
+    ]
 
 
 def _finished(part: Part, outcomes: Mapping[str, Outcome]) -> bool:
