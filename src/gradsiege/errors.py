@@ -34,6 +34,10 @@ MEND_COMMAND = "gradsiege mend"
 MEND = f"`{MEND_COMMAND}` makes it anew."
 
 
+# Characters of a foreign error that a sentence of ours repeats.
+MOST_SAID = 300
+
+
 class GradSiegeError(Exception):
     """Base of all errors that are shown to the user as one message, without a traceback."""
 
@@ -223,6 +227,16 @@ def without_remedy(text: str) -> str:
     'x is damaged; y is damaged'
     """
     return text.replace(f". {MEND}", "").replace(MEND, "").rstrip(" .")
+
+
+def in_a_line(error: BaseException) -> str:
+    r"""Return the kind and the text of an error of foreign code as one line of at most 300 characters.
+
+    >>> in_a_line(ValueError("of two\n lines")), in_a_line(AssertionError())
+    ('ValueError: of two lines', 'AssertionError')
+    """
+    said = " ".join([f"{type(error).__name__}:", *str(error).split()]).rstrip(": .")
+    return said if len(said) <= MOST_SAID else f"{said[:MOST_SAID]} ..."
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:

@@ -17,6 +17,7 @@ from gradsiege.attacks.base import Attack, Learned
 from gradsiege.attacks.counters import OF_SEVERAL_ROUNDS
 from gradsiege.attacks.device import AUTO, where_to_run
 from gradsiege.attacks.result import Result
+from gradsiege.defenses import is_user_defined
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import UsageError
 from gradsiege.federated.observing import as_images, observe
@@ -214,10 +215,8 @@ class _Conditions:
         A defense that no catalogue knows is disclosed as an object: the attacker runs it as it is.
         """
         weights = {prior.name: prior.weights for prior in self.priors}
-        known = defense is None or defense.name in catalogue.entries("defenses")
-        return simulator(
-            strip(seen, threat), 0, 1, weights.get("shadow_generator"), None if known else defense
-        )
+        own = defense if defense is not None and is_user_defined(defense) else None
+        return simulator(strip(seen, threat), 0, 1, weights.get("shadow_generator"), own)
 
     def _places(self, defense: Defense | None, attack: Attack) -> pd.DataFrame:
         """Return what identifies the rows of an attack on a defense, one per image."""

@@ -218,7 +218,7 @@ def saved_network(folder: Path) -> Path:
         ("--images words.npz", 4, "words.npz: labels holds <U3, which are not numbers; give numbers, and classes as whole numbers from 0"),
         ("--images wide.npz", 2, "and the network has 5 classes; give labels from 0 to 4"),
         ("--images low.npz", 2, "--images low.npz: picture 2 has the label -1, and the network has 5 classes"),
-        ("--images below.csv", 2, "below.csv: 1.png has the label '-1'; labels that are numbers are the network's classes, so give whole numbers from 0"),
+        ("--images below.csv", 2, "below.csv: 1.png has the label '-1'; labels that are numbers are the network's classes, so give whole numbers from 0 to 99999"),
         ("--images decimal.csv", 2, "decimal.csv: 0.png has the label '0.0'"),
         ("--images above.csv", 2, "--images above.csv: 3.png has the label 5, and the network has 5 classes"),
         ("--images four.npz --aux above.csv", 2, "--aux above.csv: 3.png has the label 5"),

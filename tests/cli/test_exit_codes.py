@@ -100,7 +100,7 @@ def test_an_interrupted_command_says_so(
     monkeypatch.setattr("gradsiege.study.load", interrupt)
     assert verb("plan") == 130
     assert capsys.readouterr().err == (
-        "gradsiege: interrupted; finished cells are kept. Run the same command again to go on.\n"
+        "gradsiege: interrupted; what is finished is kept. Run the same command again to go on.\n"
     )
     assert " 130 " in cli.EXIT_CODES
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import Tensor
 
-from gradsiege import catalogue
 from gradsiege.auditing.auxiliary import Auxiliary, priors_of
 from gradsiege.auditing.parts import Outcome, Parts, failed
 from gradsiege.auditing.plan import NO_TIME, Part, Plan, slowness_of, within
@@ -19,6 +18,7 @@ from gradsiege.auditing.settings import Chooser
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.source import Source
 from gradsiege.auditing.words import attacker_in_words
+from gradsiege.defenses import is_user_defined
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import (
     ArtifactError,
@@ -26,6 +26,7 @@ from gradsiege.errors import (
     StoppedEarlyError,
     StudyError,
     ThreatModelError,
+    in_a_line,
 )
 from gradsiege.federated.simulation import simulator
 from gradsiege.priors.base import TrainedPrior
@@ -136,9 +137,8 @@ class Runner:
             raise
         except (ThreatModelError, StudyError, MissingError) as error:
             return ended(None, str(error))
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            return ended(failed(clients, shape, reason))
+        except (Exception, SystemExit) as error:
+            return ended(failed(clients, shape, in_a_line(error)))
         return ended(found, settings=record)
 
     def _called(
@@ -148,16 +148,16 @@ class Runner:
         situation, attacker = part.situation, part.attacker
         attack, owned = attacker.attack, self.auxiliary[situation.stage]
         priors = self._trained(situation.stage, (*attack.prior_kinds, *attack.further_kinds))
-        strange = _strange(situation.defense)
+        own = _user_defined(situation.defense)
         record: dict[str, Any] = {}
         if part.chosen and not attacker.seeks:
-            defense = strange if attacker.threat.disclosure else None
+            defense = own if attacker.threat.disclosure else None
             attack, record = self.chooser.chosen(
                 attack, seen, attacker.threat, owned, priors, defense
             )
         simulate = None
         if attack.simulates:
-            simulate = simulator(strip(seen, _plain(attacker)), 0, 1, None, strange)
+            simulate = simulator(strip(seen, _plain(attacker)), 0, 1, None, own)
         gallery = self.gallery(clients * situation.training.images) if attacker.seeks else None
         result = attack(
             seen,
@@ -204,10 +204,9 @@ def _named(plan: Plan, place: int) -> str:
     return f"{attacker_in_words(part.attacker.id)} ({part.situation.name})"
 
 
-def _strange(defense: Defense | None) -> Defense | None:
+def _user_defined(defense: Defense | None) -> Defense | None:
     """Return a defense that no catalogue knows, which its clients can be simulated with only as the object that it is."""
-    known = defense is None or defense.name in catalogue.entries("defenses")
-    return None if known else defense
+    return defense if defense is not None and is_user_defined(defense) else None
 
 
 def _plain(attacker: Attacker) -> ThreatModel:

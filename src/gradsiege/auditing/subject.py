@@ -10,12 +10,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from gradsiege import artifacts
-from gradsiege.auditing.situations import Situation
+from gradsiege.auditing.situations import NONE, Situation
 from gradsiege.auditing.source import has_linear_head
 from gradsiege.auditing.words import is_or_are
+from gradsiege.defenses import is_user_defined
 from gradsiege.defenses.base import Defense
 from gradsiege.defenses.precode import Precode
-from gradsiege.errors import ModelError, UsageError
+from gradsiege.errors import ModelError, UsageError, in_a_line
 from gradsiege.federated.observing import observe
 from gradsiege.models.adapted import AdaptedModel, adapt
 from gradsiege.models.bottleneck import insert_bottleneck
@@ -181,7 +182,30 @@ def refuse_others(given: Any) -> list[Defense | None]:
             raise UsageError(
                 f"defenses holds {defense!r}; give None or a defense, such as gradsiege.defenses.TopK()"
             )
+        if defense is not None and is_user_defined(defense):
+            _refuse_unnamed(defense)
     return defenses
+
+
+def _refuse_unnamed(defense: Defense) -> None:
+    """Refuse a defense of the user's own whose name stands for no defense, or whose disclosure is not one."""
+    kind = type(defense).__name__
+    if defense.name == NONE:
+        raise UsageError(
+            f"the defense {kind} has the name {NONE!r}, which stands for no defense; give its class another `name`"
+        )
+    try:
+        told = defense.disclosure()
+    except Exception as error:
+        raise UsageError(
+            f"the disclosure of the defense {kind} fails: {in_a_line(error)}"
+        ) from error
+    try:
+        artifacts.json_digest({**told})
+    except Exception as error:
+        raise UsageError(
+            f"the disclosure of the defense {kind} is {shown(told)}; return its parameters by name, as texts, numbers and lists of them"
+        ) from error
 
 
 def with_labels(images: Tensor, labels: Any, architecture: AdaptedModel) -> tuple[Tensor, bool]:

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from gradsiege import catalogue
 from gradsiege.auditing.situations import NONE, Situation
 from gradsiege.auditing.subject import Subject
-from gradsiege.errors import GradSiegeError, ModelError, UsageError
+from gradsiege.defenses import is_user_defined
+from gradsiege.errors import GradSiegeError, ModelError, UsageError, in_a_line
+from gradsiege.ranges import counted
 
 # Sums of outputs that are this close to 1 are those of probabilities.
 ROUNDING = 1e-4
+# Pictures that the network is given at once.
+TRIED = 8
 
 
 def tried(subject: Subject, listed: Sequence[Situation]) -> list[str]:
@@ -26,7 +29,7 @@ def tried(subject: Subject, listed: Sequence[Situation]) -> list[str]:
     for stage in subject.networks:
         told += _logits(subject, stage)
     for place in listed:
-        own = place.defense is not None and place.defense.name not in catalogue.entries("defenses")
+        own = place.defense is not None and is_user_defined(place.defense)
         if place.name == NONE or own:
             _refuse(subject, place)
     return list(dict.fromkeys(told))
@@ -35,8 +38,14 @@ def tried(subject: Subject, listed: Sequence[Situation]) -> list[str]:
 def _logits(subject: Subject, stage: str) -> Iterator[str]:
     """Refuse logits that are not finite; yield a remark on those that are probabilities."""
     network = subject.adapted(stage).build()
-    with torch.no_grad():
-        logits = network(subject.images[:8].to(next(network.parameters())))
+    images = subject.images[:TRIED].to(next(network.parameters()))
+    try:
+        with torch.no_grad():
+            logits = network(images)
+    except Exception as error:
+        raise ModelError(
+            f"the network ({stage}) does not take {counted(len(images), 'picture')} at once: {in_a_line(error)}"
+        ) from error
     if not bool(torch.isfinite(logits).all()):
         raise ModelError(
             f"the network ({stage}) answers pictures with values that are not finite; look for NaN or infinity in its weights"
@@ -57,10 +66,11 @@ def _refuse(subject: Subject, place: Situation) -> None:
     except GradSiegeError:
         raise
     except (Exception, SystemExit) as error:
-        if place.defense is None:
+        if place.defense is None and isinstance(error, Exception):
             raise
-        said = " ".join([f"{type(error).__name__}:", *str(error).split()]).rstrip(":")
-        raise UsageError(f"{name} fails on the first client: {said}; mend its code") from error
+        raise UsageError(
+            f"{name} fails on the first client: {in_a_line(error)}; mend its code"
+        ) from error
     for tensor, value in seen.update.items():
         if not value.is_floating_point():
             raise UsageError(
@@ -70,3 +80,7 @@ def _refuse(subject: Subject, place: Situation) -> None:
             raise (ModelError if place.defense is None else UsageError)(
                 f"{name}: the update of {tensor} is not finite on the first client; look for NaN, infinity or a division by zero"
             )
+    if place.defense is not None and seen.failures:
+        raise UsageError(
+            f"{name}: on the first client, {next(iter(seen.failures.values()))}, from which nobody learns; look at what it returns"
+        )

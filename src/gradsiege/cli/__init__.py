@@ -57,7 +57,7 @@ def _answer(arguments: list[str] | None) -> Any:
     except SystemExit as leaving:
         if leaving.code == INTERRUPTED:
             output.complain(
-                "interrupted; finished cells are kept. Run the same command again to go on."
+                "interrupted; what is finished is kept. Run the same command again to go on."
             )
         raise
     except StoppedEarlyError as error:

@@ -230,15 +230,14 @@ def audit(
             raise UsageError(
                 "--fail-above compares with the truth, which --updates do not hold; leave it out"
             )
-        _of_updates(request, updates, unit, out, pictures, common)
+        with _refused_exits():
+            _of_updates(request, updates, unit, out, pictures, common)
         return
+    if unit is not None:
+        raise UsageError("--unit says what --updates hold; leave it out")
     assert images is not None  # one of both is given
-    try:
+    with _refused_exits():
         found = _of_pictures(request, images, out, pictures, common)
-    except SystemExit as error:
-        raise UsageError(
-            f"code of --model or --defense ends the program (exit code {error.code}); take that out of it"
-        ) from error
     if limit is not None and found.exceeds(limit):
         if math.isnan(found.decibel):
             raise LeakError(
@@ -247,6 +246,17 @@ def audit(
         raise LeakError(
             f"the worst case is {found.decibel:.1f} dB ({found.worst.situation.key}), above the limit of {limit:g} dB"
         )
+
+
+@contextmanager
+def _refused_exits() -> Iterator[None]:
+    """Let code of the user's own not end the program as if it had succeeded."""
+    try:
+        yield
+    except SystemExit as error:
+        raise UsageError(
+            f"code of --model or --defense ends the program (exit code {error.code}); take that out of it"
+        ) from error
 
 
 def _of_pictures(

@@ -40,6 +40,16 @@ def build(
     return defense
 
 
+def is_user_defined(defense: Defense) -> bool:
+    """Return whether the catalogue does not know the class of a defense, which may bear the name of one that it knows.
+
+    >>> is_user_defined(build("sign", {}))
+    False
+    """
+    entry = catalogue.entries("defenses").get(defense.name)
+    return entry is None or type(defense) is not catalogue.implementation(entry)
+
+
 def __getattr__(name: str) -> Any:
     """Import a defense by the name of its class."""
     return catalogue.attribute("defenses", name)

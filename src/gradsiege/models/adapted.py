@@ -25,10 +25,16 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.overrides import TorchFunctionMode
 
-from gradsiege.errors import ModelError, nearest
+from gradsiege.errors import ModelError, in_a_line, nearest
 from gradsiege.models.layers import BatchNorm2d, Normalisation
 from gradsiege.models.usable import classes_of, refuse_unusable
 from gradsiege.ranges import shown
+
+COMPUTED = (
+    "It holds a tensor that was computed from its weights: after torch.nn.utils.prune call prune.remove, delete outputs that the network "
+    "keeps, and instead of torch.nn.utils.weight_norm or spectral_norm use those of torch.nn.utils.parametrizations"
+)
+NOT_COPIED = "Take locks, files and generators out of it"
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +166,13 @@ def logits_of(output: Any) -> Tensor:
         ModelError: the network returned something else.
     """
     logits = getattr(output, "logits", output)
+    if isinstance(logits, Tensor) and (
+        logits.is_nested or logits.is_complex() or logits.layout != torch.strided
+    ):
+        kind = "nested" if logits.is_nested else f"{logits.dtype} as {logits.layout}"
+        raise ModelError(
+            f"the network returns a tensor of {kind}, but logits are dense and real: let its forward end in such a tensor"
+        )
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ModelError(
@@ -247,13 +260,17 @@ def _scales(normalisation: Any, channels: int) -> tuple[list[float], list[float]
 
 def _copy(network: nn.Module) -> nn.Module:
     try:
-        return copy.deepcopy(network).cpu()
-    except (RuntimeError, TypeError) as error:
+        copied = copy.deepcopy(network)
+    except Exception as error:
+        remedy = COMPUTED if isinstance(error, RuntimeError) else NOT_COPIED
         raise ModelError(
-            f"{type(network).__name__} cannot be copied: {error} It holds a tensor that was computed from its weights: after "
-            "torch.nn.utils.prune call prune.remove, delete outputs that the network keeps, and instead of torch.nn.utils.weight_norm or "
-            "spectral_norm use those of torch.nn.utils.parametrizations"
+            f"{type(network).__name__} cannot be copied: {in_a_line(error)}. {remedy}"
         ) from error
+    if not isinstance(copied, nn.Module):
+        raise ModelError(
+            f"{type(network).__name__} cannot be copied: its copy is {type(copied).__name__}. Leave out its `__deepcopy__`"
+        )
+    return copied.cpu()
 
 
 def _give_layers_one_name(network: nn.Module) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gradsiege.errors import ModelError
+from gradsiege.errors import ModelError, in_a_line
 
 
 def refuse_unusable(network: nn.Module) -> None:
@@ -20,6 +20,10 @@ def refuse_unusable(network: nn.Module) -> None:
     for name, value in network.named_parameters():
         if isinstance(value, nn.parameter.UninitializedParameter) or value.is_meta:
             raise ModelError(f"the weight {name} has no values yet: initialise the network first")
+        if value.layout != torch.strided:
+            raise ModelError(
+                f"the weight {name} is stored as {value.layout}; hold it by .to_dense()"
+            )
         if value.dtype.is_complex:
             raise ModelError(
                 f"the weight {name} holds {value.dtype}; clients and attacks compute in real numbers: hold real and imaginary part as "
@@ -59,7 +63,14 @@ def classes_of(network: nn.Module, kind: str, image_shape: tuple[int, int, int])
             f"the logits of {kind} have no gradient by its weights: take `torch.no_grad()`, `.detach()` or NumPy out of its "
             "forward, or set requires_grad of weights that it uses"
         )
-    if _is_cut_off(network, images):
+    try:
+        cut_off = _is_cut_off(network, images)
+    except Exception as error:
+        raise ModelError(
+            f"the gradient of {kind} cannot be computed: {in_a_line(error)}; leave out edits in place, such as `y *= 2`, and mend operations "
+            "and hooks of its own"
+        ) from error
+    if cut_off:
         raise ModelError(
             f"the logits of {kind} have no gradient by its images, so that no attack could follow one: take `torch.no_grad()`, "
             "`.detach()`, rounding or NumPy out of its forward; to freeze weights, set their requires_grad to False"
@@ -78,7 +89,7 @@ def _tried(network: nn.Module, kind: str, images: Tensor) -> Tensor:
     except Exception as error:
         raise ModelError(
             f"{kind} does not take images of {' x '.join(map(str, images.shape[1:]))} (channels, height, width), two or one at a time: "
-            f"{error}"
+            f"{in_a_line(error)}"
         ) from error
     if len(logits) != 2:
         raise ModelError(f"{kind} returns {len(logits)} rows of logits for 2 images")
@@ -103,7 +114,7 @@ def _refuse_without_float32(network: nn.Module, kind: str, images: Tensor) -> No
     except Exception as error:
         raise ModelError(
             f"{kind} computes in float64 alone, and attacks compute in float32: take `.double()` out of its forward, or cast to the type of "
-            f"a weight; {error}"
+            f"a weight; {in_a_line(error)}"
         ) from error
 
 

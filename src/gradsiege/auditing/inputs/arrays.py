@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from gradsiege.auditing.inputs.finite import not_finite
+from gradsiege.auditing.inputs.labels import MOST_CLASSES
 from gradsiege.auditing.inputs.selection import Pictures, partly_read, turns
 from gradsiege.auditing.inputs.weights import read_tensors
-from gradsiege.errors import ArtifactError, UsageError
+from gradsiege.errors import ArtifactError, UsageError, in_a_line
 
 # A compressed file may claim to unpack to any size; more than this is refused before it is unpacked.
 MOST_BYTES = 2**33
@@ -36,15 +37,21 @@ def named_arrays(path: Path, option: str) -> dict[str, Tensor]:
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
+            names = archive.namelist()
         if unpacked > MOST_BYTES:
             raise ArtifactError(
                 f"{option} {path} would unpack to {unpacked / 2**30:.0f} GiB, and at most {MOST_BYTES / 2**30:.0f} are read"
             )
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ArtifactError(f"{option} {path} holds {twice!r} twice; save every array once")
         with np.load(path, allow_pickle=False) as arrays:
             return {name: _tensor(arrays, name, f"{option} {path}") for name in arrays.files}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except ArtifactError:
+        raise
+    except Exception as error:  # a damaged file fails in many ways
         raise ArtifactError(
-            f"{option} {path} is refused: {error}; save plain arrays with numpy.savez"
+            f"{option} {path} is refused: {in_a_line(error)}; save plain arrays with numpy.savez"
         ) from error
 
 
@@ -130,5 +137,11 @@ def _numbers(arrays: dict[str, Tensor], name: str, count: int, place: str) -> Te
     if flat.dtype.is_floating_point or tuple(flat.shape) != (count,):
         raise UsageError(
             f"{place}: {name} have shape {list(values.shape)} and type {values.dtype}; give one whole number per image, [{count}]"
+        )
+    least, most = (int(end) for end in (flat.numpy().min(), flat.numpy().max()))
+    limit = MOST_CLASSES if name == "labels" else 2**63
+    if most >= limit:
+        raise UsageError(
+            f"{place}: {name} range from {least} to {most}; give whole numbers below {limit}"
         )
     return flat.long()

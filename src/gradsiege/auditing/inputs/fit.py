@@ -28,7 +28,7 @@ def outputs_of(
         shape: channels, height and width of a picture.
 
     Raises:
-        ModelError: the network takes pictures of another size, which is named.
+        ModelError: the network takes pictures of another size, which is named; or it returns fewer than two logits.
     """
     logits = _answer(network, shape)
     if logits is None:
@@ -44,7 +44,14 @@ def outputs_of(
                 f"{model} does not take pictures of {shape[1]} x {shape[2]} pixels; give --size {side}, which it takes"
             )
         return None
-    return logits.shape[1] if isinstance(logits, Tensor) and logits.dim() == 2 else None
+    if not isinstance(logits, Tensor) or logits.is_nested or logits.dim() != 2:
+        return None
+    if logits.shape[1] < 2:
+        raise ModelError(
+            f"{model} returns {logits.shape[1]} logit per picture, and a single class has no gradient: give two; for the one of a sigmoid, z, "
+            "they are (0, z)"
+        )
+    return logits.shape[1]
 
 
 def refuse_count(model: str, classes: int | None, outputs: int | None) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Classes that a sentence lists.
 SHOWN = 12
+# Labels from here on are slips: the largest label decides how large a network's head is made.
+MOST_CLASSES = 100_000
 
 
 def named(classes: Sequence[str]) -> tuple[str, ...]:
@@ -37,9 +39,11 @@ def refuse_numbers(listing: Listing) -> None:
         return
     for path, label in zip(listing.paths, listing.labels.tolist(), strict=True):
         written = listing.classes[label]
-        if not written.isdecimal():
+        if not written.isdecimal() or len(written.lstrip("0")) > len(str(MOST_CLASSES - 1)):
+            told = written if len(written) < 30 else f"{written[:30]}..."
             raise ValueError(
-                f"{path} has the label {written!r}; labels that are numbers are the network's classes, so give whole numbers from 0"
+                f"{path} has the label {told!r}; labels that are numbers are the network's classes, so give whole numbers from 0 to "
+                f"{MOST_CLASSES - 1}"
             )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from gradsiege import catalogue
-from gradsiege.errors import GradSiegeError, UsageError, nearest
+from gradsiege.errors import GradSiegeError, UsageError, in_a_line, nearest
 
 
 def parameters(text: str, place: str) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def imported(spec: str, option: str, known: Sequence[str]) -> Any:
         raise
     except (Exception, SystemExit) as error:
         raise UsageError(
-            f"{option} {spec}: {module} cannot be imported: {type(error).__name__}: {error}"
+            f"{option} {spec}: {module} cannot be imported: {in_a_line(error)}"
         ) from error
     if not hasattr(loaded, name):
         public = [word for word in vars(loaded) if not word.startswith("_")]
@@ -95,6 +95,6 @@ def called(made: Any, spec: str, option: str) -> Any:
         return made()
     except (Exception, SystemExit) as error:
         raise UsageError(
-            f"{option} {spec}: calling it without arguments fails: {type(error).__name__}: {error}. Name a function that "
+            f"{option} {spec}: calling it without arguments fails: {in_a_line(error)}. Name a function that "
             "needs none"
         ) from error

@@ -17,6 +17,10 @@ from gradsiege.ranges import counted
 SAFE, PICKLED = (".safetensors",), (".pt", ".pth", ".bin", ".ckpt")
 # Keys under which training scripts keep the weights beside an optimizer's state.
 NESTED = ("state_dict", "model_state_dict", "model")
+NUMBERS = (
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    *(torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.bool),
+)
 # Prefixes of wrappers: DataParallel and DistributedDataParallel, Opacus, torch.compile.
 WRAPPERS = ("module.", "_module.", "_orig_mod.")
 
@@ -37,7 +41,7 @@ def read_tensors(path: Path, option: str) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         try:
-            return dict(load_file(path))
+            return _readable(dict(load_file(path)), path, option)
         except (SafetensorError, OSError, ValueError) as error:
             raise ArtifactError(
                 f"{option} {path} is not a sound safetensors file: {error}"
@@ -65,10 +69,20 @@ def _named(content: Any, path: Path, option: str) -> dict[str, Tensor]:
             f"{option} {path} holds {type(content).__name__}; save `model.state_dict()`, tensors by name"
         )
     named = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    return _readable(named, path, option)
+
+
+def _readable(named: dict[str, Tensor], path: Path, option: str) -> dict[str, Tensor]:
+    """Return tensors that are plain arrays of numbers; refuse others by their name."""
     for name, value in named.items():
-        if value.layout != torch.strided:
+        if value.is_nested or value.layout != torch.strided:
             raise ArtifactError(
-                f"{option} {path}: {name!r} is stored as {value.layout}; save it by .to_dense()"
+                f"{option} {path}: {name!r} is stored as {'nested' if value.is_nested else value.layout}; save it by .to_dense()"
+            )
+        if value.is_meta or value.is_quantized or value.dtype not in NUMBERS:
+            held = "no values" if value.is_meta else str(value.dtype)
+            raise ArtifactError(
+                f"{option} {path}: {name!r} holds {held}; save real numbers, by .float() or .dequantize()"
             )
     return named
 
