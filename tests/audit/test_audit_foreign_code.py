@@ -113,12 +113,6 @@ class Untold(Defense):
         return told
 
 
-@dataclass(frozen=True)
-class Emptied(Defense):
-    def transform_update(self, update: Tensors, client: Client) -> Tensors:
-        return {name: torch.zeros_like(value) for name, value in update.items()}
-
-
 @pytest.mark.parametrize(
     ("defense", "said"),
     [
@@ -127,7 +121,6 @@ class Emptied(Defense):
         (Untold(), "the disclosure of the defense Untold fails: LookupError: nothing to tell"),
         (Untold("text"), "return its parameters by name"),
         (Untold({"mask": torch.zeros(2)}), "return its parameters by name"),
-        (Emptied(), "on the first client, the update is zero everywhere"),
     ],
 )
 def test_a_defense_that_cannot_be_judged_is_refused(defense: Defense, said: str) -> None:
@@ -218,10 +211,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "strange_nets.py").write_text(
         "import sys\nimport torch\nfrom torch import nn\n\n\n"
         "def single():\n    return nn.Sequential(nn.Flatten(), nn.Linear(768, 1))\n\n\n"
+        "def headless():\n    return nn.Sequential(nn.Flatten(), nn.Linear(768, 8), nn.Sigmoid(), nn.Linear(8, 5))\n\n\n"
         "class Leaves(nn.Sequential):\n    def forward(self, x):\n        sys.exit(0)\n\n\n"
         "def leaves():\n    return Leaves(nn.Flatten(), nn.Linear(768, 5))\n"
     )
     torch.save(nn.Sequential(nn.Flatten(), nn.Linear(768, 5)).state_dict(), tmp_path / "w.pt")
+    network = nn.Sequential(nn.Flatten(), nn.Linear(768, 8), nn.Sigmoid(), nn.Linear(8, 5))
+    torch.save(network.state_dict(), tmp_path / "h.pt")
+    np.savez(tmp_path / "first.npz", **{"1.weight": np.ones((8, 768), "float32")})
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -231,6 +228,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("--model strange_nets:leaves --updates updates.npz --weights w.pt --size 16", 2, "ends the program"),
         ("--model strange_nets:leaves --images four.npz", 2, "ends the program"),
+        ("--model strange_nets:headless --updates first.npz --weights h.pt --size 16", 2, "no labels can be read off these updates"),
+        ("--model strange_nets:headless --updates first.npz --weights h.pt --size 16", 2, "which is not matched here. Record every parameter"),
         ("--model strange_nets:single --images four.npz", 2, "returns 1 logit per picture"),
         ("--model lenet --images four.npz --unit gradient", 2, "--unit says what --updates hold; leave it out"),
         ("--model lenet --images huge.csv", 2, "has the label '999999999999999999999999'; labels that are numbers"),

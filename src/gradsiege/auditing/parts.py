@@ -23,7 +23,7 @@ from gradsiege.protocol.reconstruction import (
 
 # Rises when what a part or the plan holds changes, so that a folder of an older version is told apart.
 FORMAT = 3
-PLAN, RESULT = "plan.json", "reconstructions.safetensors"
+PLAN, RESULT, SETTINGS = "plan.json", "reconstructions.safetensors", "settings"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +71,7 @@ class Parts:
         self.folder = None if folder is None else private_folder(folder)
         if self.folder is not None:
             own_folder(self.folder / PARTS)
+            own_folder(self.folder / PARTS / SETTINGS)
         self.digests = dict(identity)
         self.identity = artifacts.json_digest([FORMAT, self.digests])
         self.held: dict[str, Outcome] = {}
@@ -116,7 +117,7 @@ class Parts:
     @property
     def settings(self) -> Path | None:
         """The folder of the trials that choose settings."""
-        return None if self.folder is None else self.folder / PARTS / "settings"
+        return None if self.folder is None else self.folder / PARTS / SETTINGS
 
     def progress(self, key: str) -> Path | None:
         """Return the folder of an unfinished attack's progress, made for its owner alone."""
@@ -164,7 +165,8 @@ class Parts:
         }
         artifacts.write_manifest(place, body, files)
         shutil.rmtree(progress, ignore_errors=True)
-        lock_up(place)
+        for private in (place, self.folder / PARTS / SETTINGS):
+            lock_up(private)
 
 
 def failed(clients: int, shape: tuple[int, ...], reason: str) -> Reconstruction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -93,7 +94,7 @@ def audit_updates(
         budget, name, seed, device, resume, tell, remarks, normalisation, head: as for `gradsiege.audit`.
 
     Raises:
-        ModelError: the updates do not fit the network, or one of them is zero or not finite.
+        ModelError: the updates do not fit the network, give no labels away, or one of them is zero or not finite.
     """
     refuse_kinds(resume=resume, seed=seed, tell=tell)
     where = where_to_run(device)
@@ -112,6 +113,7 @@ def audit_updates(
         head=head,
     )
     _refuse_failures(seen)
+    labels = _labels(seen)
     source = RecordedUpdates(model, seen, adapt(model, image_shape, normalisation, head), seed)
     place = Situation("recorded", training, defense, NONE if defense is None else name_of(defense))
     owned = auxiliary(source.adapted("recorded"), None, None)
@@ -132,24 +134,23 @@ def audit_updates(
         "seed": seed,
         "remarks": [*sentences(remarks), *_lacking(seen)],
     }
-    return _result(plan, outcomes, seen, about, source.clients(place, plan.size.pictures))
+    return _result(plan, outcomes, seen, labels, about, source.clients(place, plan.size.pictures))
 
 
 def _result(
     plan: Plan,
     outcomes: Mapping[str, Outcome],
     seen: Observation,
+    labels: Tensor,
     about: dict[str, Any],
     attacked: int,
 ) -> RecordedAudit:
     """Return what the attacks on the first `attacked` clients found, beside what the updates of all tell by themselves."""
-    labels, reason = _labels(seen)
     return RecordedAudit(
         plan,
         [_match(part, outcomes[part.key]) for part in plan.parts if _finished(part, outcomes)],
         _norms(seen.update),
         labels,
-        reason,
         _all_equal(seen.update),
         _unfinished(plan, outcomes),
         about,
@@ -215,12 +216,19 @@ def _lacking(seen: Observation) -> list[str]:
     ]
 
 
-def _labels(seen: Observation) -> tuple[Tensor | None, str]:
-    """Return the labels that the updates give away, or why they do not."""
+def _labels(seen: Observation) -> Tensor:
+    """Return the labels that the updates give away, ``[clients, images]``; no record holds others.
+
+    Raises:
+        ModelError: they give none away.
+    """
     try:
-        return label_rules.inferred(seen), ""
+        return label_rules.inferred(seen)
     except StudyError as error:
-        return None, str(error)
+        raise ModelError(
+            f"no labels can be read off these updates, and a record holds no others: {re.split('[;:]', str(error))[0]}. Record every parameter of a "
+            "network that ends in a linear layer"
+        ) from error
 
 
 def _norms(update: Tensors) -> Tensor:

@@ -37,7 +37,7 @@ class RecordedResult:
 
     Attributes:
         plan: as it was carried out; matches: one per attack.
-        norms: l2 norm of every recorded update; labels: inferred, ``[clients, images]``, or None with `reason`.
+        norms: l2 norm of every recorded update; labels: inferred, ``[clients, images]``.
         equal: whether several clients uploaded the same, as secure aggregation makes it look.
         refused: (attacker, reason) of attacks that do not apply.
         attacked: number of updates that attacks ran on, the first ones; memory and time may not hold all.
@@ -46,8 +46,7 @@ class RecordedResult:
     plan: Plan
     matches: list[Match]
     norms: Tensor
-    labels: Tensor | None
-    reason: str
+    labels: Tensor
     equal: bool
     refused: list[tuple[str, str]]
     about: dict[str, Any]
@@ -78,7 +77,7 @@ class RecordedResult:
             "attacked": self.attacked,
             "equal_updates": self.equal,
             "norms": self.norms.tolist(),
-            "labels": None if self.labels is None else self.labels.tolist(),
+            "labels": self.labels.tolist(),
             "matches": [
                 {
                     "attacker": match.attacker,

@@ -80,7 +80,3 @@ def _refuse(subject: Subject, place: Situation) -> None:
             raise (ModelError if place.defense is None else UsageError)(
                 f"{name}: the update of {tensor} is not finite on the first client; look for NaN, infinity or a division by zero"
             )
-    if place.defense is not None and seen.failures:
-        raise UsageError(
-            f"{name}: on the first client, {next(iter(seen.failures.values()))}, from which nobody learns; look at what it returns"
-        )

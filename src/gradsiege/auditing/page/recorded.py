@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gradsiege.auditing.page.gallery import MOST, Strip, Tile
 from gradsiege.auditing.page.images import address
 from gradsiege.auditing.page.page import rendered
-from gradsiege.auditing.page.sentences import DASH, knows, number
+from gradsiege.auditing.page.sentences import knows, number
 from gradsiege.auditing.page.tables import Table
 from gradsiege.auditing.settings import note
 from gradsiege.auditing.words import attacker_in_words, training_in_words
@@ -62,7 +62,7 @@ def clients_table(audit: RecordedResult) -> Table:
         [
             str(client),
             f"{float(value):.4g}",
-            DASH if audit.labels is None else ", ".join(map(str, audit.labels[client].tolist())),
+            ", ".join(map(str, audit.labels[client].tolist())),
         ]
         for client, value in enumerate(audit.norms)
     ]

@@ -83,7 +83,7 @@ def _table(audit: RecordedRounds, values: list[Value]) -> Table:
             f"{one.attacked} of {len(one.norms)}",
             "aggregate" if one.equal else "single clients'",
             f"{float(one.norms.median()):.4g}",
-            DASH if one.labels is None else _counted(one.labels),
+            _counted(one.labels),
             _iterations(one),
             number(value.low, 3),
             number(value.estimate, 3),
