@@ -24,7 +24,6 @@ MOST_LINES = 40
 LONGER = {
     "cli/auditing.py audit": 64,
     "inspection/crate.py _described": 68,
-    "auditing/page/tables.py attackers_table": 43,
     "auditing/sizing.py sized": 48,
     "attacks/recipes/learned_inversion.py learn": 43,
     "attacks/reconstruct.py reconstruct": 45,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -96,15 +96,8 @@ def found(
     kinds, pairs = kinds_of(summary), Pairs(scores)
     findings = []
     for situation in situations:
-        place = (summary["training_stage"] == situation.stage) & (
-            summary["protocol"] == situation.protocol
-        )
-        here = summary[place & summary["defense"].isin([NONE, situation.name])]
-        own = scores[
-            (scores["training_stage"] == situation.stage)
-            & (scores["protocol"] == situation.protocol)
-            & (scores["defense"] == situation.name)
-        ]
+        here = summary[situation.rows_of(summary, NONE, situation.name)]
+        own = scores[situation.rows_of(scores, situation.name)]
         who = next(
             (who for who in roles(here, kinds) if who.worst["defense"] == situation.name), None
         )
@@ -122,12 +115,7 @@ def _finding(
         "failed": int(attacks["status"].eq("failed").sum()),
     }
     if who is None:
-        nothing = unknown(math.nan, 0.95, 0, "bca")
-        none = Rate(math.nan, math.nan, math.nan, math.nan)
-        return Finding(
-            situation, NOTHING, "every attack failed, or none ran", ("", ""), nothing, math.nan, math.nan,
-            (math.nan, -1), ("", ""), none, math.nan, math.nan, "", nothing, **counts,
-        )  # fmt: skip
+        return _of_nothing(situation, counts)
     judged, because = _judged(situation, who, pairs, kinds)
     worst, identified = who.worst, who.identified
     undefended = situation.name == NONE
@@ -151,6 +139,28 @@ def _finding(
         floor=math.nan if who.floor is None else float(who.floor["psnr"]),
         floor_attacker="" if who.floor is None else str(who.floor["attack"]),
         lost=pairs(worst, None if undefended else who.undefended),
+        **counts,
+    )
+
+
+def _of_nothing(situation: Situation, counts: Mapping[str, int]) -> Finding:
+    """Return the finding on a situation in which no attack finished."""
+    nothing = unknown(math.nan, 0.95, 0, "bca")
+    return Finding(
+        situation=situation,
+        verdict=NOTHING,
+        because="every attack failed, or none ran",
+        attacker=("", ""),
+        psnr=nothing,
+        ssim=math.nan,
+        lpips=math.nan,
+        highest=(math.nan, -1),
+        identifier=("", ""),
+        identified=Rate(math.nan, math.nan, math.nan, math.nan),
+        labels=math.nan,
+        floor=math.nan,
+        floor_attacker="",
+        lost=nothing,
         **counts,
     )
 

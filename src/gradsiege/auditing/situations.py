@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import UsageError
 from gradsiege.protocol.local_update import LocalTraining
 from gradsiege.ranges import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NONE = "none"
 
@@ -46,6 +49,11 @@ class Situation:
     def key(self) -> str:
         """Text that tells the situation from the others of an audit."""
         return f"{self.stage}/{self.protocol}/{self.name}"
+
+    def rows_of(self, table: pd.DataFrame, *defenses: str) -> pd.Series[bool]:
+        """Return which rows of a table of scores are of this stage and training, under one of these defenses, by name."""
+        here = (table["training_stage"] == self.stage) & (table["protocol"] == self.protocol)
+        return here & table["defense"].isin(defenses)
 
     @property
     def cost(self) -> int:

@@ -46,19 +46,15 @@ def gallery(audit: Result) -> list[Strip]:
 def _strip(audit: Result, finding: Finding, title: str) -> Strip:
     attacker, threat = finding.attacker
     name = attacker_in_words(attacker)
-    key = finding.situation.key
-    truths, guesses = audit.truths[key], audit.scores.pictures[key, threat, attacker]
-    table = audit.scores.table
-    rows = table[
-        (table["training_stage"] == finding.situation.stage)
-        & (table["protocol"] == finding.situation.protocol)
-        & (table["defense"] == finding.situation.name)
-        & (table["threat_model"] == threat)
-        & (table["attack"] == attacker)
-    ].set_index("picture")["psnr"]
+    situation, table = finding.situation, audit.scores.table
+    truths = audit.truths[situation.key]
+    guesses = audit.scores.pictures[situation.key, threat, attacker]
+    by_attacker = (table["threat_model"] == threat) & (table["attack"] == attacker)
+    rows = table[by_attacker & situation.rows_of(table, situation.name)]
+    psnr = rows.set_index("picture")["psnr"]
     pairs = []
     for place in range(min(MOST, len(truths))):
-        reached = f"{number(float(rows[place]))} dB"
+        reached = f"{number(float(psnr[place]))} dB"
         shown, told = address(guesses[place]), audit.name_of(place)
         pairs.append(
             (

@@ -113,12 +113,8 @@ def defenses_table(audit: Result) -> Table | None:
 
 def attackers_table(audit: Result, finding: Finding, label: str) -> Table:
     """Return one row per attacker of a situation, the strongest first."""
-    place, summary = finding.situation, audit.summary
-    rows = summary[
-        (summary["training_stage"] == place.stage)
-        & (summary["protocol"] == place.protocol)
-        & (summary["defense"] == place.name)
-    ]
+    situation, summary = finding.situation, audit.summary
+    rows = summary[situation.rows_of(summary, situation.name)]
     rows = rows.assign(order=rows["psnr"].where(rows["kind"] != "identification")).sort_values(
         "order", ascending=False, kind="stable"
     )
@@ -167,12 +163,8 @@ def _knowledge(row: pd.Series) -> str:
 
 def pictures_table(audit: Result, finding: Finding) -> Table:
     """Return one row per picture: the attacker that came closest, in the situation that is judged."""
-    place, scores = finding.situation, audit.scores.table
-    rows = scores[
-        (scores["training_stage"] == place.stage)
-        & (scores["protocol"] == place.protocol)
-        & (scores["defense"] == place.name)
-    ]
+    situation, scores = finding.situation, audit.scores.table
+    rows = scores[situation.rows_of(scores, situation.name)]
     listed = []
     for picture, part in rows.groupby("picture"):
         attacks = part[(part["kind"] == "attack") & part["psnr"].notna()]
