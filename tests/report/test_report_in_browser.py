@@ -31,7 +31,7 @@ const visible = [...rows].filter((row) => !row.hidden).length;
 document.querySelectorAll("#claims details").forEach((element) => { element.open = true; });
 const claims = [...document.querySelectorAll("#claims .scroll")];
 const sought = [...document.querySelectorAll("#claims .filter input")].pop();
-sought.value = "cifar-10 soteria";
+sought.value = "five cifar-10 soteria";
 sought.dispatchEvent(new Event("input"));
 const link = document.querySelector('a.evidence[data-filter][href="#table_attacks"]');
 link.click();
@@ -106,7 +106,7 @@ def test_the_page_fits_and_works(
     assert measured["ghosts"] == 0, "rows that a filter hides take no room"
     if measured["inner"] < 736:
         assert set(measured["sideways"]) == {0}, "a phone shows every row as a card"
-    assert measured["sought"] == 2  # CENSOR's row on CIFAR-10 under Soteria: pixels, structure
+    assert measured["sought"] == 2  # five attacks on CIFAR-10 under Soteria: pixels, structure
     assert measured["led"] == [measured["sentence"]], "a sentence leads to the rows of its attack"
     assert measured["nameless"] == [], "everything that takes the keyboard has a name"
     assert measured["zoomed"] is True
