@@ -140,7 +140,7 @@ class OnlyTwo(nn.Module):
 
 
 def test_a_network_of_one_batch_size_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"two or one at a time: guard failed"):
+    with pytest.raises(ModelError, match=r"two or one at a time: AssertionError: guard failed"):
         gs.observe(OnlyTwo(), IMAGES, LABELS)
 
 
