@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from documented import Function, tensor_functions
+
+from gradsiege import catalogue
 
 PACKAGE = Path(__file__).parents[1] / "src" / "gradsiege"
 
@@ -36,6 +40,25 @@ def test_public_tensor_functions_are_documented() -> None:
 )
 def test_what_counts_as_documented(text: str, enough: bool) -> None:
     assert Function(Path("x.py"), 1, "f", text).says_enough == enough
+
+
+def test_every_parameter_of_a_method_is_described() -> None:
+    """In the docstring of its class, as ``name:`` or in a list of names that ends so."""
+    methods = [
+        catalogue.implementation(entry)
+        for kind in ("datasets", "models", "priors", "defenses", "attacks")
+        for entry in catalogue.entries(kind).values()
+    ]
+    named = [(method, field.name) for method in methods for field in fields(method)]
+    own = [(method, name) for method, name in named if name in method.__annotations__]
+    assert len(own) > 100, "the count covers the catalogue"
+    silent = [
+        f"{method.__name__}.{name}"
+        for method, name in own
+        if not re.search(rf"^ *(\w+, )*{name}(, \w+)*: ", method.__doc__, re.MULTILINE)
+        and f"`{name}`" not in method.__doc__
+    ]
+    assert silent == [], "give it a line under Attributes: what it is, its unit or range"
 
 
 def test_private_functions_and_others_are_not_counted(tmp_path: Path) -> None:

@@ -52,7 +52,13 @@ OBTAINED = "shipped"
 
 @dataclass(frozen=True)
 class Source:
-    """A photograph in scikit-image's data folder; the licence is what its documentation states."""
+    """A photograph in scikit-image's data folder.
+
+    Attributes:
+        name: here; file: there.
+        origin, licence: as scikit-image's documentation states them.
+        sha256: of the file.
+    """
 
     name: str
     file: str

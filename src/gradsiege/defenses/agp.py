@@ -104,9 +104,10 @@ class Agp(Defense):
     federated training (2) the loop over epochs overwrites their number E with E - 1, and (3) the noise is
     multiplied by the learning rate, which leaves next to none: 2.4e-6 instead of 4.8e-3. With one epoch it is none.
 
-    The constants of TIP's comparison, and three switches (None: as the arm has it).
+    The defaults are those of TIP's comparison.
 
     Attributes:
+        arm: sets the last three, which are defects of the release, where they are None.
         kept: share of channels that stay clean in the last convolution of a block.
         epsilon, delta, clip: of the noise's deviation, as in `tip_dp`.
         noise_norm: root mean square l2 norm of the whole noise, in weight units, instead of what epsilon gives.

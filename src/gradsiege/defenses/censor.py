@@ -72,9 +72,10 @@ class Censor(Defense):
     resolves, so losses are computed in double. The released candidates differ by their part along the update, and the
     choice among them prefers those that keep most of it.
 
-    The released constants.
+    The defaults are the released constants.
 
     Attributes:
+        arm: faithful, or as released.
         trials: random candidates.
         step: learning rate with which each is tried on the client's own loss.
         rounds: how many rounds are defended. None: all of them in the faithful arm, the first 10 (epochs) as released.

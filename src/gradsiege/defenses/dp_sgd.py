@@ -96,9 +96,10 @@ class DpSgd(Defense):
     With several local steps every step is clipped and noised. The privacy account of a client is `epsilon` with
     rate b / n and the number of all its local steps.
 
-    Clipping bound C of an image's gradient, deviation of the noise in units of C, and the delta of the account.
-
-    A `noise_multiplier` of 0 only clips: the control that separates the effects of noise and clipping.
+    Attributes:
+        bound: C, the norm to which an image's gradient is clipped.
+        noise_multiplier: deviation of the noise in units of C; 0 only clips, the control that separates noise and clipping.
+        delta: of the account.
     """
 
     name = "dp_sgd"

@@ -36,7 +36,9 @@ class Precode(Defense):
     The hook recomputes the gradient of the step and ignores the deterministic one. Our choice: test
     accuracy and loss are measured at the mean of the code, where the release samples in evaluation too.
 
-    Units of the code, and the weight beta of its divergence in the loss: 256 and 1e-3 in the release.
+    Attributes:
+        units: of the code; 256 in the release.
+        beta: weight of the code's divergence in the loss; 1e-3 in the release.
     """
 
     name = "precode"

@@ -23,9 +23,10 @@ class TipDp(Defense):
     al., CCS 2016) clips per example, adds noise in every step and accounts for all of them; this does none of
     that, and its epsilon guarantees nothing.
 
-    Budget (epsilon, delta), and the clipping bound C of a step's mean gradient, as in `tip`.
-
-    `noise_norm` is the root mean square l2 norm of the whole noise, in weight units, instead of what epsilon gives.
+    Attributes:
+        epsilon, delta: budget in name, as in `tip`.
+        clip: bound C on the norm of a step's mean gradient, as in `tip`.
+        noise_norm: root mean square l2 norm of the whole noise, in weight units, instead of what epsilon gives.
     """
 
     name = "tip_dp"

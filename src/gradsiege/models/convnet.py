@@ -17,11 +17,14 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class ConvNet(Model):
-    """Width of the first convolution, which doubles twice, the normalisation after each convolution, and what the head sees.
+    """Three convolutions, each with a normalisation and a ReLU, two poolings, and a linear head.
 
-    ``norm``: ``group`` (at most 8 groups of channels; Wu and He, ECCV 2018) and ``none`` give every image its own gradient.
-    ``pooling``: ``flatten`` hands every feature to the head, whose gradient then holds more numbers than the image has pixels;
-    ``global_average`` hands it the mean of each of the 4 * width channels (Lin et al., ICLR 2014, section 3.2).
+    Attributes:
+        width: channels of the first convolution, which double twice.
+        norm: behind each convolution; ``group`` (at most 8 groups of channels; Wu and He, ECCV 2018) and ``none`` give every image
+            its own gradient.
+        pooling: ``flatten`` hands every feature to the head, whose gradient then holds more numbers than the image has pixels;
+            ``global_average`` hands it the mean of each of the 4 * width channels (Lin et al., ICLR 2014, section 3.2).
     """
 
     name = "convnet"

@@ -18,7 +18,11 @@ BLOCKS = (6, 12, 24, 16)
 
 @dataclass(frozen=True)
 class DenseNet121(Model):
-    """Growth rate (32 in the paper); every layer adds that many channels."""
+    """The 121 layers of the paper, for images of any size.
+
+    Attributes:
+        growth: channels that every layer adds; 32 in the paper.
+    """
 
     name = "densenet121"
 

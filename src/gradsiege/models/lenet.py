@@ -16,7 +16,12 @@ SIDE_MULTIPLE = 4
 
 @dataclass(frozen=True)
 class LeNet(Model):
-    """Width of every convolution, and the range of the uniform initialisation."""
+    """DLG's network.
+
+    Attributes:
+        channels: of every convolution.
+        initial_range: weights and biases are drawn uniformly from [-initial_range, initial_range].
+    """
 
     name = "lenet"
 

@@ -16,7 +16,12 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class MLP(Model):
-    """Width and number of the hidden layers, each a linear layer with a bias and a ReLU."""
+    """Hidden linear layers with biases and ReLUs, and a linear head.
+
+    Attributes:
+        width: units of every hidden layer.
+        depth: number of hidden layers.
+    """
 
     name = "mlp"
 

@@ -16,7 +16,11 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class ResNet18(Model):
-    """Width of the first of the four stages (64 in the paper)."""
+    """Four stages of two blocks, with the first convolution for small images.
+
+    Attributes:
+        width: channels of the first stage, which double in each further one; 64 in the paper.
+    """
 
     name = "resnet18"
 

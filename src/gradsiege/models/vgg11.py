@@ -18,7 +18,11 @@ LAYOUT: tuple[int | str, ...] = (1, "pool", 2, "pool", 4, 4, "pool", 8, 8, "pool
 
 @dataclass(frozen=True)
 class VGG11(Model):
-    """Width of the first convolution (64 in the paper)."""
+    """Eight convolutions and five poolings.
+
+    Attributes:
+        width: channels of the first convolution; 64 in the paper.
+    """
 
     name = "vgg11"
 

@@ -18,7 +18,14 @@ SIDE_MULTIPLE = "patch"
 
 @dataclass(frozen=True)
 class ViTSmall(Model):
-    """Patch side in pixels, width, number of blocks and of attention heads."""
+    """Patches, blocks of attention and perceptrons, and a linear head on the mean over tokens.
+
+    Attributes:
+        patch: side of a patch in pixels; the image's side is a multiple of it.
+        width: coordinates of a token, a multiple of `heads`.
+        depth: number of blocks.
+        heads: of attention in every block.
+    """
 
     name = "vit_small"
 

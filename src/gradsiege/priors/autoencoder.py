@@ -23,7 +23,14 @@ SIDE_MULTIPLE = 8
 
 @dataclass(frozen=True)
 class Autoencoder(Prior):
-    """Training budget, and the fraction of `aux` that the attacker owns."""
+    """GI-PIP's prior: an autoencoder, whose error is low on images like those it has seen.
+
+    Attributes:
+        fraction: share of the auxiliary images that the attacker owns, in (0, 1].
+        epochs: passes over them.
+        batch_size: images of a step.
+        learning_rate: of Adam.
+    """
 
     name = "autoencoder"
 

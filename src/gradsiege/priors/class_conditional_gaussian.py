@@ -21,9 +21,13 @@ LEAST_IMAGES = 4
 
 @dataclass(frozen=True)
 class ClassConditionalGaussian(Prior):
-    """`fraction` of `aux` that the attacker owns, and the weight of the covariance's multiple of the identity.
+    """A mean image of each class, and one covariance for all.
 
     The covariance has one row and column per value of an image: 38 MB at 32 px and three channels, 600 MB at 64 px.
+
+    Attributes:
+        fraction: share of the auxiliary images that the attacker owns, in (0, 1].
+        shrinkage: weight of a multiple of the identity in the covariance, in (0, 1].
     """
 
     name = "class_conditional_gaussian"

@@ -20,7 +20,15 @@ SIDE_MULTIPLE = 8
 
 @dataclass(frozen=True)
 class DenoisingAutoencoder(Prior):
-    """Those of the autoencoder, and the deviation of the noise on images in [0, 1]."""
+    """The autoencoder, trained to remove noise: a control of GI-PIP's prior.
+
+    Attributes:
+        fraction: share of the auxiliary images that the attacker owns, in (0, 1].
+        epochs: passes over them.
+        batch_size: images of a step.
+        learning_rate: of Adam.
+        noise: deviation of the Gaussian noise on images in [0, 1].
+    """
 
     name = "denoising_autoencoder"
 

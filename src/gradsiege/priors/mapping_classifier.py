@@ -24,11 +24,18 @@ MOMENTUM = 0.9
 
 @dataclass(frozen=True)
 class MappingClassifier(Prior):
-    """Published: 20 epochs of batches of 128, SGD with Nesterov momentum at 0.1. `width` is ResNet-18's, 64 there.
+    """ResNet-18 on the classes of a generator, for GIFD's label mapping (arXiv 2604.00955).
 
-    The step falls to zero along a cosine; the released milestones lie past the last epoch. `noise` and `blur` degrade the
-    training images, since it will classify coarse reconstructions: every image gets a noise deviation in
-    [0, `noise`] and a Gaussian blur of [0, `blur`] pixels.
+    Published: 20 epochs of batches of 128, SGD with Nesterov momentum at 0.1. The step falls to zero along a cosine; the released
+    milestones lie past the last epoch. Noise and blur degrade the training images, since it will classify coarse reconstructions.
+
+    Attributes:
+        width: of ResNet-18; 64 in the release.
+        epochs: passes over the auxiliary images.
+        batch_size: images of a step.
+        learning_rate: at the first step.
+        noise: every image gets a deviation of Gaussian noise in [0, noise], on [0, 1].
+        blur: every image gets a Gaussian blur of a deviation in [0, blur] pixels.
     """
 
     name = "mapping_classifier"

@@ -24,7 +24,17 @@ SMALLEST_MAP = 4
 
 @dataclass(frozen=True)
 class ShadowGenerator(Prior):
-    """Latent dimension, width of the finest layer, training budget, and the search that grades the result."""
+    """A generator whose latents are trained beside its weights.
+
+    Attributes:
+        latent: dimensions of a latent.
+        width: channels of the finest layer.
+        epochs: passes over the images.
+        batch_size: images of a step.
+        learning_rate: of Adam on the weights.
+        latent_learning_rate: of Adam on the latents, in training and in the search that grades the result.
+        search_steps: of that search, for every image held out.
+    """
 
     name = "shadow_generator"
     square = True

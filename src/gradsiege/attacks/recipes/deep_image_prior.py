@@ -26,7 +26,12 @@ REQUIRES = ("protocol",)
 class DeepImagePrior(Attack):
     """CI-Net's constants: z in R^128, signed Adam at a constant 1e-3, no TV; 2,000 iterations at 32 px.
 
-    `width` None takes the published rule: 32, doubled until the weights outnumber 4 * images * side^2.
+    Attributes:
+        latent: dimensions of the fixed input z.
+        width: of the network; None takes the published rule: 32, doubled until the weights outnumber 4 * images * side^2.
+        learning_rate: of Adam on the network's weights.
+        signed: Adam is fed the gradient's signs.
+        total_variation: its weight beside the matching loss.
     """
 
     name = "deep_image_prior"

@@ -19,7 +19,12 @@ REQUIRES = ("protocol",)
 
 @dataclass(frozen=True)
 class Dlg(Attack):
-    """The authors run 300 calls of 20 inner iterations with step 1: 6,000 iterations as counted here."""
+    """The authors run 300 calls of 20 inner iterations with step 1: 6,000 iterations as counted here.
+
+    Attributes:
+        learning_rate: step of L-BFGS, along a direction that is already scaled.
+        history: pairs of steps and gradients that L-BFGS remembers.
+    """
 
     name = "dlg"
     requires = REQUIRES

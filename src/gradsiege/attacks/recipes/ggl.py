@@ -47,10 +47,14 @@ def latent_divergence(candidate: Candidate) -> Tensor:
 
 @dataclass(frozen=True)
 class Ggl(Attack):
-    """The released CMA-ES settings: 50 samples per step, 500 steps (`iterations` of the study file), unit deviation.
+    """The released CMA-ES settings; `iterations` counts its steps, 500 in the release.
 
-    With `tanh` the latent is bounded and no divergence is added; without, 0.1 KL is. `transformation` is the defense
-    whose strength is estimated: ``disclosed`` takes the kind from the disclosure, if that is granted.
+    Attributes:
+        population: samples of a step.
+        deviation: of the first search distribution.
+        tanh: bound the latent by tanh, which takes the place of the divergence.
+        divergence: weight of the latent's divergence from N(0, 1), where `tanh` is off.
+        transformation: the defense whose strength is estimated: ``disclosed`` takes the kind from the disclosure, if that is granted.
     """
 
     name = "ggl"

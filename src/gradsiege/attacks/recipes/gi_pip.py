@@ -37,9 +37,13 @@ def published_weights(images: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class GiPip(Attack):
-    """Weights of TV and anomaly score; None takes the published ones of the nearest batch size below.
+    """Matching, total variation and the anomaly score, in pixels.
 
-    With the anomaly score at 0, total variation is the only prior.
+    Attributes:
+        total_variation: its weight; None takes the published one of the nearest batch size below.
+        anomaly_score: its weight, likewise; with 0, total variation is the only prior.
+        learning_rate: of Adam on the pixels.
+        arm: scores each image against held-out ones, or as released the mean of the batch.
     """
 
     name = "gi_pip"

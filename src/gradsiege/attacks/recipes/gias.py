@@ -39,7 +39,14 @@ def split_iterations(iterations: int, size: int, share: float | None = None) -> 
 
 @dataclass(frozen=True)
 class Gias(Attack):
-    """The scripts' constants for 32 px; published with 3 restarts. `latent_share` None takes the published split."""
+    """The scripts' constants for 32 px; published with 3 restarts.
+
+    Attributes:
+        latent_learning_rate: of Adam on the latents, first.
+        weight_learning_rate: of Adam on the generator's weights, then.
+        total_variation: its weight beside the matching loss.
+        latent_share: share of the iterations on latents; None takes the published split.
+    """
 
     name = "gias"
     requires = REQUIRES

@@ -49,15 +49,28 @@ def split_iterations(iterations: int, stages: int, coarse: bool = False) -> list
 
 @dataclass(frozen=True)
 class Gifd(Attack):
-    """The released constants; published with 4 restarts and 1,000 iterations per stage. `stages` is K, None for all.
+    """The released constants; published with 4 restarts and 1,000 iterations per stage.
 
-    The paper's ablations are settings: GIFD-z is stages 0; GIFD-f is no ball and select last; GIFD-e is no ball. A
-    stage ends with its last iterate, as released; with `iterate` least it never ends worse than the one before, so
-    that both selections agree. `radii` are those of one of the paper's generators, carried over by `ball_radius`:
-    StyleGAN2's has one feature per side, as ours; BigGAN and StyleGAN2 themselves have their own. With StyleGAN2 every
-    stage also searches the codes and the first 5 + 2k noise maps, as released. `radius_scale` multiplies all radii. `sphere` and `last_restart` are
-    the arm's unless set. `label_mapping` is the journal's and its controls (arXiv 2604.00955); `class_table`
-    gives the oracle the generator's class of every private one.
+    The paper's ablations are settings: GIFD-z is stages 0; GIFD-f is no ball and select last; GIFD-e is no ball. BigGAN and
+    StyleGAN2 themselves have their own radii. With StyleGAN2 every stage also searches the codes and the first 5 + 2k noise maps, as
+    released.
+
+    Attributes:
+        stages: K, the last stage of the generator that is searched; None for all.
+        ball: hold the features within l1 balls.
+        select: the stage whose image is returned: that of the least matching loss, or the ``last``.
+        iterate: with which a stage ends: its ``last``, as released; with ``least`` it never ends worse than the one before, so that
+            both selections agree.
+        radii: those of one of the paper's generators, carried over by `ball_radius`. StyleGAN2's has one feature per side, as ours.
+        radius_scale: multiplies all radii.
+        learning_rate: of Adam in every stage.
+        total_variation: its weight beside the matching loss.
+        l2: weight of the image's mean square, divided by its side squared.
+        transformation: the defense whose strength is estimated: ``disclosed`` takes the kind from the disclosure, if that is granted.
+        label_mapping: from classes to the generator's: the journal's, and controls of it (arXiv 2604.00955).
+        class_table: the generator's class of every private one, for the oracle.
+        sphere, last_restart: defects of the release; None takes the arm's.
+        arm: sets these two.
     """
 
     name = "gifd"

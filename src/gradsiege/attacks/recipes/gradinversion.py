@@ -30,18 +30,22 @@ REQUIRES = ("protocol",)
 class Gradinversion(Attack):
     """Constants of the framework `breaching`; the authors released no code, and their paper leaves some constants out.
 
-    The framework has no group term: `group`, `group_first` and `group_every` are those of GIAS' code. The term acts with several
-    restarts only. With one, which is the default here as in the framework, this attack is GradInversion without group consistency.
+    The framework has no group term: that of GIAS' code stands here. It acts with several restarts only. With one, which is the
+    default here as in the framework, this attack is GradInversion without group consistency.
 
     Attributes:
         matching: weight of half the squared distance of the updates.
+        total_variation: its weight.
         l2: weight of half the mean square of the normalised images.
         batch_norm: whose statistics the candidate must have: nobody's (``off``), the global model's ``running`` ones, or those of
             the ``private`` batch, as GIAS' code takes them; a threat model must grant `batch_statistics`.
+        batch_norm_weight: weight of the distance to these statistics.
+        group: weight of a restart's distance from the mean of all.
         group_first: iteration at which a victim's restarts are first averaged; in shorter runs it is half of the iterations.
         group_every: iterations from one average to the next.
         langevin: deviation of the noise on the gradient, in units of the step size; the framework finds the paper's 0.2 too large.
-        warm_up: iterations over which the step grows.
+        learning_rate: of Adam, the largest step.
+        warm_up: iterations over which the step grows to it.
     """
 
     name = "gradinversion"

@@ -19,7 +19,13 @@ REQUIRES = ("protocol",)
 
 @dataclass(frozen=True)
 class InvertingGradients(Attack):
-    """The authors' constants for one CIFAR-sized image; `signed: false` is the variant that later forks run."""
+    """The authors' constants for one CIFAR-sized image.
+
+    Attributes:
+        total_variation: its weight beside the cosine distance.
+        learning_rate: of Adam on the pixels.
+        signed: Adam is fed the gradient's signs; without, the variant that later forks run.
+    """
 
     name = "inverting_gradients"
     requires = REQUIRES

@@ -20,7 +20,14 @@ REQUIRES = ("protocol",)
 
 @dataclass(frozen=True)
 class ModernInvertingGradients(Attack):
-    """Constants of the "modern" configuration of the authors' framework `breaching`: 24,000 iterations, one start."""
+    """Constants of the "modern" configuration of the authors' framework `breaching`: 24,000 iterations, one start.
+
+    Attributes:
+        total_variation: weight of that of pixels and of opponent colours.
+        features: weight of the distance between the head's input and what the head's gradient says of it.
+        learning_rate: of Adam, the largest step.
+        warm_up: iterations over which the step grows to it.
+    """
 
     name = "modern_inverting_gradients"
     requires = REQUIRES

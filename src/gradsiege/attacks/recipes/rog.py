@@ -36,7 +36,7 @@ KIND = "autoencoder"
 
 @dataclass(frozen=True)
 class Rog(Attack):
-    """The release's constants: Adam at 0.05 with a cosine schedule, no smoothness. It runs 100 iterations; a study sets `iterations`.
+    """The release's constants, with a cosine schedule of the step. It runs 100 iterations; a study sets `iterations`.
 
     The match is l2, so that a received level counts as it is; a counter such as ``quantization.likelihood``, ``sign.likelihood`` or
     ``top_k.likelihood`` takes the law of the compression instead. Departures: the release searches images of a quarter of the
@@ -44,6 +44,8 @@ class Rog(Attack):
     network, at 128 px) are not ours; its schedule ends at a tenth of the step.
 
     Attributes:
+        learning_rate: of Adam on the pixels.
+        total_variation: its weight beside the matching loss.
         enhancement_noise: deviation, on images in [-1, 1], of the error that the enhancement is to remove; None takes the
             autoencoder's own error on held-out images. Without the prior `denoiser` nothing is enhanced.
     """

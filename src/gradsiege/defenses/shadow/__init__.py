@@ -82,9 +82,10 @@ class Shadow(Defense):
     scaled to the peak of N; a pattern that stops at zero; pixels kept in [0, 1]. An image that is
     first met after the learning phase (a victim of `observe`) lets the shadow learn once and gets its map.
 
-    The released constants, the search budget, a control, and the switches (None: as the arm has it).
+    The defaults are the released constants.
 
     Attributes:
+        arm: sets the switches from `scrambled_map` to `unsynchronised_heads`, which are defects of the release, where they are None.
         amplitude: peak of the noise at t = 0 as a share of the peak of the normalised image.
         temperature: T of every softmax.
         kept: share of pixels that the saliency map marks.

@@ -45,9 +45,10 @@ class Tip(Defense):
     (2) The attack took its gradients at the defended weights instead of theta_t. (3) It undid another normalisation
     than the victim's and scored with another peak than 1: see `gradsiege.metrics.as_released`.
 
-    The published constants, controls, and four switches (None: as the arm has it).
+    The defaults are the published constants.
 
     Attributes:
+        arm: sets the last four, which are defects of the release, where they are None.
         ratio: share p of the channels of every convolution that are noised.
         rho: radius of the frequency mask as a share of half the kernel.
         epsilon, delta: privacy budget in name; they set the noise but guarantee nothing (see `tip_noise.noise_scale`).

@@ -34,10 +34,18 @@ SAMPLES = 500
 
 @dataclass(frozen=True)
 class StagedGAN(Prior):
-    """Shape and training budget. `steps` counts updates of the generator, one of the discriminator each.
+    """A conditional generator in stages, and a discriminator, trained against each other.
 
-    `averaging` is the decay of the generator's exponential moving average, which grows from 0 to it; `diversity`
-    weighs the reward for images that change with z, without which 1,500 photographs gave one image per class.
+    Attributes:
+        latent: dimensions of z.
+        width: channels of the generator's finest stage.
+        discriminator_width: channels of the discriminator's first layer.
+        steps: updates of the generator, one of the discriminator each.
+        batch_size: images of a step.
+        learning_rate: of Adam, for both.
+        averaging: decay of the generator's moving average, which grows from 0 to it (`priors.averaging`).
+        diversity: weight of the reward for images that change with z, without which 1,500 photographs gave one image per class.
+        augmentation: show the discriminator recoloured, shifted and partly cut out images (`augmentation`).
     """
 
     name = "staged_gan"
