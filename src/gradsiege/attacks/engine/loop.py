@@ -13,7 +13,7 @@ from gradsiege.attacks.variables import Variables, where
 from gradsiege.progress import track
 
 TRACE_POINTS = 100
-Evaluate = Callable[[Variables, int], tuple[Variables, Tensor]]
+OfIteration = Callable[[Variables, int], tuple[Variables, Tensor]]
 
 
 @dataclass
@@ -79,7 +79,7 @@ def keep_best(state: State, matching: Tensor) -> None:
 
 
 def optimise(
-    evaluate: Evaluate,
+    evaluate: OfIteration,
     settle: Callable[[Variables, int], Variables],
     optimizer: Optimizer,
     iterations: int,

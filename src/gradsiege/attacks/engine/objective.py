@@ -23,8 +23,8 @@ from gradsiege.protocol.local_update import (
 )
 from gradsiege.protocol.observation import Observation
 
-SURROGATE = "surrogate"
-DETACHED = "detached"
+# Update models; the surrogate's variable has its name.
+SURROGATE, DETACHED = "surrogate", "detached"
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Problem:
     @property
     def shares_weights(self) -> bool:
         """Whether the updates of all elements are taken at theta_t."""
-        return self.phase.update_model != "surrogate" and self.phase.evaluated_at == "global"
+        return self.phase.update_model != SURROGATE and self.phase.evaluated_at == "global"
 
     @property
     def ranks_by_objective(self) -> bool:
@@ -119,7 +119,7 @@ class Problem:
         if self.shares_weights:
             return self.observation.parameters
         way: Tensor | float = self.training.learning_rate
-        if self.phase.update_model == "surrogate":
+        if self.phase.update_model == SURROGATE:
             way = x[SURROGATE].sigmoid() * way
         # A parameter that is not matched has no observed way to go.
         return {
@@ -169,7 +169,7 @@ def element_cost(problem: Problem, differentiate: Differentiate = functional_gra
 
 def with_surrogate(phase: Phase, x: Variables) -> Variables:
     """Add the position of the surrogate point, midway at first, to the variables ``[n, ...]`` of a phase that has one."""
-    if phase.update_model != "surrogate":
+    if phase.update_model != SURROGATE:
         return x
     some = next(iter(x.values()))
     return {**x, SURROGATE: some.new_zeros(len(some))}
