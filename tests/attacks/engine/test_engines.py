@@ -16,7 +16,7 @@ from gradsiege.attacks.engine.autotune import EngineChoice, EnginePolicy, choose
 from gradsiege.attacks.engine.chunks import Chunked, elements_that_fit
 from gradsiege.attacks.engine.engines import ENGINES
 from gradsiege.attacks.engine.factored import applies
-from gradsiege.attacks.engine.loop import Evaluate, State, begin, optimise
+from gradsiege.attacks.engine.loop import OfIteration, State, begin, optimise
 from gradsiege.attacks.engine.objective import Evaluation, Problem, Target, with_surrogate
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.objectives.distances import cosine, squared_l2
@@ -37,9 +37,9 @@ class Planted:
     seconds: dict[str, float] = field(default_factory=dict)
     jumps: float = 0.0
     calls: Counter[str] = field(default_factory=Counter)
-    names: dict[Evaluate, str] = field(default_factory=dict)
+    names: dict[OfIteration, str] = field(default_factory=dict)
 
-    def engine(self, name: str, problem: Problem, programs: Programs | None) -> Evaluate:
+    def engine(self, name: str, problem: Problem, programs: Programs | None) -> OfIteration:
         def evaluate(x: Variables, target: Target) -> Evaluation:
             raise AssertionError(name)
 
@@ -315,7 +315,7 @@ def test_an_unknown_engine_is_named() -> None:
         EnginePolicy("factord")
 
 
-def run(evaluate: Evaluate, optimizer: Optimizer, iterations: int, patience: int) -> State:
+def run(evaluate: OfIteration, optimizer: Optimizer, iterations: int, patience: int) -> State:
     """Two elements of one number, from zero, in a space without bounds."""
     start = begin({"x": torch.zeros(2, 1)}, optimizer)
     free = (lambda x, iteration: x, optimizer, iterations, start, lambda state: None)
