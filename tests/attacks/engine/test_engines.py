@@ -17,7 +17,7 @@ from gradsiege.attacks.engine.chunks import Chunked, elements_that_fit
 from gradsiege.attacks.engine.engines import ENGINES
 from gradsiege.attacks.engine.factored import applies
 from gradsiege.attacks.engine.loop import OfIteration, State, begin, optimise
-from gradsiege.attacks.engine.objective import Evaluation, Problem, Target, with_surrogate
+from gradsiege.attacks.engine.objective import Evaluate, Evaluation, Problem, Target, with_surrogate
 from gradsiege.attacks.knowledge import Knowledge
 from gradsiege.attacks.objectives.distances import cosine, squared_l2
 from gradsiege.attacks.optimizers.gradient import LBFGS, Adam, Optimizer
@@ -37,9 +37,9 @@ class Planted:
     seconds: dict[str, float] = field(default_factory=dict)
     jumps: float = 0.0
     calls: Counter[str] = field(default_factory=Counter)
-    names: dict[OfIteration, str] = field(default_factory=dict)
+    names: dict[Evaluate, str] = field(default_factory=dict)
 
-    def engine(self, name: str, problem: Problem, programs: Programs | None) -> OfIteration:
+    def engine(self, name: str, problem: Problem, programs: Programs | None) -> Evaluate:
         def evaluate(x: Variables, target: Target) -> Evaluation:
             raise AssertionError(name)
 
