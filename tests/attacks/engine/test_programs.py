@@ -118,6 +118,8 @@ def test_a_graph_from_shapes_is_the_graph_from_real_tensors(
 def test_another_process_finds_the_same_name(seed: str) -> None:
     environment = os.environ | {
         "PYTHONHASHSEED": seed,
+        # A program is made for a number of threads.
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     said = subprocess.run(
