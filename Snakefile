@@ -106,7 +106,7 @@ onstart:
 
 
 onsuccess:
-    shutil.rmtree(STAGED, ignore_errors=True)
+    places.sweep(STUDY, Path())
     shutil.rmtree(SHARD, ignore_errors=True)
     if Path(REPORT).exists():
         print(f"All done. Open the report in a browser: {REPORT}")

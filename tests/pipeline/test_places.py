@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -274,3 +275,24 @@ def test_what_is_no_folder_or_no_file_does_not_end_the_cell(
     assert not list(tmp_path.glob("scratch/*"))
     assert (elsewhere / "utility.parquet").read_text() == "theirs", "a link's target is nobody's"
     assert (elsewhere / artifacts.MANIFEST).read_text() == "theirs"
+
+
+def test_a_run_that_ends_well_leaves_whole_cells_that_nobody_took(
+    cell: Cell, tiny: Study, tmp_path: Path
+) -> None:
+    draft = places.draft_of(cell, tiny, tmp_path)
+    computed = draft.parent
+    seal(draft, cell, tiny, "waits")
+    artifacts.write_text(draft.with_suffix(".log"), "federate: done")
+    seal(computed / "of-another-study", cell, tiny, "old")
+    write(computed / "half", cell, "no manifest")
+    artifacts.write_text(computed / "half.failed", "ValueError")
+    artifacts.write_text(computed.parent / "drawings/table.csv", "drawn")
+    places.sweep(tiny, tmp_path)
+    assert held(draft) == "waits"
+    assert sorted(path.name for path in computed.iterdir()) == [draft.name, f"{draft.name}.log"]
+    assert [path.name for path in computed.parent.iterdir()] == ["computed"]
+    shutil.rmtree(draft)
+    places.sweep(tiny, tmp_path)
+    assert not computed.parent.exists()
+    places.sweep(tiny, tmp_path)  # nothing is there

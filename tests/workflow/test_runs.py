@@ -89,6 +89,18 @@ def test_a_cell_that_is_asked_for_is_computed_alone(clone):
     assert f"Attacking: {GOOD}/labels_inferred/gi_pip\n" in clone.snakemake("-n", target)
 
 
+def test_a_run_that_is_limited_to_some_rules_loses_no_cell_of_its_shards(clone):
+    """Attacks are run, and no rule takes them; the next run takes them as they are."""
+    clone.snakemake("--cores", "1", "--until", "attack")
+    drafts = clone.folder / "scratch/staged/tiny/computed"
+    waiting = [path.read_text() for path in drafts.glob("*/manifest.json")]
+    assert len(waiting) > 1
+    clone.snakemake("--cores", "1", "reconstructions")
+    results = clone.folder / "results/tiny/attack"
+    assert sorted(waiting) == sorted(path.read_text() for path in results.rglob("manifest.json"))
+    assert not drafts.exists()
+
+
 def test_a_failing_cell_fails_alone_and_its_neighbours_are_kept(workspace):
     """Both attacks are one shard, and must be run again; one of them breaks."""
     late = f"{DIVERGED}/labels_inferred/inverting_gradients"

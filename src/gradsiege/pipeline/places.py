@@ -183,6 +183,25 @@ def interrupted(study: Study, root: Path) -> list[Path]:
     ]
 
 
+def sweep(study: Study, root: Path) -> None:
+    """Empty the staged folder as a run ends well, but for whole cells of the study that no job has taken.
+
+    A run that was limited to some rules (``--until``) leaves those cells of its shards that it did not ask for; the next run takes them.
+    """
+    base = staged_folder(study, root)
+    drafts = {path.name for path in (base / "computed").glob("*/") if is_whole(path)}
+    waiting = drafts and drafts & {
+        digest(cell, study) for of in cells(study).values() for cell in of
+    }
+    for path in [*(base / "computed").glob("*"), *base.glob("*")]:
+        kept = path.name.partition(".")[0] in waiting or (path.name == "computed" and waiting)
+        if not kept and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif not kept:
+            path.unlink(missing_ok=True)
+    _prune(base)
+
+
 def settle(study: Study, root: Path) -> list[Path]:
     """Complete every interrupted swap of a study and return their places."""
     places = interrupted(study, root)
