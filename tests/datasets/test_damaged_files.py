@@ -309,7 +309,7 @@ def test_a_manifest_is_read_strictly(tmp_path: Path, monkeypatch: pytest.MonkeyP
         with pytest.raises(ValueError, match=words):
             listed("image_manifest", {"file": "list.csv"})
 
-    refused("path and label are needed", ("path", "class"), ("a.png", "x"))
+    refused("the columns path and label are needed", ("path", "class"), ("a.png", "x"))
     refused("lists an image twice", ("path", "label"), ("a.png", "x"), ("a.png", "y"))
     refused("line 2: too many or too few", ("path", "label"), ("a.png", "x", "y"))
     refused("line 2: part 'vall' is neither", ("path", "label", "part"), ("a.png", "x", "vall"))

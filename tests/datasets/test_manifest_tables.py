@@ -66,8 +66,10 @@ def read(root: Path, *rows: tuple[str, ...]) -> Listing:
         ([("path", "label", "label"), ("a.png", "cat", "dog")], "has the column 'label' twice"),
         (
             [("path;label",), ("a.png;cat",)],
-            "has the columns path;label; path and label are needed",
+            "has the columns path;label; the columns path and label are needed",
         ),
+        ([HEAD], r"^list\.csv has no line below its headings$"),
+        ([], r"^list\.csv is empty; the columns path and label are needed"),
     ],
 )
 def test_what_may_be_a_slip_is_refused(root: Path, rows: list[tuple[str, ...]], words: str) -> None:

@@ -38,6 +38,8 @@ def read_table(
     for number, line in lines:
         if None in line or None in line.values():
             raise ValueError(f"{path.name}, line {number}: too many or too few values")
+    if not lines:
+        raise ValueError(f"{path.name} has no line below its headings")
     return lines
 
 
@@ -50,9 +52,8 @@ def _check_columns(
     unknown = [column for column in columns if known is not None and column not in known]
     if unknown or not set(needed) <= set(columns):
         may = f", known are {', '.join(known)}" if known is not None else ""
-        raise ValueError(
-            f"{name} has the columns {', '.join(columns)}; {' and '.join(needed)} are needed{may}"
-        )
+        has = f"has the columns {', '.join(columns)}" if columns else "is empty"
+        raise ValueError(f"{name} {has}; the columns {' and '.join(needed)} are needed{may}")
 
 
 def unnamed(paths: Iterable[str], rows: Iterable[Row], table: str) -> list[str]:
