@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from importlib import metadata
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from trunks import as_package, as_torchvision, made_up
+from trunks import as_package, as_torchvision, fill, made_up, reference_network
 
 from gradsiege import pretrained
 from gradsiege.metrics import deep_features
@@ -47,25 +46,6 @@ def loaded(trunk: str, folder: Path) -> DeepFeatures:
     found = deep_features.load(trunk, folder)
     assert isinstance(found, DeepFeatures), found
     return found
-
-
-def reference_network(folder: Path, trunk: str = "alex") -> torch.nn.Module:
-    """The lpips package's own network, filled by hand layer by layer."""
-    from lpips import LPIPS
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the package's torchvision call
-        network: torch.nn.Module = LPIPS(net=trunk, pnet_rand=True, verbose=False).double()
-    fill(network.get_submodule("net"), folder, trunk)
-    return network
-
-
-def fill(net: torch.nn.Module, folder: Path, trunk: str = "alex") -> None:
-    state = torch.load(folder / TRUNKS[trunk].file, weights_only=True)
-    layers = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
-    names = sorted({int(name.split(".")[1]) for name in state if name.startswith("features.")})
-    for layer, index in zip(layers, names, strict=True):
-        layer.load_state_dict({k: state[f"features.{index}.{k}"] for k in ("weight", "bias")})
 
 
 def test_haarpsi_of_two_black_images_is_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,3 +72,23 @@ def made_up(count: int, side: int = 32) -> tuple[Tensor, Tensor]:
     truths = torch.from_numpy(np.stack(pictures))
     pattern = torch.from_numpy(((13 * np.arange(side)[:, None] + 7 * np.arange(side)) % 5) / 25)
     return truths, (0.7 * truths + pattern).clamp(0, 1)
+
+
+def reference_network(folder: Path, trunk: str = "alex") -> torch.nn.Module:
+    """The lpips package's own network, filled by hand layer by layer."""
+    from lpips import LPIPS
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the package's torchvision call
+        network: torch.nn.Module = LPIPS(net=trunk, pnet_rand=True, verbose=False).double()
+    fill(network.get_submodule("net"), folder, trunk)
+    return network
+
+
+def fill(net: torch.nn.Module, folder: Path, trunk: str = "alex") -> None:
+    """Give a network's convolutions, in their order, the weights of torchvision's file."""
+    state = torch.load(folder / TRUNKS[trunk].file, weights_only=True)
+    layers = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
+    names = sorted({int(name.split(".")[1]) for name in state if name.startswith("features.")})
+    for layer, index in zip(layers, names, strict=True):
+        layer.load_state_dict({k: state[f"features.{index}.{k}"] for k in ("weight", "bias")})

@@ -14,6 +14,7 @@ wrong range is a different metric.
 `absent`              the value of a metric that could not be computed: a reason instead of a number
 `fidelity`            MSE, PSNR, SSIM, multi-scale SSIM
 `perceptual`          HaarPSI (no weights needed) and LPIPS (weights verified by SHA-256, else absent)
+`on_normalised`       SSIM and LPIPS of normalised images, as published numbers have them
 `deep_features`       the layers of AlexNet and VGG16 that LPIPS compares, as one vector per image
 `identification`      rank of the victim in a gallery, and the chance of rank one
 `perceptual_gallery`  the same by LPIPS

@@ -81,19 +81,21 @@ class DeepFeatures:
     Attributes:
         convolutions: convolutions of the trunk, with their file and its SHA-256.
         heads: five non-negative weight vectors ``[channels]`` of LPIPS v0.1, float64.
+        smallest: images with a shorter side below this many pixels are enlarged to it.
     """
 
     convolutions: pretrained.Convolutions
     heads: tuple[Tensor, ...]
+    smallest: int
 
     def taps(self, images: Tensor) -> list[Tensor]:
         """Return the five feature maps ``[n, c, h, w]`` that LPIPS compares, of images ``[n, 1 or 3, H, W]`` in [0, 1].
 
-        Grey images are repeated to three channels; those with a shorter side below `SMALLEST` are enlarged so that it has
+        Grey images are repeated to three channels; those with a shorter side below `smallest` are enlarged so that it has
         that many pixels, bilinearly with ``align_corners=False``.
         """
         trunk, maps = self.convolutions.trunk, []
-        x = _standardised(_enlarged(images.expand(-1, 3, -1, -1), SMALLEST[trunk]))
+        x = _standardised(_enlarged(images.expand(-1, 3, -1, -1), self.smallest))
         tensors = self.convolutions.tensors
         for step in LAYOUTS[trunk]:
             if not step:
@@ -169,11 +171,12 @@ def used_weights() -> dict[str, str]:
 @lru_cache(maxsize=4)
 def _joined(convolutions: pretrained.Convolutions) -> DeepFeatures:
     """The same object for the same convolutions, so that it remembers what it has embedded."""
-    return DeepFeatures(convolutions, _heads(convolutions.trunk))
+    trunk = convolutions.trunk
+    return DeepFeatures(convolutions, _heads(trunk), SMALLEST[trunk])
 
 
-# Truths of up to four chunks by two networks, and the distractors of a gallery.
-@lru_cache(maxsize=9)
+# Truths of up to four chunks by two networks, one of them on two scales, and the distractors of a gallery.
+@lru_cache(maxsize=13)
 def _remembered(features: DeepFeatures, pictures: Pictures) -> Tensor:
     return features.embedding(pictures.images)
 

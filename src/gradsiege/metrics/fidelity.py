@@ -92,11 +92,12 @@ def structural_similarity(reconstructions: Tensor, truths: Tensor) -> Tensor:
     >>> structural_similarity(ramp[..., :10], ramp[..., :10]).item()
     nan
     """
+    return per_image(mean_similarity, reconstructions, truths, METRICS["ssim"].smallest_side)
 
-    def similarity(x: Tensor, y: Tensor) -> Tensor:
-        return _channel_similarity(x, y)[0].mean(dim=1)
 
-    return per_image(similarity, reconstructions, truths, METRICS["ssim"].smallest_side)
+def mean_similarity(x: Tensor, y: Tensor) -> Tensor:
+    """Return equation 13 of Wang et al. 2004, the mean over windows and channels, ``[n]``, of images ``[n, c, h, w]`` on any scale."""
+    return _channel_similarity(x, y)[0].mean(dim=1)
 
 
 def multi_scale_structural_similarity(reconstructions: Tensor, truths: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from gradsiege.metrics import on_normalised
 from gradsiege.metrics.absent import Absent
 from gradsiege.metrics.assignment import assign
 from gradsiege.metrics.identification import retrieval_rank
@@ -22,11 +23,13 @@ class Scene:
     Attributes:
         truths: ``[victims, images, c, h, w]`` in [0, 1]; labels: ``[victims, images]``.
         gallery: the victims' images, then test images as distractors, ``[g, c, h, w]`` in [0, 1].
+        statistics: mean and deviation of the data set's channels, each ``[c]``; None leaves out what needs them.
     """
 
     truths: Tensor
     labels: Tensor
     gallery: Tensor
+    statistics: on_normalised.Statistics | None = None
 
     @cached_property
     def perceptual(self) -> PerceptualGallery:
@@ -40,7 +43,8 @@ class Measured:
 
     Attributes:
         images: the reconstructions.
-        numbers: every metric of the registry by name, float64 ``[victims * images]``; NaN if it is absent.
+        numbers: every metric of the registry by name, and those of `on_normalised` if the scene has statistics, float64
+            ``[victims * images]``; NaN if it is absent.
         ranks, perceptual_ranks: retrieval ranks by pixels and by LPIPS, int64 ``[victims * images]``; the second is None
             without the weights of LPIPS.
         scene: the truth that they were compared with.
@@ -68,12 +72,11 @@ def measure(images: Tensor, scene: Scene) -> Measured:
     pairs = zip(images, scene.truths, strict=True)
     ordered = torch.cat([batch[assign(batch, truth)] for batch, truth in pairs])
     truths = scene.truths.flatten(0, 1)
-    numbers = {}
-    for name, metric in METRICS.items():
-        values = metric.load()(ordered, truths)
-        numbers[name] = (
-            torch.full((len(ordered),), torch.nan) if isinstance(values, Absent) else values
-        )
+    missing = torch.full((len(ordered),), torch.nan)
+    numbers = {
+        name: missing if isinstance(values, Absent) else values
+        for name, values in _metrics(ordered, truths, scene).items()
+    }
     index = torch.arange(len(truths))
     ranks = retrieval_rank(ordered, index, scene.gallery)
     perceptual = scene.perceptual.ranks(ordered, index)
@@ -84,14 +87,22 @@ def measure(images: Tensor, scene: Scene) -> Measured:
 
 def absent_metrics(scene: Scene) -> dict[str, str]:
     """Return the reason for every metric, by name, that cannot be computed on these images or on this machine."""
-    truths = scene.truths.flatten(0, 1)
-    height, width = truths.shape[-2:]
+    first = scene.truths.flatten(0, 1)[:1]
+    height, width = first.shape[-2:]
+    values = _metrics(first, first, scene)
     reasons: dict[str, str] = {}
-    for name, metric in METRICS.items():
-        absence = metric.absence(height, width)
-        if absence is None:
-            value = metric.load()(truths[:1], truths[:1])
-            absence = value if isinstance(value, Absent) else None
+    for name, value in values.items():
+        absence = METRICS[name].absence(height, width) if name in METRICS else None
+        if absence is None and isinstance(value, Absent):
+            absence = value
         if absence is not None:
             reasons[name] = absence.reason
     return reasons
+
+
+def _metrics(ordered: Tensor, truths: Tensor, scene: Scene) -> dict[str, Tensor | Absent]:
+    """Return every metric of pairs of images ``[n, c, h, w]`` by its column."""
+    values = {name: metric.load()(ordered, truths) for name, metric in METRICS.items()}
+    if scene.statistics is not None:
+        values |= on_normalised.measured(ordered, truths, scene.statistics)
+    return values

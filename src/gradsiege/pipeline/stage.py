@@ -101,7 +101,7 @@ _TABLE = (
             "attack": ("reconstructions.safetensors",),
         },
         shares=("dataset", "model"),
-        version=3,
+        version=4,
     ),
 )
 STAGES = {stage.name: stage for stage in _TABLE}

@@ -32,7 +32,7 @@ def score(job: Job) -> None:
     truths, labels, trained = load_truth(job.input(job.cell.at("observe"), "truth.safetensors"))
     aux, aux_labels, _ = load_images(job.input(job.cell.at("fetch"), "aux.safetensors"))
     test, _, _ = load_images(job.input(job.cell.at("fetch"), "test.safetensors"))
-    scene = Scene(truths, labels, gallery_of(truths, test))
+    scene = Scene(truths, labels, gallery_of(truths, test), test.channel_statistics())
     scored = _controls(job, scene, aux[:], aux_labels)
     if not torch.equal(trained, truths):
         scored.append(bound(trained, scene))
