@@ -13,13 +13,14 @@ export PYTHONHASHSEED := 0
 export OMP_NUM_THREADS := 1
 
 .PHONY: help setup lpips reproduce test test-package test-pipeline test-random test-faults test-faults-stages test-faults-runs \
-	test-cluster slurm-packages test-services integrations test-integrations docs-environment docs dist lint benchmark benchmark-gpu keep format lock clean
+	test-cluster slurm-packages test-services test-processors integrations test-integrations docs-environment docs dist lint benchmark benchmark-gpu keep format lock clean
 help:
 	@echo "make reproduce   set up, run the default study, name its report"
 	@echo "make test        set up, run lint and every test but those of the other targets below"
 	@echo "make test-random  the tests of properties, on examples that nobody has tried yet"
 	@echo "make test-faults kill, starve and mislead every stage, and look what becomes of it"
 	@echo "make test-cluster  as root: install Slurm, run a study on one node of it"
+	@echo "make test-processors  recompute recorded bytes on an emulated processor of another vendor (Debian: qemu-user)"
 	@echo "make test-services  replay a thousand cells into MLflow on PostgreSQL (Debian: postgresql)"
 	@echo "make test-integrations  record, attack and audit what Flower's server receives, in one process and in its simulation"
 	@echo "make docs        build the documentation into site/, to be read without a network"
@@ -63,7 +64,7 @@ test: setup
 # Two processes side by side that take about as long: what runs and shows studies, and all else.
 SHOWN := tests/workflow tests/report tests/sharing tests/tracking tests/inspection
 test-package:
-	$(BIN)/pytest $(addprefix --ignore=,$(SHOWN) tests/faults tests/cluster tests/services)
+	$(BIN)/pytest $(addprefix --ignore=,$(SHOWN) tests/faults tests/cluster tests/services tests/processors)
 
 test-pipeline:
 	$(BIN)/pytest $(SHOWN)
@@ -95,6 +96,10 @@ test-cluster: setup
 # Not part of `make test`: it takes minutes. Needs PostgreSQL's programs; the daemons listen on loopback and are stopped again.
 test-services: setup
 	$(BIN)/pytest -s tests/services
+
+# Not part of `make test`: it takes minutes.
+test-processors: setup
+	$(BIN)/pytest tests/processors
 
 # An environment above the project's: its packages come first, the project's are found behind them.
 INTEGRATIONS := $(VENV)-integrations

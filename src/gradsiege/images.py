@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradsiege import artifacts
+from gradsiege.arithmetic import square_root
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +48,7 @@ class StoredImages:
         n = self.stored.numel() / self.shape[1]
         mean = total.double() / n
         variance = (squares.double() - total.double() * mean) / (n - 1)
-        return (mean / 255).float(), (variance.clamp(min=0).sqrt() / 255).float()
+        return (mean / 255).float(), (square_root(variance.clamp(min=0)) / 255).float()
 
 
 def load_images(path: Path) -> tuple[StoredImages, Tensor, list[str]]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
+
 # Share of a column's root mean square below which an entry counts as zero; above rounding in float32, far below the others.
 ZERO = 1e-3
 # Least share of zeros in a column that is believed; a wrong one has b - 1 zeros and few by chance.
@@ -101,7 +103,7 @@ def _solved(layer: Layer, left: Tensor, right: Tensor, columns: Tensor) -> Layer
     q = columns * lengths[:, 0]
     inputs, slopes = torch.linalg.solve(q, right), (left @ q).T
     levels = inputs @ layer.weight.double().cpu().T + layer.bias.double().cpu()
-    sizes = slopes.square().mean(1, keepdim=True).sqrt()
+    sizes = square_root(slopes.square().mean(1, keepdim=True))
     agree = (levels > 0) == (slopes.abs() > ZERO * sizes)
     # A unit that is closed for every image, or one that no later layer uses, has no slope at all.
     used = (slopes.abs() > ZERO * sizes).any(0)
@@ -135,7 +137,7 @@ def _column_sets(left: Tensor, generator: torch.Generator, tries: int) -> Iterat
 def _zeros(left: Tensor, null: Tensor) -> Tensor:
     """Return where L q is zero for each of the vectors q ``[n, rank]``: flags ``[n, m]``."""
     slopes = null @ left.T
-    flags: Tensor = slopes.abs() < ZERO * slopes.square().mean(1, keepdim=True).sqrt()
+    flags: Tensor = slopes.abs() < ZERO * square_root(slopes.square().mean(1, keepdim=True))
     return flags
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gradsiege import __version__, artifacts
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks import labels as label_rules
 from gradsiege.attacks.device import AUTO, describe, where_to_run
 from gradsiege.auditing.audit import DOCUMENT, PAGE
@@ -238,7 +239,7 @@ def _norms(update: Tensors) -> Tensor:
     tensor([5., 1.])
     """
     norms = [[torch.linalg.vector_norm(row).double() for row in value] for value in update.values()]
-    return torch.tensor(norms).square().sum(0).sqrt().float()
+    return square_root(torch.tensor(norms).square().sum(0)).float()
 
 
 def _all_equal(update: Tensors) -> bool:

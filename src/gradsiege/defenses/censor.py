@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.defenses.base import Arm, Client, Defense
 from gradsiege.protocol.local_update import Tensors, apply_update, loss
 from gradsiege.ranges import Count, CountOrZero, Rate
 
-VERSION = 1
+VERSION = 2
 ARMS = ("faithful", "as_released")
 RELEASED_ROUNDS = 10
 
@@ -31,7 +32,7 @@ def orthogonal(value: Tensor, direction: Tensor) -> Tensor:
     if len(g) == 1 or square == 0:
         return torch.zeros_like(value)
     rest = u - (u @ g) / square * g
-    turned: Tensor = (rest / rest.norm() * square.sqrt()).view(value.shape).to(value.dtype)
+    turned: Tensor = (rest / rest.norm() * square_root(square)).view(value.shape).to(value.dtype)
     return turned
 
 

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
+from gradsiege.arithmetic import square_root
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.errors import StudyError
 from gradsiege.extras import need
 from gradsiege.protocol.local_update import Step, Tensors, as_rows, functional_gradient
 from gradsiege.ranges import PositiveSize, Probability, Spread
 
-VERSION = 1
+VERSION = 2
 # Number of images whose gradients are in memory at once.
 PHYSICAL_BATCH = 16
 # Orders of the Renyi divergence: fine near 1, which little noise needs, and wide.
@@ -73,7 +74,7 @@ def clipped_sum(gradients: Tensors, bound: float) -> Tensors:
     {'a': tensor([0.7000]), 'b': tensor([1.])}
     """
     squares = torch.stack([as_rows(value).square().sum(1) for value in gradients.values()])
-    factors = (bound / squares.sum(0).sqrt()).clamp(max=1)
+    factors = (bound / square_root(squares.sum(0))).clamp(max=1)
     return {name: torch.einsum("n,n...->...", factors, value) for name, value in gradients.items()}
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import jvp, vjp, vmap
 
+from gradsiege.arithmetic import square_root
 from gradsiege.defenses.base import Client, Defense
 from gradsiege.defenses.magnitudes import below_percentile, smallest
 from gradsiege.errors import StudyError
@@ -20,7 +21,7 @@ from gradsiege.protocol.layer_inputs import layer_inputs
 from gradsiege.protocol.local_update import Step, Tensors
 from gradsiege.ranges import CountOrZero, Percent, PositiveSize
 
-VERSION = 1
+VERSION = 2
 # Number of images times features whose gradients are computed at once.
 AT_ONCE = 128
 
@@ -80,7 +81,7 @@ def estimated_norms(
 
     blocks = directions.split(max(1, AT_ONCE // len(images)))
     squares = torch.stack([vmap(along)(block).square().sum(0) for block in blocks])
-    return (squares.sum(0) / probes).sqrt()
+    return square_root(squares.sum(0) / probes)
 
 
 def approximate_risk(features: Tensor, norms: Tensor, constant: float) -> Tensor:

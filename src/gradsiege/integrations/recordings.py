@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from gradsiege.arithmetic import square_root
 from gradsiege.artifacts import atomic
 from gradsiege.errors import ArtifactError, ModelError
 from gradsiege.protocol.local_update import LocalTraining
@@ -68,7 +69,7 @@ class Recording:
             for name, value in self.sent.items()
             if value.dtype.is_floating_point
         ]
-        return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+        return float(square_root(torch.stack(squares).sum())) if squares else 0.0
 
     def difference(self, model: nn.Module) -> tuple[nn.Module, dict[str, Tensor]]:
         """Return a copy of the network with the sent weights, and theta_local - theta_t by name of a trained parameter, in its shape.

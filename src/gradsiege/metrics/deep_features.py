@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gradsiege import pretrained
+from gradsiege.arithmetic import square_root
 from gradsiege.errors import ArtifactError, MissingError
 from gradsiege.metrics.absent import Absent
 
@@ -137,7 +138,7 @@ class DeepFeatures:
         rows = []
         for x, head in zip(self.taps(images), self.heads, strict=True):
             unit = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + EPSILON)
-            weight = (head.to(x) / (x.shape[2] * x.shape[3])).sqrt()
+            weight = square_root(head.to(x) / (x.shape[2] * x.shape[3]))
             rows.append((unit * weight[:, None, None]).flatten(1))
         return torch.cat(rows, 1)
 

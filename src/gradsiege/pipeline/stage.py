@@ -46,7 +46,7 @@ _TABLE = (
         outputs=("prior.safetensors", "card.json"),
         reads={"fetch": ("aux.safetensors",)},
         shares=("dataset", "prior"),
-        version=1,
+        version=2,
     ),
     Stage(
         "shadow",
@@ -54,7 +54,7 @@ _TABLE = (
         outputs=("shadow.safetensors", "card.json"),
         reads={"fetch": ("public.safetensors",)},
         shares=("dataset",),
-        version=1,
+        version=2,
     ),
     Stage(
         "federate",
@@ -89,7 +89,7 @@ _TABLE = (
             "observe": ("observation.safetensors",),
         },
         shares=("dataset", "model"),
-        version=1,
+        version=2,
     ),
     Stage(
         "score",

@@ -140,7 +140,7 @@ def fit(
     """
     network = AutoencoderNetwork(training.shape[1])
     initialize(network, generator)
-    optimizer = torch.optim.Adam(network.parameters(), lr=budget.learning_rate)
+    optimizer = torch.optim.Adam(network.parameters(), lr=budget.learning_rate, fused=True)
     parts: Parts = {"network": network, "optimizer": optimizer}
     for _ in checkpointer.steps(budget.epochs, "autoencoder", parts, generator):
         shuffled = training[torch.randperm(len(training), generator=generator)]

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gradsiege.arithmetic import square_root
 from gradsiege.models.layers import initialize
 from gradsiege.priors.base import Prior, Trained
 from gradsiege.priors.held_out import hold_out
@@ -179,7 +180,7 @@ def principal_latents(images: Tensor, dimension: int) -> Tensor:
     centred = (images - images.mean(0)).flatten(1)
     values, vectors = torch.linalg.eigh(centred @ centred.T)
     kept = min(dimension, len(images))
-    scores = vectors.flip(1)[:, :kept] * values.flip(0)[:kept].clamp(min=0).sqrt()
+    scores = vectors.flip(1)[:, :kept] * square_root(values.flip(0)[:kept].clamp(min=0))
     latents = torch.zeros(len(images), dimension)
     latents[:, :kept] = scores / scores.norm(dim=1).max().clamp(min=1e-12)
     return latents
@@ -194,7 +195,7 @@ def find_latents(
     the optimizer works per coordinate, so the latent of one image depends on no other image.
     """
     latents = start.clone().requires_grad_(True)
-    optimizer = torch.optim.AdamW([latents], lr=learning_rate)
+    optimizer = torch.optim.AdamW([latents], lr=learning_rate, fused=True)
     milestones = [round(steps * share) for share in (3 / 8, 5 / 8, 7 / 8)]
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.5)
     for _ in range(steps):
@@ -219,7 +220,8 @@ def _fit(
     rates = [prior.learning_rate, prior.latent_learning_rate]
     groups = [list(network.parameters()), [latents]]
     optimizer = torch.optim.Adam(
-        [{"params": group, "lr": rate} for group, rate in zip(groups, rates, strict=True)]
+        [{"params": group, "lr": rate} for group, rate in zip(groups, rates, strict=True)],
+        fused=True,
     )
     total = prior.epochs * math.ceil(len(images) / prior.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=total)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from gradsiege.arithmetic import square_root
 from gradsiege.ranges import Checked, Count, Range
 
 Tensors = dict[str, Tensor]
@@ -300,4 +301,4 @@ def norm(tensors: Mapping[str, Tensor]) -> Tensor:
     >>> norm({"a": torch.tensor([3.0]), "b": torch.tensor([[4.0]])})
     tensor(5.)
     """
-    return torch.stack([value.square().sum() for value in tensors.values()]).sum().sqrt()
+    return square_root(torch.stack([value.square().sum() for value in tensors.values()]).sum())

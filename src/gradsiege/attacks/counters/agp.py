@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.counters.views import on_support
 from gradsiege.errors import ThreatModelError
@@ -23,7 +24,7 @@ def convolutions(update: Tensors) -> list[str]:
 
 def root_mean_squares(value: Tensor) -> Tensor:
     """Return the root mean square ``[victims, out]`` of each output channel of a weight."""
-    return value.square().mean((-3, -2, -1)).sqrt()
+    return square_root(value.square().mean((-3, -2, -1)))
 
 
 def drop_flagged_channels(plan: AttackPlan) -> AttackPlan:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.errors import ThreatModelError
 from gradsiege.models.head import probe_images
@@ -52,4 +53,4 @@ def drifts(rounds: Sequence[Observation], anchor: int) -> Tensors:
             parts.append(
                 change / stack[anchor].square().sum().clamp_min(torch.finfo(some.dtype).tiny)
             )
-    return {name: torch.stack(parts).mean(0).sqrt() for name, parts in squares.items()}
+    return {name: square_root(torch.stack(parts).mean(0)) for name, parts in squares.items()}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks import labels
 from gradsiege.attacks.counters.anchors import anchor_of, drifts
 from gradsiege.attacks.counters.noise import coordinates
@@ -47,7 +48,12 @@ def _parts(candidate: Tensors, observed: Tensors) -> tuple[Tensor, Tensor, Tenso
     theirs = torch.stack([value.square().sum() for _, value in pairs]) + TINY
     products = torch.stack([(guess * value).sum() for guess, value in pairs])
     sizes = ours.new_tensor([value.numel() for _, value in pairs])
-    return sizes, products.square() / (ours * theirs), (ours / theirs).log() / 2, theirs.sqrt()
+    return (
+        sizes,
+        products.square() / (ours * theirs),
+        (ours / theirs).log() / 2,
+        square_root(theirs),
+    )
 
 
 def faithful_likelihood(candidate: Tensors, observed: Tensors) -> Tensor:

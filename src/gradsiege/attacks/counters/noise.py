@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.protocol.local_update import Tensors
 
@@ -73,4 +74,4 @@ def estimated_deviation(plan: AttackPlan) -> Tensor:
     )
     rest = torch.linalg.svdvals(weight)[..., rank:].square().sum(-1)
     variance: Tensor = rest / ((classes - rank) * (features - rank))
-    return variance.sqrt()
+    return square_root(variance)

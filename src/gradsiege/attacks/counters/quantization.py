@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks.counters.noise import coordinates
 from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.counters.views import smallest_received
@@ -85,7 +86,7 @@ class LevelLikelihood:
         parts = []
         for name, received in observed.items():
             step = step_of(received, self.levels)
-            candidate_step = (candidate[name].square().sum() + TINY**2).sqrt() / self.levels
+            candidate_step = square_root(candidate[name].square().sum() + TINY**2) / self.levels
             step = torch.where(torch.isfinite(step), step, candidate_step)
             parts.append(rounding_likelihood(candidate[name], received, step, IMPROBABLE))
         return torch.stack(parts).sum() / coordinates(observed)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks.counters.noise import coordinates, log_normal_cdf
 from gradsiege.attacks.counters.plan import AttackPlan, Viewed
 from gradsiege.attacks.objectives.distances import cosine
@@ -32,7 +33,7 @@ def soft_sign_view(candidate: Tensors, observed: Tensors) -> tuple[Tensors, Tens
     for name in observed:
         scale = candidate[name].abs().mean() + TINY
         ratio = candidate[name] / scale
-        soft[name] = ratio / (1 + ratio.square()).sqrt()
+        soft[name] = ratio / square_root(1 + ratio.square())
     return soft, {name: value.sign() for name, value in observed.items()}
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks.counters.noise import coordinates, log_normal_cdf
 from gradsiege.protocol.local_update import Tensors, as_rows
 
@@ -68,7 +69,7 @@ def unit(value: Tensor) -> Tensor:
     value: of any shape with d coordinates; the result is ``[1, d]``.
     """
     flat = value.flatten()
-    return flat / (flat.square().sum() + TINY**2).sqrt()
+    return flat / square_root(flat.square().sum() + TINY**2)
 
 
 @dataclass(frozen=True)
@@ -122,15 +123,15 @@ class SpreadAlong:
                 continue
             uploads = as_rows(observed[name + STACK])
             squares = uploads.square().sum(1) + TINY
-            cosines = uploads @ unit(value) / squares.sqrt()
+            cosines = uploads @ unit(value) / square_root(squares)
             # The candidate's own error and the drift blur an exact right angle.
             drift = self.drift.get(name, squares.new_zeros(()))
-            spread = (squares.sqrt() - 1).square() + DOUBT**2 + drift.square()
+            spread = (square_root(squares) - 1).square() + DOUBT**2 + drift.square()
             size = value.numel()
             law = torch.log1p(-(1 - 1 / spread) * cosines.square().clamp(max=1)) * size / 2
             nats += [law.sum(), length_nats(value, observed[name])]
             scores.append(squares * cosines)
             variances.append(squares.square() * spread / (size + spread - 1))
-        lead = torch.stack(scores).sum(0) / torch.stack(variances).sum(0).sqrt()
+        lead = torch.stack(scores).sum(0) / square_root(torch.stack(variances).sum(0))
         chosen = -(self.trials - 1) * log_normal_cdf(lead).sum()
         return self.share * (torch.stack(nats).sum() + chosen) / coordinates(observed)

@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks.counters.plan import AttackPlan
 from gradsiege.attacks.counters.views import on_support
 from gradsiege.attacks.objectives import regularizers
@@ -43,7 +44,7 @@ def kernel_means(value: Tensor) -> Tensor:
 
 def channel_norms(value: Tensor) -> Tensor:
     """Return the l2 norm ``[..., out]`` of each output channel's high frequencies, where the noise lies."""
-    return (value - kernel_means(value)).square().sum((-3, -2, -1)).sqrt()
+    return square_root((value - kernel_means(value)).square().sum((-3, -2, -1)))
 
 
 def noised_channels(plan: AttackPlan, channels: int) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks.objectives.regularizers import Candidate
 from gradsiege.attacks.recipe import Phase
 from gradsiege.attacks.variables import Variables
@@ -107,7 +108,7 @@ class Problem:
             total = total + weight * regularizer(candidate)
         if self.phase.group is not None:
             difference = candidate.normalised - consensus
-            total = total + self.phase.group.weight * (difference.square().sum() + 1e-20).sqrt()
+            total = total + self.phase.group.weight * square_root(difference.square().sum() + 1e-20)
         return total
 
     def point(self, x: Variables, observed: Tensors) -> Tensors:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gradsiege.arithmetic import square_root
 from gradsiege.errors import GradSiegeError, StudyError
 from gradsiege.models.layers import initialize
 from gradsiege.seeds import torch_generator
@@ -109,7 +110,7 @@ class Training:
         mean = examples.images[examples.held :].mean(0)
         self.network = Inverter(observed.shape[1], width, mean)
         initialize(self.network, torch_generator(*seed, "network"))
-        self.optimizer = torch.optim.Adam(self.network.parameters())
+        self.optimizer = torch.optim.Adam(self.network.parameters(), fused=True)
         self.answers = torch.full((len(observed), *mean.shape), torch.nan)
         self.looks = torch.full((len(self.look_steps),), torch.inf)
         self._ready: tuple[Tensor, Tensor, Tensor] | None = None
@@ -171,7 +172,7 @@ def relevance(features: Tensor, images: Tensor) -> Tensor:
     # Pixels of photographs are few degrees of freedom; averaged colours of 8 x 8 cells say as much and cost less.
     cells = F.adaptive_avg_pool2d(pixels.view_as(images), 8).flatten(1)
     variance = cells.var(0).clamp_min(TINY)
-    correlation = features.T @ (cells / variance.sqrt()) / count
+    correlation = features.T @ (cells / square_root(variance)) / count
     share = (correlation.square() * variance).sum(1) / variance.sum()
     return (share - CHANCE / count).clamp_min(0)
 
@@ -201,5 +202,5 @@ def prepared(examples: Examples, observed: Tensor) -> tuple[Tensor, Tensor, Tens
     weight = relevance((known - mean) * scale, examples.images[usable])
     if weight.any():
         # If no feature is informative, keep all; the held-out error then shows that nothing is learned.
-        scale = scale * weight / weight.square().mean().sqrt()
+        scale = scale * weight / square_root(weight.square().mean())
     return (examples.features - mean) * scale, (observed - mean) * scale, usable

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.protocol.local_update import Tensors
 
 Distance = Callable[[Tensors, Tensors], Tensor]
@@ -48,7 +49,7 @@ def _one_minus_cosine(product: Tensor, candidate: Tensor, observed: Tensor) -> T
 
 def _root(square: Tensor) -> Tensor:
     """Return a norm whose derivative is finite at zero."""
-    return (square + TINY**2).sqrt()
+    return square_root(square + TINY**2)
 
 
 cosine = ProductDistance(_one_minus_cosine)

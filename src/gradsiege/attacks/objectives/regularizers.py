@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks.variables import Variables
 from gradsiege.models.head import Head
 from gradsiege.priors.autoencoder import reconstruction_error
@@ -73,7 +74,7 @@ def double_opponent_total_variation(candidate: Candidate) -> Tensor:
         x = torch.cat([x, opponents], dim=1)
     across = F.pad(x.diff(dim=-1), (0, 1)).abs() + VARIATION_FLOOR
     down = F.pad(x.diff(dim=-2), (0, 0, 0, 1)).abs() + VARIATION_FLOOR
-    return (across.square() + down.square()).sqrt().mean()
+    return square_root(across.square() + down.square()).mean()
 
 
 def l2(candidate: Candidate) -> Tensor:
@@ -81,7 +82,7 @@ def l2(candidate: Candidate) -> Tensor:
 
     A scalar; the images are ``[b, c, h, w]``.
     """
-    return (candidate.normalised.square().sum() + 1e-20).sqrt()
+    return square_root(candidate.normalised.square().sum() + 1e-20)
 
 
 def half_mean_square(candidate: Candidate) -> Tensor:
@@ -176,4 +177,4 @@ def revealed_features(update: Tensors, head: Head, labels: Tensor) -> Tensor:
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:
-    return ((a - b).square().sum() + 1e-20).sqrt()
+    return square_root((a - b).square().sum() + 1e-20)

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks.optimizers.schedules import ramps
 from gradsiege.attacks.variables import Variables, flatten, unflatten
 
@@ -86,7 +87,7 @@ class Adam:
             signal = _signed(gradient[name], self.sign, 1 - iteration / iterations)
             first = torch.lerp(memory[f"first.{name}"], signal, 1 - BETA1)
             second = torch.lerp(memory[f"second.{name}"], signal.square(), 1 - BETA2)
-            corrected = (second / (1 - BETA2 ** (iteration + 1))).sqrt() + EPSILON
+            corrected = square_root(second / (1 - BETA2 ** (iteration + 1))) + EPSILON
             moved[name] = value - rate * first / (1 - BETA1 ** (iteration + 1)) / corrected
             after[f"first.{name}"], after[f"second.{name}"] = first, second
         return moved, after

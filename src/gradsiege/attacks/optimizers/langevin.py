@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks.variables import Variables
 from gradsiege.seeds import torch_generator
 
@@ -58,7 +59,7 @@ class Langevin:
             square = torch.lerp(memory[f"square.{name}"], slope.square(), 1 - MEMORY)
             curvature = square / (1 - MEMORY ** (iteration + 1))
             scale = self.step_size / curvature.clamp_min(1)
-            sample = value - scale / 2 * slope + scale.sqrt() * _normal(value, generator)
+            sample = value - scale / 2 * slope + square_root(scale) * _normal(value, generator)
             mean = memory[f"mean.{name}"]
             if iteration >= first:
                 mean = mean + (sample - mean) / (iteration - first + 1)

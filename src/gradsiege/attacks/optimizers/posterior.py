@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks.optimizers.gradient import Adam
 from gradsiege.attacks.spaces.denoised import ESTIMATE, NOISY, SIGMA
 from gradsiege.attacks.variables import Variables, wide
@@ -64,7 +65,7 @@ def guidance(
     """
     pull = now**2 * weight * gradient
     if limit is not None:
-        size = pull.flatten(1).square().mean(1).sqrt().clamp_min(1e-30)
+        size = square_root(pull.flatten(1).square().mean(1)).clamp_min(1e-30)
         pull = pull * wide((limit * now / size).clamp(max=1), pull)
     bounded: Tensor = (1 - (after / now) ** 2) * pull
     return bounded

@@ -45,7 +45,7 @@ from gradsiege.ranges import (
     shown,
 )
 
-VERSION = 2
+VERSION = 3
 ARMS = ("faithful", "as_released")
 REQUIRES = ("shadow",)
 COEFFICIENTS = {"gradient": 1e-2, "statistics": 1e-2, "variation": 1e-5, "norm": 1e2, "error": 1.0}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.defenses.shadow import map as shadow_map
 from gradsiege.seeds import torch_generator
 
@@ -89,7 +90,7 @@ def distortion(images: Tensor, added: Tensor, clamped: bool) -> Tensor:
     """
     moved = images + added
     moved = moved.clamp(0, 1) if clamped else moved
-    return (moved - images).square().flatten(1).mean(1).sqrt()
+    return square_root((moved - images).square().flatten(1).mean(1))
 
 
 def equal_distortion(images: Tensor, added: Tensor, shape: Tensor, clamped: bool) -> Tensor:
@@ -106,7 +107,7 @@ def equal_distortion(images: Tensor, added: Tensor, shape: Tensor, clamped: bool
     """
     x, form = images.double(), shape.double()
     wanted = distortion(x, added.double(), clamped)
-    factor = wanted / form.square().flatten(1).mean(1).sqrt()
+    factor = wanted / square_root(form.square().flatten(1).mean(1))
     for _ in range(STEPS):
         reached = distortion(x, factor[:, None, None, None] * form, clamped)
         factor = factor * torch.where(reached > 0, wanted / reached, 1).clamp(max=2)

@@ -182,7 +182,7 @@ def update_generator(
     network = copy.deepcopy(target.model).eval()
     here = replace(target, model=network)
     leaves = {name: value.detach().clone().requires_grad_() for name, value in weights.items()}
-    optimizer = torch.optim.Adam(leaves.values(), lr=learning_rate)
+    optimizer = torch.optim.Adam(leaves.values(), lr=learning_rate, fused=True)
     for _ in range(steps):
         fake = functional_call(generator, leaves, (latents,))
         terms = five_terms(fake, here)

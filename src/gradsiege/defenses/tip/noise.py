@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.errors import StudyError
 from gradsiege.protocol.local_update import LocalTraining, Tensors, norm
 
@@ -58,7 +59,7 @@ def high_frequency_mask(kernel: int, rho: float) -> Tensor:
     (8.0, 0.0)
     """
     frequency = torch.arange(kernel, dtype=torch.float64) - kernel // 2
-    distance = (frequency[:, None].square() + frequency[None, :].square()).sqrt()
+    distance = square_root(frequency[:, None].square() + frequency[None, :].square())
     mask: Tensor = torch.fft.ifftshift((distance >= rho * kernel / 2).float())
     return mask
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.models.layers import initialize
 from gradsiege.priors.averaging import move_average
 from gradsiege.priors.base import Prior, Trained
@@ -125,12 +126,14 @@ class Pupil:
         self, prior: Denoiser, images: Tensor, labels: Tensor, random: torch.Generator
     ) -> None:
         self.prior, self.images, self.labels, self.random = prior, images, labels, random
-        spread = images.square().mean().sqrt().clamp_min(1e-3)
+        spread = square_root(images.square().mean()).clamp_min(1e-3)
         unet = UNet(prior.width, int(labels.max()) + 1, images.shape[1])
         self.network = Preconditioned(unet, spread, images.shape[-1])
         initialize(self.network, random)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=prior.learning_rate)
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=prior.learning_rate, fused=True
+        )
 
     def rate(self, number: int) -> float:
         """Return the learning rate of a step: a linear ramp up times a half-cosine down to zero."""

@@ -139,8 +139,8 @@ class _Players:
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         # No momentum in the first moment, as in most discriminator training since Karras et al. (ICLR 2018).
         rate, betas = prior.learning_rate, (0.0, 0.99)
-        self.forger = torch.optim.Adam(self.network.parameters(), lr=rate, betas=betas)
-        self.critic = torch.optim.Adam(self.judge.parameters(), lr=rate, betas=betas)
+        self.forger = torch.optim.Adam(self.network.parameters(), lr=rate, betas=betas, fused=True)
+        self.critic = torch.optim.Adam(self.judge.parameters(), lr=rate, betas=betas, fused=True)
 
     def step(self, number: int, images: Tensor, labels: Tensor) -> None:
         """Update the discriminator, then the generator, on a batch in [0, 1]; then the average.

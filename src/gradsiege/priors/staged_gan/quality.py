@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.metrics import deep_features
 from gradsiege.metrics.absent import Absent
 
@@ -54,13 +55,13 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
     mean = (first.mean(0) - second.mean(0)).square().sum()
     covariances = torch.cov(first.T), torch.cov(second.T)
     root = _root(covariances[0])
-    cross = torch.linalg.eigvalsh(root @ covariances[1] @ root).clamp(min=0).sqrt().sum()
+    cross = square_root(torch.linalg.eigvalsh(root @ covariances[1] @ root).clamp(min=0)).sum()
     return max(0.0, float(mean + covariances[0].trace() + covariances[1].trace() - 2 * cross))
 
 
 def _root(matrix: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
-    root: Tensor = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    root: Tensor = vectors * square_root(values.clamp(min=0)) @ vectors.T
     return root
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks.counters.generic.information import Energy
 from gradsiege.attacks.counters.generic.moments import COUNT, DD, GD, GG, Evidence
 from gradsiege.attacks.counters.generic.scales import KAPPA
@@ -56,7 +57,7 @@ class Noise:
 
     def weighted(self, candidate: Tensor, received: Tensor) -> tuple[Tensor, Tensor]:
         """Return sqrt(tau) c and sqrt(tau) d / a, both in the shape of the tensor."""
-        root = self.weight(received.square().mean().reshape(1), self.floor).sqrt()
+        root = square_root(self.weight(received.square().mean().reshape(1), self.floor))
         root = root.view(-1, *[1] * (received.dim() - 1)) if received.dim() else root.view(())
         return root * candidate, root * received / self.gain
 
@@ -80,7 +81,7 @@ def heavy(evidence: Evidence) -> HeavyNoise | None:
     """
     sums = evidence.totals.sum((0, 1))
     gain, variance = sums[GD] / sums[GG], _left(sums, 1.0) / sums[COUNT]
-    error = (variance / sums[GG]).sqrt()
+    error = square_root(variance / sums[GG])
     scale = evidence.rough.mean()
     if bool((evidence.parts["zero"][..., GG] > 0).any()) or abs(gain - 1) > CERTAIN * error:
         return None
@@ -147,7 +148,7 @@ def _linear(halves: Tensor, gain: float) -> bool:
         return False
     gains = sums[:, GD] / sums[:, GG]
     noise = _left(sums, gain) / sums[:, COUNT]
-    error = float((noise / sums[:, GG]).sum().sqrt())
+    error = float(square_root((noise / sums[:, GG]).sum()))
     return error < RESOLVED * gain and abs(float(gains[0] - gains[1])) < CERTAIN * error
 
 

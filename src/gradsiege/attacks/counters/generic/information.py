@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
+
 
 @dataclass(frozen=True)
 class Energy:
@@ -39,7 +41,7 @@ def information(total: Energy) -> float:
     """
     if not total.ours > 0:
         return 1.0
-    return min(1.0, float(total.known / total.clean * (total.theirs / total.ours).sqrt()))
+    return min(1.0, float(total.known / total.clean * square_root(total.theirs / total.ours)))
 
 
 def nats(total: Energy, floor: float) -> float:
@@ -53,4 +55,4 @@ def nats(total: Energy, floor: float) -> float:
     >>> nats(Energy(ones, ones, 4 * ones, 9 * ones, ones), 0.5)
     12.0
     """
-    return float((total.ours * total.theirs).sqrt()) / floor
+    return float(square_root(total.ours * total.theirs)) / floor

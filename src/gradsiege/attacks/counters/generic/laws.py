@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks.counters.generic.information import Energy
 from gradsiege.attacks.counters.generic.moments import GD, GG, Evidence, soft_sign
 from gradsiege.attacks.counters.generic.scales import KAPPA
@@ -53,7 +54,7 @@ def saturation(evidence: Evidence, floor: float) -> tuple[Saturation, Energy] | 
     size = evidence.magnitude.mean()
     noise = (dd - gain * rd).clamp_min(0) / count * (size / gain).square()
     tau, rough = floor / (noise + floor), floor / KAPPA / (noise + floor / KAPPA)
-    ours = tau.sqrt() * size
+    ours = square_root(tau) * size
     match = Saturation(float(ours), float(ours / gain))
     total = Energy(
         energies[GG],

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.protocol.local_update import Tensors
 
 BASES = {"coordinates": ("received", "zero"), "kernels": ("mean", "rest")}
@@ -121,7 +122,7 @@ def soft_sign(value: Tensor) -> Tensor:
     """
     tiny = torch.finfo(value.dtype).tiny ** 0.5
     ratio = value / (value.abs().mean() + tiny)
-    soft: Tensor = ratio / (1 + ratio.square()).sqrt()
+    soft: Tensor = ratio / square_root(1 + ratio.square())
     return soft
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks.counters.generic.moments import by_channel, kernel_means, kernel_rest
 from gradsiege.attacks.counters.generic.reliability import Part, log_ratio, place
 
@@ -33,7 +34,7 @@ def roots(learnt: Part, energy: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     cell = place(log_ratio(energy, count, learnt.prior), learnt.edges)[:, None]
     tau, eta = learnt.tau.gather(1, cell)[:, 0], learnt.eta.gather(1, cell)[:, 0]
     used = tau > LEAST_WEIGHT
-    root = torch.where(used, tau, 1).sqrt()
+    root = square_root(torch.where(used, tau, 1))
     return torch.where(used, root, 0), torch.where(used, eta / root, 0)
 
 

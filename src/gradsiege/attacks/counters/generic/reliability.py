@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks.counters.generic.information import Energy
 from gradsiege.attacks.counters.generic.moments import BASES, COUNT, DD, GG, Evidence
 from gradsiege.attacks.counters.generic.scales import KAPPA
@@ -106,7 +107,7 @@ def pooled(sums: Tensor, prior: Tensor, cells: Tensor, number: int) -> Cells:
     count, gg, gd, dd = total.unbind(-1)
     tiny = torch.finfo(gg.dtype).tiny
     beta = gd / dd.clamp_min(tiny)
-    chance = gd < SIGNIFICANT * (gg * dd / count.clamp_min(1)).sqrt()
+    chance = gd < SIGNIFICANT * square_root(gg * dd / count.clamp_min(1))
     # Coefficients that were received as they are need no statistics.
     exact = torch.maximum((dd - gg).abs(), (gd - gg).abs()) <= EXACT * gg
     beta = torch.where(dd == 0, 0, torch.where(exact | ~chance, beta, 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gradsiege.arithmetic import square_root
 from gradsiege.attacks.counters.generic.moments import COUNT, GG, Evidence
 
 # The floor, as a share of the mean square of all true coefficients.
@@ -24,7 +25,7 @@ def client_scales(evidence: dict[str, Evidence]) -> Tensor:
     """
     totals = torch.stack([tensor.totals.sum(1) for tensor in evidence.values()])
     count, gg, gd, dd = totals.unbind(-1)
-    rho = gd / (gg * dd).sqrt().clamp_min(torch.finfo(gd.dtype).tiny)
+    rho = gd / square_root(gg * dd).clamp_min(torch.finfo(gd.dtype).tiny)
     telling = rho > TELLING
     weight = torch.where(telling, rho.square() / (1 - rho.square() + SOFTEN), 0)
     logs = torch.where(telling, gd / torch.where(telling, gg, 1), 1).log()
@@ -36,7 +37,7 @@ def client_scales(evidence: dict[str, Evidence]) -> Tensor:
     # The variance of one tensor's log alpha, (1 - rho^2) / (rho^2 m), and that of the mean by the scatter between tensors.
     single = (1 - rho.square()).clamp_min(0) / (rho.square() * count).clamp_min(SOFTEN)
     drawn = (weight.square() * single).sum(0) / total.square()
-    error = (drawn + scatter / (number - 1).clamp_min(SOFTEN)).sqrt()
+    error = square_root(drawn + scatter / (number - 1).clamp_min(SOFTEN))
     changed = mean.abs() > CERTAIN * error.clamp_min(torch.finfo(torch.float32).eps)
     # A defense that changes lengths changes most of them; the rest are errors of the estimate.
     return torch.where(changed & (changed.double().mean() > 0.5), (-mean).exp(), 1)
