@@ -284,6 +284,15 @@ def test_an_attack_that_only_identifies_competes_in_identification_alone() -> No
     assert verdicts(judged(scores))["planted"] == "does not survive", "taken as a reconstruction"
 
 
+def test_identification_is_that_of_the_network_that_the_worst_case_stands_on() -> None:
+    scores = scored({"none": {"blind": (28.0, 10)}, "planted": {"blind": (20.0, 7)}})
+    late = scores[scores["attack"].eq("blind")].assign(training_stage="late", identified=True)
+    table = judged(pd.concat([scores, late.assign(psnr=late["psnr"] - 5)]))
+    of_planted = table[table["defense"] == "planted"].set_index("role")
+    assert of_planted.loc["worst_identified", "training_stage"] == "untrained"
+    assert of_planted.loc["worst_identified", "identified"] == 7 / VICTIMS
+
+
 def test_ranks_count_attackers_that_every_defense_met() -> None:
     """GIFD meets one defense and lifts its worst case; its rank stays that of the attackers that both met."""
     planted: Planted = {

@@ -9,7 +9,7 @@ import pandas as pd
 
 from gradsiege.analysis.pairs import CELL, PLACE
 from gradsiege.analysis.recipes import Recipe, spends
-from gradsiege.analysis.worst_case import IDENTIFYING, SETTING, worst_case
+from gradsiege.analysis.worst_case import IDENTIFYING, worst_case
 
 BEST_INFORMED, GENERIC = "best informed counter", "generic"
 _PLACE = ["dataset", "model", *PLACE]
@@ -60,7 +60,8 @@ class Roles:
     """The attackers of one defense setting, at the training stage and protocol of its worst case: rows of the summary.
 
     Attributes:
-        worst: highest PSNR of all attackers; identified: highest identification rate, of those that only identify too.
+        worst: highest PSNR of all attackers; identified: highest identification rate where the worst case stands, of those that
+            only identify too.
         undefended: strongest attack on no defense there, floors left out; floor: the strongest floor; control: the
             strongest control, whatever it reads; None if there is none.
         blind: strongest attacker that does not know the defense, floors left out.
@@ -92,7 +93,7 @@ def roles(summary: pd.DataFrame, kinds: Kinds) -> Iterator[Roles]:
 
     summary: table of `analysis.summary`.
     """
-    named = worst_case(summary, metric="identified").set_index(list(SETTING), drop=False)
+    named = worst_case(summary, metric="identified", by=CELL).set_index(list(CELL), drop=False)
     for _, worst in worst_case(summary).iterrows():
         if pd.isna(worst["psnr"]):
             continue
@@ -108,7 +109,7 @@ def roles(summary: pd.DataFrame, kinds: Kinds) -> Iterator[Roles]:
         controls = _ranked(here[here["kind"] == "control"])
         yield Roles(
             worst=worst,
-            identified=named.loc[tuple(worst[name] for name in SETTING)],
+            identified=named.loc[tuple(worst[name] for name in CELL)],
             undefended=_first(bare_rivals),
             floor=_first(floors),
             control=_first(controls),

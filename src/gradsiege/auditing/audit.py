@@ -8,7 +8,7 @@ from pathlib import Path
 from gradsiege import artifacts
 from gradsiege.auditing.document import document
 from gradsiege.auditing.page.page import render
-from gradsiege.auditing.private import delete_parts, lock_up, private_folder
+from gradsiege.auditing.private import delete_parts, held, lock_up, private_folder
 from gradsiege.auditing.result import Result
 from gradsiege.auditing.tables import write_tables
 
@@ -32,10 +32,11 @@ class Audit(Result):
         """
         place = private_folder(Path(folder))
         shown = self if pictures else replace(self, names=())
-        artifacts.write_text(place / PAGE, render(shown, pictures))
-        artifacts.write_json(place / DOCUMENT, document(shown))
-        write_tables(shown, place / TABLES)
-        if not pictures:
-            delete_parts(place)
-        lock_up(place)
+        with held(place):
+            artifacts.write_text(place / PAGE, render(shown, pictures))
+            artifacts.write_json(place / DOCUMENT, document(shown))
+            write_tables(shown, place / TABLES)
+            if not pictures:
+                delete_parts(place)
+            lock_up(place)
         return place / PAGE

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gradsiege import __version__
 from gradsiege.attacks.device import AUTO, describe, where_to_run
 from gradsiege.auditing.audit import Audit
+from gradsiege.auditing.auxiliary import Auxiliary
 from gradsiege.auditing.budget import Budget, budget_named
 from gradsiege.auditing.costs import Cost, cost_of
 from gradsiege.auditing.findings import found
@@ -27,6 +28,7 @@ from gradsiege.auditing.given import (
 from gradsiege.auditing.machine import processor_settings_restored
 from gradsiege.auditing.parts import Parts
 from gradsiege.auditing.plan import Plan
+from gradsiege.auditing.private import held
 from gradsiege.auditing.resumption import announced
 from gradsiege.auditing.run import Runner
 from gradsiege.auditing.scores import gallery_of, scored
@@ -108,16 +110,14 @@ def audit(
     owned = {stage: owned_by(subject, stage, aux, aux_labels) for stage in networks}
     identity = identity_of(subject, listed, chosen, owned)
     parts = Parts(None if resume is None else Path(resume), identity)
-    spare = min(len(one.spare) for one in owned.values())
-    plan = planned(subject, listed, chosen, parts, device, spare)
-    tell("\n".join([announced(plan, parts), *(f"  {words}" for words in about_network)]))
-    galleries = {
-        count: gallery_of(subject, owned[listed[0].stage], chosen.distractors, count)
-        for count in {_pictures(subject, plan, situation) for situation in listed}
-    }
-    chooser = Chooser(plan.budget, seed, device, parts.settings)
-    plan, outcomes = Runner(subject, owned, galleries.__getitem__, parts, chooser).run(plan)
-    scores = scored(subject, plan, outcomes, galleries, owned)
+    with held(parts.folder):
+        spare = min(len(one.spare) for one in owned.values())
+        plan = planned(subject, listed, chosen, parts, device, spare)
+        tell("\n".join([announced(plan, parts), *(f"  {words}" for words in about_network)]))
+        galleries = _galleries(subject, owned, plan, listed)
+        chooser = Chooser(plan.budget, seed, device, parts.settings)
+        plan, outcomes = Runner(subject, owned, galleries.__getitem__, parts, chooser).run(plan)
+        scores = scored(subject, plan, outcomes, galleries, owned)
     findings, summary = found(scores.table, listed, seed)
     about = _about(subject, name) | {
         "auxiliary": owned[listed[0].stage].source,
@@ -158,6 +158,16 @@ def _subject(
     marks = None if groups is None else whole("groups", groups, len(pictures))
     refuse_unmeasurable(first.image_shape)
     return checked(replace(first, labels=classes, groups=marks)), predicted
+
+
+def _galleries(
+    subject: Subject, owned: Mapping[str, Auxiliary], plan: Plan, listed: Sequence[Situation]
+) -> dict[int, Tensor]:
+    """Return the gallery of every number of pictures that are attacked in a situation."""
+    return {
+        count: gallery_of(subject, owned[listed[0].stage], plan.budget.distractors, count)
+        for count in {_pictures(subject, plan, situation) for situation in listed}
+    }
 
 
 def _pictures(subject: Subject, plan: Plan, situation: Situation) -> int:

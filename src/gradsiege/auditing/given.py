@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from gradsiege import __version__, artifacts
 from gradsiege.auditing.auxiliary import Auxiliary, auxiliary
 from gradsiege.auditing.budget import Budget
+from gradsiege.auditing.parts import COMPUTED
 from gradsiege.auditing.situations import Situation
 from gradsiege.auditing.subject import Subject
 from gradsiege.auditing.words import is_or_are
@@ -139,16 +140,39 @@ def identity_of(
     }
     return {
         **subject.identity(),
+        COMPUTED: _first_updates(subject, listed),
         "attacker's labelled pictures": artifacts.tensors_digest(held, {}),
         **of_choices(listed, budget),
     }
+
+
+def _first_updates(subject: Subject, listed: Sequence[Situation]) -> str:
+    """Return a digest of the first client's update in every situation: of what the code of network and defense computes.
+
+    One thread computes them, since sums over several round otherwise.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        updates = {
+            f"{place.key}.{name}": value
+            for place in listed
+            for name, value in subject.observed(place, 1).update.items()
+        }
+    finally:
+        torch.set_num_threads(threads)
+    return artifacts.tensors_digest(updates, {})
 
 
 def of_choices(listed: Sequence[Situation], budget: Budget) -> dict[str, str]:
     """Return digests of training, defenses, budget and version."""
     # Each once, so that a further defense is not a further training.
     trained = {f"{place.stage} {place.protocol}": asdict(place.training) for place in listed}
-    defended = {place.name: repr(place.defense) for place in listed}
+    # Without fields an object of the user's own shows its place in memory.
+    defended = {
+        place.name: repr(place.defense) if is_dataclass(place.defense) else place.name
+        for place in listed
+    }
     return {
         "training": artifacts.json_digest(list(trained.items())),
         "defenses": artifacts.json_digest(list(defended.items())),

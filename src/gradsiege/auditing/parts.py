@@ -22,7 +22,9 @@ from gradsiege.protocol.reconstruction import (
 )
 
 # Rises when what a part or the plan holds changes, so that a folder of an older version is told apart.
-FORMAT = 3
+FORMAT = 4
+# By code, where nothing else differs.
+COMPUTED = "updates of the first client"
 PLAN, RESULT, SETTINGS = "plan.json", "reconstructions.safetensors", "settings"
 
 
@@ -96,6 +98,7 @@ class Parts:
         """Return what differs from an audit whose digests are `kept`, as a main clause."""
         held = kept if isinstance(kept, dict) else {}
         names = [name for name, digest in self.digests.items() if held.get(name) != digest]
+        names = [name for name in names if name != COMPUTED] or names  # it follows from the others
         if not held or not names:
             return "another version made it"
         return f"its {listed(names)} {'differs' if len(names) == 1 and not names[0].endswith('s') else 'differ'}"

@@ -26,7 +26,7 @@ from gradsiege.auditing.machine import processor_settings_restored
 from gradsiege.auditing.page.recorded import render_recorded
 from gradsiege.auditing.parts import Outcome, Parts
 from gradsiege.auditing.plan import Part, Plan
-from gradsiege.auditing.private import delete_parts, lock_up, private_folder
+from gradsiege.auditing.private import delete_parts, held, lock_up, private_folder
 from gradsiege.auditing.recorded_result import Match, RecordedResult
 from gradsiege.auditing.recorded_source import RecordedUpdates
 from gradsiege.auditing.resumption import announced
@@ -56,11 +56,12 @@ class RecordedAudit(RecordedResult):
     def save(self, folder: Path | str, pictures: bool = True) -> Path:
         """Write ``index.html`` and ``audit.json``, which the owner of the folder alone may read; return the page."""
         place = private_folder(Path(folder))
-        artifacts.write_text(place / PAGE, render_recorded(self, pictures))
-        artifacts.write_json(place / DOCUMENT, plain(self.document()))
-        if not pictures:
-            delete_parts(place)
-        lock_up(place)
+        with held(place):
+            artifacts.write_text(place / PAGE, render_recorded(self, pictures))
+            artifacts.write_json(place / DOCUMENT, plain(self.document()))
+            if not pictures:
+                delete_parts(place)
+            lock_up(place)
         return place / PAGE
 
 
@@ -120,16 +121,17 @@ def audit_updates(
     owned = auxiliary(source.adapted("recorded"), None, None)
     identity = source.identity() | of_choices([place], chosen)
     parts = Parts(None if resume is None else Path(resume), identity)
-    plan = planned(source, [place], chosen, parts, device, len(owned.spare))
-    tell(announced(plan, parts))
-    runner = Runner(
-        source,
-        {"recorded": owned},
-        lambda count: torch.empty(0),
-        parts,
-        Chooser(plan.budget, seed, device, parts.settings),
-    )
-    plan, outcomes = runner.run(plan)
+    with held(parts.folder):
+        plan = planned(source, [place], chosen, parts, device, len(owned.spare))
+        tell(announced(plan, parts))
+        runner = Runner(
+            source,
+            {"recorded": owned},
+            lambda count: torch.empty(0),
+            parts,
+            Chooser(plan.budget, seed, device, parts.settings),
+        )
+        plan, outcomes = runner.run(plan)
     about = _about(model, seen, place, owned, name) | {
         "device": describe(where),
         "seed": seed,

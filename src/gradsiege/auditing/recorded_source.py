@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import nn
 
 from gradsiege import artifacts
 from gradsiege.auditing.situations import Situation
 from gradsiege.models.adapted import AdaptedModel
+from gradsiege.models.head import probe_images
 from gradsiege.protocol.observation import Observation
 
 
@@ -69,11 +71,14 @@ class RecordedUpdates:
         return replace(self.seen, update=cut)
 
     def identity(self) -> dict[str, str]:
-        """Return digests of network, updates and seed."""
+        """Return digests of network, updates, size of the pictures and seed."""
+        with torch.no_grad():
+            logits = self.architecture.build().eval()(probe_images(self.image_shape))
         tensors = {f"parameters.{name}": value for name, value in self.seen.parameters.items()}
         tensors |= {f"buffers.{name}": value for name, value in self.seen.buffers.items()}
         return {
-            "network": artifacts.tensors_digest(tensors, {}),
+            "network": artifacts.tensors_digest(tensors | {"logits": logits}, {}),
+            "size of the pictures": artifacts.json_digest(list(self.image_shape)),
             "updates": artifacts.tensors_digest(self.seen.update, {}),
             "seed": artifacts.json_digest(self.seed),
         }

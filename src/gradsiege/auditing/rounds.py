@@ -32,7 +32,7 @@ class RoundsAudit(RecordedRounds):
 
     def save(self, folder: Path | str, pictures: bool = True) -> Path:
         """Write a page about all rounds, ``audit.json``, and a folder for every round; return the page."""
-        place = private_folder(Path(folder))
+        place = private_folder(Path(folder), [_named(number) for number in self.rounds])
         for number, audit in self.rounds.items():
             audit.save(_of_round(place, number), pictures)
         artifacts.write_text(place / PAGE, render_rounds(self, pictures))
@@ -74,7 +74,8 @@ def audit_rounds(
         raise UsageError("there is no upload to audit; give at least one recording")
     chosen = budget_named(budget)
     of_one = replace(chosen, seconds=chosen.seconds / len(numbers))
-    folder = None if resume is None else private_folder(Path(resume))
+    names = [_named(number) for number in numbers]
+    folder = None if resume is None else private_folder(Path(resume), names)
     listed = {
         number: [upload for upload in uploads if upload.round == number] for number in numbers
     }
@@ -106,4 +107,8 @@ def _of_round(folder: Path, number: int) -> Path:
     >>> _of_round(Path("audit"), 3).as_posix()
     'audit/round-0003'
     """
-    return folder / f"{ROUND}{number:04d}"
+    return folder / _named(number)
+
+
+def _named(number: int) -> str:
+    return f"{ROUND}{number:04d}"

@@ -120,7 +120,10 @@ def situations(
     keys = [situation.key for situation in listed]
     for key in keys:
         if keys.count(key) > 1:
-            raise UsageError(f"{key} is asked for twice; give every defense and training once")
+            raise UsageError(
+                f"{key} is asked for twice; give every defense and training once, and make a defense of your own whose parameters are to be "
+                "told apart a frozen dataclass, or give each a `name`"
+            )
     return listed
 
 

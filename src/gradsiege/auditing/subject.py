@@ -122,10 +122,10 @@ class Subject:
             for name, value in network.state_dict().items()
         }
         about = {"normalisation": self.normalisation, "head": self.head}
-        pictures = {"images": self.images, "labels": self.labels}
         return {
             "network": artifacts.tensors_digest(tensors, about),
-            "pictures": artifacts.tensors_digest(pictures, {}),
+            "pictures": artifacts.tensors_digest({"images": self.images}, {}),
+            "labels": artifacts.tensors_digest({"labels": self.labels}, {}),
             "seed": artifacts.json_digest(self.seed),
         }
 

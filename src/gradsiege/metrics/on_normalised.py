@@ -74,7 +74,7 @@ def lpips(reconstructions: Tensor, truths: Tensor, statistics: Statistics) -> Te
 def measured(
     reconstructions: Tensor, truths: Tensor, statistics: Statistics
 ) -> dict[str, Tensor | Absent]:
-    """Return both metrics of each pair by the `COLUMNS` of score tables; arguments as those of `lpips`."""
+    """Return both metrics of each pair of images ``[n, c, h, w]`` by the `COLUMNS` of score tables; arguments as those of `lpips`."""
     values = (
         metric(reconstructions, truths, statistics) for metric in (structural_similarity, lpips)
     )

@@ -17,6 +17,7 @@ from gradsiege.analysis.claims.selection import (
     arm_of,
     choose,
     departures_of,
+    differ_as_asked,
     largest_budgets,
 )
 from gradsiege.analysis.claims.verdicts import Verdict, judge
@@ -175,7 +176,10 @@ def _compared(
 def _references(
     comparison: Comparison, ids: Mapping[str, str], tables: Tables
 ) -> list[tuple[dict[str, str], pd.DataFrame]]:
-    """Cells that differ from `ids` in the fields of `against` alone, of the same arm where both have arms."""
+    """Cells that differ from `ids` in the fields of `against` alone, of the same arm where both have arms.
+
+    One attack with other parameters is compared in those alone that the claim names.
+    """
     assert comparison.against is not None
     table, compared = table_of(comparison.metric), comparison.cells.changed(comparison.against)
     varied = [name for name in comparison.against.given() if name in KEYS[table]]
@@ -185,6 +189,14 @@ def _references(
     for key, rows in _cells(tables, table, compared.round, chosen).items():
         named = dict(zip(KEYS[table], key, strict=True))
         if named != dict(ids) and len({arm, arm_of(tables.study, named)} - {""}) < 2:
+            if "attack" in varied and not differ_as_asked(
+                tables.study,
+                ids["attack"],
+                named["attack"],
+                comparison.cells.attack,
+                comparison.against.attack,
+            ):
+                continue
             references.append(({name: named[name] for name in varied}, rows))
     if not references:
         raise NotRunError("the cells to compare with are cut from the study, or have not finished")

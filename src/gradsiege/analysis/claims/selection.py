@@ -196,6 +196,29 @@ def arm_of(study: Mapping[str, Any], ids: Mapping[str, str]) -> str:
     return ""
 
 
+def differ_as_asked(
+    study: Mapping[str, Any], one: str, other: str, *asked: Mapping[str, Any]
+) -> bool:
+    """Whether two attacks of a study, by id, differ in no parameter but those that a selection names; other methods may differ in all.
+
+    >>> arm = {"name": "gi_pip", "parameters": {"score": 1, "variation": 2}}
+    >>> bare = {"name": "gi_pip", "parameters": {"score": 0, "variation": 0}}
+    >>> study = {"attacks": [{"id": "arm", **arm}, {"id": "bare", **bare}]}
+    >>> differ_as_asked(study, "arm", "bare", {"parameters": {"score": 0}})
+    False
+    """
+    attacks = items(study, "attack")
+    first, second = attacks[one], attacks[other]
+    if first.get("name") != second.get("name"):
+        return True
+    named = {key for selection in asked for key in selection.get("parameters") or ()}
+    ours, theirs = (
+        {key: value for key, value in (item.get("parameters") or {}).items() if key not in named}
+        for item in (first, second)
+    )
+    return ours == theirs
+
+
 def largest_budgets(study: Mapping[str, Any], groups: dict[Any, T]) -> dict[Any, T]:
     """Keep, of several settings of one attack in a cell, those with the most iterations over all restarts.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-VERSION = 6
+VERSION = 7
 TITLE = "What defenses leave to their attackers"
 ROW_HEIGHT, HEAD, FOOT = 0.27, 0.55, 0.75  # inches
 # By role: words, colour, marker, vertical offset in rows.

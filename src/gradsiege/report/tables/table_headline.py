@@ -21,7 +21,7 @@ from gradsiege.report.wording import (
     with_interval,
 )
 
-VERSION = 7
+VERSION = 8
 TITLE = "Which protection survives: defenses by worst case at equal accuracy"
 FOLDED = ["Setting", "No defense", "Floor"]
 
