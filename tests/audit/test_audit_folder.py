@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import gradsiege as gs
+from gradsiege import artifacts
 from gradsiege.auditing.private import held, private_folder
 from gradsiege.defenses.base import Defense
 from gradsiege.errors import ArtifactError, UsageError
@@ -101,6 +103,17 @@ def test_files_of_others_are_neither_replaced_nor_locked_up(name: str, tmp_path:
         private_folder(tmp_path / "site")
     assert own.read_text() == "mine"
     assert stat.S_IMODE(own.stat().st_mode) == 0o755
+
+
+def test_a_place_that_takes_no_folder_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(folder: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(folder))
+
+    monkeypatch.setattr(artifacts, "make_folder", refused)
+    with pytest.raises(ArtifactError, match="audit: Read-only file system"):
+        private_folder(tmp_path / "audit")
 
 
 def test_what_a_killed_write_left_is_no_obstacle(tmp_path: Path) -> None:
