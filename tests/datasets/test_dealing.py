@@ -18,7 +18,12 @@ from gradsiege.datasets import prepare
 from gradsiege.datasets.formats import pictures
 from gradsiege.datasets.preparation.listing import Listing, deal, splits_of
 from gradsiege.datasets.preparation.mapped import mapped_bytes
-from gradsiege.datasets.preparation.splits import DEALING_ORDER, Bytes, Integers
+from gradsiege.datasets.preparation.splits import (
+    DEALING_ORDER,
+    Bytes,
+    Integers,
+    proportional_quota,
+)
 from gradsiege.errors import refused_by_machine
 
 
@@ -209,3 +214,54 @@ def test_numbers_of_a_group_without_a_name_are_its_own() -> None:
 
 
 # ---- files that are absent, damaged or evil
+
+
+# ---- a rare class
+
+
+def unequal(rare: int, common: int) -> Listing:
+    """A listing of two classes, none of its images readable."""
+    labels = np.repeat(np.arange(2), [rare, common])
+    return Listing(("rare", "common"), labels, lambda _: iter(()))
+
+
+COUNTS = {"train": 270, "test": 100, "aux": 100, "public": 40, "tune": 8, "victims": 32}
+
+
+def test_a_rare_class_reaches_the_roles_dealt_last_if_they_are_proportional() -> None:
+    listing = unequal(108, 500)
+    last = ("test", "public", "aux", "train")
+    even = deal("chest", listing, COUNTS, 0)
+    shared = deal("chest", listing, COUNTS, 0, proportional=last)
+    rare = {role: int((listing.labels[index] == 0).sum()) for role, index in even.items()}
+    assert (rare["public"], rare["aux"], rare["train"]) == (20, 18, 0)
+    for role in ("victims", "tune"):
+        assert shared[role].tolist() == even[role].tolist()
+    left = 108 - 16 - 4
+    for role in last:
+        found = int((listing.labels[shared[role]] == 0).sum())
+        assert abs(found - COUNTS[role] * left / 568) <= 1
+    dealt = np.concatenate(list(shared.values()))
+    assert len(set(dealt.tolist())) == len(dealt) == sum(COUNTS.values())
+
+
+@pytest.mark.parametrize("available", [[5, 0, 2], [1, 1, 1], [40, 3, 7]])
+def test_a_proportional_share_is_within_one_image_of_the_exact_one(available: list[int]) -> None:
+    supply = np.array(available)
+    for wanted in range(int(supply.sum()) + 1):
+        quota = proportional_quota("chest", "train", wanted, supply)
+        assert quota.sum() == wanted
+        assert (quota <= supply).all()
+        assert (abs(quota - wanted * supply / supply.sum()) < 1).all()
+    with pytest.raises(ValueError, match="only"):
+        proportional_quota("chest", "train", int(supply.sum()) + 1, supply)
+
+
+def test_a_data_set_says_which_roles_are_proportional(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = publish("image_manifest", tmp_path, monkeypatch)
+    prepared = prepare("image_manifest", 32, SMALL, 0, parameters | {"proportional": ["train"]})
+    assert "In the source's shares of classes: train." in prepared.card["splitting_rule"]
+    with pytest.raises(ValueError, match="proportional: unknown role 'trian'"):
+        prepare("image_manifest", 32, SMALL, 0, parameters | {"proportional": ["trian"]})

@@ -61,8 +61,11 @@ def test_the_chest_radiographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             file = tmp_path / f"COVID-19/X-Ray Image DataSet/{name}/{stem}.png"
             picture(file, 10 * seed + number, (60, 50), grey=seed != 0)
     run(program, tmp_path, monkeypatch)
-    prepared = prepare("image_manifest", 64, {"train": 6, "test": 3, "victims": 3}, 0, parameters)
+    all_three = {"file": "chest_covid/manifest.csv"}
+    prepared = prepare("image_manifest", 64, {"train": 6, "test": 3, "victims": 3}, 0, all_three)
     assert prepared.classes == ("covid19", "no_findings", "pneumonia")
+    prepared = prepare("image_manifest", 64, {"train": 6, "test": 3, "victims": 2}, 0, parameters)
+    assert prepared.classes == ("covid19", "no_findings")
     owners: dict[int, set[str]] = {}
     for role, split in prepared.splits.items():
         for group in split.groups.tolist():
@@ -74,14 +77,17 @@ def test_the_chest_radiographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_samples_of_imagenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program, parameters = recipe("imagenet_samples")
     for number in range(12):
-        file = tmp_path / f"imagenet-sample-images/n{number:08}_great_white_shark.JPEG"
+        file = tmp_path / f"imagenet-sample-images/n{number // 2:02}{number:06}_shark.JPEG"
         picture(file, number, (160, 140 + number), grey=number == 3)
     (tmp_path / "imagenet-sample-images/README.md").write_text("not a picture")
     run(program, tmp_path, monkeypatch)
     folder = tmp_path / "data/imagenet_samples"
     assert {Image.open(path).size for path in folder.glob("*.png")} == {(128, 128)}
     prepared = prepare("image_manifest", 64, {"aux": 6, "victims": 4}, 0, parameters)
-    assert prepared.classes == tuple(f"n{number:08}" for number in range(12))
+    assert prepared.classes == tuple(f"n{number // 2:02}{number:06}" for number in range(12))
     assert prepared.card["sharing"] == "restricted"
     labels = [label for split in prepared.splits.values() for label in split.labels.tolist()]
     assert len({*labels}) == len(labels) == 10, "one picture per class, in one role"
+    kinds = {"file": "imagenet_samples/kinds.csv"}
+    prepared = prepare("image_manifest", 64, {"aux": 6, "victims": 4}, 0, kinds)
+    assert prepared.classes == ("n01", "n02", "n03", "n04", "other")

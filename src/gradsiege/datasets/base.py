@@ -85,13 +85,15 @@ class Dataset(Checked):
             MissingError, ArtifactError: for a file that is absent, or is not the published one.
         """
         check_request(self.name, counts, seed)
-        from_test = self._from_test()
+        from_test, proportional = self._roles("from_test"), self._roles("proportional")
         supply.check(self.name, asdict(self))
         place, files = supply.place_of(self.name, asdict(self))
         listing = self.listing(place)
         self._refuse_one_class(listing)
         conflicts = Remarks()
-        splits = splits_of(self.name, listing, size, counts, seed, from_test, folder, conflicts.add)
+        splits = splits_of(
+            self.name, listing, size, counts, seed, from_test, folder, conflicts.add, proportional
+        )
         notes = [
             *listing.notes,
             *listing.seen(),
@@ -100,7 +102,6 @@ class Dataset(Checked):
         ]
         for note in notes:
             print(f"{self.name}: {note}", file=sys.stderr)
-        tested = f" Of the official test part: {', '.join(from_test)}."
         card = make_card(
             name=self.name,
             version=catalogue.lookup("datasets", self.name, "the data set").version,
@@ -108,7 +109,7 @@ class Dataset(Checked):
             seed=seed,
             synthetic=False,
             sources=self._sources(files),
-            rule=RULE + (tested if listing.tested is not None else ""),
+            rule=self._rule(listing),
             classes=listing.classes,
             splits=splits,
             sharing=supply.sharing_of(self.name, asdict(self)),
@@ -116,15 +117,24 @@ class Dataset(Checked):
         )
         return Prepared(self.name, size, tuple(listing.classes), splits, card)
 
-    def _from_test(self) -> tuple[str, ...]:
-        """Return the roles that are dealt from the official test part."""
-        roles: tuple[str, ...] = getattr(self, "from_test", ())
+    def _roles(self, parameter: str) -> tuple[str, ...]:
+        """Return the roles that a parameter names, none for a data set that does not have it."""
+        roles: tuple[str, ...] = getattr(self, parameter, ())
         unknown = [role for role in roles if role not in ROLES]
         if unknown:
             raise ValueError(
-                f"{self.name}: from_test: unknown role '{unknown[0]}': roles are {', '.join(ROLES)}"
+                f"{self.name}: {parameter}: unknown role '{unknown[0]}': roles are {', '.join(ROLES)}"
             )
         return roles
+
+    def _rule(self, listing: Listing) -> str:
+        """Return how images were dealt, in sentences."""
+        rule = RULE
+        if listing.tested is not None:
+            rule += f" Of the official test part: {', '.join(self._roles('from_test'))}."
+        if self._roles("proportional"):
+            rule += f" In the source's shares of classes: {', '.join(self._roles('proportional'))}."
+        return rule
 
     def _refuse_one_class(self, listing: Listing) -> None:
         present = np.unique(listing.labels)

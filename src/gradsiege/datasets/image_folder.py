@@ -35,6 +35,8 @@ class ImageFolder(Dataset):
     `from_test`: roles that are dealt from the test part, if there is one. `bits`: depth of the values of pictures of more
     than 8 bits, by default that of the file's mode. `background`: what transparent pictures are laid on.
     `copies_of`: the published data set whose images these are, in other bytes; claims on that set are then judged, and marked.
+    `proportional`: roles whose classes have the shares that the source has left after the roles dealt before (victims, tune, test,
+    public, aux, train), instead of even ones: a rare class then reaches the roles dealt last.
     """
 
     name = "image_folder"
@@ -47,6 +49,7 @@ class ImageFolder(Dataset):
     bits: Literal[8, 9, 10, 11, 12, 13, 14, 15, 16] | None = None
     background: Literal["white", "grey", "black"] = "white"
     copies_of: str = ""
+    proportional: tuple[str, ...] = ()
 
     def files(self) -> tuple[File, ...]:
         """Return the folder."""

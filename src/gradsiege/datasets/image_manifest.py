@@ -38,6 +38,8 @@ class ImageManifest(Dataset):
     `from_test`: roles that are dealt from the test part, if the table names one. `bits`: depth of the values of pictures
     of more than 8 bits, by default that of the file's mode. `background`: what transparent pictures are laid on.
     `copies_of`: the published data set whose images these are, in other bytes; claims on that set are then judged, and marked.
+    `proportional`: roles whose classes have the shares that the source has left after the roles dealt before (victims, tune, test,
+    public, aux, train), instead of even ones: a rare class then reaches the roles dealt last.
     """
 
     name = "image_manifest"
@@ -50,6 +52,7 @@ class ImageManifest(Dataset):
     bits: Literal[8, 9, 10, 11, 12, 13, 14, 15, 16] | None = None
     background: Literal["white", "grey", "black"] = "white"
     copies_of: str = ""
+    proportional: tuple[str, ...] = ()
 
     def files(self) -> tuple[File, ...]:
         """Return the table."""

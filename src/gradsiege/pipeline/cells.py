@@ -35,6 +35,8 @@ ADDED_LATER: dict[str, dict[str, Any]] = {
 # Likewise parameters of methods, by kind and name.
 PARAMETERS_ADDED_LATER: dict[tuple[str, str], dict[str, Any]] = {
     ("models", "convnet"): {"pooling": "flatten"},
+    ("datasets", "image_folder"): {"proportional": []},
+    ("datasets", "image_manifest"): {"proportional": []},
     ("attacks", "learned_inversion"): {"learner": "perceptron"},
 }
 

@@ -21,6 +21,7 @@ from gradsiege.datasets.preparation.splits import (
     Split,
     arrange,
     even_quota,
+    proportional_quota,
     stream,
 )
 from gradsiege.progress import track
@@ -64,6 +65,7 @@ def deal(
     seed: int,
     from_test: Collection[str] = (),
     dropped: Collection[int] = (),
+    proportional: Collection[str] = (),
 ) -> dict[str, Integers]:
     """Deal images to roles, each group to one role only.
 
@@ -72,6 +74,7 @@ def deal(
         listing, counts, seed: the source, the images of each role, and the seed.
         from_test: roles that are dealt from the official test part; the others never are.
         dropped: images that must not be dealt.
+        proportional: roles whose classes have the shares that the source has left; those of the others are as even as they can be.
 
     Returns:
         For each role in ``counts``, the int64 indices of its images, in the order of the split.
@@ -92,7 +95,8 @@ def deal(
         labels = listing.labels[candidates]
         supply = np.bincount(labels, minlength=classes)
         quota = np.zeros(classes, dtype=np.int64)
-        quota[turn] = even_quota(name, role, counts[role], supply[turn])
+        shared = proportional_quota if role in proportional else even_quota
+        quota[turn] = shared(name, role, counts[role], supply[turn])
         chosen = candidates[_place_in_class(labels) < quota[labels]]
         claimed[groups[chosen]] = True
         order_of_role = arrange(listing.labels[chosen], role, stream(seed, name, "order", role))
@@ -143,6 +147,7 @@ def splits_of(
     from_test: Collection[str] = (),
     folder: Path | None = None,
     remark: Callable[[str, str], None] | None = None,
+    proportional: Collection[str] = (),
 ) -> dict[str, Split]:
     """Deal, decode and resize; `groups` of a split is the group of the source.
 
@@ -157,7 +162,7 @@ def splits_of(
     dropped: set[int] = set()
     while True:
         try:
-            dealt = deal(name, listing, counts, seed, from_test, dropped)
+            dealt = deal(name, listing, counts, seed, from_test, dropped, proportional)
         except ValueError as error:
             raise ValueError(f"{error}{_why_so_few(listing, dropped, size)}") from error
         wanted = np.unique(np.concatenate([*dealt.values(), np.empty(0, dtype=np.int64)]))

@@ -95,7 +95,36 @@ def even_quota(dataset: str, role: str, wanted: int, available: Integers) -> Int
     >>> even_quota("digits", "test", 8, np.array([9, 1, 9])).tolist()
     [4, 1, 3]
     """
+    _refuse_too_many(dataset, role, wanted, int(available.sum()))
+    quota = np.zeros_like(available)
+    while (missing := wanted - int(quota.sum())) > 0:
+        open_classes = np.flatnonzero(quota < available)
+        # Open classes hold equal quotas until fewer images are missing than there are classes.
+        share = max(1, missing // len(open_classes))
+        takers = open_classes[: min(missing, len(open_classes))]
+        quota[takers] = np.minimum(quota[takers] + share, available[takers])
+    return quota
+
+
+def proportional_quota(dataset: str, role: str, wanted: int, available: Integers) -> Integers:
+    """Share ``wanted`` images among the classes in proportion to their supply, by largest remainders.
+
+    Arguments, result and errors are those of `even_quota`.
+
+    >>> proportional_quota("chest", "train", 10, np.array([15, 5, 4])).tolist()
+    [6, 2, 2]
+    """
     supply = int(available.sum())
+    _refuse_too_many(dataset, role, wanted, supply)
+    exact = wanted * available / max(supply, 1)
+    quota = np.floor(exact).astype(np.int64)
+    # Equal remainders: the class listed first. No class gets more than it has, since its exact share is at most that.
+    largest = np.argsort(quota - exact, kind="stable")
+    quota[largest[: wanted - int(quota.sum())]] += 1
+    return quota
+
+
+def _refuse_too_many(dataset: str, role: str, wanted: int, supply: int) -> None:
     if wanted > supply:
         asked = f"{dataset}: role '{role}' asks for {wanted} images"
         if supply == 0:
@@ -105,14 +134,6 @@ def even_quota(dataset: str, role: str, wanted: int, available: Integers) -> Int
         raise ValueError(
             f"{asked} but only {supply} are available; lower the count of '{role}' to at most {supply}"
         )
-    quota = np.zeros_like(available)
-    while (missing := wanted - int(quota.sum())) > 0:
-        open_classes = np.flatnonzero(quota < available)
-        # Open classes hold equal quotas until fewer images are missing than there are classes.
-        share = max(1, missing // len(open_classes))
-        takers = open_classes[: min(missing, len(open_classes))]
-        quota[takers] = np.minimum(quota[takers] + share, available[takers])
-    return quota
 
 
 def arrange(labels: Integers, role: str, rng: np.random.Generator) -> Integers:
