@@ -1,6 +1,6 @@
 """Write the tables of costs into docs/ARTIFACT.md, between its two markers: ``python -m benchmarks.costs_table``.
 
-Times come from `durations.csv`, memory and disk from `sizes.csv`, planning from `planning.jsonl`, the seconds of a study's jobs from its
+Times come from `durations.csv`, memory and disk from `sizes.csv`, planning and tiny cells from their own rows, the seconds of a study's jobs from its
 kept `run.json`, the number of its cells from `tests/study_digests.json`. The machine of a study that was not run is named by
 config/README.md, with the estimate. A row's `commit` is the one that was timed or, where no record names it, the one that recorded the row.
 """
@@ -135,10 +135,23 @@ def steps(kept: Sequence[Duration], measured: Sequence[Size]) -> list[list[str]]
     return rows
 
 
+def newest(file: str) -> dict[str, Any]:
+    """Return the last row of a benchmark's file beside this one."""
+    lines = Path(__file__).with_name(file).read_text(encoding="utf-8").splitlines()
+    row: dict[str, Any] = json.loads(lines[-1])
+    return row
+
+
+def tiny_cells() -> list[str]:
+    """Return the row of the newest run of cells that compute next to nothing."""
+    row = newest("tiny_cells.jsonl")
+    what = f"`snakemake --cores 2`, {row['cells']} cells that compute next to nothing (`python -m benchmarks.tiny_cells`)"
+    return [what, written(round(row["seconds"])), "", "", "", "", row["when"][:10]]
+
+
 def planning() -> list[str]:
     """Return the row of the newest dry run of a paper's whole matrix."""
-    lines = Path(__file__).with_name("planning.jsonl").read_text(encoding="utf-8").splitlines()
-    row = json.loads(lines[-1])
+    row = newest("planning.jsonl")
     return [
         f"planning `paper/tip.yaml`, {row['cells']:,} cells (`python -m benchmarks.planning`)",
         written(round(row["seconds"])),
@@ -193,7 +206,7 @@ def studies(kept: Sequence[Duration], measured: Sequence[Size]) -> list[list[str
 def made() -> str:
     """Return both tables as they stand between the markers."""
     kept, measured = durations(), sizes()
-    first = table(STEPS, [*steps(kept, measured), planning()])
+    first = table(STEPS, [*steps(kept, measured), tiny_cells(), planning()])
     second = table(STUDIES, studies(kept, measured))
     return re.sub(r"\|  (?=\|)", "| ", f"\n{first}\n\n{by_stage(measured)}\n{second}\n\n")
 

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from gradsiege.report.columns import IDENTIFIERS
 
 # Tables whose rows gather several cells of the study, so that no name tells their numbers; their intervals are tested alone.
-GATHERED = {"baselines", "cifar10_gi_pip", "defenses", "gi_pip", "gifd", "tip_counters"}
+GATHERED = {
+    "baselines",
+    "cifar10_gi_pip",
+    "cifar10_tip",
+    "defenses",
+    "gi_pip",
+    "gifd",
+    "tip_counters",
+}
 INTERVAL = re.compile(
     r"(-?\d+(?:\.\d+)?)(?: dB| %| points)? \[(-?\d+(?:\.\d+)?), (-?\d+(?:\.\d+)?)\]"
 )
