@@ -2,7 +2,7 @@
 
     GRADSIEGE_BREACHING=/path/of/checkout make benchmark
 
-Both attack crops of photographs by Inverting Gradients with the step, the weight and the length of config/adaptive.yaml. The
+Both attack crops of photographs by Inverting Gradients with one step and weight, chosen on `tune` images, and the length of config/adaptive.yaml. The
 benchmark chooses the engine as a study of a hundred such cells does; it measures choosing, tracing and compiling, too, and
 spreads them over the study. Both compute with the kernels that a study shares between machines. Times are processor times of one thread, as a study's job has one; on a GPU they are wall times.
 """
@@ -27,7 +27,6 @@ from gradsiege.arithmetic import make_portable
 from gradsiege.datasets.photos import Photos
 from gradsiege.programs import Programs
 
-# Of config/adaptive.yaml.
 ITERATIONS, RATE, VARIATION = 150, 0.2, 0.03
 DECIBELS = 25.0
 # Victims whose quality is followed.

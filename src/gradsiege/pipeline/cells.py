@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -222,7 +222,7 @@ def settings(cell: Cell, study: Study) -> dict[str, Any]:
     if cell.stage == "prior" and study.tuning:
         chosen["set_aside"] = images_set_aside(study)
     if cell.stage == "attack":
-        inference = label_inference.version_of(study, asdict(cell))
+        inference = label_inference.version_of(study, vars(cell))
         chosen |= {"label_inference": inference} if inference > 1 else {}
     if cell.stage == "shadow":
         generator = catalogue.entries("priors")["shadow_generator"]
@@ -293,7 +293,7 @@ def _text(study: Study) -> str:
 def _digest(cell: Cell, study_text: str) -> str:
     study = _study(study_text)
     body = {
-        "cell": asdict(cell),
+        "cell": vars(cell),
         "settings": settings(cell, study),
         "upstream": [_digest(other, study_text) for other in upstream(cell, study)],
     }
