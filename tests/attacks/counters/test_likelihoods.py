@@ -62,6 +62,9 @@ def test_the_logarithm_of_phi_is_that_of_torch_with_its_derivative() -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-14)
     slopes = [torch.autograd.grad(value.sum(), points)[0] for value in (ours, theirs)]
     torch.testing.assert_close(*slopes, rtol=1e-9, atol=1e-14)
+    single = points.detach().float()
+    reference = torch.special.log_ndtr(single.double())
+    torch.testing.assert_close(log_normal_cdf(single).double(), reference, rtol=1e-6, atol=2e-7)
 
 
 def test_signs_are_as_probable_as_they_are_frequent() -> None:

@@ -15,7 +15,7 @@ from gradsiege.attacks.counters.stacked_directions import STACK, NullSpace, Spre
 from gradsiege.errors import ThreatModelError
 from gradsiege.protocol.local_update import Tensors, as_rows
 
-VERSION = 2
+VERSION = 3
 REQUIRES = ("disclosure",)
 BY_NAME = ("likelihood", "null_space")
 TINY = 1e-12

@@ -13,7 +13,7 @@ from gradsiege.attacks.counters.plan import AttackPlan, Viewed
 from gradsiege.attacks.objectives.distances import cosine
 from gradsiege.protocol.local_update import Tensors
 
-VERSION = 1
+VERSION = 2
 REQUIRES = ("disclosure",)
 BY_NAME = ("likelihood",)
 TINY = 1e-12

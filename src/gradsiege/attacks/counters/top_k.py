@@ -9,7 +9,7 @@ from gradsiege.attacks.counters.unsent import CensoredLikelihood
 from gradsiege.attacks.counters.views import excess, smallest_received
 from gradsiege.protocol.local_update import Tensors
 
-VERSION = 1
+VERSION = 2
 REQUIRES = ("disclosure",)
 BY_NAME = ("likelihood",)
 
