@@ -15,7 +15,7 @@ from gradsiege.report.folding import methods
 
 @pytest.fixture(scope="module")
 def full() -> StudyData:
-    return arena("config/adaptive.yaml")
+    return arena("tests/support/every_defense.yaml")
 
 
 @pytest.fixture(scope="module")

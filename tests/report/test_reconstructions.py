@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def full() -> StudyData:
-    return arena("config/adaptive.yaml")
+    return arena("tests/support/every_defense.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,9 @@ def test_a_defense_stands_once_with_the_setting_that_leaves_least(
 
 
 def test_defenses_stand_on_the_network_of_the_undefended_picture(tmp_path: Path) -> None:
-    raw = yaml.safe_load((ROOT / "config" / "adaptive.yaml").read_text(encoding="utf-8"))
+    raw = yaml.safe_load(
+        (ROOT / "tests" / "support" / "every_defense.yaml").read_text(encoding="utf-8")
+    )
     raw["models"][1].pop("only")
     raw["defenses"] = [
         "none",

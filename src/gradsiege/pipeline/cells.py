@@ -19,26 +19,11 @@ from gradsiege import catalogue
 from gradsiege.artifacts import MANIFEST
 from gradsiege.catalogue import SECTIONS
 from gradsiege.errors import StudyError, nearest
-from gradsiege.pipeline import label_inference
+from gradsiege.pipeline import added_later, label_inference
 from gradsiege.pipeline.stage import STAGES
 from gradsiege.protocol.gallery import DISTRACTORS
 from gradsiege.study import PLACES, Study, combinations
 from gradsiege.study.tuning import images_set_aside, is_tuned, settings_of
-
-# Keys added after the first results, with the value that means the earlier behaviour. A cell's settings omit a key with this
-# value, so that its digest and its results stay.
-ADDED_LATER: dict[str, dict[str, Any]] = {
-    "protocol": {"rounds": 1},
-    "threat_model": {"rounds": 1, "candidates": False},
-    "attack": {"rounds": "first", "sweep": {}, "tuned": []},
-}
-# Likewise parameters of methods, by kind and name.
-PARAMETERS_ADDED_LATER: dict[tuple[str, str], dict[str, Any]] = {
-    ("models", "convnet"): {"pooling": "flatten"},
-    ("datasets", "image_folder"): {"proportional": []},
-    ("datasets", "image_manifest"): {"proportional": []},
-    ("attacks", "learned_inversion"): {"learner": "perceptron"},
-}
 
 
 @dataclass(frozen=True, order=True)
@@ -197,7 +182,7 @@ def settings(cell: Cell, study: Study) -> dict[str, Any]:
     for name in STAGES[cell.stage].fields:
         if name in SECTIONS:
             item = study.one(SECTIONS[name], getattr(cell, name))
-            later = ADDED_LATER.get(name, {})
+            later = added_later.KEYS.get(name, {})
             chosen[name] = {
                 key: value
                 for key, value in item.model_dump(mode="json", exclude=set(PLACES)).items()
@@ -205,10 +190,9 @@ def settings(cell: Cell, study: Study) -> dict[str, Any]:
             }
             if SECTIONS[name] in catalogue.KINDS:
                 entry = catalogue.entries(SECTIONS[name])[item.name]
-                added = PARAMETERS_ADDED_LATER.get((SECTIONS[name], item.name), {})
-                for key, value in added.items():
-                    if chosen[name]["parameters"].get(key) == value:
-                        del chosen[name]["parameters"][key]
+                chosen[name]["parameters"] = added_later.left_out(
+                    SECTIONS[name], item.name, chosen[name]["parameters"]
+                )
                 chosen[name]["version"] = entry.version
                 if entry.distribution:
                     chosen[name]["distribution"] = entry.distribution

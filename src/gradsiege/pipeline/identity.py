@@ -21,6 +21,7 @@ from gradsiege import artifacts
 from gradsiege.datasets import build
 from gradsiege.datasets.sources import supply
 from gradsiege.errors import ArtifactError
+from gradsiege.pipeline import added_later
 from gradsiege.pipeline.stage import STAGES
 from gradsiege.progress import track
 from gradsiege.study import Dataset, Study
@@ -186,7 +187,8 @@ def why_stale(manifest: Mapping[str, Any], item: Dataset) -> str:
 
 def _plain(item: Dataset) -> tuple[str, dict[str, Any]]:
     """Return name and parameters as a manifest records them."""
-    return item.name, json.loads(item.model_dump_json(include={"parameters"}))["parameters"]
+    parameters = json.loads(item.model_dump_json(include={"parameters"}))["parameters"]
+    return item.name, added_later.left_out("datasets", item.name, parameters)
 
 
 def _hash(values: Iterable[object]) -> str:
