@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.kept import newest
 from benchmarks.markers import replaced
 from docs.pages.markdown import table
 
@@ -135,13 +136,6 @@ def steps(kept: Sequence[Duration], measured: Sequence[Size]) -> list[list[str]]
     return rows
 
 
-def newest(file: str) -> dict[str, Any]:
-    """Return the last row of a benchmark's file beside this one."""
-    lines = Path(__file__).with_name(file).read_text(encoding="utf-8").splitlines()
-    row: dict[str, Any] = json.loads(lines[-1])
-    return row
-
-
 def tiny_cells() -> list[str]:
     """Return the row of the newest run of cells that compute next to nothing."""
     row = newest("tiny_cells.jsonl")
@@ -179,13 +173,25 @@ def needs() -> dict[str, str]:
     return dict(re.findall(r"^\| `([\w/]+\.yaml)` \| .+? \| (.+?) \|$", text, flags=re.MULTILINE))
 
 
-def jobs(name: str) -> str:
-    """Return the time of all jobs of a kept study together; empty for another one."""
+def record(name: str) -> dict[str, Any]:
+    """Return the stages of a kept study as its record has them, an empty mapping for another one."""
     file = ROOT / "docs/results" / name.removesuffix(".yaml") / "run.json"
     if not file.is_file():
-        return ""
-    stages = json.loads(file.read_text(encoding="utf-8"))["stages"]
-    return f"{sum(stage['seconds'] for stage in stages.values()) / 60:.0f} min"
+        return {}
+    stages: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["stages"]
+    return stages
+
+
+def jobs(name: str) -> str:
+    """Return the time of all jobs of a kept study together; empty for another one."""
+    stages = record(name).values()
+    return f"{sum(stage['seconds'] for stage in stages) / 60:.0f} min" if stages else ""
+
+
+def is_of_another_form(name: str, cells: int) -> bool:
+    """Whether a kept study had another number of cells than its file plans now, so that its times are not those of the file."""
+    kept = sum(stage["finished"] for stage in record(name).values())
+    return bool(kept) and kept != cells
 
 
 def studies(kept: Sequence[Duration], measured: Sequence[Size]) -> list[list[str]]:
@@ -198,8 +204,11 @@ def studies(kept: Sequence[Duration], measured: Sequence[Size]) -> list[list[str
         if name == "quick.yaml":
             time = f"as {DEFAULT}"
         amounts = [size(measured, what, quantity) for quantity in ("memory", "disk")]
-        cells = f"{planned[name]['cells']:,}"
-        rows.append([f"`{name}`", cells, machine, time, jobs(name), *amounts])
+        cells = planned[name]["cells"]
+        spent = [time, jobs(name), *amounts]
+        if is_of_another_form(name, cells):
+            spent = ["" for _ in spent]
+        rows.append([f"`{name}`", f"{cells:,}", machine, *spent])
     return rows
 
 

@@ -7,26 +7,22 @@ three data sets stands here for packaged photographs of a size of their own. Not
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from benchmarks.kept import begun, keep
 from gradsiege.pipeline.cells import cells
 from gradsiege.study import load
 
 HOUSE = Path(__file__).parents[1]
 MATRIX = HOUSE / "config" / "paper" / "tip.yaml"
-ROWS = Path(__file__).with_name("planning.jsonl")
 SIZES = (32, 48, 64)
 COUNTS = {"train": 400, "test": 200, "aux": 250, "public": 100, "tune": 8, "victims": 50}
 SHARD_MINUTES = 60
@@ -66,16 +62,8 @@ def main() -> None:
         file = Path(folder) / "planning.yaml"
         file.write_text(yaml.safe_dump(matrix(), sort_keys=False), encoding="utf-8")
         planned = sum(map(len, cells(load(file)).values()))
-        row = {
-            "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": platform.machine(),
-            "cells": planned,
-            "load": round(os.getloadavg()[0], 1),
-            **measure(file),
-        }
-    print(json.dumps(row))
-    with ROWS.open("a", encoding="utf-8") as rows:
-        rows.write(json.dumps(row) + "\n")
+        row = begun() | {"cells": planned} | measure(file)
+    keep("planning.jsonl", row)
 
 
 if __name__ == "__main__":

@@ -33,43 +33,9 @@ settings.load_profile("fixed")
 # Engines round differently, and a measurement may choose another one the next time: results are compared bit by bit here.
 os.environ["GRADSIEGE_ENGINE"] = "loop"
 
-TINY: dict[str, Any] = {
-    "study": "tiny",
-    "description": "Digits at 16 px, a small network, five iterations: as little as runs all stages.",
-    "victims": 2,
-    "datasets": [
-        {
-            "name": "digits",
-            "size": 16,
-            "counts": {
-                "train": 48,
-                "test": 20,
-                "aux": 40,
-                "public": 10,
-                "tune": 2,
-                "victims": 4,
-            },
-        }
-    ],
-    "models": [{"name": "lenet", "parameters": {"channels": 4}}],
-    "defenses": ["none", {"name": "gaussian", "parameters": {"sigma": 0.01}}],
-    "federation": {
-        "clients": 4,
-        "clients_per_round": 2,
-        "rounds": 3,
-        "early_round": 1,
-        "batch_size": 8,
-    },
-    "training_stages": ["untrained", "late"],
-    "protocols": ["fedsgd"],
-    "threat_models": [{"id": "labels_inferred"}],
-    "priors": [{"name": "autoencoder", "parameters": {"epochs": 2}}],
-    "attacks": [
-        {"name": "inverting_gradients", "iterations": 5},
-        {"name": "gi_pip", "iterations": 5, "prior": "autoencoder"},
-    ],
-    "figures": ["gallery", "privacy_utility"],
-}
+TINY: dict[str, Any] = yaml.safe_load(
+    Path(__file__).with_name("support").joinpath("tiny.yaml").read_text(encoding="utf-8")
+)
 FILE = "tiny.yaml"
 
 

@@ -213,9 +213,6 @@ def test_numbers_of_a_group_without_a_name_are_its_own() -> None:
     assert pictures.list_files(Path(), rows, ("x",)).groups.tolist() == [0, 1, 0, 2]
 
 
-# ---- files that are absent, damaged or evil
-
-
 # ---- a rare class
 
 

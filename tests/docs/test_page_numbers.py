@@ -123,6 +123,21 @@ def labels() -> dict[tuple[str, str, str, str], dict[str, float]]:
     return {tuple(row[key] for key in keys): row["accuracy"] for row in rows}
 
 
+def test_times_of_a_study_in_another_form_are_not_those_of_its_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        costs_table, "record", lambda name: {"attack": {"finished": 4, "seconds": 90}}
+    )
+    assert costs_table.jobs("gifd.yaml") == "2 min"
+    assert not costs_table.is_of_another_form("gifd.yaml", 4)
+    assert costs_table.is_of_another_form("gifd.yaml", 5)
+    rows = costs_table.studies(costs_table.durations(), costs_table.sizes())
+    assert all(row[3:] == [""] * 4 for row in rows)
+    monkeypatch.setattr(costs_table, "record", lambda name: {})
+    assert not costs_table.is_of_another_form("gifd.yaml", 5)
+
+
 def test_the_sentences_on_labels_are_those_of_its_rows() -> None:
     found, text = labels(), text_of("docs/LABELS.md")
     four, two, plain = "four classes", "two of two", "faithful"
