@@ -1,4 +1,4 @@
-"""The rows of benchmarks that measure whole commands, one JSON object a line, beside the benchmarks."""
+"""The rows of benchmarks that measure whole commands, one JSON object per line, beside the benchmarks."""
 
 from __future__ import annotations
 
